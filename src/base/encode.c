@@ -1,0 +1,128 @@
+#include "base/encode.h"
+
+static const char hex_digits[] = "0123456789abcdef";
+static const char base64_digits[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void hex_encode(const void *data, size_t size, char *out)
+{
+	const unsigned char *in = data;
+	for (size_t i = 0; i < size; i++) {
+		out[2 * i] = hex_digits[in[i] >> 4];
+		out[2 * i + 1] = hex_digits[in[i] & 15];
+	}
+	out[2 * size] = '\0';
+}
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+bool hex_decode(struct bytes text, void *out, size_t size)
+{
+	unsigned char *to = out;
+	if (text.size != 2 * size)
+		return false;
+	for (size_t i = 0; i < size; i++) {
+		int high = hex_value(text.data[2 * i]);
+		int low = hex_value(text.data[2 * i + 1]);
+		if (high < 0 || low < 0)
+			return false;
+		to[i] = (unsigned char)(high << 4 | low);
+	}
+	return true;
+}
+
+void base64_append(struct buf *out, const void *data, size_t size)
+{
+	const unsigned char *in = data;
+	if (!buf_reserve(out, base64_size(size)))
+		return;
+	for (size_t i = 0; i < size; i += 3) {
+		size_t left = size - i;
+		unsigned value = (unsigned)in[i] << 16;
+		if (left > 1)
+			value |= (unsigned)in[i + 1] << 8;
+		if (left > 2)
+			value |= in[i + 2];
+		char group[4] = {base64_digits[value >> 18], base64_digits[value >> 12 & 63],
+				 left > 1 ? base64_digits[value >> 6 & 63] : '=',
+				 left > 2 ? base64_digits[value & 63] : '='};
+		buf_append(out, group, 4);
+	}
+}
+
+static int base64_value(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	if (c == '+')
+		return 62;
+	if (c == '/')
+		return 63;
+	return -1;
+}
+
+/* One group of four; `last` allows padding. Returns the bytes decoded, 0 if it is malformed. */
+static size_t decode_group(const char *in, bool last, unsigned char out[3])
+{
+	size_t count = 3;
+	if (last && in[3] == '=')
+		count = in[2] == '=' ? 1 : 2;
+	unsigned value = 0;
+	for (size_t i = 0; i < 4; i++) {
+		int digit = i <= count ? base64_value(in[i]) : 0;
+		if (digit < 0)
+			return 0;
+		value = value << 6 | (unsigned)digit;
+	}
+	/* Unused bits must be zero, so that every byte string has one encoding (RFC 4648, 3.5). */
+	if ((count == 1 && (value & 0xffff)) || (count == 2 && (value & 0xff)))
+		return 0;
+	out[0] = (unsigned char)(value >> 16);
+	out[1] = (unsigned char)(value >> 8);
+	out[2] = (unsigned char)value;
+	return count;
+}
+
+bool base64_decode(struct bytes text, struct buf *out)
+{
+	if (text.size % 4)
+		return false;
+	for (size_t i = 0; i < text.size; i += 4) {
+		unsigned char group[3];
+		size_t count = decode_group(text.data + i, i + 4 == text.size, group);
+		if (!count)
+			return false;
+		buf_append(out, group, count);
+	}
+	return !out->failed;
+}
+
+bool base64_decode_exact(struct bytes text, void *out, size_t size)
+{
+	unsigned char *to = out;
+	size_t done = 0;
+	if (text.size != base64_size(size))
+		return false;
+	for (size_t i = 0; i < text.size; i += 4) {
+		unsigned char group[3];
+		size_t count = decode_group(text.data + i, i + 4 == text.size, group);
+		if (!count || done + count > size)
+			return false;
+		memcpy(to + done, group, count);
+		done += count;
+	}
+	return done == size;
+}

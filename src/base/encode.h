@@ -1,0 +1,24 @@
+/* Hexadecimal and base64 (RFC 4648), strict on decoding. */
+#ifndef BASE_ENCODE_H
+#define BASE_ENCODE_H
+
+#include "base/buf.h"
+
+/* Lower case; `out` holds 2 * size + 1 bytes and is NUL-terminated. */
+void hex_encode(const void *data, size_t size, char *out);
+/* Exactly 2 * size digits of either case; false otherwise. */
+bool hex_decode(struct bytes text, void *out, size_t size);
+
+/* The standard alphabet with padding. */
+void base64_append(struct buf *out, const void *data, size_t size);
+/* Appends the decoded bytes; false on anything but canonical padded base64. */
+bool base64_decode(struct bytes text, struct buf *out);
+/* Exactly `size` bytes into `out`; false otherwise. */
+bool base64_decode_exact(struct bytes text, void *out, size_t size);
+/* Bytes that base64 of `size` bytes takes, without NUL. */
+static inline size_t base64_size(size_t size)
+{
+	return (size + 2) / 3 * 4;
+}
+
+#endif
