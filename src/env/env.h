@@ -257,6 +257,29 @@ static inline enum err_code env_listen(struct env_loop *loop, const struct env_a
 {
 	return loop->ops->listen(loop, address, ready, argument, out, err);
 }
+/* The listener must belong to `loop`. */
+static inline void env_listener_address(struct env_loop *loop, struct env_listener *listener,
+					struct env_address *out)
+{
+	loop->ops->listener_address(listener, out);
+}
+/* Stops and restarts taking connections; they wait in the backlog. */
+static inline void env_listener_pause(struct env_loop *loop, struct env_listener *listener,
+				      bool paused)
+{
+	loop->ops->listener_pause(listener, paused);
+}
+static inline void env_listener_close(struct env_loop *loop, struct env_listener *listener)
+{
+	loop->ops->listener_close(listener);
+}
+/* NULL when there is none now. The caller sets ready and argument, and looks at the stream's state at
+ * once: bytes may be there already. */
+static inline struct env_stream *env_accept(struct env_loop *loop, struct env_listener *listener,
+					    struct env_address *peer)
+{
+	return loop->ops->accept(listener, peer);
+}
 /* Starts a connect; `ready` is called when it has finished: `connected` is set, or the first
  * receive or send gives ENV_RESET. NULL (err says why) when it fails at once. */
 static inline struct env_stream *env_connect(struct env_loop *loop,

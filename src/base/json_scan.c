@@ -1,0 +1,828 @@
+#include "base/json_scan.h"
+
+#include <assert.h>
+
+#if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
+#include <emmintrin.h>
+#endif
+
+enum state {
+	VALUE,		/* a value must come */
+	FIRST_ELEMENT,	/* after '[': a value or ']' */
+	FIRST_KEY,	/* after '{': a name or '}' */
+	KEY,		/* after ',' in an object: a name */
+	COLON,		/* after a name */
+	AFTER_VALUE,	/* inside a container: ',' or its end */
+	DONE,		/* the value is complete: only white space */
+	STRING,		/* inside quotes */
+	UTF8,		/* inside a multi-byte character */
+	ESCAPE,		/* after '\' */
+	HEX,		/* inside \uXXXX */
+	LOW_BACKSLASH,	/* after a high surrogate */
+	LOW_U,		/* after that and '\' */
+	MINUS,		/* numbers: after '-' */
+	ZERO,		/* a leading 0 */
+	INTEGER,	/* digits before the point */
+	POINT,		/* just after '.' */
+	FRACTION,	/* digits after it */
+	EXPONENT,	/* just after 'e' */
+	EXPONENT_SIGN,	/* just after its sign */
+	EXPONENT_DIGITS,
+	LITERAL,	/* inside true, false or null */
+};
+
+static const char *const problems[] = {
+	[JSON_SCAN_OK] = "",
+	[JSON_SCAN_SYNTAX] = "a byte that JSON does not allow there",
+	[JSON_SCAN_INCOMPLETE] = "the text ends too early",
+	[JSON_SCAN_TRAILING] = "something follows the value",
+	[JSON_SCAN_DEPTH] = "more than 64 levels",
+	[JSON_SCAN_UTF8] = "not UTF-8 without a byte order mark",
+	[JSON_SCAN_CONTROL] = "a control byte inside a string",
+	[JSON_SCAN_ESCAPE] = "an escape that JSON does not have",
+	[JSON_SCAN_SURROGATE] = "half of a surrogate pair",
+	[JSON_SCAN_KEY_CHARACTERS] = "a top-level name with an escape or a byte beyond ASCII",
+	[JSON_SCAN_KEY_DUPLICATE] = "a top-level name that stands twice, or twice but for case",
+	[JSON_SCAN_TOO_MANY_MEMBERS] = "more than 256 top-level members",
+	[JSON_SCAN_TOO_LARGE] = "4 GiB or more",
+};
+
+const char *json_scan_problem(enum json_scan_refusal refusal)
+{
+	return problems[refusal];
+}
+
+void json_scan_start(struct json_scan *scan)
+{
+	memset(scan, 0, offsetof(struct json_scan, members));
+	scan->state = VALUE;
+}
+
+/* The first byte at or after `p` that ends a run of ordinary ASCII inside a string: a quote, a
+ * backslash, a control byte, or one with the high bit set. */
+static const char *plain_run(const char *p, const char *end)
+{
+#if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
+	const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
+	const __m128i space = _mm_set1_epi8(0x20);
+	while (end - p >= 16) {
+		__m128i block = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i special = _mm_or_si128(_mm_cmplt_epi8(block, space),
+					       _mm_or_si128(_mm_cmpeq_epi8(block, quote),
+							    _mm_cmpeq_epi8(block, backslash)));
+		unsigned mask = (unsigned)_mm_movemask_epi8(special);
+		if (mask)
+			return p + __builtin_ctz(mask);
+		p += 16;
+	}
+#endif
+	while (p < end && *p >= 0x20 && *p != '"' && *p != '\\')
+		p++; /* plain char is signed here: bytes beyond ASCII are negative */
+	return p;
+}
+
+_Static_assert((char)-1 < 0, "plain_run relies on signed char");
+
+/* ---- the automaton: every function takes bytes at `p` and returns where it stopped ---- */
+
+/* A piece being fed: offsets in the text are scan->size + (p - data). */
+struct piece {
+	struct json_scan *scan;
+	const char *data, *end;
+};
+
+static uint32_t offset_of(const struct piece *in, const char *p)
+{
+	return in->scan->size + (uint32_t)(p - in->data);
+}
+
+static const char *refuse(const struct piece *in, const char *p, enum json_scan_refusal refusal)
+{
+	in->scan->refusal = refusal;
+	in->scan->refused_at = offset_of(in, p);
+	return in->end;
+}
+
+static bool at_top_member(const struct json_scan *scan)
+{
+	return scan->depth == 1 && (scan->in_object & 1);
+}
+
+static bool inside_object(const struct json_scan *scan)
+{
+	return (scan->in_object >> (scan->depth - 1)) & 1;
+}
+
+static void value_begins(const struct piece *in, const char *p, enum json_scan_type type)
+{
+	struct json_scan *scan = in->scan;
+	if (scan->depth == 0) {
+		scan->root = type;
+	} else if (at_top_member(scan)) {
+		struct json_scan_member *member = &scan->members[scan->member_count - 1];
+		member->value = offset_of(in, p);
+		member->type = (uint8_t)type;
+	}
+}
+
+/* `p` is the byte after the value. */
+static void value_ends(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	if (scan->depth == 0) {
+		scan->state = DONE;
+		return;
+	}
+	if (at_top_member(scan)) {
+		struct json_scan_member *member = &scan->members[scan->member_count - 1];
+		member->value_size = offset_of(in, p) - member->value;
+	}
+	scan->state = AFTER_VALUE;
+}
+
+static const char *open_container(const struct piece *in, const char *p, bool object)
+{
+	struct json_scan *scan = in->scan;
+	if (scan->depth == JSON_SCAN_DEPTH_MAX)
+		return refuse(in, p, JSON_SCAN_DEPTH);
+	value_begins(in, p, object ? JSON_SCAN_OBJECT : JSON_SCAN_ARRAY);
+	uint64_t bit = (uint64_t)1 << scan->depth;
+	scan->in_object = object ? scan->in_object | bit : scan->in_object & ~bit;
+	scan->depth++;
+	scan->state = object ? FIRST_KEY : FIRST_ELEMENT;
+	return p + 1;
+}
+
+static const char *close_container(const struct piece *in, const char *p)
+{
+	in->scan->depth--;
+	value_ends(in, p + 1);
+	return p + 1;
+}
+
+static const char *begin_key(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	if (scan->depth == 1) {
+		if (scan->member_count == JSON_SCAN_MEMBERS_MAX)
+			return refuse(in, p, JSON_SCAN_TOO_MANY_MEMBERS);
+		struct json_scan_member *member = &scan->members[scan->member_count++];
+		*member = (struct json_scan_member){.key = offset_of(in, p + 1)};
+	}
+	scan->in_key = true;
+	scan->state = STRING;
+	return p + 1;
+}
+
+static const char *begin_literal(const struct piece *in, const char *p, const char *literal,
+				 enum json_scan_type type)
+{
+	value_begins(in, p, type);
+	in->scan->literal = literal;
+	in->scan->progress = 1;
+	in->scan->state = LITERAL;
+	return p + 1;
+}
+
+static const char *begin_value(const struct piece *in, const char *p)
+{
+	switch (*p) {
+	case '"':
+		value_begins(in, p, JSON_SCAN_STRING);
+		in->scan->in_key = false;
+		in->scan->state = STRING;
+		return p + 1;
+	case '{':
+		return open_container(in, p, true);
+	case '[':
+		return open_container(in, p, false);
+	case 't':
+		return begin_literal(in, p, "true", JSON_SCAN_TRUE);
+	case 'f':
+		return begin_literal(in, p, "false", JSON_SCAN_FALSE);
+	case 'n':
+		return begin_literal(in, p, "null", JSON_SCAN_NULL);
+	default:
+		break;
+	}
+	if (*p != '-' && (*p < '0' || *p > '9')) {
+		bool mark = *p == '\xef' && offset_of(in, p) == 0;
+		return refuse(in, p, mark ? JSON_SCAN_UTF8 : JSON_SCAN_SYNTAX);
+	}
+	value_begins(in, p, JSON_SCAN_NUMBER);
+	in->scan->state = *p == '-' ? MINUS : *p == '0' ? ZERO : INTEGER;
+	return p + 1;
+}
+
+/* States between tokens. `p` is not white space. */
+static const char *structure(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	switch ((enum state)scan->state) {
+	case FIRST_ELEMENT:
+		if (*p == ']')
+			return close_container(in, p);
+		return begin_value(in, p);
+	case FIRST_KEY:
+	case KEY:
+		if (*p == '}' && scan->state == FIRST_KEY)
+			return close_container(in, p);
+		return *p == '"' ? begin_key(in, p) : refuse(in, p, JSON_SCAN_SYNTAX);
+	case COLON:
+		if (*p != ':')
+			return refuse(in, p, JSON_SCAN_SYNTAX);
+		scan->state = VALUE;
+		return p + 1;
+	case AFTER_VALUE:
+		if (*p == (inside_object(scan) ? '}' : ']'))
+			return close_container(in, p);
+		if (*p != ',')
+			return refuse(in, p, JSON_SCAN_SYNTAX);
+		scan->state = inside_object(scan) ? KEY : VALUE;
+		return p + 1;
+	case DONE:
+		return refuse(in, p, JSON_SCAN_TRAILING);
+	default:
+		return begin_value(in, p);
+	}
+}
+
+static const char *end_string(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	if (!scan->in_key) {
+		value_ends(in, p + 1);
+		return p + 1;
+	}
+	if (scan->depth == 1) {
+		struct json_scan_member *member = &scan->members[scan->member_count - 1];
+		member->key_size = offset_of(in, p) - member->key;
+	}
+	scan->state = COLON;
+	return p + 1;
+}
+
+/* The lead byte of a character of two to four bytes (RFC 3629, section 4). */
+static const char *begin_utf8(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	unsigned char c = (unsigned char)*p;
+	if (scan->in_key && scan->depth == 1)
+		return refuse(in, p, JSON_SCAN_KEY_CHARACTERS);
+	if (c < 0xc2 || c > 0xf4)
+		return refuse(in, p, JSON_SCAN_UTF8);
+	scan->utf8_left = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+	scan->utf8_low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+	scan->utf8_high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+	scan->state = UTF8;
+	return p + 1;
+}
+
+static const char *continue_utf8(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	for (; p < in->end && scan->utf8_left; p++, scan->utf8_left--) {
+		unsigned char c = (unsigned char)*p;
+		if (c < scan->utf8_low || c > scan->utf8_high)
+			return refuse(in, p, JSON_SCAN_UTF8);
+		scan->utf8_low = 0x80;
+		scan->utf8_high = 0xbf;
+	}
+	if (scan->utf8_left == 0)
+		scan->state = STRING;
+	return p;
+}
+
+static const char *begin_escape(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	if (scan->depth == 1 && scan->in_key)
+		return refuse(in, p, JSON_SCAN_KEY_CHARACTERS);
+	if (at_top_member(scan))
+		scan->members[scan->member_count - 1].escaped = true;
+	scan->state = ESCAPE;
+	return p + 1;
+}
+
+static const char *string(const struct piece *in, const char *p)
+{
+	p = plain_run(p, in->end);
+	if (p == in->end)
+		return p;
+	if (*p == '"')
+		return end_string(in, p);
+	if (*p == '\\')
+		return begin_escape(in, p);
+	if (*p < 0)
+		return begin_utf8(in, p);
+	return refuse(in, p, JSON_SCAN_CONTROL);
+}
+
+static const char *escape(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	if (*p == 'u') {
+		scan->state = HEX;
+		scan->progress = 0;
+		scan->unit = 0;
+		return p + 1;
+	}
+	if (*p == '\0' || !strchr("\"\\/bfnrt", *p))
+		return refuse(in, p, JSON_SCAN_ESCAPE);
+	scan->state = STRING;
+	return p + 1;
+}
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool is_high(unsigned unit)
+{
+	return unit >= 0xd800 && unit <= 0xdbff;
+}
+
+static bool is_low(unsigned unit)
+{
+	return unit >= 0xdc00 && unit <= 0xdfff;
+}
+
+static const char *hex(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	int digit = hex_value(*p);
+	if (digit < 0)
+		return refuse(in, p, JSON_SCAN_ESCAPE);
+	scan->unit = (uint16_t)(scan->unit << 4 | digit);
+	if (++scan->progress < 4)
+		return p + 1;
+	if (scan->after_high != is_low(scan->unit))
+		return refuse(in, p, JSON_SCAN_SURROGATE);
+	scan->after_high = is_high(scan->unit);
+	scan->state = scan->after_high ? LOW_BACKSLASH : STRING;
+	return p + 1;
+}
+
+static const char *low_surrogate(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	if (*p != (scan->state == LOW_BACKSLASH ? '\\' : 'u'))
+		return refuse(in, p, JSON_SCAN_SURROGATE);
+	scan->state = scan->state == LOW_BACKSLASH ? LOW_U : HEX;
+	scan->progress = 0;
+	scan->unit = 0;
+	return p + 1;
+}
+
+static const char *literal(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	if (*p != scan->literal[scan->progress])
+		return refuse(in, p, JSON_SCAN_SYNTAX);
+	scan->progress++;
+	if (scan->literal[scan->progress] == '\0')
+		value_ends(in, p + 1);
+	return p + 1;
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* In a state where the number may end. */
+static bool number_may_end(unsigned state)
+{
+	return state == ZERO || state == INTEGER || state == FRACTION || state == EXPONENT_DIGITS;
+}
+
+static const char *number(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	char c = *p;
+	switch ((enum state)scan->state) {
+	case MINUS:
+		if (!is_digit(c))
+			return refuse(in, p, JSON_SCAN_SYNTAX);
+		scan->state = c == '0' ? ZERO : INTEGER;
+		return p + 1;
+	case POINT:
+	case EXPONENT_SIGN:
+		if (!is_digit(c))
+			return refuse(in, p, JSON_SCAN_SYNTAX);
+		scan->state = scan->state == POINT ? FRACTION : EXPONENT_DIGITS;
+		return p + 1;
+	case EXPONENT:
+		if (c != '+' && c != '-' && !is_digit(c))
+			return refuse(in, p, JSON_SCAN_SYNTAX);
+		scan->state = is_digit(c) ? EXPONENT_DIGITS : EXPONENT_SIGN;
+		return p + 1;
+	default:
+		break;
+	}
+	if (scan->state != ZERO)
+		while (p < in->end && is_digit(*p))
+			p++;
+	if (p == in->end)
+		return p;
+	if (*p == '.' && (scan->state == ZERO || scan->state == INTEGER))
+		scan->state = POINT;
+	else if ((*p == 'e' || *p == 'E') && scan->state != EXPONENT_DIGITS)
+		scan->state = EXPONENT;
+	else if (is_digit(*p))
+		return refuse(in, p, JSON_SCAN_SYNTAX); /* 01 */
+	else {
+		value_ends(in, p);
+		return p;
+	}
+	return p + 1;
+}
+
+static const char *skip_space(const char *p, const char *end)
+{
+	while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+		p++;
+	return p;
+}
+
+static const char *step(const struct piece *in, const char *p)
+{
+	switch ((enum state)in->scan->state) {
+	case STRING:
+		return string(in, p);
+	case UTF8:
+		return continue_utf8(in, p);
+	case ESCAPE:
+		return escape(in, p);
+	case HEX:
+		return hex(in, p);
+	case LOW_BACKSLASH:
+	case LOW_U:
+		return low_surrogate(in, p);
+	case LITERAL:
+		return literal(in, p);
+	case MINUS:
+	case ZERO:
+	case INTEGER:
+	case POINT:
+	case FRACTION:
+	case EXPONENT:
+	case EXPONENT_SIGN:
+	case EXPONENT_DIGITS:
+		return number(in, p);
+	default:
+		p = skip_space(p, in->end);
+		return p < in->end ? structure(in, p) : p;
+	}
+}
+
+bool json_scan_feed(struct json_scan *scan, const char *data, size_t size)
+{
+	if (scan->refusal != JSON_SCAN_OK)
+		return false;
+	if (size == 0)
+		return true;
+	if (size >= UINT32_MAX - scan->size) {
+		scan->refusal = JSON_SCAN_TOO_LARGE;
+		scan->refused_at = scan->size;
+		return false;
+	}
+	struct piece in = {scan, data, data + size};
+	for (const char *p = data; p < in.end;)
+		p = step(&in, p);
+	scan->size += (uint32_t)size;
+	return scan->refusal == JSON_SCAN_OK;
+}
+
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+static uint32_t hash_folded(const char *key, uint32_t size)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a */
+	for (uint32_t i = 0; i < size; i++)
+		hash = (hash ^ (unsigned char)lower(key[i])) * 16777619u;
+	return hash;
+}
+
+static struct bytes key_of(struct bytes text, const struct json_scan_member *member)
+{
+	return bytes_of(text.data + member->key, member->key_size);
+}
+
+/* At most 256 members, so comparing every pair of hashes costs at most some ten microseconds. */
+static bool names_are_distinct(struct json_scan *scan, struct bytes text)
+{
+	for (unsigned i = 0; i < scan->member_count; i++) {
+		struct json_scan_member *member = &scan->members[i];
+		member->key_hash = hash_folded(text.data + member->key, member->key_size);
+		for (unsigned k = 0; k < i; k++) {
+			const struct json_scan_member *other = &scan->members[k];
+			if (other->key_hash == member->key_hash &&
+			    bytes_equal_fold(key_of(text, other), key_of(text, member))) {
+				scan->refused_at = member->key;
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+bool json_scan_finish(struct json_scan *scan, struct bytes text)
+{
+	if (scan->refusal != JSON_SCAN_OK)
+		return false;
+	assert(text.size == scan->size);
+	if (scan->depth == 0 && number_may_end(scan->state))
+		scan->state = DONE;
+	if (scan->state != DONE) {
+		scan->refusal = JSON_SCAN_INCOMPLETE;
+		scan->refused_at = scan->size;
+	} else if (!names_are_distinct(scan, text)) {
+		scan->refusal = JSON_SCAN_KEY_DUPLICATE;
+	}
+	return scan->refusal == JSON_SCAN_OK;
+}
+
+enum err_code json_scan_text(struct json_scan *scan, struct bytes text, const char *what,
+			     struct err *err)
+{
+	json_scan_start(scan);
+	json_scan_feed(scan, text.data, text.size);
+	if (json_scan_finish(scan, text))
+		return ERR_OK;
+	return ERR_SET(err, ERR_INVALID, "%s is not acceptable JSON: %s, at byte %u", what,
+		       json_scan_problem(scan->refusal), scan->refused_at);
+}
+
+const struct json_scan_member *json_scan_member(const struct json_scan *scan, struct bytes text,
+						struct bytes name)
+{
+	for (unsigned i = 0; i < scan->member_count; i++)
+		if (bytes_equal(key_of(text, &scan->members[i]), name))
+			return &scan->members[i];
+	return NULL;
+}
+
+/* ---- values inside accepted text; never beyond its end, whatever it holds ---- */
+
+/* `p` is after the opening quote; returns the byte after the closing one. */
+static const char *skip_string(const char *p, const char *end)
+{
+	while (p < end) {
+		p = plain_run(p, end);
+		if (p == end)
+			break;
+		if (*p == '"')
+			return p + 1;
+		p += *p == '\\' && end - p > 1 ? 2 : 1;
+	}
+	return end;
+}
+
+static const char *skip_container(const char *p, const char *end)
+{
+	unsigned depth = 0;
+	while (p < end) {
+		char c = *p++;
+		if (c == '"') {
+			p = skip_string(p, end);
+		} else if (c == '{' || c == '[') {
+			depth++;
+		} else if (c == '}' || c == ']') {
+			if (--depth == 0)
+				return p;
+		}
+	}
+	return end;
+}
+
+static const char *skip_scalar(const char *p, const char *end)
+{
+	while (p < end && *p != ',' && *p != '}' && *p != ']' && *p != ' ' && *p != '\n' &&
+	       *p != '\r' && *p != '\t')
+		p++;
+	return p;
+}
+
+static enum json_scan_type type_of(char first)
+{
+	switch (first) {
+	case '"':
+		return JSON_SCAN_STRING;
+	case '{':
+		return JSON_SCAN_OBJECT;
+	case '[':
+		return JSON_SCAN_ARRAY;
+	case 't':
+		return JSON_SCAN_TRUE;
+	case 'f':
+		return JSON_SCAN_FALSE;
+	case 'n':
+		return JSON_SCAN_NULL;
+	default:
+		return first == '-' || is_digit(first) ? JSON_SCAN_NUMBER : JSON_SCAN_NOTHING;
+	}
+}
+
+struct json_value json_value_at(struct bytes text)
+{
+	const char *end = text.data + text.size;
+	const char *p = text.size ? skip_space(text.data, end) : end;
+	struct json_value value = {JSON_SCAN_NOTHING, bytes_of(p, 0)};
+	if (p == end)
+		return value;
+	value.type = type_of(*p);
+	const char *after = p;
+	if (value.type == JSON_SCAN_STRING)
+		after = skip_string(p + 1, end);
+	else if (value.type == JSON_SCAN_OBJECT || value.type == JSON_SCAN_ARRAY)
+		after = skip_container(p, end);
+	else if (value.type != JSON_SCAN_NOTHING)
+		after = skip_scalar(p, end);
+	value.text.size = (size_t)(after - p);
+	return value;
+}
+
+struct json_walk json_walk_start(struct json_value value)
+{
+	struct json_walk walk = {.object = value.type == JSON_SCAN_OBJECT};
+	if (walk.object || value.type == JSON_SCAN_ARRAY)
+		walk.rest = bytes_of(value.text.data + 1, value.text.size - 1);
+	return walk;
+}
+
+static void advance(struct bytes *text, const char *to)
+{
+	text->size -= (size_t)(to - text->data);
+	text->data = to;
+}
+
+static bool walk_key(struct json_walk *walk)
+{
+	struct json_value key = json_value_at(walk->rest);
+	if (key.type != JSON_SCAN_STRING || key.text.size < 2)
+		return false;
+	walk->key = bytes_of(key.text.data + 1, key.text.size - 2);
+	const char *end = walk->rest.data + walk->rest.size;
+	const char *p = skip_space(key.text.data + key.text.size, end);
+	if (p == end || *p != ':')
+		return false;
+	advance(&walk->rest, p + 1);
+	return true;
+}
+
+bool json_walk_next(struct json_walk *walk)
+{
+	if (walk->rest.size == 0)
+		return false;
+	const char *end = walk->rest.data + walk->rest.size;
+	const char *p = skip_space(walk->rest.data, end);
+	if (p < end && *p == ',')
+		p++;
+	advance(&walk->rest, p);
+	if (walk->object && !walk_key(walk)) {
+		walk->rest.size = 0;
+		return false;
+	}
+	walk->value = json_value_at(walk->rest);
+	if (walk->value.type == JSON_SCAN_NOTHING || walk->value.text.size == 0) {
+		walk->rest.size = 0;
+		return false;
+	}
+	advance(&walk->rest, walk->value.text.data + walk->value.text.size);
+	return true;
+}
+
+struct json_value json_scan_find(struct json_value value, const char *path)
+{
+	struct bytes rest = bytes_from(path);
+	while (rest.size) {
+		struct bytes name = bytes_split(rest, '.', &rest);
+		struct json_value found = {JSON_SCAN_NOTHING, bytes_of(NULL, 0)};
+		struct json_walk walk = json_walk_start(value);
+		while (walk.object && json_walk_next(&walk))
+			if (bytes_equal(walk.key, name))
+				found = walk.value;
+		value = found;
+	}
+	return value;
+}
+
+bool json_value_integer(struct json_value value, int64_t min, int64_t max, int64_t *out)
+{
+	struct bytes text = value.text;
+	if (value.type != JSON_SCAN_NUMBER)
+		return false;
+	bool negative = text.size && text.data[0] == '-';
+	if (negative)
+		text = bytes_of(text.data + 1, text.size - 1);
+	uint64_t magnitude;
+	if (!bytes_to_u64(text, INT64_MAX, &magnitude) || (negative && magnitude == 0))
+		return false;
+	int64_t number = negative ? -(int64_t)magnitude : (int64_t)magnitude;
+	if (number < min || number > max)
+		return false;
+	*out = number;
+	return true;
+}
+
+bool json_value_plain_string(struct json_value value, struct bytes *out)
+{
+	if (value.type != JSON_SCAN_STRING || value.text.size < 2)
+		return false;
+	struct bytes inside = bytes_of(value.text.data + 1, value.text.size - 2);
+	if (memchr(inside.data, '\\', inside.size))
+		return false;
+	*out = inside;
+	return true;
+}
+
+/* ---- decoding strings ---- */
+
+static char *put_utf8(char *to, uint32_t c)
+{
+	if (c < 0x80) {
+		*to++ = (char)c;
+	} else if (c < 0x800) {
+		*to++ = (char)(0xc0 | c >> 6);
+		*to++ = (char)(0x80 | (c & 0x3f));
+	} else if (c < 0x10000) {
+		*to++ = (char)(0xe0 | c >> 12);
+		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
+		*to++ = (char)(0x80 | (c & 0x3f));
+	} else {
+		*to++ = (char)(0xf0 | c >> 18);
+		*to++ = (char)(0x80 | (c >> 12 & 0x3f));
+		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
+		*to++ = (char)(0x80 | (c & 0x3f));
+	}
+	return to;
+}
+
+/* Four digits at `p`; U+FFFD stands for what no accepted text holds. */
+static uint32_t read_unit(const char *p, const char *end)
+{
+	uint32_t unit = 0;
+	if (end - p < 4)
+		return 0xfffd;
+	for (int i = 0; i < 4; i++) {
+		int digit = hex_value(p[i]);
+		if (digit < 0)
+			return 0xfffd;
+		unit = unit << 4 | (uint32_t)digit;
+	}
+	return unit;
+}
+
+/* `p` is after "\u"; returns where reading goes on. */
+static const char *decode_unicode(const char *p, const char *end, char **to)
+{
+	uint32_t unit = read_unit(p, end);
+	p += end - p < 4 ? end - p : 4;
+	if (is_high(unit) && end - p >= 6 && p[0] == '\\' && p[1] == 'u') {
+		uint32_t low = read_unit(p + 2, end);
+		if (is_low(low)) {
+			*to = put_utf8(*to, 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00));
+			return p + 6;
+		}
+	}
+	*to = put_utf8(*to, is_high(unit) || is_low(unit) ? 0xfffd : unit);
+	return p;
+}
+
+size_t json_value_decode(struct json_value value, char *out)
+{
+	static const char escapes[][2] = {{'b', '\b'}, {'f', '\f'}, {'n', '\n'}, {'r', '\r'},
+					  {'t', '\t'}};
+	if (value.type != JSON_SCAN_STRING || value.text.size < 2)
+		return 0;
+	const char *p = value.text.data + 1, *end = value.text.data + value.text.size - 1;
+	char *to = out;
+	while (p < end) {
+		const char *stop = memchr(p, '\\', (size_t)(end - p));
+		size_t run = (size_t)((stop ? stop : end) - p);
+		memcpy(to, p, run);
+		to += run;
+		p += run;
+		if (!stop || end - p < 2)
+			break;
+		char c = p[1];
+		p += 2;
+		if (c == 'u') {
+			p = decode_unicode(p, end, &to);
+			continue;
+		}
+		for (size_t i = 0; i < sizeof(escapes) / sizeof(escapes[0]); i++)
+			if (escapes[i][0] == c)
+				c = escapes[i][1];
+		*to++ = c;
+	}
+	return (size_t)(to - out);
+}

@@ -1,0 +1,314 @@
+/* The provider APIs ("dialects") as the rest of Parley sees them: which endpoint a path is, what a
+ * request asks for, the canonical words of a prompt, usage and digests of answers, errors and
+ * headers in the caller's own shape. One file per provider fills an ops table (dialect/ops.h); nothing
+ * here reads a clock, a socket or a file. Definitions of the canonical forms:
+ * docs/formats/canonical-words.md. */
+#ifndef DIALECT_DIALECT_H
+#define DIALECT_DIALECT_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json_scan.h"
+#include "base/sha256.h"
+#include "proto/sse.h"
+
+#include <jansson.h>
+
+enum dialect_id { DIALECT_NONE, DIALECT_ANTHROPIC, DIALECT_OPENAI };
+
+/* "anthropic", "openai"; DIALECT_NONE for any other name, "none" for DIALECT_NONE. */
+enum dialect_id dialect_from_name(struct bytes name);
+const char *dialect_name(enum dialect_id dialect);
+
+/* ---- endpoints ---- */
+
+enum endpoint_kind {
+	ENDPOINT_NONE,
+	ENDPOINT_MESSAGES,	   /* POST /v1/messages */
+	ENDPOINT_COUNT_TOKENS,	   /* POST /v1/messages/count_tokens */
+	ENDPOINT_CHAT_COMPLETIONS, /* POST /v1/chat/completions */
+	ENDPOINT_MODELS,	   /* GET /v1/models */
+};
+
+struct dialect_endpoint {
+	const char *method, *path;
+	enum dialect_id dialect; /* whose errors and shapes to use */
+	enum endpoint_kind kind;
+};
+
+/* `path` without the query. /v1/models speaks Anthropic's dialect to a client that sent
+ * `anthropic-version`, else OpenAI's. NULL for anything that is not in the table (a known path with
+ * another method too). */
+const struct dialect_endpoint *dialect_endpoint_find(struct bytes method, struct bytes path,
+						     bool anthropic_version);
+/* In which dialect to refuse a request whose endpoint is unknown: by its path or that header. */
+enum dialect_id dialect_guess(struct bytes path, bool anthropic_version);
+/* Where a generation is asked for: "/v1/messages", "/v1/chat/completions". */
+const char *dialect_path(enum dialect_id dialect);
+
+/* ---- requests: facts from the body, without a tree ---- */
+
+enum dialect_flag {
+	DIALECT_LOGPROBS = 1,	/* asks for log-probabilities */
+	DIALECT_LOGIT_BIAS = 2, /* a non-empty logit_bias */
+	DIALECT_TOOLS = 4,	/* a non-empty tools list */
+	DIALECT_USAGE_ASKED = 8, /* OpenAI: stream_options.include_usage is true */
+	DIALECT_REASONING = 16, /* thinking or reasoning is switched on */
+};
+
+#define DIALECT_UNKNOWN_MAX 8
+
+struct dialect_request {
+	enum dialect_id dialect;
+	enum endpoint_kind endpoint;
+	struct bytes model; /* in the body, without quotes */
+	bool stream;
+	int64_t max_output; /* tokens, -1: not given */
+	int64_t n;	    /* answers asked for, 1 where not given */
+	unsigned flags;	    /* of enum dialect_flag */
+	size_t prompt_bytes; /* size of the members that hold words (system, messages, tools) */
+	/* Names of members that this dialect does not know, in the body; the count goes on past the
+	 * table. */
+	struct bytes unknown[DIALECT_UNKNOWN_MAX];
+	unsigned unknown_count;
+	/* Private: where dialect_rewrite edits. */
+	uint32_t model_at;
+	uint32_t object_at; /* after the outermost '{' */
+	uint32_t usage_at, usage_size;
+	uint8_t usage_edit;
+};
+
+/* Reads the facts of a body that `scan` has accepted (json_scan_finish) for a generation or
+ * count_tokens endpoint. ERR_INVALID with a message that names the key: not an object, a key that is
+ * a known one but for case, a wrong type, a number out of range, no model or one with characters
+ * beyond [A-Za-z0-9._:/@-] or above 256 bytes, no messages, both max_tokens and
+ * max_completion_tokens, a key twice inside an object that is acted on. `out` points into `body`. */
+enum err_code dialect_request_read(const struct dialect_endpoint *endpoint,
+				   const struct json_scan *scan, struct bytes body,
+				   struct dialect_request *out, struct err *err);
+
+/* Whether a message or the system prompt of that body has a part that is not text, a tool call or a
+ * tool result; *type is then its type as written. Walks over the messages: use it only where the answer
+ * matters. */
+bool dialect_request_non_text(const struct dialect_request *request, const struct json_scan *scan,
+			      struct bytes body, struct bytes *type);
+
+/* The body for the upstream in pieces of the client's own: another model name (empty or equal: kept),
+ * and for OpenAI streams `stream_options.include_usage` where the client has not asked for it
+ * (`want_usage`). */
+struct dialect_rewrite {
+	struct bytes parts[6];
+	unsigned count;
+	size_t size; /* of all parts */
+	bool usage_added; /* strip the extra chunk again */
+};
+/* `upstream_model` has the characters a model may have. The parts point into `body`,
+ * `upstream_model` and static text. */
+void dialect_rewrite(const struct dialect_request *request, struct bytes body,
+		     struct bytes upstream_model, bool want_usage, struct dialect_rewrite *out);
+
+/* ---- canonical words (cold path: a tree) ---- */
+
+/* Appends the canonical words (`parley-canon-1`) of a request body to `words`, and its settings
+ * (RFC 8785 JSON of {max_output, temperature, …}, "{}" for none) to `settings` (may be NULL).
+ * ERR_INVALID names what does not bind: an unknown member, a part that is not text, n > 1, or a
+ * malformed message. The gateway binds on the SHA-256 of `words`. */
+enum err_code dialect_words(enum dialect_id dialect, struct bytes body, struct buf *words,
+			    struct buf *settings, struct err *err);
+
+/* The other way: a request body for `words` and `settings` (either may come from a suite; settings may
+ * be NULL), appended to `out`. OpenAI streams ask for their usage. Anthropic needs a max_output:
+ * 1024 where the settings have none. ERR_INVALID where the dialect cannot say it. */
+enum err_code dialect_build_request(enum dialect_id dialect, const json_t *words,
+				    const json_t *settings, const char *model, bool stream,
+				    struct buf *out, struct err *err);
+/* The same from their texts. */
+enum err_code dialect_build_request_text(enum dialect_id dialect, struct bytes words,
+					 struct bytes settings, const char *model, bool stream,
+					 struct buf *out, struct err *err);
+/* "x-api-key: K\r\nanthropic-version: 2023-06-01\r\n" or "authorization: Bearer K\r\n": what carries a
+ * credential to a provider. Appended. */
+void dialect_credential_fields(enum dialect_id dialect, const char *key, struct buf *out);
+
+/* ---- answers ---- */
+
+struct dialect_usage {
+	int64_t input;	     /* uncached input tokens */
+	int64_t cache_read;  /* input tokens read from a cache */
+	int64_t cache_write; /* input tokens written to a cache */
+	int64_t output;	     /* with reasoning */
+	bool known;	     /* the provider has said so; else all are 0 */
+};
+
+/* How an answer ended: id, name in the canonical answer. */
+/* clang-format off */
+#define DIALECT_FINISH_TABLE(X) \
+	X(NONE,       "none")       /* it has not ended */ \
+	X(STOP,       "stop") \
+	X(LENGTH,     "length") \
+	X(TOOL_CALLS, "tool_calls") \
+	X(REFUSAL,    "refusal")    /* the model or a filter declined */ \
+	X(OTHER,      "other")
+/* clang-format on */
+enum dialect_finish {
+#define X(name, text) DIALECT_FINISH_##name,
+	DIALECT_FINISH_TABLE(X)
+#undef X
+};
+const char *dialect_finish_name(enum dialect_finish finish);
+
+#define DIALECT_SERVED_MAX 256
+#define DIALECT_EVENT_MAX ((size_t)8 << 20) /* data of one event of a stream */
+
+/* What is known of an answer, from a plain body or a stream. */
+struct dialect_outcome {
+	struct dialect_usage usage;
+	enum dialect_finish finish;
+	bool complete;	      /* the dialect's end was seen */
+	bool failed;	      /* an error body, or an error event after a 200 */
+	bool malformed;	      /* not what the dialect says: usage and digest may be missing */
+	bool digest_known;    /* `answer` holds */
+	uint8_t answer[SHA256_SIZE]; /* SHA-256(nonce || canonical answer) */
+	uint64_t text_bytes;  /* of text, reasoning and tool arguments so far: output is about a third */
+	uint64_t deltas;      /* events that carried any of them */
+	char served[DIALECT_SERVED_MAX]; /* the model the provider names, "" if none */
+};
+
+/* Output tokens so far: what the provider said, else ceil(text_bytes / 3). */
+int64_t dialect_output_estimate(const struct dialect_outcome *outcome);
+
+/* Observes a complete plain answer (a 200's body). */
+void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct bytes nonce,
+			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls);
+
+/* A stream is observed beside being passed on. */
+struct dialect_observer {
+	struct dialect_outcome outcome;
+	/* Private from here. */
+	enum dialect_id dialect;
+	bool strip_usage; /* the client has not asked for the usage chunk */
+	bool stripped;
+	bool strip_line_feed; /* the LF of a split CR LF belongs to what was stripped */
+	bool ended;
+	bool passing; /* the present event is too long to be held back */
+	bool refused; /* text of a refusal was seen */
+	struct sse sse;
+	struct buf held;     /* bytes of an unfinished event, with strip_usage */
+	struct buf scratch;  /* decoded strings */
+	struct buf calls;    /* tool calls so far, bounded */
+	struct buf *text;    /* where the caller collects text, or NULL */
+	struct sha256 hash;
+};
+
+/* What the caller does with a piece: `now` goes on at once; `last` (the dialect's terminal event and all
+ * after it) only when the end may be shown. Pointers are into the piece or the observer, valid until
+ * its next call. Pieces may be empty in sum; none of them is of size 0. */
+struct dialect_flow {
+	struct bytes now[3];
+	unsigned now_count;
+	struct bytes last[2];
+	unsigned last_count;
+	bool terminal; /* the terminal event is complete, in this or an earlier piece */
+};
+
+/* `nonce` goes in front of the canonical answer in the digest (may be empty). `text`, if not NULL,
+ * receives the answer's text as it comes. */
+void dialect_observer_init(struct dialect_observer *observer, enum dialect_id dialect,
+			   struct bytes nonce, bool strip_usage, struct buf *text);
+void dialect_observer_release(struct dialect_observer *observer);
+
+/* The next piece of the body, of any size. */
+void dialect_observer_feed(struct dialect_observer *observer, const char *data, size_t size,
+			   struct dialect_flow *flow);
+
+/* The body has ended (or was cut off): fixes the outcome's digest; `flow->now` has what was still
+ * held back. */
+void dialect_observer_end(struct dialect_observer *observer, struct dialect_flow *flow);
+
+/* Answers for the harness. */
+struct dialect_answer {
+	struct buf text;
+	json_t *tool_calls; /* owned: array of {"arguments", "name"}, or NULL */
+	struct dialect_outcome outcome;
+};
+void dialect_answer_init(struct dialect_answer *answer, size_t text_max);
+void dialect_answer_release(struct dialect_answer *answer);
+/* From a plain body. ERR_PROTOCOL if it is not an answer. */
+enum err_code dialect_answer_read(enum dialect_id dialect, struct bytes body,
+				  struct dialect_answer *out, struct err *err);
+/* From a stream whose observer collected its text into `out->text`; call after dialect_observer_end.
+ * ERR_PROTOCOL if the stream was cut off, failed or malformed. */
+enum err_code dialect_answer_finish(struct dialect_observer *observer, struct dialect_answer *out,
+				    struct err *err);
+
+/* An error a provider answered with, from its body (or error event's data). */
+struct dialect_failure {
+	char type[64], code[64], message[512]; /* "" where absent */
+};
+bool dialect_failure_read(enum dialect_id dialect, struct bytes body, struct dialect_failure *out);
+
+/* The canonical answer itself, for those who check a digest: RFC 8785 JSON of
+ * [text, tool_calls, finish]. Appended. */
+void dialect_canonical_answer(struct bytes text, const json_t *tool_calls,
+			      enum dialect_finish finish, struct buf *out);
+
+/* ---- what the gateway says by itself ---- */
+
+struct dialect_error {
+	int status;	      /* HTTP status; decides Anthropic's type and OpenAI's type and code */
+	const char *code;     /* OpenAI's code where not the status' usual one ("grant_revoked"), or NULL */
+	struct bytes message; /* UTF-8 */
+	struct bytes request_id; /* Anthropic's request_id; empty: none */
+};
+
+/* Appends the JSON body of an error. */
+void dialect_error_body(enum dialect_id dialect, const struct dialect_error *error,
+			struct buf *out);
+/* Appends the error event that ends a stream after a 200, with its empty line. */
+void dialect_error_event(enum dialect_id dialect, const struct dialect_error *error,
+			 struct buf *out);
+
+/* One limit as the rate-limit headers tell it; limit < 0: not limited, no header. */
+struct dialect_limit {
+	int64_t limit, remaining;
+	int64_t reset_ms; /* until it is full again */
+};
+struct dialect_limits {
+	struct dialect_limit requests, input, output;
+};
+/* Appends "name: value\r\n" fields: anthropic-ratelimit-* (requests, input-tokens, output-tokens and
+ * tokens, the tighter of both; reset in RFC 3339) or x-ratelimit-* (requests, tokens; reset as "6m0s").
+ * `wall_ms` is now, Unix time. */
+void dialect_limit_fields(enum dialect_id dialect, const struct dialect_limits *limits,
+			  int64_t wall_ms, struct buf *out);
+
+/* Appends the answer of count_tokens. */
+void dialect_count_answer(int64_t tokens, struct buf *out);
+/* Appends a list of models in the dialect's shape. `created` is Unix seconds. */
+void dialect_models(enum dialect_id dialect, const struct bytes *names, size_t count,
+		    int64_t created, struct buf *out);
+
+/* ---- what a stand-in model says ---- */
+
+struct dialect_rendering {
+	const char *id;	   /* of the answer: "msg_…", "chatcmpl-…" */
+	struct bytes model; /* as asked */
+	struct bytes text;  /* whole text, or of this delta; UTF-8 */
+	struct dialect_usage usage;
+	enum dialect_finish finish;
+	int64_t created;    /* Unix seconds */
+	bool include_usage; /* OpenAI streams */
+};
+/* A complete plain answer's body. */
+void dialect_render_answer(enum dialect_id dialect, const struct dialect_rendering *answer,
+			   struct buf *out);
+/* The events of a stream: once at the start (usage.input, cache_* and for Anthropic a first
+ * output count), one per piece of text, once at the end (finish and whole usage). */
+void dialect_render_stream_start(enum dialect_id dialect, const struct dialect_rendering *answer,
+				 struct buf *out);
+void dialect_render_stream_delta(enum dialect_id dialect, const struct dialect_rendering *answer,
+				 struct buf *out);
+void dialect_render_stream_end(enum dialect_id dialect, const struct dialect_rendering *answer,
+			       struct buf *out);
+
+#endif

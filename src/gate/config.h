@@ -1,0 +1,86 @@
+/* parley.yaml (DESIGN.md section 4): every key is known; one that this build cannot honour is
+ * refused by name, file and line, never ignored. */
+#ifndef GATE_CONFIG_H
+#define GATE_CONFIG_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "env/env.h"
+
+#define CONFIG_TEXT_MAX ((size_t)4 << 20)
+#define CONFIG_LISTENERS_MAX 16
+#define CONFIG_PROVIDERS_MAX 1000
+#define CONFIG_MODELS_MAX 10000
+#define CONFIG_WORKERS_MAX 256
+#define CONFIG_DEFAULT_MAX_OUTPUT 32768
+#define CONFIG_BODY_MAX ((int64_t)256 << 20)
+
+enum config_mode { CONFIG_ENFORCE, CONFIG_OBSERVE };
+
+struct config_provider {
+	const char *name;
+	const char *dialect; /* "anthropic" or "openai" */
+	const char *url;     /* http:// or https://, a host, no user, query or fragment */
+	const char *key;     /* the provider's credential; "" for none */
+};
+
+/* USD per million tokens, in millionths of a dollar: 3.00 is 3,000,000. */
+struct config_price {
+	int64_t input, output, cache_read, cache_write;
+};
+
+struct config_model {
+	const char *name;     /* as clients ask for it */
+	unsigned provider;    /* place in providers */
+	const char *upstream; /* as the provider calls it; the name where it is not given */
+	int64_t max_output;   /* tokens; CONFIG_DEFAULT_MAX_OUTPUT where it is not given */
+	int64_t context;      /* tokens; 0: not given */
+	bool has_price;
+	struct config_price price;
+};
+
+struct config {
+	struct arena arena; /* private; owns everything below */
+	const char *file;
+	const char *name; /* log origin and name of the signing key */
+	const char *data; /* the data directory: absolute, or relative to where the process is */
+	struct env_address *listen;
+	size_t listen_count;
+	bool has_admin;
+	struct env_address admin;
+	unsigned workers; /* 0: one for each core */
+	enum config_mode mode;
+	struct config_provider *providers;
+	size_t provider_count;
+	struct config_model *models;
+	size_t model_count;
+	bool log_entries_public;
+	size_t max_body; /* bytes */
+	bool strict;     /* durability */
+};
+
+/* getenv, or a test's. */
+typedef const char *config_variable_function(const char *name);
+
+/* Reads the file; `${NAME}` in string values is replaced by the variable, `$${` stands for `${`. On
+ * ERR_OK the caller owns *out (config_free). ERR_NOT_FOUND says how to make one; ERR_INVALID and
+ * ERR_UNSUPPORTED name file, line and key. */
+enum err_code config_load(struct env *env, const char *file, config_variable_function *variable,
+			  struct config **out, struct err *err);
+/* The same from a text; paths are relative to the directory part of `file`. */
+enum err_code config_parse(struct bytes text, const char *file, config_variable_function *variable,
+			   struct config **out, struct err *err);
+void config_free(struct config *config); /* NULL is fine; forgets the keys */
+
+/* "<data>/<name>" in `out`. ERR_TOO_LARGE if it does not fit. */
+enum err_code config_data_path(const struct config *config, const char *name, char *out,
+			       size_t size, struct err *err);
+
+/* Makes DIR/parley.yaml, access.yaml and signing.key (PKCS#8 PEM, 0600), on which `parley serve`
+ * runs at once, and DIR where it is missing. `name` NULL takes "localhost/parley". ERR_EXISTS, and
+ * nothing changed, if one of the three is there. The text of the signing key's public part is not
+ * given: the log's vkey tells it. */
+enum err_code config_init(struct env *env, const char *directory, const char *name,
+			  struct err *err);
+
+#endif

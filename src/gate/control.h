@@ -1,0 +1,118 @@
+/* The control plane: documents, administrative acts, and the snapshot of policy that workers read.
+ *
+ * One object, used from the admin loop only. It checks an act, stages the new documents in the
+ * store, has the record appended to the log, and, when that is durable, publishes a new world and
+ * moves the documents in. The record is the commit: what a crash leaves staged is settled at the
+ * next start by looking for the record. Acts run one after another, in the order in which they were
+ * asked for. */
+#ifndef GATE_CONTROL_H
+#define GATE_CONTROL_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "env/env.h"
+#include "gate/config.h"
+#include "ledger/log.h"
+
+struct control;
+struct world;
+
+#define CONTROL_RECORD_TEXT 4096
+
+enum control_log { CONTROL_EVALUATION, CONTROL_USAGE, CONTROL_LOGS };
+
+/* A record to append. `record` has everything but `id` and `time_ms`: whoever appends it takes an
+ * index, fills in those two, formats and submits it. Strings and digests are borrowed until `done`.
+ * Its `document` digest is how the record is known again by control_open. */
+struct control_record {
+	enum control_log log;
+	struct record record;
+	char id[RECORD_ID_SIZE + 1]; /* to be filled by whoever appends it, before `done` */
+	/* On the admin loop, never from inside the hook: ERR_OK once it is durable; anything else
+	 * if it was not appended and never will be (no room on the disk). */
+	void (*done)(struct control_record *record, enum err_code code);
+	void *argument;
+	struct log_entry entry;         /* for whoever appends it */
+	char text[CONTROL_RECORD_TEXT]; /* for whoever appends it: the line */
+};
+
+/* What in-flight requests must end because of: all of this org, grant or key. */
+enum control_cut_kind { CONTROL_CUT_KEY, CONTROL_CUT_GRANT, CONTROL_CUT_ORG };
+struct control_cut {
+	enum control_cut_kind kind;
+	const char *id; /* the key's public id, the grant's or the org's */
+	const char *reason;
+};
+
+/* A snapshot to give to every worker. */
+struct control_publish {
+	struct world *world; /* one reference, which the receiver takes over */
+	const struct control_cut *cuts;
+	size_t cut_count;
+	/* On the admin loop, never from inside the hook: no worker admits by an older world any
+	 * more, and none relays another answer byte of what was cut. */
+	void (*done)(struct control_publish *publish);
+	void *argument;
+};
+
+/* One line of a log; sets *stop to end the scan. */
+typedef void control_scan_function(void *argument, struct bytes line, bool *stop);
+
+/* What the gateway lends to its control plane. */
+struct control_hooks {
+	void *argument;
+	void (*record)(void *argument, struct control_record *record);
+	void (*publish)(void *argument, struct control_publish *publish);
+	/* The number of entries that have an index so far; no record appended later stands before
+	 * it. */
+	uint64_t (*log_position)(void *argument, enum control_log log);
+	/* Reads the durable entries from `from` on, in order. At start-up only; may block. */
+	enum err_code (*log_scan)(void *argument, enum control_log log, uint64_t from,
+				  control_scan_function *each, void *each_argument,
+				  struct err *err);
+};
+
+struct control_options {
+	struct env *env;
+	struct env_loop *loop;       /* the admin loop */
+	const struct config *config; /* borrowed until the next control_reconfigure or close */
+	const char *store_path;      /* NULL: in memory */
+	const uint8_t *secret;       /* 32 bytes that key the digests of leaves; copied */
+	struct control_hooks hooks;
+};
+
+/* Opens the store, settles what a crash left, and builds the first world (control_world). Blocking;
+ * before the loops run. A missing or empty database beside a log that has entries is ERR_CORRUPT.
+ */
+enum err_code control_open(const struct control_options *options, struct control **out,
+			   struct err *err);
+/* No act may be under way (control_busy). Keeps the use of runs in the store. */
+void control_close(struct control *control);
+bool control_busy(const struct control *control);
+
+/* The present world with one more reference, for the caller. Never NULL. */
+struct world *control_world(struct control *control);
+
+/* Takes over another configuration (providers and models) and publishes a world by it. */
+struct control_reconfigure {
+	const struct config *config;
+	void (*done)(struct control_reconfigure *call, enum err_code code, const struct err *err);
+	void *argument;
+	struct control_operation *operation; /* private */
+};
+void control_reconfigure(struct control *control, struct control_reconfigure *call);
+
+/* Opens a run over the whole suite with one sample for each leaf up to what the suite asks for, as
+ * a request does that names none (DESIGN.md section 5). If such a run is there already, that is it.
+ * The strings are borrowed until `done`, which is called on the admin loop, after publication. */
+struct control_open_run {
+	const char *grant;
+	const char *suite;
+	void (*done)(struct control_open_run *call, enum err_code code, const struct err *err);
+	void *argument;
+	struct control_operation *operation; /* private */
+};
+void control_open_run(struct control *control, struct control_open_run *call);
+
+#endif

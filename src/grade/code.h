@@ -1,0 +1,47 @@
+/* Grading of generated Python programs, in the sandbox. A scorer is
+ *
+ *     {kind: code, language: python, entry_point, cases: [{args: […], expected, tolerance?}], …}
+ *     {kind: code, language: python, entry_point?, program: TEXT, prompt?: TEXT, …}
+ *
+ * with timeout_seconds (CPU, default 5) in both. For `cases` the candidate runs alone and only data
+ * leaves the sandbox: expected values never enter it and are compared here. For `program` the test
+ * runs in a process of its own that talks to the candidate's process by plain data, so that the
+ * candidate sees neither the tests nor the token that proves them passed (docs: code.c). */
+#ifndef GRADE_CODE_H
+#define GRADE_CODE_H
+
+#include "grade/sandbox.h"
+
+#include <jansson.h>
+
+#define CODE_ANSWER_MAX ((size_t)1 << 20) /* longer answers fail */
+
+struct code_result {
+	bool passed;
+	unsigned cases, cases_passed; /* for `cases` */
+	uint64_t cpu_ms, wall_ms;
+	bool time_limited; /* failed by the time limit: another machine may find otherwise */
+	char reason[256];  /* UTF-8, one line: "passed", or what went wrong */
+};
+
+/* ERR_INVALID naming `what` and the member that is wrong. */
+enum err_code code_check(const json_t *spec, const char *what, struct err *err);
+
+/* Grades the answer's code. A bad answer is ERR_OK and not passed. Errors: the spec is bad
+ * (ERR_INVALID), there is no sandbox (ERR_ENVIRONMENT), memory. Blocks; thread-safe. */
+enum err_code code_grade(const json_t *spec, struct bytes answer, struct code_result *result,
+			 struct err *err);
+
+/* The program in an answer, appended: the last fenced block (bare or python) that defines
+ * `entry_point` (any name if NULL), else the last such block, else the whole text. With `prompt` (a
+ * HumanEval-style beginning) and no definition of the entry point at the left margin, prompt and
+ * text are joined. */
+void code_extract(struct bytes answer, const char *entry_point, const char *prompt,
+		  struct buf *out);
+
+/* Whether `got` equals `expected`: numbers by value (true and false are no numbers), floats within
+ * `tolerance` (absolute or relative to expected; integers on both sides exactly if it is 0; the
+ * default for floats is 1e-9), arrays and objects member by member. */
+bool code_value_equal(const json_t *expected, const json_t *got, double tolerance);
+
+#endif

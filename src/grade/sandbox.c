@@ -1,0 +1,354 @@
+/* Watching a sandboxed program to its end: what it says is collected up to the limits, and it is
+ * ended at the deadline. */
+#include "grade/sandbox.h"
+
+#include "grade/sandbox_spawn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STATUS_MAX 1024u
+#define READ_SIZE ((size_t)16 << 10)
+/* A killed sandbox is gone within milliseconds; this is for a machine in deep trouble. */
+#define KILL_GRACE_MS 10000u
+
+enum { STREAM_OUTPUT, STREAM_ERRORS, STREAM_VERDICT, STREAM_STATUS, STREAM_COUNT };
+
+struct stream {
+	int fd; /* -1: ended */
+	struct buf *into;
+};
+
+struct watch {
+	struct sandbox_process process;
+	struct bytes input; /* not written yet */
+	struct stream streams[STREAM_COUNT];
+	struct buf status;
+	int child_pidfd; /* of process 1 inside, -1 unknown or gone */
+	bool ended;	 /* bubblewrap has ended, and with it everything inside */
+	bool killed;
+	uint64_t start_ms, deadline_ms;
+	struct sandbox_result *result;
+};
+
+void sandbox_result_init(struct sandbox_result *result)
+{
+	memset(result, 0, sizeof(*result));
+}
+
+void sandbox_result_release(struct sandbox_result *result)
+{
+	buf_release(&result->output);
+	buf_release(&result->errors);
+	buf_release(&result->verdict);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- what bubblewrap reports: JSON objects with "child-pid" and, at the end, "exit-code" ---- */
+
+static bool status_number(const struct watch *watch, const char *key, long *out)
+{
+	const char *at = watch->status.size ? strstr(watch->status.data, key) : NULL;
+
+	if (!at)
+		return false;
+	at += strlen(key);
+	at += strspn(at, "\": ");
+	char *end;
+	*out = strtol(at, &end, 10);
+	return end != at;
+}
+
+/* Process 1 inside is held by a descriptor: killing it kills all, and lets bubblewrap count what they
+ * used. Its number can't have been given away, because bubblewrap waits for it. */
+static void watch_find_child(struct watch *watch)
+{
+	long pid;
+
+	if (watch->child_pidfd < 0 && status_number(watch, "child-pid", &pid) && pid > 1)
+		watch->child_pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+}
+
+static void watch_kill(struct watch *watch, enum sandbox_ending why)
+{
+	if (watch->killed)
+		return;
+	watch->killed = true;
+	watch->result->ending = why;
+	watch->deadline_ms = now_ms() + KILL_GRACE_MS;
+	if (watch->child_pidfd < 0 ||
+	    syscall(SYS_pidfd_send_signal, watch->child_pidfd, SIGKILL, NULL, 0) != 0)
+		syscall(SYS_pidfd_send_signal, watch->process.pidfd, SIGKILL, NULL, 0);
+}
+
+/* ---- one turn ---- */
+
+static void stream_close(struct stream *stream)
+{
+	close(stream->fd);
+	stream->fd = -1;
+}
+
+/* Takes what is there. What passes the limit ends the program. */
+static void stream_read(struct watch *watch, struct stream *stream)
+{
+	char data[READ_SIZE];
+
+	for (;;) {
+		ssize_t got = read(stream->fd, data, sizeof(data));
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 && errno == EAGAIN)
+			return;
+		if (got <= 0) {
+			stream_close(stream);
+			return;
+		}
+		size_t room = stream->into->max - stream->into->size;
+		size_t kept = (size_t)got < room ? (size_t)got : room;
+		buf_append(stream->into, data, kept);
+		if (kept < (size_t)got) {
+			stream_close(stream);
+			watch_kill(watch, SANDBOX_OUTPUT_LIMIT);
+			return;
+		}
+	}
+}
+
+static void input_close(struct watch *watch)
+{
+	if (watch->process.input >= 0)
+		close(watch->process.input);
+	watch->process.input = -1;
+}
+
+static void input_write(struct watch *watch)
+{
+	while (watch->input.size) {
+		ssize_t sent = send(watch->process.input, watch->input.data, watch->input.size,
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0 && errno == EAGAIN)
+			return;
+		if (sent < 0)
+			break; /* it doesn't read any more, which is its affair */
+		watch->input.data += sent;
+		watch->input.size -= (size_t)sent;
+	}
+	input_close(watch);
+}
+
+static int watch_timeout(const struct watch *watch)
+{
+	uint64_t now = now_ms();
+
+	return now >= watch->deadline_ms ? 0 : (int)(watch->deadline_ms - now);
+}
+
+/* Index of the two descriptors that stand behind the streams. */
+enum { POLL_INPUT = STREAM_COUNT, POLL_PROCESS, POLL_COUNT };
+
+static void watch_turn(struct watch *watch)
+{
+	struct pollfd polled[POLL_COUNT];
+
+	for (int i = 0; i < STREAM_COUNT; i++)
+		polled[i] = (struct pollfd){.fd = watch->streams[i].fd, .events = POLLIN};
+	polled[POLL_INPUT] = (struct pollfd){.fd = watch->process.input, .events = POLLOUT};
+	polled[POLL_PROCESS] = (struct pollfd){.fd = watch->process.pidfd, .events = POLLIN};
+	int count = poll(polled, POLL_COUNT, watch_timeout(watch));
+	if (count < 0)
+		return; /* interrupted */
+	if (count == 0 && watch->killed) {
+		watch->ended = true; /* unkillable: stuck in the kernel; don't wait with it */
+		return;
+	}
+	if (count == 0)
+		watch_kill(watch, SANDBOX_WALL_LIMIT);
+	/* The end is noticed before the last reads, so that these see all that was written. */
+	watch->ended = polled[POLL_PROCESS].revents != 0;
+	for (int i = 0; i < STREAM_COUNT; i++)
+		if (watch->streams[i].fd >= 0 && (polled[i].revents || watch->ended))
+			stream_read(watch, &watch->streams[i]);
+	if (polled[POLL_INPUT].revents)
+		input_write(watch);
+	watch_find_child(watch);
+}
+
+/* ---- the end ---- */
+
+static uint64_t time_ms(struct timeval time)
+{
+	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_usec / 1000;
+}
+
+static void watch_reap(struct watch *watch)
+{
+	struct sandbox_result *result = watch->result;
+	struct rusage usage = {0};
+	int status;
+
+	if (watch->ended && wait4(watch->process.pid, &status, 0, &usage) < 0)
+		memset(&usage, 0, sizeof(usage));
+	result->cpu_ms = time_ms(usage.ru_utime) + time_ms(usage.ru_stime);
+	result->memory_peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
+	result->wall_ms = now_ms() - watch->start_ms;
+}
+
+static enum err_code unavailable(const struct watch *watch, struct err *err)
+{
+	struct bytes said = buf_bytes(&watch->result->errors);
+	struct bytes rest, line = bytes_trim(bytes_split(said, '\n', &rest));
+
+	if (line.size == 0)
+		line = BYTES("bwrap ended without a word");
+	if (line.size > 200)
+		line.size = 200;
+	return ERR_SET(err, ERR_ENVIRONMENT,
+		       "the sandbox cannot start: %.*s; programs are graded only in bubblewrap: "
+		       "allow unprivileged user namespaces "
+		       "(sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000; "
+		       "in a container: its seccomp and AppArmor profile)",
+		       BYTES_ARG(line));
+}
+
+/* Bubblewrap gives 128 + N for a death by signal N, as shells do. */
+static void ending_set(struct watch *watch, const struct sandbox_limits *limits, long exit_code)
+{
+	struct sandbox_result *result = watch->result;
+
+	if (watch->killed)
+		return;
+	result->ending = exit_code > 128 ? SANDBOX_SIGNALLED : SANDBOX_EXITED;
+	result->exit_status = (int)exit_code;
+	result->signal = exit_code > 128 ? (int)exit_code - 128 : 0;
+	/* The kernel looks at the CPU limit at its clock ticks. */
+	if (exit_code != 0 && result->cpu_ms + 50 >= (uint64_t)limits->cpu_seconds * 1000)
+		result->ending = SANDBOX_CPU_LIMIT;
+}
+
+static enum err_code watch_finish(struct watch *watch, const struct sandbox_limits *limits,
+				  struct err *err)
+{
+	struct sandbox_result *result = watch->result;
+	long exit_code = -1;
+
+	watch_reap(watch);
+	bool reported = status_number(watch, "exit-code", &exit_code);
+	if (!reported && !watch->killed)
+		return unavailable(watch, err);
+	if (result->output.failed || result->errors.failed || result->verdict.failed)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for a program's output");
+	ending_set(watch, limits, exit_code);
+	return ERR_OK;
+}
+
+static void watch_start(struct watch *watch, const struct sandbox_program *program,
+			struct sandbox_result *result)
+{
+	const struct sandbox_limits *limits = &program->limits;
+	uint64_t wall_ms = limits->wall_ms ? limits->wall_ms : 6000u * limits->cpu_seconds + 2000;
+
+	watch->input = program->input;
+	watch->result = result;
+	watch->child_pidfd = -1;
+	watch->start_ms = now_ms();
+	watch->deadline_ms = watch->start_ms + wall_ms;
+	buf_init(&watch->status, STATUS_MAX);
+	buf_init(&result->output, limits->output_bytes);
+	buf_init(&result->errors, limits->output_bytes);
+	buf_init(&result->verdict, limits->verdict_bytes);
+	watch->streams[STREAM_OUTPUT] = (struct stream){watch->process.output, &result->output};
+	watch->streams[STREAM_ERRORS] = (struct stream){watch->process.errors, &result->errors};
+	watch->streams[STREAM_VERDICT] = (struct stream){watch->process.verdict, &result->verdict};
+	watch->streams[STREAM_STATUS] = (struct stream){watch->process.status, &watch->status};
+}
+
+static void watch_close(struct watch *watch)
+{
+	for (int i = 0; i < STREAM_COUNT; i++)
+		if (watch->streams[i].fd >= 0)
+			close(watch->streams[i].fd);
+	input_close(watch);
+	close(watch->process.pidfd);
+	if (watch->child_pidfd >= 0)
+		close(watch->child_pidfd);
+	buf_release(&watch->status);
+}
+
+/* Looked at beforehand, because a message of bubblewrap's could also be the program's. */
+static enum err_code programs_there(const struct sandbox_program *program, struct err *err)
+{
+	if (access(SANDBOX_BWRAP, X_OK) != 0)
+		return ERR_SET(err, ERR_ENVIRONMENT,
+			       "%s is missing: programs are graded only in its sandbox; install "
+			       "the package bubblewrap",
+			       SANDBOX_BWRAP);
+	if (access(program->argv[0], X_OK) != 0)
+		return ERR_SET(err, ERR_ENVIRONMENT, "%s is missing: install %s",
+			       program->argv[0],
+			       strstr(program->argv[0], "python3") ? "the package python3" : "it");
+	return ERR_OK;
+}
+
+enum err_code sandbox_run(const struct sandbox_program *program, struct sandbox_result *result,
+			  struct err *err)
+{
+	struct watch watch = {0};
+
+	assert(program->limits.cpu_seconds >= 1 && program->limits.cpu_seconds <= 600);
+	assert(program->limits.processes >= 1 && program->limits.processes <= 256);
+	sandbox_result_release(result);
+	sandbox_result_init(result);
+	ERR_TRY(programs_there(program, err));
+	ERR_TRY(sandbox_spawn(program, &watch.process, err));
+	watch_start(&watch, program, result);
+	if (!watch.input.size)
+		input_close(&watch);
+	while (!watch.ended)
+		watch_turn(&watch);
+	enum err_code code = watch_finish(&watch, &program->limits, err);
+	watch_close(&watch);
+	return code;
+}
+
+enum err_code sandbox_check(struct err *err)
+{
+	const char *const arguments[] = {"/usr/bin/true", NULL};
+	struct sandbox_program program = {.argv = arguments, .limits = SANDBOX_LIMITS_DEFAULT};
+	struct sandbox_result result;
+
+	sandbox_result_init(&result);
+	enum err_code code = sandbox_run(&program, &result, err);
+	if (code == ERR_OK && (result.ending != SANDBOX_EXITED || result.exit_status != 0))
+		code = ERR_SET(err, ERR_ENVIRONMENT, "the sandbox does not work: /usr/bin/true: %s",
+			       sandbox_ending_text(result.ending));
+	sandbox_result_release(&result);
+	return code;
+}
+
+const char *sandbox_ending_text(enum sandbox_ending ending)
+{
+	static const char *const texts[] = {"exited", "ended by a signal", "CPU time limit",
+					    "wall-clock limit", "output limit"};
+
+	return texts[ending];
+}

@@ -1,0 +1,275 @@
+#include "grade/sandbox_spawn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define UNPRIVILEGED_ID 65534
+#define ARGUMENTS_MAX 96
+#define PROGRAM_ARGUMENTS_MAX 32
+#define CHILD_STACK_SIZE ((size_t)64 << 10)
+
+/* Descriptors as bubblewrap finds them. */
+enum { FD_FILTER = 4, FD_STATUS = 5, FD_COUNT = 6 };
+
+#define TEXT(x) TEXT_(x)
+#define TEXT_(x) #x
+
+/* What the child needs, made ready before it starts: between clone and exec it shares the parent's
+ * memory, may only make system calls, and must not touch what other threads may hold locked. */
+struct launch {
+	const char *arguments[ARGUMENTS_MAX];
+	unsigned count;
+	char limits[5][40];
+	char scratch_size[24];
+	int source[FD_COUNT]; /* which of our descriptors becomes number i */
+	bool drop_root;
+	int error; /* errno of the child, 0 if it became bubblewrap */
+};
+
+static const char *const environment[] = {
+	"PATH=/usr/bin:/bin",
+	"HOME=/tmp",
+	"TMPDIR=/tmp",
+	"LANG=C.UTF-8",
+	"PYTHONHASHSEED=0", /* the order of sets is the same on every run */
+	NULL,
+};
+
+static const char *const isolation[] = {
+	SANDBOX_BWRAP, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc",
+	"--unshare-uts", "--unshare-cgroup-try", "--uid", TEXT(UNPRIVILEGED_ID), "--gid",
+	TEXT(UNPRIVILEGED_ID), "--hostname", "sandbox", "--die-with-parent", "--new-session",
+	"--as-pid-1", "--cap-drop", "ALL",
+	/* What it sees. No /proc: nothing in it is needed, and it would show other processes. */
+	"--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
+	"--symlink", "usr/lib64", "/lib64", "--dev", "/dev", "--remount-ro", "/dev"};
+
+static void argument_add(struct launch *launch, const char *text)
+{
+	assert(launch->count < ARGUMENTS_MAX - 1);
+	launch->arguments[launch->count++] = text;
+	launch->arguments[launch->count] = NULL;
+}
+
+/* prlimit sets the limits inside: there RLIMIT_NPROC counts this user namespace only. */
+static void argument_add_limits(struct launch *launch, const struct sandbox_limits *limits)
+{
+	argument_add(launch, "/usr/bin/prlimit");
+	snprintf(launch->limits[0], sizeof(launch->limits[0]), "--cpu=%u:%u", limits->cpu_seconds,
+		 limits->cpu_seconds);
+	snprintf(launch->limits[1], sizeof(launch->limits[1]), "--as=%llu",
+		 (unsigned long long)limits->memory_bytes);
+	snprintf(launch->limits[2], sizeof(launch->limits[2]), "--fsize=%llu",
+		 (unsigned long long)limits->file_bytes);
+	snprintf(launch->limits[3], sizeof(launch->limits[3]), "--nproc=%u", limits->processes);
+	snprintf(launch->limits[4], sizeof(launch->limits[4]), "--nofile=%u", 128u);
+	for (unsigned i = 0; i < 5; i++)
+		argument_add(launch, launch->limits[i]);
+	argument_add(launch, "--core=0");
+	argument_add(launch, "--");
+}
+
+static void launch_arguments(struct launch *launch, const struct sandbox_program *program)
+{
+	for (size_t i = 0; i < sizeof(isolation) / sizeof(isolation[0]); i++)
+		argument_add(launch, isolation[i]);
+	if (access("/usr/local", F_OK) == 0) {
+		argument_add(launch, "--tmpfs"); /* not Debian's: may hold anything */
+		argument_add(launch, "/usr/local");
+		argument_add(launch, "--remount-ro");
+		argument_add(launch, "/usr/local");
+	}
+	snprintf(launch->scratch_size, sizeof(launch->scratch_size), "%llu",
+		 (unsigned long long)program->limits.file_bytes * 4);
+	argument_add(launch, "--size");
+	argument_add(launch, launch->scratch_size);
+	argument_add(launch, "--tmpfs");
+	argument_add(launch, "/tmp");
+	argument_add(launch, "--chdir");
+	argument_add(launch, "/tmp");
+	argument_add(launch, "--remount-ro");
+	argument_add(launch, "/");
+	argument_add(launch, "--seccomp");
+	argument_add(launch, TEXT(4));
+	argument_add(launch, "--json-status-fd");
+	argument_add(launch, TEXT(5));
+	argument_add(launch, "--");
+	argument_add_limits(launch, &program->limits);
+	for (unsigned i = 0; program->argv[i]; i++) {
+		assert(i < PROGRAM_ARGUMENTS_MAX);
+		argument_add(launch, program->argv[i]);
+	}
+}
+
+/* ---- the child ---- */
+
+static void child_fail(struct launch *launch)
+{
+	launch->error = errno ? errno : EINVAL;
+	syscall(SYS_exit, 127);
+	__builtin_unreachable();
+}
+
+static void child_reset_signals(void)
+{
+	struct sigaction standard = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		sigaction(number, &standard, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Moves the descriptors to 0 … FD_COUNT - 1 and closes all others. They are first copied above that
+ * range, so that none is overwritten before it was moved. */
+static void child_place_descriptors(struct launch *launch)
+{
+	int moved[FD_COUNT];
+
+	for (int i = 0; i < FD_COUNT; i++) {
+		moved[i] = fcntl(launch->source[i], F_DUPFD_CLOEXEC, FD_COUNT);
+		if (moved[i] < 0)
+			child_fail(launch);
+	}
+	for (int i = 0; i < FD_COUNT; i++)
+		if (dup2(moved[i], i) < 0)
+			child_fail(launch);
+	if (syscall(SYS_close_range, (unsigned)FD_COUNT, ~0u, 0u) != 0)
+		child_fail(launch);
+}
+
+/* Raw calls: the C library's would change the ids of every thread of the parent. */
+static void child_drop_root(struct launch *launch)
+{
+	if (syscall(SYS_setgroups, 0, NULL) != 0 ||
+	    syscall(SYS_setresgid, UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID) != 0 ||
+	    syscall(SYS_setresuid, UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID) != 0)
+		child_fail(launch);
+}
+
+__attribute__((no_sanitize("address", "undefined"))) static int child_main(void *argument)
+{
+	struct launch *launch = argument;
+
+	child_place_descriptors(launch);
+	if (syscall(SYS_setsid) < 0 || chdir("/") != 0)
+		child_fail(launch);
+	if (launch->drop_root)
+		child_drop_root(launch);
+	child_reset_signals();
+	execve(SANDBOX_BWRAP, (char *const *)launch->arguments, (char *const *)environment);
+	child_fail(launch);
+	return 127;
+}
+
+/* As posix_spawn does it: the child borrows the parent's memory until exec, the calling thread waits,
+ * and nothing of a large process is copied. */
+static enum err_code clone_child(struct launch *launch, pid_t *pid, int *pidfd, struct err *err)
+{
+	void *stack = mmap(NULL, CHILD_STACK_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	sigset_t all, before;
+
+	if (stack == MAP_FAILED)
+		return ERR_SYS(err, ERR_NO_MEMORY, "cannot start the sandbox");
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	*pid = clone(child_main, (char *)stack + CHILD_STACK_SIZE,
+		     CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, launch, pidfd);
+	int error = *pid < 0 ? errno : launch->error;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	munmap(stack, CHILD_STACK_SIZE);
+	if (error == 0)
+		return ERR_OK;
+	if (*pid > 0) {
+		waitpid(*pid, NULL, 0);
+		close(*pidfd);
+	}
+	errno = error;
+	return ERR_SYS(err, ERR_ENVIRONMENT, "cannot start the sandbox %s", SANDBOX_BWRAP);
+}
+
+/* ---- descriptors ---- */
+
+/* Both ends of everything; -1 where none is open. */
+struct channels {
+	int ours[FD_COUNT], theirs[FD_COUNT];
+};
+
+static void channels_close(int fds[FD_COUNT])
+{
+	for (int i = 0; i < FD_COUNT; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+static bool channel_pipe(struct channels *channels, int number)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return false;
+	channels->ours[number] = ends[0];
+	channels->theirs[number] = ends[1];
+	return fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0;
+}
+
+/* stdin is a socket, so that writing to a program that has gone raises no signal. */
+static bool channel_socket(struct channels *channels, int number)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+		return false;
+	channels->ours[number] = ends[0];
+	channels->theirs[number] = ends[1];
+	return fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0;
+}
+
+static enum err_code channels_open(struct channels *channels, struct err *err)
+{
+	for (int i = 0; i < FD_COUNT; i++)
+		channels->ours[i] = channels->theirs[i] = -1;
+	if (!channel_socket(channels, STDIN_FILENO) || !channel_pipe(channels, STDOUT_FILENO) ||
+	    !channel_pipe(channels, STDERR_FILENO) ||
+	    !channel_pipe(channels, SANDBOX_VERDICT_FD) || !channel_pipe(channels, FD_STATUS))
+		return ERR_SYS(err, ERR_ENVIRONMENT, "cannot make pipes for the sandbox");
+	return sandbox_filter(&channels->theirs[FD_FILTER], err);
+}
+
+enum err_code sandbox_spawn(const struct sandbox_program *program, struct sandbox_process *process,
+			    struct err *err)
+{
+	struct launch launch = {.drop_root = geteuid() == 0};
+	struct channels channels;
+	enum err_code code = channels_open(&channels, err);
+
+	if (code == ERR_OK) {
+		launch_arguments(&launch, program);
+		memcpy(launch.source, channels.theirs, sizeof(launch.source));
+		code = clone_child(&launch, &process->pid, &process->pidfd, err);
+	}
+	channels_close(channels.theirs);
+	if (code != ERR_OK) {
+		channels_close(channels.ours);
+		return code;
+	}
+	process->input = channels.ours[STDIN_FILENO];
+	process->output = channels.ours[STDOUT_FILENO];
+	process->errors = channels.ours[STDERR_FILENO];
+	process->verdict = channels.ours[SANDBOX_VERDICT_FD];
+	process->status = channels.ours[FD_STATUS];
+	return ERR_OK;
+}

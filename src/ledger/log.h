@@ -1,0 +1,146 @@
+/* A running log: numbered records, durable before they are acknowledged, in a Merkle tree with
+ * signed checkpoints. One struct log for a directory; all its disk work happens on one loop (the log
+ * loop), producers are the loops of the gateway. No lock is taken on the way in.
+ *
+ * The life of a record: log_reserve (room on the disk) -> log_take_index -> write the text (its id
+ * comes from the index) -> log_submit -> entry->durable on the producer's loop. */
+#ifndef LEDGER_LOG_H
+#define LEDGER_LOG_H
+
+#include "base/ed25519.h"
+#include "env/env.h"
+#include "ledger/record.h"
+
+struct log;
+struct log_producer;
+
+#define LOG_NO_INDEX UINT64_MAX
+#define LOG_SECRET_SIZE 32
+#define LOG_NONCE_SIZE 16
+#define LOG_SEGMENT_SIZE_DEFAULT (16u << 20)
+#define LOG_SEGMENT_SIZE_MIN (64u << 10)
+/* Bytes of one unit of reserved room. */
+#define LOG_UNIT 2048u
+
+struct log_options {
+	const char *directory; /* made if missing */
+	const char *origin;    /* also the name of the signing key */
+	const struct ed25519_private *key; /* borrowed until log_close */
+	uint8_t secret[LOG_SECRET_SIZE];   /* of ids and nonces: keep it for the log's life */
+	uint64_t segment_size;		   /* bytes; 0: LOG_SEGMENT_SIZE_DEFAULT */
+	bool relaxed;	/* acknowledge after the write, sync within a second */
+	bool check_all; /* read every segment at open, not only the tail */
+	/* A checkpoint (signed note) of this log kept elsewhere, or NULL: a log that is shorter than
+	 * it or contradicts it is an old or forked copy and is refused. */
+	const char *known_checkpoint;
+	/* On the log loop, once, when a write or sync has failed: nothing will be acknowledged any
+	 * more and the process should end. */
+	void (*fatal)(void *argument, const struct err *err);
+	void *argument;
+};
+
+/* Opens or makes the log, before `log_loop` (made with may_block) runs; blocks. Locks the directory
+ * (ERR_LOCKED), checks and recovers: a torn tail that was never acknowledged is cut off; anything
+ * else that is not as it should be is ERR_CORRUPT, naming segment and offset, and no byte is
+ * changed. A stored checkpoint that another key signed is ERR_MISMATCH. Every admit record without
+ * an outcome gets an `unknown` record. */
+enum err_code log_open(struct env *env, struct env_loop *log_loop, const struct log_options *options,
+		       struct log **out, struct err *err);
+/* After the loops have been joined: commits what was submitted (without calling `durable`), signs a
+ * last checkpoint and frees the log. An error is what kept it from that; the log is freed anyway. */
+enum err_code log_close(struct log *log, struct err *err);
+
+/* ---- producing; from the producer's loop ---- */
+
+struct log_entry {
+	struct log_entry *next;	    /* private: the queue into the log loop */
+	struct log_entry *next_own; /* private: the producer's own order */
+	struct log_producer *producer; /* private */
+	uint64_t index;	      /* from log_take_index */
+	uint64_t admit_index; /* settle and unknown: of their admit record; else LOG_NO_INDEX */
+	enum record_kind kind;
+	unsigned units; /* of reserved room this entry uses up: >= log_units(size) */
+	const char *text;
+	size_t size; /* 1 to RECORD_SIZE_MAX */
+	/* On the producer's loop, in the order of submission. The entry is the caller's again; it may
+	 * be freed or submitted anew. */
+	void (*durable)(struct log_entry *entry);
+};
+
+/* One for each producer loop and log, embedded in its owner; touched on that loop only. */
+struct log_producer {
+	struct log *log;
+	struct env_loop *loop;
+	struct log_entry *first, *last; /* submitted and not yet acknowledged */
+	uint64_t unflushed_since_ns;	/* 0: nothing the log loop was not told of */
+	uint64_t batch;			/* private to the log loop */
+	struct log_producer *batch_next; /* private to the log loop */
+	struct env_message message;
+	atomic_bool message_posted;
+};
+void log_producer_init(struct log_producer *producer, struct log *log, struct env_loop *loop);
+
+/* From any thread. The record with this index must be submitted without delay: later ones wait. */
+uint64_t log_take_index(struct log *log);
+/* RECORD_ID_SIZE hex digits and NUL: the index, and an HMAC of it. From any thread. */
+void log_record_id(const struct log *log, uint64_t index, char out[static RECORD_ID_SIZE + 1]);
+/* HMAC of an admit record's id. From any thread. */
+void log_nonce(const struct log *log, const char *id, uint8_t out[static LOG_NONCE_SIZE]);
+
+/* Never fails, takes no lock. The entry and its text stay borrowed until `durable`. */
+void log_submit(struct log_producer *producer, struct log_entry *entry);
+/* At the end of each turn of the producer's loop, and (idle) before it sleeps. Wakes the log loop
+ * when something was submitted and the producer is idle or has held it back for 1 ms. */
+void log_producer_turn(struct log_producer *producer, bool idle);
+
+/* Room on the disk, from any thread. An admitted request needs room for its admit and its settle
+ * record before it costs anything. */
+static inline unsigned log_units(size_t record_size)
+{
+	return (unsigned)((record_size + 64 + LOG_UNIT - 1) / LOG_UNIT);
+}
+/* False when the room is not there (the disk is full; it comes back by itself). */
+bool log_reserve(struct log *log, unsigned units);
+/* The same with the room that is kept back for refusals. */
+bool log_reserve_refusal(struct log *log, unsigned units);
+void log_unreserve(struct log *log, unsigned units);
+
+/* Asks for a checkpoint over everything durable as soon as may be (at most one every 2 ms). From any
+ * thread. */
+void log_checkpoint_now(struct log *log);
+
+struct log_stats {
+	uint64_t records;    /* durable, since the log began */
+	uint64_t checkpoint; /* the size the last checkpoint covers */
+	uint64_t commits, checkpoints, bytes; /* since open */
+	uint64_t segments;
+	int64_t room;	/* bytes not reserved */
+	bool failed;	/* a write or sync has failed */
+	bool no_space;	/* the last attempt to prepare a segment failed */
+};
+void log_get_stats(struct log *log, struct log_stats *out);
+
+/* ---- reading; blocks, from any thread, made for jobs ---- */
+
+/* The verifier key, as text. */
+const char *log_vkey(const struct log *log);
+/* The last signed checkpoint, appended. ERR_NOT_FOUND before the first. */
+enum err_code log_read_checkpoint(struct log *log, struct buf *out, struct err *err);
+/* A hash tile of `width` hashes, if the last checkpoint covers it, else ERR_NOT_FOUND. A tile that is
+ * missing or damaged on the disk is made again from the records. */
+enum err_code log_read_tile(struct log *log, unsigned level, uint64_t number, unsigned width,
+			    struct buf *out, struct err *err);
+/* An entry bundle: for each record its size as 2 bytes, big-endian, and its text. */
+enum err_code log_read_entries_tile(struct log *log, uint64_t number, unsigned width,
+				    struct buf *out, struct err *err);
+/* The text of one durable record. ERR_NOT_FOUND; ERR_CORRUPT when its segment is damaged. */
+enum err_code log_read_entry(struct log *log, uint64_t index, struct buf *out, struct err *err);
+/* The settle or unknown record of an admit record. ERR_NOT_FOUND while it has none (or is no admit
+ * record). */
+enum err_code log_find_settle(struct log *log, uint64_t admit_index, uint64_t *settle_index,
+			      struct err *err);
+/* The tlog-proof text of a record against the last checkpoint. ERR_TIMEOUT (retryable: one was asked
+ * for) while no checkpoint covers it. */
+enum err_code log_receipt(struct log *log, uint64_t index, struct buf *proof_text, struct err *err);
+
+#endif

@@ -1,0 +1,37 @@
+/* A byte stream with or without TLS, so that HTTP code does not know the difference. Without TLS
+ * every call goes straight through to the stream. */
+#ifndef NET_CHANNEL_H
+#define NET_CHANNEL_H
+
+#include "env/env.h"
+#include "proto/tls.h"
+
+struct channel {
+	struct env_stream *stream; /* owned */
+	struct tls *tls;	   /* owned; NULL: plain */
+	struct buf sealed;	   /* ciphertext that the stream did not take yet */
+	struct err err;		   /* why a TLS channel broke */
+};
+
+/* Takes over both. */
+void channel_init(struct channel *channel, struct env_stream *stream, struct tls *tls);
+/* Closes the stream and frees the rest; a second call does nothing. */
+void channel_close(struct channel *channel, bool reset);
+static inline bool channel_is_open(const struct channel *channel)
+{
+	return channel->stream != NULL;
+}
+
+/* Same results as env_receive and env_send. ENV_RESET on a TLS error, told in channel->err. A TLS
+ * stream that ends without close_notify is ENV_RESET, never ENV_EOF (RFC 8446, section 6.1). */
+ssize_t channel_receive(struct channel *channel, void *data, size_t size);
+ssize_t channel_send(struct channel *channel, const struct iovec *parts, int count);
+/* Whether a receive may give something. */
+bool channel_readable(const struct channel *channel);
+/* To be called when the stream became ready, before anything else: moves the handshake and pending
+ * ciphertext on. False when the channel broke. */
+bool channel_progress(struct channel *channel);
+/* Connected, and the handshake is over. */
+bool channel_established(const struct channel *channel);
+
+#endif

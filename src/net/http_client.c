@@ -1,0 +1,823 @@
+#include "net/http_client.h"
+
+#include "proto/chunked.h"
+#include "proto/url.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SCRATCH_SIZE 65536
+#define INTERIM_MAX 8
+#define ADDRESS_LIFETIME_NS 60000000000u
+#define ORIGINS_MAX 1024
+#define TURN_BYTES_MAX ((size_t)1 << 20)
+
+enum connection_state { CONNECTING, ACTIVE, IDLE };
+
+struct http_client_connection {
+	struct http_origin *origin;
+	struct http_call *call;
+	struct http_client_connection *next, *previous; /* among the origin's idle, newest first */
+	struct channel channel;
+	struct env_timer timer;
+	uint64_t armed_ns, deadline_ns;
+	struct http_head head;
+	struct http_body body;
+	struct buf pending; /* of a head that did not come in one piece */
+	unsigned address_index, interim;
+	int part; /* the first of call->parts that is not wholly sent */
+	enum connection_state state;
+	bool reused, sent_any, advancing, closed;
+};
+
+struct http_origin {
+	struct http_origin *next;
+	struct http_pool *pool;
+	char *url;
+	struct bytes authority, base_path;
+	char host[256];
+	uint16_t port;
+	bool tls;
+	struct env_address addresses[8];
+	unsigned address_count;
+	uint64_t resolved_ns; /* 0: never; UINT64_MAX: needs no lookup */
+	struct env_lookup lookup;
+	bool looking_up;
+	struct http_client_connection *idle;
+	unsigned idle_count, open_count;
+	struct http_call *waiting_first, *waiting_last;
+};
+
+struct http_pool {
+	struct http_pool_options options;
+	struct env_loop *loop;
+	struct http_origin *origins;
+	struct buf ca_pem;
+	struct tls_context *tls;
+	struct http_call *failed; /* calls to be ended outside of http_call_start */
+	struct env_message deliver;
+	bool delivering;
+	char scratch[SCRATCH_SIZE];
+};
+
+static void advance(struct http_client_connection *connection);
+static void serve_waiting(struct http_origin *origin);
+
+/* ---- lists ---- */
+
+static void waiting_remove(struct http_origin *origin, struct http_call *call)
+{
+	if (call->previous)
+		call->previous->next = call->next;
+	else
+		origin->waiting_first = call->next;
+	if (call->next)
+		call->next->previous = call->previous;
+	else
+		origin->waiting_last = call->previous;
+	call->next = call->previous = NULL;
+}
+
+static void waiting_append(struct http_origin *origin, struct http_call *call)
+{
+	call->next = NULL;
+	call->previous = origin->waiting_last;
+	if (origin->waiting_last)
+		origin->waiting_last->next = call;
+	else
+		origin->waiting_first = call;
+	origin->waiting_last = call;
+}
+
+static void idle_remove(struct http_client_connection *connection)
+{
+	struct http_origin *origin = connection->origin;
+	if (connection->previous)
+		connection->previous->next = connection->next;
+	else
+		origin->idle = connection->next;
+	if (connection->next)
+		connection->next->previous = connection->previous;
+	connection->next = connection->previous = NULL;
+	origin->idle_count--;
+}
+
+/* ---- connections ---- */
+
+static void set_deadline(struct http_client_connection *connection, uint64_t after_ns)
+{
+	struct env_loop *loop = connection->origin->pool->loop;
+	connection->deadline_ns = after_ns ? loop->now_ns + after_ns : 0;
+	if (after_ns == 0 ||
+	    (connection->armed_ns && connection->armed_ns <= connection->deadline_ns))
+		return;
+	if (env_timer_arm(loop, &connection->timer, connection->deadline_ns))
+		connection->armed_ns = connection->deadline_ns;
+}
+
+static void free_connection(struct http_client_connection *connection)
+{
+	buf_release(&connection->pending);
+	free(connection);
+}
+
+static void close_connection(struct http_client_connection *connection)
+{
+	struct http_origin *origin = connection->origin;
+	if (connection->closed)
+		return;
+	connection->closed = true;
+	if (connection->state == IDLE)
+		idle_remove(connection);
+	origin->open_count--;
+	env_timer_disarm(origin->pool->loop, &connection->timer);
+	if (channel_is_open(&connection->channel))
+		channel_close(&connection->channel, false);
+	if (!connection->advancing)
+		free_connection(connection);
+}
+
+/* Takes the call off its connection, which is closed, and ends it. */
+static void fail_call(struct http_client_connection *connection, const struct err *err,
+		      bool unprocessed)
+{
+	struct http_call *call = connection->call;
+	struct http_origin *origin = connection->origin;
+	connection->call = NULL;
+	close_connection(connection);
+	if (call) {
+		call->connection = NULL;
+		call->unprocessed = unprocessed;
+		call->ended(call, err);
+	}
+	serve_waiting(origin);
+}
+
+static void fail_with(struct http_client_connection *connection, enum err_code code,
+		      const char *problem)
+{
+	struct err err = ERR_INIT;
+	if (connection->channel.err.code)
+		problem = connection->channel.err.message;
+	ERR_SET(&err, code, "%s: %s", connection->origin->url, problem);
+	fail_call(connection, &err, !connection->sent_any);
+}
+
+/* ---- calls that end without a connection ---- */
+
+static void deliver_failed(struct env_message *message)
+{
+	struct http_pool *pool =
+		(struct http_pool *)((char *)message - offsetof(struct http_pool, deliver));
+	struct http_call *call = pool->failed;
+	pool->failed = NULL;
+	pool->delivering = false;
+	while (call) {
+		struct http_call *next = call->next;
+		struct err err = call->origin->lookup.err;
+		if (err.code == ERR_OK)
+			ERR_SET(&err, ERR_NO_MEMORY, "out of memory");
+		call->next = NULL;
+		call->unprocessed = true;
+		call->ended(call, &err);
+		call = next;
+	}
+}
+
+static void fail_later(struct http_pool *pool, struct http_call *call)
+{
+	call->next = pool->failed;
+	pool->failed = call;
+	if (pool->delivering)
+		return;
+	pool->delivering = true;
+	pool->deliver.run = deliver_failed;
+	env_post(pool->loop, &pool->deliver);
+}
+
+/* ---- sending ---- */
+
+/* False when the connection broke. */
+static bool send_call(struct http_client_connection *connection)
+{
+	struct http_call *call = connection->call;
+	while (connection->part < call->part_count && connection->channel.stream->writable) {
+		struct iovec *parts = call->parts + connection->part;
+		ssize_t sent = channel_send(&connection->channel, parts,
+					    call->part_count - connection->part);
+		if (sent == ENV_RESET)
+			return false;
+		if (sent <= 0)
+			return true;
+		connection->sent_any = true;
+		size_t left = (size_t)sent;
+		while (connection->part < call->part_count && left >= parts->iov_len) {
+			left -= parts->iov_len;
+			parts++;
+			connection->part++;
+		}
+		if (left > 0) {
+			parts->iov_base = (char *)parts->iov_base + left;
+			parts->iov_len -= left;
+		}
+	}
+	return true;
+}
+
+static void assign(struct http_client_connection *connection, struct http_call *call)
+{
+	connection->call = call;
+	call->connection = connection;
+	connection->part = 0;
+	connection->sent_any = false;
+	connection->interim = 0;
+	http_head_start(&connection->head);
+	buf_clear(&connection->pending);
+}
+
+static void begin_call(struct http_client_connection *connection)
+{
+	connection->state = ACTIVE;
+	set_deadline(connection, connection->call->first_byte_ns);
+}
+
+/* ---- the response ---- */
+
+static void finish_call(struct http_client_connection *connection, bool reusable)
+{
+	struct http_call *call = connection->call;
+	struct http_origin *origin = connection->origin;
+	struct http_pool *pool = origin->pool;
+	struct err none = ERR_INIT;
+	connection->call = NULL;
+	call->connection = NULL;
+	if (reusable && connection->head.keep_alive && connection->part == call->part_count &&
+	    !connection->channel.stream->hangup && origin->idle_count < pool->options.idle_max) {
+		connection->state = IDLE;
+		connection->reused = true;
+		connection->previous = NULL;
+		connection->next = origin->idle;
+		if (origin->idle)
+			origin->idle->previous = connection;
+		origin->idle = connection;
+		origin->idle_count++;
+		buf_release(&connection->pending);
+		set_deadline(connection, pool->options.idle_timeout_ns);
+	} else {
+		close_connection(connection);
+	}
+	call->ended(call, &none);
+	serve_waiting(origin);
+}
+
+/* Decoded pieces to the caller, who may cancel in between. Returns false when the call is over. */
+static bool take_body(struct http_client_connection *connection, const char *data, size_t size)
+{
+	struct http_call *call = connection->call;
+	while (true) {
+		size_t used = 0;
+		struct bytes piece;
+		enum http_body_event event =
+			http_body_next(&connection->body, data, size, &used, &piece);
+		data += used;
+		size -= used;
+		switch (event) {
+		case HTTP_BODY_PIECE:
+			call->body(call, piece);
+			if (connection->closed || connection->call != call)
+				return false;
+			break;
+		case HTTP_BODY_MORE:
+			return true;
+		case HTTP_BODY_DONE:
+			finish_call(connection, size == 0);
+			return false;
+		case HTTP_BODY_REFUSED:
+			fail_with(connection, ERR_PROTOCOL,
+				  http_refusal_text(http_body_refusal(&connection->body)));
+			return false;
+		}
+	}
+}
+
+static bool take_head(struct http_client_connection *connection, const char *data, size_t size)
+{
+	struct http_call *call = connection->call;
+	call->head_seen = true;
+	call->head_ns = connection->origin->pool->loop->now_ns;
+	set_deadline(connection, call->idle_ns);
+	http_body_start(&connection->body, &connection->head);
+	call->until_close = connection->head.body == HTTP_BODY_UNTIL_CLOSE;
+	call->head(call, &connection->head, bytes_of(data, connection->head.size));
+	if (connection->closed || connection->call != call)
+		return false;
+	return take_body(connection, data + connection->head.size, size - connection->head.size);
+}
+
+/* Bytes before the end of the response head: `data` holds all of them so far. */
+static bool take_before_head(struct http_client_connection *connection, const char *data, size_t size)
+{
+	for (;;) {
+		enum http_parse parsed = http_response_parse(&connection->head, data, size,
+							     connection->call->head_method);
+		if (parsed == HTTP_REFUSED) {
+			fail_with(connection, ERR_PROTOCOL,
+				  http_refusal_text(connection->head.refusal));
+			return false;
+		}
+		if (parsed == HTTP_MORE) {
+			if (connection->pending.data != data || connection->pending.size != size) {
+				struct buf kept = BUF_INIT(HTTP_HEAD_MAX + SCRATCH_SIZE);
+				buf_append(&kept, data, size);
+				buf_release(&connection->pending);
+				connection->pending = kept;
+			}
+			if (connection->pending.failed)
+				fail_with(connection, ERR_NO_MEMORY, "out of memory");
+			return !connection->closed;
+		}
+		if (connection->head.status >= 200)
+			return take_head(connection, data, size);
+		if (++connection->interim > INTERIM_MAX) {
+			fail_with(connection, ERR_PROTOCOL, "too many interim responses");
+			return false;
+		}
+		data += connection->head.size;
+		size -= connection->head.size;
+		http_head_start(&connection->head);
+	}
+}
+
+static bool take_bytes(struct http_client_connection *connection, const char *data, size_t size)
+{
+	if (connection->call->head_seen) {
+		set_deadline(connection, connection->call->idle_ns);
+		return take_body(connection, data, size);
+	}
+	if (connection->pending.size == 0)
+		return take_before_head(connection, data, size);
+	buf_append(&connection->pending, data, size);
+	return take_before_head(connection, connection->pending.data, connection->pending.size);
+}
+
+static void stream_ended(struct http_client_connection *connection, bool reset)
+{
+	if (connection->call->head_seen && !reset && http_body_closed(&connection->body)) {
+		finish_call(connection, false);
+		return;
+	}
+	fail_with(connection, ERR_UPSTREAM,
+		  connection->call->head_seen ? "the connection closed in the middle of the response"
+					      : "the connection closed before the response");
+}
+
+/* Reads until nothing is left, bounded in one turn so that one fast peer does not starve others. */
+static void receive_response(struct http_client_connection *connection)
+{
+	struct http_pool *pool = connection->origin->pool;
+	size_t turn = 0;
+	while (!connection->closed && connection->call && !connection->call->paused &&
+	       channel_readable(&connection->channel) && turn < TURN_BYTES_MAX) {
+		ssize_t got =
+			channel_receive(&connection->channel, pool->scratch, sizeof(pool->scratch));
+		if (got == ENV_AGAIN)
+			return;
+		if (got <= 0) {
+			stream_ended(connection, got == ENV_RESET);
+			return;
+		}
+		turn += (size_t)got;
+		if (!take_bytes(connection, pool->scratch, (size_t)got))
+			return;
+	}
+}
+
+/* ---- opening ---- */
+
+static void stream_ready(struct env_stream *stream);
+static void deadline_passed(struct env_timer *timer);
+
+static bool make_tls(struct http_origin *origin, struct tls **out, struct err *err)
+{
+	struct http_pool *pool = origin->pool;
+	*out = NULL;
+	if (!origin->tls)
+		return true;
+	if (!pool->tls && tls_client_context_new(buf_bytes(&pool->ca_pem), (struct bytes){NULL, 0},
+						 (struct bytes){NULL, 0}, &pool->tls,
+						 err) != ERR_OK)
+		return false;
+	return tls_client_new(pool->tls, origin->host, out, err) == ERR_OK;
+}
+
+/* Tries the addresses in turn, from connection->address_index on. */
+static bool dial(struct http_client_connection *connection, struct err *err)
+{
+	struct http_origin *origin = connection->origin;
+	for (; connection->address_index < origin->address_count; connection->address_index++) {
+		struct env_stream *stream = env_connect(
+			origin->pool->loop, &origin->addresses[connection->address_index], err);
+		if (!stream)
+			continue;
+		struct tls *tls;
+		if (!make_tls(origin, &tls, err)) {
+			env_close(stream, false);
+			return false;
+		}
+		stream->ready = stream_ready;
+		stream->argument = connection;
+		channel_init(&connection->channel, stream, tls);
+		connection->address_index++;
+		return true;
+	}
+	return false;
+}
+
+static void open_connection(struct http_origin *origin, struct http_call *call)
+{
+	struct http_pool *pool = origin->pool;
+	struct http_client_connection *connection = calloc(1, sizeof(*connection));
+	if (!connection) {
+		fail_later(pool, call);
+		return;
+	}
+	connection->origin = origin;
+	connection->timer.fire = deadline_passed;
+	buf_init(&connection->pending, HTTP_HEAD_MAX + SCRATCH_SIZE);
+	assign(connection, call);
+	origin->open_count++;
+	if (!dial(connection, &origin->lookup.err)) {
+		call->connection = NULL;
+		connection->call = NULL;
+		close_connection(connection);
+		fail_later(pool, call);
+		return;
+	}
+	connection->state = CONNECTING;
+	set_deadline(connection, pool->options.connect_timeout_ns);
+}
+
+static void lookup_done(struct env_lookup *lookup)
+{
+	struct http_origin *origin =
+		(struct http_origin *)((char *)lookup - offsetof(struct http_origin, lookup));
+	origin->looking_up = false;
+	if (lookup->count > 0) {
+		memcpy(origin->addresses, lookup->addresses, sizeof(lookup->addresses));
+		origin->address_count = lookup->count;
+		origin->resolved_ns = origin->pool->loop->now_ns;
+		serve_waiting(origin);
+		return;
+	}
+	while (origin->waiting_first) {
+		struct http_call *call = origin->waiting_first;
+		waiting_remove(origin, call);
+		fail_later(origin->pool, call);
+	}
+}
+
+/* Whether a connection can be opened now; starts a lookup where the addresses are missing or old. */
+static bool have_addresses(struct http_origin *origin)
+{
+	struct env_loop *loop = origin->pool->loop;
+	if (origin->resolved_ns == UINT64_MAX ||
+	    (origin->address_count > 0 &&
+	     loop->now_ns - origin->resolved_ns < ADDRESS_LIFETIME_NS))
+		return true;
+	if (!origin->looking_up) {
+		origin->looking_up = true;
+		snprintf(origin->lookup.host, sizeof(origin->lookup.host), "%s", origin->host);
+		origin->lookup.port = origin->port;
+		origin->lookup.done = lookup_done;
+		env_lookup_start(loop, &origin->lookup);
+	}
+	return false;
+}
+
+/* A kept-alive connection on which nothing has arrived: one with bytes or an end waiting is dead. */
+static struct http_client_connection *take_idle(struct http_origin *origin)
+{
+	while (origin->idle) {
+		struct http_client_connection *connection = origin->idle;
+		if (connection->channel.stream->hangup || connection->channel.stream->readable) {
+			close_connection(connection);
+			continue;
+		}
+		idle_remove(connection);
+		return connection;
+	}
+	return NULL;
+}
+
+static void serve_waiting(struct http_origin *origin)
+{
+	while (origin->waiting_first) {
+		struct http_client_connection *connection = take_idle(origin);
+		struct http_call *call = origin->waiting_first;
+		if (connection) {
+			waiting_remove(origin, call);
+			assign(connection, call);
+			begin_call(connection);
+			advance(connection);
+			continue;
+		}
+		if (origin->open_count >= origin->pool->options.connections_max ||
+		    !have_addresses(origin))
+			return;
+		waiting_remove(origin, call);
+		open_connection(origin, call);
+	}
+}
+
+/* ---- moving on ---- */
+
+static void connect_failed(struct http_client_connection *connection)
+{
+	struct err err = ERR_INIT;
+	struct http_origin *origin = connection->origin;
+	if (connection->channel.err.code) {
+		fail_with(connection, ERR_NETWORK, "TLS failed");
+		return;
+	}
+	channel_close(&connection->channel, false);
+	if (dial(connection, &err))
+		return;
+	if (origin->resolved_ns != UINT64_MAX)
+		origin->resolved_ns = origin->address_count = 0; /* ask again next time */
+	fail_with(connection, ERR_NETWORK, "cannot connect (refused or unreachable)");
+}
+
+static void advance_active(struct http_client_connection *connection)
+{
+	if (!send_call(connection)) {
+		/* A kept-alive connection that was closed under us before it took a byte: nothing of
+		 * the request can have been acted upon, so another one is tried. */
+		struct http_call *call = connection->call;
+		struct http_origin *origin = connection->origin;
+		if (connection->reused && !connection->sent_any) {
+			connection->call = NULL;
+			call->connection = NULL;
+			close_connection(connection);
+			waiting_append(origin, call);
+			serve_waiting(origin);
+			return;
+		}
+		/* An answer may have been sent before the reset: read it. */
+		if (!channel_readable(&connection->channel)) {
+			fail_with(connection, ERR_UPSTREAM, "the connection was reset");
+			return;
+		}
+	}
+	receive_response(connection);
+}
+
+static void advance(struct http_client_connection *connection)
+{
+	bool outer = connection->advancing;
+	connection->advancing = true;
+	if (!channel_progress(&connection->channel)) {
+		if (connection->state == CONNECTING)
+			connect_failed(connection);
+		else if (connection->call)
+			stream_ended(connection, true);
+		else
+			close_connection(connection);
+	} else if (connection->state == CONNECTING) {
+		if (connection->channel.stream->hangup && !connection->channel.stream->connected) {
+			connect_failed(connection);
+		} else if (channel_established(&connection->channel)) {
+			begin_call(connection);
+			advance_active(connection);
+		}
+	} else if (connection->state == IDLE) {
+		close_connection(connection); /* closed by the peer, or bytes nobody asked for */
+	} else {
+		advance_active(connection);
+	}
+	connection->advancing = outer;
+	if (connection->closed && !outer)
+		free_connection(connection);
+}
+
+static void stream_ready(struct env_stream *stream)
+{
+	struct http_client_connection *connection = stream->argument;
+	/* Writable again is no news for an idle connection. */
+	if (connection->state == IDLE && !stream->hangup && !stream->readable)
+		return;
+	advance(connection);
+}
+
+static void deadline_passed(struct env_timer *timer)
+{
+	struct http_client_connection *connection =
+		(struct http_client_connection *)((char *)timer -
+						  offsetof(struct http_client_connection, timer));
+	struct env_loop *loop = connection->origin->pool->loop;
+	connection->armed_ns = 0;
+	if (connection->deadline_ns == 0)
+		return;
+	if (connection->deadline_ns > loop->now_ns) {
+		set_deadline(connection, connection->deadline_ns - loop->now_ns);
+		return;
+	}
+	if (connection->state == IDLE)
+		close_connection(connection);
+	else if (connection->call && connection->call->paused)
+		set_deadline(connection, connection->call->idle_ns); /* the caller holds it up */
+	else
+		fail_with(connection, ERR_TIMEOUT,
+			  connection->state == CONNECTING ? "connecting took too long"
+			  : connection->call->head_seen	  ? "the response stopped arriving"
+							  : "no response in time");
+}
+
+/* ---- calls ---- */
+
+void http_call_start(struct http_origin *origin, struct http_call *call)
+{
+	assert(call->part_count > 0 && call->part_count <= HTTP_CALL_PARTS_MAX);
+	call->origin = origin;
+	call->connection = NULL;
+	call->next = call->previous = NULL;
+	call->head_seen = call->unprocessed = call->until_close = call->paused = false;
+	call->started_ns = origin->pool->loop->now_ns;
+	struct http_client_connection *idle = origin->waiting_first ? NULL : take_idle(origin);
+	if (!idle) {
+		waiting_append(origin, call);
+		serve_waiting(origin);
+		return;
+	}
+	assign(idle, call);
+	begin_call(idle);
+	/* Only sends: the response is read when the loop says so, hence never inside this call. */
+	if (send_call(idle))
+		return;
+	if (!idle->sent_any) {
+		idle->call = NULL;
+		close_connection(idle);
+		waiting_append(origin, call);
+		serve_waiting(origin);
+	} else {
+		idle->channel.stream->hangup = true; /* its event follows */
+	}
+}
+
+static bool remove_failed(struct http_pool *pool, struct http_call *call)
+{
+	for (struct http_call **at = &pool->failed; *at; at = &(*at)->next) {
+		if (*at != call)
+			continue;
+		*at = call->next;
+		call->next = NULL;
+		return true;
+	}
+	return false;
+}
+
+void http_call_cancel(struct http_call *call)
+{
+	struct http_origin *origin = call->origin;
+	struct http_client_connection *connection = call->connection;
+	if (connection) {
+		connection->call = NULL;
+		call->connection = NULL;
+		close_connection(connection);
+		return;
+	}
+	if (!remove_failed(origin->pool, call))
+		waiting_remove(origin, call);
+}
+
+void http_call_pause(struct http_call *call, bool paused)
+{
+	bool resumed = call->paused && !paused;
+	call->paused = paused;
+	if (!resumed || !call->connection)
+		return;
+	set_deadline(call->connection, call->idle_ns);
+	if (!call->connection->advancing)
+		advance(call->connection);
+}
+
+/* ---- pools and origins ---- */
+
+struct http_pool *http_pool_new(struct env_loop *loop, const struct http_pool_options *options)
+{
+	struct http_pool *pool = calloc(1, sizeof(*pool));
+	if (!pool)
+		return NULL;
+	pool->loop = loop;
+	pool->options = *options;
+	buf_init(&pool->ca_pem, (size_t)16 << 20);
+	buf_append_bytes(&pool->ca_pem, options->ca_pem);
+	if (pool->ca_pem.failed) {
+		free(pool);
+		return NULL;
+	}
+	return pool;
+}
+
+void http_pool_free(struct http_pool *pool)
+{
+	if (!pool)
+		return;
+	while (pool->origins) {
+		struct http_origin *origin = pool->origins;
+		pool->origins = origin->next;
+		assert(!origin->waiting_first);
+		while (origin->idle)
+			close_connection(origin->idle);
+		assert(origin->open_count == 0);
+		free(origin->url);
+		free(origin);
+	}
+	buf_release(&pool->ca_pem);
+	tls_context_free(pool->tls);
+	free(pool);
+}
+
+static enum err_code read_url(struct http_origin *origin, struct err *err)
+{
+	struct bytes text = bytes_from(origin->url);
+	struct url url;
+	if (bytes_starts_with(text, BYTES("unix:"))) {
+		env_address_unix(&origin->addresses[0], origin->url + 5);
+		origin->address_count = 1;
+		origin->resolved_ns = UINT64_MAX;
+		origin->authority = BYTES("localhost");
+		return ERR_OK;
+	}
+	ERR_TRY(url_parse(text, &url, err));
+	if (url.query.size || url.host.size >= sizeof(origin->host))
+		return ERR_SET(err, ERR_INVALID, "%s: a base URL has no query and a host below 256 bytes",
+			       origin->url);
+	memcpy(origin->host, url.host.data, url.host.size);
+	origin->port = url.port;
+	origin->tls = url.tls;
+	origin->authority = url.authority;
+	origin->base_path = url.path;
+	while (origin->base_path.size && origin->base_path.data[origin->base_path.size - 1] == '/')
+		origin->base_path.size--;
+	return ERR_OK;
+}
+
+enum err_code http_pool_origin(struct http_pool *pool, struct bytes url, struct http_origin **out,
+			       struct err *err)
+{
+	unsigned count = 0;
+	for (*out = pool->origins; *out; *out = (*out)->next, count++)
+		if (bytes_is(url, (*out)->url))
+			return ERR_OK;
+	if (count >= ORIGINS_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "more than %d origins", ORIGINS_MAX);
+	struct http_origin *origin = calloc(1, sizeof(*origin));
+	if (origin)
+		origin->url = bytes_to_cstr(url);
+	if (!origin || !origin->url) {
+		free(origin);
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	}
+	origin->pool = pool;
+	enum err_code code = read_url(origin, err);
+	if (code != ERR_OK) {
+		free(origin->url);
+		free(origin);
+		return code;
+	}
+	origin->next = pool->origins;
+	pool->origins = origin;
+	*out = origin;
+	return ERR_OK;
+}
+
+struct bytes http_origin_authority(const struct http_origin *origin)
+{
+	return origin->authority;
+}
+
+struct bytes http_origin_base_path(const struct http_origin *origin)
+{
+	return origin->base_path;
+}
+
+void http_write_request_head(struct buf *out, const char *method, struct bytes target,
+			     struct bytes authority, const struct bytes *names,
+			     const struct bytes *values, size_t field_count, int64_t content_length)
+{
+	buf_append_cstr(out, method);
+	buf_append_char(out, ' ');
+	buf_append_bytes(out, target);
+	buf_append_cstr(out, " HTTP/1.1\r\nhost: ");
+	buf_append_bytes(out, authority);
+	for (size_t i = 0; i < field_count; i++) {
+		buf_append_cstr(out, "\r\n");
+		buf_append_bytes(out, names[i]);
+		buf_append_cstr(out, ": ");
+		buf_append_bytes(out, values[i]);
+	}
+	if (content_length >= 0)
+		buf_printf(out, "\r\ncontent-length: %lld", (long long)content_length);
+	buf_append_cstr(out, "\r\n\r\n");
+}

@@ -1,0 +1,800 @@
+#include "net/http_server.h"
+
+#include "proto/chunked.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define LISTENERS_MAX 8
+#define ACCEPTS_PER_TURN 64
+#define BUFFER_START 4096
+#define BUFFER_KEPT_MAX 65536
+#define SPARE_MAX 64
+#define OUT_MAX ((size_t)1 << 30)
+#define ARENA_BLOCK 4096
+#define ARENA_MAX ((size_t)4 << 20)
+#define LINGER_NS 2000000000u
+#define LINGER_BYTES_MAX ((size_t)8 << 20)
+#define ANSWER_HEAD_MAX 8192
+
+enum connection_state {
+	STATE_HEAD,    /* between requests, or a head is arriving */
+	STATE_BODY,    /* the body is arriving */
+	STATE_HANDLER, /* the handler has it, the answer may be under way */
+	STATE_LINGER,  /* the answer is out; what the client still sends is thrown away */
+};
+
+struct http_connection {
+	struct http_exchange exchange;
+	struct http_server *server;
+	struct http_connection *next, *previous;
+	struct channel channel;
+	struct env_timer timer;
+	uint64_t armed_ns, deadline_ns; /* the timer is re-armed lazily; 0: none */
+	struct buf in;			/* head, decoded body, then bytes not looked at */
+	struct buf out;			/* what the stream did not take */
+	struct chunked chunked;
+	size_t body_size, body_max, lingered;
+	enum connection_state state;
+	bool advancing; /* inside advance(): calls from handlers only set flags */
+	bool closed;	/* to be freed when advance() is left */
+	bool above_high;
+};
+
+struct http_server {
+	struct http_server_options options;
+	struct env_loop *loop;
+	struct env_listener *listeners[LISTENERS_MAX];
+	unsigned listener_count;
+	struct http_connection *first;
+	unsigned count;
+	bool paused, stopping;
+	void (*stopped)(void *argument);
+	void *stopped_argument;
+	struct buf spare[SPARE_MAX]; /* buffers of connections that fell idle */
+	unsigned spare_count;
+	time_t date_second;
+	char date[40];
+};
+
+static void advance(struct http_connection *connection);
+
+/* ---- buffers, deadlines ---- */
+
+static void take_buffer(struct http_connection *connection)
+{
+	struct http_server *server = connection->server;
+	if (connection->in.data)
+		return;
+	if (server->spare_count > 0)
+		connection->in = server->spare[--server->spare_count];
+	connection->in.max = HTTP_HEAD_MAX + BUFFER_START;
+}
+
+static void give_buffer(struct http_connection *connection)
+{
+	struct http_server *server = connection->server;
+	if (connection->in.data && connection->in.capacity <= BUFFER_KEPT_MAX &&
+	    server->spare_count < SPARE_MAX) {
+		buf_clear(&connection->in);
+		server->spare[server->spare_count++] = connection->in;
+		connection->in = (struct buf)BUF_INIT(0);
+	} else {
+		buf_release(&connection->in);
+	}
+}
+
+/* Sets the deadline; the timer is touched only when it would fire too late. */
+static void set_deadline(struct http_connection *connection, uint64_t after_ns)
+{
+	struct env_loop *loop = connection->server->loop;
+	connection->deadline_ns = after_ns ? loop->now_ns + after_ns : 0;
+	if (after_ns == 0 ||
+	    (connection->armed_ns && connection->armed_ns <= connection->deadline_ns))
+		return;
+	if (env_timer_arm(loop, &connection->timer, connection->deadline_ns))
+		connection->armed_ns = connection->deadline_ns;
+}
+
+/* ---- closing ---- */
+
+static void free_connection(struct http_connection *connection)
+{
+	struct http_server *server = connection->server;
+	give_buffer(connection);
+	buf_release(&connection->out);
+	arena_release(&connection->exchange.arena);
+	free(connection);
+	if (server->stopping && server->count == 0 && server->stopped) {
+		void (*stopped)(void *) = server->stopped;
+		server->stopped = NULL;
+		stopped(server->stopped_argument);
+	}
+}
+
+static void pause_accepting(struct http_server *server, bool paused)
+{
+	if (server->paused == paused)
+		return;
+	server->paused = paused;
+	for (unsigned i = 0; i < server->listener_count; i++)
+		env_listener_pause(server->loop, server->listeners[i], paused);
+}
+
+/* Takes the connection out of service; its memory goes when advance() is left. */
+static void close_connection(struct http_connection *connection, bool reset)
+{
+	struct http_server *server = connection->server;
+	if (connection->closed)
+		return;
+	connection->closed = true;
+	env_timer_disarm(server->loop, &connection->timer);
+	channel_close(&connection->channel, reset);
+	if (connection->previous)
+		connection->previous->next = connection->next;
+	else
+		server->first = connection->next;
+	if (connection->next)
+		connection->next->previous = connection->previous;
+	server->count--;
+	if (!server->stopping && server->count < server->options.connections_max)
+		pause_accepting(server, false);
+	if (!connection->advancing)
+		free_connection(connection);
+}
+
+/* The client is gone while the handler has the exchange. */
+static void abort_exchange(struct http_connection *connection)
+{
+	bool waiting = connection->state == STATE_HANDLER && !connection->exchange.finished;
+	bool outer = connection->advancing;
+	connection->advancing = true;
+	if (waiting)
+		connection->server->options.aborted(&connection->exchange);
+	connection->advancing = outer;
+	close_connection(connection, true);
+}
+
+/* ---- sending ---- */
+
+static void after_send(struct http_connection *connection)
+{
+	struct http_server *server = connection->server;
+	if (connection->out.size > 0)
+		set_deadline(connection, server->options.write_timeout_ns);
+	if (connection->out.size > HTTP_SERVER_UNSENT_HIGH)
+		connection->above_high = true;
+}
+
+/* Sends now what it can, and keeps the rest. */
+static void send_parts(struct http_connection *connection, struct iovec *parts, int count)
+{
+	size_t skip = 0;
+	if (connection->closed)
+		return;
+	if (connection->out.size == 0 && connection->channel.stream->writable) {
+		ssize_t sent = channel_send(&connection->channel, parts, count);
+		if (sent == ENV_RESET) {
+			connection->channel.stream->hangup = true; /* noticed by advance() */
+			return;
+		}
+		skip = sent > 0 ? (size_t)sent : 0;
+	}
+	for (int i = 0; i < count; i++) {
+		size_t dropped = skip < parts[i].iov_len ? skip : parts[i].iov_len;
+		skip -= dropped;
+		buf_append(&connection->out, (char *)parts[i].iov_base + dropped,
+			   parts[i].iov_len - dropped);
+	}
+	after_send(connection);
+}
+
+/* False when the stream broke. */
+static bool flush_out(struct http_connection *connection)
+{
+	if (connection->out.size == 0 || !connection->channel.stream->writable)
+		return true;
+	struct iovec part = {connection->out.data, connection->out.size};
+	ssize_t sent = channel_send(&connection->channel, &part, 1);
+	if (sent == ENV_RESET)
+		return false;
+	if (sent <= 0)
+		return true;
+	buf_consume(&connection->out, (size_t)sent);
+	if (connection->out.size == 0) {
+		buf_release(&connection->out);
+		set_deadline(connection, 0);
+	} else {
+		set_deadline(connection, connection->server->options.write_timeout_ns);
+	}
+	if (connection->above_high && connection->out.size < HTTP_SERVER_UNSENT_LOW) {
+		connection->above_high = false;
+		if (connection->state == STATE_HANDLER && !connection->exchange.finished &&
+		    connection->server->options.drained)
+			connection->server->options.drained(&connection->exchange);
+	}
+	return true;
+}
+
+/* The Date field (RFC 9110, 6.6.1), made once a second. */
+static const char *date_of(struct http_server *server)
+{
+	time_t second = (time_t)(server->loop->wall_ms / 1000);
+	if (second != server->date_second) {
+		struct tm parts;
+		gmtime_r(&second, &parts);
+		strftime(server->date, sizeof(server->date), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+		server->date_second = second;
+	}
+	return server->date;
+}
+
+static char *put(char *to, const char *end, const void *data, size_t size)
+{
+	if ((size_t)(end - to) < size)
+		return to;
+	memcpy(to, data, size);
+	return to + size;
+}
+
+static char *put_text(char *to, const char *end, const char *text)
+{
+	return put(to, end, text, strlen(text));
+}
+
+static size_t number_text(char out[static 24], uint64_t value)
+{
+	char digits[24];
+	size_t count = 0;
+	do
+		digits[count++] = (char)('0' + value % 10);
+	while (value /= 10);
+	for (size_t i = 0; i < count; i++)
+		out[i] = digits[count - 1 - i];
+	return count;
+}
+
+static size_t write_head(struct http_exchange *exchange, int status,
+			 const struct http_header *headers, size_t count, int64_t length,
+			 char out[static ANSWER_HEAD_MAX])
+{
+	struct http_server *server = exchange->connection->server;
+	const char *end = out + ANSWER_HEAD_MAX;
+	char number[24];
+	char *to = put_text(out, end, "HTTP/1.1 ");
+	to = put(to, end, number, number_text(number, (uint64_t)status));
+	to = put_text(to, end, " ");
+	to = put_text(to, end, http_reason(status));
+	to = put_text(to, end, "\r\ndate: ");
+	to = put_text(to, end, date_of(server));
+	for (size_t i = 0; i < count; i++) {
+		to = put_text(to, end, "\r\n");
+		to = put_text(to, end, headers[i].name);
+		to = put_text(to, end, ": ");
+		to = put(to, end, headers[i].value.data, headers[i].value.size);
+	}
+	if (length >= 0 && status != 204 && status != 304) {
+		to = put_text(to, end, "\r\ncontent-length: ");
+		to = put(to, end, number, number_text(number, (uint64_t)length));
+	} else if (exchange->chunked) {
+		to = put_text(to, end, "\r\ntransfer-encoding: chunked");
+	}
+	if (exchange->close_after)
+		to = put_text(to, end, "\r\nconnection: close");
+	to = put_text(to, end, "\r\n\r\n");
+	assert(to < end); /* headers are bounded by their makers */
+	return (size_t)(to - out);
+}
+
+static void prepare_start(struct http_exchange *exchange, int64_t length)
+{
+	assert(!exchange->started);
+	exchange->started = true;
+	if (exchange->connection->server->stopping || !exchange->head.keep_alive ||
+	    exchange->connection->state != STATE_HANDLER)
+		exchange->close_after = true;
+	if (length < 0) {
+		exchange->chunked = exchange->head.minor >= 1;
+		if (!exchange->chunked)
+			exchange->close_after = true;
+	}
+}
+
+static bool is_head_request(const struct http_exchange *exchange)
+{
+	return bytes_is(http_bytes(exchange->head_bytes.data, exchange->head.method), "HEAD");
+}
+
+static void finish(struct http_exchange *exchange)
+{
+	struct http_connection *connection = exchange->connection;
+	exchange->finished = true;
+	if (!connection->advancing)
+		advance(connection);
+}
+
+void http_respond(struct http_exchange *exchange, int status, const struct http_header *headers,
+		  size_t header_count, struct bytes body)
+{
+	char head[ANSWER_HEAD_MAX];
+	prepare_start(exchange, (int64_t)body.size);
+	size_t size = write_head(exchange, status, headers, header_count, (int64_t)body.size, head);
+	struct iovec parts[2] = {{head, size}, {(void *)body.data, body.size}};
+	bool bodiless = body.size == 0 || is_head_request(exchange);
+	send_parts(exchange->connection, parts, bodiless ? 1 : 2);
+	finish(exchange);
+}
+
+void http_start(struct http_exchange *exchange, int status, const struct http_header *headers,
+		size_t header_count, int64_t content_length)
+{
+	char head[ANSWER_HEAD_MAX];
+	prepare_start(exchange, content_length);
+	size_t size = write_head(exchange, status, headers, header_count, content_length, head);
+	struct iovec part = {head, size};
+	send_parts(exchange->connection, &part, 1);
+}
+
+void http_send(struct http_exchange *exchange, struct bytes piece)
+{
+	char line[20];
+	assert(exchange->started && !exchange->finished);
+	if (piece.size == 0)
+		return;
+	if (!exchange->chunked) {
+		struct iovec whole = {(void *)piece.data, piece.size};
+		send_parts(exchange->connection, &whole, 1);
+		return;
+	}
+	struct iovec parts[3] = {{line, chunked_write_size(line, piece.size)},
+				 {(void *)piece.data, piece.size},
+				 {(void *)"\r\n", 2}};
+	send_parts(exchange->connection, parts, 3);
+}
+
+void http_finish(struct http_exchange *exchange)
+{
+	assert(exchange->started && !exchange->finished);
+	if (exchange->chunked) {
+		struct iovec part = {(void *)CHUNKED_LAST, sizeof(CHUNKED_LAST) - 1};
+		send_parts(exchange->connection, &part, 1);
+	}
+	finish(exchange);
+}
+
+void http_cut(struct http_exchange *exchange)
+{
+	exchange->finished = true;
+	close_connection(exchange->connection, true);
+}
+
+size_t http_unsent(const struct http_exchange *exchange)
+{
+	return exchange->connection->out.size;
+}
+
+bool http_has_started(const struct http_exchange *exchange)
+{
+	return exchange->started;
+}
+
+/* ---- receiving ---- */
+
+static void refuse(struct http_connection *connection, int status, const char *reason)
+{
+	struct http_exchange *exchange = &connection->exchange;
+	exchange->close_after = true;
+	if (connection->server->options.refused) {
+		connection->server->options.refused(exchange, status, reason);
+		return;
+	}
+	struct http_header type = {"content-type", BYTES("text/plain; charset=utf-8")};
+	char text[256];
+	int size = snprintf(text, sizeof(text), "%s\n", reason);
+	http_respond(exchange, status, &type, 1, bytes_of(text, (size_t)size));
+}
+
+/* Receives what is there. False when there is nothing more to do now. */
+static bool fill(struct http_connection *connection, size_t want)
+{
+	if (!channel_readable(&connection->channel))
+		return false;
+	take_buffer(connection);
+	struct buf *in = &connection->in;
+	if (in->max < in->size + want)
+		in->max = in->size + want;
+	if (!buf_reserve(in, want)) {
+		refuse(connection, 503, "out of memory");
+		return true;
+	}
+	ssize_t got = channel_receive(&connection->channel, in->data + in->size,
+				      in->capacity - in->size);
+	if (got > 0) {
+		in->size += (size_t)got;
+		return true;
+	}
+	if (got != ENV_AGAIN)
+		close_connection(connection, got == ENV_RESET);
+	return false;
+}
+
+static void begin_exchange(struct http_connection *connection)
+{
+	struct http_exchange *exchange = &connection->exchange;
+	http_head_start(&exchange->head);
+	exchange->head_bytes = exchange->body = (struct bytes){NULL, 0};
+	exchange->user = NULL;
+	exchange->started = exchange->finished = exchange->chunked = exchange->close_after = false;
+	connection->state = STATE_HEAD;
+	connection->body_size = 0;
+}
+
+/* The whole request is here. */
+static void hand_over(struct http_connection *connection)
+{
+	struct http_exchange *exchange = &connection->exchange;
+	connection->state = STATE_HANDLER;
+	exchange->head_bytes = bytes_of(connection->in.data, exchange->head.size);
+	exchange->body = bytes_of(connection->in.data + exchange->head.size, connection->body_size);
+	set_deadline(connection, 0);
+	connection->server->options.request(exchange);
+}
+
+static void start_body(struct http_connection *connection)
+{
+	struct http_server *server = connection->server;
+	struct http_exchange *exchange = &connection->exchange;
+	struct http_head *head = &exchange->head;
+	connection->body_max = server->options.body_max;
+	exchange->head_bytes = bytes_of(connection->in.data, head->size);
+	exchange->started_ns = server->loop->now_ns;
+	if (server->options.head)
+		server->options.head(exchange, &connection->body_max);
+	if (exchange->started || connection->closed)
+		return;
+	if (head->body == HTTP_BODY_LENGTH && head->content_length > connection->body_max) {
+		char reason[96];
+		snprintf(reason, sizeof(reason), "the body is larger than %zu bytes",
+			 connection->body_max);
+		refuse(connection, 413, reason);
+		return;
+	}
+	if (head->expect_continue && connection->in.size == head->size) {
+		static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+		struct iovec part = {(void *)go_on, sizeof(go_on) - 1};
+		send_parts(connection, &part, 1);
+	}
+	connection->state = STATE_BODY;
+	chunked_start(&connection->chunked);
+	set_deadline(connection, server->options.body_timeout_ns);
+}
+
+/* Each step says whether another may follow at once. */
+static bool step_head(struct http_connection *connection)
+{
+	struct http_server *server = connection->server;
+	struct http_head *head = &connection->exchange.head;
+	bool fresh = connection->in.size == 0;
+	/* Bytes of a pipelined request may be here already. */
+	if (!fresh && !head->parsed) {
+		enum http_parse parsed =
+			http_request_parse(head, connection->in.data, connection->in.size);
+		if (parsed == HTTP_COMPLETE) {
+			start_body(connection);
+			return true;
+		}
+		if (parsed == HTTP_REFUSED) {
+			refuse(connection, http_refusal_status(head->refusal),
+			       http_refusal_text(head->refusal));
+			return true;
+		}
+	}
+	size_t room = connection->in.capacity - connection->in.size;
+	if (!fill(connection, room > 1024 ? 1 : BUFFER_START))
+		return false;
+	if (connection->exchange.finished)
+		return true;
+	if (fresh)
+		set_deadline(connection, server->options.head_timeout_ns);
+	switch (http_request_parse(head, connection->in.data, connection->in.size)) {
+	case HTTP_COMPLETE:
+		start_body(connection);
+		return true;
+	case HTTP_REFUSED:
+		refuse(connection, http_refusal_status(head->refusal),
+		       http_refusal_text(head->refusal));
+		return true;
+	case HTTP_MORE:
+		return true;
+	}
+	return false;
+}
+
+static bool step_length_body(struct http_connection *connection)
+{
+	const struct http_head *head = &connection->exchange.head;
+	size_t length = head->body == HTTP_BODY_LENGTH ? (size_t)head->content_length : 0;
+	size_t have = connection->in.size - head->size;
+	if (have >= length) {
+		connection->body_size = length;
+		hand_over(connection);
+		return true;
+	}
+	/* Memory follows what has arrived, so that an announced length alone reserves nothing. */
+	size_t missing = length - have;
+	size_t step = connection->in.size > BUFFER_START ? connection->in.size : BUFFER_START;
+	return fill(connection, missing < step ? missing : step);
+}
+
+static bool step_chunked_body(struct http_connection *connection)
+{
+	struct http_exchange *exchange = &connection->exchange;
+	struct buf *in = &connection->in;
+	size_t body_end = exchange->head.size + connection->body_size;
+	size_t used = 0, decoded = 0;
+	if (in->size == body_end)
+		return fill(connection, BUFFER_START);
+	size_t raw = in->size - body_end;
+	enum http_body_event event = chunked_decode(&connection->chunked, in->data + body_end, raw,
+						    &used, &decoded);
+	if (event == HTTP_BODY_REFUSED) {
+		refuse(connection, http_refusal_status(connection->chunked.refusal),
+		       http_refusal_text(connection->chunked.refusal));
+		return true;
+	}
+	connection->body_size += decoded;
+	memmove(in->data + body_end + decoded, in->data + body_end + used, raw - used);
+	in->size = body_end + decoded + (raw - used);
+	if (connection->body_size > connection->body_max) {
+		char reason[96];
+		snprintf(reason, sizeof(reason), "the body is larger than %zu bytes",
+			 connection->body_max);
+		refuse(connection, 413, reason);
+		return true;
+	}
+	if (event == HTTP_BODY_DONE)
+		hand_over(connection);
+	return true;
+}
+
+static void start_linger(struct http_connection *connection)
+{
+	connection->state = STATE_LINGER;
+	connection->lingered = 0;
+	env_shutdown(connection->channel.stream);
+	set_deadline(connection, LINGER_NS);
+}
+
+/* The answer is out: the next request, or the end of the connection. */
+static bool step_finished(struct http_connection *connection)
+{
+	struct http_exchange *exchange = &connection->exchange;
+	if (connection->out.size > 0)
+		return false;
+	bool whole = connection->state == STATE_HANDLER;
+	if (exchange->close_after) {
+		if (whole && !connection->channel.stream->readable)
+			close_connection(connection, false);
+		else
+			start_linger(connection);
+		return !connection->closed;
+	}
+	size_t used = exchange->head.size + connection->body_size;
+	arena_reset(&exchange->arena);
+	buf_consume(&connection->in, used);
+	if (connection->in.size == 0)
+		give_buffer(connection);
+	begin_exchange(connection);
+	set_deadline(connection, connection->server->options.idle_timeout_ns);
+	return true;
+}
+
+/* Throws away what a refused client still sends, so that it can read the answer: closing with unread
+ * bytes would reset the connection under it (RFC 9112, 9.6). */
+static bool step_linger(struct http_connection *connection)
+{
+	char waste[16384];
+	if (!channel_readable(&connection->channel))
+		return false;
+	ssize_t got = channel_receive(&connection->channel, waste, sizeof(waste));
+	if (got == ENV_AGAIN)
+		return false;
+	if (got > 0)
+		connection->lingered += (size_t)got;
+	if (got <= 0 || connection->lingered > LINGER_BYTES_MAX) {
+		close_connection(connection, got == ENV_RESET);
+		return false;
+	}
+	return true;
+}
+
+static bool step(struct http_connection *connection)
+{
+	if (connection->exchange.finished && connection->state != STATE_LINGER)
+		return step_finished(connection);
+	switch (connection->state) {
+	case STATE_HEAD:
+		return step_head(connection);
+	case STATE_BODY:
+		return connection->exchange.head.body == HTTP_BODY_CHUNKED
+			       ? step_chunked_body(connection)
+			       : step_length_body(connection);
+	case STATE_HANDLER:
+		if (connection->channel.stream->hangup && !connection->closed)
+			abort_exchange(connection);
+		return false;
+	case STATE_LINGER:
+		return step_linger(connection);
+	}
+	return false;
+}
+
+/* Moves the connection as far as it goes. Handlers called on the way only set flags. */
+static void advance(struct http_connection *connection)
+{
+	connection->advancing = true;
+	bool more = true;
+	while (more && !connection->closed) {
+		if (!flush_out(connection) || connection->out.failed)
+			abort_exchange(connection);
+		else
+			more = step(connection);
+	}
+	connection->advancing = false;
+	if (connection->closed)
+		free_connection(connection);
+}
+
+static void stream_ready(struct env_stream *stream)
+{
+	struct http_connection *connection = stream->argument;
+	if (!channel_progress(&connection->channel)) {
+		abort_exchange(connection);
+		return;
+	}
+	advance(connection);
+}
+
+static void deadline_passed(struct env_timer *timer)
+{
+	struct http_connection *connection =
+		(struct http_connection *)((char *)timer - offsetof(struct http_connection, timer));
+	struct env_loop *loop = connection->server->loop;
+	connection->armed_ns = 0;
+	if (connection->deadline_ns == 0)
+		return;
+	if (connection->deadline_ns > loop->now_ns) {
+		set_deadline(connection, connection->deadline_ns - loop->now_ns);
+		return;
+	}
+	bool part = connection->state == STATE_BODY ||
+		    (connection->state == STATE_HEAD && connection->in.size > 0);
+	if (!part || connection->exchange.finished) {
+		abort_exchange(connection);
+		return;
+	}
+	connection->advancing = true;
+	refuse(connection, 408, "the request did not arrive in time");
+	connection->advancing = false;
+	advance(connection);
+}
+
+/* ---- accepting ---- */
+
+static void new_connection(struct http_server *server, struct env_stream *stream,
+			   const struct env_address *peer)
+{
+	struct http_connection *connection = calloc(1, sizeof(*connection));
+	if (!connection) {
+		env_close(stream, true);
+		return;
+	}
+	struct http_exchange *exchange = &connection->exchange;
+	*exchange = (struct http_exchange){.connection = connection,
+					   .loop = server->loop,
+					   .peer = *peer,
+					   .server_user = server->options.argument};
+	arena_init(&exchange->arena, ARENA_BLOCK, ARENA_MAX);
+	connection->server = server;
+	connection->timer.fire = deadline_passed;
+	buf_init(&connection->out, OUT_MAX);
+	channel_init(&connection->channel, stream, NULL);
+	stream->ready = stream_ready;
+	stream->argument = connection;
+	connection->next = server->first;
+	if (server->first)
+		server->first->previous = connection;
+	server->first = connection;
+	server->count++;
+	begin_exchange(connection);
+	set_deadline(connection, server->options.head_timeout_ns);
+	advance(connection);
+}
+
+static void accept_ready(struct env_listener *listener, void *argument)
+{
+	struct http_server *server = argument;
+	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		struct env_address peer;
+		if (server->count >= server->options.connections_max) {
+			pause_accepting(server, true);
+			return;
+		}
+		struct env_stream *stream = env_accept(server->loop, listener, &peer);
+		if (!stream)
+			return;
+		new_connection(server, stream, &peer);
+	}
+}
+
+struct http_server *http_server_new(struct env_loop *loop, const struct http_server_options *options)
+{
+	struct http_server *server = calloc(1, sizeof(*server));
+	if (!server)
+		return NULL;
+	server->options = *options;
+	server->loop = loop;
+	server->date_second = -1;
+	return server;
+}
+
+enum err_code http_server_listen(struct http_server *server, const struct env_address *address,
+				 struct env_address *bound, struct err *err)
+{
+	if (server->listener_count == LISTENERS_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "more than %d addresses to listen on",
+			       LISTENERS_MAX);
+	struct env_listener **slot = &server->listeners[server->listener_count];
+	ERR_TRY(env_listen(server->loop, address, accept_ready, server, slot, err));
+	if (bound)
+		env_listener_address(server->loop, *slot, bound);
+	server->listener_count++;
+	return ERR_OK;
+}
+
+static void close_listeners(struct http_server *server)
+{
+	for (unsigned i = 0; i < server->listener_count; i++)
+		env_listener_close(server->loop, server->listeners[i]);
+	server->listener_count = 0;
+}
+
+void http_server_stop(struct http_server *server, void (*done)(void *argument), void *argument)
+{
+	close_listeners(server);
+	server->stopping = true;
+	for (struct http_connection *one = server->first, *next; one; one = next) {
+		next = one->next;
+		if (one->state == STATE_HEAD && one->in.size == 0 && one->out.size == 0)
+			close_connection(one, false);
+		else
+			one->exchange.close_after = true;
+	}
+	if (server->count == 0) {
+		done(argument);
+		return;
+	}
+	server->stopped = done;
+	server->stopped_argument = argument;
+}
+
+void http_server_free(struct http_server *server)
+{
+	if (!server)
+		return;
+	server->stopped = NULL;
+	close_listeners(server);
+	server->stopping = true;
+	while (server->first)
+		abort_exchange(server->first);
+	while (server->spare_count > 0)
+		buf_release(&server->spare[--server->spare_count]);
+	free(server);
+}
+
+unsigned http_server_connections(const struct http_server *server)
+{
+	return server->count;
+}

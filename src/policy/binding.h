@@ -1,0 +1,156 @@
+/* Suites registered under a grant, runs of them, and which leaf a request's words are (DESIGN.md
+ * section 5, "Suite binding", kind `exact`). The gateway keeps no items: a leaf is the first 16
+ * bytes of an HMAC over its words' digest, under a secret of the gateway.
+ *
+ * Suites are immutable and runs hold atomic counters; both are counted references, shared by all
+ * snapshots of the world that know them. */
+#ifndef POLICY_BINDING_H
+#define POLICY_BINDING_H
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/sha256.h"
+#include "table/purposes.h"
+
+#include <stdatomic.h>
+
+#define BINDING_DIGEST_SIZE 16
+#define BINDING_LEAVES_MAX 1000000u
+#define BINDING_SAMPLES_MAX 64 /* samples of a leaf in one run */
+#define BINDING_MODELS_MAX 128 /* models one run may ask */
+#define BINDING_ID_SIZE 64     /* bytes of a suite's or run's id, with NUL */
+#define BINDING_NAME_SIZE 128
+
+/* ---- settings ---- */
+
+#define BINDING_SETTINGS_MAX 16
+#define BINDING_SETTING_NAME_SIZE 32
+#define BINDING_SETTING_VALUE_SIZE 64
+
+struct binding_setting {
+	char name[BINDING_SETTING_NAME_SIZE];
+	char value[BINDING_SETTING_VALUE_SIZE]; /* RFC 8785 text: `0.7`, `"low"` */
+};
+
+/* Canonical settings of a suite or a request. */
+struct binding_settings {
+	int64_t max_output; /* tokens; -1: not stated */
+	unsigned count;
+	struct binding_setting members[BINDING_SETTINGS_MAX];
+};
+
+/* From an object of canonical settings {max_output, temperature, …}; NULL and nulls: none stated.
+ * ERR_INVALID on anything that is no object, too many members, or too long a name or value. */
+enum err_code binding_settings_from_json(const json_t *settings, struct binding_settings *out,
+					 struct err *err);
+
+/* Whether a request's settings are the suite's: each equal or absent, max output at most the
+ * suite's (absent: the gateway caps the answer at the suite's). If not, `why` tells the first that
+ * differs: "max output 32000 > 64". */
+bool binding_settings_match(const struct binding_settings *suite,
+			    const struct binding_settings *request, char *why, size_t why_size);
+
+/* ---- suites ---- */
+
+/* The keyed digest of a leaf or request from SHA-256 of its canonical words. */
+void binding_digest(const struct hmac_key *secret, const uint8_t words_digest[static SHA256_SIZE],
+		    uint8_t out[static BINDING_DIGEST_SIZE]);
+
+struct binding_suite_options {
+	const char *id, *name, *version;
+	enum purpose purpose;
+	uint8_t root[SHA256_SIZE];
+	struct binding_settings settings;
+	unsigned samples;   /* of each leaf in a run opened without saying how many; 1 to 64 */
+	uint32_t leaf_count; /* 1 to BINDING_LEAVES_MAX */
+	const uint8_t *digests; /* leaf_count * BINDING_DIGEST_SIZE bytes in leaf order; copied */
+	int64_t registered_ms;
+};
+
+struct binding_suite {
+	_Atomic unsigned references;
+	char id[BINDING_ID_SIZE], name[BINDING_NAME_SIZE], version[BINDING_NAME_SIZE];
+	enum purpose purpose;
+	uint8_t root[SHA256_SIZE];
+	struct binding_settings settings;
+	unsigned samples;
+	uint32_t leaf_count;
+	uint32_t distinct_leaves; /* leaves with equal words count once */
+	int64_t registered_ms;
+	uint8_t (*digests)[BINDING_DIGEST_SIZE];
+	uint32_t *slots; /* open addressing: leaf index + 1, or 0 */
+	uint32_t slot_mask;
+};
+
+/* One reference, the caller's. ERR_INVALID, ERR_TOO_LARGE or ERR_NO_MEMORY. About 28 bytes a leaf. */
+enum err_code binding_suite_new(const struct binding_suite_options *options,
+				struct binding_suite **out, struct err *err);
+struct binding_suite *binding_suite_hold(struct binding_suite *suite);
+void binding_suite_drop(struct binding_suite *suite); /* NULL is fine */
+
+/* The leaf with these words; of several equal ones the first. False if there is none. */
+bool binding_suite_find(const struct binding_suite *suite,
+			const uint8_t digest[static BINDING_DIGEST_SIZE], uint32_t *leaf);
+
+/* ---- runs ---- */
+
+struct binding_run_options {
+	const char *id, *grant_id;
+	struct binding_suite *suite; /* a reference is taken */
+	unsigned samples;	     /* of each leaf and model; 1 to BINDING_SAMPLES_MAX */
+	uint8_t plan_digest[SHA256_SIZE];
+	int64_t opened_ms;
+};
+
+/* The samples of a leaf are counted for each model on its own. */
+struct binding_run {
+	_Atomic unsigned references;
+	char id[BINDING_ID_SIZE], grant_id[BINDING_ID_SIZE];
+	struct binding_suite *suite;
+	unsigned samples;
+	uint8_t plan_digest[SHA256_SIZE];
+	int64_t opened_ms;
+	_Atomic int64_t last_use_ms; /* opened_ms, or the last binding_take */
+	_Atomic bool closed;	     /* nothing is taken any more */
+	_Atomic int64_t in_flight;   /* samples held and neither kept nor released */
+	unsigned model_count;
+	char *models[BINDING_MODELS_MAX];
+	_Atomic uint64_t *used[BINDING_MODELS_MAX]; /* a bit for each sample of each leaf */
+};
+
+enum err_code binding_run_new(const struct binding_run_options *options, struct binding_run **out,
+			      struct err *err);
+struct binding_run *binding_run_hold(struct binding_run *run);
+void binding_run_drop(struct binding_run *run); /* NULL is fine */
+/* From any thread; samples in flight may still be kept or released. */
+void binding_run_close(struct binding_run *run);
+
+/* Makes counters for a model if there are none. Only the thread that builds worlds calls it (and
+ * world_build does for every model of the run's grant); *slot is what the calls below take. */
+enum err_code binding_run_add_model(struct binding_run *run, const char *model, unsigned *slot,
+				    struct err *err);
+/* At start: sample (1-based) of the leaf was used, as the log shows. False where there is no such
+ * leaf or sample. */
+bool binding_run_restore(struct binding_run *run, unsigned slot, uint32_t leaf, unsigned sample);
+/* Samples of the leaf that are used or in flight. */
+unsigned binding_run_used(const struct binding_run *run, unsigned slot, uint32_t leaf);
+/* How many samples of all leaves and models are used or in flight. */
+uint64_t binding_run_total(const struct binding_run *run);
+
+/* A sample in flight: taken when a request is admitted, kept by a 200, released by anything else.
+ * Holds a reference to the run. */
+struct binding_hold {
+	struct binding_run *run; /* NULL: holds nothing */
+	uint32_t leaf;
+	unsigned slot;
+	unsigned sample; /* 1-based */
+};
+
+/* The lowest free sample of the leaf; false where all are taken or the run is closed. */
+bool binding_take(struct binding_run *run, unsigned slot, uint32_t leaf, int64_t wall_ms,
+		  struct binding_hold *hold);
+/* Both end the hold; on one that holds nothing they do nothing. */
+void binding_keep(struct binding_hold *hold);
+void binding_release(struct binding_hold *hold);
+
+#endif

@@ -1,0 +1,101 @@
+/* The one function that decides (DESIGN.md section 5): pure, total, default deny, prohibition beats
+ * permission. The order of decisions:
+ *
+ *   key -> org -> grant state and dates -> endpoint, model, forbidden parameters
+ *       -> purpose and suite binding -> release level
+ *
+ * Limits come after it (limits.h), with the scopes of policy_scopes. */
+#ifndef POLICY_DECIDE_H
+#define POLICY_DECIDE_H
+
+#include "base/buf.h"
+#include "policy/world.h"
+
+/* A request as parsed facts. Zeroed is the emptiest request; set max_output to -1 and n to 1 where
+ * the body does not name them. */
+struct policy_request {
+	/* From the head: all that policy_authenticate looks at. */
+	bool has_key;
+	uint8_t key_digest[SHA256_SIZE]; /* SHA-256 of the secret as sent */
+	int64_t wall_ms;
+	/* From the head, for policy_decide. */
+	enum endpoint_use endpoint;
+	unsigned dialect;	/* of the path, as world_provider.dialect */
+	bool wants_verdict;	/* `parley-accept: verdict` */
+	struct bytes run;	/* `parley-run`; empty: none */
+	/* From the body. */
+	struct bytes model;
+	int64_t max_output; /* tokens asked for; -1: not said */
+	int64_t n;	    /* answers asked for */
+	bool stream;
+	bool logprobs, logit_bias;
+	bool non_text;		     /* has parts other than text */
+	struct bytes unknown_member; /* name of the first unknown member; empty: none */
+	/* Only looked at where policy_needs_words says so; NULL: not computed, and so unbound. */
+	const uint8_t *words_digest; /* SHA-256 of the canonical words, SHA256_SIZE bytes */
+	const struct binding_settings *settings; /* NULL: none stated but max_output above */
+};
+
+enum policy_outcome {
+	POLICY_REFUSE,
+	POLICY_ADMIT,
+	/* Would be admitted if a run over verdict.suite were open and the request named none: have
+	 * one opened, then decide again in the new world. To a caller that cannot, it is a refusal
+	 * under rule `suite.run`, and rule, clause and detail say so. */
+	POLICY_OPEN_RUN,
+};
+
+struct verdict {
+	enum policy_outcome outcome;
+	enum rule rule;			    /* RULE_NONE where admitted */
+	const struct world_clause *clause;  /* that the rule enforces; NULL: none */
+	const char *appeal;		    /* "" where there is none */
+	char detail[192];		    /* "leaf 17, but max output 32000 > 64", or "" */
+	/* As far as the decision came; NULL where it did not. */
+	const struct world *world;
+	const struct world_key *key;
+	const struct world_grant *grant;
+	const struct world_model *model;
+	/* Where admitted (purpose and release also where the suite is known): */
+	enum purpose purpose;
+	enum release release;
+	int64_t output_cap; /* tokens that may come at most: asked, leaf's and model's, the least */
+	const struct world_suite *suite; /* NULL: the purpose does not bind */
+	const struct world_run *run;	 /* NULL where none is used */
+	uint32_t leaf;
+	unsigned model_slot; /* in run->run */
+};
+
+/* key, org, grant: what can be told before the body is read. Admitted means so far; a refusal is
+ * final. The same call tells, after a new world was published, whether a live stream may go on:
+ * request facts of the head are enough. */
+void policy_authenticate(const struct world *world, const struct policy_request *request,
+			 struct verdict *verdict);
+
+/* Whether the request's grant binds words, so that policy_decide needs words_digest and settings.
+ * True does not mean that an answer depends on them: it saves computing them where it is false. */
+bool policy_needs_words(const struct world_grant *grant, enum endpoint_use endpoint);
+
+/* The whole decision. Reads counters of samples, changes nothing. */
+void policy_decide(const struct world *world, const struct policy_request *request,
+		   struct verdict *verdict);
+
+/* Takes the sample that an admitted request uses up, if it uses one (`hold` is empty if not). False:
+ * another request was faster, and the verdict has become a refusal. */
+bool policy_take_sample(struct verdict *verdict, const struct policy_request *request,
+			struct binding_hold *hold);
+
+/* The sets of limits an admitted request has to pass; returns how many (<= LIMITS_SCOPES_MAX). The
+ * grant's comes first. */
+unsigned policy_scopes(const struct verdict *verdict,
+		       struct limits_scope scopes[static LIMITS_SCOPES_MAX]);
+
+/* Makes a verdict a refusal: by a limit, or by any other rule that the data path finds (`detail`
+ * may be NULL). `verdict` must have been filled by one of the calls above or be zeroed. */
+void policy_refuse_limit(struct verdict *verdict, const struct limits_refusal *refusal);
+void policy_refuse(struct verdict *verdict, enum rule rule, const char *detail);
+
+/* "<rule's text>: <detail> (rule R; clause C; appeal A)", parts without content left out. */
+void policy_message(const struct verdict *verdict, struct buf *out);
+
+#endif

@@ -1,0 +1,184 @@
+/* Limits: counted in cells of 64-bit atomics that all workers share without a lock, reserved before
+ * a request goes upstream and settled once on every ending.
+ *
+ * Rates follow the generic cell rate algorithm (ATM Forum TM 4.0, "virtual scheduling"): a cell
+ * holds the time at which it is empty again, a token costs 60 s / limit, and the burst equals the
+ * limit, so that what was admitted in any t seconds is at most limit * (1 + t / 60). What a
+ * reservation did not use comes back only as far as the cell has not drained it meanwhile, so that
+ * the bound holds for every interleaving. What was used beyond a reservation is debt, which later
+ * requests wait off.
+ *
+ * Nothing here reads a clock: the caller gives `struct limits_clock`. */
+#ifndef POLICY_LIMITS_H
+#define POLICY_LIMITS_H
+
+#include "base/bytes.h"
+#include "table/limits.h"
+#include "table/rules.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The two clocks of env at one moment. Reservations may be made and settled on different threads:
+ * their monotonic clocks may be a little apart. */
+struct limits_clock {
+	uint64_t now_ns; /* monotonic */
+	int64_t wall_ms; /* UTC since 1970 */
+};
+
+struct limits_values {
+	int64_t max[LIMIT_COUNT]; /* 0 to LIMIT_MAX, or LIMIT_NONE */
+};
+
+/* No limit at all. */
+extern const struct limits_values limits_unlimited;
+bool limits_any(const struct limits_values *values);
+
+/* "rpm"; RULE_LIMIT_RPM; "requests a minute". By name: LIMIT_COUNT if there is none. */
+const char *limits_name(enum limit limit);
+const char *limits_unit(enum limit limit);
+enum rule limits_rule(enum limit limit);
+enum limit limits_find(struct bytes name);
+
+/* ---- cells ---- */
+
+/* The counters of one grant, org, model, key or purpose of a grant. All zero: full. Threads use them
+ * at once; nobody but this module touches the members. */
+struct limits_rate {
+	_Atomic uint64_t empty_at_ns; /* GCRA's theoretical arrival time */
+	_Atomic uint64_t returned_ns; /* sum of all that unused reservations gave back */
+};
+
+#define LIMITS_OUTPUT_BUCKETS 96
+
+struct limits_cells {
+	_Alignas(64) struct limits_rate requests, input, output;
+	_Atomic uint64_t day;	   /* UTC day (16 bits) and tokens used in it (48 bits) */
+	_Atomic int64_t in_flight; /* slots taken */
+	/* Output tokens of finished answers, for limits_expected_output. */
+	_Atomic int64_t output_p99; /* upper edge of its bucket; 0: nothing observed yet */
+	_Atomic uint32_t outputs;   /* answers in the buckets */
+	_Atomic uint32_t output_buckets[LIMITS_OUTPUT_BUCKETS];
+};
+
+/* All cells of a gateway by kind and id. They live as long as the table: snapshots of the world that
+ * follow one another share it, and so share the counters. Only the thread that builds worlds calls
+ * these. */
+struct limits_table;
+
+struct limits_table *limits_table_new(void); /* NULL when memory is out; one reference */
+struct limits_table *limits_table_hold(struct limits_table *table);
+void limits_table_drop(struct limits_table *table);
+/* The cells of this kind ("grant") and id, made at the first call; NULL when memory is out. */
+struct limits_cells *limits_table_cells(struct limits_table *table, const char *kind,
+					const char *id);
+
+/* ---- reserve, slice, settle ---- */
+
+/* Key, purpose, grant, org, model. */
+#define LIMITS_SCOPES_MAX 5
+
+/* One of the sets of limits that a request has to pass. `values` is read during calls only. */
+struct limits_scope {
+	struct limits_cells *cells;
+	const struct limits_values *values;
+	const char *what; /* "grant", "org", … for messages; static */
+};
+
+struct limits_wants {
+	int64_t input;	/* tokens, >= 0: limits_estimate_input, or exact */
+	int64_t output; /* tokens, >= 0: the first slice, or limits_expected_output */
+};
+
+/* What happened, from the provider's last usage or from an estimate. */
+struct limits_usage {
+	int64_t input;	/* uncached input and cache writes */
+	int64_t output; /* with reasoning */
+};
+
+struct limits_refusal {
+	enum limit limit;
+	const char *what;      /* the scope's */
+	int64_t max;	       /* the limit's value */
+	int64_t wanted;	       /* tokens or requests */
+	int64_t remaining;     /* of the limit at this moment, >= 0 */
+	int64_t retry_after_ms; /* when it can be had, if nobody else comes; -1: never (wanted > max) */
+};
+
+/* One rate's share of a reservation. */
+struct limits_charge {
+	int64_t max;	      /* the limit it was charged at; LIMIT_NONE: not charged */
+	int64_t amount;	      /* tokens charged so far */
+	int64_t last;	      /* of these by the last slice */
+	uint64_t end_ns;      /* the cell's empty_at_ns after the last slice */
+	uint64_t returned_ns; /* the cell's, before the last slice */
+};
+
+struct limits_hold {
+	struct limits_cells *cells;
+	const char *what;
+	struct limits_charge requests, input, output;
+	int64_t day_max;    /* LIMIT_NONE: not charged */
+	int64_t day_amount; /* tokens charged on `day` */
+	uint64_t day;
+	bool slot;
+};
+
+/* Lives in the caller's request from limits_reserve to limits_settle. Zeroed: nothing reserved. The
+ * cells must outlive it (some world of the same line does). */
+struct limits_reservation {
+	struct limits_hold holds[LIMITS_SCOPES_MAX];
+	unsigned count;
+	bool open;
+};
+
+/* ceil(bytes / 3): tokens to reserve for a prompt of so many bytes. */
+int64_t limits_estimate_input(uint64_t prompt_bytes);
+
+/* Tokens to reserve for an answer that is not streamed: `most` (what may come at most: the least of
+ * what the client asked, the leaf's and the model's cap), or twice the 99th percentile of the cells'
+ * finished answers if that is less. The percentile is an upper bound within 20 %. */
+int64_t limits_expected_output(const struct limits_cells *cells, int64_t most);
+#define LIMITS_OUTPUT_SLICE 1024 /* tokens reserved at a time while a stream runs */
+
+/* One request, one slot, the wanted tokens, in every scope or in none. True: `reservation` (closed
+ * before) is open and must be settled. False: `refusal` tells the first limit that stood in the
+ * way; nothing was taken. A want above a limit's value can never be had. */
+bool limits_reserve(const struct limits_scope *scopes, unsigned count,
+		    const struct limits_clock *clock, struct limits_wants wants,
+		    struct limits_reservation *reservation, struct limits_refusal *refusal);
+
+/* `tokens` more output for an open reservation, in every scope or in none. */
+bool limits_take_output_slice(struct limits_reservation *reservation,
+			      const struct limits_clock *clock, int64_t tokens,
+			      struct limits_refusal *refusal);
+/* Output tokens reserved so far, whether or not a scope counts them. */
+int64_t limits_reserved_output(const struct limits_reservation *reservation);
+
+/* Ends an open reservation: slots are freed, what was not used comes back, what was used beyond is
+ * debt. Returns false, changing nothing, if it is settled already: the first ending counts.
+ * `usage` 0/0 for a request that never reached the upstream (its request stays counted). */
+bool limits_settle(struct limits_reservation *reservation, const struct limits_clock *clock,
+		   struct limits_usage usage);
+/* As if it had never been made: for a request refused between reserving and forwarding. The request
+ * is given back too. Same result as limits_settle. */
+bool limits_cancel(struct limits_reservation *reservation, const struct limits_clock *clock);
+
+/* Tells the percentile estimate the output of an answer that finished. */
+void limits_observe_output(struct limits_cells *cells, int64_t output);
+
+/* At start: tokens that the log shows as used on the day of `wall_ms`. */
+void limits_restore_day(struct limits_cells *cells, int64_t wall_ms, int64_t tokens);
+
+/* ---- headers and /parley/v1/self ---- */
+
+struct limits_state {
+	int64_t max;	  /* LIMIT_NONE: not limited, and the rest is 0 */
+	int64_t remaining; /* 0 to max */
+	int64_t reset_ms; /* until it is full again; slots: 0 */
+};
+struct limits_state limits_peek(const struct limits_scope *scope, const struct limits_clock *clock,
+				enum limit limit);
+
+#endif

@@ -1,0 +1,111 @@
+/* Builds a world from documents. Everything is added afresh, in any order that names things before
+ * they are referred to (orgs, providers, models, terms, clauses, public roots; then grants; then
+ * keys and suites; then runs); `previous` lends the counters only: limit cells by grant, org, model
+ * and key id, so that nothing counted is forgotten when a document changes. Strings are copied.
+ *
+ * Each call returns ERR_OK, ERR_EXISTS (the id is there already), ERR_NOT_FOUND (it refers to
+ * something that is not), ERR_INVALID, ERR_TOO_LARGE or ERR_NO_MEMORY, and `err` names the thing; after a
+ * failure the builder must be freed. */
+#ifndef POLICY_WORLD_BUILDER_H
+#define POLICY_WORLD_BUILDER_H
+
+#include "policy/world.h"
+
+struct world_builder;
+
+#define WORLD_SECRET_SIZE 32
+
+/* `secret`: the gateway's key for suites' digests. `previous` may be NULL; a reference is taken.
+ * NULL when memory is out. */
+struct world_builder *world_builder_new(struct world *previous,
+					const uint8_t secret[static WORLD_SECRET_SIZE]);
+void world_builder_free(struct world_builder *builder); /* NULL is fine */
+
+struct world_org_options {
+	const char *id, *name;
+	bool blocked, rival;
+	const char *block_reason;	    /* may be NULL */
+	const struct limits_values *limits; /* NULL: none */
+};
+enum err_code world_builder_add_org(struct world_builder *builder,
+				    const struct world_org_options *options, struct err *err);
+
+enum err_code world_builder_add_provider(struct world_builder *builder, const char *name,
+					 unsigned dialect, struct err *err);
+
+struct world_model_options {
+	const char *name, *provider;
+	const char *upstream; /* NULL: the name */
+	int64_t max_output;   /* > 0 */
+	int64_t context;
+	struct world_price price;
+	const struct limits_values *limits; /* NULL: none */
+};
+enum err_code world_builder_add_model(struct world_builder *builder,
+				      const struct world_model_options *options, struct err *err);
+
+/* The version of the terms in force; once. */
+enum err_code world_builder_set_terms(struct world_builder *builder, const char *version,
+				      struct err *err);
+/* `rules`: bit r for each rule that enforces it (rule_find). */
+enum err_code world_builder_add_clause(struct world_builder *builder, const char *id,
+				       const char *kind, const char *text, uint64_t rules,
+				       struct err *err);
+
+/* A suite with this root is public. The same root twice is no error. */
+enum err_code world_builder_add_public_root(struct world_builder *builder,
+					    const uint8_t root[static SHA256_SIZE],
+					    struct err *err);
+
+struct world_grant_options {
+	const char *id, *org;
+	const char *team; /* may be NULL */
+	enum grant_state state;
+	int64_t from_ms, until_ms; /* from <= now < until; `until` is the day after the last */
+	unsigned purposes;	   /* not 0 */
+	unsigned classes;
+	int64_t max_leaves;	   /* LIMIT_NONE: no bound */
+	unsigned samples_per_leaf; /* 0: 1 */
+	enum release release;
+	struct limits_values limits;
+	const char *appeal; /* may be NULL */
+	/* A model that is not in the configuration (any more) is left out: it cannot be asked. */
+	const char *const *models;
+	size_t model_count;
+	const char *const *overrides; /* clause ids; unknown ones ERR_NOT_FOUND */
+	size_t override_count;
+};
+enum err_code world_builder_add_grant(struct world_builder *builder,
+				      const struct world_grant_options *options, struct err *err);
+
+struct world_key_options {
+	const char *id, *grant;
+	uint8_t digest[SHA256_SIZE]; /* of the secret */
+	enum world_key_state state;
+	int64_t expires_ms;		    /* WORLD_ALWAYS: never */
+	const struct limits_values *limits; /* NULL: none of its own */
+};
+enum err_code world_builder_add_key(struct world_builder *builder,
+				    const struct world_key_options *options, struct err *err);
+
+/* Registered under the grant; older ones first. The world takes references. `class` is what review
+ * made of it (reviewed or private); a public root makes it public whatever is said here. */
+enum err_code world_builder_add_suite(struct world_builder *builder, const char *grant,
+				      struct binding_suite *suite, enum suite_class class,
+				      struct err *err);
+/* Open runs only; its suite must be added under its grant. */
+enum err_code world_builder_add_run(struct world_builder *builder, struct binding_run *run,
+				    struct err *err);
+
+/* The world with one reference, the caller's; the builder is empty afterwards and is only to be
+ * freed. */
+enum err_code world_build(struct world_builder *builder, struct world **out, struct err *err);
+
+/* Milliseconds since 1970 at which the UTC day YYYY-MM-DD starts; false if it is no such date
+ * (years 1970 to 9999). Adding WORLD_DAY_MS to the last day gives `until_ms`. */
+#define WORLD_DAY_MS ((int64_t)86400000)
+bool world_parse_day(struct bytes text, int64_t *start_ms);
+/* "YYYY-MM-DD" of the UTC day; `out` holds 11 bytes. The year is kept within 1970 to 9999. */
+void world_format_day(int64_t ms, char out[static 11]);
+
+#endif
