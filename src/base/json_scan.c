@@ -715,6 +715,18 @@ struct json_value json_scan_find(struct json_value value, const char *path)
 	return value;
 }
 
+void json_value_members(struct json_value object, const char *const *names, struct json_value *out,
+			unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		out[i] = (struct json_value){JSON_SCAN_NOTHING, bytes_of(NULL, 0)};
+	struct json_walk walk = json_walk_start(object);
+	while (walk.object && json_walk_next(&walk))
+		for (unsigned i = 0; i < count; i++)
+			if (bytes_is(walk.key, names[i]))
+				out[i] = walk.value;
+}
+
 bool json_value_integer(struct json_value value, int64_t min, int64_t max, int64_t *out)
 {
 	struct bytes text = value.text;

@@ -129,6 +129,11 @@ bool json_walk_next(struct json_walk *walk);
  * as written, so a name with escapes is never found. */
 struct json_value json_scan_find(struct json_value value, const char *path);
 
+/* Several members of an object in one walk: out[i] is the value named names[i]; type JSON_SCAN_NOTHING
+ * where there is none, the last where a name stands twice. */
+void json_value_members(struct json_value object, const char *const *names, struct json_value *out,
+			unsigned count);
+
 /* A plain integer (no fraction, exponent or sign but '-') within the range; false otherwise. */
 bool json_value_integer(struct json_value value, int64_t min, int64_t max, int64_t *out);
 

@@ -137,7 +137,8 @@ struct dialect_usage {
 	int64_t cache_read;  /* input tokens read from a cache */
 	int64_t cache_write; /* input tokens written to a cache */
 	int64_t output;	     /* with reasoning */
-	bool known;	     /* the provider has said so; else all are 0 */
+	bool input_known;    /* the provider has told the input; else those are 0 */
+	bool known;	     /* the provider has told the output, in the end; else it is what came first */
 };
 
 /* How an answer ended: id, name in the canonical answer. */
@@ -158,7 +159,7 @@ enum dialect_finish {
 const char *dialect_finish_name(enum dialect_finish finish);
 
 #define DIALECT_SERVED_MAX 256
-#define DIALECT_EVENT_MAX ((size_t)8 << 20) /* data of one event of a stream */
+#define DIALECT_EVENT_MAX ((size_t)1 << 20) /* data of one event of a stream */
 
 /* What is known of an answer, from a plain body or a stream. */
 struct dialect_outcome {
@@ -174,10 +175,12 @@ struct dialect_outcome {
 	char served[DIALECT_SERVED_MAX]; /* the model the provider names, "" if none */
 };
 
-/* Output tokens so far: what the provider said, else ceil(text_bytes / 3). */
+/* Output tokens so far: what the provider said in the end, else the larger of what it said first and
+ * ceil(text_bytes / 3). */
 int64_t dialect_output_estimate(const struct dialect_outcome *outcome);
 
-/* Observes a complete plain answer (a 200's body). */
+/* Observes a complete plain answer (a 200's body). `text` (appended to) and `tool_calls` (an array to
+ * append {"arguments", "name"} to) may be NULL. */
 void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct bytes nonce,
 			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls);
 
@@ -186,17 +189,20 @@ struct dialect_observer {
 	struct dialect_outcome outcome;
 	/* Private from here. */
 	enum dialect_id dialect;
-	bool strip_usage; /* the client has not asked for the usage chunk */
-	bool stripped;
+	bool strip_usage;     /* the client has not asked for the usage chunk */
 	bool strip_line_feed; /* the LF of a split CR LF belongs to what was stripped */
-	bool ended;
-	bool passing; /* the present event is too long to be held back */
-	bool refused; /* text of a refusal was seen */
+	bool ended;	      /* the terminal event was seen */
+	bool passing;	      /* the beginning of the present event was passed on already */
+	bool declined;	      /* text of a refusal was seen */
+	bool closed;	      /* the digest is fixed */
+	uint16_t call_count;
+	struct dialect_call *calls; /* tool calls so far */
+	uint64_t fed;		    /* bytes before the present piece */
 	struct sse sse;
-	struct buf held;     /* bytes of an unfinished event, with strip_usage */
-	struct buf scratch;  /* decoded strings */
-	struct buf calls;    /* tool calls so far, bounded */
-	struct buf *text;    /* where the caller collects text, or NULL */
+	struct buf held;    /* the beginning of an unfinished event that must wait */
+	struct buf given;   /* what was held and has been handed out by this call */
+	struct buf scratch; /* decoded strings */
+	struct buf *text;   /* where the caller collects text, or NULL */
 	struct sha256 hash;
 };
 

@@ -25,6 +25,7 @@
 struct os_stream {
 	struct os_source source;
 	struct env_stream base;
+	bool refused; /* the connect failed; asking for the reason has cleared it in the kernel */
 };
 
 struct env_listener {
@@ -126,7 +127,7 @@ static void finish_connect(struct os_stream *stream)
 	if (getsockopt(stream->source.fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0)
 		stream->base.connected = true;
 	else
-		stream->base.hangup = true;
+		stream->base.hangup = stream->refused = true;
 	stream->base.readable = stream->base.writable = true;
 }
 
@@ -138,6 +139,9 @@ static void stream_event(struct os_source *source, uint32_t events)
 		if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
 			return;
 		finish_connect(stream);
+		/* The same edge may tell that the peer has finished already: no other one will. */
+		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+			stream->base.hangup = true;
 		stream->base.ready(&stream->base);
 		return;
 	}
@@ -216,6 +220,10 @@ struct env_stream *os_connect(struct env_loop *base, const struct env_address *a
 ssize_t os_receive(struct env_stream *base, void *data, size_t size)
 {
 	ssize_t got;
+	if (stream_of(base)->refused) {
+		base->readable = false;
+		return ENV_RESET;
+	}
 	do
 		got = recv(stream_of(base)->source.fd, data, size, 0);
 	while (got < 0 && errno == EINTR);
@@ -237,6 +245,10 @@ ssize_t os_send(struct env_stream *base, const struct iovec *parts, int count)
 	struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
 	size_t total = 0;
 	ssize_t sent;
+	if (stream_of(base)->refused) {
+		base->writable = false;
+		return ENV_RESET;
+	}
 	for (int i = 0; i < count; i++)
 		total += parts[i].iov_len;
 	do

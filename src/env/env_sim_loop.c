@@ -142,6 +142,8 @@ static void task_event(struct sim_event *event)
 	if (!task->has_run) {
 		task->has_run = true;
 		task->job->run(task->job);
+		if (node->down)
+			return; /* it has crashed and the task is gone */
 		sim_schedule(world, event, sim_local_now(world) + step);
 		return;
 	}
@@ -278,15 +280,13 @@ static void handle_signals(struct sim_loop *loop)
 
 /* ---- turns ---- */
 
-
-
 static void run_phases(struct sim_loop *loop)
 {
-	phase_fn *phases[] = {run_messages, run_own_jobs, dispatch_sources, fire_timers,
-			      handle_signals};
+	void (*phases[])(struct sim_loop *) = {run_messages, run_own_jobs, dispatch_sources,
+					       fire_timers, handle_signals};
 	for (unsigned left = sizeof(phases) / sizeof(phases[0]); left > 0; left--) {
 		uint64_t pick = prng_below(&loop->node->world->schedule, left);
-		phase_fn *phase = phases[pick];
+		void (*phase)(struct sim_loop *) = phases[pick];
 		phases[pick] = phases[left - 1];
 		if (!sim_is_gone(loop->node))
 			phase(loop);

@@ -341,7 +341,7 @@ enum err_code access_read_grant(struct access_reading *reading, const json_t *ro
 					   "blind_share_max",
 					   "reciprocal_of",
 					   NULL};
-	unsigned purposes;
+	unsigned purposes = 0;
 	ERR_TRY(yaml_only_keys(reading->tree, row, keys, reading->err));
 	ERR_TRY(access_get_id(reading, row, "id", id));
 	ERR_TRY(access_set(reading, document, "id", json_string(*id)));

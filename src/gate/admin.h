@@ -17,14 +17,13 @@ struct admin_request {
 	struct bytes method, target, body; /* borrowed until `done` */
 	const char *person;                /* who acts, for the record: "root by admin.sock" */
 	const uint8_t *key_digest;         /* admin_handle_own: SHA-256 of the bearer's key */
-	/* On the admin loop; may be called from inside admin_handle. The receiver owns `answer`
-	 * (buf_release). */
+	/* On the admin loop, never from inside the call. The receiver owns `answer` (buf_release).
+	 */
 	void (*done)(struct admin_request *request);
 	void *argument;
 	unsigned status;
 	const char *content_type; /* "application/json" or "application/problem+json" */
 	struct buf answer;
-	struct control_operation *operation; /* private */
 };
 
 void admin_handle(struct control *control, struct admin_request *request);

@@ -305,17 +305,17 @@ static bool is_provider_url(const char *url)
 	return true;
 }
 
-static enum err_code read_dialect(struct reading *reading, const json_t *row, const char **out)
+static enum err_code read_dialect(struct reading *reading, const json_t *row, enum dialect_id *out)
 {
 	static const char *const words[] = {"anthropic", "openai", "gemini",
 					    "mistral",   "xai",    NULL};
 	unsigned place;
 	ERR_TRY(yaml_get_choice(reading->tree, row, "dialect", words, &place, reading->err));
-	*out = words[place];
-	if (place >= 2)
+	*out = dialect_from_name(bytes_from(words[place]));
+	if (*out == DIALECT_NONE)
 		return yaml_fail(reading->tree, row, "dialect", reading->err, ERR_UNSUPPORTED,
 				 "%s is not supported by this build; anthropic and openai are",
-				 *out);
+				 words[place]);
 	return ERR_OK;
 }
 

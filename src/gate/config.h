@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "dialect/dialect.h"
 #include "env/env.h"
 
 #define CONFIG_TEXT_MAX ((size_t)4 << 20)
@@ -19,9 +20,9 @@ enum config_mode { CONFIG_ENFORCE, CONFIG_OBSERVE };
 
 struct config_provider {
 	const char *name;
-	const char *dialect; /* "anthropic" or "openai" */
-	const char *url;     /* http:// or https://, a host, no user, query or fragment */
-	const char *key;     /* the provider's credential; "" for none */
+	enum dialect_id dialect;
+	const char *url; /* http:// or https://, a host, no user, query or fragment */
+	const char *key; /* the provider's credential; "" for none */
 };
 
 /* USD per million tokens, in millionths of a dollar: 3.00 is 3,000,000. */

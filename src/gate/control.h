@@ -14,11 +14,10 @@
 #include "env/env.h"
 #include "gate/config.h"
 #include "ledger/log.h"
+#include "table/rules.h"
 
 struct control;
 struct world;
-
-#define CONTROL_RECORD_TEXT 4096
 
 enum control_log { CONTROL_EVALUATION, CONTROL_USAGE, CONTROL_LOGS };
 
@@ -33,8 +32,10 @@ struct control_record {
 	 * if it was not appended and never will be (no room on the disk). */
 	void (*done)(struct control_record *record, enum err_code code);
 	void *argument;
-	struct log_entry entry;         /* for whoever appends it */
-	char text[CONTROL_RECORD_TEXT]; /* for whoever appends it: the line */
+	/* For whoever appends it: the entry, and room enough for the line. */
+	struct log_entry entry;
+	char *text;
+	size_t capacity;
 };
 
 /* What in-flight requests must end because of: all of this org, grant or key. */
@@ -64,10 +65,12 @@ struct control_hooks {
 	void *argument;
 	void (*record)(void *argument, struct control_record *record);
 	void (*publish)(void *argument, struct control_publish *publish);
-	/* The number of entries that have an index so far; no record appended later stands before
-	 * it. */
+	/* The number of durable entries; no record appended later stands before it. */
 	uint64_t (*log_position)(void *argument, enum control_log log);
-	/* Reads the durable entries from `from` on, in order. At start-up only; may block. */
+	/* Reads the durable entries from `from` on, in order. At start-up only; may block. From
+	 * them come the acts that a crash left staged, the samples used in open runs and the tokens
+	 * used today: admit records with org, grant, key, run, model, leaf and sample (from 0),
+	 * settle records with admit, status and usage. */
 	enum err_code (*log_scan)(void *argument, enum control_log log, uint64_t from,
 				  control_scan_function *each, void *each_argument,
 				  struct err *err);
@@ -87,19 +90,21 @@ struct control_options {
  */
 enum err_code control_open(const struct control_options *options, struct control **out,
 			   struct err *err);
-/* No act may be under way (control_busy). Keeps the use of runs in the store. */
+/* No act may be under way (control_busy). */
 void control_close(struct control *control);
 bool control_busy(const struct control *control);
 
 /* The present world with one more reference, for the caller. Never NULL. */
 struct world *control_world(struct control *control);
 
-/* Takes over another configuration (providers and models) and publishes a world by it. */
+/* Takes over another configuration (providers and models) and publishes a world by it. In `done`,
+ * `unused` is the configuration that is needed no longer: the one before, or, on failure, the new
+ * one. */
 struct control_reconfigure {
 	const struct config *config;
+	const struct config *unused;
 	void (*done)(struct control_reconfigure *call, enum err_code code, const struct err *err);
 	void *argument;
-	struct control_operation *operation; /* private */
 };
 void control_reconfigure(struct control *control, struct control_reconfigure *call);
 
@@ -109,9 +114,9 @@ void control_reconfigure(struct control *control, struct control_reconfigure *ca
 struct control_open_run {
 	const char *grant;
 	const char *suite;
+	enum rule rule; /* in `done`: by which it was refused (ERR_DENIED), or RULE_NONE */
 	void (*done)(struct control_open_run *call, enum err_code code, const struct err *err);
 	void *argument;
-	struct control_operation *operation; /* private */
 };
 void control_open_run(struct control *control, struct control_open_run *call);
 

@@ -68,8 +68,10 @@ static bool deny_namespaces(scmp_filter_ctx filter)
 
 static bool deny_sockets(scmp_filter_ctx filter)
 {
+	struct scmp_arg_cmp other_family = {.arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX};
+
 	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-				SCMP_A0_32(SCMP_CMP_NE, AF_UNIX)) == 0;
+				other_family) == 0;
 }
 
 static enum err_code export_filter(scmp_filter_ctx filter, int *fd, struct err *err)

@@ -296,3 +296,10 @@ bool record_id_index(struct bytes id, uint64_t *index)
 		*index = *index << 8 | bytes[i];
 	return true;
 }
+
+bool record_admit_index(struct bytes text, uint64_t *index)
+{
+	struct bytes start = BYTES("{\"admit\":\"");
+	return bytes_starts_with(text, start) && text.size >= start.size + RECORD_ID_SIZE &&
+	       record_id_index((struct bytes){text.data + start.size, RECORD_ID_SIZE}, index);
+}

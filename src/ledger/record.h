@@ -94,4 +94,8 @@ void record_time(int64_t unix_ms, char out[static RECORD_TIME_SIZE]);
 /* The log index in a record id; false if the text is no id. */
 bool record_id_index(struct bytes id, uint64_t *index);
 
+/* The log index of the admit record that a settle or unknown record's text names (its first member);
+ * false if it names none. */
+bool record_admit_index(struct bytes text, uint64_t *index);
+
 #endif

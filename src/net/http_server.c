@@ -270,10 +270,17 @@ static size_t write_head(struct http_exchange *exchange, int status,
 	to = put_text(to, end, "\r\ndate: ");
 	to = put_text(to, end, date_of(server));
 	for (size_t i = 0; i < count; i++) {
+		struct bytes value = headers[i].value;
+		if (!headers[i].name && value.size < 2)
+			continue;
 		to = put_text(to, end, "\r\n");
-		to = put_text(to, end, headers[i].name);
-		to = put_text(to, end, ": ");
-		to = put(to, end, headers[i].value.data, headers[i].value.size);
+		if (headers[i].name) {
+			to = put_text(to, end, headers[i].name);
+			to = put_text(to, end, ": ");
+		} else {
+			value.size -= 2;
+		}
+		to = put(to, end, value.data, value.size);
 	}
 	if (length >= 0 && status != 204 && status != 304) {
 		to = put_text(to, end, "\r\ncontent-length: ");
@@ -778,6 +785,15 @@ void http_server_stop(struct http_server *server, void (*done)(void *argument), 
 	}
 	server->stopped = done;
 	server->stopped_argument = argument;
+}
+
+void http_server_close_all(struct http_server *server)
+{
+	for (struct http_connection *one = server->first, *next; one; one = next) {
+		next = one->next;
+		if (one->state != STATE_HANDLER || one->exchange.finished)
+			close_connection(one, false);
+	}
 }
 
 void http_server_free(struct http_server *server)

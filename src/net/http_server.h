@@ -32,7 +32,8 @@ struct http_exchange {
 	bool started, finished, chunked, close_after;
 };
 
-/* One field of an answer; name and value must be free of CR and LF. */
+/* One field of an answer; name and value must be free of CR and LF. With a NULL name `value` is
+ * finished lines instead, each ended by CR LF. */
 struct http_header {
 	const char *name;
 	struct bytes value;
@@ -74,6 +75,8 @@ enum err_code http_server_listen(struct http_server *server, const struct env_ad
 /* No new connections; idle ones are closed; busy ones end with their present exchange. `done` is
  * called on the loop when none is left (at once if there is none). */
 void http_server_stop(struct http_server *server, void (*done)(void *argument), void *argument);
+/* Closes every connection that no handler is answering. */
+void http_server_close_all(struct http_server *server);
 /* Ends what is left (each open exchange gets `aborted`) and frees the server. */
 void http_server_free(struct http_server *server);
 unsigned http_server_connections(const struct http_server *server);

@@ -61,8 +61,8 @@ struct binding_suite_options {
 	enum purpose purpose;
 	uint8_t root[SHA256_SIZE];
 	struct binding_settings settings;
-	unsigned samples;   /* of each leaf in a run opened without saying how many; 1 to 64 */
-	uint32_t leaf_count; /* 1 to BINDING_LEAVES_MAX */
+	unsigned samples;       /* of each leaf in a run opened without saying how many; 1 to 64 */
+	uint32_t leaf_count;    /* 1 to BINDING_LEAVES_MAX */
 	const uint8_t *digests; /* leaf_count * BINDING_DIGEST_SIZE bytes in leaf order; copied */
 	int64_t registered_ms;
 };
@@ -82,7 +82,8 @@ struct binding_suite {
 	uint32_t slot_mask;
 };
 
-/* One reference, the caller's. ERR_INVALID, ERR_TOO_LARGE or ERR_NO_MEMORY. About 28 bytes a leaf. */
+/* One reference, the caller's. ERR_INVALID, ERR_TOO_LARGE or ERR_NO_MEMORY. At most 32 bytes a
+ * leaf. */
 enum err_code binding_suite_new(const struct binding_suite_options *options,
 				struct binding_suite **out, struct err *err);
 struct binding_suite *binding_suite_hold(struct binding_suite *suite);
@@ -97,7 +98,7 @@ bool binding_suite_find(const struct binding_suite *suite,
 struct binding_run_options {
 	const char *id, *grant_id;
 	struct binding_suite *suite; /* a reference is taken */
-	unsigned samples;	     /* of each leaf and model; 1 to BINDING_SAMPLES_MAX */
+	unsigned samples;            /* of each leaf and model; 1 to BINDING_SAMPLES_MAX */
 	uint8_t plan_digest[SHA256_SIZE];
 	int64_t opened_ms;
 };
@@ -111,7 +112,7 @@ struct binding_run {
 	uint8_t plan_digest[SHA256_SIZE];
 	int64_t opened_ms;
 	_Atomic int64_t last_use_ms; /* opened_ms, or the last binding_take */
-	_Atomic bool closed;	     /* nothing is taken any more */
+	_Atomic bool closed;         /* nothing is taken any more */
 	_Atomic int64_t in_flight;   /* samples held and neither kept nor released */
 	unsigned model_count;
 	char *models[BINDING_MODELS_MAX];

@@ -20,16 +20,16 @@ struct policy_request {
 	int64_t wall_ms;
 	/* From the head, for policy_decide. */
 	enum endpoint_use endpoint;
-	unsigned dialect;	/* of the path, as world_provider.dialect */
-	bool wants_verdict;	/* `parley-accept: verdict` */
-	struct bytes run;	/* `parley-run`; empty: none */
+	unsigned dialect;   /* of the path, as world_provider.dialect */
+	bool wants_verdict; /* `parley-accept: verdict` */
+	struct bytes run;   /* `parley-run`; empty: none */
 	/* From the body. */
 	struct bytes model;
 	int64_t max_output; /* tokens asked for; -1: not said */
-	int64_t n;	    /* answers asked for */
+	int64_t n;          /* answers asked for */
 	bool stream;
 	bool logprobs, logit_bias;
-	bool non_text;		     /* has parts other than text */
+	bool non_text;               /* has parts other than text */
 	struct bytes unknown_member; /* name of the first unknown member; empty: none */
 	/* Only looked at where policy_needs_words says so; NULL: not computed, and so unbound. */
 	const uint8_t *words_digest; /* SHA-256 of the canonical words, SHA256_SIZE bytes */
@@ -47,10 +47,10 @@ enum policy_outcome {
 
 struct verdict {
 	enum policy_outcome outcome;
-	enum rule rule;			    /* RULE_NONE where admitted */
-	const struct world_clause *clause;  /* that the rule enforces; NULL: none */
-	const char *appeal;		    /* "" where there is none */
-	char detail[192];		    /* "leaf 17, but max output 32000 > 64", or "" */
+	enum rule rule;                    /* RULE_NONE where admitted */
+	const struct world_clause *clause; /* that the rule enforces; NULL: none */
+	const char *appeal;                /* "" where there is none */
+	char detail[192];                  /* "leaf 17, but max output 32000 > 64", or "" */
 	/* As far as the decision came; NULL where it did not. */
 	const struct world *world;
 	const struct world_key *key;
@@ -61,7 +61,7 @@ struct verdict {
 	enum release release;
 	int64_t output_cap; /* tokens that may come at most: asked, leaf's and model's, the least */
 	const struct world_suite *suite; /* NULL: the purpose does not bind */
-	const struct world_run *run;	 /* NULL where none is used */
+	const struct world_run *run;     /* NULL where none is used */
 	uint32_t leaf;
 	unsigned model_slot; /* in run->run */
 };
@@ -80,8 +80,8 @@ bool policy_needs_words(const struct world_grant *grant, enum endpoint_use endpo
 void policy_decide(const struct world *world, const struct policy_request *request,
 		   struct verdict *verdict);
 
-/* Takes the sample that an admitted request uses up, if it uses one (`hold` is empty if not). False:
- * another request was faster, and the verdict has become a refusal. */
+/* Takes the sample that an admitted request uses up, if it uses one (`hold` is empty if not).
+ * False: another request was faster, and the verdict has become a refusal. */
 bool policy_take_sample(struct verdict *verdict, const struct policy_request *request,
 			struct binding_hold *hold);
 

@@ -43,18 +43,20 @@ enum limit limits_find(struct bytes name);
 
 /* ---- cells ---- */
 
-/* The counters of one grant, org, model, key or purpose of a grant. All zero: full. Threads use them
- * at once; nobody but this module touches the members. */
+/* The counters of one grant, org, model, key or purpose of a grant. All zero: full. Threads use
+ * them at once; nobody but this module touches the members. */
 struct limits_rate {
 	_Atomic uint64_t empty_at_ns; /* GCRA's theoretical arrival time */
-	_Atomic uint64_t returned_ns; /* sum of all that unused reservations gave back */
+	/* Sums of all that unused reservations gave back: counted before empty_at_ns goes down,
+	 * and counted after. */
+	_Atomic uint64_t returning_ns, returned_ns;
 };
 
 #define LIMITS_OUTPUT_BUCKETS 96
 
 struct limits_cells {
 	_Alignas(64) struct limits_rate requests, input, output;
-	_Atomic uint64_t day;	   /* UTC day (16 bits) and tokens used in it (48 bits) */
+	_Atomic uint64_t day;      /* UTC day (16 bits) and tokens used in it (48 bits) */
 	_Atomic int64_t in_flight; /* slots taken */
 	/* Output tokens of finished answers, for limits_expected_output. */
 	_Atomic int64_t output_p99; /* upper edge of its bucket; 0: nothing observed yet */
@@ -62,9 +64,9 @@ struct limits_cells {
 	_Atomic uint32_t output_buckets[LIMITS_OUTPUT_BUCKETS];
 };
 
-/* All cells of a gateway by kind and id. They live as long as the table: snapshots of the world that
- * follow one another share it, and so share the counters. Only the thread that builds worlds calls
- * these. */
+/* All cells of a gateway by kind and id. They live as long as the table: snapshots of the world
+ * that follow one another share it, and so share the counters. Only the thread that builds worlds
+ * calls these. */
 struct limits_table;
 
 struct limits_table *limits_table_new(void); /* NULL when memory is out; one reference */
@@ -87,30 +89,31 @@ struct limits_scope {
 };
 
 struct limits_wants {
-	int64_t input;	/* tokens, >= 0: limits_estimate_input, or exact */
+	int64_t input;  /* tokens, >= 0: limits_estimate_input, or exact */
 	int64_t output; /* tokens, >= 0: the first slice, or limits_expected_output */
 };
 
 /* What happened, from the provider's last usage or from an estimate. */
 struct limits_usage {
-	int64_t input;	/* uncached input and cache writes */
+	int64_t input;  /* uncached input and cache writes */
 	int64_t output; /* with reasoning */
 };
 
 struct limits_refusal {
 	enum limit limit;
-	const char *what;      /* the scope's */
-	int64_t max;	       /* the limit's value */
-	int64_t wanted;	       /* tokens or requests */
-	int64_t remaining;     /* of the limit at this moment, >= 0 */
-	int64_t retry_after_ms; /* when it can be had, if nobody else comes; -1: never (wanted > max) */
+	const char *what;       /* the scope's */
+	int64_t max;            /* the limit's value */
+	int64_t wanted;         /* tokens or requests */
+	int64_t remaining;      /* of the limit at this moment, >= 0 */
+	int64_t retry_after_ms; /* when it can be had, if nobody else comes; -1: never (wanted >
+				   max) */
 };
 
 /* One rate's share of a reservation. */
 struct limits_charge {
-	int64_t max;	      /* the limit it was charged at; LIMIT_NONE: not charged */
-	int64_t amount;	      /* tokens charged so far */
-	int64_t last;	      /* of these by the last slice */
+	int64_t max;          /* the limit it was charged at; LIMIT_NONE: not charged */
+	int64_t amount;       /* tokens charged so far */
+	int64_t last;         /* of these by the last slice */
 	uint64_t end_ns;      /* the cell's empty_at_ns after the last slice */
 	uint64_t returned_ns; /* the cell's, before the last slice */
 };
@@ -120,7 +123,7 @@ struct limits_hold {
 	const char *what;
 	struct limits_charge requests, input, output;
 	int64_t day_max;    /* LIMIT_NONE: not charged */
-	int64_t day_amount; /* tokens charged on `day` */
+	int64_t day_amount; /* tokens charged to `day` */
 	uint64_t day;
 	bool slot;
 };
@@ -130,6 +133,7 @@ struct limits_hold {
 struct limits_reservation {
 	struct limits_hold holds[LIMITS_SCOPES_MAX];
 	unsigned count;
+	int64_t input, output; /* tokens reserved so far */
 	bool open;
 };
 
@@ -137,8 +141,8 @@ struct limits_reservation {
 int64_t limits_estimate_input(uint64_t prompt_bytes);
 
 /* Tokens to reserve for an answer that is not streamed: `most` (what may come at most: the least of
- * what the client asked, the leaf's and the model's cap), or twice the 99th percentile of the cells'
- * finished answers if that is less. The percentile is an upper bound within 20 %. */
+ * what the client asked, the leaf's and the model's cap), or twice the 99th percentile of the
+ * cells' finished answers if that is less. The percentile is rounded up by at most a quarter. */
 int64_t limits_expected_output(const struct limits_cells *cells, int64_t most);
 #define LIMITS_OUTPUT_SLICE 1024 /* tokens reserved at a time while a stream runs */
 
@@ -174,9 +178,9 @@ void limits_restore_day(struct limits_cells *cells, int64_t wall_ms, int64_t tok
 /* ---- headers and /parley/v1/self ---- */
 
 struct limits_state {
-	int64_t max;	  /* LIMIT_NONE: not limited, and the rest is 0 */
+	int64_t max;       /* LIMIT_NONE: not limited, and the rest is 0 */
 	int64_t remaining; /* 0 to max */
-	int64_t reset_ms; /* until it is full again; slots: 0 */
+	int64_t reset_ms;  /* until it is full again; slots: 0 */
 };
 struct limits_state limits_peek(const struct limits_scope *scope, const struct limits_clock *clock,
 				enum limit limit);

@@ -8,8 +8,7 @@
 
 #include "policy/binding.h"
 #include "policy/limits.h"
-#include "table/purposes.h"
-#include "table/rules.h"
+#include "policy/tables.h"
 
 #define WORLD_CLAUSES_MAX 256
 #define WORLD_ALWAYS INT64_MAX /* no end */
@@ -17,9 +16,10 @@
 struct world_org {
 	const char *id; /* first member of every thing that is found by id */
 	const char *name;
+	const char *pseudonym; /* how records name it; "" where none was given */
 	bool blocked;
 	const char *block_reason; /* as the person gave it; "" where there is none */
-	bool rival;		  /* evaluation grants are the only way in */
+	bool rival;               /* evaluation grants are the only way in */
 	struct limits_values limits;
 	struct limits_cells *cells;
 };
@@ -33,8 +33,8 @@ struct world_clause {
 _Static_assert(RULE_COUNT <= 64, "rules of a clause are a set of 64 bits");
 
 struct world_provider {
-	const char *id;	  /* its name in the configuration */
-	unsigned index;	  /* order of adding: the data path's own table of upstreams */
+	const char *id;   /* its name in the configuration */
+	unsigned index;   /* order of adding: the data path's own table of upstreams */
 	unsigned dialect; /* as dialect/ counts them; compared, never interpreted here */
 };
 
@@ -58,7 +58,7 @@ struct world_run {
 	const char *id;
 	struct binding_run *run; /* open when the world was built; run->closed tells later */
 	struct world_suite *suite;
-	unsigned *slots; /* for each of the grant's models, in its order */
+	unsigned *slots;        /* for each of the grant's models, in its order */
 	struct world_run *next; /* of the same suite, older first */
 };
 
@@ -78,9 +78,9 @@ struct world_grant {
 	const char *team; /* "" where the grant is for the whole org */
 	enum grant_state state;
 	int64_t from_ms, until_ms; /* valid from <= now < until */
-	unsigned purposes;	   /* bit set of 1 << PURPOSE_… */
-	unsigned classes;	   /* bit set of 1 << SUITE_CLASS_… */
-	int64_t max_leaves;	   /* of all its suites together; LIMIT_NONE: no bound */
+	unsigned purposes;         /* bit set of 1 << PURPOSE_… */
+	unsigned classes;          /* bit set of 1 << SUITE_CLASS_… */
+	int64_t max_leaves;        /* of all its suites together; LIMIT_NONE: no bound */
 	unsigned samples_per_leaf; /* a run may have at most; 1 to BINDING_SAMPLES_MAX */
 	enum release release;
 	struct limits_values limits;
@@ -92,8 +92,8 @@ struct world_grant {
 	unsigned model_count;
 	const struct world_model **models;
 	uint64_t overrides[WORLD_CLAUSES_MAX / 64]; /* bit c: clause number c */
-	struct world_suite *suites;		    /* older first */
-	unsigned run_count;			    /* open runs of all its suites */
+	struct world_suite *suites;                 /* older first */
+	unsigned run_count;                         /* open runs of all its suites */
 };
 
 enum world_key_state { WORLD_KEY_ACTIVE, WORLD_KEY_REVOKED };
@@ -153,32 +153,5 @@ size_t world_model_count(const struct world *world);
 const struct world_model *world_model_at(const struct world *world, size_t index);
 size_t world_clause_count(const struct world *world);
 const struct world_clause *world_clause_at(const struct world *world, size_t index);
-
-/* Names of the tables, and back (false: no such name). */
-const char *rule_id(enum rule rule); /* "" for RULE_NONE */
-const char *rule_text(enum rule rule);
-int rule_http_status(enum rule rule);
-bool rule_retryable(enum rule rule);
-bool rule_find(struct bytes id, enum rule *out);
-const char *purpose_id(enum purpose purpose);
-bool purpose_find(struct bytes id, enum purpose *out);
-bool purpose_binds(enum purpose purpose);
-const char *release_id(enum release release);
-bool release_find(struct bytes id, enum release *out);
-const char *suite_class_id(enum suite_class class);
-bool suite_class_find(struct bytes id, enum suite_class *out);
-const char *grant_state_id(enum grant_state state);
-bool grant_state_find(struct bytes id, enum grant_state *out);
-
-/* What purposes and release levels are bounded by (table/purposes.h). */
-struct purpose_bounds {
-	bool binds;	   /* requests must match a registered suite */
-	enum release release; /* highest */
-	int days;	   /* longest validity; 0: any */
-	int64_t rpm, max_output, tokens_per_day; /* LIMIT_NONE: none */
-	bool built;	   /* this build enforces it */
-};
-struct purpose_bounds purpose_bounds(enum purpose purpose);
-bool release_built(enum release release);
 
 #endif

@@ -4,11 +4,12 @@
  * and key id, so that nothing counted is forgotten when a document changes. Strings are copied.
  *
  * Each call returns ERR_OK, ERR_EXISTS (the id is there already), ERR_NOT_FOUND (it refers to
- * something that is not), ERR_INVALID, ERR_TOO_LARGE or ERR_NO_MEMORY, and `err` names the thing; after a
- * failure the builder must be freed. */
+ * something that is not), ERR_INVALID, ERR_TOO_LARGE or ERR_NO_MEMORY, and `err` names the thing;
+ * after a failure the builder must be freed. */
 #ifndef POLICY_WORLD_BUILDER_H
 #define POLICY_WORLD_BUILDER_H
 
+#include "policy/day.h"
 #include "policy/world.h"
 
 struct world_builder;
@@ -23,8 +24,9 @@ void world_builder_free(struct world_builder *builder); /* NULL is fine */
 
 struct world_org_options {
 	const char *id, *name;
+	const char *pseudonym; /* how records name it; may be NULL */
 	bool blocked, rival;
-	const char *block_reason;	    /* may be NULL */
+	const char *block_reason;           /* may be NULL */
 	const struct limits_values *limits; /* NULL: none */
 };
 enum err_code world_builder_add_org(struct world_builder *builder,
@@ -62,9 +64,9 @@ struct world_grant_options {
 	const char *team; /* may be NULL */
 	enum grant_state state;
 	int64_t from_ms, until_ms; /* from <= now < until; `until` is the day after the last */
-	unsigned purposes;	   /* not 0 */
+	unsigned purposes;         /* not 0 */
 	unsigned classes;
-	int64_t max_leaves;	   /* LIMIT_NONE: no bound */
+	int64_t max_leaves;        /* LIMIT_NONE: no bound */
 	unsigned samples_per_leaf; /* 0: 1 */
 	enum release release;
 	struct limits_values limits;
@@ -82,7 +84,7 @@ struct world_key_options {
 	const char *id, *grant;
 	uint8_t digest[SHA256_SIZE]; /* of the secret */
 	enum world_key_state state;
-	int64_t expires_ms;		    /* WORLD_ALWAYS: never */
+	int64_t expires_ms;                 /* WORLD_ALWAYS: never */
 	const struct limits_values *limits; /* NULL: none of its own */
 };
 enum err_code world_builder_add_key(struct world_builder *builder,
@@ -100,12 +102,5 @@ enum err_code world_builder_add_run(struct world_builder *builder, struct bindin
 /* The world with one reference, the caller's; the builder is empty afterwards and is only to be
  * freed. */
 enum err_code world_build(struct world_builder *builder, struct world **out, struct err *err);
-
-/* Milliseconds since 1970 at which the UTC day YYYY-MM-DD starts; false if it is no such date
- * (years 1970 to 9999). Adding WORLD_DAY_MS to the last day gives `until_ms`. */
-#define WORLD_DAY_MS ((int64_t)86400000)
-bool world_parse_day(struct bytes text, int64_t *start_ms);
-/* "YYYY-MM-DD" of the UTC day; `out` holds 11 bytes. The year is kept within 1970 to 9999. */
-void world_format_day(int64_t ms, char out[static 11]);
 
 #endif

@@ -14,8 +14,6 @@ struct chunked {
 	uint8_t digits;	  /* of the size */
 	uint16_t counted; /* bytes of extension or trailer */
 	uint32_t left;	  /* data bytes of this chunk to come */
-	bool line_empty;
-	bool in_name;
 };
 
 enum http_body_event {

@@ -319,9 +319,6 @@ static enum http_parse status_line(struct input *in)
 void http_head_start(struct http_head *head)
 {
 	memset(head, 0, offsetof(struct http_head, fields));
-	head->parsed = 0;
-	head->started = false;
-	head->authority = (struct http_span){0, 0};
 }
 
 /* An empty line before a request line is skipped, once. */

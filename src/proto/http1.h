@@ -137,11 +137,12 @@ struct http_head {
 	struct http_span reason;
 
 	uint8_t known[HTTP_FIELD_COUNT]; /* index into fields plus one; 0: absent. The first one. */
-	struct http_field fields[HTTP_FIELDS_MAX];
 	/* Private. */
 	uint16_t parsed; /* lines before this offset are done */
 	bool started;	 /* the start line is done */
 	struct http_span authority; /* of a URL in the request line */
+
+	struct http_field fields[HTTP_FIELDS_MAX];
 };
 
 /* Before the first byte of a message. */

@@ -13,19 +13,19 @@ static const struct {
 
 /* By size: the ids of that many bytes, as a bit set, so that a lookup compares one or two names. */
 #define SIZE_MAX_KNOWN 18
-static const uint32_t ids_by_size[SIZE_MAX_KNOWN][1] = {
+static const uint32_t ids_by_size[SIZE_MAX_KNOWN] = {
 #define BIT(id) (1u << HTTP_FIELD_##id)
-	[4] = {BIT(HOST)},
-	[6] = {BIT(EXPECT) | BIT(ACCEPT) | BIT(ORIGIN)},
-	[9] = {BIT(API_KEY)},
-	[10] = {BIT(CONNECTION) | BIT(USER_AGENT) | BIT(REQUEST_ID) | BIT(PARLEY_RUN)},
-	[11] = {BIT(RETRY_AFTER) | BIT(PARLEY_LEAF)},
-	[12] = {BIT(CONTENT_TYPE) | BIT(X_REQUEST_ID) | BIT(PARLEY_NONCE)},
-	[13] = {BIT(AUTHORIZATION) | BIT(PARLEY_ACCEPT) | BIT(PARLEY_RECORD)},
-	[14] = {BIT(CONTENT_LENGTH) | BIT(RETRY_AFTER_MS) | BIT(SHOULD_RETRY) |
-		BIT(GOOGLE_API_KEY) | BIT(ANTHROPIC_BETA) | BIT(PARLEY_PURPOSE)},
-	[16] = {BIT(CONTENT_ENCODING)},
-	[17] = {BIT(TRANSFER_ENCODING) | BIT(ANTHROPIC_VERSION)},
+	[4] = BIT(HOST),
+	[6] = BIT(EXPECT) | BIT(ACCEPT) | BIT(ORIGIN),
+	[9] = BIT(API_KEY),
+	[10] = BIT(CONNECTION) | BIT(USER_AGENT) | BIT(REQUEST_ID) | BIT(PARLEY_RUN),
+	[11] = BIT(RETRY_AFTER) | BIT(PARLEY_LEAF),
+	[12] = BIT(CONTENT_TYPE) | BIT(X_REQUEST_ID) | BIT(PARLEY_NONCE),
+	[13] = BIT(AUTHORIZATION) | BIT(PARLEY_ACCEPT) | BIT(PARLEY_RECORD),
+	[14] = BIT(CONTENT_LENGTH) | BIT(RETRY_AFTER_MS) | BIT(SHOULD_RETRY) |
+		BIT(GOOGLE_API_KEY) | BIT(ANTHROPIC_BETA) | BIT(PARLEY_PURPOSE),
+	[16] = BIT(CONTENT_ENCODING),
+	[17] = BIT(TRANSFER_ENCODING) | BIT(ANTHROPIC_VERSION),
 #undef BIT
 };
 
@@ -35,7 +35,7 @@ int http_field_lookup(struct bytes name)
 {
 	if (name.size >= SIZE_MAX_KNOWN)
 		return -1;
-	for (uint32_t set = ids_by_size[name.size][0]; set; set &= set - 1) {
+	for (uint32_t set = ids_by_size[name.size]; set; set &= set - 1) {
 		int id = __builtin_ctz(set);
 		if (((name.data[0] ^ known_fields[id].name.data[0]) & 0x1f) == 0 &&
 		    bytes_equal_fold(name, known_fields[id].name))
@@ -244,8 +244,8 @@ static enum http_refusal check_expect(struct http_head *head, const char *data)
 
 enum http_refusal http_request_check(struct http_head *head, const char *data)
 {
-	typedef enum http_refusal check(struct http_head * head, const char *data);
-	static check *const checks[] = {check_framing, check_connection, check_expect};
+	static enum http_refusal (*const checks[])(struct http_head *, const char *) = {
+		check_framing, check_connection, check_expect};
 	enum http_refusal refusal = check_host(head, data);
 	for (size_t i = 0; i < 3 && refusal == HTTP_REFUSAL_NONE; i++)
 		refusal = checks[i](head, data);

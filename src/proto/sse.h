@@ -22,13 +22,15 @@ struct sse_event {
 struct sse {
 	struct buf data; /* data of an event that is not in one piece */
 	char name[SSE_NAME_MAX];
+	/* Private. */
+	char field[8];	    /* the first bytes of a field name */
 	uint8_t name_size;
-	uint8_t state;	   /* private from here */
-	uint8_t field;
-	uint8_t field_size;
-	uint8_t bom;
-	char field_name[8];
-	bool after_cr, has_data, oversized, line_empty, skip_space;
+	uint8_t field_size; /* counts on beyond the array, up to 255 */
+	uint8_t state;
+	uint8_t mark;	    /* bytes of a byte order mark that were seen; 3: no longer looked for */
+	bool after_cr;	    /* a line ended with CR: an LF now belongs to it */
+	bool any;	    /* the event has at least one line */
+	bool has_data, oversized, skip_space, delivered;
 	uint64_t offset, begin;
 };
 

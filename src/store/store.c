@@ -53,6 +53,12 @@ static const char *const each_texts[] = {
 #undef X
 };
 
+static const char *const find_texts[] = {
+#define X(name, table) "SELECT id, document, blob FROM " #table " WHERE id = ?",
+	STORE_KIND_TABLE(X)
+#undef X
+};
+
 static const char *const erase_texts[] = {
 #define X(name, table) "DELETE FROM " #table " WHERE id = ?",
 	STORE_KIND_TABLE(X)
@@ -85,6 +91,7 @@ struct store {
 	sqlite3_stmt *statements[STATEMENTS];
 	sqlite3_stmt *puts[STORE_KINDS];
 	sqlite3_stmt *eaches[STORE_KINDS];
+	sqlite3_stmt *finds[STORE_KINDS];
 	sqlite3_stmt *erases[STORE_KINDS];
 };
 
@@ -145,6 +152,7 @@ static enum err_code prepare_all(struct store *store, struct err *err)
 	for (int i = 0; i < STORE_KINDS; i++) {
 		ERR_TRY(prepare(store, put_texts[i], &store->puts[i], err));
 		ERR_TRY(prepare(store, each_texts[i], &store->eaches[i], err));
+		ERR_TRY(prepare(store, find_texts[i], &store->finds[i], err));
 		ERR_TRY(prepare(store, erase_texts[i], &store->erases[i], err));
 	}
 	return ERR_OK;
@@ -157,6 +165,7 @@ static void finalize_all(struct store *store)
 	for (int i = 0; i < STORE_KINDS; i++) {
 		sqlite3_finalize(store->puts[i]);
 		sqlite3_finalize(store->eaches[i]);
+		sqlite3_finalize(store->finds[i]);
 		sqlite3_finalize(store->erases[i]);
 	}
 }
@@ -378,11 +387,10 @@ enum err_code store_erase(struct store *store, enum store_kind kind, const char 
 	return run(store, store->erases[kind], "cannot remove a document", err);
 }
 
-enum err_code store_each(struct store *store, enum store_kind kind, store_each_function *each,
-			 void *argument, struct err *err)
+/* Steps through a statement of three columns. */
+static enum err_code each_row(struct store *store, sqlite3_stmt *statement, enum store_kind kind,
+			      store_each_function *each, void *argument, struct err *err)
 {
-	assert(kind < STORE_KINDS);
-	sqlite3_stmt *statement = store->eaches[kind];
 	enum err_code code = ERR_OK;
 	int step;
 	while ((step = sqlite3_step(statement)) == SQLITE_ROW && code == ERR_OK) {
@@ -401,7 +409,23 @@ enum err_code store_each(struct store *store, enum store_kind kind, store_each_f
 	if (code == ERR_OK && step != SQLITE_DONE)
 		code = fail(store, "cannot read documents", err);
 	sqlite3_reset(statement);
+	sqlite3_clear_bindings(statement);
 	return code;
+}
+
+enum err_code store_each(struct store *store, enum store_kind kind, store_each_function *each,
+			 void *argument, struct err *err)
+{
+	assert(kind < STORE_KINDS);
+	return each_row(store, store->eaches[kind], kind, each, argument, err);
+}
+
+enum err_code store_find(struct store *store, enum store_kind kind, const char *id,
+			 store_each_function *each, void *argument, struct err *err)
+{
+	assert(kind < STORE_KINDS);
+	bind_text(store->finds[kind], 1, bytes_from(id));
+	return each_row(store, store->finds[kind], kind, each, argument, err);
 }
 
 /* ---- staged changes ---- */

@@ -67,6 +67,10 @@ typedef enum err_code store_each_function(void *argument, const struct store_doc
 enum err_code store_each(struct store *store, enum store_kind kind, store_each_function *each,
 			 void *argument, struct err *err);
 
+/* The one document with this id, if it is there. */
+enum err_code store_find(struct store *store, enum store_kind kind, const char *id,
+			 store_each_function *each, void *argument, struct err *err);
+
 /* Durably notes changes that are about to be recorded in log number `log`; no record of them can
  * stand before `position`. Changes nothing else. All or nothing. */
 enum err_code store_stage(struct store *store, int log, uint64_t position,

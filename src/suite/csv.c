@@ -13,7 +13,7 @@ struct row {
 
 static enum err_code fail(const struct csv *csv, const char *problem, struct err *err)
 {
-	return ERR_SET(err, ERR_INVALID, "%s:%zu: %s", csv->what, csv->line, problem);
+	return ERR_SET(err, ERR_INVALID, "%s:%zu: %s", csv->what, csv->row_line, problem);
 }
 
 /* After the opening quote; ends after the closing one. */
@@ -30,8 +30,7 @@ static enum err_code read_quoted(struct csv *csv, struct row *row, struct err *e
 			csv->line++;
 		buf_append_char(&csv->text, c);
 	}
-	return ERR_SET(err, ERR_INVALID, "%s:%zu: a quoted field is not closed", csv->what,
-		       csv->row_line);
+	return fail(csv, "a quoted field is not closed", err);
 }
 
 static bool at_row_end(const struct csv *csv, size_t at)
@@ -130,7 +129,8 @@ static enum err_code check_header(struct csv *csv, struct err *err)
 enum err_code csv_open(struct csv *csv, struct bytes text, const char *what, struct err *err)
 {
 	struct row row = {0};
-	*csv = (struct csv){.rest = text, .what = what, .line = 1, .text = BUF_INIT(ROW_MAX)};
+	*csv = (struct csv){
+		.rest = text, .what = what, .line = 1, .row_line = 1, .text = BUF_INIT(ROW_MAX)};
 	if (bytes_starts_with(text, BYTES("\xef\xbb\xbf")))
 		consume(csv, 3);
 	if (csv->rest.size == 0)

@@ -18,7 +18,7 @@ struct input {
 	unsigned char *raw; /* STEP bytes as read */
 	struct buf pending; /* unpacked, not given yet */
 	size_t given;       /* bytes of `pending` that were given */
-	size_t line_number;
+	size_t line_number, line_max;
 };
 
 /* Reads the next piece of the file into input->raw. */
@@ -39,6 +39,12 @@ static enum err_code damaged(const struct input *input, const char *problem, str
 		       input->line_number + 1, problem);
 }
 
+static enum err_code line_too_long(const struct input *input, struct err *err)
+{
+	return ERR_SET(err, ERR_TOO_LARGE, "%s:%zu: a line longer than %zu bytes", input->path,
+		       input->line_number + 1, input->line_max);
+}
+
 /* One call of inflate into `pending`; there is input in the stream. */
 static enum err_code inflate_some(struct input *input, struct err *err)
 {
@@ -47,8 +53,7 @@ static enum err_code inflate_some(struct input *input, struct err *err)
 		return damaged(input, "cannot start", err);
 	input->in_member = true;
 	if (!buf_reserve(&input->pending, STEP))
-		return ERR_SET(err, ERR_TOO_LARGE, "%s:%zu: larger than %zu bytes", input->path,
-			       input->line_number + 1, input->pending.max - STEP);
+		return line_too_long(input, err);
 	stream->next_out = (unsigned char *)input->pending.data + input->pending.size;
 	stream->avail_out = (unsigned)STEP;
 	int result = inflate(stream, Z_NO_FLUSH);
@@ -66,7 +71,7 @@ static enum err_code fill_packed(struct input *input, struct err *err)
 {
 	size_t before = input->pending.size;
 	while (input->pending.size == before && !input->ended) {
-		if (input->stream.avail_in == 0 && (!input->file_ended)) {
+		if (input->stream.avail_in == 0 && !input->file_ended) {
 			size_t got;
 			ERR_TRY(read_raw(input, &got, err));
 			input->stream.next_in = input->raw;
@@ -92,8 +97,7 @@ static enum err_code fill(struct input *input, struct err *err)
 	ERR_TRY(read_raw(input, &got, err));
 	buf_append(&input->pending, input->raw, got);
 	if (input->pending.failed)
-		return ERR_SET(err, ERR_TOO_LARGE, "%s:%zu: larger than %zu bytes", input->path,
-			       input->line_number + 1, input->pending.max);
+		return line_too_long(input, err);
 	input->ended = input->file_ended;
 	return ERR_OK;
 }
@@ -123,11 +127,12 @@ enum err_code input_open(struct env *env, const char *path, size_t line_max, str
 	struct input *input = calloc(1, sizeof(*input));
 	if (!input)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	/* A step more than a line, because data comes in steps. */
+	/* More than a line, because data comes in steps. */
 	buf_init(&input->pending, line_max + 3 * STEP);
+	input->line_max = line_max;
 	input->path = strdup(path);
 	input->raw = malloc(STEP);
-	enum err_code code = input->path && input->raw
+	enum err_code code = input->path && input->raw && buf_reserve(&input->pending, STEP)
 				     ? env_file_open(env, path, ENV_OPEN_READ, &input->file, err)
 				     : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	if (code == ERR_OK)
@@ -171,6 +176,8 @@ enum err_code input_line(struct input *input, struct bytes *line, bool *end, str
 	*end = !newline && line->size == 0;
 	if (*end)
 		return ERR_OK;
+	if (line->size > input->line_max)
+		return line_too_long(input, err);
 	input->given += line->size + (newline ? 1 : 0);
 	input->line_number++;
 	if (bytes_ends_with(*line, BYTES("\r")))

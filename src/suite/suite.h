@@ -44,7 +44,7 @@ const char *suite_scorer_kind(const struct suite *suite);
 const json_t *suite_settings(const struct suite *suite);
 const uint8_t *suite_seed(const struct suite *suite); /* LEAF_SEED_SIZE bytes */
 
-/* The exact bytes of the two files, for bundles; borrowed. Both end with a newline or are as read.
+/* The exact bytes of the two files, for bundles; borrowed.
  */
 struct bytes suite_yaml_text(const struct suite *suite);
 struct bytes suite_items_text(const struct suite *suite);
@@ -67,6 +67,8 @@ struct suite_item {
 enum err_code suite_item_render(const struct suite *suite, size_t index, struct suite_item *item,
 				struct err *err);
 void suite_item_release(struct suite_item *item);
+/* The id of item `index`, borrowed. */
+const char *suite_id(const struct suite *suite, size_t index);
 /* The place of the item with this id; false if there is none. */
 bool suite_find(const struct suite *suite, struct bytes id, size_t *index);
 

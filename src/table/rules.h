@@ -28,7 +28,6 @@
 	X(PARAMETER_LOGPROBS,  "parameter.logprobs",   400, 0, "log-probabilities are not released under this grant") \
 	X(PARAMETER_LOGIT_BIAS,"parameter.logit_bias", 400, 0, "logit_bias is not allowed under this grant") \
 	X(PARAMETER_N,         "parameter.n",          400, 0, "more than one answer to a request is not allowed under this grant") \
-	X(PARAMETER_MAX_OUTPUT,"parameter.max_output", 400, 0, "more output is asked for than the model gives") \
 	X(PARAMETER_UNKNOWN,   "parameter.unknown",    400, 0, "the request has a member that an evaluation grant does not know") \
 	X(PARAMETER_PARTS,     "parameter.parts",      400, 0, "only text parts are allowed under an evaluation grant") \
 	X(PURPOSE_NONE,        "purpose.none",         403, 0, "the grant has no purpose that this request could serve") \

@@ -1,0 +1,93 @@
+/* What a run is to do: from plan.yaml, from the command line, or from the plan.json that an earlier run
+ * wrote. A plan names keys by environment variable only; no key ever stands in it. */
+#ifndef BENCH_PLAN_H
+#define BENCH_PLAN_H
+
+#include "base/arena.h"
+#include "base/sha256.h"
+#include "bench/bench.h"
+#include "dialect/dialect.h"
+#include "suite/suite.h"
+
+#define PLAN_MODELS_MAX 64u
+#define PLAN_SUITES_MAX 64u
+#define PLAN_CONCURRENCY_DEFAULT 8u
+#define PLAN_CONCURRENCY_MAX 5000u
+#define PLAN_TIMEOUT_DEFAULT 600u
+#define PLAN_TIMEOUT_MAX 86400u
+#define PLAN_FORMAT "parley-plan-1"
+
+/* USD per million tokens; all 0 where the plan gives none. */
+struct plan_price {
+	double input, output, cache_read, cache_write;
+};
+
+enum plan_role { PLAN_CONTESTANT = 1, PLAN_JUDGE = 2, PLAN_BASELINE = 4 };
+
+struct plan_model {
+	const char *name; /* asked for by this name, and shown under it */
+	enum dialect_id dialect;
+	const char *url;     /* base; NULL with replay */
+	const char *key_env; /* NULL: no key is sent */
+	const char *replay;  /* file of a transcript; NULL: asked over the network */
+	struct plan_price price;
+	unsigned roles; /* of enum plan_role */
+};
+
+struct plan_suite {
+	const char *directory;
+	/* Known once the suite was loaded (plan_add_suite): what the plan commits to. */
+	const char *name, *version;
+	uint8_t root[SHA256_SIZE];
+	bool loaded;
+};
+
+struct plan {
+	struct arena arena; /* every text */
+	struct plan_suite suites[PLAN_SUITES_MAX];
+	unsigned suite_count;
+	struct plan_model models[PLAN_MODELS_MAX];
+	unsigned model_count;
+	unsigned concurrency; /* requests at once for each model */
+	unsigned samples;     /* answers for each item; 0: what the suite says */
+	unsigned timeout_seconds;
+	uint64_t budget_tokens; /* 0: none */
+	double budget_usd;	/* 0: none */
+	bool self_judging;
+	char id[33]; /* 16 random bytes in hex: two runs of one plan commit to different digests */
+};
+
+/* In any case to be released afterwards. */
+void plan_init(struct plan *plan);
+void plan_release(struct plan *plan);
+
+/* From options->plan, or from options->suites and its companions, with the overriding options on top.
+ * Suites are looked for but not loaded. ERR_INVALID (with file and line for a plan file) or ERR_USAGE
+ * says what is wrong and what to write instead. */
+enum err_code plan_read(struct plan *plan, struct env *env, const struct bench_options *options,
+			struct err *err);
+
+/* plan.yaml's text; `file` names it in errors. Suites are looked for in `suite_paths`. */
+enum err_code plan_parse(struct plan *plan, struct env *env, struct bytes text, const char *file,
+			 const char *const *suite_paths, struct err *err);
+
+/* NAME=DIALECT@URL#ENV or NAME=replay@FILE or, for judges and the baseline, the name of a model that
+ * is there already. A second model of one name is ERR_USAGE. */
+enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role role,
+			     struct err *err);
+
+/* What cannot be known before the suites are loaded: `pairwise` tells whether any of them is judged in
+ * pairs. ERR_INVALID names what is missing: a judge, an opponent; or a contestant judging itself. */
+enum err_code plan_check(const struct plan *plan, bool pairwise, struct err *err);
+
+/* The key of a model from its variable: *key is borrowed from the environment, NULL where the model
+ * needs none. ERR_INVALID names a variable that is not set or empty. */
+enum err_code plan_key(const struct plan_model *model, const char **key, struct err *err);
+
+/* RFC 8785 text and back. Every suite must be loaded; on reading, a suite's directory is
+ * `suite_root`/NAME. */
+enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *err);
+enum err_code plan_decode(struct plan *plan, struct bytes text, const char *what,
+			  const char *suite_root, struct err *err);
+
+#endif

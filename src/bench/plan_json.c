@@ -1,0 +1,197 @@
+/* plan.json: the plan as it is committed to and as `resume` reads it. */
+#include "bench/plan.h"
+
+#include "base/encode.h"
+#include "base/json.h"
+
+static void set_text(json_t *object, const char *key, const char *text)
+{
+	if (text)
+		json_object_set_new(object, key, json_string(text));
+}
+
+static json_t *encode_model(const struct plan_model *model)
+{
+	static const char *const names[] = {"contestant", "judge", "baseline"};
+	const struct plan_price *price = &model->price;
+	json_t *object = json_object(), *roles = json_array();
+	for (unsigned i = 0; i < 3; i++)
+		if (model->roles & (1u << i))
+			json_array_append_new(roles, json_string(names[i]));
+	set_text(object, "name", model->name);
+	set_text(object, "url", model->url);
+	set_text(object, "key_env", model->key_env);
+	set_text(object, "replay", model->replay);
+	if (!model->replay)
+		set_text(object, "dialect", dialect_name(model->dialect));
+	if (price->input > 0 || price->output > 0)
+		json_object_set_new(object, "price",
+				    json_pack("{s:f, s:f, s:f, s:f}", "input", price->input,
+					      "output", price->output, "cache_read",
+					      price->cache_read, "cache_write",
+					      price->cache_write));
+	json_object_set_new(object, "roles", roles);
+	return object;
+}
+
+static json_t *encode_suites(const struct plan *plan)
+{
+	json_t *list = json_array();
+	char root[2 * SHA256_SIZE + 1];
+	for (unsigned i = 0; i < plan->suite_count; i++) {
+		hex_encode(plan->suites[i].root, SHA256_SIZE, root);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name",
+						      plan->suites[i].name, "version",
+						      plan->suites[i].version, "root", root));
+	}
+	return list;
+}
+
+enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *err)
+{
+	json_t *models = json_array();
+	for (unsigned i = 0; i < plan->model_count; i++)
+		json_array_append_new(models, encode_model(&plan->models[i]));
+	json_t *root = json_pack(
+		"{s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:b, s:{s:I, s:f}}", "format", PLAN_FORMAT,
+		"id", plan->id, "suites", encode_suites(plan), "models", models, "concurrency",
+		(int)plan->concurrency, "samples", (int)plan->samples, "timeout_seconds",
+		(int)plan->timeout_seconds, "self_judging", (int)plan->self_judging, "budget",
+		"tokens", (json_int_t)plan->budget_tokens, "usd", plan->budget_usd);
+	if (!root)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the plan");
+	enum err_code code = json_canonical(root, out, err);
+	json_decref(root);
+	return code;
+}
+
+/* ---- reading ---- */
+
+static const char *keep(struct plan *plan, const char *text)
+{
+	return text ? arena_copy(&plan->arena, bytes_from(text)) : NULL;
+}
+
+static enum err_code decode_suite(struct plan *plan, const json_t *object, const char *what,
+				  const char *suite_root, struct err *err)
+{
+	const char *name, *version, *root;
+	struct plan_suite *suite = &plan->suites[plan->suite_count];
+	if (plan->suite_count >= PLAN_SUITES_MAX)
+		return ERR_SET(err, ERR_INVALID, "%s: too many suites", what);
+	ERR_TRY(json_get_string(object, "name", what, &name, err));
+	ERR_TRY(json_get_string(object, "version", what, &version, err));
+	ERR_TRY(json_get_string(object, "root", what, &root, err));
+	if (!hex_decode(bytes_from(root), suite->root, SHA256_SIZE) || strchr(name, '/') ||
+	    name[0] == '.')
+		return ERR_SET(err, ERR_INVALID, "%s: a suite's root or name is malformed", what);
+	suite->name = keep(plan, name);
+	suite->version = keep(plan, version);
+	suite->directory = arena_printf(&plan->arena, "%s/%s", suite_root, name);
+	suite->loaded = true;
+	plan->suite_count++;
+	return ERR_OK;
+}
+
+static double number_of(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+static unsigned decode_roles(const json_t *roles)
+{
+	unsigned bits = 0;
+	for (size_t i = 0; i < json_array_size(roles); i++) {
+		const char *role = json_string_value(json_array_get(roles, i));
+		struct bytes name = bytes_from(role);
+		bits |= bytes_is(name, "contestant") ? PLAN_CONTESTANT : 0u;
+		bits |= bytes_is(name, "judge") ? PLAN_JUDGE : 0u;
+		bits |= bytes_is(name, "baseline") ? PLAN_BASELINE : 0u;
+	}
+	return bits;
+}
+
+static enum err_code decode_model(struct plan *plan, const json_t *object, const char *what,
+				  struct err *err)
+{
+	const char *name, *dialect, *url, *key_env, *replay;
+	if (plan->model_count >= PLAN_MODELS_MAX)
+		return ERR_SET(err, ERR_INVALID, "%s: too many models", what);
+	struct plan_model *model = &plan->models[plan->model_count];
+	ERR_TRY(json_get_string(object, "name", what, &name, err));
+	ERR_TRY(json_get_string_or(object, "dialect", what, "", &dialect, err));
+	ERR_TRY(json_get_string_or(object, "url", what, NULL, &url, err));
+	ERR_TRY(json_get_string_or(object, "key_env", what, NULL, &key_env, err));
+	ERR_TRY(json_get_string_or(object, "replay", what, NULL, &replay, err));
+	const json_t *price = json_object_get(object, "price");
+	*model = (struct plan_model){
+		.name = keep(plan, name),
+		.dialect = dialect_from_name(bytes_from(dialect)),
+		.url = keep(plan, url),
+		.key_env = keep(plan, key_env),
+		.replay = keep(plan, replay),
+		.roles = decode_roles(json_object_get(object, "roles")),
+		.price = {number_of(price, "input"), number_of(price, "output"),
+			  number_of(price, "cache_read"), number_of(price, "cache_write")},
+	};
+	if (model->roles == 0 || (!replay && (!url || model->dialect == DIALECT_NONE)))
+		return ERR_SET(err, ERR_INVALID, "%s: model %s is incomplete", what, name);
+	plan->model_count++;
+	return ERR_OK;
+}
+
+static enum err_code decode_numbers(struct plan *plan, const json_t *root, const char *what,
+				    struct err *err)
+{
+	int64_t concurrency, samples, timeout, tokens;
+	const char *id;
+	json_t *budget;
+	ERR_TRY(json_get_string(root, "id", what, &id, err));
+	ERR_TRY(json_get_integer(root, "concurrency", what, 1, PLAN_CONCURRENCY_MAX, &concurrency,
+				 err));
+	ERR_TRY(json_get_integer(root, "samples", what, 0, SUITE_SAMPLES_MAX, &samples, err));
+	ERR_TRY(json_get_integer(root, "timeout_seconds", what, 1, PLAN_TIMEOUT_MAX, &timeout,
+				 err));
+	ERR_TRY(json_get_bool_or(root, "self_judging", what, false, &plan->self_judging, err));
+	ERR_TRY(json_get_container(root, "budget", what, JSON_OBJECT, false, &budget, err));
+	ERR_TRY(json_get_integer(budget, "tokens", what, 0, INT64_MAX, &tokens, err));
+	if (strlen(id) != sizeof(plan->id) - 1)
+		return ERR_SET(err, ERR_INVALID, "%s: id is not 32 hex digits", what);
+	memcpy(plan->id, id, sizeof(plan->id));
+	plan->concurrency = (unsigned)concurrency;
+	plan->samples = (unsigned)samples;
+	plan->timeout_seconds = (unsigned)timeout;
+	plan->budget_tokens = (uint64_t)tokens;
+	plan->budget_usd = number_of(budget, "usd");
+	return ERR_OK;
+}
+
+static enum err_code decode_root(struct plan *plan, const json_t *root, const char *what,
+				 const char *suite_root, struct err *err)
+{
+	const char *format;
+	json_t *suites, *models;
+	ERR_TRY(json_get_string(root, "format", what, &format, err));
+	if (strcmp(format, PLAN_FORMAT) != 0)
+		return ERR_SET(err, ERR_UNSUPPORTED, "%s: format \"%s\" is not %s", what, format,
+			       PLAN_FORMAT);
+	ERR_TRY(json_get_container(root, "suites", what, JSON_ARRAY, false, &suites, err));
+	ERR_TRY(json_get_container(root, "models", what, JSON_ARRAY, false, &models, err));
+	for (size_t i = 0; i < json_array_size(suites); i++)
+		ERR_TRY(decode_suite(plan, json_array_get(suites, i), what, suite_root, err));
+	for (size_t i = 0; i < json_array_size(models); i++)
+		ERR_TRY(decode_model(plan, json_array_get(models, i), what, err));
+	return decode_numbers(plan, root, what, err);
+}
+
+enum err_code plan_decode(struct plan *plan, struct bytes text, const char *what,
+			  const char *suite_root, struct err *err)
+{
+	json_t *root;
+	ERR_TRY(json_parse(text, what, &root, err));
+	enum err_code code = decode_root(plan, root, what, suite_root, err);
+	json_decref(root);
+	if (code == ERR_OK && plan->arena.failed)
+		code = ERR_SET(err, ERR_NO_MEMORY, "out of memory reading %s", what);
+	return code;
+}

@@ -1,0 +1,349 @@
+/* A run in progress: what bench.c (beginning and end), ask.c, answer.c, scoring.c, judging.c, gateway.c
+ * and the writers of results share. One loop, one thread; only programs under test, syncs and name
+ * lookups run beside it.
+ *
+ * The work is a table of cells: one for every (suite, model) that answers, and for pairwise suites one
+ * for every (suite, model, opponent, judge) that compares. A cell's tasks are its items times samples
+ * (times two orders for judges). A task is 24 bytes, so that 100,000 of them stay small; its answer is
+ * in the journal, at `offset`. */
+#ifndef BENCH_RUN_H
+#define BENCH_RUN_H
+
+#include "bench/bench.h"
+#include "bench/journal.h"
+#include "bench/plan.h"
+#include "bench/retry.h"
+#include "base/prng.h"
+#include "grade/judge.h"
+#include "grade/run_records.h"
+#include "net/http_client.h"
+#include "suite/transcript.h"
+
+#define RUN_RESPONSE_MAX ((size_t)2 << 20) /* bytes of one answer's body */
+#define RUN_BODY_KEPT_MAX ((size_t)256 << 10) /* bodies beyond it are kept as digests only */
+#define RUN_TASKS_MAX ((size_t)16 << 20)
+#define RUN_RECORD_ID_MAX 64
+
+struct progress;
+
+/* ---- suites ---- */
+
+/* What results need of an item, known once it was rendered. */
+struct run_item {
+	const char *cluster;  /* NULL: none, or not known yet */
+	const char *category; /* field "category" or "hazard", for the report; NULL: none */
+	enum expect expect;
+	bool known;
+};
+
+struct run_suite {
+	struct suite *suite;
+	const struct scorer *scorer;
+	const char *name;
+	bool pairwise;
+	size_t items;
+	unsigned samples;
+	struct run_item *facts; /* one for every item */
+};
+
+/* ---- tasks and cells ---- */
+
+enum task_state {
+	TASK_BLOCKED,  /* a judge's: the answers are not there yet */
+	TASK_READY,    /* to be asked */
+	TASK_WAITING,  /* to be asked again at its time */
+	TASK_ASKING,   /* a request is under way */
+	TASK_UNGRADED, /* answered; the score is still to be found */
+	TASK_GRADING,
+	TASK_ANSWERED, /* done, with an answer (and a score where the scorer gives one) */
+	TASK_FAILED,   /* done, without an answer */
+};
+
+#define TASK_NO_VERDICT 255
+
+struct task {
+	uint64_t offset; /* of the journal line with the answer, or with the last failure */
+	double score;	 /* a comparison's stands in the task of order 0 */
+	uint16_t attempts;
+	uint8_t failures, throttles;
+	uint8_t state;	 /* enum task_state */
+	uint8_t verdict; /* judges: enum judge_verdict, or TASK_NO_VERDICT */
+	int8_t refused;	 /* enum refused */
+	bool scored : 1; /* `score` holds (for judges: the comparison was scored) */
+	bool failed_score : 1;
+	bool time_limited : 1;
+	bool asked : 1; /* while reading the journal: the last attempt has no outcome */
+};
+
+struct cell {
+	unsigned number; /* its place in run->cells: what the journal calls it */
+	unsigned suite;
+	unsigned model;	   /* contestant */
+	unsigned opponent; /* judging cells */
+	unsigned judge;	   /* judging cells */
+	bool judging;
+	size_t count;
+	struct task *tasks;
+	size_t ready, cursor;		/* tasks that are TASK_READY; none of them before cursor */
+	size_t ungraded, grade_cursor;	/* the same for TASK_UNGRADED */
+	/* Told by progress and tables; counted when durable. */
+	size_t done, failed, scored;
+	double score_sum;
+};
+
+/* Whom a cell's requests go to. */
+static inline unsigned cell_asks(const struct cell *cell)
+{
+	return cell->judging ? cell->judge : cell->model;
+}
+
+/* ---- models ---- */
+
+enum gateway_state {
+	GATEWAY_UNKNOWN,
+	GATEWAY_ASKING, /* a call of the preparation is under way */
+	GATEWAY_NONE,	/* a bare provider: nothing vouches */
+	GATEWAY_READY,
+};
+
+/* A suite registered with a gateway, and the run opened on it. */
+struct gateway_run {
+	char suite[128], run[128];
+	char record[RUN_RECORD_ID_MAX + 1]; /* of the run's registration */
+	bool open, closed;
+};
+
+struct run_ending {
+	bool ended;
+	bool by_gateway;  /* a refusal with a rule */
+	int64_t time_ms;
+	char reason[512]; /* one line, printable */
+	char rule[64], clause[64], appeal[256]; /* "" where unknown */
+};
+
+struct run;
+struct request;
+struct gateway;
+
+struct run_model {
+	struct run *run;
+	unsigned number;
+	const struct plan_model *plan;
+	const char *key; /* borrowed from the environment; NULL: none */
+	struct transcript *transcript; /* replay; else NULL */
+	struct http_origin *origin;
+	struct buf target;     /* path of a generation */
+	struct buf credential; /* fields, each with CR LF */
+	/* Requests */
+	struct request *free;	   /* to be used again */
+	struct request *in_flight; /* list */
+	unsigned in_flight_count;
+	double window; /* how many may be in flight now */
+	uint64_t hold_until_ns;	  /* nobody is asked before */
+	uint64_t throttled_ns;	  /* when the window was last made smaller */
+	struct heap waiting;	  /* struct waiting_task, by time */
+	struct env_timer timer;
+	size_t answered, failed_in_a_row;
+	struct run_ending ending;
+	/* Gateway */
+	enum gateway_state gateway_state;
+	struct gateway *gateway; /* NULL until it is asked */
+	struct gateway_run *gateway_runs; /* one for every suite */
+	char gateway_name[256];
+	char vkey[512];
+	char simulated[256]; /* label of a stand-in or of stored answers; "" for none */
+	char served[DIALECT_SERVED_MAX];
+	/* Use */
+	int64_t tokens_input, tokens_output;
+	double usd;
+};
+
+struct waiting_task {
+	struct heap_node node; /* key: when */
+	struct cell *cell;
+	size_t index;
+};
+
+/* ---- requests ---- */
+
+struct request {
+	struct http_call call; /* first */
+	struct run_model *model;
+	struct request *next, *previous; /* in flight; next: free or starting */
+	struct cell *cell;
+	size_t index;
+	struct suite_item item; /* contestants only */
+	bool item_held;
+	char words[2 * SHA256_SIZE + 1];
+	struct buf head, body, response;
+	struct env_timer deadline;
+	int64_t started_ms;
+	uint64_t started_ns;
+	bool started;
+	/* From the response head */
+	int status, should_retry;
+	int64_t retry_after_ms;
+	bool too_large;
+	char request_id[128], record[RUN_RECORD_ID_MAX + 1], nonce[64], simulated[256];
+};
+
+/* ---- the run ---- */
+
+enum run_phase {
+	RUN_PREPARING, /* gateways are asked, suites and runs registered */
+	RUN_ASKING,
+	RUN_CLOSING, /* receipts are fetched, runs closed */
+	RUN_OVER,
+};
+
+/* A task that counts once the journal is synced up to `end`. */
+struct undurable {
+	uint64_t end;
+	struct cell *cell;
+	size_t index;
+};
+
+struct run {
+	struct env *env;
+	struct env_loop *loop;
+	const struct bench_options *options;
+	struct plan plan;
+	struct buf plan_text;
+	uint8_t plan_digest[SHA256_SIZE];
+	struct arena arena; /* clusters, categories and paths */
+	const char *directory;
+	struct run_suite *suites;
+	struct run_model *models;
+	struct cell *cells;
+	unsigned suite_count, model_count, cell_count;
+	size_t cell_tasks; /* of all cells */
+	struct journal journal;
+	bool journal_open;
+	struct http_pool *pool;
+	struct prng prng; /* jitter */
+	enum run_phase phase;
+	struct env_message pump;
+	bool pump_posted;
+	struct undurable *undurable; /* in the order of `end` */
+	size_t undurable_first, undurable_count, undurable_capacity;
+	unsigned grading, graders;
+	size_t outcomes; /* tasks that are answered or failed, durable */
+	uint64_t tokens;
+	double usd;
+	bool interrupted, over_budget, resumed;
+	struct env_timer patience; /* how long requests under way are waited for after a signal */
+	struct err fatal;	   /* the journal or memory failed: nothing more is done */
+	struct buf scratch;	   /* a journal line being read */
+	int64_t started_ms, ended_ms;
+	uint64_t started_ns;
+	struct progress *progress;
+};
+
+/* bench.c: ends the run for a reason that no model can be blamed for. */
+void run_fail(struct run *run, const struct err *err);
+/* Work may be possible again; looked at in a later turn of the loop. */
+void run_wake(struct run *run);
+/* Stops asking; what is under way is waited for a short while, or not at all. */
+void run_stop(struct run *run, bool at_once);
+/* Nothing more is asked of this model. `err` (may be NULL) and the parts say who ended it. */
+void run_end_model(struct run_model *model, const char *reason, const struct refusal_parts *parts);
+
+/* cells.c */
+enum err_code cells_build(struct run *run, struct err *err);
+void cells_release(struct run *run);
+static inline size_t cell_item(const struct run *run, const struct cell *cell, size_t index)
+{
+	size_t sample_index = cell->judging ? index / 2 : index;
+	return sample_index / run->suites[cell->suite].samples;
+}
+static inline unsigned cell_sample(const struct run *run, const struct cell *cell, size_t index)
+{
+	size_t sample_index = cell->judging ? index / 2 : index;
+	return (unsigned)(sample_index % run->suites[cell->suite].samples);
+}
+/* The cell in which a model answers a suite; NULL if it does not. */
+struct cell *cells_answering(struct run *run, unsigned suite, unsigned model);
+/* Changes a task's state and keeps the cell's counts. */
+void cell_set(struct cell *cell, size_t index, enum task_state state);
+/* The next task in that state (TASK_READY or TASK_UNGRADED); false if there is none. */
+bool cell_next(struct cell *cell, enum task_state state, size_t *index);
+/* Cluster, category and expectation of an item. */
+void cells_note_item(struct run *run, unsigned suite, const struct suite_item *item);
+const struct run_item *cells_item(struct run *run, unsigned suite, size_t item);
+/* The task has an outcome that counts when the journal is durable up to its present end. */
+void cells_done(struct run *run, struct cell *cell, size_t index);
+/* The journal became durable: counts, and opens what depends on it. */
+void cells_durable(struct run *run);
+/* Every task has an outcome. */
+bool cells_complete(const struct run *run);
+
+/* ask.c */
+void ask_pump(struct run *run);
+bool ask_is_idle(const struct run *run); /* nothing is under way, nor will be by itself */
+void ask_cancel_all(struct run *run, const char *why);
+void ask_finish_request(struct request *request); /* back to the model's free list */
+void ask_later(struct run *run, struct cell *cell, size_t index, uint64_t delay_ms);
+void ask_release(struct run_model *model);
+
+/* answer.c */
+void answer_head(struct http_call *call, const struct http_head *head, struct bytes head_bytes);
+void answer_body(struct http_call *call, struct bytes piece);
+void answer_ended(struct http_call *call, const struct err *err);
+/* The request is given up: it counts as failed (`why`) but may be asked again. */
+void answer_cut(struct request *request, enum err_code code, const char *why);
+void answer_replay(struct request *request, const struct transcript_answer *stored);
+/* Adds an attempt's tokens and cost to the model's and the run's. */
+void answer_count_use(struct run *run, struct run_model *model,
+		      const struct run_transcript *transcript);
+/* Counts a failure without any request (a prompt that cannot be built): final. */
+void answer_impossible(struct request *request, const struct err *err);
+
+/* scoring.c: from answers to scores, at once or in a job. */
+void scoring_answer(struct run *run, struct cell *cell, size_t index,
+		    const struct suite_item *item, struct bytes answer);
+void scoring_failed(struct run *run, struct cell *cell, size_t index, const char *why);
+void scoring_pump(struct run *run);
+/* The record of one sample's or comparison's score, from what the task knows. */
+void scoring_record(struct run *run, struct cell *cell, size_t index, struct run_score *out);
+/* judging.c */
+/* The answers of this contestant task are final and durable: judges may look at them. */
+void judging_open(struct run *run, unsigned suite, unsigned model, size_t sample_index);
+/* The request that asks the judge: fills words and body (and item.words for a replayed judge). */
+enum err_code judging_request(struct run *run, struct request *request, struct err *err);
+			    struct err *err);
+/* A judge's task has its outcome: the comparison is scored when both orders have. */
+void judging_settle(struct run *run, struct cell *cell, size_t index);
+
+/* lines.c: the journal's lines */
+void lines_ask(struct run *run, const struct request *request);
+void lines_attempt(struct run *run, struct cell *cell, size_t index,
+		   const struct run_transcript *transcript, const char *request_id, bool final,
+		   bool throttled);
+void lines_score(struct run *run, struct cell *cell, size_t index, const struct run_score *score);
+void lines_gateway(struct run *run, const struct run_model *model, unsigned suite);
+void lines_simulated(struct run *run, const struct run_model *model);
+void lines_note(struct run *run, const char *event, const char *text);
+/* The embedded `line` of an attempt or score: without parsing; false for other events. */
+bool lines_embedded(struct bytes text, const char *event, struct bytes *line);
+/* Takes one line of an earlier session's journal. */
+enum err_code lines_take(void *argument, const json_t *line, uint64_t offset, struct bytes text,
+			 struct err *err);
+/* After the last of them: marks unknown outcomes and finds what is left to do. */
+void lines_taken(struct run *run);
+/* The answer's text at a task's offset; a new reference that holds the string. NULL on failure. */
+json_t *lines_answer(struct run *run, uint64_t offset, const char **text, struct err *err);
+
+/* gateway.c */
+/* Starts the preparation of all models; run_wake when it is over. */
+void gateway_prepare(struct run *run);
+bool gateway_is_ready(const struct run *run);
+void gateway_want_receipt(struct run_model *model, const char *record);
+/* Fetches what is left and closes finished runs. */
+void gateway_close(struct run *run);
+bool gateway_is_closed(const struct run *run);
+void gateway_stop(struct run *run); /* no callback comes after it */
+
+/* finish.c: summary.json, bundle/ and report.html. Blocks. */
+enum err_code finish_write(struct run *run, struct bench_outcome *outcome, struct err *err);
+
+#endif

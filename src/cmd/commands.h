@@ -1,0 +1,11 @@
+/* One function for each subcommand: argv is what follows its name; the exit status is returned. */
+#ifndef CMD_COMMANDS_H
+#define CMD_COMMANDS_H
+
+#include "table/commands.h"
+
+#define X(name, help) int cmd_##name(int argc, char **argv);
+COMMAND_TABLE(X)
+#undef X
+
+#endif

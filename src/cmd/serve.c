@@ -1,0 +1,126 @@
+/* parley serve: configuration in, signals to stop, and one line about where it listens. */
+#include "cmd/cli.h"
+#include "cmd/commands.h"
+#include "gate/gateway.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define JOB_THREADS 4
+
+struct serving {
+	struct env_loop *loop;
+	struct gateway *gateway;
+	bool stopping, failed;
+	struct err err;
+};
+
+static void stopped(void *argument, const struct err *err)
+{
+	struct serving *serving = argument;
+	if (err) {
+		/* The log can take no more records. Nothing that was not durable has been
+		 * acknowledged; ending at once keeps it so. */
+		fprintf(stderr, "parley serve: the log has failed, stopping: %s\n", err->message);
+		_exit(3);
+	}
+	env_loop_stop(serving->loop);
+}
+
+static void on_stop_signal(void *argument, int signal_number)
+{
+	struct serving *serving = argument;
+	if (serving->stopping) {
+		fprintf(stderr, "parley serve: second signal, ending at once\n");
+		_exit(1);
+	}
+	serving->stopping = true;
+	fprintf(stderr, "parley serve: %s, letting requests finish\n",
+		signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
+	gateway_stop(serving->gateway);
+}
+
+static void on_reload_signal(void *argument, int signal_number)
+{
+	(void)argument;
+	(void)signal_number;
+	fprintf(stderr, "parley serve: SIGHUP: this build does not reload; restart to take over "
+			"another configuration (the old one stays in force)\n");
+}
+
+static void announce(const struct gateway *gateway)
+{
+	struct env_address addresses[CONFIG_LISTENERS_MAX], admin;
+	char text[600];
+	size_t count = gateway_addresses(gateway, addresses, CONFIG_LISTENERS_MAX);
+	for (size_t i = 0; i < count; i++) {
+		env_address_format(&addresses[i], text, sizeof(text));
+		printf("listening on http://%s\n", text);
+	}
+	if (gateway_admin_address(gateway, &admin)) {
+		env_address_format(&admin, text, sizeof(text));
+		printf("admin on http://%s\n", text);
+	}
+	fflush(stdout);
+}
+
+static enum err_code run(struct env *env, const struct config *config, struct err *err)
+{
+	struct serving serving = {.loop = env_loop_new(env, "admin", true)};
+	struct gateway_options options = {.env = env,
+					  .config = config,
+					  .main_loop = serving.loop,
+					  .store_path = "parley.db",
+					  .stopped = stopped,
+					  .argument = &serving};
+	if (!serving.loop)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	ERR_TRY(env_on_signal(serving.loop, SIGTERM, on_stop_signal, &serving, err));
+	ERR_TRY(env_on_signal(serving.loop, SIGINT, on_stop_signal, &serving, err));
+	ERR_TRY(env_on_signal(serving.loop, SIGHUP, on_reload_signal, &serving, err));
+	enum err_code code = gateway_open(&options, &serving.gateway, err);
+	if (code == ERR_OK)
+		code = gateway_start(serving.gateway, err);
+	if (code == ERR_OK) {
+		announce(serving.gateway);
+		env_loop_run(serving.loop);
+	}
+	gateway_free(serving.gateway);
+	env_loop_free(serving.loop);
+	return code;
+}
+
+static const char *variable(const char *name)
+{
+	return getenv(name);
+}
+
+int cmd_serve(int argc, char **argv)
+{
+	const char *file = "parley.yaml";
+	const struct cli_option options[] = {
+		{"config", 'c', CLI_TEXT, &file, "FILE", "configuration (./parley.yaml)", 0, 0},
+		{0},
+	};
+	const struct cli_command command = {
+		"serve", "[-c parley.yaml]",
+		"Runs the gateway until SIGTERM or SIGINT: new requests are refused, those under way\n"
+		"finish or are ended after 10 seconds, every one with its record.",
+		options, 0, 0};
+	struct cli_arguments arguments;
+	struct err err = ERR_INIT;
+	struct config *config = NULL;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	struct env *env = env_os_new(JOB_THREADS);
+	if (!env)
+		return 3;
+	enum err_code code = config_load(env, file, variable, &config, &err);
+	if (code == ERR_OK)
+		code = run(env, config, &err);
+	config_free(config);
+	env_os_free(env);
+	return code == ERR_OK ? 0 : cli_fail(&err);
+}

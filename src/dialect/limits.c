@@ -1,0 +1,94 @@
+/* Rate-limit header fields as each provider writes them. */
+#include "dialect/ops.h"
+
+#include <time.h>
+
+void rfc3339(int64_t seconds, char out[static RFC3339_SIZE])
+{
+	struct tm parts;
+	time_t time = (time_t)seconds;
+	if (!gmtime_r(&time, &parts) ||
+	    strftime(out, RFC3339_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+		memcpy(out, "1970-01-01T00:00:00Z", RFC3339_SIZE);
+}
+
+/* Of two limits the one with the smaller part left; an unlimited one never wins. */
+static const struct dialect_limit *tighter(const struct dialect_limit *a,
+					   const struct dialect_limit *b)
+{
+	if (a->limit < 0 || b->limit < 0)
+		return a->limit < 0 ? b : a;
+	double left_a = (double)a->remaining / ((double)a->limit + 1);
+	double left_b = (double)b->remaining / ((double)b->limit + 1);
+	return left_b < left_a ? b : a;
+}
+
+static int64_t remaining(const struct dialect_limit *limit)
+{
+	return limit->remaining > 0 ? limit->remaining : 0;
+}
+
+static void anthropic_limit(const char *name, const struct dialect_limit *limit, int64_t wall_ms,
+			    struct buf *out)
+{
+	char reset[RFC3339_SIZE];
+	if (limit->limit < 0)
+		return;
+	rfc3339((wall_ms + limit->reset_ms + 999) / 1000, reset);
+	buf_printf(out,
+		   "anthropic-ratelimit-%s-limit: %lld\r\n"
+		   "anthropic-ratelimit-%s-remaining: %lld\r\n"
+		   "anthropic-ratelimit-%s-reset: %s\r\n",
+		   name, (long long)limit->limit, name, (long long)remaining(limit), name, reset);
+}
+
+void anthropic_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out)
+{
+	anthropic_limit("requests", &limits->requests, wall_ms, out);
+	anthropic_limit("input-tokens", &limits->input, wall_ms, out);
+	anthropic_limit("output-tokens", &limits->output, wall_ms, out);
+	anthropic_limit("tokens", tighter(&limits->input, &limits->output), wall_ms, out);
+}
+
+/* As OpenAI writes a duration: "0s", "20ms", "8.64s", "6m0s", "1h0m3s". */
+static void append_duration(int64_t ms, struct buf *out)
+{
+	if (ms < 1000) {
+		buf_printf(out, ms > 0 ? "%lldms" : "0s", (long long)ms);
+		return;
+	}
+	int64_t minutes = ms / 60000, hours = minutes / 60, milliseconds = ms % 60000;
+	if (hours)
+		buf_printf(out, "%lldh", (long long)hours);
+	if (minutes)
+		buf_printf(out, "%lldm", (long long)(minutes % 60));
+	buf_printf(out, "%lld", (long long)(milliseconds / 1000));
+	int64_t fraction = milliseconds % 1000;
+	if (fraction) {
+		int digits = 3;
+		for (; fraction % 10 == 0; fraction /= 10)
+			digits--;
+		buf_printf(out, ".%0*lld", digits, (long long)fraction);
+	}
+	buf_append_char(out, 's');
+}
+
+static void openai_limit(const char *name, const struct dialect_limit *limit, struct buf *out)
+{
+	if (limit->limit < 0)
+		return;
+	buf_printf(out,
+		   "x-ratelimit-limit-%s: %lld\r\n"
+		   "x-ratelimit-remaining-%s: %lld\r\n"
+		   "x-ratelimit-reset-%s: ",
+		   name, (long long)limit->limit, name, (long long)remaining(limit), name);
+	append_duration(limit->reset_ms, out);
+	buf_append_cstr(out, "\r\n");
+}
+
+void openai_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out)
+{
+	(void)wall_ms;
+	openai_limit("requests", &limits->requests, out);
+	openai_limit("tokens", tighter(&limits->input, &limits->output), out);
+}

@@ -1,0 +1,364 @@
+#include "dialect/ops.h"
+
+#include <stdlib.h>
+
+/* With strip_usage an event is held back whole up to this size: a usage chunk is far smaller. */
+#define HELD_MAX ((size_t)65536)
+
+void dialect_observer_init(struct dialect_observer *observer, enum dialect_id dialect,
+			   struct bytes nonce, bool strip_usage, struct buf *text)
+{
+	memset(observer, 0, sizeof(*observer));
+	observer->dialect = dialect;
+	observer->strip_usage = strip_usage;
+	observer->text = text;
+	sse_init(&observer->sse, DIALECT_EVENT_MAX);
+	buf_init(&observer->held, HELD_MAX);
+	buf_init(&observer->given, HELD_MAX);
+	buf_init(&observer->scratch, (size_t)256 << 20);
+	sha256_start(&observer->hash);
+	sha256_add_bytes(&observer->hash, nonce);
+	sha256_add(&observer->hash, "[\"", 2);
+}
+
+void dialect_observer_release(struct dialect_observer *observer)
+{
+	for (unsigned i = 0; i < observer->call_count; i++)
+		buf_release(&observer->calls[i].arguments);
+	free(observer->calls);
+	observer->calls = NULL;
+	observer->call_count = 0;
+	sse_release(&observer->sse);
+	buf_release(&observer->held);
+	buf_release(&observer->given);
+	buf_release(&observer->scratch);
+}
+
+/* ---- what the dialects report ---- */
+
+/* The decoded text: within the raw value where it has no escapes, else in the scratch buffer. */
+static struct bytes decoded(struct dialect_observer *observer, struct json_value value)
+{
+	struct bytes plain;
+	if (json_value_plain_string(value, &plain))
+		return plain;
+	buf_clear(&observer->scratch);
+	if (value.type != JSON_SCAN_STRING || !buf_reserve(&observer->scratch, value.text.size)) {
+		observer->outcome.malformed |= value.type == JSON_SCAN_STRING;
+		return bytes_of("", 0);
+	}
+	observer->scratch.size = json_value_decode(value, observer->scratch.data);
+	return buf_bytes(&observer->scratch);
+}
+
+static bool needs_escape(struct bytes text)
+{
+	for (size_t i = 0; i < text.size; i++) {
+		unsigned char c = (unsigned char)text.data[i];
+		if (c < 0x20 || c == '"' || c == '\\')
+			return true;
+	}
+	return false;
+}
+
+/* The text as it stands inside an RFC 8785 string. */
+static void hash_escaped(struct dialect_observer *observer, struct bytes text)
+{
+	if (!needs_escape(text)) {
+		sha256_add_bytes(&observer->hash, text);
+		return;
+	}
+	struct buf escaped = BUF_INIT((size_t)512 << 20);
+	json_append_string(&escaped, text);
+	if (escaped.failed)
+		observer->outcome.malformed = true;
+	else
+		sha256_add(&observer->hash, escaped.data + 1, escaped.size - 2);
+	buf_release(&escaped);
+}
+
+void observer_text(struct dialect_observer *observer, struct json_value value)
+{
+	struct bytes text = decoded(observer, value);
+	if (text.size == 0)
+		return;
+	observer->outcome.text_bytes += text.size;
+	hash_escaped(observer, text);
+	if (observer->text)
+		buf_append_bytes(observer->text, text);
+}
+
+void observer_count(struct dialect_observer *observer, struct json_value value)
+{
+	if (value.type == JSON_SCAN_STRING)
+		observer->outcome.text_bytes += value.text.size - 2;
+}
+
+struct dialect_call *observer_call(struct dialect_observer *observer, int64_t index)
+{
+	for (unsigned i = observer->call_count; i-- > 0;)
+		if (observer->calls[i].index == index)
+			return &observer->calls[i];
+	struct dialect_call *grown = NULL;
+	if (observer->call_count < DIALECT_CALLS_MAX)
+		grown = realloc(observer->calls, (observer->call_count + 1u) * sizeof(*grown));
+	if (!grown) {
+		observer->outcome.malformed = true;
+		return NULL;
+	}
+	observer->calls = grown;
+	struct dialect_call *call = &grown[observer->call_count++];
+	memset(call, 0, sizeof(*call));
+	call->index = index;
+	buf_init(&call->arguments, DIALECT_ARGUMENTS_MAX);
+	return call;
+}
+
+void observer_call_name(struct dialect_observer *observer, struct dialect_call *call,
+			struct json_value name)
+{
+	struct bytes text = decoded(observer, name);
+	if (text.size == 0)
+		return;
+	if (text.size > DIALECT_CALL_NAME_MAX) {
+		observer->outcome.malformed = true;
+		return;
+	}
+	memcpy(call->name, text.data, text.size);
+	call->name[text.size] = '\0';
+}
+
+void observer_call_arguments(struct dialect_observer *observer, struct dialect_call *call,
+			     struct json_value arguments)
+{
+	struct bytes text = arguments.text;
+	if (arguments.type == JSON_SCAN_STRING)
+		text = decoded(observer, arguments);
+	observer->outcome.text_bytes += text.size;
+	buf_append_bytes(&call->arguments, text);
+	if (call->arguments.failed)
+		observer->outcome.malformed = true;
+}
+
+void observer_served(struct dialect_observer *observer, struct json_value model)
+{
+	struct bytes text;
+	if (!json_value_plain_string(model, &text) || text.size >= DIALECT_SERVED_MAX)
+		return;
+	memcpy(observer->outcome.served, text.data, text.size);
+	observer->outcome.served[text.size] = '\0';
+}
+
+bool observer_tokens(struct json_value value, int64_t *out)
+{
+	return json_value_integer(value, 0, (int64_t)1 << 48, out);
+}
+
+void observer_finish(struct dialect_observer *observer, struct json_value reason,
+		     const struct finish_row *rows, size_t count)
+{
+	struct bytes word;
+	if (reason.type != JSON_SCAN_STRING)
+		return;
+	observer->outcome.finish = DIALECT_FINISH_OTHER;
+	if (!json_value_plain_string(reason, &word))
+		return;
+	for (size_t i = 0; i < count; i++)
+		if (bytes_is(word, rows[i].word))
+			observer->outcome.finish = rows[i].finish;
+}
+
+/* ---- flow: which bytes may go on ---- */
+
+struct flowing {
+	struct dialect_observer *observer;
+	struct dialect_flow *flow;
+	const char *data;
+	size_t size;
+	size_t done; /* bytes of this piece that are passed on, stripped or held */
+};
+
+static void add(struct bytes *parts, unsigned *count, const char *data, size_t size)
+{
+	if (size)
+		parts[(*count)++] = bytes_of(data, size);
+}
+
+/* What was held goes out first; it stays valid until the next call. */
+static struct bytes hand_out_held(struct dialect_observer *observer)
+{
+	struct buf held = observer->held;
+	observer->held = observer->given;
+	observer->given = held;
+	buf_clear(&observer->held);
+	return buf_bytes(&observer->given);
+}
+
+static void give_held(struct flowing *in)
+{
+	if (in->observer->held.size == 0)
+		return;
+	struct bytes held = hand_out_held(in->observer);
+	add(in->flow->now, &in->flow->now_count, held.data, held.size);
+}
+
+static void give_until(struct flowing *in, size_t end)
+{
+	if (end <= in->done)
+		return;
+	give_held(in);
+	add(in->flow->now, &in->flow->now_count, in->data + in->done, end - in->done);
+	in->done = end;
+}
+
+/* Where an event begins in this piece; 0 if it began before. */
+static size_t place_of(const struct flowing *in, uint64_t offset)
+{
+	return offset > in->observer->fed ? (size_t)(offset - in->observer->fed) : 0;
+}
+
+static void keep_for_last(struct flowing *in, size_t begin)
+{
+	struct dialect_flow *flow = in->flow;
+	if (begin > in->done)
+		give_until(in, begin);
+	if (in->observer->held.size) {
+		struct bytes held = hand_out_held(in->observer);
+		add(flow->last, &flow->last_count, held.data, held.size);
+	}
+	add(flow->last, &flow->last_count, in->data + in->done, in->size - in->done);
+	in->done = in->size;
+	flow->terminal = in->observer->ended = true;
+}
+
+static void strip(struct flowing *in, size_t begin, size_t end)
+{
+	struct dialect_observer *observer = in->observer;
+	if (observer->passing) /* too late: part of it is gone */
+		return;
+	if (begin > in->done)
+		give_until(in, begin);
+	buf_clear(&observer->held);
+	in->done = end;
+	observer->strip_line_feed = end == in->size && in->data[end - 1] == '\r';
+}
+
+static void act(struct flowing *in, enum dialect_event_kind kind, const struct sse_event *event)
+{
+	struct dialect_observer *observer = in->observer;
+	size_t begin = place_of(in, event->begin), end = place_of(in, event->end);
+	if (kind == EVENT_TERMINAL)
+		keep_for_last(in, begin);
+	else if (kind == EVENT_USAGE_ONLY && observer->strip_usage)
+		strip(in, begin, end);
+	observer->passing = false;
+}
+
+/* ---- unfinished events ---- */
+
+/* Whether `head` followed by `tail` may be the beginning of one of the texts, or begins with it. */
+static bool may_begin(const char *text, struct bytes head, struct bytes tail)
+{
+	size_t length = strlen(text);
+	size_t first = head.size < length ? head.size : length;
+	size_t second = length - first < tail.size ? length - first : tail.size;
+	return (first == 0 || memcmp(text, head.data, first) == 0) &&
+	       (second == 0 || memcmp(text + first, tail.data, second) == 0);
+}
+
+static bool must_wait(const struct dialect_observer *observer, struct bytes tail)
+{
+	const struct dialect_ops *ops = dialect_ops_of(observer->dialect);
+	if (observer->passing || tail.size > HELD_MAX - observer->held.size)
+		return false;
+	if (observer->strip_usage)
+		return true;
+	for (size_t i = 0; i < 3 && ops->terminal_beginnings[i]; i++)
+		if (may_begin(ops->terminal_beginnings[i], buf_bytes(&observer->held), tail))
+			return true;
+	return false;
+}
+
+/* The piece ends inside an event, which begins at sse.begin. */
+static void treat_tail(struct flowing *in)
+{
+	struct dialect_observer *observer = in->observer;
+	size_t begin = place_of(in, observer->sse.begin);
+	if (begin > in->done)
+		give_until(in, begin);
+	struct bytes tail = bytes_of(in->data + in->done, in->size - in->done);
+	if (!must_wait(observer, tail)) {
+		observer->passing = true;
+		give_until(in, in->size);
+		return;
+	}
+	buf_append_bytes(&observer->held, tail);
+	in->done = in->size;
+	if (observer->held.failed)
+		observer->outcome.malformed = true;
+}
+
+/* Reads the piece's events. False once the terminal one was seen. */
+static bool read_events(struct flowing *in)
+{
+	struct dialect_observer *observer = in->observer;
+	const struct dialect_ops *ops = dialect_ops_of(observer->dialect);
+	size_t at = in->done, used;
+	struct sse_event event;
+	while (sse_next(&observer->sse, in->data + at, in->size - at, &used, &event)) {
+		at += used;
+		if (event.oversized)
+			observer->outcome.malformed = true;
+		act(in, event.has_data && !event.oversized ? ops->event(observer, &event)
+							    : EVENT_ORDINARY,
+		    &event);
+		if (observer->ended)
+			return false;
+	}
+	return true;
+}
+
+/* The LF of a CR LF whose CR ended a stripped event. */
+static void strip_line_feed(struct flowing *in)
+{
+	struct dialect_observer *observer = in->observer;
+	struct sse_event event;
+	size_t used;
+	if (!observer->strip_line_feed || in->size == 0)
+		return;
+	observer->strip_line_feed = false;
+	if (in->data[0] != '\n')
+		return;
+	sse_next(&observer->sse, in->data, 1, &used, &event);
+	in->done = 1;
+}
+
+void dialect_observer_feed(struct dialect_observer *observer, const char *data, size_t size,
+			   struct dialect_flow *flow)
+{
+	struct flowing in = {observer, flow, data, size, 0};
+	flow->now_count = flow->last_count = 0;
+	flow->terminal = observer->ended;
+	if (observer->ended) {
+		add(flow->last, &flow->last_count, data, size);
+		return;
+	}
+	strip_line_feed(&in);
+	if (in.done < size && read_events(&in)) {
+		if (sse_at_boundary(&observer->sse))
+			give_until(&in, size);
+		else
+			treat_tail(&in);
+	}
+	observer->fed += size;
+}
+
+void dialect_observer_end(struct dialect_observer *observer, struct dialect_flow *flow)
+{
+	struct flowing in = {observer, flow, NULL, 0, 0};
+	flow->now_count = flow->last_count = 0;
+	flow->terminal = observer->ended;
+	give_held(&in);
+	observer->outcome.complete = observer->ended;
+	observer_close(observer);
+}

@@ -1,0 +1,228 @@
+/* What one file per provider fills in, and what those files share. For dialect/ alone. */
+#ifndef DIALECT_OPS_H
+#define DIALECT_OPS_H
+
+#include "base/json.h"
+#include "dialect/dialect.h"
+
+/* ---- requests ---- */
+
+/* What the request path reads of a member; most are only known. */
+enum request_use {
+	USE_KNOWN,
+	USE_MODEL,
+	USE_MESSAGES,
+	USE_PROMPT, /* words beside the messages */
+	USE_TOOLS,
+	USE_STREAM,
+	USE_MAX_OUTPUT,
+	USE_N,
+	USE_LOGPROBS,
+	USE_TOP_LOGPROBS,
+	USE_LOGIT_BIAS,
+	USE_STREAM_OPTIONS,
+	USE_THINKING,
+	USE_EFFORT,
+	USE_COUNT
+};
+
+/* Words and settings under construction. */
+struct words {
+	json_t *system;	  /* array of parts */
+	json_t *messages; /* array */
+	json_t *tools;	  /* array, or NULL */
+	json_t *format;	  /* object, or NULL */
+	json_t *settings; /* object */
+	json_t *call_ids; /* array of strings: the id of the k-th tool call */
+	struct err *err;
+};
+
+/* One top-level member of a dialect's requests. `bind` puts it into words or settings; NULL: it does
+ * not bind. It never sees null. */
+struct member_row {
+	struct bytes name;
+	enum request_use use;
+	enum err_code (*bind)(struct words *words, const char *name, const json_t *value);
+};
+
+struct dialect_ops {
+	enum dialect_id id;
+	const char *name;
+	const char *path;
+	const char *credential_name, *credential_end; /* around the key */
+	const struct member_row *members;
+	size_t member_count;
+	const char *const *settings; /* those of a suite that it can say, NULL-terminated */
+	enum err_code (*build)(const json_t *words, const json_t *settings, json_t *body, bool stream,
+			       struct err *err);
+	/* Reads one event of a stream into the observer; what the gateway does with it. */
+	enum dialect_event_kind (*event)(struct dialect_observer *observer,
+					 const struct sse_event *event);
+	/* Reads a plain answer. */
+	void (*body)(struct dialect_observer *observer, struct json_value root);
+	/* How a terminal event may begin, so that no part of it goes out early. */
+	const char *terminal_beginnings[3];
+	void (*error)(const struct dialect_error *error, struct buf *out);
+	void (*error_event)(const struct dialect_error *error, struct buf *out);
+	void (*limits)(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out);
+	void (*models)(const struct bytes *names, size_t count, int64_t created, struct buf *out);
+	void (*render_answer)(const struct dialect_rendering *answer, struct buf *out);
+	void (*render_start)(const struct dialect_rendering *answer, struct buf *out);
+	void (*render_delta)(const struct dialect_rendering *answer, struct buf *out);
+	void (*render_end)(const struct dialect_rendering *answer, struct buf *out);
+};
+
+enum dialect_event_kind { EVENT_ORDINARY, EVENT_USAGE_ONLY, EVENT_TERMINAL };
+
+extern const struct dialect_ops dialect_anthropic, dialect_openai;
+
+/* NULL for DIALECT_NONE. */
+const struct dialect_ops *dialect_ops_of(enum dialect_id dialect);
+
+/* ---- words.c: shared by the dialects' binders ---- */
+
+/* A text part for `text`. NULL when memory is out. */
+json_t *words_text_part(const char *text);
+/* Appends, taking over the reference of `value` (which may be NULL: out of memory). */
+enum err_code words_append(struct words *words, json_t *array, json_t *value);
+enum err_code words_set(struct words *words, json_t *object, const char *key, json_t *value);
+/* A string member that must be there, or ERR_INVALID with `where`. */
+enum err_code words_string(struct words *words, const json_t *object, const char *key,
+			   const char *where, const char **out);
+/* ERR_INVALID unless every member of `object` is in `allowed` (NULL-terminated) or null. */
+enum err_code words_only(struct words *words, const json_t *object, const char *where,
+			 const char *const *allowed);
+/* Appends the parts of a content that may hold text only: a string, null, or an array of text parts.
+ * Empty strings give no part. */
+enum err_code words_text_parts(struct words *words, const json_t *content, const char *where,
+			       json_t *parts);
+/* The ordinal number of a tool call's id: a new one, or one that must exist. */
+enum err_code words_new_call(struct words *words, const char *id, const char *where, json_t **number);
+enum err_code words_old_call(struct words *words, const char *id, const char *where, json_t **number);
+/* A tool call's arguments as a value: the parsed text, {} for an empty one, the text itself if it is
+ * not JSON. NULL when memory is out. */
+json_t *words_arguments(const char *text, size_t size);
+/* A tool in the common shape; `parameters` may be NULL. */
+enum err_code words_add_tool(struct words *words, const json_t *tool, const char *parameters_key,
+			     const char *where);
+/* "json_schema" format; `name` and `description` may be NULL. */
+enum err_code words_set_schema(struct words *words, const json_t *schema, const char *name,
+			       const char *description, bool strict);
+/* Binders that several members share. */
+enum err_code bind_number(struct words *words, const char *name, const json_t *value);
+enum err_code bind_max_output(struct words *words, const char *name, const json_t *value);
+enum err_code bind_refused(struct words *words, const char *name, const json_t *value);
+enum err_code bind_nothing(struct words *words, const char *name, const json_t *value);
+enum err_code words_set_reasoning(struct words *words, const char *key, json_t *value);
+
+#define WORDS_WHERE_MAX 96
+#define WORDS_DEFAULT_FORMAT_NAME "answer"
+
+/* anthropic_words.c, openai_words.c */
+enum err_code anthropic_bind_system(struct words *words, const char *name, const json_t *value);
+enum err_code anthropic_bind_messages(struct words *words, const char *name, const json_t *value);
+enum err_code anthropic_bind_tools(struct words *words, const char *name, const json_t *value);
+enum err_code anthropic_bind_tool_choice(struct words *words, const char *name,
+					 const json_t *value);
+enum err_code anthropic_bind_thinking(struct words *words, const char *name, const json_t *value);
+enum err_code anthropic_bind_output_format(struct words *words, const char *name,
+					   const json_t *value);
+enum err_code anthropic_bind_output_config(struct words *words, const char *name,
+					   const json_t *value);
+enum err_code anthropic_build(const json_t *words, const json_t *settings, json_t *body, bool stream,
+			      struct err *err);
+enum err_code openai_bind_messages(struct words *words, const char *name, const json_t *value);
+enum err_code openai_bind_tools(struct words *words, const char *name, const json_t *value);
+enum err_code openai_bind_tool_choice(struct words *words, const char *name, const json_t *value);
+enum err_code openai_bind_format(struct words *words, const char *name, const json_t *value);
+enum err_code openai_bind_n(struct words *words, const char *name, const json_t *value);
+enum err_code openai_bind_modalities(struct words *words, const char *name, const json_t *value);
+enum err_code openai_bind_effort(struct words *words, const char *name, const json_t *value);
+enum err_code openai_bind_verbosity(struct words *words, const char *name, const json_t *value);
+enum err_code openai_bind_flag(struct words *words, const char *name, const json_t *value);
+enum err_code openai_bind_bias(struct words *words, const char *name, const json_t *value);
+enum err_code openai_build(const json_t *words, const json_t *settings, json_t *body, bool stream,
+			   struct err *err);
+
+/* ---- build.c: shared by the dialects' builders ---- */
+
+/* A new string when `parts` is one text part or none ("" then), else an array of text parts. NULL when
+ * memory is out or a part is not text. */
+json_t *build_text_content(const json_t *parts);
+/* "call_K" of a part's number. NULL when memory is out. */
+json_t *build_call_id(const json_t *part);
+/* Sets, taking over the reference; ERR_NO_MEMORY when value is NULL. */
+enum err_code build_set(json_t *object, const char *key, json_t *value, struct err *err);
+enum err_code build_append(json_t *array, json_t *value, struct err *err);
+/* Copies settings[from] to body[to] where it is there. */
+enum err_code build_copy(const json_t *settings, const char *from, json_t *body, const char *to,
+			 struct err *err);
+
+/* ---- observer.c: what the readers of answers report ---- */
+
+#define DIALECT_CALLS_MAX 128
+#define DIALECT_CALL_NAME_MAX 128
+#define DIALECT_ARGUMENTS_MAX ((size_t)1 << 20)
+
+struct dialect_call {
+	int64_t index; /* the provider's own number */
+	char name[DIALECT_CALL_NAME_MAX + 1];
+	struct buf arguments;
+};
+
+/* A string value is text of the answer, or only counts (reasoning). */
+void observer_text(struct dialect_observer *observer, struct json_value text);
+void observer_count(struct dialect_observer *observer, struct json_value text);
+/* The call with that number, made if need be; NULL when there are too many or memory is out (the
+ * observer is malformed then). */
+struct dialect_call *observer_call(struct dialect_observer *observer, int64_t index);
+void observer_call_name(struct dialect_observer *observer, struct dialect_call *call,
+			struct json_value name);
+/* A string value with a piece of the arguments' text, or any other value as the whole of them. */
+void observer_call_arguments(struct dialect_observer *observer, struct dialect_call *call,
+			     struct json_value arguments);
+void observer_served(struct dialect_observer *observer, struct json_value model);
+/* A count of tokens; false where it is not one. */
+bool observer_tokens(struct json_value value, int64_t *out);
+
+/* Fixes the digest of the canonical answer; once. */
+void observer_close(struct dialect_observer *observer);
+
+/* A row of a table from the provider's word to the canonical one. */
+struct finish_row {
+	const char *word;
+	enum dialect_finish finish;
+};
+void observer_finish(struct dialect_observer *observer, struct json_value reason,
+		     const struct finish_row *rows, size_t count);
+
+/* ---- dialect.c ---- */
+
+/* How each dialect names a status; a near one for those not in the table. */
+struct status_names {
+	int status;
+	const char *anthropic_type, *openai_type, *openai_code; /* code may be NULL */
+};
+const struct status_names *dialect_status_names(int status);
+
+/* ---- limits.c ---- */
+
+#define RFC3339_SIZE 21
+/* "2026-11-01T00:00:00Z" of Unix seconds. */
+void rfc3339(int64_t seconds, char out[static RFC3339_SIZE]);
+
+void anthropic_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out);
+void openai_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out);
+
+/* ---- render.c ---- */
+
+void anthropic_render_answer(const struct dialect_rendering *answer, struct buf *out);
+void anthropic_render_start(const struct dialect_rendering *answer, struct buf *out);
+void anthropic_render_delta(const struct dialect_rendering *answer, struct buf *out);
+void anthropic_render_end(const struct dialect_rendering *answer, struct buf *out);
+void openai_render_answer(const struct dialect_rendering *answer, struct buf *out);
+void openai_render_start(const struct dialect_rendering *answer, struct buf *out);
+void openai_render_delta(const struct dialect_rendering *answer, struct buf *out);
+void openai_render_end(const struct dialect_rendering *answer, struct buf *out);
+
+#endif

@@ -1,0 +1,419 @@
+#include "gate/admin.h"
+
+#include "gate/admin_view.h"
+#include "gate/control_internal.h"
+
+#include <stdlib.h>
+
+#define ID_SIZE 256
+#define DEFAULT_PERSON "operator"
+
+/* A request on its way: which route it took, and what was in it. */
+struct call {
+	struct admin_request *request;
+	const struct route *route;
+	char id[ID_SIZE]; /* the part of the path that is a name, or "" */
+	char org[ID_SIZE], grant[ID_SIZE];
+	bool pending;
+	json_t *body;           /* an object */
+	struct verdict verdict; /* own endpoints: who asks */
+	uint8_t key_digest[SHA256_SIZE];
+};
+
+struct route {
+	const char *method;
+	const char *path; /* "*" stands for one name */
+	enum err_code (*prepare)(struct control_operation *operation, struct err *err);
+	const char *act;
+	enum store_kind kind;
+};
+
+/* ---- what routes do ---- */
+
+static struct call *call_of(const struct control_operation *operation)
+{
+	return operation->argument;
+}
+
+static struct control_act_request act_request(const struct call *call)
+{
+	const char *person = call->request->person;
+	const json_t *reason = json_object_get(call->body, "reason");
+	return (struct control_act_request){.person = person ? person : DEFAULT_PERSON,
+					    .reason = json_string_value(reason)};
+}
+
+static enum err_code answered(const struct control_operation *operation, struct err *err)
+{
+	return operation->answer ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "no memory to answer");
+}
+
+static enum err_code prepare_status(struct control_operation *operation, struct err *err)
+{
+	operation->answer = admin_view_status(operation->control);
+	return answered(operation, err);
+}
+
+static enum err_code prepare_list(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	struct admin_filter filter = {
+		.org = call->org, .grant = call->grant, .pending = call->pending};
+	operation->answer = admin_view_list(operation->control, call->route->kind, &filter);
+	return answered(operation, err);
+}
+
+static enum err_code prepare_show(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	if (!control_document(operation->control, call->route->kind, call->id))
+		return ERR_SET(err, ERR_NOT_FOUND, "there is no %s under %s", call->id,
+			       store_kind_name(call->route->kind));
+	operation->answer = admin_view(operation->control, call->route->kind, call->id);
+	return answered(operation, err);
+}
+
+static enum err_code prepare_act(struct control_operation *operation, struct err *err)
+{
+	static const char *const keys[] = {"reason", NULL};
+	const struct call *call = call_of(operation);
+	struct control_act_request request = act_request(call);
+	ERR_TRY(json_only_keys(call->body, keys, call->route->act, err));
+	return control_prepare_transition(operation, call->route->act, call->id, &request, err);
+}
+
+static enum err_code prepare_block(struct control_operation *operation, struct err *err)
+{
+	static const char *const keys[] = {"reason", "affiliates", "now", NULL};
+	const struct call *call = call_of(operation);
+	struct control_act_request request = act_request(call);
+	bool affiliates;
+	ERR_TRY(json_only_keys(call->body, keys, "org.block", err));
+	ERR_TRY(json_get_bool_or(call->body, "affiliates", "org.block", false, &affiliates, err));
+	if (affiliates)
+		return ERR_SET(err, ERR_UNSUPPORTED,
+			       "blocking affiliates is not supported by this build; block each org "
+			       "by name");
+	return control_prepare_transition(operation, "org.block", call->id, &request, err);
+}
+
+static enum err_code prepare_key(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	struct control_act_request request = act_request(call);
+	return control_prepare_key(operation, call->body, &request, err);
+}
+
+static enum err_code prepare_apply(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	struct control_act_request request = act_request(call);
+	return control_prepare_apply(operation, call->body, &request, err);
+}
+
+/* clang-format off */
+static const struct route admin_routes[] = {
+	{"GET",  "/admin/v1/status",            prepare_status, NULL, 0},
+	{"POST", "/admin/v1/apply",             prepare_apply,  NULL, 0},
+	{"GET",  "/admin/v1/orgs",              prepare_list,   NULL, STORE_ORG},
+	{"GET",  "/admin/v1/orgs/*",            prepare_show,   NULL, STORE_ORG},
+	{"POST", "/admin/v1/orgs/*/block",      prepare_block,  NULL, STORE_ORG},
+	{"POST", "/admin/v1/orgs/*/unblock",    prepare_act,    "org.unblock", STORE_ORG},
+	{"GET",  "/admin/v1/links",             prepare_list,   NULL, STORE_LINK},
+	{"GET",  "/admin/v1/terms",             prepare_list,   NULL, STORE_TERMS},
+	{"GET",  "/admin/v1/public_suites",     prepare_list,   NULL, STORE_PUBLIC_SUITE},
+	{"GET",  "/admin/v1/grants",            prepare_list,   NULL, STORE_GRANT},
+	{"GET",  "/admin/v1/grants/*",          prepare_show,   NULL, STORE_GRANT},
+	{"POST", "/admin/v1/grants/*/suspend",  prepare_act,    "grant.suspend", STORE_GRANT},
+	{"POST", "/admin/v1/grants/*/restore",  prepare_act,    "grant.restore", STORE_GRANT},
+	{"POST", "/admin/v1/grants/*/revoke",   prepare_act,    "grant.revoke", STORE_GRANT},
+	{"GET",  "/admin/v1/keys",              prepare_list,   NULL, STORE_KEY},
+	{"POST", "/admin/v1/keys",              prepare_key,    NULL, STORE_KEY},
+	{"GET",  "/admin/v1/keys/*",            prepare_show,   NULL, STORE_KEY},
+	{"POST", "/admin/v1/keys/*/revoke",     prepare_act,    "key.revoke", STORE_KEY},
+	{"GET",  "/admin/v1/suites",            prepare_list,   NULL, STORE_SUITE},
+	{"GET",  "/admin/v1/suites/*",          prepare_show,   NULL, STORE_SUITE},
+	{"POST", "/admin/v1/suites/*/approve",  prepare_act,    "suite.approve", STORE_SUITE},
+	{"POST", "/admin/v1/suites/*/reject",   prepare_act,    "suite.reject", STORE_SUITE},
+	{"GET",  "/admin/v1/runs",              prepare_list,   NULL, STORE_RUN},
+	{"GET",  "/admin/v1/runs/*",            prepare_show,   NULL, STORE_RUN},
+	{"POST", "/admin/v1/runs/*/close",      prepare_act,    "run.close", STORE_RUN},
+};
+/* clang-format on */
+
+/* ---- Parley's own endpoints ---- */
+
+/* The key as the present world knows it: an act may have come between. */
+static enum err_code authenticate(struct control_operation *operation, struct err *err)
+{
+	struct call *call = call_of(operation);
+	struct policy_request facts = {.has_key = true,
+				       .wall_ms = operation->control->loop->wall_ms,
+				       .endpoint = ENDPOINT_USE_PARLEY};
+	memcpy(facts.key_digest, call->key_digest, SHA256_SIZE);
+	policy_authenticate(operation->control->world, &facts, &call->verdict);
+	if (call->verdict.outcome == POLICY_ADMIT)
+		return ERR_OK;
+	operation->rule = call->verdict.rule;
+	return ERR_SET(err, ERR_DENIED, "%s", call->verdict.detail);
+}
+
+static enum err_code own_self(struct control_operation *operation, struct err *err)
+{
+	ERR_TRY(authenticate(operation, err));
+	operation->answer = admin_view_self(operation->control, call_of(operation)->verdict.key);
+	return answered(operation, err);
+}
+
+static enum err_code own_suite(struct control_operation *operation, struct err *err)
+{
+	ERR_TRY(authenticate(operation, err));
+	const struct call *call = call_of(operation);
+	return control_prepare_suite(operation, call->verdict.key, call->body, err);
+}
+
+static enum err_code own_run(struct control_operation *operation, struct err *err)
+{
+	ERR_TRY(authenticate(operation, err));
+	const struct call *call = call_of(operation);
+	const struct world_key *key = call->verdict.key;
+	return control_prepare_run(operation, key->grant->id, key->id, call->body, err);
+}
+
+/* Whether the thing is the asker's: what is another grant's is not there. */
+static enum err_code check_own(struct control_operation *operation, struct err *err)
+{
+	ERR_TRY(authenticate(operation, err));
+	const struct call *call = call_of(operation);
+	const json_t *spec = control_spec(operation->control, call->route->kind, call->id);
+	if (spec && strcmp(control_text(spec, "grant"), call->verdict.key->grant->id) == 0)
+		return ERR_OK;
+	return ERR_SET(err, ERR_NOT_FOUND, "there is no %s under %s", call->id,
+		       store_kind_name(call->route->kind));
+}
+
+static enum err_code own_close(struct control_operation *operation, struct err *err)
+{
+	struct control_act_request request = {0};
+	ERR_TRY(check_own(operation, err));
+	return control_prepare_transition(operation, "run.close", call_of(operation)->id, &request,
+					  err);
+}
+
+static enum err_code own_list(struct control_operation *operation, struct err *err)
+{
+	ERR_TRY(authenticate(operation, err));
+	const struct call *call = call_of(operation);
+	struct admin_filter filter = {.org = "", .grant = call->verdict.key->grant->id};
+	operation->answer = admin_view_list(operation->control, call->route->kind, &filter);
+	return answered(operation, err);
+}
+
+static enum err_code own_show(struct control_operation *operation, struct err *err)
+{
+	ERR_TRY(check_own(operation, err));
+	return prepare_show(operation, err);
+}
+
+/* clang-format off */
+static const struct route own_routes[] = {
+	{"GET",  "/parley/v1/self",         own_self,  NULL, 0},
+	{"GET",  "/parley/v1/suites",       own_list,  NULL, STORE_SUITE},
+	{"POST", "/parley/v1/suites",       own_suite, NULL, STORE_SUITE},
+	{"GET",  "/parley/v1/suites/*",     own_show,  NULL, STORE_SUITE},
+	{"GET",  "/parley/v1/runs",         own_list,  NULL, STORE_RUN},
+	{"POST", "/parley/v1/runs",         own_run,   NULL, STORE_RUN},
+	{"GET",  "/parley/v1/runs/*",       own_show,  NULL, STORE_RUN},
+	{"POST", "/parley/v1/runs/*/close", own_close, NULL, STORE_RUN},
+};
+/* clang-format on */
+
+/* ---- answers ---- */
+
+static bool set_text(json_t *object, const char *key, const char *text)
+{
+	return !text || !*text || json_object_set_new(object, key, json_string(text)) == 0;
+}
+
+static json_t *problem_of(const struct control_operation *operation, enum err_code code,
+			  const struct err *err, unsigned status)
+{
+	const struct call *call = call_of(operation);
+	enum rule rule = operation->rule;
+	json_t *problem = json_pack("{s:s, s:i, s:s}", "type", "about:blank", "status", (int)status,
+				    "code", err_name(code));
+	bool good =
+		problem &&
+		set_text(problem, "title", rule == RULE_NONE ? err_text(code) : rule_text(rule)) &&
+		set_text(problem, "detail", err->message) &&
+		set_text(problem, "rule", rule == RULE_NONE ? "" : rule_id(rule));
+	if (good && rule != RULE_NONE) {
+		const struct world_grant *grant = call->verdict.grant;
+		const struct world_clause *clause =
+			world_clause_of(operation->control->world, rule, grant);
+		good = set_text(problem, "clause", clause ? clause->id : "") &&
+		       set_text(problem, "appeal", grant ? grant->appeal : "");
+	}
+	if (good)
+		return problem;
+	json_decref(problem);
+	return NULL;
+}
+
+static void give(struct admin_request *request, unsigned status, const json_t *body, bool problem)
+{
+	buf_init(&request->answer, ADMIN_ANSWER_MAX);
+	request->status = status;
+	request->content_type = problem ? "application/problem+json" : "application/json";
+	if (!body || json_canonical(body, &request->answer, NULL) != ERR_OK ||
+	    request->answer.failed) {
+		buf_release(&request->answer);
+		buf_init(&request->answer, ADMIN_ANSWER_MAX);
+		request->status = 503;
+		request->content_type = "application/problem+json";
+		buf_append_cstr(&request->answer,
+				"{\"code\":\"NO_MEMORY\",\"status\":503,\"type\":\"about:blank\"}");
+	}
+}
+
+static void call_free(struct call *call)
+{
+	if (call)
+		json_decref(call->body);
+	free(call);
+}
+
+static void finish(struct control_operation *operation, enum err_code code, const struct err *err)
+{
+	struct call *call = call_of(operation);
+	struct admin_request *request = call->request;
+	if (code == ERR_OK) {
+		if (operation->change_count > 0 && operation->answer)
+			set_text(operation->answer, "record", operation->changes[0]->record->id);
+		give(request, 200, operation->answer, false);
+	} else {
+		unsigned status = (unsigned)(operation->rule == RULE_NONE
+						     ? err_http_status(code)
+						     : rule_http_status(operation->rule));
+		json_t *problem = problem_of(operation, code, err, status);
+		give(request, status, problem, true);
+		json_decref(problem);
+	}
+	call_free(call);
+	request->done(request);
+}
+
+/* ---- routing ---- */
+
+static bool copy_name(struct bytes name, char out[static ID_SIZE])
+{
+	if (name.size == 0 || name.size >= ID_SIZE || memchr(name.data, '\0', name.size) ||
+	    !bytes_is_utf8(name))
+		return false;
+	memcpy(out, name.data, name.size);
+	out[name.size] = '\0';
+	return true;
+}
+
+static bool matches(const char *pattern, struct bytes path, char id[static ID_SIZE])
+{
+	struct bytes wanted = bytes_from(pattern);
+	while (wanted.data && path.data) {
+		struct bytes part = bytes_split(wanted, '/', &wanted);
+		struct bytes given = bytes_split(path, '/', &path);
+		if (bytes_is(part, "*") ? !copy_name(given, id) : !bytes_equal(part, given))
+			return false;
+	}
+	return !wanted.data && !path.data;
+}
+
+static void read_query(struct call *call, struct bytes query)
+{
+	while (query.data) {
+		struct bytes value;
+		struct bytes pair = bytes_split(query, '&', &query);
+		struct bytes key = bytes_split(pair, '=', &value);
+		if (bytes_is(key, "org"))
+			copy_name(value, call->org);
+		else if (bytes_is(key, "grant"))
+			copy_name(value, call->grant);
+		else if (bytes_is(key, "pending"))
+			call->pending = true;
+	}
+}
+
+static const struct route *find_route(const struct route *routes, size_t count,
+				      const struct admin_request *request, struct bytes path,
+				      char id[static ID_SIZE], bool *other_method)
+{
+	*other_method = false;
+	for (size_t i = 0; i < count; i++) {
+		if (!matches(routes[i].path, path, id))
+			continue;
+		if (bytes_is(request->method, routes[i].method))
+			return &routes[i];
+		*other_method = true;
+	}
+	return NULL;
+}
+
+/* An operation that only tells what was wrong with the request. */
+static enum err_code prepare_failed(struct control_operation *operation, struct err *err)
+{
+	(void)err;
+	return operation->err.code;
+}
+
+static enum err_code read_call(struct call *call, const struct route *routes, size_t count,
+			       struct err *err)
+{
+	const struct admin_request *request = call->request;
+	struct bytes query;
+	struct bytes path = bytes_split(request->target, '?', &query);
+	bool other_method;
+	call->route = find_route(routes, count, request, path, call->id, &other_method);
+	if (!call->route)
+		return ERR_SET(err, ERR_NOT_FOUND, "there is no %.*s %.*s%s",
+			       BYTES_ARG(request->method), (int)(path.size < 200 ? path.size : 200),
+			       path.data, other_method ? "; another method is" : "");
+	read_query(call, query);
+	if (request->body.size == 0) {
+		call->body = json_object();
+		return call->body ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "no memory to read");
+	}
+	ERR_TRY(json_parse(request->body, "the request", &call->body, err));
+	if (!json_is_object(call->body))
+		return ERR_SET(err, ERR_INVALID, "the request must be a JSON object");
+	return ERR_OK;
+}
+
+/* Memory is out before there is an operation: the answer comes at once, by a message. */
+static void start(struct control *control, struct admin_request *request,
+		  const struct route *routes, size_t count)
+{
+	struct call *call = calloc(1, sizeof(*call));
+	struct control_operation *operation = call ? control_operation_new(control, call) : NULL;
+	if (!operation) {
+		free(call);
+		give(request, 503, NULL, true);
+		request->done(request);
+		return;
+	}
+	call->request = request;
+	if (request->key_digest)
+		memcpy(call->key_digest, request->key_digest, SHA256_SIZE);
+	operation->finish = finish;
+	operation->err.code = read_call(call, routes, count, &operation->err);
+	operation->prepare = operation->err.code == ERR_OK ? call->route->prepare : prepare_failed;
+	control_submit(operation);
+}
+
+void admin_handle(struct control *control, struct admin_request *request)
+{
+	start(control, request, admin_routes, sizeof(admin_routes) / sizeof(admin_routes[0]));
+}
+
+void admin_handle_own(struct control *control, struct admin_request *request)
+{
+	start(control, request, own_routes, sizeof(own_routes) / sizeof(own_routes[0]));
+}

@@ -1,0 +1,255 @@
+#include "gate/admin_view.h"
+
+/* ---- limits ---- */
+
+static json_t *view_limit(const struct limits_scope *scope, enum limit limit,
+			  const struct limits_clock *clock)
+{
+	struct limits_state state = limits_peek(scope, clock, limit);
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "limit", limits_name(limit), "of",
+			 scope->what, "unit", limits_unit(limit), "max", (json_int_t)state.max,
+			 "remaining", (json_int_t)state.remaining, "reset_ms",
+			 (json_int_t)state.reset_ms);
+}
+
+static bool append_limits(json_t *list, const char *what, struct limits_cells *cells,
+			  const struct limits_values *values, const struct limits_clock *clock)
+{
+	struct limits_scope scope = {.cells = cells, .values = values, .what = what};
+	for (int limit = 0; cells && limit < LIMIT_COUNT; limit++) {
+		if (values->max[limit] == LIMIT_NONE)
+			continue;
+		if (json_array_append_new(list, view_limit(&scope, (enum limit)limit, clock)))
+			return false;
+	}
+	return true;
+}
+
+static json_t *view_limits(struct control *control, const struct world_grant *grant,
+			   const struct world_key *key)
+{
+	struct limits_clock clock = {.now_ns = control->loop->now_ns,
+				     .wall_ms = control->loop->wall_ms};
+	json_t *list = json_array();
+	bool good = list && append_limits(list, "grant", grant->cells, &grant->limits, &clock) &&
+		    append_limits(list, "org", grant->org->cells, &grant->org->limits, &clock) &&
+		    append_limits(list, "interop_test", grant->interop_cells,
+				  &grant->interop_limits, &clock);
+	if (good && key)
+		good = append_limits(list, "key", key->cells, &key->limits, &clock);
+	if (good)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+/* ---- single documents ---- */
+
+static const char *const shown[] = {"state", "person", "reason", "changed", NULL};
+static const char *const hidden[] = {"digest", "position", "new_leaves", NULL};
+
+static bool set(json_t *object, const char *key, json_t *value)
+{
+	return value && json_object_set_new(object, key, value) == 0;
+}
+
+/* Expired by its dates, whatever the document says. */
+static const char *grant_state(const struct control *control, const struct world_grant *grant)
+{
+	if (grant->state == GRANT_ACTIVE && control->loop->wall_ms >= grant->until_ms)
+		return grant_state_id(GRANT_EXPIRED);
+	return grant_state_id(grant->state);
+}
+
+static bool add_grant(struct control *control, json_t *view, const char *id)
+{
+	const struct world_grant *grant = world_find_grant(control->world, bytes_from(id));
+	if (!grant)
+		return true;
+	return set(view, "state", json_string(grant_state(control, grant))) &&
+	       set(view, "use", view_limits(control, grant, NULL)) &&
+	       set(view, "open_runs", json_integer(grant->run_count));
+}
+
+static bool add_key(struct control *control, json_t *view, const char *id)
+{
+	const struct world_key *key = world_find_key_id(control->world, bytes_from(id));
+	if (key && key->state == WORLD_KEY_ACTIVE && key->expires_ms <= control->loop->wall_ms)
+		return set(view, "state", json_string("expired"));
+	return true;
+}
+
+static bool add_suite(struct control *control, json_t *view, const char *id)
+{
+	const char *class = control_class_of(control, control_document(control, STORE_SUITE, id));
+	json_object_del(view, "state");
+	return set(view, "class", json_string(class));
+}
+
+static bool add_run(struct control *control, json_t *view, const char *id)
+{
+	const struct world_run *run = world_find_run(control->world, bytes_from(id));
+	if (!run)
+		return true;
+	return set(view, "used", json_integer((json_int_t)binding_run_total(run->run))) &&
+	       set(view, "last_use_ms", json_integer(atomic_load(&run->run->last_use_ms)));
+}
+
+static bool (*const additions[STORE_KINDS])(struct control *control, json_t *view,
+					    const char *id) = {
+	[STORE_GRANT] = add_grant,
+	[STORE_KEY] = add_key,
+	[STORE_SUITE] = add_suite,
+	[STORE_RUN] = add_run,
+};
+
+json_t *admin_view(struct control *control, enum store_kind kind, const char *id)
+{
+	const json_t *document = control_document(control, kind, id);
+	json_t *view = json_copy((json_t *)control_spec_of(document));
+	bool good = view != NULL;
+	for (const char *const *key = hidden; good && *key; key++)
+		json_object_del(view, *key);
+	for (const char *const *key = shown; good && *key; key++) {
+		json_t *value = json_object_get(document, *key);
+		if (value)
+			good = json_object_set(view, *key, value) == 0;
+	}
+	if (good && additions[kind])
+		good = additions[kind](control, view, id);
+	if (good)
+		return view;
+	json_decref(view);
+	return NULL;
+}
+
+/* ---- lists ---- */
+
+static bool passes(struct control *control, enum store_kind kind, const json_t *document,
+		   const struct admin_filter *filter)
+{
+	const json_t *spec = control_spec_of(document);
+	if (*filter->org && strcmp(control_text(spec, "org"), filter->org) != 0)
+		return false;
+	if (*filter->grant && strcmp(control_text(spec, "grant"), filter->grant) != 0)
+		return false;
+	if (filter->pending && kind == STORE_SUITE)
+		return strcmp(control_class_of(control, document),
+			      suite_class_id(SUITE_CLASS_PRIVATE)) == 0;
+	return true;
+}
+
+json_t *admin_view_list(struct control *control, enum store_kind kind,
+			const struct admin_filter *filter)
+{
+	json_t *rows = json_array();
+	const char *id;
+	json_t *document;
+	bool good = rows != NULL;
+	json_object_foreach(control->documents[kind], id, document)
+	{
+		if (good && passes(control, kind, document, filter))
+			good = json_array_append_new(rows, admin_view(control, kind, id)) == 0;
+	}
+	json_t *list = good ? json_pack("{s:O}", store_kind_name(kind), rows) : NULL;
+	json_decref(rows);
+	return list;
+}
+
+json_t *admin_view_status(struct control *control)
+{
+	json_t *counts = json_object();
+	bool good = counts != NULL;
+	for (int kind = 0; good && kind < STORE_KINDS; kind++) {
+		if (kind != STORE_PSEUDONYM)
+			good = set(counts, store_kind_name((enum store_kind)kind),
+				   json_integer(
+					   (json_int_t)json_object_size(control->documents[kind])));
+	}
+	json_t *status = NULL;
+	if (good)
+		status = json_pack("{s:s, s:s, s:s, s:I, s:b, s:O}", "name", control->config->name,
+				   "mode", "enforce", "durability",
+				   control->config->strict ? "strict" : "relaxed", "world",
+				   (json_int_t)world_version(control->world), "store_behind",
+				   json_array_size(control->unfinished) > 0, "documents", counts);
+	json_decref(counts);
+	return status;
+}
+
+/* ---- the holder of a key ---- */
+
+static json_t *view_clauses(struct control *control)
+{
+	const json_t *terms = control_spec(control, STORE_TERMS, CONTROL_TERMS_ID);
+	json_t *view = json_copy((json_t *)terms);
+	return view ? view : json_object();
+}
+
+static json_t *view_key(const struct world_key *key)
+{
+	json_t *view = json_pack("{s:s}", "id", key->id);
+	if (view && key->expires_ms != WORLD_ALWAYS)
+		set(view, "expires_ms", json_integer(key->expires_ms));
+	return view;
+}
+
+static json_t *view_org(const struct world_org *org)
+{
+	return json_pack("{s:s, s:s, s:s}", "id", org->id, "name", org->name, "pseudonym",
+			 org->pseudonym);
+}
+
+static json_t *inner_list(struct control *control, enum store_kind kind, const char *grant)
+{
+	struct admin_filter filter = {.org = "", .grant = grant};
+	json_t *list = admin_view_list(control, kind, &filter);
+	json_t *rows = json_incref(json_object_get(list, store_kind_name(kind)));
+	json_decref(list);
+	return rows;
+}
+
+static json_t *view_models(const struct world_grant *grant)
+{
+	json_t *rows = json_array();
+	bool good = rows != NULL;
+	for (unsigned i = 0; good && i < grant->model_count; i++) {
+		const struct world_model *model = grant->models[i];
+		good = model &&
+		       json_array_append_new(rows,
+					     json_pack("{s:s, s:I, s:I}", "name", model->id,
+						       "max_output", (json_int_t)model->max_output,
+						       "context", (json_int_t)model->context)) == 0;
+	}
+	if (good)
+		return rows;
+	json_decref(rows);
+	return NULL;
+}
+
+/* Who acted and why is the operator's, not the holder's, but for the state itself. */
+static json_t *view_own_grant(struct control *control, const char *id)
+{
+	json_t *view = admin_view(control, STORE_GRANT, id);
+	json_object_del(view, "person");
+	json_object_del(view, "use");
+	return view;
+}
+
+json_t *admin_view_self(struct control *control, const struct world_key *key)
+{
+	const struct world_grant *grant = key->grant;
+	json_t *view = json_object();
+	bool good = view && set(view, "gateway", json_string(control->config->name)) &&
+		    set(view, "key", view_key(key)) && set(view, "org", view_org(grant->org)) &&
+		    set(view, "grant", view_own_grant(control, grant->id)) &&
+		    set(view, "models", view_models(grant)) &&
+		    set(view, "terms", view_clauses(control)) &&
+		    set(view, "limits", view_limits(control, grant, key)) &&
+		    set(view, "suites", inner_list(control, STORE_SUITE, grant->id)) &&
+		    set(view, "runs", inner_list(control, STORE_RUN, grant->id));
+	if (good)
+		return view;
+	json_decref(view);
+	return NULL;
+}

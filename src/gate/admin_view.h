@@ -1,0 +1,22 @@
+/* What the admin API and Parley's own endpoints show: documents as JSON for people and programs,
+ * without salts and digests of keys. Private to admin*.c. Each gives a new reference, NULL when
+ * memory is out. */
+#ifndef GATE_ADMIN_VIEW_H
+#define GATE_ADMIN_VIEW_H
+
+#include "gate/control_internal.h"
+
+/* Members that a list may be narrowed by: "" shows all. */
+struct admin_filter {
+	const char *org, *grant;
+	bool pending; /* suites that wait for approval */
+};
+
+json_t *admin_view(struct control *control, enum store_kind kind, const char *id);
+json_t *admin_view_list(struct control *control, enum store_kind kind,
+			const struct admin_filter *filter);
+json_t *admin_view_status(struct control *control);
+/* GET /parley/v1/self: what this key may do, and its use so far. */
+json_t *admin_view_self(struct control *control, const struct world_key *key);
+
+#endif

@@ -1,0 +1,510 @@
+#include "gate/control_internal.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#define TICK_NS UINT64_C(60000000000)
+
+static void run_next(struct env_message *message);
+
+/* ---- operations ---- */
+
+struct control_operation *control_operation_new(struct control *control, void *argument)
+{
+	struct control_operation *operation = calloc(1, sizeof(*operation));
+	if (!operation)
+		return NULL;
+	operation->control = control;
+	operation->argument = argument;
+	operation->log = CONTROL_EVALUATION;
+	return operation;
+}
+
+void control_operation_free(struct control_operation *operation)
+{
+	if (!operation)
+		return;
+	for (size_t i = 0; i < operation->change_count; i++)
+		control_change_free(operation->changes[i]);
+	free(operation->changes);
+	free(operation->cuts);
+	json_decref(operation->answer);
+	binding_suite_drop(operation->suite);
+	binding_run_drop(operation->run);
+	world_drop(operation->world);
+	free(operation);
+}
+
+static void post_next(struct control *control)
+{
+	if (!control->first || control->next_posted)
+		return;
+	control->next_posted = true;
+	env_post(control->loop, &control->next_message);
+}
+
+void control_submit(struct control_operation *operation)
+{
+	struct control *control = operation->control;
+	bool idle = !control->first;
+	if (idle)
+		control->first = operation;
+	else
+		control->last->next = operation;
+	control->last = operation;
+	if (idle)
+		post_next(control);
+}
+
+static void complete(struct control_operation *operation, enum err_code code)
+{
+	struct control *control = operation->control;
+	assert(control->first == operation);
+	control->first = operation->next;
+	if (!control->first)
+		control->last = NULL;
+	operation->finish(operation, code, &operation->err);
+	control_operation_free(operation);
+	post_next(control);
+}
+
+/* ---- staging ---- */
+
+static enum err_code stage(struct control_operation *operation, struct err *err)
+{
+	struct control *control = operation->control;
+	size_t count = operation->change_count;
+	struct store_change *rows = calloc(count, sizeof(*rows));
+	if (!rows)
+		return ERR_SET(err, ERR_NO_MEMORY, "no memory to stage an act");
+	for (size_t i = 0; i < count; i++) {
+		const struct control_change *change = operation->changes[i];
+		rows[i] = (struct store_change){
+			.to = {.kind = change->kind,
+			       .id = change->id,
+			       .document = buf_bytes(&change->text),
+			       .blob = buf_bytes(&change->blob)},
+			.commit = change->commit,
+		};
+	}
+	uint64_t position = control->hooks.log_position(control->hooks.argument, operation->log);
+	enum err_code code =
+		store_stage(control->store, (int)operation->log, position, rows, count, err);
+	free(rows);
+	return code;
+}
+
+/* The commits of the changes that became durable (or of those that did not). */
+static size_t commits_of(const struct control_operation *operation, bool durable,
+			 const char **commits)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < operation->change_count; i++) {
+		if (operation->changes[i]->durable == durable)
+			commits[count++] = operation->changes[i]->commit;
+	}
+	return count;
+}
+
+/* What cannot be moved in now stays staged; no further act is staged before it is in, because at a
+ * restart the older change would be put over the newer one. */
+static void remember_unfinished(struct control *control, const char *const *commits, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(control->unfinished, json_string(commits[i]));
+}
+
+static enum err_code finish_unfinished(struct control *control, struct err *err)
+{
+	while (json_array_size(control->unfinished)) {
+		const char *commit = json_string_value(json_array_get(control->unfinished, 0));
+		ERR_TRY(store_finish(control->store, &commit, 1, err));
+		json_array_remove(control->unfinished, 0);
+	}
+	return ERR_OK;
+}
+
+static void move_in(struct control_operation *operation)
+{
+	struct control *control = operation->control;
+	const char **commits = calloc(operation->change_count + 1, sizeof(*commits));
+	if (!commits) {
+		for (size_t i = 0; i < operation->change_count; i++) {
+			const char *commit = operation->changes[i]->commit;
+			if (operation->changes[i]->durable)
+				remember_unfinished(control, &commit, 1);
+		}
+		return;
+	}
+	size_t count = commits_of(operation, true, commits);
+	if (count && store_finish(control->store, commits, count, NULL) != ERR_OK)
+		remember_unfinished(control, commits, count);
+	/* What was not recorded and cannot be removed now is settled at the next start. */
+	count = commits_of(operation, false, commits);
+	if (count)
+		store_abandon(control->store, commits, count, NULL);
+	free(commits);
+}
+
+/* ---- the way of an act ---- */
+
+void control_undo_changes(struct control_operation *operation)
+{
+	for (size_t i = operation->change_count; i-- > 0;)
+		control_change_undo(operation->control, operation->changes[i]);
+	world_drop(operation->world);
+	operation->world = NULL;
+}
+
+enum err_code control_try_changes(struct control_operation *operation, struct err *err)
+{
+	size_t installed = 0;
+	enum err_code code = ERR_OK;
+	while (code == ERR_OK && installed < operation->change_count) {
+		code = control_change_install(operation->control, operation->changes[installed],
+					      err);
+		installed += code == ERR_OK;
+	}
+	if (code == ERR_OK)
+		code = control_build_world(operation->control, operation, &operation->world, err);
+	while (code != ERR_OK && installed-- > 0)
+		control_change_undo(operation->control, operation->changes[installed]);
+	return code;
+}
+
+static void published(struct control_publish *publish)
+{
+	struct control_operation *operation = publish->argument;
+	complete(operation, operation->code);
+}
+
+static void publish(struct control_operation *operation)
+{
+	struct control *control = operation->control;
+	world_drop(control->world);
+	control->world = operation->world;
+	operation->world = NULL;
+	operation->publish = (struct control_publish){
+		.world = world_hold(control->world),
+		.cuts = operation->cuts,
+		.cut_count = operation->cut_count,
+		.done = published,
+		.argument = operation,
+	};
+	control->hooks.publish(control->hooks.argument, &operation->publish);
+}
+
+/* Some records could not be appended: takes back what they would have committed. */
+static enum err_code keep_durable(struct control_operation *operation, size_t durable)
+{
+	for (size_t i = operation->change_count; i-- > 0;) {
+		if (!operation->changes[i]->durable)
+			control_change_undo(operation->control, operation->changes[i]);
+	}
+	world_drop(operation->world);
+	operation->world = NULL;
+	if (!durable)
+		return operation->code;
+	return control_build_world(operation->control, operation, &operation->world,
+				   &operation->err);
+}
+
+static void recorded(struct control_operation *operation)
+{
+	size_t durable = 0;
+	for (size_t i = 0; i < operation->change_count; i++)
+		durable += operation->changes[i]->durable;
+	enum err_code code = ERR_OK;
+	if (durable < operation->change_count) {
+		ERR_SET(&operation->err, operation->code,
+			"%zu of %zu records could not be written: %s",
+			operation->change_count - durable, operation->change_count,
+			err_text(operation->code));
+		code = keep_durable(operation, durable);
+	}
+	if (code == ERR_OK)
+		publish(operation);
+	move_in(operation);
+	if (code != ERR_OK)
+		complete(operation, code);
+}
+
+static void record_done(struct control_record *record, enum err_code code)
+{
+	struct control_change *change = record->argument;
+	struct control_operation *operation = change->operation;
+	assert(operation->waiting > 0);
+	change->durable = code == ERR_OK;
+	if (code != ERR_OK)
+		operation->code = code;
+	if (--operation->waiting == 0)
+		recorded(operation);
+}
+
+static void append_records(struct control_operation *operation)
+{
+	struct control *control = operation->control;
+	operation->waiting = operation->change_count;
+	for (size_t i = 0; i < operation->change_count; i++) {
+		operation->changes[i]->record->done = record_done;
+		control->hooks.record(control->hooks.argument, operation->changes[i]->record);
+	}
+}
+
+static enum err_code prepare(struct control_operation *operation, bool *acts)
+{
+	struct err *err = &operation->err;
+	ERR_TRY(operation->prepare(operation, err));
+	*acts = operation->change_count > 0 || operation->republish;
+	if (!*acts)
+		return ERR_OK;
+	ERR_TRY(finish_unfinished(operation->control, err));
+	ERR_TRY(control_try_changes(operation, err));
+	if (operation->change_count == 0)
+		return ERR_OK;
+	enum err_code code = stage(operation, err);
+	if (code != ERR_OK)
+		control_undo_changes(operation);
+	return code;
+}
+
+static void run_next(struct env_message *message)
+{
+	struct control *control =
+		(struct control *)((char *)message - offsetof(struct control, next_message));
+	control->next_posted = false;
+	struct control_operation *operation = control->first;
+	if (!operation)
+		return;
+	bool acts = false;
+	enum err_code code = prepare(operation, &acts);
+	if (code != ERR_OK || !acts)
+		complete(operation, code);
+	else if (operation->change_count == 0)
+		publish(operation);
+	else
+		append_records(operation);
+}
+
+/* ---- the clock ---- */
+
+static enum err_code prepare_idle(struct control_operation *operation, struct err *err)
+{
+	struct control *control = operation->control;
+	struct control_act_request request = {.person = "gateway", .reason = "idle for 24 h"};
+	int64_t now = control->loop->wall_ms;
+	const char *id;
+	json_t *document;
+	json_object_foreach(control->documents[STORE_RUN], id, document)
+	{
+		if (!json_is_true(json_object_get(control_spec_of(document), "automatic")))
+			continue;
+		const struct world_run *run = world_find_run(control->world, bytes_from(id));
+		if (run && atomic_load(&run->run->in_flight) == 0 &&
+		    now - atomic_load(&run->run->last_use_ms) >= CONTROL_IDLE_MS)
+			return control_prepare_transition(operation, "run.close", id, &request,
+							  err);
+	}
+	return control_note_day(control, err);
+}
+
+/* One run is closed in an operation: where there was one, there may be another. */
+static void finish_idle(struct control_operation *operation, enum err_code code,
+			const struct err *err);
+
+static void submit_idle(struct control *control)
+{
+	struct control_operation *operation = control_operation_new(control, NULL);
+	if (!operation)
+		return;
+	operation->prepare = prepare_idle;
+	operation->finish = finish_idle;
+	control_submit(operation);
+}
+
+static void finish_idle(struct control_operation *operation, enum err_code code,
+			const struct err *err)
+{
+	(void)err;
+	if (code == ERR_OK && operation->change_count > 0)
+		submit_idle(operation->control);
+}
+
+static void tick(struct env_timer *timer)
+{
+	struct control *control =
+		(struct control *)((char *)timer - offsetof(struct control, idle_timer));
+	submit_idle(control);
+	control->timer_armed = env_timer_arm(control->loop, timer, control->loop->now_ns + TICK_NS);
+}
+
+/* ---- opening ---- */
+
+static enum err_code keep_document(void *argument, const struct store_document *document,
+				   struct err *err)
+{
+	struct control *control = argument;
+	json_t *tree;
+	ERR_TRY(json_parse(document->document, document->id, &tree, err));
+	if (json_object_set_new(control->documents[document->kind], document->id, tree))
+		return ERR_SET(err, ERR_NO_MEMORY, "no memory to read the stored %s",
+			       store_kind_name(document->kind));
+	return ERR_OK;
+}
+
+static enum err_code read_documents(struct control *control, enum store_kind kind, struct err *err)
+{
+	enum err_code code = store_each(control->store, kind, keep_document, control, err);
+	if (code == ERR_INVALID)
+		return ERR_SET(err, ERR_CORRUPT,
+			       "a stored document of %s is damaged; restore the database from a "
+			       "backup",
+			       store_kind_name(kind));
+	return code;
+}
+
+/* Runs come second, so that they find their suites in the first world. */
+static enum err_code build_first(struct control *control, struct err *err)
+{
+	for (int kind = 0; kind < STORE_KINDS; kind++) {
+		if (kind != STORE_RUN)
+			ERR_TRY(read_documents(control, (enum store_kind)kind, err));
+	}
+	ERR_TRY(control_build_world(control, NULL, &control->world, err));
+	ERR_TRY(read_documents(control, STORE_RUN, err));
+	if (json_object_size(control->documents[STORE_RUN]) == 0)
+		return ERR_OK;
+	struct world *world;
+	ERR_TRY(control_build_world(control, NULL, &world, err));
+	world_drop(control->world);
+	control->world = world;
+	return ERR_OK;
+}
+
+static enum err_code open_store(struct control *control, const char *path, struct err *err)
+{
+	bool fresh = true;
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		fresh = fresh && control->hooks.log_position(control->hooks.argument,
+							     (enum control_log)log) == 0;
+	if (path && !fresh && !env_file_exists(control->env, path))
+		return ERR_SET(
+			err, ERR_CORRUPT,
+			"%s: the database is missing, though there is a log of acts; restore "
+			"it from a backup",
+			path);
+	return store_open(path, fresh, &control->store, err);
+}
+
+static struct control *control_new(const struct control_options *options)
+{
+	struct control *control = calloc(1, sizeof(*control));
+	if (!control)
+		return NULL;
+	control->env = options->env;
+	control->loop = options->loop;
+	control->config = options->config;
+	control->hooks = options->hooks;
+	control->next_message.run = run_next;
+	control->idle_timer.fire = tick;
+	memcpy(control->secret, options->secret, sizeof(control->secret));
+	hmac_key_init(&control->binding_secret, options->secret, sizeof(control->secret));
+	bool good = (control->unfinished = json_array()) != NULL;
+	for (int kind = 0; kind < STORE_KINDS; kind++)
+		good = good && (control->documents[kind] = json_object()) != NULL;
+	if (!good) {
+		control_close(control);
+		return NULL;
+	}
+	return control;
+}
+
+enum err_code control_open(const struct control_options *options, struct control **out,
+			   struct err *err)
+{
+	struct control *control = control_new(options);
+	if (!control)
+		return ERR_SET(err, ERR_NO_MEMORY, "no memory for the control plane");
+	enum err_code code = open_store(control, options->store_path, err);
+	if (code == ERR_OK)
+		code = control_settle_staged(control, err);
+	if (code == ERR_OK)
+		code = build_first(control, err);
+	if (code == ERR_OK)
+		code = control_restore_use(control, err);
+	if (code == ERR_OK)
+		code = control_note_day(control, err);
+	if (code != ERR_OK) {
+		control_close(control);
+		return code;
+	}
+	control->timer_armed = env_timer_arm(control->loop, &control->idle_timer,
+					     env_clock_ns(control->env) + TICK_NS);
+	*out = control;
+	return ERR_OK;
+}
+
+void control_close(struct control *control)
+{
+	if (!control)
+		return;
+	assert(!control->first);
+	if (control->timer_armed)
+		env_timer_disarm(control->loop, &control->idle_timer);
+	world_drop(control->world);
+	for (int kind = 0; kind < STORE_KINDS; kind++)
+		json_decref(control->documents[kind]);
+	json_decref(control->unfinished);
+	store_close(control->store);
+	explicit_bzero(control->secret, sizeof(control->secret));
+	explicit_bzero(&control->binding_secret, sizeof(control->binding_secret));
+	free(control);
+}
+
+bool control_busy(const struct control *control)
+{
+	return control->first != NULL;
+}
+
+struct world *control_world(struct control *control)
+{
+	return world_hold(control->world);
+}
+
+/* ---- reconfiguration ---- */
+
+static enum err_code prepare_reconfigure(struct control_operation *operation, struct err *err)
+{
+	(void)err;
+	struct control_reconfigure *call = operation->argument;
+	call->unused = operation->control->config;
+	operation->control->config = call->config;
+	operation->republish = true;
+	return ERR_OK;
+}
+
+static void finish_reconfigure(struct control_operation *operation, enum err_code code,
+			       const struct err *err)
+{
+	struct control_reconfigure *call = operation->argument;
+	if (code != ERR_OK) {
+		operation->control->config = call->unused;
+		call->unused = call->config;
+	}
+	call->done(call, code, err);
+}
+
+void control_reconfigure(struct control *control, struct control_reconfigure *call)
+{
+	struct control_operation *operation = control_operation_new(control, call);
+	if (!operation) {
+		struct err err = ERR_INIT;
+		call->unused = call->config;
+		call->done(call, ERR_SET(&err, ERR_NO_MEMORY, "no memory to reload"), &err);
+		return;
+	}
+	operation->prepare = prepare_reconfigure;
+	operation->finish = finish_reconfigure;
+	control_submit(operation);
+}

@@ -1,0 +1,188 @@
+/* What the files of the control plane share. Private to control*.c and admin*.c.
+ *
+ * Documents are kept in memory as JSON by id, beside the store. Every document has the same outer
+ * form: `spec` (what was written or registered), `state`, the `person`, `reason` and time
+ * (`changed`) of the last act, and a `salt`, so that the digest in the record cannot be guessed
+ * from the spec. */
+#ifndef GATE_CONTROL_INTERNAL_H
+#define GATE_CONTROL_INTERNAL_H
+
+#include "gate/control.h"
+#include "policy/decide.h"
+#include "policy/world_builder.h"
+#include "store/store.h"
+
+#define CONTROL_ID_SIZE 64
+#define CONTROL_TERMS_ID "terms" /* the one document of its kind */
+#define CONTROL_IDLE_MS INT64_C(86400000)
+
+/* One document that an act changes, with the record that commits it. */
+struct control_change {
+	struct control_operation *operation;
+	enum store_kind kind;
+	char *id;
+	json_t *document;            /* the new one */
+	json_t *previous;            /* what it replaced in memory; NULL: none */
+	struct buf text;             /* of the document, canonical */
+	struct buf blob;             /* leaf digests; mostly empty */
+	uint8_t digest[SHA256_SIZE]; /* of the text */
+	uint8_t root[SHA256_SIZE], plan[SHA256_SIZE];
+	char commit[2 * SHA256_SIZE + 1];
+	/* Strings that the record borrows. */
+	char *person, *reason, *detail, *name;
+	struct control_record *record;
+	bool durable, failed;
+};
+
+/* An operation runs when those before it are done: `prepare` checks it and adds changes, then they
+ * are staged, recorded, published and moved in, then `finish` answers. */
+struct control_operation {
+	struct control *control;
+	struct control_operation *next;
+	enum err_code (*prepare)(struct control_operation *operation, struct err *err);
+	void (*finish)(struct control_operation *operation, enum err_code code,
+		       const struct err *err);
+	void *argument;
+	enum control_log log;
+	struct control_change **changes;
+	size_t change_count, change_capacity;
+	struct control_cut *cuts; /* ids and reasons are borrowed from changes */
+	size_t cut_count;
+	bool republish; /* publish even without changes */
+	enum rule rule; /* by which prepare refused, or RULE_NONE */
+	json_t *answer; /* what prepare and finish tell the caller */
+	/* Made by prepare and not in a world yet. */
+	struct binding_suite *suite;
+	struct binding_run *run;
+	struct world *world; /* built, not published */
+	struct control_publish publish;
+	size_t waiting;
+	enum err_code code;
+	struct err err;
+};
+
+struct control {
+	struct env *env;
+	struct env_loop *loop;
+	const struct config *config;
+	struct control_hooks hooks;
+	uint8_t secret[WORLD_SECRET_SIZE];
+	struct hmac_key binding_secret;
+	struct store *store;
+	json_t *documents[STORE_KINDS]; /* objects by id */
+	struct world *world;
+	json_t *unfinished; /* commits that could not be moved in yet: the next act waits for them
+			     */
+	struct control_operation *first, *last; /* the first is under way */
+	struct env_message next_message;        /* starts the next operation on a fresh stack */
+	bool next_posted;
+	uint64_t tick_positions[CONTROL_LOGS]; /* of the logs a minute ago */
+	struct env_timer idle_timer;
+	bool timer_armed;
+};
+
+/* ---- operations (control.c) ---- */
+
+/* NULL when memory is out. */
+struct control_operation *control_operation_new(struct control *control, void *argument);
+void control_operation_free(struct control_operation *operation);
+/* Queues it; the control plane frees it after `finish`. */
+void control_submit(struct control_operation *operation);
+
+/* Puts all changes of the operation in place in memory and builds the world they make
+ * (operation->world); or neither. And takes both back. */
+enum err_code control_try_changes(struct control_operation *operation, struct err *err);
+void control_undo_changes(struct control_operation *operation);
+
+/* ---- changes (control_change.c) ---- */
+
+/* How a change is told in its record; NULL members are left out. */
+struct control_telling {
+	enum record_kind kind;
+	const char *act;    /* static: "grant.revoke" */
+	const char *person; /* copied, as are reason and name */
+	const char *reason;
+	const char *name;
+	json_t *detail; /* borrowed */
+	/* What the document keeps saying about its state, where this act does not change that. */
+	const json_t *before;
+};
+
+/* Adds the change of a document: `spec` and `state` (borrowed) in the outer form. The org, grant,
+ * key, suite and run of the record follow from the spec. `blob` is taken over where it is not NULL.
+ */
+enum err_code control_change_add(struct control_operation *operation, enum store_kind kind,
+				 const char *id, json_t *spec, const char *state,
+				 const struct control_telling *telling, struct buf *blob,
+				 struct err *err);
+void control_change_free(struct control_change *change);
+/* Adds what in-flight requests end by; id and reason are those of the change. */
+enum err_code control_cut_add(struct control_operation *operation, enum control_cut_kind kind,
+			      const struct control_change *change, struct err *err);
+/* Puts new documents in place in memory, and takes them back. */
+enum err_code control_change_install(struct control *control, struct control_change *change,
+				     struct err *err);
+void control_change_undo(struct control *control, struct control_change *change);
+
+/* ---- documents (control_change.c) ---- */
+
+const json_t *control_document(const struct control *control, enum store_kind kind,
+			       const char *id); /* NULL: none */
+const json_t *control_spec(const struct control *control, enum store_kind kind, const char *id);
+const json_t *control_spec_of(const json_t *document);
+const char *control_state_of(const json_t *document);
+/* The string member, or "" where there is none. */
+const char *control_text(const json_t *object, const char *key);
+int64_t control_integer(const json_t *object, const char *key, int64_t fallback);
+/* How records name the org; made and stored at the first call. "" if that failed. */
+const char *control_pseudonym(struct control *control, const char *org);
+/* "prefix" and 20 random hex digits. */
+void control_random_id(struct control *control, const char *prefix,
+		       char out[static CONTROL_ID_SIZE]);
+/* Whether the grant's acts and requests belong in the usage log. */
+enum control_log control_log_of_grant(const struct control *control, const char *grant);
+
+/* ---- the world (control_world.c) ---- */
+
+/* Builds a world from the documents in memory. Suites and runs are those of the present world, or
+ * of `operation` (may be NULL), or are made from the store. */
+enum err_code control_build_world(struct control *control,
+				  const struct control_operation *operation, struct world **out,
+				  struct err *err);
+
+/* ---- recovery (control_recover.c) ---- */
+
+/* Settles what a crash left staged. Before the documents are read. */
+enum err_code control_settle_staged(struct control *control, struct err *err);
+/* Counts the samples and tokens that the logs show as used. After the first world was built. */
+enum err_code control_restore_use(struct control *control, struct err *err);
+/* Notes where the present UTC day begins in the logs. */
+enum err_code control_note_day(struct control *control, struct err *err);
+
+/* ---- acts ---- */
+
+struct control_act_request {
+	const char *person;
+	const char *reason; /* NULL: none */
+};
+
+/* Acts that change a state only: "org.block", "grant.revoke", "run.close", … (control_acts.c). */
+enum err_code control_prepare_transition(struct control_operation *operation, const char *act,
+					 const char *id, const struct control_act_request *request,
+					 struct err *err);
+/* Issues a key: body {org, grant, team?, expires?}; the answer has the key itself. */
+enum err_code control_prepare_key(struct control_operation *operation, const json_t *body,
+				  const struct control_act_request *request, struct err *err);
+/* access.yaml: body {file, text, dry_run?} (control_apply.c). */
+enum err_code control_prepare_apply(struct control_operation *operation, const json_t *body,
+				    const struct control_act_request *request, struct err *err);
+/* The holder of a key registers a suite, opens a run (control_suites.c). */
+enum err_code control_prepare_suite(struct control_operation *operation,
+				    const struct world_key *key, const json_t *body,
+				    struct err *err);
+enum err_code control_prepare_run(struct control_operation *operation, const char *grant,
+				  const char *key, const json_t *body, struct err *err);
+/* "public" where the suite's root is published, else what review made of it. */
+const char *control_class_of(const struct control *control, const json_t *document);
+
+#endif

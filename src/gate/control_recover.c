@@ -1,0 +1,287 @@
+#include "gate/control_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NAME_SIZE 64
+
+/* ---- acts that a crash left staged ---- */
+
+struct staged {
+	struct control *control;
+	json_t *logs[CONTROL_LOGS]; /* objects: commit -> true where the record was found */
+	json_t *sequence;           /* commits, oldest first */
+	json_t *places;             /* commit -> number of its log */
+	uint64_t from[CONTROL_LOGS];
+	enum control_log scanning;
+};
+
+static enum err_code note_staged(void *argument, const char *commit, int log, uint64_t position,
+				 struct err *err)
+{
+	struct staged *staged = argument;
+	if (log < 0 || log >= CONTROL_LOGS)
+		return ERR_SET(err, ERR_CORRUPT,
+			       "a staged act names a log that is not there; restore the database "
+			       "from a backup");
+	if (position < staged->from[log])
+		staged->from[log] = position;
+	if (json_object_set_new(staged->logs[log], commit, json_false()) ||
+	    json_array_append_new(staged->sequence, json_string(commit)) ||
+	    json_object_set_new(staged->places, commit, json_integer(log)))
+		return ERR_SET(err, ERR_NO_MEMORY, "no memory to settle staged acts");
+	return ERR_OK;
+}
+
+static void look_for_commit(void *argument, struct bytes line, bool *stop)
+{
+	struct staged *staged = argument;
+	json_t *record;
+	(void)stop;
+	if (json_parse(line, "record", &record, NULL) != ERR_OK)
+		return;
+	json_t *commits = staged->logs[staged->scanning];
+	const char *document = control_text(record, "document");
+	if (json_object_get(commits, document))
+		json_object_set_new(commits, document, json_true());
+	json_decref(record);
+}
+
+static enum err_code settle(struct staged *staged, struct err *err)
+{
+	struct control *control = staged->control;
+	for (int log = 0; log < CONTROL_LOGS; log++) {
+		staged->scanning = (enum control_log)log;
+		if (json_object_size(staged->logs[log]))
+			ERR_TRY(control->hooks.log_scan(control->hooks.argument,
+							(enum control_log)log, staged->from[log],
+							look_for_commit, staged, err));
+	}
+	size_t index;
+	json_t *name;
+	json_array_foreach(staged->sequence, index, name)
+	{
+		const char *commit = json_string_value(name);
+		int64_t log = control_integer(staged->places, commit, 0);
+		bool recorded = json_is_true(json_object_get(staged->logs[log], commit));
+		ERR_TRY(recorded ? store_finish(control->store, &commit, 1, err)
+				 : store_abandon(control->store, &commit, 1, err));
+	}
+	return ERR_OK;
+}
+
+enum err_code control_settle_staged(struct control *control, struct err *err)
+{
+	struct staged staged = {
+		.control = control, .sequence = json_array(), .places = json_object()};
+	bool good = staged.sequence && staged.places;
+	for (int log = 0; log < CONTROL_LOGS; log++) {
+		staged.from[log] = UINT64_MAX;
+		good = good && (staged.logs[log] = json_object()) != NULL;
+	}
+	enum err_code code = ERR_OK;
+	if (!good)
+		code = ERR_SET(err, ERR_NO_MEMORY, "no memory to settle staged acts");
+	if (code == ERR_OK)
+		code = store_each_staged(control->store, note_staged, &staged, err);
+	if (code == ERR_OK)
+		code = settle(&staged, err);
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		json_decref(staged.logs[log]);
+	json_decref(staged.sequence);
+	json_decref(staged.places);
+	return code;
+}
+
+/* ---- samples and tokens used ---- */
+
+struct use {
+	struct control *control;
+	json_t *admits; /* id -> admit record, until its settle */
+	int64_t day_start_ms;
+	uint64_t index;       /* of the next line */
+	uint64_t first_today; /* index of the first record of this day; UINT64_MAX: none yet */
+	bool failed;
+};
+
+static void name_of_day(int log, char out[static NAME_SIZE])
+{
+	snprintf(out, NAME_SIZE, "log.%d.day", log);
+}
+
+static void name_of_position(int log, char out[static NAME_SIZE])
+{
+	snprintf(out, NAME_SIZE, "log.%d.day_position", log);
+}
+
+static int64_t day_of(int64_t wall_ms)
+{
+	return wall_ms / WORLD_DAY_MS;
+}
+
+static enum err_code note_position(struct control *control, int log, uint64_t today,
+				   uint64_t position, struct err *err)
+{
+	char name[NAME_SIZE];
+	uint64_t noted;
+	name_of_day(log, name);
+	ERR_TRY(store_get_number(control->store, name, 0, &noted, err));
+	if (noted == today)
+		return ERR_OK;
+	char place[NAME_SIZE];
+	name_of_position(log, place);
+	ERR_TRY(store_put_number(control->store, place, position, err));
+	return store_put_number(control->store, name, today, err);
+}
+
+/* Noted is where the log ended a minute before the day was seen to have changed (at start: the
+ * first record of the day), so that nothing after midnight is left out; what lies before it is
+ * skipped by its time. */
+enum err_code control_note_day(struct control *control, struct err *err)
+{
+	uint64_t today = (uint64_t)day_of(env_wall_ms(control->env));
+	for (int log = 0; log < CONTROL_LOGS; log++) {
+		ERR_TRY(note_position(control, log, today, control->tick_positions[log], err));
+		control->tick_positions[log] =
+			control->hooks.log_position(control->hooks.argument, (enum control_log)log);
+	}
+	return ERR_OK;
+}
+
+/* Where the logs have to be read from: the noted beginning of the day, or the opening of an open
+ * run where that is earlier. */
+static enum err_code first_position(struct control *control, int log, uint64_t *out,
+				    struct err *err)
+{
+	char name[NAME_SIZE];
+	name_of_position(log, name);
+	ERR_TRY(store_get_number(control->store, name, 0, out, err));
+	if (log != CONTROL_EVALUATION)
+		return ERR_OK;
+	const char *id;
+	json_t *document;
+	json_object_foreach(control->documents[STORE_RUN], id, document)
+	{
+		uint64_t position =
+			(uint64_t)control_integer(control_spec_of(document), "position", 0);
+		if (strcmp(control_state_of(document), "open") == 0 && position < *out)
+			*out = position;
+	}
+	return ERR_OK;
+}
+
+static void restore_sample(struct use *use, const json_t *admit)
+{
+	const struct world *world = use->control->world;
+	const struct world_run *run = world_find_run(world, bytes_from(control_text(admit, "run")));
+	const struct world_model *model =
+		world_find_model(world, bytes_from(control_text(admit, "model")));
+	if (!run || !model)
+		return;
+	int place = world_grant_model(run->suite->grant, model);
+	int64_t leaf = control_integer(admit, "leaf", -1);
+	int64_t sample = control_integer(admit, "sample", -1);
+	if (place < 0 || leaf < 0 || leaf > UINT32_MAX || sample < 0 ||
+	    sample >= BINDING_SAMPLES_MAX)
+		return;
+	binding_run_restore(run->run, run->slots[place], (uint32_t)leaf, (unsigned)sample + 1);
+}
+
+static void restore_tokens(struct use *use, const json_t *admit, const json_t *settle)
+{
+	const struct world *world = use->control->world;
+	const json_t *usage = json_object_get(settle, "usage");
+	int64_t tokens = control_integer(usage, "input", 0) +
+			 control_integer(usage, "cache_write", 0) +
+			 control_integer(usage, "output", 0);
+	int64_t now = env_wall_ms(use->control->env);
+	const struct world_grant *grant =
+		world_find_grant(world, bytes_from(control_text(admit, "grant")));
+	const struct world_key *key =
+		world_find_key_id(world, bytes_from(control_text(admit, "key")));
+	const struct world_model *model =
+		world_find_model(world, bytes_from(control_text(admit, "model")));
+	if (tokens <= 0)
+		return;
+	if (grant) {
+		limits_restore_day(grant->cells, now, tokens);
+		limits_restore_day(grant->org->cells, now, tokens);
+	}
+	if (grant && grant->interop_cells &&
+	    strcmp(control_text(admit, "purpose"), purpose_id(PURPOSE_INTEROP_TEST)) == 0)
+		limits_restore_day(grant->interop_cells, now, tokens);
+	if (key && key->cells)
+		limits_restore_day(key->cells, now, tokens);
+	if (model)
+		limits_restore_day(model->cells, now, tokens);
+}
+
+/* RFC 3339 with milliseconds, as records have it: only the day matters. */
+static bool is_today(const struct use *use, const json_t *record)
+{
+	const char *time = control_text(record, "time");
+	int64_t start;
+	return strlen(time) > 10 && world_parse_day(bytes_of(time, 10), &start) &&
+	       start >= use->day_start_ms;
+}
+
+static void note_settle(struct use *use, const json_t *record)
+{
+	const char *id = control_text(record, "admit");
+	const json_t *admit = json_object_get(use->admits, id);
+	if (!admit)
+		return;
+	if (strcmp(control_text(record, "kind"), "settle") == 0 &&
+	    control_integer(record, "status", 0) == 200)
+		restore_sample(use, admit);
+	if (is_today(use, record))
+		restore_tokens(use, admit, record);
+	json_object_del(use->admits, id);
+}
+
+static void note_use(void *argument, struct bytes line, bool *stop)
+{
+	struct use *use = argument;
+	json_t *record;
+	if (json_parse(line, "record", &record, NULL) != ERR_OK) {
+		use->index++;
+		return;
+	}
+	const char *kind = control_text(record, "kind");
+	if (use->first_today == UINT64_MAX && is_today(use, record))
+		use->first_today = use->index;
+	use->index++;
+	if (strcmp(kind, "admit") == 0)
+		use->failed = json_object_set(use->admits, control_text(record, "id"), record) != 0;
+	else if (strcmp(kind, "settle") == 0 || strcmp(kind, "unknown") == 0)
+		note_settle(use, record);
+	json_decref(record);
+	*stop = use->failed;
+}
+
+static enum err_code restore_from(struct use *use, int log, struct err *err)
+{
+	struct control *control = use->control;
+	uint64_t end = control->hooks.log_position(control->hooks.argument, (enum control_log)log);
+	ERR_TRY(first_position(control, log, &use->index, err));
+	use->first_today = UINT64_MAX;
+	if (use->index < end)
+		ERR_TRY(control->hooks.log_scan(control->hooks.argument, (enum control_log)log,
+						use->index, note_use, use, err));
+	control->tick_positions[log] = use->first_today == UINT64_MAX ? end : use->first_today;
+	return use->failed ? ERR_SET(err, ERR_NO_MEMORY, "no memory to read the logs") : ERR_OK;
+}
+
+enum err_code control_restore_use(struct control *control, struct err *err)
+{
+	struct use use = {.control = control,
+			  .admits = json_object(),
+			  .day_start_ms = day_of(env_wall_ms(control->env)) * WORLD_DAY_MS};
+	enum err_code code = ERR_OK;
+	if (!use.admits)
+		code = ERR_SET(err, ERR_NO_MEMORY, "no memory to read the logs");
+	for (int log = 0; code == ERR_OK && log < CONTROL_LOGS; log++)
+		code = restore_from(&use, log, err);
+	json_decref(use.admits);
+	return code;
+}

@@ -1,0 +1,414 @@
+#include "gate/control_internal.h"
+
+#include "base/encode.h"
+#include "suite/leaf.h"
+#include "suite/words.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define GRADING_MAX ((size_t)4 << 20)
+#define DETAIL_MAX 1024
+#define WEEK_MS (7 * WORLD_DAY_MS)
+#define VERSION_SIZE 64
+
+static enum err_code no_memory(struct err *err)
+{
+	return ERR_SET(err, ERR_NO_MEMORY, "no memory to register a suite");
+}
+
+/* ---- what is registered ---- */
+
+struct registration {
+	struct control_operation *operation;
+	const struct world_key *key;
+	const json_t *body;
+	const char *name;
+	char version[VERSION_SIZE];
+	enum purpose purpose;
+	uint8_t root[SHA256_SIZE];
+	uint8_t seed[LEAF_SEED_SIZE];
+	json_t *settings; /* borrowed */
+	int64_t samples;
+	json_t *items; /* borrowed */
+	struct buf digests;
+	char id[CONTROL_ID_SIZE];
+	struct err *err;
+};
+
+static enum err_code refuse(struct control_operation *operation, enum rule rule, struct err *err,
+			    const char *detail)
+{
+	operation->rule = rule;
+	return ERR_SET(err, ERR_DENIED, "%s: %s", rule_text(rule), detail);
+}
+
+static enum err_code read_purpose(struct registration *registration)
+{
+	const char *text;
+	ERR_TRY(json_get_string(registration->body, "purpose", "suite", &text, registration->err));
+	if (!purpose_find(bytes_from(text), &registration->purpose) ||
+	    !purpose_binds(registration->purpose))
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: purpose: %s is no purpose that binds to suites", text);
+	if (!(registration->key->grant->purposes & 1u << registration->purpose))
+		return refuse(registration->operation, RULE_PURPOSE_NOT_GRANTED, registration->err,
+			      text);
+	return ERR_OK;
+}
+
+static enum err_code read_hex(struct registration *registration, const char *key, bool optional,
+			      uint8_t out[static SHA256_SIZE])
+{
+	const char *text;
+	ERR_TRY(json_get_string_or(registration->body, key, "suite", NULL, &text,
+				   registration->err));
+	if (!text && optional) {
+		memset(out, 0, SHA256_SIZE);
+		return ERR_OK;
+	}
+	if (!text || !hex_decode(bytes_from(text), out, SHA256_SIZE))
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: %s: must have 64 hexadecimal digits", key);
+	return ERR_OK;
+}
+
+static enum err_code read_settings(struct registration *registration)
+{
+	struct binding_settings settings;
+	ERR_TRY(json_get_container(registration->body, "settings", "suite", JSON_OBJECT, false,
+				   &registration->settings, registration->err));
+	ERR_TRY(binding_settings_from_json(registration->settings, &settings, registration->err));
+	if (settings.max_output < 1)
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: settings.max_output: must say how many tokens an answer may "
+			       "have");
+	return ERR_OK;
+}
+
+/* A version may be written as a number, as in suite.yaml. */
+static enum err_code read_version(struct registration *registration)
+{
+	const json_t *version = json_object_get(registration->body, "version");
+	int size = -1;
+	if (json_is_integer(version))
+		size = snprintf(registration->version, VERSION_SIZE, "%lld",
+				(long long)json_integer_value(version));
+	else if (json_is_string(version))
+		size = snprintf(registration->version, VERSION_SIZE, "%s",
+				json_string_value(version));
+	if (size < 1 || size >= VERSION_SIZE)
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: version: must be a text of 1 to %d bytes or a number",
+			       VERSION_SIZE - 1);
+	return ERR_OK;
+}
+
+static enum err_code read_items(struct registration *registration)
+{
+	ERR_TRY(json_get_container(registration->body, "items", "suite", JSON_ARRAY, true,
+				   &registration->items, registration->err));
+	if (!registration->items)
+		return ERR_SET(registration->err, ERR_UNSUPPORTED,
+			       "suite: sealed registration is not supported by this build; upload "
+			       "the items");
+	size_t count = json_array_size(registration->items);
+	if (count < 1 || count > BINDING_LEAVES_MAX)
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: items: there must be 1 to %u", BINDING_LEAVES_MAX);
+	return ERR_OK;
+}
+
+static enum err_code read_body(struct registration *registration)
+{
+	static const char *const keys[] = {"name",    "version", "purpose", "root", "settings",
+					   "samples", "seed",    "items",   NULL};
+	struct err *err = registration->err;
+	ERR_TRY(json_only_keys(registration->body, keys, "suite", err));
+	ERR_TRY(json_get_string(registration->body, "name", "suite", &registration->name, err));
+	size_t size = strlen(registration->name);
+	if (size < 1 || size >= BINDING_NAME_SIZE)
+		return ERR_SET(err, ERR_INVALID, "suite: name: must have 1 to %d bytes",
+			       BINDING_NAME_SIZE - 1);
+	ERR_TRY(read_version(registration));
+	ERR_TRY(read_purpose(registration));
+	ERR_TRY(read_hex(registration, "root", false, registration->root));
+	ERR_TRY(read_hex(registration, "seed", true, registration->seed));
+	ERR_TRY(read_settings(registration));
+	ERR_TRY(json_get_integer_or(registration->body, "samples", "suite", 1, BINDING_SAMPLES_MAX,
+				    1, &registration->samples, err));
+	return read_items(registration);
+}
+
+/* ---- leaves ---- */
+
+static enum err_code item_texts(struct registration *registration, size_t index, struct buf *words,
+				struct buf *grading)
+{
+	static const char *const keys[] = {"prompt", "grading", NULL};
+	const json_t *item = json_array_get(registration->items, index);
+	const json_t *prompt = json_object_get(item, "prompt");
+	const json_t *graded = json_object_get(item, "grading");
+	if (!prompt || !json_is_object(graded))
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: items[%zu]: must be {prompt, grading}", index);
+	enum err_code code = json_only_keys(item, keys, "item", registration->err);
+	if (code == ERR_OK)
+		code = words_append(prompt, words, registration->err);
+	if (code == ERR_OK)
+		code = json_canonical(graded, grading, registration->err);
+	if (code == ERR_OK && (words->failed || grading->failed))
+		code = ERR_SET(registration->err, ERR_TOO_LARGE, "the item is too large");
+	if (code != ERR_OK)
+		err_prefix(registration->err, "suite: items[%zu]", index);
+	return code;
+}
+
+static enum err_code add_leaf(struct registration *registration, size_t index,
+			      const struct leaf_salter *salter, struct leaf_tree *tree,
+			      struct buf *words, struct buf *grading)
+{
+	uint8_t salt[LEAF_SALT_SIZE], data[LEAF_DATA_SIZE];
+	uint8_t digest[SHA256_SIZE], keyed[BINDING_DIGEST_SIZE];
+	buf_clear(words);
+	buf_clear(grading);
+	ERR_TRY(item_texts(registration, index, words, grading));
+	leaf_salt(salter, index, salt);
+	leaf_data(salt, buf_bytes(words), buf_bytes(grading), data);
+	leaf_words_digest(buf_bytes(words), digest);
+	binding_digest(&registration->operation->control->binding_secret, digest, keyed);
+	buf_append(&registration->digests, keyed, sizeof(keyed));
+	if (!leaf_tree_add(tree, data) || registration->digests.failed)
+		return no_memory(registration->err);
+	return ERR_OK;
+}
+
+static enum err_code check_root(const struct registration *registration,
+				const struct leaf_tree *tree)
+{
+	uint8_t root[SHA256_SIZE];
+	char hex[2 * SHA256_SIZE + 1];
+	leaf_tree_root(tree, root);
+	if (memcmp(root, registration->root, sizeof(root)) == 0)
+		return ERR_OK;
+	hex_encode(root, sizeof(root), hex);
+	return ERR_SET(registration->err, ERR_MISMATCH,
+		       "suite: root: the items give %s; nothing was registered", hex);
+}
+
+static enum err_code make_leaves(struct registration *registration)
+{
+	struct leaf_salter salter;
+	struct leaf_tree *tree = leaf_tree_new();
+	struct buf words = BUF_INIT(WORDS_MAX);
+	struct buf grading = BUF_INIT(GRADING_MAX);
+	buf_init(&registration->digests, (size_t)BINDING_LEAVES_MAX * BINDING_DIGEST_SIZE + 1);
+	leaf_salter_init(&salter, registration->seed);
+	enum err_code code = tree ? ERR_OK : no_memory(registration->err);
+	size_t count = json_array_size(registration->items);
+	for (size_t i = 0; code == ERR_OK && i < count; i++)
+		code = add_leaf(registration, i, &salter, tree, &words, &grading);
+	if (code == ERR_OK)
+		code = check_root(registration, tree);
+	buf_release(&words);
+	buf_release(&grading);
+	leaf_tree_free(tree);
+	return code;
+}
+
+static enum err_code make_suite(struct registration *registration)
+{
+	struct control *control = registration->operation->control;
+	struct binding_suite_options options = {
+		.id = registration->id,
+		.name = registration->name,
+		.version = registration->version,
+		.purpose = registration->purpose,
+		.samples = (unsigned)registration->samples,
+		.leaf_count = (uint32_t)json_array_size(registration->items),
+		.digests = (const uint8_t *)registration->digests.data,
+		.registered_ms = control->loop->wall_ms,
+	};
+	memcpy(options.root, registration->root, SHA256_SIZE);
+	ERR_TRY(binding_settings_from_json(registration->settings, &options.settings,
+					   registration->err));
+	return binding_suite_new(&options, &registration->operation->suite, registration->err);
+}
+
+/* ---- budgets ---- */
+
+static bool is_known_leaf(const struct world_grant *grant, const uint8_t *digest)
+{
+	uint32_t leaf;
+	for (const struct world_suite *suite = grant->suites; suite; suite = suite->next) {
+		if (binding_suite_find(suite->suite, digest, &leaf))
+			return true;
+	}
+	return false;
+}
+
+static int64_t count_new_leaves(const struct registration *registration)
+{
+	int64_t count = 0;
+	const uint8_t *digests = (const uint8_t *)registration->digests.data;
+	for (size_t i = 0; i < json_array_size(registration->items); i++)
+		count +=
+			!is_known_leaf(registration->key->grant, digests + i * BINDING_DIGEST_SIZE);
+	return count;
+}
+
+static enum err_code check_budget(struct registration *registration, int64_t new_leaves)
+{
+	struct control *control = registration->operation->control;
+	const struct world_grant *grant = registration->key->grant;
+	int64_t all = (int64_t)json_array_size(registration->items);
+	int64_t week = new_leaves;
+	const char *id;
+	json_t *document;
+	json_object_foreach(control->documents[STORE_SUITE], id, document)
+	{
+		const json_t *spec = control_spec_of(document);
+		if (strcmp(control_text(spec, "grant"), grant->id) != 0)
+			continue;
+		all += control_integer(spec, "leaves", 0);
+		if (control->loop->wall_ms - control_integer(spec, "registered_ms", 0) < WEEK_MS)
+			week += control_integer(spec, "new_leaves", 0);
+	}
+	char detail[DETAIL_MAX];
+	if (grant->max_leaves != LIMIT_NONE && all > grant->max_leaves) {
+		snprintf(detail, sizeof(detail), "%lld leaves with those registered, of %lld",
+			 (long long)all, (long long)grant->max_leaves);
+		return refuse(registration->operation, RULE_SUITE_BUDGET, registration->err,
+			      detail);
+	}
+	const json_t *suites =
+		json_object_get(control_spec(control, STORE_GRANT, grant->id), "suites");
+	int64_t most = control_integer(suites, "new_leaves_per_week", INT64_MAX);
+	if (week > most) {
+		snprintf(detail, sizeof(detail), "%lld new leaves in seven days, of %lld",
+			 (long long)week, (long long)most);
+		return refuse(registration->operation, RULE_SUITE_BUDGET, registration->err,
+			      detail);
+	}
+	return ERR_OK;
+}
+
+/* ---- the suite's document ---- */
+
+static json_t *suite_spec(const struct registration *registration, int64_t new_leaves)
+{
+	char root[2 * SHA256_SIZE + 1];
+	const struct world_grant *grant = registration->key->grant;
+	hex_encode(registration->root, SHA256_SIZE, root);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:I}", "id",
+			 registration->id, "grant", grant->id, "org", grant->org->id, "key",
+			 registration->key->id, "name", registration->name, "version",
+			 registration->version, "purpose", purpose_id(registration->purpose),
+			 "root", root, "settings", registration->settings, "samples",
+			 (json_int_t)registration->samples, "leaves",
+			 (json_int_t)json_array_size(registration->items), "new_leaves",
+			 (json_int_t)new_leaves, "registered_ms",
+			 (json_int_t)registration->operation->control->loop->wall_ms);
+}
+
+static enum err_code answer_suite(struct control_operation *operation, const char *id,
+				  const json_t *spec, const char *class, bool created,
+				  struct err *err)
+{
+	const struct world_grant *grant = world_find_grant(operation->control->world,
+							   bytes_from(control_text(spec, "grant")));
+	enum suite_class found = SUITE_CLASS_PRIVATE;
+	suite_class_find(bytes_from(class), &found);
+	bool allowed = grant && (grant->classes & 1u << found);
+	operation->answer = json_pack("{s:s, s:s, s:I, s:b, s:b}", "suite", id, "class", class,
+				      "leaves", (json_int_t)control_integer(spec, "leaves", 0),
+				      "created", created, "usable", allowed);
+	if (operation->answer && !allowed)
+		json_object_set_new(
+			operation->answer, "note",
+			json_string("the grant does not allow suites of this class: the "
+				    "operator has to publish the root under "
+				    "public_suites or approve the suite"));
+	return operation->answer ? ERR_OK : no_memory(err);
+}
+
+static const char *const same_keys[] = {"grant", "name",    "version",  "purpose",
+					"root",  "samples", "settings", NULL};
+
+/* A suite that was registered with the same words before, so that registering is idempotent. */
+static const json_t *find_same(const struct control *control, const json_t *spec, const char **id)
+{
+	json_t *document;
+	json_object_foreach(control->documents[STORE_SUITE], *id, document)
+	{
+		const json_t *other = control_spec_of(document);
+		const char *const *key = same_keys;
+		while (*key &&
+		       json_equal(json_object_get(spec, *key), json_object_get(other, *key)))
+			key++;
+		if (!*key)
+			return document;
+	}
+	return NULL;
+}
+
+static enum err_code add_suite(struct registration *registration, json_t *spec)
+{
+	struct control_operation *operation = registration->operation;
+	bool public_root = world_is_public_root(operation->control->world, registration->root);
+	const char *class = suite_class_id(public_root ? SUITE_CLASS_PUBLIC : SUITE_CLASS_PRIVATE);
+	char name[BINDING_NAME_SIZE + VERSION_SIZE];
+	snprintf(name, sizeof(name), "%s %s", registration->name, registration->version);
+	struct control_telling telling = {.kind = RECORD_SUITE,
+					  .act = "suite.register",
+					  .name = name,
+					  .detail = registration->settings};
+	ERR_TRY(make_suite(registration));
+	ERR_TRY(control_change_add(operation, STORE_SUITE, registration->id, spec, class, &telling,
+				   &registration->digests, registration->err));
+	return answer_suite(operation, registration->id, spec, class, true, registration->err);
+}
+
+static enum err_code register_leaves(struct registration *registration)
+{
+	struct control *control = registration->operation->control;
+	const char *id;
+	ERR_TRY(make_leaves(registration));
+	int64_t new_leaves = count_new_leaves(registration);
+	json_t *spec = suite_spec(registration, new_leaves);
+	if (!spec)
+		return no_memory(registration->err);
+	const json_t *same = find_same(control, spec, &id);
+	enum err_code code;
+	if (same)
+		code = answer_suite(registration->operation, id, control_spec_of(same),
+				    control_class_of(control, same), false, registration->err);
+	else
+		code = check_budget(registration, new_leaves);
+	if (code == ERR_OK && !same)
+		code = add_suite(registration, spec);
+	json_decref(spec);
+	return code;
+}
+
+enum err_code control_prepare_suite(struct control_operation *operation,
+				    const struct world_key *key, const json_t *body,
+				    struct err *err)
+{
+	struct registration registration = {
+		.operation = operation, .key = key, .body = body, .err = err};
+	operation->log = control_log_of_grant(operation->control, key->grant->id);
+	control_random_id(operation->control, "suite_", registration.id);
+	ERR_TRY(read_body(&registration));
+	enum err_code code = register_leaves(&registration);
+	buf_release(&registration.digests);
+	return code;
+}
+
+const char *control_class_of(const struct control *control, const json_t *document)
+{
+	const json_t *spec = control_spec_of(document);
+	if (control_document(control, STORE_PUBLIC_SUITE, control_text(spec, "root")))
+		return suite_class_id(SUITE_CLASS_PUBLIC);
+	return control_state_of(document);
+}

@@ -1,0 +1,398 @@
+#include "gate/control_internal.h"
+
+#include "base/encode.h"
+
+#include <stdlib.h>
+
+/* What every step of building needs. */
+struct building {
+	struct control *control;
+	const struct control_operation *operation;
+	struct world_builder *builder;
+	struct err *err;
+};
+
+/* ---- configuration ---- */
+
+static enum err_code add_providers(struct building *building)
+{
+	const struct config *config = building->control->config;
+	for (size_t i = 0; i < config->provider_count; i++)
+		ERR_TRY(world_builder_add_provider(building->builder, config->providers[i].name,
+						   config->providers[i].dialect, building->err));
+	return ERR_OK;
+}
+
+static enum err_code add_models(struct building *building)
+{
+	const struct config *config = building->control->config;
+	for (size_t i = 0; i < config->model_count; i++) {
+		const struct config_model *model = &config->models[i];
+		struct world_model_options options = {
+			.name = model->name,
+			.provider = config->providers[model->provider].name,
+			.upstream = model->upstream,
+			.max_output = model->max_output,
+			.context = model->context,
+			.price = {model->price.input, model->price.output, model->price.cache_read,
+				  model->price.cache_write},
+		};
+		ERR_TRY(world_builder_add_model(building->builder, &options, building->err));
+	}
+	return ERR_OK;
+}
+
+/* ---- documents ---- */
+
+static enum err_code add_org(struct building *building, const char *id, const json_t *document)
+{
+	const json_t *spec = control_spec_of(document);
+	const char *name = control_text(spec, "name");
+	struct world_org_options options = {
+		.id = id,
+		.name = *name ? name : id,
+		.pseudonym = control_pseudonym(building->control, id),
+		.blocked = strcmp(control_state_of(document), "blocked") == 0,
+		.rival = json_is_true(json_object_get(spec, "rival")),
+		.block_reason = control_text(document, "reason"),
+	};
+	if (!*options.pseudonym)
+		return ERR_SET(building->err, ERR_ENVIRONMENT,
+			       "the pseudonym of org %s cannot be stored", id);
+	return world_builder_add_org(building->builder, &options, building->err);
+}
+
+static uint64_t rules_of(const json_t *clause)
+{
+	uint64_t rules = 0;
+	size_t index;
+	json_t *name;
+	json_array_foreach(json_object_get(clause, "enforced_by"), index, name)
+	{
+		enum rule rule;
+		if (rule_find(bytes_from(json_string_value(name)), &rule))
+			rules |= UINT64_C(1) << rule;
+	}
+	return rules;
+}
+
+static enum err_code add_terms(struct building *building, const char *id, const json_t *document)
+{
+	(void)id;
+	const json_t *spec = control_spec_of(document);
+	size_t index;
+	json_t *clause;
+	ERR_TRY(world_builder_set_terms(building->builder, control_text(spec, "version"),
+					building->err));
+	json_array_foreach(json_object_get(spec, "clauses"), index, clause)
+		ERR_TRY(world_builder_add_clause(
+			building->builder, control_text(clause, "id"), control_text(clause, "kind"),
+			control_text(clause, "text"), rules_of(clause), building->err));
+	return ERR_OK;
+}
+
+static enum err_code add_root(struct building *building, const char *id, const json_t *document)
+{
+	(void)document;
+	uint8_t root[SHA256_SIZE];
+	if (!hex_decode(bytes_from(id), root, sizeof(root)))
+		return ERR_SET(building->err, ERR_CORRUPT, "public suite %s: its root is damaged",
+			       id);
+	return world_builder_add_public_root(building->builder, root, building->err);
+}
+
+/* ---- grants ---- */
+
+/* The strings of an array, borrowed; the caller frees the table. */
+static const char **strings_of(const json_t *array)
+{
+	size_t count = json_array_size(array);
+	const char **texts = calloc(count + 1, sizeof(*texts));
+	for (size_t i = 0; texts && i < count; i++)
+		texts[i] = json_string_value(json_array_get(array, i));
+	return texts;
+}
+
+static unsigned purposes_of(const json_t *spec)
+{
+	unsigned set = 0;
+	size_t index;
+	json_t *name;
+	json_array_foreach(json_object_get(spec, "purposes"), index, name)
+	{
+		enum purpose purpose;
+		if (purpose_find(bytes_from(json_string_value(name)), &purpose))
+			set |= 1u << purpose;
+	}
+	return set;
+}
+
+static unsigned classes_of(const json_t *spec)
+{
+	unsigned set = 0;
+	size_t index;
+	json_t *name;
+	json_array_foreach(json_object_get(json_object_get(spec, "suites"), "classes"), index, name)
+	{
+		enum suite_class class;
+		if (suite_class_find(bytes_from(json_string_value(name)), &class))
+			set |= 1u << class;
+	}
+	return set;
+}
+
+static struct limits_values limits_of(const json_t *spec)
+{
+	const json_t *limits = json_object_get(spec, "limits");
+	struct limits_values values;
+	for (int limit = 0; limit < LIMIT_COUNT; limit++)
+		values.max[limit] =
+			control_integer(limits, limits_name((enum limit)limit), LIMIT_NONE);
+	return values;
+}
+
+static enum err_code grant_options(struct building *building, const char *id,
+				   const json_t *document, struct world_grant_options *out)
+{
+	const json_t *spec = control_spec_of(document);
+	const json_t *valid = json_object_get(spec, "valid");
+	const json_t *suites = json_object_get(spec, "suites");
+	*out = (struct world_grant_options){
+		.id = id,
+		.org = control_text(spec, "org"),
+		.team = control_text(spec, "team"),
+		.purposes = purposes_of(spec),
+		.classes = classes_of(spec),
+		.max_leaves = control_integer(suites, "max_leaves", LIMIT_NONE),
+		.samples_per_leaf = (unsigned)control_integer(suites, "samples_per_leaf", 0),
+		.limits = limits_of(spec),
+		.appeal = control_text(spec, "appeal"),
+		.model_count = json_array_size(json_object_get(spec, "models")),
+		.override_count = json_array_size(json_object_get(spec, "overrides")),
+	};
+	if (!grant_state_find(bytes_from(control_state_of(document)), &out->state) ||
+	    !release_find(bytes_from(control_text(spec, "release")), &out->release) ||
+	    !world_parse_day(bytes_from(control_text(valid, "from")), &out->from_ms) ||
+	    !world_parse_day(bytes_from(control_text(valid, "to")), &out->until_ms))
+		return ERR_SET(building->err, ERR_CORRUPT, "the stored grant %s is damaged", id);
+	out->until_ms += WORLD_DAY_MS;
+	return ERR_OK;
+}
+
+static enum err_code add_grant(struct building *building, const char *id, const json_t *document)
+{
+	const json_t *spec = control_spec_of(document);
+	struct world_grant_options options;
+	ERR_TRY(grant_options(building, id, document, &options));
+	const char **models = strings_of(json_object_get(spec, "models"));
+	const char **overrides = strings_of(json_object_get(spec, "overrides"));
+	enum err_code code = ERR_OK;
+	if (!models || !overrides)
+		code = ERR_SET(building->err, ERR_NO_MEMORY, "no memory to read grant %s", id);
+	options.models = models;
+	options.overrides = overrides;
+	if (code == ERR_OK)
+		code = world_builder_add_grant(building->builder, &options, building->err);
+	free(models);
+	free(overrides);
+	return code;
+}
+
+/* ---- keys ---- */
+
+static enum err_code add_key(struct building *building, const char *id, const json_t *document)
+{
+	const json_t *spec = control_spec_of(document);
+	struct world_key_options options = {
+		.id = id,
+		.grant = control_text(spec, "grant"),
+		.state = strcmp(control_state_of(document), "active") == 0 ? WORLD_KEY_ACTIVE
+									   : WORLD_KEY_REVOKED,
+		.expires_ms = control_integer(spec, "expires_ms", WORLD_ALWAYS),
+	};
+	if (!hex_decode(bytes_from(control_text(spec, "digest")), options.digest, SHA256_SIZE))
+		return ERR_SET(building->err, ERR_CORRUPT, "the stored key %s is damaged", id);
+	return world_builder_add_key(building->builder, &options, building->err);
+}
+
+/* ---- suites and runs ---- */
+
+struct blob_search {
+	const char *id;
+	struct buf blob;
+};
+
+static enum err_code keep_blob(void *argument, const struct store_document *document,
+			       struct err *err)
+{
+	struct blob_search *search = argument;
+	buf_append_bytes(&search->blob, document->blob);
+	return search->blob.failed
+		       ? ERR_SET(err, ERR_NO_MEMORY, "no memory to read suite %s", search->id)
+		       : ERR_OK;
+}
+
+static enum err_code suite_options(const char *id, const json_t *spec,
+				   struct binding_suite_options *out, struct err *err)
+{
+	*out = (struct binding_suite_options){
+		.id = id,
+		.name = control_text(spec, "name"),
+		.version = control_text(spec, "version"),
+		.samples = (unsigned)control_integer(spec, "samples", 1),
+		.leaf_count = (uint32_t)control_integer(spec, "leaves", 0),
+		.registered_ms = control_integer(spec, "registered_ms", 0),
+	};
+	ERR_TRY(binding_settings_from_json(json_object_get(spec, "settings"), &out->settings, err));
+	if (!purpose_find(bytes_from(control_text(spec, "purpose")), &out->purpose) ||
+	    !hex_decode(bytes_from(control_text(spec, "root")), out->root, SHA256_SIZE))
+		return ERR_SET(err, ERR_CORRUPT, "the stored suite %s is damaged", id);
+	return ERR_OK;
+}
+
+static enum err_code load_suite(struct building *building, const char *id, const json_t *spec,
+				struct binding_suite **out)
+{
+	struct binding_suite_options options;
+	struct blob_search search = {
+		.id = id, .blob = BUF_INIT((size_t)BINDING_LEAVES_MAX * BINDING_DIGEST_SIZE)};
+	ERR_TRY(suite_options(id, spec, &options, building->err));
+	enum err_code code = store_find(building->control->store, STORE_SUITE, id, keep_blob,
+					&search, building->err);
+	if (code == ERR_OK && search.blob.size != (size_t)options.leaf_count * BINDING_DIGEST_SIZE)
+		code = ERR_SET(building->err, ERR_CORRUPT,
+			       "the stored suite %s has lost leaves; restore the database from a "
+			       "backup",
+			       id);
+	options.digests = (const uint8_t *)search.blob.data;
+	if (code == ERR_OK)
+		code = binding_suite_new(&options, out, building->err);
+	buf_release(&search.blob);
+	return code;
+}
+
+/* The suite with one reference: from the operation, the world before, or the store. */
+static enum err_code take_suite(struct building *building, const char *id, const json_t *spec,
+				struct binding_suite **out)
+{
+	const struct control_operation *operation = building->operation;
+	if (operation && operation->suite && strcmp(operation->suite->id, id) == 0) {
+		*out = binding_suite_hold(operation->suite);
+		return ERR_OK;
+	}
+	struct world *world = building->control->world;
+	const struct world_suite *known = world ? world_find_suite(world, bytes_from(id)) : NULL;
+	if (known) {
+		*out = binding_suite_hold(known->suite);
+		return ERR_OK;
+	}
+	return load_suite(building, id, spec, out);
+}
+
+static enum err_code add_suite(struct building *building, const char *id, const json_t *document)
+{
+	const json_t *spec = control_spec_of(document);
+	enum suite_class class = SUITE_CLASS_PRIVATE;
+	suite_class_find(bytes_from(control_state_of(document)), &class);
+	struct binding_suite *suite;
+	ERR_TRY(take_suite(building, id, spec, &suite));
+	enum err_code code = world_builder_add_suite(building->builder, control_text(spec, "grant"),
+						     suite, class, building->err);
+	binding_suite_drop(suite);
+	return code;
+}
+
+static enum err_code make_run(struct building *building, const char *id, const json_t *spec,
+			      struct binding_run **out)
+{
+	const char *suite_id = control_text(spec, "suite");
+	const json_t *suite_spec = control_spec(building->control, STORE_SUITE, suite_id);
+	struct binding_run_options options = {
+		.id = id,
+		.grant_id = control_text(spec, "grant"),
+		.samples = (unsigned)control_integer(spec, "samples", 1),
+		.opened_ms = control_integer(spec, "opened_ms", 0),
+	};
+	if (!suite_spec || !hex_decode(bytes_from(control_text(spec, "plan_digest")),
+				       options.plan_digest, SHA256_SIZE))
+		return ERR_SET(building->err, ERR_CORRUPT, "the stored run %s is damaged", id);
+	ERR_TRY(take_suite(building, suite_id, suite_spec, &options.suite));
+	enum err_code code = binding_run_new(&options, out, building->err);
+	binding_suite_drop(options.suite);
+	return code;
+}
+
+static enum err_code take_run(struct building *building, const char *id, const json_t *spec,
+			      struct binding_run **out)
+{
+	const struct control_operation *operation = building->operation;
+	if (operation && operation->run && strcmp(operation->run->id, id) == 0) {
+		*out = binding_run_hold(operation->run);
+		return ERR_OK;
+	}
+	struct world *world = building->control->world;
+	const struct world_run *known = world ? world_find_run(world, bytes_from(id)) : NULL;
+	if (known) {
+		*out = binding_run_hold(known->run);
+		return ERR_OK;
+	}
+	return make_run(building, id, spec, out);
+}
+
+static enum err_code add_run(struct building *building, const char *id, const json_t *document)
+{
+	if (strcmp(control_state_of(document), "open") != 0)
+		return ERR_OK;
+	struct binding_run *run;
+	ERR_TRY(take_run(building, id, control_spec_of(document), &run));
+	enum err_code code = world_builder_add_run(building->builder, run, building->err);
+	binding_run_drop(run);
+	return code;
+}
+
+/* ---- the whole ---- */
+
+static const struct {
+	enum store_kind kind;
+	enum err_code (*add)(struct building *building, const char *id, const json_t *document);
+} steps[] = {
+	{STORE_ORG,          add_org  },
+        {STORE_TERMS,        add_terms},
+        {STORE_PUBLIC_SUITE, add_root },
+	{STORE_GRANT,        add_grant},
+        {STORE_KEY,          add_key  },
+        {STORE_SUITE,        add_suite},
+	{STORE_RUN,          add_run  },
+};
+
+static enum err_code add_all(struct building *building)
+{
+	ERR_TRY(add_providers(building));
+	ERR_TRY(add_models(building));
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		const char *id;
+		json_t *document;
+		json_object_foreach(building->control->documents[steps[i].kind], id, document)
+			ERR_TRY(steps[i].add(building, id, document));
+	}
+	return ERR_OK;
+}
+
+enum err_code control_build_world(struct control *control,
+				  const struct control_operation *operation, struct world **out,
+				  struct err *err)
+{
+	struct building building = {
+		.control = control,
+		.operation = operation,
+		.builder = world_builder_new(control->world, control->secret),
+		.err = err,
+	};
+	if (!building.builder)
+		return ERR_SET(err, ERR_NO_MEMORY, "no memory to build the policy");
+	enum err_code code = add_all(&building);
+	if (code == ERR_OK)
+		code = world_build(building.builder, out, err);
+	world_builder_free(building.builder);
+	return code;
+}

@@ -1,0 +1,360 @@
+#include "gate/gateway_internal.h"
+
+#include "base/encode.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sched.h>
+
+#define GRACE_NS_DEFAULT (10u * 1000000000ull)
+#define RETRY_NS 10000000u
+#define SEGMENT_SIZE (16u << 20)
+#define PSEUDONYM_SIZE 16
+
+/* ---- secrets ---- */
+
+static enum err_code load_key(struct gateway *gateway, struct err *err)
+{
+	char path[1024];
+	struct buf pem = BUF_INIT(65536);
+	ERR_TRY(config_data_path(gateway->config, "signing.key", path, sizeof(path), err));
+	enum err_code code = env_read_file(gateway->env, path, &pem, err);
+	if (code == ERR_OK)
+		code = ed25519_from_pem(buf_bytes(&pem), &gateway->key, err);
+	if (code == ERR_INVALID)
+		err_prefix(err, "%s", path);
+	if (pem.data)
+		explicit_bzero(pem.data, pem.size);
+	buf_release(&pem);
+	return code;
+}
+
+/* A file of `size` random bytes in hex, made at the first start; `what` says what losing it costs. */
+static enum err_code load_secret(struct gateway *gateway, const char *name, uint8_t *out, size_t size,
+				 struct err *err)
+{
+	char path[1024], text[129];
+	struct buf file = BUF_INIT(256);
+	assert(size * 2 < sizeof(text));
+	ERR_TRY(config_data_path(gateway->config, name, path, sizeof(path), err));
+	if (!env_file_exists(gateway->env, path)) {
+		env_random(gateway->env, out, size);
+		hex_encode(out, size, text);
+		return env_write_file(gateway->env, path, bytes_from(text), 0600, err);
+	}
+	enum err_code code = env_read_file(gateway->env, path, &file, err);
+	if (code == ERR_OK && !hex_decode(buf_bytes(&file), out, size))
+		code = ERR_SET(err, ERR_CORRUPT,
+			       "%s does not hold %zu hexadecimal digits; restore it from a backup "
+			       "(receipts and nonces depend on it)",
+			       path, size * 2);
+	buf_release(&file);
+	return code;
+}
+
+static enum err_code load_secrets(struct gateway *gateway, struct err *err)
+{
+	uint8_t token[GATEWAY_TOKEN_SIZE / 2];
+	ERR_TRY(load_key(gateway, err));
+	ERR_TRY(load_secret(gateway, "log.secret", gateway->secret, sizeof(gateway->secret), err));
+	ERR_TRY(load_secret(gateway, "admin.token", token, sizeof(token), err));
+	hex_encode(token, sizeof(token), gateway->token);
+	return ERR_OK;
+}
+
+/* ---- logs ---- */
+
+static void report_fatal(struct env_message *message)
+{
+	struct gateway *gateway =
+		(struct gateway *)((char *)message - offsetof(struct gateway, fatal_message));
+	gateway->options.stopped(gateway->options.argument, &gateway->fatal);
+}
+
+/* On the log loop. Whatever waits for a record now waits for ever: nothing is acknowledged. */
+static void log_failed(void *argument, const struct err *err)
+{
+	struct gateway *gateway = argument;
+	if (atomic_exchange(&gateway->failed, true))
+		return;
+	gateway->fatal = *err;
+	gateway->fatal_message.run = report_fatal;
+	env_post(gateway->admin_loop, &gateway->fatal_message);
+}
+
+static enum err_code open_log(struct gateway *gateway, enum control_log which, struct err *err)
+{
+	static const char *const names[CONTROL_LOGS] = {"log/evaluation", "log/usage"};
+	static const char *const suffixes[CONTROL_LOGS] = {"", "/usage"};
+	char directory[1024];
+	struct log_options options = {.directory = directory,
+				      .key = gateway->key,
+				      .segment_size = SEGMENT_SIZE,
+				      .relaxed = !gateway->config->strict,
+				      .fatal = log_failed,
+				      .argument = gateway};
+	ERR_TRY(config_data_path(gateway->config, names[which], directory, sizeof(directory), err));
+	snprintf(gateway->origins[which], sizeof(gateway->origins[which]), "%s%s",
+		 gateway->config->name, suffixes[which]);
+	options.origin = gateway->origins[which];
+	memcpy(options.secret, gateway->secret, sizeof(options.secret));
+	ERR_TRY(env_make_directories(gateway->env, directory, err));
+	ERR_TRY(log_open(gateway->env, gateway->log_loop, &options, &gateway->logs[which], err));
+	log_producer_init(&gateway->producers[which], gateway->logs[which], gateway->admin_loop);
+	return ERR_OK;
+}
+
+static void admin_idle(void *argument)
+{
+	struct gateway *gateway = argument;
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		if (gateway->logs[log])
+			log_producer_turn(&gateway->producers[log], true);
+}
+
+/* ---- control plane ---- */
+
+static enum err_code open_control(struct gateway *gateway, struct err *err)
+{
+	char path[1024];
+	struct control_options options = {
+		.env = gateway->env,
+		.loop = gateway->admin_loop,
+		.config = gateway->config,
+		.store_path = NULL,
+		.secret = gateway->secret,
+		.hooks = {.argument = gateway,
+			  .record = gateway_hook_record,
+			  .publish = gateway_hook_publish,
+			  .log_position = gateway_hook_position,
+			  .log_scan = gateway_hook_scan},
+	};
+	if (gateway->options.store_path)
+		ERR_TRY(config_data_path(gateway->config, gateway->options.store_path, path,
+					 sizeof(path), err));
+	if (gateway->options.store_path)
+		options.store_path = path;
+	return control_open(&options, &gateway->control, err);
+}
+
+/* ---- workers ---- */
+
+static unsigned wanted_workers(const struct gateway *gateway)
+{
+	cpu_set_t set;
+	if (gateway->config->workers)
+		return gateway->config->workers;
+	if (sched_getaffinity(0, sizeof(set), &set) != 0)
+		return 1;
+	int count = CPU_COUNT(&set);
+	return count > 0 ? (unsigned)count : 1;
+}
+
+static enum err_code listen_all(struct gateway *gateway, struct err *err)
+{
+	for (size_t i = 0; i < gateway->config->listen_count; i++) {
+		gateway->addresses[i] = gateway->config->listen[i];
+		/* The first worker may be given a free port; the others join it there. */
+		for (unsigned w = 0; w < gateway->worker_count; w++)
+			ERR_TRY(http_server_listen(gateway->workers[w].server,
+						   &gateway->addresses[i], &gateway->addresses[i],
+						   err));
+	}
+	return ERR_OK;
+}
+
+static enum err_code open_workers(struct gateway *gateway, struct err *err)
+{
+	gateway->worker_count = wanted_workers(gateway);
+	gateway->workers = calloc(gateway->worker_count, sizeof(*gateway->workers));
+	if (!gateway->workers)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	for (unsigned i = 0; i < gateway->worker_count; i++) {
+		gateway->workers_inited++;
+		ERR_TRY(gate_worker_init(&gateway->workers[i], gateway, i, err));
+		gateway->workers[i].world = control_world(gateway->control);
+	}
+	return listen_all(gateway, err);
+}
+
+/* ---- opening ---- */
+
+static enum err_code open_parts(struct gateway *gateway, struct err *err)
+{
+	ERR_TRY(load_secrets(gateway, err));
+	gateway->log_loop = env_loop_new(gateway->env, "log", true);
+	if (!gateway->log_loop)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		ERR_TRY(open_log(gateway, log, err));
+	gateway->admin_loop->idle = admin_idle;
+	gateway->admin_loop->idle_argument = gateway;
+	ERR_TRY(open_control(gateway, err));
+	ERR_TRY(open_workers(gateway, err));
+	return gateway_admin_open(gateway, err);
+}
+
+enum err_code gateway_open(const struct gateway_options *options, struct gateway **out,
+			   struct err *err)
+{
+	struct gateway *gateway = calloc(1, sizeof(*gateway));
+	*out = NULL;
+	if (!gateway)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	gateway->options = *options;
+	gateway->env = options->env;
+	gateway->config = options->config;
+	gateway->admin_loop = options->main_loop;
+	enum err_code code = open_parts(gateway, err);
+	if (code != ERR_OK) {
+		gateway_free(gateway);
+		return code;
+	}
+	*out = gateway;
+	return ERR_OK;
+}
+
+enum err_code gateway_start(struct gateway *gateway, struct err *err)
+{
+	gateway->started = true;
+	ERR_TRY(env_loop_start(gateway->log_loop, -1, err));
+	gateway->log_started = true;
+	for (unsigned i = 0; i < gateway->worker_count; i++) {
+		ERR_TRY(env_loop_start(gateway->workers[i].loop,
+				       gateway->config->workers ? -1 : (int)i, err));
+		gateway->workers_running++;
+	}
+	return ERR_OK;
+}
+
+/* ---- stopping ---- */
+
+static void join_loops(struct gateway *gateway)
+{
+	for (unsigned i = 0; i < gateway->workers_inited; i++) {
+		if (!gateway->workers[i].loop)
+			continue;
+		env_loop_stop(gateway->workers[i].loop);
+		env_loop_join(gateway->workers[i].loop);
+	}
+	if (gateway->log_loop && gateway->log_started) {
+		env_loop_stop(gateway->log_loop);
+		env_loop_join(gateway->log_loop);
+		gateway->log_started = false;
+	}
+}
+
+static void finish_stop(struct env_timer *timer)
+{
+	struct gateway *gateway =
+		(struct gateway *)((char *)timer - offsetof(struct gateway, stop_timer));
+	if (control_busy(gateway->control) || gateway->admin_calls > 0) {
+		env_timer_arm(gateway->admin_loop, timer, gateway->admin_loop->now_ns + RETRY_NS);
+		return;
+	}
+	gateway->options.stopped(gateway->options.argument, NULL);
+}
+
+struct worker_stopped {
+	struct env_message message;
+	struct gateway *gateway;
+};
+
+static void worker_is_stopped(struct env_message *message)
+{
+	struct worker_stopped *stopped = (struct worker_stopped *)message;
+	struct gateway *gateway = stopped->gateway;
+	free(stopped);
+	if (--gateway->workers_running > 0)
+		return;
+	gateway->stop_timer.fire = finish_stop;
+	finish_stop(&gateway->stop_timer);
+}
+
+void gateway_worker_stopped(struct gate_worker *worker)
+{
+	struct worker_stopped *stopped = calloc(1, sizeof(*stopped));
+	if (!stopped)
+		return; /* a second signal ends the process */
+	stopped->gateway = worker->gateway;
+	stopped->message.run = worker_is_stopped;
+	env_post(worker->gateway->admin_loop, &stopped->message);
+}
+
+void gateway_stop(struct gateway *gateway)
+{
+	if (gateway->stopping)
+		return;
+	gateway->stopping = true;
+	for (unsigned i = 0; i < gateway->worker_count; i++)
+		gate_worker_stop(&gateway->workers[i]);
+}
+
+void gateway_free(struct gateway *gateway)
+{
+	if (!gateway)
+		return;
+	struct err ignored = ERR_INIT;
+	gateway_admin_close(gateway);
+	join_loops(gateway);
+	/* The logs first: they know of entries in the workers' requests. */
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		if (gateway->logs[log])
+			log_close(gateway->logs[log], &ignored);
+	for (unsigned i = 0; i < gateway->workers_inited; i++)
+		gate_worker_release(&gateway->workers[i]);
+	free(gateway->workers);
+	if (gateway->control)
+		control_close(gateway->control);
+	env_loop_free(gateway->log_loop);
+	gateway->admin_loop->idle = NULL;
+	ed25519_free(gateway->key);
+	explicit_bzero(gateway->secret, sizeof(gateway->secret));
+	free(gateway);
+}
+
+/* ---- what workers ask ---- */
+
+const struct config *gateway_config(const struct gateway *gateway)
+{
+	return gateway->config;
+}
+
+uint64_t gateway_grace_ns(const struct gateway *gateway)
+{
+	return gateway->options.grace_ns ? gateway->options.grace_ns : GRACE_NS_DEFAULT;
+}
+
+struct gate_worker *gateway_worker(struct gateway *gateway, unsigned number)
+{
+	return number < gateway->worker_count ? &gateway->workers[number] : NULL;
+}
+
+struct log *gateway_log(struct gateway *gateway, enum control_log log)
+{
+	return gateway->logs[log];
+}
+
+struct control *gateway_control(struct gateway *gateway)
+{
+	return gateway->control;
+}
+
+struct env_loop *gateway_admin_loop(struct gateway *gateway)
+{
+	return gateway->admin_loop;
+}
+
+size_t gateway_addresses(const struct gateway *gateway, struct env_address *out, size_t max)
+{
+	size_t count = gateway->config->listen_count < max ? gateway->config->listen_count : max;
+	memcpy(out, gateway->addresses, count * sizeof(*out));
+	return count;
+}
+
+bool gateway_admin_address(const struct gateway *gateway, struct env_address *out)
+{
+	*out = gateway->admin_address;
+	return gateway->has_admin_address;
+}

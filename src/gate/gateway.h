@@ -1,0 +1,59 @@
+/* The gateway as a whole: configuration, logs, control plane, workers and admin loop, put together,
+ * run, and taken apart again in order. */
+#ifndef GATE_GATEWAY_H
+#define GATE_GATEWAY_H
+
+#include "gate/config.h"
+#include "gate/worker.h"
+
+struct gateway;
+
+struct gateway_options {
+	struct env *env;
+	const struct config *config; /* borrowed until the gateway is freed */
+	struct env_loop *main_loop;  /* becomes the admin loop (made with may_block) */
+	const char *store_path;	     /* NULL: in memory, for simulations */
+	uint64_t grace_ns; /* how long requests may go on after gateway_stop; 0: 10 s */
+	/* On the admin loop, when all is closed and gateway_free may be called. `err` is NULL after
+	 * gateway_stop, or what made it stop by itself. */
+	void (*stopped)(void *argument, const struct err *err);
+	void *argument;
+};
+
+/* Locks and recovers the data directory, opens the store, listens. Nothing is served before
+ * gateway_start. */
+enum err_code gateway_open(const struct gateway_options *options, struct gateway **out,
+			   struct err *err);
+/* Starts the workers and the log loop; the main loop is the caller's to run. */
+enum err_code gateway_start(struct gateway *gateway, struct err *err);
+/* On the main loop: no new requests; `stopped` follows. A second call ends what is left at once. */
+void gateway_stop(struct gateway *gateway);
+void gateway_free(struct gateway *gateway);
+/* Where it listens, with real ports; at most `max` addresses, the count is returned. */
+size_t gateway_addresses(const struct gateway *gateway, struct env_address *out, size_t max);
+/* False where it has no admin listener. */
+bool gateway_admin_address(const struct gateway *gateway, struct env_address *out);
+
+/* ---- for the workers ---- */
+
+const struct config *gateway_config(const struct gateway *gateway);
+/* Asks the control plane for a run of request->verdict.suite; gate_request_run_opened follows on the
+ * worker's loop. False when memory is out. */
+bool gateway_open_run(struct gate_request *request);
+/* The last request of a worker that stops is over. */
+void gate_worker_request_over(struct gate_worker *worker);
+uint64_t gateway_grace_ns(const struct gateway *gateway);
+/* On the worker's loop, at its end. */
+void gateway_worker_stopped(struct gate_worker *worker);
+struct gate_worker *gateway_worker(struct gateway *gateway, unsigned number);
+struct log *gateway_log(struct gateway *gateway, enum control_log log);
+struct control *gateway_control(struct gateway *gateway);
+struct env_loop *gateway_admin_loop(struct gateway *gateway);
+
+/* own.c: /parley/v1/… and /log/… on the model listener. */
+bool gateway_is_own_path(const struct http_exchange *exchange);
+void gateway_own_arrived(struct gate_worker *worker, struct http_exchange *exchange);
+void gateway_own_aborted(struct http_exchange *exchange);
+size_t gateway_body_max(const struct gateway *gateway, const struct http_exchange *exchange);
+
+#endif

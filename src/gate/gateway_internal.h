@@ -1,0 +1,53 @@
+/* What the parts of the gateway share: gateway.c puts it together, hooks.c serves the control plane,
+ * admin_server.c the operator, own.c the holders of keys. */
+#ifndef GATE_GATEWAY_INTERNAL_H
+#define GATE_GATEWAY_INTERNAL_H
+
+#include "gate/admin.h"
+#include "gate/gateway.h"
+
+#define GATEWAY_TOKEN_SIZE 64 /* hex digits */
+
+struct gateway {
+	struct gateway_options options;
+	struct env *env;
+	const struct config *config;
+	struct env_loop *admin_loop, *log_loop;
+	struct ed25519_private *key;
+	uint8_t secret[LOG_SECRET_SIZE];
+	struct log *logs[CONTROL_LOGS];
+	char origins[CONTROL_LOGS][512];
+	struct log_producer producers[CONTROL_LOGS]; /* of the admin loop */
+	struct control *control;
+	struct gate_worker *workers;
+	unsigned worker_count, workers_inited, workers_running;
+	struct http_server *admin_socket, *admin_tcp;
+	bool has_admin_address;
+	struct env_address admin_address;
+	struct env_address addresses[CONFIG_LISTENERS_MAX];
+	char token[GATEWAY_TOKEN_SIZE + 1];
+	bool started, stopping, log_started;
+	struct env_timer stop_timer;
+	unsigned admin_calls; /* under way */
+	struct env_message fatal_message;
+	struct err fatal;
+	atomic_bool failed;
+};
+
+/* hooks.c */
+void gateway_hook_record(void *argument, struct control_record *record);
+void gateway_hook_publish(void *argument, struct control_publish *publish);
+uint64_t gateway_hook_position(void *argument, enum control_log log);
+enum err_code gateway_hook_scan(void *argument, enum control_log log, uint64_t from,
+				control_scan_function *each, void *each_argument, struct err *err);
+
+/* admin_server.c */
+enum err_code gateway_admin_open(struct gateway *gateway, struct err *err);
+void gateway_admin_close(struct gateway *gateway);
+
+/* log_http.c: the resource of a log behind `path` ("checkpoint", "vkey", "tile/…"): status and body.
+ * Blocking. */
+int gateway_log_resource(struct log *log, struct bytes path, bool entries, struct buf *out,
+			 const char **type);
+
+#endif

@@ -1,0 +1,333 @@
+/* Parley's own paths on the model listener: /parley/v1/… for holders of keys, /log/… for anybody.
+ * Receipts and log resources are read in jobs, everything else is asked of the control plane on the
+ * admin loop; the answer comes back to the worker, where the client may have gone meanwhile. */
+#include "gate/gateway_internal.h"
+
+#include "base/json.h"
+#include "gate/request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OWN_PREFIX BYTES("/parley/v1/")
+#define LOG_PREFIX BYTES("/log/")
+#define RECEIPT_PREFIX BYTES("/parley/v1/receipts/")
+#define ANSWER_MAX ((size_t)64 << 20)
+
+struct own_call {
+	struct env_message message;
+	struct env_job job;
+	struct admin_request admin;
+	struct http_exchange *exchange; /* NULL once the client is gone */
+	struct gate_worker *worker;
+	struct gateway *gateway;
+	uint8_t key_digest[SHA256_SIZE];
+	char grant[256]; /* of the key that asks for a receipt */
+	char *method, *target, *body;
+	int status;
+	const char *type;
+	struct buf answer;
+};
+
+static struct bytes path_of(const struct http_exchange *exchange)
+{
+	return http_bytes(exchange->head_bytes.data, exchange->head.path);
+}
+
+bool gateway_is_own_path(const struct http_exchange *exchange)
+{
+	if (!exchange->head_bytes.size)
+		return false;
+	struct bytes path = path_of(exchange);
+	return bytes_starts_with(path, OWN_PREFIX) || bytes_starts_with(path, LOG_PREFIX);
+}
+
+size_t gateway_body_max(const struct gateway *gateway, const struct http_exchange *exchange)
+{
+	(void)exchange;
+	return gateway->config->max_body;
+}
+
+/* ---- problems (RFC 9457) ---- */
+
+static void set_problem(struct own_call *call, int status, const char *title, const char *rule)
+{
+	call->status = status;
+	call->type = "application/problem+json";
+	buf_clear(&call->answer);
+	buf_printf(&call->answer, "{\"status\":%d,\"title\":\"%s\"", status, title);
+	if (rule)
+		buf_printf(&call->answer, ",\"rule\":\"%s\"", rule);
+	buf_append_cstr(&call->answer, "}");
+}
+
+/* ---- the way back ---- */
+
+static void free_call(struct own_call *call)
+{
+	struct gate_worker *worker = call->worker;
+	free(call->method);
+	free(call->target);
+	free(call->body);
+	buf_release(&call->answer);
+	free(call);
+	worker->own_calls--;
+	gate_worker_request_over(worker);
+}
+
+static void respond(struct own_call *call)
+{
+	struct http_header headers[3];
+	unsigned count = 0;
+	if (call->exchange) {
+		headers[count++] = (struct http_header){"content-type", bytes_from(call->type)};
+		if (call->status == 425 || call->status == 503)
+			headers[count++] = (struct http_header){"retry-after", BYTES("1")};
+		http_respond(call->exchange, call->status, headers, count,
+			     buf_bytes(&call->answer));
+	}
+	free_call(call);
+}
+
+static void respond_at_worker(struct env_message *message)
+{
+	respond((struct own_call *)message);
+}
+
+/* ---- control plane ---- */
+
+static void admin_done(struct admin_request *admin)
+{
+	struct own_call *call = admin->argument;
+	call->status = (int)admin->status;
+	call->type = admin->content_type;
+	call->answer = admin->answer;
+	call->gateway->admin_calls--;
+	call->message.run = respond_at_worker;
+	env_post(call->worker->loop, &call->message);
+}
+
+static void ask_at_admin(struct env_message *message)
+{
+	struct own_call *call = (struct own_call *)message;
+	call->gateway->admin_calls++;
+	admin_handle_own(call->gateway->control, &call->admin);
+}
+
+static void ask_control(struct own_call *call)
+{
+	const struct http_exchange *exchange = call->exchange;
+	const char *data = exchange->head_bytes.data;
+	call->method = bytes_to_cstr(http_bytes(data, exchange->head.method));
+	call->target = bytes_to_cstr(http_bytes(data, exchange->head.target));
+	call->body = bytes_to_cstr(exchange->body);
+	if (!call->method || !call->target || !call->body) {
+		set_problem(call, 503, "out of memory", NULL);
+		respond(call);
+		return;
+	}
+	call->admin = (struct admin_request){
+		.method = bytes_from(call->method),
+		.target = bytes_from(call->target),
+		.body = bytes_of(call->body, exchange->body.size),
+		.person = "",
+		.key_digest = call->key_digest,
+		.done = admin_done,
+		.argument = call,
+	};
+	call->message.run = ask_at_admin;
+	env_post(call->gateway->admin_loop, &call->message);
+}
+
+/* ---- receipts ---- */
+
+/* The log that made this id, or NULL: ids carry a keyed digest of their index. */
+static struct log *log_of_id(struct gateway *gateway, struct bytes id, uint64_t *index)
+{
+	char expected[RECORD_ID_SIZE + 1];
+	if (!record_id_index(id, index))
+		return NULL;
+	for (int log = 0; log < CONTROL_LOGS; log++) {
+		log_record_id(gateway->logs[log], *index, expected);
+		if (bytes_equal_constant_time(expected, id.data, RECORD_ID_SIZE))
+			return gateway->logs[log];
+	}
+	return NULL;
+}
+
+static bool belongs_to(struct bytes record, const char *grant)
+{
+	json_t *tree = NULL;
+	bool same = false;
+	if (json_parse(record, "record", &tree, NULL) == ERR_OK) {
+		const char *owner = json_string_value(json_object_get(tree, "grant"));
+		const char *kind = json_string_value(json_object_get(tree, "kind"));
+		same = owner && kind && strcmp(owner, grant) == 0 && strcmp(kind, "admit") == 0;
+	}
+	json_decref(tree);
+	return same;
+}
+
+/* Appends {"proof":…,"record":…} for one record. */
+static enum err_code append_receipt(struct log *log, uint64_t index, struct buf *out)
+{
+	struct buf record = BUF_INIT(RECORD_SIZE_MAX), proof = BUF_INIT(65536);
+	enum err_code code = log_read_entry(log, index, &record, NULL);
+	if (code == ERR_OK)
+		code = log_receipt(log, index, &proof, NULL);
+	if (code == ERR_OK) {
+		buf_append_cstr(out, "{\"proof\":");
+		json_append_string(out, buf_bytes(&proof));
+		buf_append_cstr(out, ",\"record\":");
+		json_append_string(out, buf_bytes(&record));
+		buf_append_char(out, '}');
+	}
+	buf_release(&record);
+	buf_release(&proof);
+	return code;
+}
+
+static enum err_code read_receipts(struct own_call *call, struct bytes id)
+{
+	struct buf record = BUF_INIT(RECORD_SIZE_MAX);
+	uint64_t index, settle;
+	struct log *log = log_of_id(call->gateway, id, &index);
+	if (!log)
+		return ERR_NOT_FOUND;
+	enum err_code code = log_read_entry(log, index, &record, NULL);
+	if (code == ERR_OK && !belongs_to(buf_bytes(&record), call->grant))
+		code = ERR_NOT_FOUND;
+	buf_release(&record);
+	ERR_TRY(code);
+	/* Without an outcome yet there is nothing to vouch for: ask again. */
+	if (log_find_settle(log, index, &settle, NULL) != ERR_OK)
+		return ERR_TIMEOUT;
+	buf_append_cstr(&call->answer, "{\"receipts\":[");
+	ERR_TRY(append_receipt(log, index, &call->answer));
+	buf_append_char(&call->answer, ',');
+	ERR_TRY(append_receipt(log, settle, &call->answer));
+	buf_append_cstr(&call->answer, "]}");
+	return ERR_OK;
+}
+
+static void receipts_run(struct env_job *job)
+{
+	struct own_call *call =
+		(struct own_call *)((char *)job - offsetof(struct own_call, job));
+	struct bytes id = bytes_from(call->target);
+	call->status = 200;
+	call->type = "application/json";
+	switch (read_receipts(call, id)) {
+	case ERR_OK:
+		break;
+	case ERR_TIMEOUT:
+		set_problem(call, 425, "not covered by a checkpoint yet", NULL);
+		break;
+	case ERR_NOT_FOUND:
+		set_problem(call, 404, "no such record under this key's grant", NULL);
+		break;
+	default:
+		set_problem(call, 503, "the log cannot be read", "log.unavailable");
+		break;
+	}
+}
+
+static void job_done(struct env_job *job)
+{
+	respond((struct own_call *)((char *)job - offsetof(struct own_call, job)));
+}
+
+static void start_receipts(struct own_call *call)
+{
+	struct policy_request facts = {.wall_ms = call->worker->loop->wall_ms};
+	struct bytes id = path_of(call->exchange);
+	id.data += RECEIPT_PREFIX.size;
+	id.size -= RECEIPT_PREFIX.size;
+	gate_read_credential(call->exchange, &facts);
+	/* A revoked or expired key may still fetch the receipts of what it was given. */
+	const struct world_key *key =
+		facts.has_key ? world_find_key(call->worker->world, facts.key_digest) : NULL;
+	if (!key) {
+		set_problem(call, 401, "this key is not known here", "key.unknown");
+		respond(call);
+		return;
+	}
+	snprintf(call->grant, sizeof(call->grant), "%s", key->grant->id);
+	call->target = bytes_to_cstr(id);
+	if (!call->target) {
+		set_problem(call, 503, "out of memory", NULL);
+		respond(call);
+		return;
+	}
+	call->job.run = receipts_run;
+	call->job.done = job_done;
+	env_job_start(call->worker->loop, &call->job);
+}
+
+/* ---- the log ---- */
+
+static void log_run(struct env_job *job)
+{
+	struct own_call *call =
+		(struct own_call *)((char *)job - offsetof(struct own_call, job));
+	bool entries = call->gateway->config->log_entries_public;
+	call->status = gateway_log_resource(call->gateway->logs[CONTROL_EVALUATION],
+					    bytes_from(call->target), entries, &call->answer,
+					    &call->type);
+	if (call->status == 403)
+		set_problem(call, 403, "entries of this log are not public", NULL);
+	else if (call->status != 200)
+		set_problem(call, call->status, "no such part of the log", NULL);
+}
+
+static void start_log(struct own_call *call)
+{
+	struct bytes path = path_of(call->exchange);
+	struct bytes method =
+		http_bytes(call->exchange->head_bytes.data, call->exchange->head.method);
+	path.data += LOG_PREFIX.size;
+	path.size -= LOG_PREFIX.size;
+	call->target = bytes_to_cstr(path);
+	if (!call->target || (!bytes_is(method, "GET") && !bytes_is(method, "HEAD"))) {
+		set_problem(call, call->target ? 405 : 503,
+			    call->target ? "only GET is served here" : "out of memory", NULL);
+		respond(call);
+		return;
+	}
+	call->job.run = log_run;
+	call->job.done = job_done;
+	env_job_start(call->worker->loop, &call->job);
+}
+
+/* ---- the server's handlers ---- */
+
+void gateway_own_arrived(struct gate_worker *worker, struct http_exchange *exchange)
+{
+	struct own_call *call = calloc(1, sizeof(*call));
+	if (!call) {
+		http_respond(exchange, 503, NULL, 0, BYTES("out of memory\n"));
+		return;
+	}
+	*call = (struct own_call){
+		.exchange = exchange, .worker = worker, .gateway = worker->gateway};
+	buf_init(&call->answer, ANSWER_MAX);
+	worker->own_calls++;
+	exchange->user = call;
+	struct policy_request facts = {0};
+	if (gate_read_credential(exchange, &facts))
+		memcpy(call->key_digest, facts.key_digest, sizeof(call->key_digest));
+	if (bytes_starts_with(path_of(exchange), LOG_PREFIX))
+		start_log(call);
+	else if (bytes_starts_with(path_of(exchange), RECEIPT_PREFIX))
+		start_receipts(call);
+	else
+		ask_control(call);
+}
+
+void gateway_own_aborted(struct http_exchange *exchange)
+{
+	struct own_call *call = exchange->user;
+	if (call)
+		call->exchange = NULL;
+}

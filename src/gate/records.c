@@ -1,0 +1,169 @@
+/* What the log is told of a request. Texts live in the request's arena and are borrowed by the log
+ * until the record is durable. */
+#include "gate/request.h"
+
+#include "base/encode.h"
+#include "gate/gateway.h"
+#include "gate/refusal_window.h"
+
+#include <assert.h>
+
+#define TEXT_MAX 4096
+
+/* Who and what, as far as the decision came. */
+static struct record record_of(const struct gate_request *request, enum record_kind kind)
+{
+	const struct verdict *verdict = &request->verdict;
+	struct record record = RECORD_INIT;
+	record.kind = kind;
+	record.time_ms = request->worker->loop->wall_ms;
+	if (verdict->key)
+		record.key = bytes_from(verdict->key->id);
+	if (verdict->grant) {
+		record.grant = bytes_from(verdict->grant->id);
+		record.org = bytes_from(verdict->grant->org->pseudonym);
+	}
+	if (verdict->model)
+		record.model = bytes_from(verdict->model->id);
+	return record;
+}
+
+static void submit(struct gate_request *request, struct log_entry *entry, uint64_t index,
+		   enum record_kind kind, const char *text, size_t size,
+		   void (*durable)(struct log_entry *entry))
+{
+	*entry = (struct log_entry){.index = index,
+				    .admit_index = LOG_NO_INDEX,
+				    .kind = kind,
+				    .units = log_units(size),
+				    .text = text,
+				    .size = size,
+				    .durable = durable};
+	struct log_producer *producer = &request->worker->producers[request->log];
+	log_submit(producer, entry);
+	log_producer_turn(producer, false);
+}
+
+static void add_binding(const struct gate_request *request, struct record *record)
+{
+	const struct verdict *verdict = &request->verdict;
+	record->purpose = bytes_from(purpose_id(verdict->purpose));
+	record->release = bytes_from(release_id(verdict->release));
+	if (verdict->suite) {
+		record->suite = bytes_from(verdict->suite->id);
+		record->leaf = verdict->leaf;
+	}
+	if (verdict->run)
+		record->run = bytes_from(verdict->run->id);
+	if (request->sample.run)
+		record->sample = request->sample.sample - 1; /* counted from 0 in the log */
+}
+
+static void digest_request(struct gate_request *request)
+{
+	struct sha256 hash;
+	sha256_start(&hash);
+	sha256_add(&hash, request->nonce, sizeof(request->nonce));
+	sha256_add_bytes(&hash, request->exchange->body);
+	sha256_finish(&hash, request->request_digest);
+}
+
+bool gate_submit_admit(struct gate_request *request)
+{
+	struct log *log = request->worker->producers[request->log].log;
+	/* Everything that can fail happens before an index is taken, because a taken index must be
+	 * followed by its record. */
+	char *text = arena_alloc(&request->arena, TEXT_MAX);
+	if (!text)
+		return false;
+	uint64_t index = log_take_index(log);
+	log_record_id(log, index, request->admit_id);
+	log_nonce(log, request->admit_id, request->nonce);
+	hex_encode(request->nonce, sizeof(request->nonce), request->nonce_text);
+	digest_request(request);
+	struct record record = record_of(request, RECORD_ADMIT);
+	record.id = request->admit_id;
+	record.request = request->request_digest;
+	add_binding(request, &record);
+	size_t size = record_format(&record, text, TEXT_MAX);
+	assert(size > 0); /* every member is bounded where it enters */
+	request->admitted = true;
+	submit(request, &request->admit, index, RECORD_ADMIT, text, size,
+	       gate_request_admit_durable);
+	return true;
+}
+
+void gate_submit_settle(struct gate_request *request, const struct record_usage *usage)
+{
+	struct log *log = request->worker->producers[request->log].log;
+	char id[RECORD_ID_SIZE + 1];
+	char *text = request->settle_text; /* there from the start: settling cannot fail */
+	uint64_t index = log_take_index(log);
+	log_record_id(log, index, id);
+	struct record record = record_of(request, RECORD_SETTLE);
+	record.id = id;
+	record.admit = bytes_from(request->admit_id);
+	record.ending = request->ending;
+	record.status = request->status > 0 ? (unsigned)request->status : 0;
+	record.usage = usage;
+	record.served = bytes_from(request->outcome.served);
+	if (request->has_response)
+		record.response = request->response_digest;
+	if (request->outcome.digest_known)
+		record.answer = request->outcome.answer;
+	if (request->verdict.run)
+		record.run = bytes_from(request->verdict.run->id);
+	size_t size = record_format(&record, text, GATE_SETTLE_TEXT_MAX);
+	assert(size > 0); /* every member is bounded where it enters */
+	submit(request, &request->settle, index, RECORD_SETTLE, text, size,
+	       gate_request_settle_durable);
+	request->settle.admit_index = request->admit.index;
+	unsigned used = request->admit.units + request->settle.units;
+	if (used < request->reserved_units)
+		log_unreserve(log, request->reserved_units - used);
+}
+
+static void refusal_durable(struct log_entry *entry)
+{
+	struct gate_request *request =
+		(struct gate_request *)((char *)entry - offsetof(struct gate_request, admit));
+	gate_request_free(request);
+}
+
+bool gate_submit_refusal(struct gate_request *request)
+{
+	struct gate_worker *worker = request->worker;
+	const struct verdict *verdict = &request->verdict;
+	uint64_t count = 0;
+	/* What has no known key concerns no evaluation, and a stranger can make any number of it. */
+	if (!verdict->key) {
+		request->log = CONTROL_USAGE;
+		count = refusal_window_take(worker->refusals, verdict->rule,
+					    &request->exchange->peer, worker->loop->now_ns);
+		if (count == 0)
+			return false;
+	} else {
+		bool product = verdict->grant && verdict->grant->purposes == 1u << PURPOSE_PRODUCT;
+		request->log = product ? CONTROL_USAGE : CONTROL_EVALUATION;
+	}
+	struct log *log = worker->producers[request->log].log;
+	struct record record = record_of(request, RECORD_REFUSE);
+	record.rule = bytes_from(rule_id(verdict->rule));
+	record.count = count > 1 ? count : 0;
+	if (verdict->clause)
+		record.clause = bytes_from(verdict->clause->id);
+	record.status = (unsigned)(request->status ? request->status
+						   : rule_http_status(verdict->rule));
+	char *text = arena_alloc(&request->arena, TEXT_MAX);
+	if (!text || (!log_reserve(log, 2) && !log_reserve_refusal(log, 2)))
+		return false;
+	uint64_t index = log_take_index(log);
+	log_record_id(log, index, request->admit_id);
+	record.id = request->admit_id;
+	size_t size = record_format(&record, text, TEXT_MAX);
+	assert(size > 0); /* every member is bounded where it enters */
+	submit(request, &request->admit, index, RECORD_REFUSE, text, size, refusal_durable);
+	if (request->admit.units < 2)
+		log_unreserve(log, 2 - request->admit.units);
+	return true;
+}

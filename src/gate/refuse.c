@@ -1,0 +1,97 @@
+/* What a refused client is told: the caller's own error shape, the rule, the clause it enforces and
+ * where to appeal, and whether waiting helps. */
+#include "gate/request.h"
+
+#include "gate/gateway.h"
+
+#include <stdio.h>
+
+#define MESSAGE_MAX 4096
+#define BODY_MAX 32768
+#define LIMIT_FIELDS_MAX 2048
+
+bool gate_read_credential(const struct http_exchange *exchange, struct policy_request *facts)
+{
+	struct bytes key;
+	facts->has_key = http_credential(&exchange->head, exchange->head_bytes.data, &key) &&
+			 key.size > 0;
+	if (facts->has_key)
+		sha256_of(key.data, key.size, facts->key_digest);
+	return facts->has_key;
+}
+
+static struct dialect_limit limit_of(const struct limits_scope *scope,
+				     const struct limits_clock *clock, enum limit limit)
+{
+	struct limits_state state = limits_peek(scope, clock, limit);
+	return (struct dialect_limit){state.max, state.remaining, state.reset_ms};
+}
+
+unsigned gate_limit_headers(struct gate_request *request, struct http_header *out, unsigned max)
+{
+	const struct world_grant *grant = request->verdict.grant;
+	struct env_loop *loop = request->worker->loop;
+	struct buf text = BUF_INIT(LIMIT_FIELDS_MAX);
+	if (!grant || max == 0 || !limits_any(&grant->limits))
+		return 0;
+	struct limits_scope scope = {grant->cells, &grant->limits, "grant"};
+	struct limits_clock clock = {loop->now_ns, loop->wall_ms};
+	struct dialect_limits limits = {limit_of(&scope, &clock, LIMIT_RPM),
+					limit_of(&scope, &clock, LIMIT_INPUT_TPM),
+					limit_of(&scope, &clock, LIMIT_OUTPUT_TPM)};
+	dialect_limit_fields(request->dialect, &limits, loop->wall_ms, &text);
+	const char *copy = text.size && !text.failed
+				   ? arena_copy(&request->arena, buf_bytes(&text))
+				   : NULL;
+	size_t size = text.size;
+	buf_release(&text);
+	if (!copy)
+		return 0;
+	out[0] = (struct http_header){NULL, {copy, size}};
+	return 1;
+}
+
+static void send_error_with(struct gate_request *request, const struct dialect_error *error,
+			    bool retry, int64_t retry_after_ms)
+{
+	struct http_header headers[8];
+	unsigned count = 0;
+	char seconds[24];
+	struct buf body = BUF_INIT(BODY_MAX);
+	dialect_error_body(request->dialect, error, &body);
+	headers[count++] = (struct http_header){"content-type", BYTES("application/json")};
+	if (request->admit_id[0])
+		headers[count++] =
+			(struct http_header){"parley-record", bytes_from(request->admit_id)};
+	if (retry && retry_after_ms > 0) {
+		snprintf(seconds, sizeof(seconds), "%lld",
+			 (long long)((retry_after_ms + 999) / 1000));
+		headers[count++] = (struct http_header){"retry-after", bytes_from(seconds)};
+	}
+	if (!retry)
+		headers[count++] = (struct http_header){"x-should-retry", BYTES("false")};
+	count += gate_limit_headers(request, headers + count, 8 - count);
+	http_respond(request->exchange, error->status, headers, count, buf_bytes(&body));
+	buf_release(&body);
+}
+
+void gate_send_refusal(struct gate_request *request)
+{
+	const struct verdict *verdict = &request->verdict;
+	struct buf message = BUF_INIT(MESSAGE_MAX);
+	int status = request->status ? request->status : rule_http_status(verdict->rule);
+	bool retry = rule_retryable(verdict->rule) && request->retry_after_ms >= 0;
+	policy_message(verdict, &message);
+	struct dialect_error error = {.status = status, .message = buf_bytes(&message)};
+	if (request->admit_id[0])
+		error.request_id = bytes_from(request->admit_id);
+	send_error_with(request, &error, retry, request->retry_after_ms);
+	buf_release(&message);
+}
+
+void gate_send_error(struct gate_request *request, int status, const char *code,
+		     struct bytes message, bool retry)
+{
+	struct dialect_error error = {.status = status, .code = code, .message = message};
+	send_error_with(request, &error, retry, 0);
+}

@@ -1,0 +1,529 @@
+/* The steps that talk to the upstream, and what comes back.
+ *
+ * Order of records and bytes (DESIGN.md section 6, `strict`): nothing of an answer is sent before the
+ * admit record is durable, and the end of it (the whole of a plain answer, the terminal event of a
+ * stream) not before the settle record is. A stream is passed on as it comes and observed beside. */
+#include "gate/request.h"
+
+#include "gate/gateway.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#define FIRST_BYTE_NS (600u * 1000000000ull)
+#define IDLE_NS (120u * 1000000000ull)
+#define SLICE_WAIT_NS 2000000000u
+#define SLICE_RETRY_MIN_NS 10000000u
+
+/* ---- forward ---- */
+
+static size_t copy_fields(const struct http_exchange *exchange, const char *name, char *out)
+{
+	const char *data = exchange->head_bytes.data;
+	size_t size = 0;
+	for (unsigned i = 0; i < exchange->head.field_count; i++) {
+		const struct http_field *field = &exchange->head.fields[i];
+		struct bytes value = http_bytes(data, field->value);
+		if (!bytes_equal_fold(http_bytes(data, field->name), bytes_from(name)))
+			continue;
+		if (out)
+			size += (size_t)sprintf(out + size, "%s: %.*s\r\n", name, BYTES_ARG(value));
+		else
+			size += strlen(name) + value.size + 4;
+	}
+	return size;
+}
+
+/* The head is made by us: nothing of the client's but its API version and beta names, whose values
+ * the parser has checked. NULL when memory is out. */
+static char *upstream_head(struct gate_request *request, const struct gate_upstream *upstream,
+			   size_t body_size, size_t *size)
+{
+	const struct http_exchange *exchange = request->exchange;
+	struct bytes base = http_origin_base_path(upstream->origin);
+	const char *path = request->endpoint->path;
+	size_t extra = 0;
+	if (bytes_ends_with(base, BYTES("/v1")))
+		path += 3; /* the base URL names the version already */
+	if (request->dialect == DIALECT_ANTHROPIC)
+		extra = copy_fields(exchange, "anthropic-version", NULL) +
+			copy_fields(exchange, "anthropic-beta", NULL) + 64;
+	size_t capacity = base.size + strlen(path) + strlen(upstream->fields) + extra + 128;
+	char *head = arena_alloc(&request->arena, capacity);
+	if (!head)
+		return NULL;
+	size_t at = (size_t)sprintf(head, "POST %.*s%s HTTP/1.1\r\n%s", BYTES_ARG(base), path,
+				    upstream->fields);
+	if (request->dialect == DIALECT_ANTHROPIC) {
+		size_t versions = copy_fields(exchange, "anthropic-version", head + at);
+		if (!versions)
+			versions = (size_t)sprintf(head + at, "anthropic-version: 2023-06-01\r\n");
+		at += versions;
+		at += copy_fields(exchange, "anthropic-beta", head + at);
+	}
+	at += (size_t)sprintf(head + at, "content-length: %zu\r\n\r\n", body_size);
+	assert(at < capacity);
+	*size = at;
+	return head;
+}
+
+static void call_head(struct http_call *call, const struct http_head *head, struct bytes bytes);
+static void call_body(struct http_call *call, struct bytes piece);
+static void call_ended(struct http_call *call, const struct err *err);
+
+enum gate_next gate_step_forward(struct gate_request *request)
+{
+	struct gate_worker *worker = request->worker;
+	const struct world_model *model = request->verdict.model;
+	const struct gate_upstream *upstream = &worker->upstreams[model->provider->index];
+	struct http_call *call = &request->call;
+	struct dialect_rewrite rewrite;
+	size_t head_size = 0;
+	assert(request->exchange);
+	dialect_rewrite(&request->body, request->exchange->body, bytes_from(model->upstream),
+			request->facts.stream, &rewrite);
+	request->usage_added = rewrite.usage_added;
+	char *head = upstream_head(request, upstream, rewrite.size, &head_size);
+	if (!head) {
+		request->call.unprocessed = true;
+		ERR_SET(&request->failure, ERR_NO_MEMORY, "out of memory");
+		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
+		request->answer = ANSWER_OVER;
+		return GATE_NEXT;
+	}
+	*call = (struct http_call){.parts[0] = {head, head_size},
+				   .part_count = 1,
+				   .first_byte_ns = FIRST_BYTE_NS,
+				   .idle_ns = IDLE_NS,
+				   .user = request,
+				   .head = call_head,
+				   .body = call_body,
+				   .ended = call_ended};
+	for (unsigned i = 0; i < rewrite.count; i++)
+		call->parts[call->part_count++] = (struct iovec){(void *)rewrite.parts[i].data,
+								 rewrite.parts[i].size};
+	request->calling = true;
+	http_call_start(upstream->origin, call);
+	return GATE_NEXT;
+}
+
+/* ---- what the client is sent ---- */
+
+static bool may_pass(const struct gate_request *request)
+{
+	return request->exchange && request->started && !request->error_sent;
+}
+
+/* The head of the answer, for a 200 or an error passed on. */
+static unsigned answer_headers(struct gate_request *request, struct http_header *out, unsigned max)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < request->upstream_header_count && count < max; i++)
+		out[count++] = request->upstream_headers[i];
+	if (request->answer == ANSWER_STREAM || request->observing) {
+		out[count++] = (struct http_header){"cache-control", BYTES("no-cache")};
+		out[count++] = (struct http_header){"x-accel-buffering", BYTES("no")};
+	}
+	out[count++] = (struct http_header){"parley-record", bytes_from(request->admit_id)};
+	out[count++] = (struct http_header){"parley-nonce", bytes_from(request->nonce_text)};
+	return count + gate_limit_headers(request, out + count, max - count);
+}
+
+static void pass(struct gate_request *request, struct bytes piece)
+{
+	if (!may_pass(request))
+		return;
+	sha256_add_bytes(&request->response_hash, piece);
+	request->has_response = true;
+	http_send(request->exchange, piece);
+}
+
+/* Bytes of a stream: sent, or held while the admit record is on its way to the disk. */
+static void pass_or_hold(struct gate_request *request, struct bytes piece)
+{
+	if (request->started)
+		pass(request, piece);
+	else
+		buf_append_bytes(&request->held, piece);
+}
+
+static void take_flow(struct gate_request *request, const struct dialect_flow *flow)
+{
+	for (unsigned i = 0; i < flow->now_count; i++)
+		pass_or_hold(request, flow->now[i]);
+	for (unsigned i = 0; i < flow->last_count; i++)
+		buf_append_bytes(&request->tail, flow->last[i]);
+}
+
+static void start_stream(struct gate_request *request)
+{
+	struct http_header headers[24];
+	if (!request->exchange || request->started)
+		return;
+	unsigned count = answer_headers(request, headers, 24);
+	request->started = true;
+	http_start(request->exchange, 200, headers, count, -1);
+	pass(request, buf_bytes(&request->held));
+	buf_clear(&request->held);
+}
+
+/* What the client is told where an answer did not end as it should. */
+struct ending_text {
+	int status;
+	const char *code; /* OpenAI's */
+	const char *text;
+	bool retry;
+};
+
+static struct ending_text text_of(const struct gate_request *request)
+{
+	static const struct ending_text texts[] = {
+		[RECORD_ENDING_UPSTREAM_RESET] = {502, "upstream_reset",
+						  "the provider's answer broke off", true},
+		[RECORD_ENDING_UPSTREAM_ERROR] = {502, "upstream_error",
+						  "the provider cannot be reached or its answer cannot be read",
+						  true},
+		[RECORD_ENDING_TIMEOUT] = {504, "upstream_timeout",
+					   "the provider did not answer in time", true},
+		[RECORD_ENDING_LIMIT] = {429, "rate_limit_exceeded", "a limit was reached", true},
+		[RECORD_ENDING_REVOKED] = {403, "grant_revoked", "access was revoked", false},
+		[RECORD_ENDING_SHUTDOWN] = {503, "gateway_shutdown", "the gateway is shutting down",
+					    true},
+	};
+	if (request->withheld)
+		return texts[RECORD_ENDING_REVOKED];
+	return texts[request->ending];
+}
+
+static struct bytes failure_message(struct gate_request *request)
+{
+	struct ending_text text = text_of(request);
+	const char *message =
+		request->cut_reason
+			? arena_printf(&request->arena, "%s: %s", text.text, request->cut_reason)
+			: arena_printf(&request->arena, "%s (record %s)", text.text,
+				       request->admit_id);
+	return bytes_from(message ? message : text.text);
+}
+
+/* Ends a stream that is under way with the dialect's native error event. */
+static void send_error_event(struct gate_request *request)
+{
+	struct ending_text text = text_of(request);
+	struct buf event = BUF_INIT(65536);
+	if (!may_pass(request))
+		return;
+	/* An event that broke off in the middle is ended first: its reader drops it or sees it whole. */
+	if (!sse_at_boundary(&request->observer.sse))
+		buf_append_cstr(&event, "\n\n");
+	dialect_error_event(request->dialect,
+			    &(struct dialect_error){.status = text.status,
+						    .code = text.code,
+						    .message = failure_message(request)},
+			    &event);
+	pass(request, buf_bytes(&event));
+	request->error_sent = true;
+	buf_release(&event);
+}
+
+/* ---- slices of output ---- */
+
+static struct limits_clock clock_of(const struct gate_request *request)
+{
+	return (struct limits_clock){request->worker->loop->now_ns, request->worker->loop->wall_ms};
+}
+
+/* Whether what was seen of the stream is covered by the reservation. */
+static bool take_slices(struct gate_request *request, struct limits_refusal *refusal)
+{
+	struct limits_clock clock = clock_of(request);
+	int64_t cap = request->verdict.output_cap;
+	int64_t seen = dialect_output_estimate(&request->observer.outcome);
+	for (;;) {
+		int64_t reserved = limits_reserved_output(&request->reservation);
+		if (reserved > seen || reserved >= cap)
+			return true;
+		int64_t slice = cap - reserved < LIMITS_OUTPUT_SLICE ? cap - reserved
+								     : LIMITS_OUTPUT_SLICE;
+		if (!limits_take_output_slice(&request->reservation, &clock, slice, refusal))
+			return false;
+	}
+}
+
+static void wait_for_slice(struct gate_request *request, const struct limits_refusal *refusal)
+{
+	struct env_loop *loop = request->worker->loop;
+	uint64_t wait = refusal->retry_after_ms > 0 ? (uint64_t)refusal->retry_after_ms * 1000000u
+						    : SLICE_RETRY_MIN_NS;
+	if (!request->slice_deadline_ns)
+		request->slice_deadline_ns = loop->now_ns + SLICE_WAIT_NS;
+	uint64_t at = loop->now_ns + (wait < SLICE_RETRY_MIN_NS ? SLICE_RETRY_MIN_NS : wait);
+	if (at > request->slice_deadline_ns)
+		at = request->slice_deadline_ns;
+	http_call_pause(&request->call, true);
+	if (!env_timer_arm(loop, &request->slice_timer, at))
+		gate_request_cut(request, RECORD_ENDING_LIMIT, "out of memory");
+}
+
+static void cut_by_limit(struct gate_request *request, const struct limits_refusal *refusal)
+{
+	struct buf text = BUF_INIT(4096);
+	policy_refuse_limit(&request->verdict, refusal);
+	policy_message(&request->verdict, &text);
+	const char *copy = arena_copy(&request->arena, buf_bytes(&text));
+	buf_release(&text);
+	gate_request_cut(request, RECORD_ENDING_LIMIT, copy);
+}
+
+static void slice_timer_fired(struct env_timer *timer)
+{
+	struct gate_request *request =
+		(struct gate_request *)((char *)timer - offsetof(struct gate_request, slice_timer));
+	struct limits_refusal refusal;
+	if (!request->calling)
+		return;
+	if (take_slices(request, &refusal)) {
+		request->slice_deadline_ns = 0;
+		http_call_pause(&request->call, false);
+	} else if (request->worker->loop->now_ns >= request->slice_deadline_ns) {
+		cut_by_limit(request, &refusal);
+	} else {
+		wait_for_slice(request, &refusal);
+	}
+}
+
+/* ---- the upstream's answer ---- */
+
+/* Fields of the provider's answer that the client gets; all else is ours or nobody's. */
+static const char *const passed_fields[] = {"content-type", "request-id", "x-request-id",
+					    "retry-after", "x-should-retry", "x-parley-simulated"};
+
+static void keep_fields(struct gate_request *request, const struct http_head *head,
+			struct bytes bytes)
+{
+	for (size_t i = 0; i < sizeof(passed_fields) / sizeof(passed_fields[0]); i++) {
+		struct bytes value = http_field_value(head, bytes.data, passed_fields[i]);
+		char *copy = value.data ? arena_copy(&request->arena, value) : NULL;
+		if (copy)
+			request->upstream_headers[request->upstream_header_count++] =
+				(struct http_header){passed_fields[i], {copy, value.size}};
+	}
+}
+
+static void call_head(struct http_call *call, const struct http_head *head, struct bytes bytes)
+{
+	struct gate_request *request = call->user;
+	struct bytes type = http_known(head, bytes.data, HTTP_FIELD_CONTENT_TYPE);
+	request->status = head->status;
+	keep_fields(request, head, bytes);
+	sha256_start(&request->response_hash);
+	sha256_add(&request->response_hash, request->nonce, sizeof(request->nonce));
+	if (head->status != 200 || !request->facts.stream ||
+	    !bytes_starts_with(type, BYTES("text/event-stream"))) {
+		request->answer = ANSWER_PLAIN;
+		return;
+	}
+	request->answer = ANSWER_STREAM;
+	request->observing = true;
+	dialect_observer_init(&request->observer, request->dialect,
+			      bytes_of(request->nonce, sizeof(request->nonce)),
+			      request->usage_added, NULL);
+	metrics_add(&request->worker->metrics.streams, 1);
+	request->slice_timer.fire = slice_timer_fired;
+	if (request->admit_durable)
+		start_stream(request);
+	else
+		http_call_pause(call, true);
+}
+
+static void call_body(struct http_call *call, struct bytes piece)
+{
+	struct gate_request *request = call->user;
+	struct limits_refusal refusal;
+	struct dialect_flow flow;
+	if (request->answer == ANSWER_PLAIN) {
+		buf_append_bytes(&request->held, piece);
+		if (request->held.failed) {
+			ERR_SET(&request->failure, ERR_TOO_LARGE,
+				"the provider's answer is too large");
+			gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, NULL);
+		}
+		return;
+	}
+	dialect_observer_feed(&request->observer, piece.data, piece.size, &flow);
+	take_flow(request, &flow);
+	if (request->held.failed || request->tail.failed) {
+		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, NULL);
+		return;
+	}
+	if (!take_slices(request, &refusal))
+		wait_for_slice(request, &refusal);
+	else if (request->exchange && http_unsent(request->exchange) > HTTP_SERVER_UNSENT_HIGH)
+		http_call_pause(call, true);
+}
+
+static enum record_ending ending_of(const struct gate_request *request, const struct err *err)
+{
+	if (err->code == ERR_TIMEOUT)
+		return RECORD_ENDING_TIMEOUT;
+	if (err->code != ERR_OK)
+		return request->status ? RECORD_ENDING_UPSTREAM_RESET : RECORD_ENDING_UPSTREAM_ERROR;
+	return request->status == 200 ? RECORD_ENDING_FINISH : RECORD_ENDING_UPSTREAM_ERROR;
+}
+
+static void call_ended(struct http_call *call, const struct err *err)
+{
+	struct gate_request *request = call->user;
+	request->calling = false;
+	request->failure = *err;
+	request->ending = ending_of(request, err);
+	request->answer = ANSWER_OVER;
+	gate_request_run(request);
+}
+
+void gate_request_cut(struct gate_request *request, enum record_ending ending, const char *reason)
+{
+	if (request->answer == ANSWER_OVER) {
+		/* The end waits for its record, and will not be shown any more. */
+		if (ending == RECORD_ENDING_REVOKED) {
+			request->withheld = true;
+			request->cut_reason = reason;
+		}
+		return;
+	}
+	if (request->calling)
+		http_call_cancel(&request->call);
+	request->calling = false;
+	request->ending = ending;
+	request->cut_reason = reason;
+	request->answer = ANSWER_OVER;
+	if (request->exchange && request->started && ending == RECORD_ENDING_REVOKED &&
+	    http_unsent(request->exchange) > 0) {
+		http_cut(request->exchange); /* it does not read: what it has not got it never will */
+		request->exchange = NULL;
+	}
+	gate_request_run(request);
+}
+
+/* ---- relay ---- */
+
+static void end_stream(struct gate_request *request)
+{
+	struct dialect_flow flow;
+	dialect_observer_end(&request->observer, &flow);
+	if (request->ending == RECORD_ENDING_FINISH)
+		take_flow(request, &flow);
+	request->outcome = request->observer.outcome;
+	metrics_add(&request->worker->metrics.streams, -1);
+	if (request->ending != RECORD_ENDING_FINISH)
+		return;
+	if (request->outcome.failed)
+		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
+	else if (!request->outcome.complete)
+		request->ending = RECORD_ENDING_UPSTREAM_RESET;
+}
+
+static void end_plain(struct gate_request *request)
+{
+	struct bytes body = buf_bytes(&request->held);
+	if (request->failure.code != ERR_OK || request->status == 0)
+		return;
+	if (request->status == 200 && request->facts.endpoint == ENDPOINT_USE_GENERATE)
+		dialect_observe_body(request->dialect, body,
+				     bytes_of(request->nonce, sizeof(request->nonce)),
+				     &request->outcome, NULL, NULL);
+	sha256_add_bytes(&request->response_hash, body);
+	request->has_response = true;
+}
+
+enum gate_next gate_step_relay(struct gate_request *request)
+{
+	if (request->answer != ANSWER_OVER)
+		return GATE_WAIT;
+	env_timer_disarm(request->worker->loop, &request->slice_timer);
+	if (request->observing) {
+		end_stream(request);
+		/* An error event of the provider's own has gone through; else ours ends the stream. */
+		if (request->ending != RECORD_ENDING_FINISH && !request->outcome.failed)
+			send_error_event(request);
+		else if (request->started)
+			sha256_add_bytes(&request->response_hash, buf_bytes(&request->tail));
+	} else {
+		end_plain(request);
+	}
+	if (request->has_response)
+		sha256_finish(&request->response_hash, request->response_digest);
+	return GATE_NEXT;
+}
+
+/* ---- records ---- */
+
+void gate_request_admit_durable(struct log_entry *entry)
+{
+	struct gate_request *request =
+		(struct gate_request *)((char *)entry - offsetof(struct gate_request, admit));
+	request->admit_durable = true;
+	if (request->answer != ANSWER_STREAM)
+		return;
+	start_stream(request);
+	if (request->calling && !request->slice_deadline_ns)
+		http_call_pause(&request->call, false);
+}
+
+void gate_request_settle_durable(struct log_entry *entry)
+{
+	struct gate_request *request =
+		(struct gate_request *)((char *)entry - offsetof(struct gate_request, settle));
+	request->settle_durable = true;
+	gate_request_run(request);
+}
+
+/* ---- finish ---- */
+
+static void finish_with_error(struct gate_request *request)
+{
+	struct ending_text text = text_of(request);
+	gate_send_error(request, text.status, text.code, failure_message(request), text.retry);
+}
+
+/* The provider has answered with an error of its own. Its refusal of our credential is none of the
+ * client's doing and must not look like one. */
+static void pass_plain(struct gate_request *request)
+{
+	struct http_header headers[24];
+	bool ours = request->status == 401 || request->status == 403;
+	if (ours) {
+		gate_send_error(request, 502, "upstream_credential",
+				BYTES("the provider refused the gateway's own credential"), false);
+		return;
+	}
+	unsigned count = answer_headers(request, headers, 24);
+	http_respond(request->exchange, request->status, headers, count, buf_bytes(&request->held));
+}
+
+static void finish_stream(struct gate_request *request)
+{
+	if (request->withheld) {
+		send_error_event(request);
+	} else if (!request->error_sent && request->tail.size) {
+		http_send(request->exchange, buf_bytes(&request->tail));
+	}
+	http_finish(request->exchange);
+}
+
+enum gate_next gate_step_finish(struct gate_request *request)
+{
+	bool whole = request->status != 0 && request->failure.code == ERR_OK &&
+		     !request->observing && !request->withheld;
+	if (request->exchange && request->started)
+		finish_stream(request);
+	else if (request->exchange &&
+		 (request->ending == RECORD_ENDING_FINISH ||
+		  request->ending == RECORD_ENDING_UPSTREAM_ERROR) &&
+		 whole)
+		pass_plain(request);
+	else if (request->exchange)
+		finish_with_error(request);
+	gate_request_free(request);
+	return GATE_DONE;
+}

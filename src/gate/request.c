@@ -1,0 +1,543 @@
+#include "gate/request.h"
+
+#include "gate/gateway.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ARENA_BLOCK 4096
+#define ARENA_MAX ((size_t)64 << 20)
+#define SPARE_MAX 4096
+#define HELD_MAX ((size_t)64 << 20)
+#define TAIL_MAX ((size_t)1 << 20)
+#define WORDS_MAX ((size_t)64 << 20)
+/* Room asked of the log for a request: its admit and its settle record, each at most this many. */
+#define UNITS_PER_RECORD 4
+/* A body up to this size is read before a missing key is told, so that the connection can be kept. */
+#define REFUSED_BODY_MAX 65536
+/* An idle request object keeps a buffer up to this size. */
+#define KEPT_BUFFER_MAX 16384
+
+static const struct gate_step *const first_step;
+
+/* ---- a request's memory ---- */
+
+static void list_add(struct gate_request *request)
+{
+	struct gate_worker *worker = request->worker;
+	request->previous = NULL;
+	request->next = worker->first;
+	if (worker->first)
+		worker->first->previous = request;
+	worker->first = request;
+	worker->live_count++;
+}
+
+static struct gate_request *new_request(struct gate_worker *worker, struct http_exchange *exchange)
+{
+	struct gate_request *request = worker->spare;
+	if (request) {
+		worker->spare = request->next;
+		worker->spare_count--;
+	} else {
+		request = calloc(1, sizeof(*request));
+		if (!request)
+			return NULL;
+		arena_init(&request->arena, ARENA_BLOCK, ARENA_MAX);
+		buf_init(&request->held, HELD_MAX);
+		buf_init(&request->tail, TAIL_MAX);
+	}
+	request->worker = worker;
+	request->exchange = exchange;
+	request->world = world_hold(worker->world);
+	request->step = first_step;
+	request->started_ns = exchange->started_ns;
+	exchange->user = request;
+	list_add(request);
+	return request;
+}
+
+static void list_remove(struct gate_request *request)
+{
+	struct gate_worker *worker = request->worker;
+	if (request->previous)
+		request->previous->next = request->next;
+	else
+		worker->first = request->next;
+	if (request->next)
+		request->next->previous = request->previous;
+	worker->live_count--;
+}
+
+void gate_request_free(struct gate_request *request)
+{
+	struct gate_worker *worker = request->worker;
+	list_remove(request);
+	assert(!request->calling && !request->reservation.open);
+	env_timer_disarm(worker->loop, &request->slice_timer);
+	if (request->observing)
+		dialect_observer_release(&request->observer);
+	world_drop(request->world);
+	arena_reset(&request->arena);
+	struct arena arena = request->arena;
+	if (request->held.capacity > KEPT_BUFFER_MAX)
+		buf_release(&request->held);
+	buf_clear(&request->held);
+	buf_clear(&request->tail);
+	struct buf held = request->held, tail = request->tail;
+	if (worker->spare_count >= SPARE_MAX) {
+		arena_release(&arena);
+		buf_release(&held);
+		buf_release(&tail);
+		free(request);
+	} else {
+		memset(request, 0, sizeof(*request));
+		request->arena = arena;
+		request->held = held;
+		request->tail = tail;
+		request->next = worker->spare;
+		worker->spare = request;
+		worker->spare_count++;
+	}
+	gate_worker_request_over(worker);
+}
+
+/* ---- read ---- */
+
+static enum gate_next refuse(struct gate_request *request)
+{
+	metrics_add(&request->worker->metrics.refused, 1);
+	metrics_add(&request->worker->metrics.refused_by[request->verdict.rule], 1);
+	bool recorded = gate_submit_refusal(request);
+	gate_send_refusal(request);
+	if (!recorded)
+		gate_request_free(request);
+	return GATE_DONE;
+}
+
+static enum gate_next refuse_by(struct gate_request *request, enum rule rule, const char *detail)
+{
+	policy_refuse(&request->verdict, rule, detail);
+	return refuse(request);
+}
+
+static struct bytes known(const struct http_exchange *exchange, enum http_field_id id)
+{
+	return http_known(&exchange->head, exchange->head_bytes.data, id);
+}
+
+static enum endpoint_use use_of(enum endpoint_kind kind)
+{
+	static const enum endpoint_use uses[] = {
+		[ENDPOINT_NONE] = ENDPOINT_USE_UNKNOWN,
+		[ENDPOINT_MESSAGES] = ENDPOINT_USE_GENERATE,
+		[ENDPOINT_COUNT_TOKENS] = ENDPOINT_USE_COUNT_TOKENS,
+		[ENDPOINT_CHAT_COMPLETIONS] = ENDPOINT_USE_GENERATE,
+		[ENDPOINT_MODELS] = ENDPOINT_USE_MODELS,
+	};
+	return uses[kind];
+}
+
+/* What the head says. */
+static void read_head(struct gate_request *request)
+{
+	struct http_exchange *exchange = request->exchange;
+	const char *data = exchange->head_bytes.data;
+	struct bytes path = http_bytes(data, exchange->head.path);
+	bool versioned = http_has(&exchange->head, HTTP_FIELD_ANTHROPIC_VERSION);
+	request->endpoint = dialect_endpoint_find(http_bytes(data, exchange->head.method), path,
+						  versioned);
+	request->dialect =
+		request->endpoint ? request->endpoint->dialect : dialect_guess(path, versioned);
+	struct policy_request *facts = &request->facts;
+	facts->max_output = -1;
+	facts->n = 1;
+	facts->wall_ms = exchange->loop->wall_ms;
+	facts->dialect = request->dialect;
+	facts->endpoint =
+		request->endpoint ? use_of(request->endpoint->kind) : ENDPOINT_USE_UNKNOWN;
+	facts->wants_verdict = bytes_is(known(exchange, HTTP_FIELD_PARLEY_ACCEPT), "verdict");
+	facts->run = known(exchange, HTTP_FIELD_PARLEY_RUN);
+	gate_read_credential(exchange, facts);
+}
+
+/* Bodies in another coding or character set are not what the scanner reads. */
+static const char *coding_problem(const struct http_exchange *exchange)
+{
+	struct bytes coding = known(exchange, HTTP_FIELD_CONTENT_ENCODING);
+	struct bytes type = known(exchange, HTTP_FIELD_CONTENT_TYPE);
+	if (coding.size && !bytes_equal_fold(coding, BYTES("identity")))
+		return "Content-Encoding must be identity";
+	const char *charset = type.size ? memmem(type.data, type.size, "charset=", 8) : NULL;
+	if (!charset)
+		return NULL;
+	struct bytes value = {charset + 8, (size_t)(type.data + type.size - charset - 8)};
+	if (value.size >= 5 && bytes_equal_fold(bytes_of(value.data, 5), BYTES("utf-8")))
+		return NULL;
+	if (value.size >= 7 && bytes_equal_fold(bytes_of(value.data, 7), BYTES("\"utf-8\"")))
+		return NULL;
+	return "the body must be UTF-8";
+}
+
+/* The canonical words and settings, where the grant binds them. */
+static void read_words(struct gate_request *request)
+{
+	struct buf words = BUF_INIT(WORDS_MAX), settings = BUF_INIT(WORDS_MAX);
+	struct bytes body = request->exchange->body;
+	json_t *tree = NULL;
+	request->settings = arena_alloc_zero(&request->arena, sizeof(*request->settings));
+	if (request->settings &&
+	    dialect_words(request->dialect, body, &words, &settings, NULL) == ERR_OK &&
+	    json_parse(buf_bytes(&settings), "settings", &tree, NULL) == ERR_OK &&
+	    binding_settings_from_json(tree, request->settings, NULL) == ERR_OK) {
+		sha256_of(words.data, words.size, request->words_digest);
+		request->facts.words_digest = request->words_digest;
+		request->facts.settings = request->settings;
+	}
+	json_decref(tree);
+	buf_release(&words);
+	buf_release(&settings);
+}
+
+/* The facts of the body; false with `err` set where it cannot be read. */
+static bool read_body(struct gate_request *request, struct err *err)
+{
+	struct gate_worker *worker = request->worker;
+	struct bytes body = request->exchange->body;
+	struct policy_request *facts = &request->facts;
+	const char *problem = coding_problem(request->exchange);
+	if (problem)
+		return ERR_SET(err, ERR_INVALID, "%s", problem) == ERR_OK;
+	if (json_scan_text(&worker->scan, body, "the body", err) != ERR_OK ||
+	    dialect_request_read(request->endpoint, &worker->scan, body, &request->body, err) !=
+		    ERR_OK)
+		return false;
+	facts->model = request->body.model;
+	facts->max_output = request->body.max_output;
+	facts->n = request->body.n;
+	facts->stream = request->body.stream;
+	facts->logprobs = request->body.flags & DIALECT_LOGPROBS;
+	facts->logit_bias = request->body.flags & DIALECT_LOGIT_BIAS;
+	if (request->body.unknown_count)
+		facts->unknown_member = request->body.unknown[0];
+	if (policy_needs_words(request->verdict.grant, facts->endpoint)) {
+		struct bytes type;
+		facts->non_text = dialect_request_non_text(&request->body, &worker->scan, body,
+							   &type);
+		read_words(request);
+	}
+	return true;
+}
+
+static void list_models(struct gate_request *request)
+{
+	const struct world_grant *grant = request->verdict.grant;
+	struct buf *out = &request->held;
+	struct bytes *names = arena_alloc(&request->arena, (grant->model_count + 1) * sizeof(*names));
+	for (unsigned i = 0; names && i < grant->model_count; i++)
+		names[i] = bytes_from(grant->models[i]->id);
+	dialect_models(request->dialect, names, names ? grant->model_count : 0,
+		       grant->from_ms / 1000, out);
+	struct http_header type = {"content-type", BYTES("application/json")};
+	http_respond(request->exchange, 200, &type, 1, buf_bytes(out));
+}
+
+static enum gate_next step_read(struct gate_request *request)
+{
+	struct err err = ERR_INIT;
+	metrics_add(&request->worker->metrics.requests, 1);
+	read_head(request);
+	policy_authenticate(request->world, &request->facts, &request->verdict);
+	if (request->verdict.outcome != POLICY_ADMIT)
+		return refuse(request);
+	if (!request->endpoint)
+		return refuse_by(request, RULE_ENDPOINT_UNKNOWN, NULL);
+	if (request->endpoint->kind == ENDPOINT_MODELS) {
+		list_models(request);
+		gate_request_free(request);
+		return GATE_DONE;
+	}
+	if (!read_body(request, &err))
+		return refuse_by(request, RULE_REQUEST_SYNTAX, err.message);
+	return GATE_NEXT;
+}
+
+/* ---- decide ---- */
+
+static enum gate_next step_decide(struct gate_request *request)
+{
+	if (request->waits_for_run) {
+		if (!request->run_opened)
+			return GATE_WAIT;
+		request->waits_for_run = false;
+		if (!request->exchange) {
+			gate_request_free(request);
+			return GATE_DONE;
+		}
+		world_drop(request->world);
+		request->world = world_hold(request->worker->world);
+	}
+	policy_decide(request->world, &request->facts, &request->verdict);
+	switch (request->verdict.outcome) {
+	case POLICY_ADMIT:
+		return GATE_NEXT;
+	case POLICY_OPEN_RUN:
+		if (!request->run_opened && gateway_open_run(request)) {
+			request->waits_for_run = true;
+			return GATE_WAIT;
+		}
+		return refuse(request);
+	case POLICY_REFUSE:
+		return refuse(request);
+	}
+	return refuse(request);
+}
+
+void gate_request_run_opened(struct gate_request *request, enum err_code code,
+			     const struct err *err)
+{
+	(void)code; /* where it failed, deciding again refuses and says what is missing */
+	(void)err;
+	request->run_opened = true;
+	gate_request_run(request);
+}
+
+/* ---- reserve ---- */
+
+static struct limits_clock clock_of(const struct gate_request *request)
+{
+	return (struct limits_clock){request->worker->loop->now_ns, request->worker->loop->wall_ms};
+}
+
+static struct limits_wants wants_of(const struct gate_request *request)
+{
+	struct limits_wants wants = {
+		.input = limits_estimate_input(request->body.prompt_bytes),
+	};
+	int64_t cap = request->verdict.output_cap;
+	if (request->facts.endpoint == ENDPOINT_USE_COUNT_TOKENS)
+		wants.input = 0;
+	else if (request->facts.stream)
+		wants.output = cap < LIMITS_OUTPUT_SLICE ? cap : LIMITS_OUTPUT_SLICE;
+	else
+		wants.output = limits_expected_output(request->verdict.grant->cells, cap);
+	return wants;
+}
+
+static enum gate_next step_reserve(struct gate_request *request)
+{
+	struct limits_scope scopes[LIMITS_SCOPES_MAX];
+	struct limits_refusal refusal;
+	struct limits_clock clock = clock_of(request);
+	request->log = request->verdict.purpose == PURPOSE_PRODUCT ? CONTROL_USAGE
+								   : CONTROL_EVALUATION;
+	struct log *log = request->worker->producers[request->log].log;
+	if (!policy_take_sample(&request->verdict, &request->facts, &request->sample))
+		return refuse(request);
+	unsigned count = policy_scopes(&request->verdict, scopes);
+	if (!limits_reserve(scopes, count, &clock, wants_of(request), &request->reservation,
+			    &refusal)) {
+		binding_release(&request->sample);
+		policy_refuse_limit(&request->verdict, &refusal);
+		request->retry_after_ms = refusal.retry_after_ms;
+		return refuse(request);
+	}
+	if (!log_reserve(log, 2 * UNITS_PER_RECORD)) {
+		binding_release(&request->sample);
+		limits_cancel(&request->reservation, &clock);
+		request->retry_after_ms = 1000;
+		return refuse_by(request, RULE_LOG_UNAVAILABLE, NULL);
+	}
+	request->reserved_units = 2 * UNITS_PER_RECORD;
+	return GATE_NEXT;
+}
+
+/* ---- admit ---- */
+
+static enum gate_next step_admit(struct gate_request *request)
+{
+	struct gate_worker *worker = request->worker;
+	if (!gate_submit_admit(request)) {
+		struct limits_clock clock = clock_of(request);
+		log_unreserve(worker->producers[request->log].log, request->reserved_units);
+		binding_release(&request->sample);
+		limits_cancel(&request->reservation, &clock);
+		return refuse_by(request, RULE_GATEWAY_BUSY, "out of memory");
+	}
+	metrics_add(&worker->metrics.admitted, 1);
+	metrics_add(&worker->metrics.in_flight, 1);
+	return GATE_NEXT;
+}
+
+/* ---- settle ---- */
+
+static struct record_usage usage_of(const struct gate_request *request)
+{
+	const struct dialect_usage *said = &request->outcome.usage;
+	struct record_usage usage = {(uint64_t)said->input, (uint64_t)said->cache_read,
+				     (uint64_t)said->cache_write, (uint64_t)said->output, false};
+	bool generates = request->facts.endpoint == ENDPOINT_USE_GENERATE;
+	bool reached = request->status == 200 || (request->status == 0 && !request->call.unprocessed);
+	if (!generates || !reached)
+		return (struct record_usage){0};
+	if (!said->known) {
+		usage.input = (uint64_t)limits_estimate_input(request->body.prompt_bytes);
+		usage.estimated = true;
+	}
+	/* A stream that was cut tells its input at the start and its output only at the end. */
+	uint64_t seen = (uint64_t)dialect_output_estimate(&request->outcome);
+	if (!request->outcome.complete && seen > usage.output) {
+		usage.output = seen;
+		usage.estimated = true;
+	}
+	return usage;
+}
+
+static void settle_limits(struct gate_request *request, const struct record_usage *usage)
+{
+	struct limits_clock clock = clock_of(request);
+	struct limits_usage used = {(int64_t)(usage->input + usage->cache_write),
+				    (int64_t)usage->output};
+	limits_settle(&request->reservation, &clock, used);
+	if (request->ending == RECORD_ENDING_FINISH && usage->output > 0)
+		limits_observe_output(request->verdict.grant->cells, (int64_t)usage->output);
+	if (request->status == 200)
+		binding_keep(&request->sample);
+	else
+		binding_release(&request->sample);
+}
+
+static void count_settled(struct gate_request *request, const struct record_usage *usage)
+{
+	struct gate_worker *worker = request->worker;
+	struct metrics *metrics = &worker->metrics;
+	metrics_add(&metrics->in_flight, -1);
+	metrics_add(&metrics->input_tokens, (int64_t)usage->input);
+	metrics_add(&metrics->cache_read_tokens, (int64_t)usage->cache_read);
+	metrics_add(&metrics->cache_write_tokens, (int64_t)usage->cache_write);
+	metrics_add(&metrics->output_tokens, (int64_t)usage->output);
+	metrics_add(&metrics->estimated, usage->estimated);
+	metrics_add(&metrics->ended_by[request->ending], 1);
+	metrics_add(&metrics->duration_us,
+		    (int64_t)((worker->loop->now_ns - request->started_ns) / 1000));
+}
+
+static enum gate_next step_settle(struct gate_request *request)
+{
+	if (!request->settle_submitted) {
+		struct record_usage usage = usage_of(request);
+		request->settle_submitted = true;
+		settle_limits(request, &usage);
+		count_settled(request, &usage);
+		gate_submit_settle(request, &usage);
+	}
+	return request->settle_durable ? GATE_NEXT : GATE_WAIT;
+}
+
+/* ---- the dispatcher ---- */
+
+static const struct gate_step steps[] = {
+	{"read",	 step_read	    },
+	{"decide",  step_decide	       },
+	{"reserve", step_reserve	 },
+	{"admit",	  step_admit	    },
+	{"forward", gate_step_forward},
+	{"relay",	  gate_step_relay  },
+	{"settle",	 step_settle	      },
+	{"finish",  gate_step_finish },
+};
+
+static const struct gate_step *const first_step = steps;
+
+void gate_request_run(struct gate_request *request)
+{
+	if (request->running)
+		return; /* the step that is running will see what happened */
+	request->running = true;
+	for (;;) {
+		assert(request->step < steps + sizeof(steps) / sizeof(steps[0]));
+		enum gate_next next = request->step->run(request);
+		if (next == GATE_DONE)
+			return;
+		if (next == GATE_WAIT)
+			break;
+		request->step++;
+	}
+	request->running = false;
+}
+
+/* ---- the server's handlers ---- */
+
+void gate_request_arrived(struct http_exchange *exchange)
+{
+	struct gate_worker *worker = exchange->server_user;
+	if (gateway_is_own_path(exchange)) {
+		gateway_own_arrived(worker, exchange);
+		return;
+	}
+	struct gate_request *request = new_request(worker, exchange);
+	if (!request) {
+		http_respond(exchange, 503, NULL, 0, BYTES("out of memory\n"));
+		return;
+	}
+	gate_request_run(request);
+}
+
+/* With a large body to come, or a client that asks first, a missing or unknown key is told before
+ * anything is read. */
+void gate_request_head(struct http_exchange *exchange, size_t *body_max)
+{
+	struct gate_worker *worker = exchange->server_user;
+	struct http_head *head = &exchange->head;
+	bool small = head->body != HTTP_BODY_CHUNKED && head->content_length <= REFUSED_BODY_MAX;
+	*body_max = gateway_body_max(worker->gateway, exchange);
+	if (small && !head->expect_continue)
+		return;
+	struct policy_request facts = {.wall_ms = exchange->loop->wall_ms, .max_output = -1, .n = 1};
+	struct verdict verdict;
+	gate_read_credential(exchange, &facts);
+	policy_authenticate(worker->world, &facts, &verdict);
+	if (verdict.outcome != POLICY_ADMIT)
+		gate_request_arrived(exchange);
+}
+
+void gate_request_aborted(struct http_exchange *exchange)
+{
+	if (gateway_is_own_path(exchange)) {
+		gateway_own_aborted(exchange);
+		return;
+	}
+	struct gate_request *request = exchange->user;
+	request->exchange = NULL;
+	if (!request->admitted)
+		return; /* it waits for a run, which ends it */
+	if (request->answer != ANSWER_OVER)
+		gate_request_cut(request, RECORD_ENDING_CLIENT_GONE, NULL);
+}
+
+void gate_request_drained(struct http_exchange *exchange)
+{
+	struct gate_request *request = exchange->user;
+	if (request && request->calling && !request->slice_deadline_ns)
+		http_call_pause(&request->call, false);
+}
+
+void gate_request_refused_below(struct http_exchange *exchange, int status, const char *reason)
+{
+	struct gate_worker *worker = exchange->server_user;
+	enum rule rule = status == 413	 ? RULE_REQUEST_TOO_LARGE
+			 : status == 408 ? RULE_REQUEST_TIMEOUT
+					 : RULE_REQUEST_SYNTAX;
+	struct gate_request *request = new_request(worker, exchange);
+	if (!request) {
+		http_respond(exchange, 503, NULL, 0, BYTES("out of memory\n"));
+		return;
+	}
+	if (exchange->head_bytes.size) /* the head was complete */
+		read_head(request);
+	else
+		request->dialect = DIALECT_OPENAI;
+	request->status = status;
+	refuse_by(request, rule, reason);
+}

@@ -1,0 +1,139 @@
+/* One model request on its way through the gateway, as a table of named steps:
+ *
+ *   read -> decide -> reserve -> admit -> forward -> relay -> settle -> finish
+ *
+ * A request lives from the moment its body is complete until its last record is durable, which may
+ * be after its client has gone. It is carried by one worker from beginning to end. */
+#ifndef GATE_REQUEST_H
+#define GATE_REQUEST_H
+
+#include "dialect/dialect.h"
+#include "gate/worker.h"
+
+enum gate_next {
+	GATE_NEXT, /* go on with the following step */
+	GATE_WAIT, /* come back to this step when something has happened */
+	GATE_DONE, /* the request is over and freed */
+};
+
+/* A settle record has bounded members only. */
+#define GATE_SETTLE_TEXT_MAX 2048
+
+struct gate_step {
+	const char *name; /* in traces and errors */
+	enum gate_next (*run)(struct gate_request *request);
+};
+
+/* How far the answer is. */
+enum gate_answer {
+	ANSWER_NONE,	/* nothing has come from the upstream */
+	ANSWER_PLAIN,	/* a body being collected */
+	ANSWER_STREAM,	/* a stream of events being passed on */
+	ANSWER_OVER,	/* complete, failed or cut: see `ending` */
+};
+
+struct gate_request {
+	struct gate_request *next, *previous; /* the worker's list */
+	struct gate_worker *worker;
+	const struct gate_step *step;
+	struct http_exchange *exchange; /* NULL once the client is gone */
+	struct arena arena;
+	struct world *world; /* one reference; what the verdict points into */
+	bool running;
+
+	/* The request */
+	const struct dialect_endpoint *endpoint;
+	enum dialect_id dialect;
+	struct policy_request facts;
+	struct dialect_request body;
+	uint8_t words_digest[SHA256_SIZE];
+	struct binding_settings *settings; /* in the arena; NULL: none */
+	struct verdict verdict;
+	int64_t retry_after_ms; /* with a refusal by a limit; -1: waiting does not help */
+	uint64_t started_ns;
+
+	/* Admission */
+	bool waits_for_run, run_opened;
+	enum control_log log;
+	struct limits_reservation reservation;
+	struct binding_hold sample;
+	bool admitted; /* an admit record was submitted: a settle record must follow */
+	unsigned reserved_units;
+	struct log_entry admit, settle;
+	char settle_text[GATE_SETTLE_TEXT_MAX];
+	bool admit_durable, settle_submitted, settle_durable;
+	char admit_id[RECORD_ID_SIZE + 1];
+	char nonce_text[33];
+	uint8_t nonce[LOG_NONCE_SIZE];
+	uint8_t request_digest[SHA256_SIZE];
+
+	/* Upstream and answer */
+	struct http_call call;
+	bool calling; /* the call has neither ended nor been cancelled */
+	enum gate_answer answer;
+	enum record_ending ending;
+	int status;		/* of the upstream, or of our own refusal; 0: none yet */
+	struct err failure;	/* what went wrong upstream */
+	const char *cut_reason; /* with ENDING_REVOKED or SHUTDOWN: rule-like text for the client */
+	struct buf held;	/* a plain body, or stream bytes that wait for the admit record */
+	struct buf tail;	/* the end of a stream, which waits for the settle record */
+	bool started;		/* the head of a stream has been sent */
+	bool error_sent;	/* a stream was ended with an error event */
+	bool withheld;		/* revoked while the end waited for its record: it is never sent */
+	bool observing, usage_added;
+	struct dialect_observer observer;
+	struct dialect_outcome outcome;
+	struct sha256 response_hash;
+	uint8_t response_digest[SHA256_SIZE];
+	bool has_response;
+	struct http_header upstream_headers[8]; /* of the answer, passed on; in the arena */
+	unsigned upstream_header_count;
+	struct env_timer slice_timer;
+	uint64_t slice_deadline_ns; /* 0: no slice is being waited for */
+};
+
+/* Handlers of the worker's HTTP server. */
+void gate_request_head(struct http_exchange *exchange, size_t *body_max);
+void gate_request_arrived(struct http_exchange *exchange);
+void gate_request_aborted(struct http_exchange *exchange);
+void gate_request_drained(struct http_exchange *exchange);
+void gate_request_refused_below(struct http_exchange *exchange, int status, const char *reason);
+
+/* Goes on with the present step; called when something it waits for has happened. */
+void gate_request_run(struct gate_request *request);
+
+/* Ends an admitted request from outside: its key, grant or org was revoked (RECORD_ENDING_REVOKED),
+ * or the gateway shuts down. */
+void gate_request_cut(struct gate_request *request, enum record_ending ending, const char *reason);
+/* The admit or settle record is durable. */
+void gate_request_admit_durable(struct log_entry *entry);
+void gate_request_settle_durable(struct log_entry *entry);
+/* A request that waits for a run: decides again in the worker's present world. */
+void gate_request_run_opened(struct gate_request *request, enum err_code code,
+			     const struct err *err);
+
+/* relay.c: the steps that talk to the upstream. */
+enum gate_next gate_step_forward(struct gate_request *request);
+enum gate_next gate_step_relay(struct gate_request *request);
+enum gate_next gate_step_finish(struct gate_request *request);
+
+/* records.c: what the log is told. */
+bool gate_submit_admit(struct gate_request *request);
+void gate_submit_settle(struct gate_request *request, const struct record_usage *usage);
+/* Whether the request's refusal was put on record; it is freed when the record is durable. */
+bool gate_submit_refusal(struct gate_request *request);
+
+/* refuse.c: what a refused client is told. */
+void gate_send_refusal(struct gate_request *request);
+/* An error of the gateway's own making in the caller's dialect, as a plain answer. */
+void gate_send_error(struct gate_request *request, int status, const char *code,
+		     struct bytes message, bool retry);
+/* The credential as SHA-256; false if there is none (facts->has_key is set accordingly). */
+bool gate_read_credential(const struct http_exchange *exchange, struct policy_request *facts);
+/* "rate limit" fields for the request's grant; at most `max` headers, text in the arena. */
+unsigned gate_limit_headers(struct gate_request *request, struct http_header *out, unsigned max);
+
+/* To the worker's stock of free requests. */
+void gate_request_free(struct gate_request *request);
+
+#endif

@@ -1,0 +1,249 @@
+#include "gate/worker.h"
+
+#include "gate/gateway.h"
+#include "gate/refusal_window.h"
+#include "gate/request.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define HEAD_TIMEOUT_NS (10u * 1000000000ull)
+#define BODY_TIMEOUT_NS (60u * 1000000000ull)
+#define IDLE_TIMEOUT_NS (75u * 1000000000ull)
+#define WRITE_TIMEOUT_NS (60u * 1000000000ull)
+#define UPSTREAM_IDLE_NS (55u * 1000000000ull)
+#define CONNECT_TIMEOUT_NS (3u * 1000000000ull)
+#define CONNECTIONS_MAX 9000
+#define SECOND_NS 1000000000u
+
+/* ---- the log ---- */
+
+static void worker_idle(void *argument)
+{
+	struct gate_worker *worker = argument;
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		log_producer_turn(&worker->producers[log], true);
+}
+
+/* ---- upstreams ---- */
+
+static char *fixed_fields(const struct config_provider *provider, enum dialect_id dialect,
+			  struct bytes authority)
+{
+	struct buf out = BUF_INIT(65536);
+	buf_append_cstr(&out, "host: ");
+	buf_append_bytes(&out, authority);
+	buf_append_cstr(&out, "\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
+			      "user-agent: parley/" PARLEY_VERSION "\r\n");
+	if (provider->key[0] && dialect == DIALECT_ANTHROPIC)
+		buf_printf(&out, "x-api-key: %s\r\n", provider->key);
+	else if (provider->key[0])
+		buf_printf(&out, "authorization: Bearer %s\r\n", provider->key);
+	if (out.failed)
+		buf_release(&out);
+	return out.data;
+}
+
+static enum err_code add_upstream(struct gate_worker *worker, const struct config_provider *provider,
+				  struct gate_upstream *out, struct err *err)
+{
+	struct bytes key = bytes_from(provider->key);
+	if (!http_is_field_value(key))
+		return ERR_SET(err, ERR_INVALID, "provider %s: the key has a control byte",
+			       provider->name);
+	out->dialect = provider->dialect;
+	ERR_TRY(http_pool_origin(worker->pool, bytes_from(provider->url), &out->origin, err));
+	out->fields = fixed_fields(provider, out->dialect, http_origin_authority(out->origin));
+	return out->fields ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+}
+
+static enum err_code add_upstreams(struct gate_worker *worker, struct err *err)
+{
+	const struct config *config = gateway_config(worker->gateway);
+	worker->upstreams = calloc(config->provider_count + 1, sizeof(*worker->upstreams));
+	if (!worker->upstreams)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	for (size_t i = 0; i < config->provider_count; i++) {
+		ERR_TRY(add_upstream(worker, &config->providers[i], &worker->upstreams[i], err));
+		worker->upstream_count++;
+	}
+	return ERR_OK;
+}
+
+/* ---- making and freeing ---- */
+
+static struct http_server *new_server(struct gate_worker *worker)
+{
+	const struct config *config = gateway_config(worker->gateway);
+	struct http_server_options options = {
+		.argument = worker,
+		.head = gate_request_head,
+		.request = gate_request_arrived,
+		.aborted = gate_request_aborted,
+		.drained = gate_request_drained,
+		.refused = gate_request_refused_below,
+		.body_max = config->max_body,
+		.head_timeout_ns = HEAD_TIMEOUT_NS,
+		.body_timeout_ns = BODY_TIMEOUT_NS,
+		.idle_timeout_ns = IDLE_TIMEOUT_NS,
+		.write_timeout_ns = WRITE_TIMEOUT_NS,
+		.connections_max = CONNECTIONS_MAX,
+	};
+	return http_server_new(worker->loop, &options);
+}
+
+/* The system's certificate authorities, for providers behind TLS. */
+static enum err_code new_pool(struct gate_worker *worker, struct err *err)
+{
+	struct buf authorities = BUF_INIT((size_t)16 << 20);
+	struct err ignored;
+	env_read_file(worker->loop->env, TLS_SYSTEM_AUTHORITIES, &authorities, &ignored);
+	struct http_pool_options options = {
+		.connections_max = CONNECTIONS_MAX,
+		.idle_max = 1024,
+		.idle_timeout_ns = UPSTREAM_IDLE_NS,
+		.connect_timeout_ns = CONNECT_TIMEOUT_NS,
+		.ca_pem = buf_bytes(&authorities),
+	};
+	worker->pool = http_pool_new(worker->loop, &options);
+	buf_release(&authorities);
+	return worker->pool ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+}
+
+enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gateway, unsigned number,
+			       struct err *err)
+{
+	worker->gateway = gateway;
+	worker->number = number;
+	worker->loop = env_loop_new(gateway_admin_loop(gateway)->env, "worker", false);
+	worker->refusals = calloc(1, sizeof(*worker->refusals));
+	worker->server = worker->loop ? new_server(worker) : NULL;
+	if (!worker->server || !worker->refusals)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	env_random(worker->loop->env, &worker->refusals->seed, sizeof(worker->refusals->seed));
+	ERR_TRY(new_pool(worker, err));
+	ERR_TRY(add_upstreams(worker, err));
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		log_producer_init(&worker->producers[log], gateway_log(gateway, log), worker->loop);
+	worker->loop->idle = worker_idle;
+	worker->loop->idle_argument = worker;
+	return ERR_OK;
+}
+
+void gate_worker_release(struct gate_worker *worker)
+{
+	http_server_free(worker->server);
+	while (worker->spare) {
+		struct gate_request *request = worker->spare;
+		worker->spare = request->next;
+		arena_release(&request->arena);
+		buf_release(&request->held);
+		buf_release(&request->tail);
+		free(request);
+	}
+	http_pool_free(worker->pool);
+	for (unsigned i = 0; i < worker->upstream_count; i++)
+		free(worker->upstreams[i].fields);
+	free(worker->upstreams);
+	free(worker->refusals);
+	world_drop(worker->world);
+	env_loop_free(worker->loop);
+}
+
+/* ---- a new world ---- */
+
+static bool concerns(const struct control_cut *cut, const struct verdict *verdict)
+{
+	switch (cut->kind) {
+	case CONTROL_CUT_KEY:
+		return strcmp(cut->id, verdict->key->id) == 0;
+	case CONTROL_CUT_GRANT:
+		return strcmp(cut->id, verdict->grant->id) == 0;
+	case CONTROL_CUT_ORG:
+		return strcmp(cut->id, verdict->grant->org->id) == 0;
+	}
+	return false;
+}
+
+static void cut_request(struct gate_request *request, const struct control_cut *cut)
+{
+	const char *reason = arena_copy(&request->arena, bytes_from(cut->reason ? cut->reason : ""));
+	gate_request_cut(request, RECORD_ENDING_REVOKED, reason && reason[0] ? reason : NULL);
+}
+
+void gate_worker_publish(struct gate_worker *worker, struct world *world,
+			 const struct control_cut *cuts, size_t cut_count)
+{
+	world_drop(worker->world);
+	worker->world = world;
+	for (struct gate_request *request = worker->first, *next; request && cut_count; request = next) {
+		next = request->next;
+		if (!request->admitted)
+			continue;
+		for (size_t i = 0; i < cut_count; i++) {
+			if (concerns(&cuts[i], &request->verdict)) {
+				cut_request(request, &cuts[i]);
+				break;
+			}
+		}
+	}
+}
+
+/* ---- stopping ---- */
+
+static void check_stopped(struct gate_worker *worker)
+{
+	if (!worker->stopping || worker->live_count > 0 || worker->own_calls > 0 ||
+	    http_server_connections(worker->server) > 0)
+		return;
+	worker->stopping = false;
+	env_timer_disarm(worker->loop, &worker->grace);
+	gateway_worker_stopped(worker);
+}
+
+void gate_worker_request_over(struct gate_worker *worker)
+{
+	check_stopped(worker);
+}
+
+static void server_stopped(void *argument)
+{
+	check_stopped(argument);
+}
+
+static void grace_over(struct env_timer *timer)
+{
+	struct gate_worker *worker =
+		(struct gate_worker *)((char *)timer - offsetof(struct gate_worker, grace));
+	for (struct gate_request *request = worker->first, *next; request; request = next) {
+		next = request->next;
+		if (request->admitted)
+			gate_request_cut(request, RECORD_ENDING_SHUTDOWN, NULL);
+	}
+	/* Connections that hang without a request are not waited for. */
+	http_server_close_all(worker->server);
+	if (worker->stopping)
+		env_timer_arm(worker->loop, &worker->grace, worker->loop->now_ns + SECOND_NS);
+	check_stopped(worker);
+}
+
+static void stop_now(struct env_message *message)
+{
+	struct gate_worker *worker =
+		(struct gate_worker *)((char *)message - offsetof(struct gate_worker, stop_message));
+	uint64_t grace_ns = gateway_grace_ns(worker->gateway);
+	worker->stopping = true;
+	worker->grace.fire = grace_over;
+	if (!env_timer_arm(worker->loop, &worker->grace, worker->loop->now_ns + grace_ns)) {
+		grace_over(&worker->grace);
+		return;
+	}
+	http_server_stop(worker->server, server_stopped, worker);
+}
+
+void gate_worker_stop(struct gate_worker *worker)
+{
+	worker->stop_message.run = stop_now;
+	env_post(worker->loop, &worker->stop_message);
+}

@@ -1,0 +1,64 @@
+/* A worker: one loop with its listener, its pool of upstream connections and the requests it is
+ * carrying. Workers share the logs, the limit cells and the published world, and nothing else. */
+#ifndef GATE_WORKER_H
+#define GATE_WORKER_H
+
+#include "base/json_scan.h"
+#include "dialect/dialect.h"
+#include "gate/control.h"
+#include "gate/metrics.h"
+#include "ledger/log.h"
+#include "net/http_client.h"
+#include "net/http_server.h"
+#include "policy/decide.h"
+
+struct gateway;
+struct gate_request;
+struct refusal_window;
+
+/* What a worker knows about a provider: where it is and the part of the head that never changes. */
+struct gate_upstream {
+	struct http_origin *origin;
+	enum dialect_id dialect;
+	char *fields; /* Host, credential and fixed fields, each line with CR LF; owned */
+};
+
+struct gate_worker {
+	struct gateway *gateway;
+	struct env_loop *loop;
+	unsigned number;
+	struct http_server *server;
+	struct http_pool *pool;
+	struct gate_upstream *upstreams; /* by world_provider.index */
+	unsigned upstream_count;
+	struct log_producer producers[CONTROL_LOGS];
+	struct world *world; /* one reference */
+	/* Requests admitted and not finished, and those that wait for a run to be opened. */
+	struct gate_request *first;
+	struct gate_request *spare; /* kept for reuse, linked by next */
+	unsigned spare_count, live_count;
+	unsigned own_calls; /* on Parley's own paths, under way */
+	struct json_scan scan; /* scratch: too large for each request */
+	struct metrics metrics;
+	/* Refusals before authentication: one record a second for each rule and source network. */
+	struct refusal_window *refusals;
+	bool stopping;
+	struct env_timer grace;
+	struct env_message stop_message;
+};
+
+/* Before the loops run. */
+enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gateway, unsigned number,
+			       struct err *err);
+/* After the loop was joined. */
+void gate_worker_release(struct gate_worker *worker);
+
+/* On the worker's loop: takes over the reference to `world` and ends what `cuts` name. */
+void gate_worker_publish(struct gate_worker *worker, struct world *world,
+			 const struct control_cut *cuts, size_t cut_count);
+
+/* From any thread: no new connections; what is under way may finish until the grace period is over;
+ * then gateway_worker_stopped is called. */
+void gate_worker_stop(struct gate_worker *worker);
+
+#endif

@@ -1,0 +1,429 @@
+/* The running log: what producers call, and the order of the log loop's work. */
+#include "ledger/log_internal.h"
+
+#include "base/encode.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* A producer that is busy holds records back for at most so long. */
+#define HOLD_NS UINT64_C(1000000)
+#define CHECKPOINT_DELAY_NS UINT64_C(100000000)
+#define CHECKPOINT_GAP_NS UINT64_C(2000000)
+#define SPACE_RETRY_NS UINT64_C(1000000000)
+/* Zeros written between two commits, so that none waits long. */
+#define PREPARE_STEP (1u << 20)
+
+/* ---- indices, ids, nonces ---- */
+
+uint64_t log_take_index(struct log *log)
+{
+	return atomic_fetch_add_explicit(&log->next_index, 1, memory_order_relaxed);
+}
+
+void log_record_id(const struct log *log, uint64_t index, char out[static RECORD_ID_SIZE + 1])
+{
+	uint8_t input[10] = "id", digest[SHA256_SIZE];
+	for (unsigned i = 0; i < 8; i++)
+		input[2 + i] = (uint8_t)(index >> (56 - 8 * i));
+	hmac_of(&log->secret, input, sizeof(input), digest);
+	uint8_t id[RECORD_ID_SIZE / 2];
+	memcpy(id, input + 4, 6);
+	memcpy(id + 6, digest, 10);
+	hex_encode(id, sizeof(id), out);
+}
+
+void log_nonce(const struct log *log, const char *id, uint8_t out[static LOG_NONCE_SIZE])
+{
+	uint8_t digest[SHA256_SIZE];
+	hmac_of(&log->secret, id, strlen(id), digest);
+	memcpy(out, digest, LOG_NONCE_SIZE);
+}
+
+/* ---- producers ---- */
+
+void log_wake(struct log *log)
+{
+	if (!atomic_exchange(&log->wake_posted, true))
+		env_post(log->loop, &log->wake);
+}
+
+static void acknowledge(struct log_producer *producer)
+{
+	uint64_t durable = atomic_load_explicit(&producer->log->durable, memory_order_acquire);
+	while (producer->first && producer->first->index < durable) {
+		struct log_entry *entry = producer->first;
+		producer->first = entry->next_own;
+		entry->durable(entry);
+	}
+}
+
+static void on_durable(struct env_message *message)
+{
+	struct log_producer *producer =
+		(struct log_producer *)((char *)message - offsetof(struct log_producer, message));
+	atomic_store(&producer->message_posted, false);
+	acknowledge(producer);
+}
+
+void log_producer_init(struct log_producer *producer, struct log *log, struct env_loop *loop)
+{
+	memset(producer, 0, sizeof(*producer));
+	producer->log = log;
+	producer->loop = loop;
+	producer->message.run = on_durable;
+}
+
+void log_submit(struct log_producer *producer, struct log_entry *entry)
+{
+	struct log *log = producer->log;
+	assert(entry->size >= 1 && entry->size <= RECORD_SIZE_MAX);
+	assert(entry->units >= log_units(entry->size) && entry->durable);
+	entry->producer = producer;
+	entry->next_own = NULL;
+	if (producer->first)
+		producer->last->next_own = entry;
+	else
+		producer->first = entry;
+	producer->last = entry;
+	if (producer->unflushed_since_ns == 0)
+		producer->unflushed_since_ns = producer->loop->now_ns | 1;
+	struct log_entry *head = atomic_load_explicit(&log->incoming, memory_order_relaxed);
+	do {
+		entry->next = head;
+	} while (!atomic_compare_exchange_weak_explicit(&log->incoming, &head, entry,
+							memory_order_release,
+							memory_order_relaxed));
+}
+
+void log_producer_turn(struct log_producer *producer, bool idle)
+{
+	if (producer->unflushed_since_ns == 0)
+		return;
+	if (!idle && producer->loop->now_ns < producer->unflushed_since_ns + HOLD_NS)
+		return;
+	producer->unflushed_since_ns = 0;
+	log_wake(producer->log);
+}
+
+/* ---- room ---- */
+
+/* What only refusals may use. */
+static int64_t refusal_room(const struct log *log)
+{
+	return log_segment_room(log) / 8;
+}
+
+/* Below this, another segment is prepared. */
+static int64_t low_room(const struct log *log)
+{
+	return log_segment_room(log);
+}
+
+static bool take_room(struct log *log, unsigned units, int64_t keep)
+{
+	int64_t bytes = (int64_t)units * LOG_UNIT;
+	if (atomic_load(&log->failed))
+		return false;
+	int64_t before = atomic_fetch_sub(&log->room, bytes);
+	bool enough = before - bytes >= keep;
+	if (!enough)
+		atomic_fetch_add(&log->room, bytes);
+	if (before - bytes < low_room(log) && (before >= low_room(log) || !enough) &&
+	    !atomic_load(&log->no_space))
+		log_wake(log);
+	return enough;
+}
+
+bool log_reserve(struct log *log, unsigned units)
+{
+	return take_room(log, units, refusal_room(log));
+}
+
+bool log_reserve_refusal(struct log *log, unsigned units)
+{
+	return take_room(log, units, 0);
+}
+
+void log_unreserve(struct log *log, unsigned units)
+{
+	atomic_fetch_add(&log->room, (int64_t)units * LOG_UNIT);
+}
+
+/* ---- bringing records into order ---- */
+
+static struct log_entry *merge(struct log_entry *a, struct log_entry *b)
+{
+	struct log_entry *first = NULL, **at = &first;
+	while (a && b) {
+		struct log_entry **least = a->index < b->index ? &a : &b;
+		*at = *least;
+		at = &(*at)->next;
+		*least = *at;
+	}
+	*at = a ? a : b;
+	return first;
+}
+
+/* Merge sort from the bottom: runs[i] is empty or 2^i entries, so that each is merged log n times. */
+static struct log_entry *sort(struct log_entry *list)
+{
+	struct log_entry *runs[64] = {NULL};
+	while (list) {
+		struct log_entry *run = list;
+		list = list->next;
+		run->next = NULL;
+		unsigned i = 0;
+		for (; runs[i]; i++) {
+			run = merge(runs[i], run);
+			runs[i] = NULL;
+		}
+		runs[i] = run;
+	}
+	struct log_entry *sorted = NULL;
+	for (unsigned i = 0; i < 64; i++)
+		sorted = merge(runs[i], sorted);
+	return sorted;
+}
+
+void log_gather(struct log *log)
+{
+	struct log_entry *taken = atomic_exchange_explicit(&log->incoming, NULL,
+							   memory_order_acquire);
+	if (taken)
+		log->pending = merge(log->pending, sort(taken));
+}
+
+/* ---- work ---- */
+
+static void arm_checkpoint(struct log *log, uint64_t at_ns)
+{
+	/* Without memory for a timer the checkpoint is made at once. */
+	log->checkpoint_armed = env_timer_arm(log->loop, &log->checkpoint_timer, at_ns);
+	if (!log->checkpoint_armed)
+		log->checkpoint_due = true;
+}
+
+static void on_checkpoint_timer(struct env_timer *timer)
+{
+	struct log *log = (struct log *)((char *)timer - offsetof(struct log, checkpoint_timer));
+	log->checkpoint_armed = false;
+	log->checkpoint_due = true;
+	log_work(log);
+}
+
+static void on_space_timer(struct env_timer *timer)
+{
+	struct log *log = (struct log *)((char *)timer - offsetof(struct log, space_timer));
+	log->space_waiting = false;
+	log_work(log);
+}
+
+static void fail(struct log *log)
+{
+	if (atomic_exchange(&log->failed, true))
+		return;
+	err_prefix(&log->err, "the log can no longer be written");
+	if (log->options.fatal)
+		log->options.fatal(log->options.argument, &log->err);
+}
+
+static void run_commit(struct log *log)
+{
+	log->code = log_commit_write(log, &log->err);
+}
+
+static void notify_producers(struct log *log)
+{
+	struct log_producer *producer = log->commit.producers;
+	while (producer) {
+		/* Read first: once told, the producer may go on by itself. */
+		struct log_producer *next = producer->batch_next;
+		if (!atomic_exchange(&producer->message_posted, true))
+			env_post(producer->loop, &producer->message);
+		producer = next;
+	}
+}
+
+static void done_commit(struct log *log)
+{
+	if (log->code != ERR_OK) {
+		fail(log);
+		return;
+	}
+	if (log->commit.count == 0)
+		return;
+	log_commit_integrate(log);
+	atomic_store_explicit(&log->durable, log->next_commit, memory_order_release);
+	notify_producers(log);
+	if (!log->checkpoint_armed && !log->checkpoint_due)
+		arm_checkpoint(log, log->loop->now_ns + CHECKPOINT_DELAY_NS);
+}
+
+static void run_tiles(struct log *log)
+{
+	log_tree_flush(log);
+}
+
+static void done_tiles(struct log *log)
+{
+	(void)log;
+}
+
+static void run_checkpoint(struct log *log)
+{
+	log->code = log_checkpoint_make(log, &log->err);
+}
+
+static void done_checkpoint(struct log *log)
+{
+	if (log->code == ERR_OK) {
+		log->checkpoint_ns = env_clock_ns(log->env);
+		log_checkpoint_publish(log);
+	} else if (log->code == ERR_NO_SPACE || log->code == ERR_NO_MEMORY) {
+		arm_checkpoint(log, log->loop->now_ns + CHECKPOINT_DELAY_NS);
+	} else {
+		fail(log);
+	}
+}
+
+static void run_prepare(struct log *log)
+{
+	bool ready;
+	log->code = log_prepare(log, PREPARE_STEP, &ready, &log->err);
+	if (log->code == ERR_OK && ready)
+		atomic_fetch_add(&log->room, log_segment_room(log));
+}
+
+/* A segment that cannot be prepared is no failure yet: requests are refused while room is short. */
+static void done_prepare(struct log *log)
+{
+	atomic_store(&log->no_space, log->code != ERR_OK);
+	if (log->code == ERR_OK)
+		return;
+	log->space_waiting = env_timer_arm(log->loop, &log->space_timer,
+					   log->loop->now_ns + SPACE_RETRY_NS);
+}
+
+static const struct {
+	void (*run)(struct log *log);
+	void (*done)(struct log *log);
+} works[] = {
+	[LOG_WORK_COMMIT] = {run_commit, done_commit},
+	[LOG_WORK_TILES] = {run_tiles, done_tiles},
+	[LOG_WORK_CHECKPOINT] = {run_checkpoint, done_checkpoint},
+	[LOG_WORK_PREPARE] = {run_prepare, done_prepare},
+};
+
+static bool checkpoint_is_wanted(struct log *log)
+{
+	if (log->checkpoint_head.size == log->next_commit) {
+		log->checkpoint_due = false;
+		atomic_store(&log->checkpoint_wanted, false);
+		return false;
+	}
+	if (!log->checkpoint_due && atomic_exchange(&log->checkpoint_wanted, false)) {
+		uint64_t soonest = log->checkpoint_ns + CHECKPOINT_GAP_NS;
+		if (log->loop->now_ns >= soonest)
+			log->checkpoint_due = true;
+		else
+			arm_checkpoint(log, soonest);
+	}
+	return log->checkpoint_due;
+}
+
+static enum log_work choose_housekeeping(struct log *log)
+{
+	if (checkpoint_is_wanted(log))
+		return LOG_WORK_CHECKPOINT;
+	if (log->tree.full_count > 0)
+		return LOG_WORK_TILES;
+	if (log->spare_count < LOG_SPARES_MAX && !log->space_waiting &&
+	    atomic_load(&log->room) < low_room(log))
+		return LOG_WORK_PREPARE;
+	return LOG_WORK_NONE;
+}
+
+/* Commits first, but after each of them one piece of the rest, so that neither starves. */
+static enum log_work choose_work(struct log *log)
+{
+	if (log->woken) {
+		log->woken = false;
+		log_gather(log);
+	}
+	bool ready = log->pending && log->pending->index == log->next_commit;
+	enum log_work rest = LOG_WORK_NONE;
+	if (!ready || log->last_work == LOG_WORK_COMMIT)
+		rest = choose_housekeeping(log);
+	return rest != LOG_WORK_NONE ? rest : ready ? LOG_WORK_COMMIT : LOG_WORK_NONE;
+}
+
+void log_work(struct log *log)
+{
+	if (log->busy || atomic_load(&log->failed))
+		return;
+	log->work = choose_work(log);
+	log->last_work = log->work;
+	if (log->work == LOG_WORK_NONE)
+		return;
+	if (log->work == LOG_WORK_CHECKPOINT)
+		log->checkpoint_due = false;
+	log->busy = true;
+	log->job_ran = false;
+	env_job_start(log->loop, &log->job);
+}
+
+static void run_job(struct env_job *job)
+{
+	struct log *log = (struct log *)((char *)job - offsetof(struct log, job));
+	works[log->work].run(log);
+	log->job_ran = true;
+}
+
+static void done_job(struct env_job *job)
+{
+	struct log *log = (struct log *)((char *)job - offsetof(struct log, job));
+	log->busy = false;
+	works[log->work].done(log);
+	log_work(log);
+}
+
+static void on_wake(struct env_message *message)
+{
+	struct log *log = (struct log *)((char *)message - offsetof(struct log, wake));
+	atomic_store(&log->wake_posted, false);
+	log->woken = true;
+	log_work(log);
+}
+
+void log_work_init(struct log *log)
+{
+	log->job.run = run_job;
+	log->job.done = done_job;
+	log->wake.run = on_wake;
+	log->checkpoint_timer.fire = on_checkpoint_timer;
+	log->space_timer.fire = on_space_timer;
+}
+
+void log_checkpoint_now(struct log *log)
+{
+	atomic_store(&log->checkpoint_wanted, true);
+	log_wake(log);
+}
+
+void log_get_stats(struct log *log, struct log_stats *out)
+{
+	pthread_mutex_lock(&log->lock);
+	*out = (struct log_stats){
+		.records = log->tree.size,
+		.checkpoint = log->checkpoint_head.size,
+		.commits = log->commits,
+		.checkpoints = log->checkpoints,
+		.bytes = log->bytes,
+		.segments = log->segment_count,
+		.room = atomic_load(&log->room),
+		.failed = atomic_load(&log->failed),
+		.no_space = atomic_load(&log->no_space),
+	};
+	pthread_mutex_unlock(&log->lock);
+}

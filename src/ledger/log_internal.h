@@ -1,0 +1,184 @@
+/* Inside of a running log; for the log*.c files alone.
+ *
+ * Who touches what: producers touch the atomics; the log loop everything else, except that a job's
+ * `run` (on the log loop too if that may block, else on a thread of its own) has `commit`, the files
+ * and the spares while `busy`. What readers in other threads see is behind `lock`. */
+#ifndef LEDGER_LOG_INTERNAL_H
+#define LEDGER_LOG_INTERNAL_H
+
+#include "base/sha256.h"
+#include "ledger/checkpoint.h"
+#include "ledger/log.h"
+#include "ledger/log_tree.h"
+#include "ledger/segment.h"
+
+#include <pthread.h>
+
+#define LOG_PATH_SIZE 1024
+#define LOG_DIRECTORY_MAX 900
+/* A commit takes at most so much; the rest waits for the next one. */
+#define LOG_COMMIT_RECORDS 4096
+#define LOG_COMMIT_BYTES (1u << 20)
+/* Every so many records of a segment the offset is remembered. */
+#define LOG_SPARSE 64
+#define LOG_SPARES_MAX 16
+#define LOG_SEGMENTS_MAX (1u << 24)
+
+/* ---- where records are: log_index.c ---- */
+
+struct log_segment {
+	uint64_t first, end; /* indices of its durable records: first to end - 1 */
+	uint32_t *sparse;    /* offsets; NULL until they were read */
+	size_t sparse_count, sparse_capacity;
+};
+
+/* For each record from `base` on: 0 nothing, LINK_OPEN an admit record without outcome, else how many
+ * records later its outcome stands. In chunks, so that growing copies nothing. */
+#define LINK_OPEN UINT32_MAX
+#define LINK_CHUNK 65536u
+#define LINK_CHUNKS_MAX 65536u
+struct log_links {
+	uint64_t base, count;
+	uint64_t oldest_open; /* no record before it is LINK_OPEN */
+	uint32_t **chunks;
+	size_t chunk_count, chunk_capacity;
+};
+
+/* Makes room for `more` records. False when memory is out. */
+bool log_links_reserve(struct log_links *links, uint64_t more);
+/* The next record; there is room. */
+void log_links_append(struct log_links *links, enum record_kind kind, uint64_t admit_index);
+/* 0 also for records before `base`. */
+uint32_t log_links_get(const struct log_links *links, uint64_t index);
+void log_links_release(struct log_links *links);
+
+/* ---- commits: log_commit.c ---- */
+
+struct log_committed {
+	struct merkle_hash leaf;
+	uint64_t admit_index;
+	uint32_t offset; /* in the segment */
+	enum record_kind kind;
+};
+
+struct log_commit {
+	uint8_t *bytes; /* LOG_COMMIT_BYTES */
+	size_t size;
+	struct log_committed *records; /* LOG_COMMIT_RECORDS */
+	size_t count;
+	uint64_t units; /* of reserved room that these records had */
+	struct log_producer *producers; /* concerned, linked by batch_next */
+};
+
+struct log_spare {
+	struct env_file *file;
+	unsigned number; /* in its name */
+};
+
+enum log_work { LOG_WORK_NONE, LOG_WORK_COMMIT, LOG_WORK_TILES, LOG_WORK_CHECKPOINT, LOG_WORK_PREPARE };
+
+struct log {
+	struct env *env;
+	struct env_loop *loop;
+	struct log_options options;
+	char directory[LOG_DIRECTORY_MAX + 1];
+	struct note_key key;
+	char *vkey;
+	struct hmac_key secret;
+	uint8_t origin[32]; /* its SHA-256 */
+	uint64_t segment_size;
+	struct env_file *lock_file;
+
+	/* Shared with producers. */
+	_Atomic(uint64_t) next_index;
+	_Atomic(uint64_t) durable; /* records to acknowledge: all below it */
+	_Atomic(struct log_entry *) incoming;
+	_Atomic(int64_t) room;
+	atomic_bool wake_posted, checkpoint_wanted, failed, no_space;
+	struct env_message wake;
+
+	/* The log loop's. */
+	struct log_entry *pending; /* by index */
+	uint64_t next_commit;	   /* the index the next record must have */
+	bool woken, busy, job_ran, checkpoint_due, checkpoint_armed;
+	enum log_work work, last_work;
+	struct env_job job;
+	struct env_timer checkpoint_timer, space_timer;
+	bool space_waiting;
+	uint64_t checkpoint_ns; /* when the last one was signed */
+	uint64_t batch;
+	struct err err;	     /* of the job at work */
+	enum err_code code;
+
+	/* The job's. */
+	struct log_commit commit;
+	struct env_file *file;
+	uint64_t offset; /* of the end in the current segment */
+	uint64_t synced; /* records known to be on the disk */
+	uint8_t link[LINK_SIZE];
+	struct log_spare spares[LOG_SPARES_MAX];
+	unsigned spare_count, spare_number;
+	struct env_file *preparing;
+	uint64_t prepared; /* bytes of it */
+	struct buf checkpoint_next;
+	struct checkpoint checkpoint_next_head;
+
+	/* Behind the lock, for reading in other threads. */
+	pthread_mutex_t lock;
+	struct log_tree tree;
+	struct log_links links;
+	struct log_segment *segments;
+	size_t segment_count, segment_capacity;
+	struct buf checkpoint;
+	struct checkpoint checkpoint_head;
+	uint64_t commits, checkpoints, bytes;
+};
+
+/* "<directory>/<name>" in the format given. */
+void log_path(const struct log *log, char out[static LOG_PATH_SIZE], const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void log_segment_path(const struct log *log, uint64_t first, char out[static LOG_PATH_SIZE]);
+
+/* Sets the callbacks of job, message and timers. */
+void log_work_init(struct log *log);
+/* Starts the next piece of work, if there is one and none is under way. */
+void log_work(struct log *log);
+void log_wake(struct log *log);
+
+/* Frames the pending records that are next, up to a commit's limits, writes them and (unless
+ * relaxed) syncs. */
+enum err_code log_commit_write(struct log *log, struct err *err);
+/* Puts what was written into tree, links and segments. */
+void log_commit_integrate(struct log *log);
+/* Takes in what producers have submitted, in the order of indices. */
+void log_gather(struct log *log);
+
+/* Bytes for records in a segment of the log, less what its end may waste. */
+int64_t log_segment_room(const struct log *log);
+/* Writes and syncs up to `limit` bytes of the next spare segment; true in *ready when it became
+ * one. */
+enum err_code log_prepare(struct log *log, uint64_t limit, bool *ready, struct err *err);
+void log_prepare_abandon(struct log *log);
+/* Goes over to a new segment: from the spares, or made now. */
+enum err_code log_rotate(struct log *log, struct err *err);
+
+/* Syncs what is not yet, signs the tree as it is and stores that in checkpoint_next and on the disk;
+ * log_checkpoint_publish lets readers see it. */
+enum err_code log_checkpoint_make(struct log *log, struct err *err);
+void log_checkpoint_publish(struct log *log);
+
+/* Adds a segment at the end of the list. False when memory is out. */
+bool log_segments_add(struct log *log, uint64_t first);
+/* Remembers the offset of a record that was added at the end of the last segment. */
+bool log_segment_note(struct log_segment *segment, uint64_t index, uint64_t offset);
+
+/* Calls `each` for the durable records begin to end - 1, every one checked. ERR_CORRUPT names
+ * segment and offset. Does not take the lock for long. */
+struct log_walk {
+	enum err_code (*each)(void *argument, const struct frame *frame, struct err *err);
+	void *argument;
+};
+enum err_code log_walk_records(struct log *log, uint64_t begin, uint64_t end,
+			       const struct log_walk *walk, struct err *err);
+
+#endif

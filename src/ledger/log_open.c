@@ -1,0 +1,225 @@
+/* Opening and closing a log. */
+#include "ledger/log_recover.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static enum err_code check_options(const struct log_options *options, struct err *err)
+{
+	if (strlen(options->directory) > LOG_DIRECTORY_MAX)
+		return ERR_SET(err, ERR_INVALID,
+			       "the log directory's path is longer than %d bytes: %.200s…",
+			       LOG_DIRECTORY_MAX, options->directory);
+	if (options->segment_size != 0 && (options->segment_size < LOG_SEGMENT_SIZE_MIN ||
+					   options->segment_size > SEGMENT_SIZE_MAX))
+		return ERR_SET(err, ERR_INVALID, "a segment has %u to %llu bytes, not %llu",
+			       LOG_SEGMENT_SIZE_MIN, (unsigned long long)SEGMENT_SIZE_MAX,
+			       (unsigned long long)options->segment_size);
+	return ERR_OK;
+}
+
+static enum err_code name_key(struct log *log, struct err *err)
+{
+	uint8_t public_key[ED25519_KEY_SIZE];
+	struct buf text = BUF_INIT(1024);
+	ed25519_public(log->options.key, public_key);
+	ERR_TRY(note_key_init(&log->key, log->options.origin, public_key, err));
+	note_key_format(&log->key, &text);
+	if (text.failed)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	log->vkey = text.data;
+	log->options.origin = log->key.name;
+	return ERR_OK;
+}
+
+static enum err_code new_log(struct env *env, struct env_loop *loop,
+			     const struct log_options *options, struct log **out, struct err *err)
+{
+	struct log *log = calloc(1, sizeof(*log));
+	if (!log)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	*out = log;
+	pthread_mutex_init(&log->lock, NULL);
+	log->env = env;
+	log->loop = loop;
+	log->options = *options;
+	snprintf(log->directory, sizeof(log->directory), "%s", options->directory);
+	log->options.directory = log->directory;
+	log->segment_size =
+		options->segment_size ? options->segment_size : LOG_SEGMENT_SIZE_DEFAULT;
+	hmac_key_init(&log->secret, options->secret, LOG_SECRET_SIZE);
+	sha256_of(options->origin, strlen(options->origin), log->origin);
+	buf_init(&log->checkpoint, NOTE_SIZE_MAX);
+	buf_init(&log->checkpoint_next, NOTE_SIZE_MAX);
+	log->commit.bytes = malloc(LOG_COMMIT_BYTES);
+	log->commit.records = calloc(LOG_COMMIT_RECORDS, sizeof(*log->commit.records));
+	if (!log->commit.bytes || !log->commit.records)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	log_work_init(log);
+	return name_key(log, err);
+}
+
+static void free_log(struct log *log)
+{
+	if (!log)
+		return;
+	env_timer_disarm(log->loop, &log->checkpoint_timer);
+	env_timer_disarm(log->loop, &log->space_timer);
+	if (log->preparing)
+		log_prepare_abandon(log);
+	for (unsigned i = 0; i < log->spare_count; i++)
+		env_file_close(log->spares[i].file);
+	for (size_t i = 0; i < log->segment_count; i++)
+		free(log->segments[i].sparse);
+	free(log->segments);
+	log_links_release(&log->links);
+	log_tree_release(&log->tree);
+	env_file_close(log->file);
+	env_file_close(log->lock_file);
+	buf_release(&log->checkpoint);
+	buf_release(&log->checkpoint_next);
+	free(log->commit.bytes);
+	free(log->commit.records);
+	free(log->vkey);
+	pthread_mutex_destroy(&log->lock);
+	free(log);
+}
+
+static enum err_code lock_directory(struct log *log, struct err *err)
+{
+	char path[LOG_PATH_SIZE];
+	log_path(log, path, "segments");
+	ERR_TRY(env_make_directories(log->env, path, err));
+	log_path(log, path, "lock");
+	ERR_TRY(env_file_open(log->env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE, &log->lock_file,
+			      err));
+	enum err_code code = env_file_lock(log->lock_file, err);
+	if (code == ERR_LOCKED)
+		ERR_SET(err, ERR_LOCKED,
+			"%s: the log is in use by another process; stop that gateway first",
+			log->directory);
+	return code;
+}
+
+/* The directory's own entries must be durable before what is in them counts. */
+static enum err_code sync_directories(struct log *log, struct err *err)
+{
+	char path[LOG_PATH_SIZE];
+	char *slash;
+	log_path(log, path, "segments");
+	ERR_TRY(env_sync_directory(log->env, path, err));
+	ERR_TRY(env_sync_directory(log->env, log->directory, err));
+	snprintf(path, sizeof(path), "%s", log->directory);
+	slash = strrchr(path, '/');
+	if (slash == path)
+		slash[1] = 0;
+	else if (slash)
+		*slash = 0;
+	else
+		snprintf(path, sizeof(path), ".");
+	return env_sync_directory(log->env, path, err);
+}
+
+/* Spares of an earlier run are made anew: one of them may have a header already. */
+struct spares {
+	struct log *log;
+	unsigned count;
+	char names[64][64];
+};
+
+static void list_spare(void *argument, const struct env_directory_entry *entry)
+{
+	struct spares *spares = argument;
+	if (spares->count < 64 && strncmp(entry->name, "spare.", 6) == 0 &&
+	    strlen(entry->name) < sizeof(spares->names[0]))
+		memcpy(spares->names[spares->count++], entry->name, strlen(entry->name) + 1);
+}
+
+static enum err_code remove_spares(struct log *log, struct err *err)
+{
+	char path[LOG_PATH_SIZE];
+	struct spares spares = {.log = log};
+	log_path(log, path, "segments");
+	ERR_TRY(env_list_directory(log->env, path, list_spare, &spares, err));
+	for (unsigned i = 0; i < spares.count; i++) {
+		log_path(log, path, "segments/%s", spares.names[i]);
+		ERR_TRY(env_unlink(log->env, path, err));
+	}
+	return ERR_OK;
+}
+
+static enum err_code first_checkpoint(struct log *log, struct err *err)
+{
+	if (log->checkpoint.size > 0 && log->checkpoint_head.size == log->next_commit)
+		return ERR_OK;
+	ERR_TRY(log_checkpoint_make(log, err));
+	log_checkpoint_publish(log);
+	return ERR_OK;
+}
+
+static enum err_code start(struct log *log, struct err *err)
+{
+	ERR_TRY(lock_directory(log, err));
+	ERR_TRY(remove_spares(log, err));
+	ERR_TRY(sync_directories(log, err));
+	ERR_TRY(log_recover(log, err));
+	log->options.known_checkpoint = NULL;
+	ERR_TRY(log_recover_outcomes(log, err));
+	log_tree_flush(log);
+	ERR_TRY(log_tree_repair(log, err));
+	ERR_TRY(first_checkpoint(log, err));
+	atomic_store(&log->next_index, log->next_commit);
+	atomic_store(&log->durable, log->next_commit);
+	log->checkpoint_ns = env_clock_ns(log->env);
+	log_wake(log);
+	return ERR_OK;
+}
+
+enum err_code log_open(struct env *env, struct env_loop *log_loop, const struct log_options *options,
+		       struct log **out, struct err *err)
+{
+	struct log *log = NULL;
+	*out = NULL;
+	ERR_TRY(check_options(options, err));
+	enum err_code code = new_log(env, log_loop, options, &log, err);
+	if (code == ERR_OK)
+		code = start(log, err);
+	if (code != ERR_OK) {
+		free_log(log);
+		return code;
+	}
+	*out = log;
+	return ERR_OK;
+}
+
+/* The loop has ended, perhaps between a job and what follows it. */
+static enum err_code finish(struct log *log, struct err *err)
+{
+	if (atomic_load(&log->failed))
+		return ERR_SET(err, ERR_ENVIRONMENT, "%s: the log could not be written any more",
+			       log->directory);
+	if (log->busy && log->job_ran && log->work == LOG_WORK_COMMIT) {
+		if (log->code != ERR_OK) {
+			if (err)
+				*err = log->err;
+			return log->code;
+		}
+		log_commit_integrate(log);
+	}
+	log_gather(log);
+	while (log->pending && log->pending->index == log->next_commit) {
+		ERR_TRY(log_commit_write(log, err));
+		log_commit_integrate(log);
+	}
+	log_tree_flush(log);
+	return first_checkpoint(log, err);
+}
+
+enum err_code log_close(struct log *log, struct err *err)
+{
+	if (!log)
+		return ERR_OK;
+	enum err_code code = finish(log, err);
+	free_log(log);
+	return code;
+}

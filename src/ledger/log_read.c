@@ -1,0 +1,553 @@
+/* Reading a log's directory, for verifiers. */
+#include "ledger/log_read.h"
+
+#include "base/encode.h"
+#include "ledger/segment.h"
+#include "ledger/tile.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PATH_SIZE 1200
+#define DIRECTORY_MAX 1000
+#define SEGMENTS_MAX (1u << 24)
+
+struct log_reader {
+	struct env *env;
+	char directory[DIRECTORY_MAX + 1];
+	uint64_t *firsts; /* of the segments */
+	size_t count, capacity;
+	bool out_of_memory;
+
+	size_t current; /* the segment being read */
+	bool open;
+	struct segment_scan scan;
+	char name[SEGMENT_NAME_SIZE];
+	uint64_t index;
+	uint8_t link[LINK_SIZE];
+	bool link_known;
+	struct merkle_range tree;
+	uint64_t torn_bytes;
+};
+
+/* ---- opening ---- */
+
+static void add_segment(void *argument, const struct env_directory_entry *entry)
+{
+	struct log_reader *reader = argument;
+	uint64_t first;
+	if (entry->is_directory || !segment_name_parse(entry->name, &first))
+		return;
+	if (reader->count == reader->capacity) {
+		size_t capacity = reader->capacity ? reader->capacity * 2 : 64;
+		uint64_t *firsts = capacity > SEGMENTS_MAX
+					   ? NULL
+					   : realloc(reader->firsts, capacity * sizeof(*firsts));
+		if (!firsts) {
+			reader->out_of_memory = true;
+			return;
+		}
+		reader->firsts = firsts;
+		reader->capacity = capacity;
+	}
+	reader->firsts[reader->count++] = first;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const uint64_t *left = a, *right = b;
+	return *left < *right ? -1 : *left > *right;
+}
+
+static enum err_code list(struct log_reader *reader, struct err *err)
+{
+	char path[PATH_SIZE];
+	snprintf(path, sizeof(path), "%s/segments", reader->directory);
+	ERR_TRY(env_list_directory(reader->env, path, add_segment, reader, err));
+	if (reader->out_of_memory)
+		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", path);
+	if (reader->count == 0)
+		return ERR_SET(err, ERR_NOT_FOUND, "%s: there are no segments of a log", path);
+	qsort(reader->firsts, reader->count, sizeof(*reader->firsts), compare);
+	if (reader->firsts[0] != 0)
+		return ERR_SET(err, ERR_CORRUPT, "%s: the first segment is missing", path);
+	return ERR_OK;
+}
+
+enum err_code log_reader_open(struct env *env, const char *directory, struct log_reader **out,
+			      struct err *err)
+{
+	*out = NULL;
+	if (strlen(directory) > DIRECTORY_MAX)
+		return ERR_SET(err, ERR_INVALID, "the path is longer than %d bytes: %.200s…",
+			       DIRECTORY_MAX, directory);
+	struct log_reader *reader = calloc(1, sizeof(*reader));
+	if (!reader)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	reader->env = env;
+	snprintf(reader->directory, sizeof(reader->directory), "%s", directory);
+	reader->link_known = true; /* zeros before the first record */
+	enum err_code code = list(reader, err);
+	if (code != ERR_OK) {
+		log_reader_close(reader);
+		return code;
+	}
+	*out = reader;
+	return ERR_OK;
+}
+
+static void close_segment(struct log_reader *reader)
+{
+	if (reader->open)
+		segment_scan_close(&reader->scan);
+	reader->open = false;
+}
+
+void log_reader_close(struct log_reader *reader)
+{
+	if (!reader)
+		return;
+	close_segment(reader);
+	free(reader->firsts);
+	free(reader);
+}
+
+const struct merkle_range *log_reader_tree(const struct log_reader *reader)
+{
+	return &reader->tree;
+}
+
+uint64_t log_reader_torn_bytes(const struct log_reader *reader)
+{
+	return reader->torn_bytes;
+}
+
+/* ---- records in order ---- */
+
+static enum err_code check_header(struct log_reader *reader, const struct segment_header *header,
+				  struct err *err)
+{
+	if (header->first_index != reader->firsts[reader->current])
+		return ERR_SET(err, ERR_CORRUPT,
+			       "%s: offset 16: the segment starts with record %llu, which its name "
+			       "does not say",
+			       reader->name, (unsigned long long)header->first_index);
+	bool fits = !reader->link_known || memcmp(header->link, reader->link, LINK_SIZE) == 0;
+	if (fits && reader->tree.size == header->first_index)
+		fits = memcmp(header->range.hashes, reader->tree.hashes,
+			      reader->tree.count * MERKLE_HASH_SIZE) == 0;
+	if (!fits)
+		return ERR_SET(err, ERR_CORRUPT,
+			       "%s: offset 0: the header does not fit the records before it",
+			       reader->name);
+	memcpy(reader->link, header->link, LINK_SIZE);
+	reader->link_known = true;
+	return ERR_OK;
+}
+
+static enum err_code open_segment(struct log_reader *reader, struct err *err)
+{
+	char path[PATH_SIZE];
+	struct segment_header header;
+	segment_name(reader->firsts[reader->current], reader->name);
+	snprintf(path, sizeof(path), "%s/segments/%s", reader->directory, reader->name);
+	reader->open = true;
+	ERR_TRY(segment_scan_open(&reader->scan, reader->env, path, &header, err));
+	return check_header(reader, &header, err);
+}
+
+static enum err_code damaged(const struct log_reader *reader, struct err *err)
+{
+	return ERR_SET(err, ERR_CORRUPT, "%s: offset %llu: record %llu is missing or damaged",
+		       reader->name, (unsigned long long)reader->scan.offset,
+		       (unsigned long long)reader->index);
+}
+
+/* After the last record of the last segment. */
+static enum err_code end_log(struct log_reader *reader, struct err *err)
+{
+	enum segment_tail tail;
+	uint64_t end;
+	ERR_TRY(segment_scan_tail(&reader->scan, reader->index, &tail, &end, err));
+	if (tail == SEGMENT_DAMAGED)
+		return damaged(reader, err);
+	reader->torn_bytes = end - reader->scan.offset;
+	return ERR_OK;
+}
+
+/* Goes on with the next segment, if this one has ended where that one starts. */
+static enum err_code next_segment(struct log_reader *reader, struct err *err)
+{
+	if (reader->firsts[reader->current + 1] != reader->index)
+		return damaged(reader, err);
+	close_segment(reader);
+	reader->current++;
+	return ERR_OK;
+}
+
+static enum err_code take_frame(struct log_reader *reader, const struct frame *frame,
+				uint64_t offset, struct log_read_entry *entry, struct err *err)
+{
+	if (frame->index != reader->index)
+		return ERR_SET(err, ERR_CORRUPT,
+			       "%s: offset %llu: record %llu stands where record %llu belongs",
+			       reader->name, (unsigned long long)offset,
+			       (unsigned long long)frame->index, (unsigned long long)reader->index);
+	if (memcmp(frame->link, reader->link, LINK_SIZE) != 0)
+		return ERR_SET(err, ERR_CORRUPT,
+			       "%s: offset %llu: record %llu does not follow the record before it",
+			       reader->name, (unsigned long long)offset,
+			       (unsigned long long)frame->index);
+	*entry = (struct log_read_entry){.index = frame->index,
+					 .kind = frame->kind,
+					 .text = frame->text,
+					 .leaf = merkle_leaf(frame->text.data, frame->text.size),
+					 .segment = reader->name,
+					 .offset = offset};
+	memcpy(reader->link, entry->leaf.bytes, LINK_SIZE);
+	if (reader->tree.size == reader->index)
+		merkle_append(&reader->tree, &entry->leaf);
+	reader->index++;
+	return ERR_OK;
+}
+
+/* A log in use may have been written to between two reads: what seems to be missing is looked at
+ * once more. */
+static enum err_code next_frame(struct log_reader *reader, struct frame *frame, bool *found,
+				struct err *err)
+{
+	ERR_TRY(segment_scan_next(&reader->scan, frame, found, err));
+	if (*found)
+		return ERR_OK;
+	reader->scan.buffer_size = 0;
+	return segment_scan_next(&reader->scan, frame, found, err);
+}
+
+enum err_code log_reader_next(struct log_reader *reader, struct log_read_entry *entry, bool *more,
+			      struct err *err)
+{
+	*more = true;
+	for (;;) {
+		struct frame frame;
+		bool found;
+		if (!reader->open)
+			ERR_TRY(open_segment(reader, err));
+		uint64_t offset = reader->scan.offset;
+		ERR_TRY(next_frame(reader, &frame, &found, err));
+		if (found)
+			return take_frame(reader, &frame, offset, entry, err);
+		*more = reader->current + 1 < reader->count;
+		if (!*more)
+			return end_log(reader, err);
+		ERR_TRY(next_segment(reader, err));
+	}
+}
+
+enum err_code log_reader_seek(struct log_reader *reader, uint64_t index, struct err *err)
+{
+	struct log_read_entry entry;
+	bool more = true;
+	close_segment(reader);
+	reader->current = reader->count - 1;
+	while (reader->firsts[reader->current] > index)
+		reader->current--;
+	reader->index = reader->firsts[reader->current];
+	reader->link_known = reader->current == 0;
+	memset(reader->link, 0, LINK_SIZE);
+	memset(&reader->tree, 0, sizeof(reader->tree));
+	reader->torn_bytes = 0;
+	while (reader->index < index) {
+		ERR_TRY(log_reader_next(reader, &entry, &more, err));
+		if (!more)
+			return ERR_SET(err, ERR_NOT_FOUND, "the log ends before record %llu",
+				       (unsigned long long)index);
+	}
+	return ERR_OK;
+}
+
+enum err_code log_read_stored_checkpoint(struct env *env, const char *directory, struct buf *out,
+					 struct err *err)
+{
+	char path[PATH_SIZE];
+	snprintf(path, sizeof(path), "%s/checkpoint", directory);
+	return env_read_file(env, path, out, err);
+}
+
+/* ---- checking a whole log ---- */
+
+struct expected_root {
+	struct checkpoint head;
+	const char *what;
+};
+
+/* Tiles are compared as they fill up: the hashes of the last one of each level are kept. */
+#define TILE_LEVELS 7
+struct check {
+	struct env *env;
+	const char *directory;
+	const struct log_check *wanted;
+	struct log_check_result *result;
+	struct expected_root *roots; /* by size */
+	size_t root_count, root_next;
+	unsigned widths[TILE_LEVELS];
+	struct merkle_hash hashes[TILE_LEVELS][TILE_WIDTH];
+};
+
+static enum err_code open_checkpoint(const struct check *check, struct bytes message,
+				     struct checkpoint *out, struct err *err)
+{
+	struct note note;
+	if (check->wanted->key)
+		return checkpoint_open(message, check->wanted->key, out, err);
+	ERR_TRY(note_parse(message, &note, err));
+	return checkpoint_parse(note.text, out, err);
+}
+
+static enum err_code add_root(struct check *check, struct bytes message, const char *what,
+			      struct err *err)
+{
+	struct expected_root *root = &check->roots[check->root_count];
+	enum err_code code = open_checkpoint(check, message, &root->head, err);
+	if (code != ERR_OK) {
+		err_prefix(err, "%s", what);
+		return code;
+	}
+	root->what = what;
+	check->root_count++;
+	return ERR_OK;
+}
+
+static int compare_roots(const void *a, const void *b)
+{
+	const struct expected_root *left = a, *right = b;
+	return left->head.size < right->head.size ? -1 : left->head.size > right->head.size;
+}
+
+static enum err_code gather_roots(struct check *check, struct err *err)
+{
+	struct buf stored = BUF_INIT(NOTE_SIZE_MAX);
+	const struct log_check *wanted = check->wanted;
+	assert(wanted->checkpoint_count <= LOG_CHECK_MAX);
+	check->roots = calloc(wanted->checkpoint_count + 1, sizeof(*check->roots));
+	if (!check->roots)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	enum err_code code = log_read_stored_checkpoint(check->env, check->directory, &stored, err);
+	if (code == ERR_OK) {
+		code = add_root(check, buf_bytes(&stored), "the stored checkpoint", err);
+		check->result->stored = check->roots[0].head;
+		check->result->covered = check->roots[0].head.size;
+	} else if (code == ERR_NOT_FOUND) {
+		code = ERR_OK;
+	}
+	for (size_t i = 0; code == ERR_OK && i < wanted->checkpoint_count; i++)
+		code = add_root(check, wanted->checkpoints[i], "a given checkpoint", err);
+	buf_release(&stored);
+	qsort(check->roots, check->root_count, sizeof(*check->roots), compare_roots);
+	return code;
+}
+
+/* The checkpoints whose size the tree has reached. */
+static enum err_code check_roots(struct check *check, const struct merkle_range *tree,
+				 struct err *err)
+{
+	struct merkle_hash root;
+	if (check->root_next == check->root_count ||
+	    check->roots[check->root_next].head.size != tree->size)
+		return ERR_OK;
+	root = merkle_root(tree);
+	while (check->root_next < check->root_count &&
+	       check->roots[check->root_next].head.size == tree->size) {
+		const struct expected_root *expected = &check->roots[check->root_next++];
+		if (!merkle_equal(&root, &expected->head.root))
+			return ERR_SET(err, ERR_MISMATCH,
+				       "%s of size %llu has another root than the records",
+				       expected->what, (unsigned long long)tree->size);
+		check->result->checkpoints++;
+	}
+	return ERR_OK;
+}
+
+/* A tile that is not there, or not whole, is no lie: it can be made again. */
+static enum err_code check_tile(struct check *check, unsigned level, uint64_t number,
+				struct err *err)
+{
+	char path[PATH_SIZE], name[TILE_PATH_SIZE];
+	struct merkle_hash stored[TILE_WIDTH];
+	struct tile tile = {.level = level, .number = number, .width = TILE_WIDTH};
+	struct buf content = BUF_INIT(sizeof(stored) + 1);
+	struct err ignored;
+	tile_path(&tile, name);
+	snprintf(path, sizeof(path), "%s/%s", check->directory, name);
+	enum err_code code = env_read_file(check->env, path, &content, &ignored);
+	bool whole = code == ERR_OK && content.size == sizeof(stored);
+	bool same = whole && memcmp(content.data, check->hashes[level], sizeof(stored)) == 0;
+	buf_release(&content);
+	if (whole && !same)
+		return ERR_SET(err, ERR_MISMATCH, "%s has other hashes than the records", name);
+	check->result->tiles += same;
+	return ERR_OK;
+}
+
+static enum err_code add_to_tiles(struct check *check, uint64_t index,
+				  const struct merkle_hash *leaf, struct err *err)
+{
+	struct merkle_hash hash = *leaf;
+	uint64_t number = index / TILE_WIDTH;
+	for (unsigned level = 0; level < TILE_LEVELS; level++) {
+		check->hashes[level][check->widths[level]++] = hash;
+		if (check->widths[level] < TILE_WIDTH)
+			return ERR_OK;
+		ERR_TRY(check_tile(check, level, number, err));
+		hash = merkle_complete(check->hashes[level], TILE_WIDTH);
+		check->widths[level] = 0;
+		number /= TILE_WIDTH;
+	}
+	return ERR_OK;
+}
+
+static enum err_code check_records(struct check *check, struct log_reader *reader, struct err *err)
+{
+	const struct merkle_range *tree = log_reader_tree(reader);
+	struct log_read_entry entry;
+	bool more = true;
+	ERR_TRY(check_roots(check, tree, err));
+	for (;;) {
+		ERR_TRY(log_reader_next(reader, &entry, &more, err));
+		if (!more)
+			break;
+		ERR_TRY(add_to_tiles(check, entry.index, &entry.leaf, err));
+		ERR_TRY(check_roots(check, tree, err));
+		if (check->wanted->each)
+			ERR_TRY(check->wanted->each(check->wanted->argument, &entry, err));
+		check->result->records++;
+	}
+	check->result->torn_bytes = log_reader_torn_bytes(reader);
+	check->result->root = merkle_root(tree);
+	if (check->root_next < check->root_count) {
+		const struct expected_root *expected = &check->roots[check->root_next];
+		return ERR_SET(err, ERR_CORRUPT,
+			       "%s covers %llu records and the log has only %llu: offset %llu of %s",
+			       expected->what, (unsigned long long)expected->head.size,
+			       (unsigned long long)tree->size,
+			       (unsigned long long)reader->scan.offset, reader->name);
+	}
+	return ERR_OK;
+}
+
+enum err_code log_check_directory(struct env *env, const char *directory,
+				  const struct log_check *wanted, struct log_check_result *result,
+				  struct err *err)
+{
+	struct log_reader *reader = NULL;
+	memset(result, 0, sizeof(*result));
+	struct check *check = calloc(1, sizeof(*check));
+	if (!check)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	check->env = env;
+	check->directory = directory;
+	check->wanted = wanted;
+	check->result = result;
+	/* The checkpoint first: in a log in use, records come before the checkpoint over them. */
+	enum err_code code = gather_roots(check, err);
+	if (code == ERR_OK)
+		code = log_reader_open(env, directory, &reader, err);
+	if (code == ERR_OK)
+		code = check_records(check, reader, err);
+	log_reader_close(reader);
+	free(check->roots);
+	free(check);
+	return code;
+}
+
+/* ---- a receipt from the directory alone ---- */
+
+struct proving {
+	uint64_t index, size;
+	size_t count;
+	struct merkle_span spans[MERKLE_PROOF_MAX];
+	struct merkle_range nodes[MERKLE_PROOF_MAX];
+	struct buf *record;
+};
+
+static void prove_with(struct proving *proving, const struct log_read_entry *entry)
+{
+	if (entry->index == proving->index)
+		buf_append_bytes(proving->record, entry->text);
+	for (size_t i = 0; i < proving->count; i++)
+		if (entry->index >= proving->spans[i].begin && entry->index < proving->spans[i].end)
+			merkle_append(&proving->nodes[i], &entry->leaf);
+}
+
+static enum err_code prove_from(struct proving *proving, struct log_reader *reader, struct err *err)
+{
+	struct log_read_entry entry;
+	bool more = true;
+	while (reader->index < proving->size) {
+		ERR_TRY(log_reader_next(reader, &entry, &more, err));
+		if (!more)
+			return ERR_SET(err, ERR_CORRUPT,
+				       "the checkpoint covers %llu records and the log has only %llu",
+				       (unsigned long long)proving->size,
+				       (unsigned long long)reader->index);
+		prove_with(proving, &entry);
+	}
+	return ERR_OK;
+}
+
+static enum err_code prove(struct env *env, const char *directory, uint64_t index,
+			   const struct checkpoint *head, struct proof *proof, struct buf *record,
+			   struct err *err)
+{
+	struct log_reader *reader;
+	struct proving *proving = calloc(1, sizeof(*proving));
+	if (!proving)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	proving->index = proof->index = index;
+	proving->size = head->size;
+	proving->record = record;
+	proving->count = merkle_inclusion_spans(index, head->size, proving->spans);
+	enum err_code code = log_reader_open(env, directory, &reader, err);
+	if (code == ERR_OK)
+		code = prove_from(proving, reader, err);
+	proof->count = proving->count;
+	for (size_t i = 0; code == ERR_OK && i < proof->count; i++)
+		proof->hashes[i] = merkle_root(&proving->nodes[i]);
+	if (code == ERR_OK) {
+		struct merkle_hash root = merkle_root(log_reader_tree(reader));
+		if (!merkle_equal(&root, &head->root))
+			code = ERR_SET(err, ERR_MISMATCH,
+				       "the stored checkpoint has another root than the records");
+	}
+	log_reader_close(reader);
+	free(proving);
+	return code;
+}
+
+enum err_code log_prove_directory(struct env *env, const char *directory, uint64_t index,
+				  struct buf *record, struct buf *proof_text, struct err *err)
+{
+	struct buf stored = BUF_INIT(NOTE_SIZE_MAX);
+	struct proof proof = {0};
+	struct note note;
+	struct checkpoint head;
+	enum err_code code = log_read_stored_checkpoint(env, directory, &stored, err);
+	if (code == ERR_OK)
+		code = note_parse(buf_bytes(&stored), &note, err);
+	if (code == ERR_OK)
+		code = checkpoint_parse(note.text, &head, err);
+	if (code == ERR_OK && index >= head.size)
+		code = ERR_SET(err, ERR_NOT_FOUND,
+			       "the stored checkpoint covers %llu records, not record %llu",
+			       (unsigned long long)head.size, (unsigned long long)index);
+	if (code == ERR_OK)
+		code = prove(env, directory, index, &head, &proof, record, err);
+	if (code == ERR_OK) {
+		proof.checkpoint = buf_bytes(&stored);
+		proof_format(&proof, proof_text);
+		if (record->failed || proof_text->failed)
+			code = ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	}
+	buf_release(&stored);
+	return code;
+}

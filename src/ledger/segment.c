@@ -1,0 +1,311 @@
+#include "ledger/segment.h"
+
+#include "base/crc32c.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BUFFER_SIZE (256u << 10)
+/* The unit that a disk writes as a whole. */
+#define SECTOR_SIZE 512u
+#define FORMAT_VERSION 1
+
+static const char header_magic[8] = "PARLEYLG";
+
+static void store(uint8_t *out, uint64_t value, unsigned size)
+{
+	for (unsigned i = 0; i < size; i++)
+		out[i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint64_t load(const uint8_t *data, unsigned size)
+{
+	uint64_t value = 0;
+	for (unsigned i = 0; i < size; i++)
+		value |= (uint64_t)data[i] << (8 * i);
+	return value;
+}
+
+/* ---- header ---- */
+
+enum {
+	AT_VERSION = 8,
+	AT_CRC = 12,
+	AT_FIRST_INDEX = 16,
+	AT_OLDEST_OPEN = 24,
+	AT_ORIGIN = 32,
+	AT_LINK = 64,
+	AT_COUNT = 76,
+	AT_HASHES = 80,
+};
+
+void segment_header_write(const struct segment_header *header,
+			  uint8_t out[static SEGMENT_HEADER_SIZE])
+{
+	memset(out, 0, SEGMENT_HEADER_SIZE);
+	memcpy(out, header_magic, sizeof(header_magic));
+	store(out + AT_VERSION, FORMAT_VERSION, 4);
+	store(out + AT_FIRST_INDEX, header->first_index, 8);
+	store(out + AT_OLDEST_OPEN, header->oldest_open, 8);
+	memcpy(out + AT_ORIGIN, header->origin, sizeof(header->origin));
+	memcpy(out + AT_LINK, header->link, LINK_SIZE);
+	store(out + AT_COUNT, header->range.count, 4);
+	memcpy(out + AT_HASHES, header->range.hashes, header->range.count * MERKLE_HASH_SIZE);
+	store(out + AT_CRC,
+	      crc32c(0, out + AT_FIRST_INDEX, SEGMENT_HEADER_SIZE - AT_FIRST_INDEX), 4);
+}
+
+bool segment_header_parse(const uint8_t data[static SEGMENT_HEADER_SIZE],
+			  struct segment_header *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (memcmp(data, header_magic, sizeof(header_magic)) != 0 ||
+	    load(data + AT_VERSION, 4) != FORMAT_VERSION ||
+	    load(data + AT_CRC, 4) !=
+		    crc32c(0, data + AT_FIRST_INDEX, SEGMENT_HEADER_SIZE - AT_FIRST_INDEX))
+		return false;
+	out->first_index = load(data + AT_FIRST_INDEX, 8);
+	out->oldest_open = load(data + AT_OLDEST_OPEN, 8);
+	memcpy(out->origin, data + AT_ORIGIN, sizeof(out->origin));
+	memcpy(out->link, data + AT_LINK, LINK_SIZE);
+	out->range.size = out->first_index;
+	out->range.count = (unsigned)load(data + AT_COUNT, 4);
+	if (out->range.count != (unsigned)__builtin_popcountll(out->first_index) ||
+	    out->oldest_open > out->first_index)
+		return false;
+	memcpy(out->range.hashes, data + AT_HASHES, out->range.count * MERKLE_HASH_SIZE);
+	return true;
+}
+
+void segment_name(uint64_t first_index, char out[static SEGMENT_NAME_SIZE])
+{
+	assert(first_index < UINT64_C(1) << 48);
+	snprintf(out, SEGMENT_NAME_SIZE, "%012llx.seg", (unsigned long long)first_index);
+}
+
+bool segment_name_parse(const char *name, uint64_t *first_index)
+{
+	char again[SEGMENT_NAME_SIZE];
+	if (strlen(name) != SEGMENT_NAME_SIZE - 1 || strcmp(name + 12, ".seg") != 0)
+		return false;
+	*first_index = 0;
+	for (size_t i = 0; i < 12; i++) {
+		unsigned char c = (unsigned char)name[i];
+		unsigned digit = c - (c <= '9' ? '0' : 'a' - 10u);
+		if (digit > 15)
+			return false;
+		*first_index = *first_index << 4 | digit;
+	}
+	segment_name(*first_index, again);
+	return strcmp(name, again) == 0;
+}
+
+/* ---- frames ---- */
+
+enum {
+	AT_FRAME_VERSION = 2,
+	AT_FRAME_KIND = 3,
+	AT_FRAME_CRC = 4,
+	AT_FRAME_INDEX = 8,
+	AT_FRAME_SIZE = 14,
+	AT_FRAME_UNSYNCED = 16,
+	AT_FRAME_LINK = 20,
+};
+
+/* Over everything but itself. */
+static uint32_t frame_crc(const uint8_t *frame, size_t text_size)
+{
+	uint32_t crc = crc32c(0, frame, AT_FRAME_CRC);
+	return crc32c(crc, frame + AT_FRAME_INDEX, frame_size(text_size) - AT_FRAME_INDEX);
+}
+
+void frame_write(const struct frame *frame, uint8_t *out)
+{
+	assert(frame->text.size >= 1 && frame->text.size <= RECORD_SIZE_MAX);
+	out[0] = 'P';
+	out[1] = 'R';
+	out[AT_FRAME_VERSION] = FORMAT_VERSION;
+	out[AT_FRAME_KIND] = (uint8_t)frame->kind;
+	store(out + AT_FRAME_INDEX, frame->index, 6);
+	store(out + AT_FRAME_SIZE, frame->text.size, 2);
+	store(out + AT_FRAME_UNSYNCED, frame->unsynced, 4);
+	memcpy(out + AT_FRAME_LINK, frame->link, LINK_SIZE);
+	memcpy(out + FRAME_HEADER_SIZE, frame->text.data, frame->text.size);
+	store(out + AT_FRAME_CRC, frame_crc(out, frame->text.size), 4);
+}
+
+bool frame_parse(const uint8_t *data, size_t size, struct frame *out)
+{
+	if (size < FRAME_HEADER_SIZE || data[0] != 'P' || data[1] != 'R' ||
+	    data[AT_FRAME_VERSION] != FORMAT_VERSION)
+		return false;
+	size_t text_size = (size_t)load(data + AT_FRAME_SIZE, 2);
+	if (text_size < 1 || text_size > RECORD_SIZE_MAX || frame_size(text_size) > size ||
+	    load(data + AT_FRAME_CRC, 4) != frame_crc(data, text_size))
+		return false;
+	out->kind = (enum record_kind)data[AT_FRAME_KIND];
+	out->index = load(data + AT_FRAME_INDEX, 6);
+	out->unsynced = (uint32_t)load(data + AT_FRAME_UNSYNCED, 4);
+	memcpy(out->link, data + AT_FRAME_LINK, LINK_SIZE);
+	out->text = bytes_of(data + FRAME_HEADER_SIZE, text_size);
+	return record_kind_text(out->kind) != NULL && out->unsynced <= out->index;
+}
+
+/* ---- scanning ---- */
+
+static enum err_code read_header(struct segment_scan *scan, const char *path,
+				 struct segment_header *header, struct err *err)
+{
+	size_t got;
+	ERR_TRY(env_file_size(scan->file, &scan->file_size, err));
+	ERR_TRY(env_file_read(scan->file, 0, scan->buffer, SEGMENT_HEADER_SIZE, &got, err));
+	if (got < SEGMENT_HEADER_SIZE || !segment_header_parse(scan->buffer, header))
+		return ERR_SET(err, ERR_CORRUPT, "%s: offset 0: the segment header is damaged",
+			       path);
+	scan->offset = SEGMENT_HEADER_SIZE;
+	return ERR_OK;
+}
+
+enum err_code segment_scan_open(struct segment_scan *scan, struct env *env, const char *path,
+				struct segment_header *header, struct err *err)
+{
+	memset(scan, 0, sizeof(*scan));
+	scan->buffer = malloc(BUFFER_SIZE);
+	if (!scan->buffer)
+		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", path);
+	ERR_TRY(env_file_open(env, path, ENV_OPEN_READ, &scan->file, err));
+	return read_header(scan, path, header, err);
+}
+
+void segment_scan_close(struct segment_scan *scan)
+{
+	env_file_close(scan->file);
+	free(scan->buffer);
+	memset(scan, 0, sizeof(*scan));
+}
+
+/* Up to `want` bytes from `offset` on, fewer only at the end of the file. */
+static enum err_code look(struct segment_scan *scan, uint64_t offset, size_t want,
+			  const uint8_t **data, size_t *size, struct err *err)
+{
+	assert(want <= BUFFER_SIZE);
+	uint64_t end = scan->buffer_at + scan->buffer_size;
+	if (offset < scan->buffer_at || (offset + want > end && end < scan->file_size)) {
+		size_t got;
+		ERR_TRY(env_file_read(scan->file, offset, scan->buffer, BUFFER_SIZE, &got, err));
+		scan->buffer_at = offset;
+		scan->buffer_size = got;
+	}
+	size_t skip = (size_t)(offset - scan->buffer_at);
+	size_t left = scan->buffer_size > skip ? scan->buffer_size - skip : 0;
+	*data = scan->buffer + skip;
+	*size = left < want ? left : want;
+	return ERR_OK;
+}
+
+enum err_code segment_scan_next(struct segment_scan *scan, struct frame *frame, bool *found,
+				struct err *err)
+{
+	const uint8_t *data;
+	size_t size;
+	ERR_TRY(look(scan, scan->offset, FRAME_HEADER_SIZE, &data, &size, err));
+	*found = false;
+	if (size < FRAME_HEADER_SIZE || data[0] != 'P')
+		return ERR_OK;
+	size_t whole = frame_size((size_t)load(data + AT_FRAME_SIZE, 2));
+	if (whole > FRAME_SIZE_MAX)
+		return ERR_OK;
+	ERR_TRY(look(scan, scan->offset, whole, &data, &size, err));
+	*found = frame_parse(data, size, frame);
+	if (*found)
+		scan->offset += whole;
+	return ERR_OK;
+}
+
+static bool is_zero(const uint8_t *data, size_t size)
+{
+	return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+}
+
+/* The offset behind the last byte at or after `from` that is not zero; `from` if there is none. */
+static enum err_code find_end(struct segment_scan *scan, uint64_t from, uint64_t *end,
+			      struct err *err)
+{
+	*end = from;
+	for (uint64_t at = from;;) {
+		const uint8_t *data;
+		size_t size;
+		ERR_TRY(look(scan, at, BUFFER_SIZE, &data, &size, err));
+		if (size == 0)
+			return ERR_OK;
+		if (!is_zero(data, size)) {
+			size_t last = size;
+			while (data[last - 1] == 0)
+				last--;
+			*end = at + last;
+		}
+		at += size;
+	}
+}
+
+/* The first valid frame at or after *at and before `end`. */
+static enum err_code find_frame(struct segment_scan *scan, uint64_t *at, uint64_t end,
+				struct frame *frame, bool *found, struct err *err)
+{
+	for (*found = false; *at < end; (*at)++) {
+		const uint8_t *data;
+		size_t size;
+		ERR_TRY(look(scan, *at, FRAME_SIZE_MAX, &data, &size, err));
+		*found = size > 0 && data[0] == 'P' && frame_parse(data, size, frame);
+		if (*found)
+			return ERR_OK;
+	}
+	return ERR_OK;
+}
+
+/* Is a whole sector, as far as it lies between `begin` and `end`, still as it was before the write:
+ * zeros? A record that was written whole has no such place: neither its frame's start nor its text
+ * holds a sector's worth, or a boundary's rest, of zeros. */
+static enum err_code has_unwritten_sector(struct segment_scan *scan, uint64_t begin, uint64_t end,
+					  bool *out, struct err *err)
+{
+	*out = false;
+	for (uint64_t at = begin; at < end && !*out;) {
+		const uint8_t *data;
+		size_t size;
+		uint64_t next = (at / SECTOR_SIZE + 1) * SECTOR_SIZE;
+		size_t want = (size_t)((next < end ? next : end) - at);
+		ERR_TRY(look(scan, at, want, &data, &size, err));
+		*out = is_zero(data, size);
+		at = next;
+	}
+	return ERR_OK;
+}
+
+enum err_code segment_scan_tail(struct segment_scan *scan, uint64_t index, enum segment_tail *tail,
+				uint64_t *end, struct err *err)
+{
+	struct frame frame;
+	bool found = false, unwritten = false;
+	ERR_TRY(find_end(scan, scan->offset, end, err));
+	*tail = *end == scan->offset ? SEGMENT_CLEAN : SEGMENT_TORN;
+	if (*tail == SEGMENT_CLEAN)
+		return ERR_OK;
+	uint64_t at = scan->offset;
+	ERR_TRY(find_frame(scan, &at, *end, &frame, &found, err));
+	if (!found)
+		return ERR_OK;
+	/* Something valid stands behind a hole. Every record tells how many before it were not yet
+	 * durable when it was written: if `index` was, it has been damaged since. */
+	ERR_TRY(has_unwritten_sector(scan, scan->offset, at, &unwritten, err));
+	if (!unwritten)
+		*tail = SEGMENT_DAMAGED;
+	while (found && *tail == SEGMENT_TORN) {
+		if (frame.index <= index || frame.index - frame.unsynced > index)
+			*tail = SEGMENT_DAMAGED;
+		at += frame_size(frame.text.size);
+		ERR_TRY(find_frame(scan, &at, *end, &frame, &found, err));
+	}
+	return ERR_OK;
+}

@@ -1,0 +1,363 @@
+#include "policy/binding.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- settings ---- */
+
+static enum err_code setting_text(const char *name, const json_t *value,
+				  struct binding_setting *out, struct err *err)
+{
+	if (strlen(name) >= sizeof(out->name))
+		return ERR_SET(err, ERR_INVALID, "settings: the name '%.40s…' is too long", name);
+	struct buf text = BUF_INIT(sizeof(out->value) - 1);
+	enum err_code code = json_canonical(value, &text, err);
+	if (code == ERR_NO_MEMORY)
+		code = ERR_SET(err, ERR_INVALID, "settings.%s: longer than %zu bytes", name,
+			       sizeof(out->value) - 1);
+	if (code == ERR_OK) {
+		memcpy(out->name, name, strlen(name) + 1);
+		memcpy(out->value, text.data, text.size);
+		out->value[text.size] = '\0';
+	}
+	buf_release(&text);
+	return code;
+}
+
+static enum err_code add_setting(struct binding_settings *out, const char *name,
+				 const json_t *value, struct err *err)
+{
+	if (json_is_null(value))
+		return ERR_OK;
+	if (strcmp(name, "max_output") == 0) {
+		json_int_t tokens = json_integer_value(value);
+		if (!json_is_integer(value) || tokens < 0)
+			return ERR_SET(err, ERR_INVALID,
+				       "settings.max_output: must be a number of tokens");
+		out->max_output = tokens;
+		return ERR_OK;
+	}
+	if (out->count == BINDING_SETTINGS_MAX)
+		return ERR_SET(err, ERR_INVALID, "settings: more than %d", BINDING_SETTINGS_MAX);
+	ERR_TRY(setting_text(name, value, &out->members[out->count], err));
+	out->count++;
+	return ERR_OK;
+}
+
+enum err_code binding_settings_from_json(const json_t *settings, struct binding_settings *out,
+					 struct err *err)
+{
+	out->max_output = -1;
+	out->count = 0;
+	if (!settings || json_is_null(settings))
+		return ERR_OK;
+	if (!json_is_object(settings))
+		return ERR_SET(err, ERR_INVALID, "settings: must be an object");
+	const char *name;
+	json_t *value;
+	json_object_foreach((json_t *)settings, name, value)
+		ERR_TRY(add_setting(out, name, value, err));
+	return ERR_OK;
+}
+
+static const char *find_setting(const struct binding_settings *settings, const char *name)
+{
+	for (unsigned i = 0; i < settings->count; i++)
+		if (strcmp(settings->members[i].name, name) == 0)
+			return settings->members[i].value;
+	return NULL;
+}
+
+bool binding_settings_match(const struct binding_settings *suite,
+			    const struct binding_settings *request, char *why, size_t why_size)
+{
+	if (suite->max_output >= 0 && request->max_output > suite->max_output) {
+		snprintf(why, why_size, "max output %lld > %lld", (long long)request->max_output,
+			 (long long)suite->max_output);
+		return false;
+	}
+	for (unsigned i = 0; i < request->count; i++) {
+		const struct binding_setting *asked = &request->members[i];
+		const char *agreed = find_setting(suite, asked->name);
+		if (agreed && strcmp(agreed, asked->value) == 0)
+			continue;
+		if (agreed)
+			snprintf(why, why_size, "%s %s is not %s", asked->name, asked->value,
+				 agreed);
+		else
+			snprintf(why, why_size, "%s %s, which the suite does not set", asked->name,
+				 asked->value);
+		return false;
+	}
+	return true;
+}
+
+/* ---- suites ---- */
+
+void binding_digest(const struct hmac_key *secret, const uint8_t words_digest[static SHA256_SIZE],
+		    uint8_t out[static BINDING_DIGEST_SIZE])
+{
+	uint8_t whole[SHA256_SIZE];
+	hmac_of(secret, words_digest, SHA256_SIZE, whole);
+	memcpy(out, whole, BINDING_DIGEST_SIZE);
+}
+
+static uint32_t slot_of(const uint8_t *digest)
+{
+	uint32_t hash;
+	memcpy(&hash, digest, sizeof(hash));
+	return hash;
+}
+
+bool binding_suite_find(const struct binding_suite *suite,
+			const uint8_t digest[static BINDING_DIGEST_SIZE], uint32_t *leaf)
+{
+	uint32_t i = slot_of(digest) & suite->slot_mask;
+	for (; suite->slots[i]; i = (i + 1) & suite->slot_mask) {
+		if (memcmp(suite->digests[suite->slots[i] - 1], digest, BINDING_DIGEST_SIZE) == 0) {
+			*leaf = suite->slots[i] - 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* In leaf order, so that of equal words the first leaf is found. */
+static void index_leaves(struct binding_suite *suite)
+{
+	for (uint32_t leaf = 0; leaf < suite->leaf_count; leaf++) {
+		uint32_t same;
+		if (binding_suite_find(suite, suite->digests[leaf], &same))
+			continue;
+		uint32_t i = slot_of(suite->digests[leaf]) & suite->slot_mask;
+		while (suite->slots[i])
+			i = (i + 1) & suite->slot_mask;
+		suite->slots[i] = leaf + 1;
+		suite->distinct_leaves++;
+	}
+}
+
+static enum err_code check_suite(const struct binding_suite_options *options, struct err *err)
+{
+	if (!options->id[0] || strlen(options->id) >= BINDING_ID_SIZE)
+		return ERR_SET(err, ERR_INVALID, "suite: an id has 1 to %d bytes",
+			       BINDING_ID_SIZE - 1);
+	if (strlen(options->name) >= BINDING_NAME_SIZE ||
+	    strlen(options->version) >= BINDING_NAME_SIZE)
+		return ERR_SET(err, ERR_INVALID,
+			       "suite %s: name and version have at most %d bytes each", options->id,
+			       BINDING_NAME_SIZE - 1);
+	if (options->leaf_count == 0)
+		return ERR_SET(err, ERR_INVALID, "suite %s: has no leaves", options->id);
+	if (options->leaf_count > BINDING_LEAVES_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "suite %s: %u leaves, at most %u", options->id,
+			       options->leaf_count, BINDING_LEAVES_MAX);
+	if (options->samples == 0 || options->samples > BINDING_SAMPLES_MAX)
+		return ERR_SET(err, ERR_INVALID, "suite %s: samples must be 1 to %d", options->id,
+			       BINDING_SAMPLES_MAX);
+	return ERR_OK;
+}
+
+enum err_code binding_suite_new(const struct binding_suite_options *options,
+				struct binding_suite **out, struct err *err)
+{
+	*out = NULL;
+	ERR_TRY(check_suite(options, err));
+	uint32_t slots = 8;
+	while (slots < 2 * options->leaf_count)
+		slots *= 2;
+	struct binding_suite *suite = calloc(1, sizeof(*suite));
+	if (suite) {
+		suite->digests = malloc((size_t)options->leaf_count * BINDING_DIGEST_SIZE);
+		suite->slots = calloc(slots, sizeof(*suite->slots));
+	}
+	if (!suite || !suite->digests || !suite->slots) {
+		if (suite) {
+			free(suite->digests);
+			free(suite->slots);
+		}
+		free(suite);
+		return ERR_SET(err, ERR_NO_MEMORY, "suite %s: out of memory", options->id);
+	}
+	atomic_init(&suite->references, 1);
+	memcpy(suite->id, options->id, strlen(options->id) + 1);
+	memcpy(suite->name, options->name, strlen(options->name) + 1);
+	memcpy(suite->version, options->version, strlen(options->version) + 1);
+	memcpy(suite->root, options->root, SHA256_SIZE);
+	memcpy(suite->digests, options->digests, (size_t)options->leaf_count * BINDING_DIGEST_SIZE);
+	suite->purpose = options->purpose;
+	suite->settings = options->settings;
+	suite->samples = options->samples;
+	suite->leaf_count = options->leaf_count;
+	suite->registered_ms = options->registered_ms;
+	suite->slot_mask = slots - 1;
+	index_leaves(suite);
+	*out = suite;
+	return ERR_OK;
+}
+
+struct binding_suite *binding_suite_hold(struct binding_suite *suite)
+{
+	atomic_fetch_add(&suite->references, 1);
+	return suite;
+}
+
+void binding_suite_drop(struct binding_suite *suite)
+{
+	if (!suite || atomic_fetch_sub(&suite->references, 1) != 1)
+		return;
+	free(suite->digests);
+	free(suite->slots);
+	free(suite);
+}
+
+/* ---- runs ---- */
+
+enum err_code binding_run_new(const struct binding_run_options *options, struct binding_run **out,
+			      struct err *err)
+{
+	*out = NULL;
+	if (!options->id[0] || strlen(options->id) >= BINDING_ID_SIZE ||
+	    strlen(options->grant_id) >= BINDING_ID_SIZE)
+		return ERR_SET(err, ERR_INVALID, "run: ids have 1 to %d bytes",
+			       BINDING_ID_SIZE - 1);
+	if (options->samples == 0 || options->samples > BINDING_SAMPLES_MAX)
+		return ERR_SET(err, ERR_INVALID, "run %s: samples must be 1 to %d", options->id,
+			       BINDING_SAMPLES_MAX);
+	struct binding_run *run = calloc(1, sizeof(*run));
+	if (!run)
+		return ERR_SET(err, ERR_NO_MEMORY, "run %s: out of memory", options->id);
+	atomic_init(&run->references, 1);
+	memcpy(run->id, options->id, strlen(options->id) + 1);
+	memcpy(run->grant_id, options->grant_id, strlen(options->grant_id) + 1);
+	run->suite = binding_suite_hold(options->suite);
+	run->samples = options->samples;
+	memcpy(run->plan_digest, options->plan_digest, SHA256_SIZE);
+	run->opened_ms = options->opened_ms;
+	atomic_init(&run->last_use_ms, options->opened_ms);
+	*out = run;
+	return ERR_OK;
+}
+
+struct binding_run *binding_run_hold(struct binding_run *run)
+{
+	atomic_fetch_add(&run->references, 1);
+	return run;
+}
+
+void binding_run_drop(struct binding_run *run)
+{
+	if (!run || atomic_fetch_sub(&run->references, 1) != 1)
+		return;
+	for (unsigned i = 0; i < run->model_count; i++) {
+		free(run->models[i]);
+		free(run->used[i]);
+	}
+	binding_suite_drop(run->suite);
+	free(run);
+}
+
+void binding_run_close(struct binding_run *run)
+{
+	atomic_store(&run->closed, true);
+}
+
+enum err_code binding_run_add_model(struct binding_run *run, const char *model, unsigned *slot,
+				    struct err *err)
+{
+	for (unsigned i = 0; i < run->model_count; i++) {
+		if (strcmp(run->models[i], model) == 0) {
+			*slot = i;
+			return ERR_OK;
+		}
+	}
+	if (run->model_count == BINDING_MODELS_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "run %s: more than %d models", run->id,
+			       BINDING_MODELS_MAX);
+	char *name = strdup(model);
+	/* Untouched pages of a large suite's counters cost no memory. */
+	_Atomic uint64_t *used = calloc(run->suite->leaf_count, sizeof(*used));
+	if (!name || !used) {
+		free(name);
+		free(used);
+		return ERR_SET(err, ERR_NO_MEMORY, "run %s: out of memory", run->id);
+	}
+	run->models[run->model_count] = name;
+	run->used[run->model_count] = used;
+	*slot = run->model_count++;
+	return ERR_OK;
+}
+
+bool binding_run_restore(struct binding_run *run, unsigned slot, uint32_t leaf, unsigned sample)
+{
+	if (slot >= run->model_count || leaf >= run->suite->leaf_count || sample == 0 ||
+	    sample > BINDING_SAMPLES_MAX)
+		return false;
+	atomic_fetch_or(&run->used[slot][leaf], (uint64_t)1 << (sample - 1));
+	return true;
+}
+
+unsigned binding_run_used(const struct binding_run *run, unsigned slot, uint32_t leaf)
+{
+	assert(slot < run->model_count && leaf < run->suite->leaf_count);
+	return (unsigned)__builtin_popcountll(atomic_load(&run->used[slot][leaf]));
+}
+
+uint64_t binding_run_total(const struct binding_run *run)
+{
+	uint64_t total = 0;
+	for (unsigned slot = 0; slot < run->model_count; slot++)
+		for (uint32_t leaf = 0; leaf < run->suite->leaf_count; leaf++)
+			total += binding_run_used(run, slot, leaf);
+	return total;
+}
+
+/* ---- samples in flight ---- */
+
+static uint64_t all_samples(unsigned samples)
+{
+	return samples >= 64 ? UINT64_MAX : ((uint64_t)1 << samples) - 1;
+}
+
+bool binding_take(struct binding_run *run, unsigned slot, uint32_t leaf, int64_t wall_ms,
+		  struct binding_hold *hold)
+{
+	assert(slot < run->model_count && leaf < run->suite->leaf_count);
+	*hold = (struct binding_hold){0};
+	/* Counted first: whoever sees the run closed and nothing in flight sees the last of it. */
+	atomic_fetch_add(&run->in_flight, 1);
+	uint64_t old = atomic_load(&run->used[slot][leaf]), bit;
+	do {
+		uint64_t unused = ~old & all_samples(run->samples);
+		if (!unused || atomic_load(&run->closed)) {
+			atomic_fetch_sub(&run->in_flight, 1);
+			return false;
+		}
+		bit = unused & -unused;
+	} while (!atomic_compare_exchange_weak(&run->used[slot][leaf], &old, old | bit));
+	atomic_store(&run->last_use_ms, wall_ms);
+	hold->run = binding_run_hold(run);
+	hold->leaf = leaf;
+	hold->slot = slot;
+	hold->sample = (unsigned)__builtin_ctzll(bit) + 1;
+	return true;
+}
+
+void binding_keep(struct binding_hold *hold)
+{
+	if (!hold->run)
+		return;
+	atomic_fetch_sub(&hold->run->in_flight, 1);
+	binding_run_drop(hold->run);
+	hold->run = NULL;
+}
+
+void binding_release(struct binding_hold *hold)
+{
+	if (!hold->run)
+		return;
+	atomic_fetch_and(&hold->run->used[hold->slot][hold->leaf],
+			 ~((uint64_t)1 << (hold->sample - 1)));
+	binding_keep(hold);
+}

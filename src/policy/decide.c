@@ -1,0 +1,611 @@
+#include "policy/decide.h"
+
+#include "policy/day.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+struct endpoint_row {
+	bool model, binds, sample;
+};
+
+static const struct endpoint_row endpoints[ENDPOINT_USE_COUNT] = {
+#define X(name, model, binds, sample) [ENDPOINT_USE_##name] = {model, binds, sample},
+	ENDPOINT_TABLE(X)
+#undef X
+};
+
+static const enum rule state_rules[GRANT_STATE_COUNT] = {
+#define X(name, id, rule) [GRANT_##name] = RULE_##rule,
+	GRANT_STATE_TABLE(X)
+#undef X
+};
+
+struct decision {
+	const struct world *world;
+	const struct policy_request *request;
+	struct verdict *verdict;
+};
+
+/* ---- refusing ---- */
+
+static void set_rule(struct verdict *verdict, enum rule rule)
+{
+	verdict->rule = rule;
+	verdict->clause =
+		verdict->world ? world_clause_of(verdict->world, rule, verdict->grant) : NULL;
+	verdict->appeal = verdict->grant ? verdict->grant->appeal : "";
+}
+
+static bool refuse(struct decision *decision, enum rule rule, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Always false, so that a check can end on it. */
+static bool refuse(struct decision *decision, enum rule rule, const char *format, ...)
+{
+	struct verdict *verdict = decision->verdict;
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(verdict->detail, sizeof(verdict->detail), format, arguments);
+	va_end(arguments);
+	verdict->outcome = POLICY_REFUSE;
+	set_rule(verdict, rule);
+	return false;
+}
+
+void policy_refuse(struct verdict *verdict, enum rule rule, const char *detail)
+{
+	verdict->outcome = POLICY_REFUSE;
+	snprintf(verdict->detail, sizeof(verdict->detail), "%s", detail ? detail : "");
+	set_rule(verdict, rule);
+}
+
+void policy_refuse_limit(struct verdict *verdict, const struct limits_refusal *refusal)
+{
+	char detail[sizeof(verdict->detail)];
+	const char *what = refusal->what ? refusal->what : "grant";
+	const char *unit = limits_unit(refusal->limit);
+	if (refusal->retry_after_ms < 0)
+		snprintf(detail, sizeof(detail), "%lld at once pass the %s's limit of %lld %s",
+			 (long long)refusal->wanted, what, (long long)refusal->max, unit);
+	else
+		snprintf(detail, sizeof(detail), "the %s has %lld left of %lld %s", what,
+			 (long long)refusal->remaining, (long long)refusal->max, unit);
+	policy_refuse(verdict, limits_rule(refusal->limit), detail);
+}
+
+/* ---- key, organisation, grant ---- */
+
+static bool check_key(struct decision *decision)
+{
+	const struct policy_request *request = decision->request;
+	if (!request->has_key)
+		return refuse(decision, RULE_KEY_MISSING,
+			      "send it as x-api-key or authorization: Bearer");
+	const struct world_key *key = world_find_key(decision->world, request->key_digest);
+	if (!key)
+		return refuse(decision, RULE_KEY_UNKNOWN, "%s", "");
+	decision->verdict->key = key;
+	decision->verdict->grant = key->grant;
+	if (key->state != WORLD_KEY_ACTIVE)
+		return refuse(decision, RULE_KEY_REVOKED, "key %s", key->id);
+	if (request->wall_ms >= key->expires_ms)
+		return refuse(decision, RULE_KEY_EXPIRED, "key %s", key->id);
+	return true;
+}
+
+static bool check_org(struct decision *decision)
+{
+	const struct world_grant *grant = decision->verdict->grant;
+	const struct world_org *org = grant->org;
+	if (org->blocked)
+		return refuse(decision, RULE_ORG_BLOCKED, "%s%s%s", org->id,
+			      org->block_reason[0] ? ": " : "", org->block_reason);
+	if (org->rival && (grant->purposes & 1u << PURPOSE_PRODUCT))
+		return refuse(decision, RULE_ORG_RIVAL, "grant %s is for product use", grant->id);
+	return true;
+}
+
+static bool check_grant(struct decision *decision)
+{
+	const struct world_grant *grant = decision->verdict->grant;
+	int64_t now = decision->request->wall_ms;
+	if (state_rules[grant->state] != RULE_NONE)
+		return refuse(decision, state_rules[grant->state], "grant %s", grant->id);
+	if (now >= grant->from_ms && now < grant->until_ms)
+		return true;
+	char from[11], until[11], today[11];
+	world_format_day(grant->from_ms, from);
+	world_format_day(grant->until_ms - 1, until);
+	world_format_day(now, today);
+	return refuse(decision, RULE_GRANT_DATES,
+		      "grant %s is valid from %s to %s (UTC), today is %s", grant->id, from, until,
+		      today);
+}
+
+/* ---- endpoint, model, parameters ---- */
+
+static bool check_endpoint(struct decision *decision)
+{
+	enum endpoint_use use = decision->request->endpoint;
+	if (use <= ENDPOINT_USE_UNKNOWN || use >= ENDPOINT_USE_COUNT)
+		return refuse(decision, RULE_ENDPOINT_UNKNOWN, "%s", "");
+	return true;
+}
+
+static bool check_model(struct decision *decision)
+{
+	const struct policy_request *request = decision->request;
+	struct verdict *verdict = decision->verdict;
+	if (!endpoints[request->endpoint].model)
+		return true;
+	int shown = request->model.size > 64 ? 64 : (int)request->model.size;
+	const char *name = request->model.data ? request->model.data : "";
+	const struct world_model *model = world_find_model(decision->world, request->model);
+	if (!model)
+		return refuse(decision, RULE_MODEL_UNKNOWN, "%.*s", shown, name);
+	if (world_grant_model(verdict->grant, model) < 0)
+		return refuse(decision, RULE_MODEL_NOT_GRANTED, "%s", model->id);
+	if (model->provider->dialect != request->dialect)
+		return refuse(decision, RULE_MODEL_DIALECT,
+			      "%s is asked through the endpoints of its own provider's API",
+			      model->id);
+	verdict->model = model;
+	return true;
+}
+
+static bool check_parameters(struct decision *decision)
+{
+	const struct policy_request *request = decision->request;
+	if (request->endpoint != ENDPOINT_USE_GENERATE ||
+	    decision->verdict->grant->release >= RELEASE_V3)
+		return true;
+	if (request->logprobs)
+		return refuse(decision, RULE_PARAMETER_LOGPROBS, "leave logprobs out");
+	if (request->logit_bias)
+		return refuse(decision, RULE_PARAMETER_LOGIT_BIAS, "leave logit_bias out");
+	if (request->n != 1)
+		return refuse(decision, RULE_PARAMETER_N, "n is %lld", (long long)request->n);
+	return true;
+}
+
+/* ---- purpose and suite binding ---- */
+
+static unsigned binding_purposes(const struct world_grant *grant)
+{
+	unsigned set = 0;
+	for (enum purpose purpose = 0; purpose < PURPOSE_COUNT; purpose++)
+		if (purpose_binds(purpose))
+			set |= 1u << purpose;
+	return set & grant->purposes;
+}
+
+bool policy_needs_words(const struct world_grant *grant, enum endpoint_use endpoint)
+{
+	return endpoint < ENDPOINT_USE_COUNT && endpoints[endpoint].binds &&
+	       binding_purposes(grant) != 0;
+}
+
+static int64_t lower_cap(int64_t cap, int64_t other)
+{
+	return other >= 0 && other < cap ? other : cap;
+}
+
+static void set_purpose(struct verdict *verdict, const struct policy_request *request,
+			enum purpose purpose)
+{
+	struct purpose_bounds bounds = purpose_bounds(purpose);
+	verdict->purpose = purpose;
+	verdict->release =
+		verdict->grant->release < bounds.release ? verdict->grant->release : bounds.release;
+	if (!verdict->model)
+		return;
+	verdict->output_cap = lower_cap(verdict->model->max_output, request->max_output);
+	verdict->output_cap = lower_cap(verdict->output_cap, bounds.max_output);
+	if (verdict->suite)
+		verdict->output_cap =
+			lower_cap(verdict->output_cap, verdict->suite->suite->settings.max_output);
+}
+
+/* How close a suite came to admitting the request; a higher step is closer. */
+enum match_step {
+	MATCH_NONE,
+	MATCH_CLASS,
+	MATCH_PURPOSE,
+	MATCH_SETTINGS,
+	MATCH_RUN,
+	MATCH_SAMPLES,
+	MATCH_OPENS, /* no run is open over it: one may be */
+	MATCH_ADMITS,
+};
+
+static const enum rule match_rules[] = {
+	[MATCH_NONE] = RULE_SUITE_UNBOUND,
+	[MATCH_CLASS] = RULE_SUITE_CLASS,
+	[MATCH_PURPOSE] = RULE_PURPOSE_NOT_GRANTED,
+	[MATCH_SETTINGS] = RULE_SUITE_SETTINGS,
+	[MATCH_RUN] = RULE_SUITE_RUN,
+	[MATCH_SAMPLES] = RULE_SUITE_SAMPLES,
+	[MATCH_OPENS] = RULE_SUITE_RUN,
+};
+
+struct match {
+	enum match_step step;
+	const struct world_suite *suite;
+	const struct world_run *run;
+	uint32_t leaf;
+	unsigned slot;
+	char detail[256];
+};
+
+static bool run_is_open(const struct world_run *run)
+{
+	return !atomic_load_explicit(&run->run->closed, memory_order_relaxed);
+}
+
+/* The suite's only open run; *count tells how many there are. */
+static const struct world_run *only_run(const struct world_suite *suite, unsigned *count)
+{
+	const struct world_run *found = NULL;
+	*count = 0;
+	for (const struct world_run *run = suite->runs; run; run = run->next) {
+		if (run_is_open(run)) {
+			found = run;
+			++*count;
+		}
+	}
+	return *count == 1 ? found : NULL;
+}
+
+/* Which run of the matched suite counts the sample, and whether it has one left. */
+static enum match_step match_run(const struct decision *decision, const struct world_run *named,
+				 struct match *match)
+{
+	const char *suite = match->suite->suite->name;
+	unsigned open = 1;
+	match->run = named ? named : only_run(match->suite, &open);
+	if (open == 0) {
+		snprintf(match->detail, sizeof(match->detail), "no run over suite %.80s is open",
+			 suite);
+		return MATCH_OPENS;
+	}
+	if (!match->run) {
+		snprintf(match->detail, sizeof(match->detail),
+			 "%u runs over suite %.80s are open: name one with parley-run", open,
+			 suite);
+		return MATCH_RUN;
+	}
+	int model = world_grant_model(decision->verdict->grant, decision->verdict->model);
+	assert(model >= 0);
+	match->slot = match->run->slots[model];
+	unsigned used = binding_run_used(match->run->run, match->slot, match->leaf);
+	if (used < match->run->run->samples)
+		return MATCH_ADMITS;
+	snprintf(match->detail, sizeof(match->detail),
+		 "leaf %u of suite %.80s: %u of %u samples in run %.80s", match->leaf, suite, used,
+		 match->run->run->samples, match->run->id);
+	return MATCH_SAMPLES;
+}
+
+static bool match_settings(const struct decision *decision, struct match *match)
+{
+	const struct policy_request *request = decision->request;
+	struct binding_settings only_output = {.max_output = request->max_output};
+	const struct binding_settings *asked = request->settings ? request->settings : &only_output;
+	const struct binding_settings *agreed = &match->suite->suite->settings;
+	char why[96];
+	only_output.count = 0;
+	if (!binding_settings_match(agreed, asked, why, sizeof(why)) ||
+	    !binding_settings_match(agreed, &only_output, why, sizeof(why))) {
+		snprintf(match->detail, sizeof(match->detail), "leaf %u, but %s", match->leaf, why);
+		return false;
+	}
+	return true;
+}
+
+/* How far the request comes with one suite that has its words. */
+static enum match_step match_suite(const struct decision *decision, const struct world_run *named,
+				   struct match *match)
+{
+	const struct world_grant *grant = decision->verdict->grant;
+	const struct world_suite *suite = match->suite;
+	if (!(grant->classes >> suite->class & 1) ||
+	    (suite->class == SUITE_CLASS_PRIVATE && grant->release > RELEASE_V0)) {
+		snprintf(match->detail, sizeof(match->detail),
+			 "leaf %u of suite %.80s, which is %s", match->leaf, suite->suite->name,
+			 suite_class_id(suite->class));
+		return MATCH_CLASS;
+	}
+	if (!(binding_purposes(grant) >> suite->suite->purpose & 1)) {
+		snprintf(match->detail, sizeof(match->detail), "leaf %u of suite %.80s, for %s",
+			 match->leaf, suite->suite->name, purpose_id(suite->suite->purpose));
+		return MATCH_PURPOSE;
+	}
+	if (!endpoints[decision->request->endpoint].sample)
+		return MATCH_ADMITS;
+	if (!match_settings(decision, match))
+		return MATCH_SETTINGS;
+	return match_run(decision, named, match);
+}
+
+static void find_match(const struct decision *decision, const struct world_run *named,
+		       struct match *best)
+{
+	uint8_t digest[BINDING_DIGEST_SIZE];
+	binding_digest(world_binding_secret(decision->world), decision->request->words_digest,
+		       digest);
+	const struct world_suite *suite = decision->verdict->grant->suites;
+	for (; suite && best->step < MATCH_ADMITS; suite = suite->next) {
+		struct match match = {.suite = suite};
+		if ((named && named->suite != suite) ||
+		    !binding_suite_find(suite->suite, digest, &match.leaf))
+			continue;
+		match.step = match_suite(decision, named, &match);
+		if (match.step > best->step)
+			*best = match;
+	}
+}
+
+static unsigned suite_count(const struct world_grant *grant)
+{
+	unsigned count = 0;
+	for (const struct world_suite *suite = grant->suites; suite; suite = suite->next)
+		count++;
+	return count;
+}
+
+static bool refuse_unbound(struct decision *decision, const struct world_run *named)
+{
+	const struct world_grant *grant = decision->verdict->grant;
+	unsigned count = suite_count(grant);
+	if (count == 0)
+		return refuse(decision, RULE_SUITE_UNBOUND,
+			      "no suite is registered under grant %s yet", grant->id);
+	if (named)
+		return refuse(decision, RULE_SUITE_UNBOUND,
+			      "no leaf of suite %s, which run %s is over, has them",
+			      named->suite->suite->name, named->id);
+	return refuse(decision, RULE_SUITE_UNBOUND, "none of the leaves of %u suite%s has them",
+		      count, count == 1 ? "" : "s");
+}
+
+/* The run that the request names; false (refused) if it is no open run of the grant. */
+static bool named_run(struct decision *decision, const struct world_run **out)
+{
+	struct bytes name = decision->request->run;
+	*out = NULL;
+	if (name.size == 0)
+		return true;
+	const struct world_run *run = world_find_run(decision->world, name);
+	if (!run || run->suite->grant != decision->verdict->grant || !run_is_open(run))
+		return refuse(decision, RULE_SUITE_RUN, "%.*s is no open run under grant %s",
+			      name.size > 64 ? 64 : (int)name.size, name.data,
+			      decision->verdict->grant->id);
+	*out = run;
+	return true;
+}
+
+static bool check_words(struct decision *decision)
+{
+	const struct policy_request *request = decision->request;
+	if (request->unknown_member.size)
+		return refuse(decision, RULE_PARAMETER_UNKNOWN, "%.*s",
+			      request->unknown_member.size > 64 ? 64
+								: (int)request->unknown_member.size,
+			      request->unknown_member.data);
+	if (request->non_text)
+		return refuse(decision, RULE_PARAMETER_PARTS, "%s", "");
+	if (request->n != 1)
+		return refuse(decision, RULE_PARAMETER_N, "n is %lld", (long long)request->n);
+	return true;
+}
+
+/* Admitted as a leaf of a suite, or refused; true also where a run has to be opened first. */
+static bool check_bound(struct decision *decision)
+{
+	struct verdict *verdict = decision->verdict;
+	const struct world_run *named;
+	struct match match = {.step = MATCH_NONE};
+	if (!check_words(decision) || !named_run(decision, &named))
+		return false;
+	if (decision->request->words_digest)
+		find_match(decision, named, &match);
+	if (match.step == MATCH_NONE)
+		return refuse_unbound(decision, named);
+	verdict->suite = match.suite;
+	verdict->leaf = match.leaf;
+	set_purpose(verdict, decision->request, match.suite->suite->purpose);
+	if (match.step < MATCH_OPENS)
+		return refuse(decision, match_rules[match.step], "%s", match.detail);
+	if (match.step == MATCH_OPENS) {
+		refuse(decision, match_rules[match.step], "%s", match.detail);
+		verdict->outcome = POLICY_OPEN_RUN;
+		return true;
+	}
+	verdict->run = match.run;
+	verdict->model_slot = match.slot;
+	return true;
+}
+
+/* What became of check_bound is forgotten. */
+static void forget_refusal(struct verdict *verdict)
+{
+	verdict->rule = RULE_NONE;
+	verdict->clause = NULL;
+	verdict->appeal = "";
+	verdict->detail[0] = '\0';
+	verdict->suite = NULL;
+	verdict->run = NULL;
+	verdict->leaf = 0;
+}
+
+static bool check_interop(struct decision *decision)
+{
+	int64_t cap = purpose_bounds(PURPOSE_INTEROP_TEST).max_output;
+	forget_refusal(decision->verdict);
+	set_purpose(decision->verdict, decision->request, PURPOSE_INTEROP_TEST);
+	if (decision->request->max_output > cap)
+		return refuse(decision, RULE_PURPOSE_CAP, "interop_test: max output %lld > %lld",
+			      (long long)decision->request->max_output, (long long)cap);
+	return true;
+}
+
+static bool check_purpose(struct decision *decision)
+{
+	struct verdict *verdict = decision->verdict;
+	const struct policy_request *request = decision->request;
+	unsigned purposes = verdict->grant->purposes;
+	if (!endpoints[request->endpoint].binds) {
+		set_purpose(verdict, request, (enum purpose)__builtin_ctz(purposes));
+		return true;
+	}
+	bool interop = purposes & 1u << PURPOSE_INTEROP_TEST;
+	bool binds = binding_purposes(verdict->grant) != 0;
+	if (!binds && request->run.size)
+		return refuse(decision, RULE_SUITE_RUN, "grant %s has no purpose that runs serve",
+			      verdict->grant->id);
+	if (purposes == 1u << PURPOSE_PRODUCT) {
+		set_purpose(verdict, request, PURPOSE_PRODUCT);
+		return true;
+	}
+	if (binds) {
+		if (check_bound(decision))
+			return true;
+		if (!interop || request->run.size)
+			return false;
+	}
+	if (interop)
+		return check_interop(decision);
+	return refuse(decision, RULE_PURPOSE_NONE, "grant %s", verdict->grant->id);
+}
+
+/* ---- release ---- */
+
+static bool check_release(struct decision *decision)
+{
+	struct verdict *verdict = decision->verdict;
+	if (decision->request->endpoint != ENDPOINT_USE_GENERATE)
+		return true;
+	bool wants_verdict = decision->request->wants_verdict;
+	if (verdict->release == RELEASE_V0 && !wants_verdict)
+		return refuse(decision, RULE_RELEASE_VERDICT, "send parley-accept: verdict");
+	if (verdict->release != RELEASE_V0 && wants_verdict)
+		return refuse(decision, RULE_RELEASE_LEVEL,
+			      "grant %s releases %s and grades nothing: leave parley-accept out",
+			      verdict->grant->id, release_id(verdict->release));
+	return true;
+}
+
+/* ---- the order of decisions ---- */
+
+struct check {
+	const char *name;
+	bool (*passes)(struct decision *decision); /* false: the verdict is a refusal */
+};
+
+static const struct check head_checks[] = {
+	{"key",   check_key  },
+	{"org",   check_org  },
+	{"grant", check_grant},
+};
+
+static const struct check body_checks[] = {
+	{"endpoint",   check_endpoint  },
+        {"model",      check_model     },
+        {"parameters", check_parameters},
+	{"purpose",    check_purpose   },
+        {"release",    check_release   },
+};
+
+static bool run_checks(struct decision *decision, const struct check *checks, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!checks[i].passes(decision))
+			return false;
+	return true;
+}
+
+#define RUN_CHECKS(decision, checks) \
+	run_checks((decision), (checks), sizeof(checks) / sizeof(*(checks)))
+
+static void start(const struct world *world, struct verdict *verdict)
+{
+	*verdict = (struct verdict){.outcome = POLICY_REFUSE, .world = world, .appeal = ""};
+}
+
+void policy_authenticate(const struct world *world, const struct policy_request *request,
+			 struct verdict *verdict)
+{
+	struct decision decision = {world, request, verdict};
+	start(world, verdict);
+	if (RUN_CHECKS(&decision, head_checks))
+		verdict->outcome = POLICY_ADMIT;
+}
+
+void policy_decide(const struct world *world, const struct policy_request *request,
+		   struct verdict *verdict)
+{
+	struct decision decision = {world, request, verdict};
+	start(world, verdict);
+	if (!RUN_CHECKS(&decision, head_checks) || !RUN_CHECKS(&decision, body_checks))
+		return;
+	/* A run has to be opened first: check_bound has said so. */
+	if (verdict->outcome != POLICY_OPEN_RUN)
+		verdict->outcome = POLICY_ADMIT;
+}
+
+/* ---- after the decision ---- */
+
+#define TAKE_TRIES 8
+
+bool policy_take_sample(struct verdict *verdict, const struct policy_request *request,
+			struct binding_hold *hold)
+{
+	assert(verdict->outcome == POLICY_ADMIT);
+	*hold = (struct binding_hold){0};
+	for (int i = 0; i < TAKE_TRIES && verdict->outcome == POLICY_ADMIT; i++) {
+		if (!verdict->run || binding_take(verdict->run->run, verdict->model_slot,
+						  verdict->leaf, request->wall_ms, hold))
+			return true;
+		policy_decide(verdict->world, request, verdict);
+	}
+	if (verdict->outcome == POLICY_ADMIT)
+		policy_refuse(verdict, RULE_SUITE_SAMPLES, "others were faster");
+	return false;
+}
+
+static void add_scope(struct limits_scope *scopes, unsigned *count, const char *what,
+		      const struct limits_values *values, struct limits_cells *cells)
+{
+	if (cells && limits_any(values))
+		scopes[(*count)++] = (struct limits_scope){cells, values, what};
+}
+
+unsigned policy_scopes(const struct verdict *verdict,
+		       struct limits_scope scopes[static LIMITS_SCOPES_MAX])
+{
+	const struct world_grant *grant = verdict->grant;
+	unsigned count = 1;
+	scopes[0] = (struct limits_scope){grant->cells, &grant->limits, "grant"};
+	if (verdict->purpose == PURPOSE_INTEROP_TEST)
+		add_scope(scopes, &count, "purpose", &grant->interop_limits, grant->interop_cells);
+	add_scope(scopes, &count, "key", &verdict->key->limits, verdict->key->cells);
+	add_scope(scopes, &count, "org", &grant->org->limits, grant->org->cells);
+	if (verdict->model)
+		add_scope(scopes, &count, "model", &verdict->model->limits, verdict->model->cells);
+	return count;
+}
+
+void policy_message(const struct verdict *verdict, struct buf *out)
+{
+	buf_append_cstr(out, rule_text(verdict->rule));
+	if (verdict->detail[0])
+		buf_printf(out, ": %s", verdict->detail);
+	buf_printf(out, " (rule %s", rule_id(verdict->rule));
+	if (verdict->clause)
+		buf_printf(out, "; clause %s", verdict->clause->id);
+	if (verdict->appeal && verdict->appeal[0])
+		buf_printf(out, "; appeal %s", verdict->appeal);
+	buf_append_cstr(out, ")");
+}

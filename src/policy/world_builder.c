@@ -1,0 +1,380 @@
+#include "policy/world_builder.h"
+
+#include "policy/world_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define ARENA_BLOCK ((size_t)64 << 10)
+#define ARENA_MAX ((size_t)2 << 30)
+#define ID_MAX 200
+
+struct world_builder {
+	struct world *world;
+};
+
+struct world_builder *world_builder_new(struct world *previous,
+					const uint8_t secret[static WORLD_SECRET_SIZE])
+{
+	struct world_builder *builder = calloc(1, sizeof(*builder));
+	struct world *world = calloc(1, sizeof(*world));
+	struct limits_table *limits =
+		previous ? limits_table_hold(previous->limits) : limits_table_new();
+	if (!builder || !world || !limits) {
+		limits_table_drop(limits);
+		free(world);
+		free(builder);
+		return NULL;
+	}
+	atomic_init(&world->references, 1);
+	arena_init(&world->arena, ARENA_BLOCK, ARENA_MAX);
+	hmac_key_init(&world->secret, secret, WORLD_SECRET_SIZE);
+	world->version = previous ? previous->version + 1 : 1;
+	world->limits = limits;
+	world->terms_version = "";
+	builder->world = world;
+	return builder;
+}
+
+void world_builder_free(struct world_builder *builder)
+{
+	if (!builder)
+		return;
+	world_drop(builder->world);
+	free(builder);
+}
+
+/* ---- steps that all kinds share ---- */
+
+static enum err_code no_memory(struct err *err, const char *kind, const char *id)
+{
+	return ERR_SET(err, ERR_NO_MEMORY, "%s %s: out of memory", kind, id);
+}
+
+static const char *copy(struct world *world, const char *text)
+{
+	return text && text[0] ? arena_copy(&world->arena, bytes_from(text)) : "";
+}
+
+static struct limits_values values_or_none(const struct limits_values *limits)
+{
+	return limits ? *limits : limits_unlimited;
+}
+
+/* A fresh, zeroed thing whose id is not in the table yet. */
+static enum err_code new_thing(struct world *world, const struct id_table *table, const char *kind,
+			       const char *id, size_t size, void *out, struct err *err)
+{
+	if (!id || !id[0] || strlen(id) > ID_MAX)
+		return ERR_SET(err, ERR_INVALID, "%s: an id has 1 to %d bytes", kind, ID_MAX);
+	if (id_table_find(table, bytes_from(id)))
+		return ERR_SET(err, ERR_EXISTS, "%s %s: there is one already", kind, id);
+	void *thing = arena_alloc_zero(&world->arena, size);
+	const char *name = copy(world, id);
+	if (!thing || !name)
+		return no_memory(err, kind, id);
+	*(const char **)thing = name;
+	*(void **)out = thing;
+	return ERR_OK;
+}
+
+/* Everything the thing points at was allocated; enters it. */
+static enum err_code enter(struct world *world, struct id_table *table, const char *kind,
+			   void *thing, struct err *err)
+{
+	if (world->arena.failed || !id_table_add(table, thing))
+		return no_memory(err, kind, *(const char **)thing);
+	return ERR_OK;
+}
+
+static enum err_code not_found(struct err *err, const char *kind, const char *id, const char *what,
+			       const char *name)
+{
+	return ERR_SET(err, ERR_NOT_FOUND, "%s %s: there is no %s %s", kind, id, what, name);
+}
+
+static enum err_code find_cells(struct world *world, const char *kind, const char *id,
+				struct limits_cells **out, struct err *err)
+{
+	*out = limits_table_cells(world->limits, kind, id);
+	return *out ? ERR_OK : no_memory(err, kind, id);
+}
+
+/* ---- organisations, providers, models ---- */
+
+enum err_code world_builder_add_org(struct world_builder *builder,
+				    const struct world_org_options *options, struct err *err)
+{
+	struct world *world = builder->world;
+	struct world_org *org;
+	ERR_TRY(new_thing(world, &world->orgs, "org", options->id, sizeof(*org), &org, err));
+	org->name = copy(world, options->name);
+	org->blocked = options->blocked;
+	org->block_reason = copy(world, options->block_reason);
+	org->pseudonym = copy(world, options->pseudonym);
+	org->rival = options->rival;
+	org->limits = values_or_none(options->limits);
+	ERR_TRY(find_cells(world, "org", org->id, &org->cells, err));
+	return enter(world, &world->orgs, "org", org, err);
+}
+
+enum err_code world_builder_add_provider(struct world_builder *builder, const char *name,
+					 unsigned dialect, struct err *err)
+{
+	struct world *world = builder->world;
+	struct world_provider *provider;
+	ERR_TRY(new_thing(world, &world->providers, "provider", name, sizeof(*provider), &provider,
+			  err));
+	provider->index = (unsigned)world->providers.count;
+	provider->dialect = dialect;
+	return enter(world, &world->providers, "provider", provider, err);
+}
+
+enum err_code world_builder_add_model(struct world_builder *builder,
+				      const struct world_model_options *options, struct err *err)
+{
+	struct world *world = builder->world;
+	struct world_model *model;
+	ERR_TRY(new_thing(world, &world->models, "model", options->name, sizeof(*model), &model,
+			  err));
+	model->provider = world_find_provider(world, bytes_from(options->provider));
+	if (!model->provider)
+		return not_found(err, "model", model->id, "provider", options->provider);
+	if (options->max_output <= 0)
+		return ERR_SET(err, ERR_INVALID, "model %s: max_output must be above 0", model->id);
+	model->upstream = options->upstream ? copy(world, options->upstream) : model->id;
+	model->max_output = options->max_output;
+	model->context = options->context;
+	model->price = options->price;
+	model->limits = values_or_none(options->limits);
+	ERR_TRY(find_cells(world, "model", model->id, &model->cells, err));
+	return enter(world, &world->models, "model", model, err);
+}
+
+/* ---- terms ---- */
+
+enum err_code world_builder_set_terms(struct world_builder *builder, const char *version,
+				      struct err *err)
+{
+	struct world *world = builder->world;
+	if (world->terms_version[0])
+		return ERR_SET(err, ERR_EXISTS, "terms %s: terms %s are in force already", version,
+			       world->terms_version);
+	world->terms_version = copy(world, version);
+	return world->terms_version ? ERR_OK : no_memory(err, "terms", version);
+}
+
+enum err_code world_builder_add_clause(struct world_builder *builder, const char *id,
+				       const char *kind, const char *text, uint64_t rules,
+				       struct err *err)
+{
+	struct world *world = builder->world;
+	struct world_clause *clause;
+	if (world->clauses.count == WORLD_CLAUSES_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "clause %s: more than %d clauses", id,
+			       WORLD_CLAUSES_MAX);
+	ERR_TRY(new_thing(world, &world->clauses, "clause", id, sizeof(*clause), &clause, err));
+	clause->kind = copy(world, kind);
+	clause->text = copy(world, text);
+	clause->rules = rules & ~((uint64_t)1 << RULE_NONE);
+	return enter(world, &world->clauses, "clause", clause, err);
+}
+
+enum err_code world_builder_add_public_root(struct world_builder *builder,
+					    const uint8_t root[static SHA256_SIZE], struct err *err)
+{
+	struct world *world = builder->world;
+	if (world_is_public_root(world, root))
+		return ERR_OK;
+	uint8_t *kept = arena_alloc(&world->arena, SHA256_SIZE);
+	if (!kept)
+		return no_memory(err, "public suite", "root");
+	memcpy(kept, root, SHA256_SIZE);
+	return digest_table_add(&world->public_roots, kept, kept)
+		       ? ERR_OK
+		       : no_memory(err, "public suite", "root");
+}
+
+/* ---- grants and keys ---- */
+
+static enum err_code check_grant(const struct world_grant_options *options, struct err *err)
+{
+	if (options->purposes == 0 || options->purposes >> PURPOSE_COUNT)
+		return ERR_SET(err, ERR_INVALID, "grant %s: has no purpose", options->id);
+	unsigned product = 1u << PURPOSE_PRODUCT;
+	if ((options->purposes & product) && options->purposes != product)
+		return ERR_SET(err, ERR_INVALID,
+			       "grant %s: purpose product may not be combined with others",
+			       options->id);
+	if (options->samples_per_leaf > BINDING_SAMPLES_MAX)
+		return ERR_SET(err, ERR_INVALID, "grant %s: samples_per_leaf is at most %d",
+			       options->id, BINDING_SAMPLES_MAX);
+	if (options->until_ms <= options->from_ms)
+		return ERR_SET(err, ERR_INVALID, "grant %s: ends before it begins", options->id);
+	return ERR_OK;
+}
+
+static enum err_code grant_models(struct world *world, struct world_grant *grant,
+				  const struct world_grant_options *options, struct err *err)
+{
+	if (options->model_count > BINDING_MODELS_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "grant %s: more than %d models", grant->id,
+			       BINDING_MODELS_MAX);
+	grant->models =
+		arena_alloc(&world->arena, (options->model_count + 1) * sizeof(*grant->models));
+	if (!grant->models)
+		return no_memory(err, "grant", grant->id);
+	for (size_t i = 0; i < options->model_count; i++) {
+		const struct world_model *model =
+			world_find_model(world, bytes_from(options->models[i]));
+		if (model && world_grant_model(grant, model) < 0)
+			grant->models[grant->model_count++] = model;
+	}
+	return ERR_OK;
+}
+
+static enum err_code grant_overrides(struct world *world, struct world_grant *grant,
+				     const struct world_grant_options *options, struct err *err)
+{
+	for (size_t i = 0; i < options->override_count; i++) {
+		const char *name = options->overrides[i];
+		size_t place = 0;
+		while (place < world->clauses.count &&
+		       strcmp(world_clause_at(world, place)->id, name) != 0)
+			place++;
+		if (place == world->clauses.count)
+			return not_found(err, "grant", grant->id, "clause", name);
+		grant->overrides[place / 64] |= (uint64_t)1 << place % 64;
+	}
+	return ERR_OK;
+}
+
+static enum err_code grant_interop(struct world *world, struct world_grant *grant, struct err *err)
+{
+	struct purpose_bounds bounds = purpose_bounds(PURPOSE_INTEROP_TEST);
+	grant->interop_limits = limits_unlimited;
+	grant->interop_limits.max[LIMIT_RPM] = bounds.rpm;
+	grant->interop_limits.max[LIMIT_TOKENS_PER_DAY] = bounds.tokens_per_day;
+	return find_cells(world, "interop", grant->id, &grant->interop_cells, err);
+}
+
+enum err_code world_builder_add_grant(struct world_builder *builder,
+				      const struct world_grant_options *options, struct err *err)
+{
+	struct world *world = builder->world;
+	struct world_grant *grant;
+	ERR_TRY(new_thing(world, &world->grants, "grant", options->id, sizeof(*grant), &grant,
+			  err));
+	ERR_TRY(check_grant(options, err));
+	grant->org = id_table_find(&world->orgs, bytes_from(options->org));
+	if (!grant->org)
+		return not_found(err, "grant", grant->id, "org", options->org);
+	grant->team = copy(world, options->team);
+	grant->state = options->state;
+	grant->from_ms = options->from_ms;
+	grant->until_ms = options->until_ms;
+	grant->purposes = options->purposes;
+	grant->classes = options->classes;
+	grant->max_leaves = options->max_leaves;
+	grant->samples_per_leaf = options->samples_per_leaf ? options->samples_per_leaf : 1;
+	grant->release = options->release;
+	grant->limits = options->limits;
+	grant->appeal = copy(world, options->appeal);
+	ERR_TRY(find_cells(world, "grant", grant->id, &grant->cells, err));
+	ERR_TRY(grant_interop(world, grant, err));
+	ERR_TRY(grant_models(world, grant, options, err));
+	ERR_TRY(grant_overrides(world, grant, options, err));
+	return enter(world, &world->grants, "grant", grant, err);
+}
+
+enum err_code world_builder_add_key(struct world_builder *builder,
+				    const struct world_key_options *options, struct err *err)
+{
+	struct world *world = builder->world;
+	struct world_key *key;
+	ERR_TRY(new_thing(world, &world->keys, "key", options->id, sizeof(*key), &key, err));
+	key->grant = id_table_find(&world->grants, bytes_from(options->grant));
+	if (!key->grant)
+		return not_found(err, "key", key->id, "grant", options->grant);
+	if (world_find_key(world, options->digest))
+		return ERR_SET(err, ERR_EXISTS, "key %s: another key has the same secret", key->id);
+	memcpy(key->digest, options->digest, SHA256_SIZE);
+	key->state = options->state;
+	key->expires_ms = options->expires_ms;
+	key->limits = values_or_none(options->limits);
+	if (limits_any(&key->limits))
+		ERR_TRY(find_cells(world, "key", key->id, &key->cells, err));
+	if (!digest_table_add(&world->keys_by_digest, key->digest, key))
+		return no_memory(err, "key", key->id);
+	return enter(world, &world->keys, "key", key, err);
+}
+
+/* ---- suites and runs ---- */
+
+enum err_code world_builder_add_suite(struct world_builder *builder, const char *grant_id,
+				      struct binding_suite *suite, enum suite_class class,
+				      struct err *err)
+{
+	struct world *world = builder->world;
+	struct world_suite *entry;
+	ERR_TRY(new_thing(world, &world->suites, "suite", suite->id, sizeof(*entry), &entry, err));
+	struct world_grant *grant = id_table_find(&world->grants, bytes_from(grant_id));
+	if (!grant)
+		return not_found(err, "suite", entry->id, "grant", grant_id);
+	ERR_TRY(enter(world, &world->suites, "suite", entry, err));
+	entry->suite = binding_suite_hold(suite);
+	entry->class = world_is_public_root(world, suite->root) ? SUITE_CLASS_PUBLIC
+		       : class == SUITE_CLASS_PUBLIC            ? SUITE_CLASS_PRIVATE
+								: class;
+	entry->grant = grant;
+	struct world_suite **end = &grant->suites;
+	while (*end)
+		end = &(*end)->next;
+	*end = entry;
+	return ERR_OK;
+}
+
+static enum err_code run_slots(struct world *world, struct world_run *entry,
+			       const struct world_grant *grant, struct err *err)
+{
+	entry->slots = arena_alloc(&world->arena, (grant->model_count + 1) * sizeof(*entry->slots));
+	if (!entry->slots)
+		return no_memory(err, "run", entry->id);
+	for (unsigned i = 0; i < grant->model_count; i++)
+		ERR_TRY(binding_run_add_model(entry->run, grant->models[i]->id, &entry->slots[i],
+					      err));
+	return ERR_OK;
+}
+
+enum err_code world_builder_add_run(struct world_builder *builder, struct binding_run *run,
+				    struct err *err)
+{
+	struct world *world = builder->world;
+	struct world_run *entry;
+	ERR_TRY(new_thing(world, &world->runs, "run", run->id, sizeof(*entry), &entry, err));
+	struct world_suite *suite = id_table_find(&world->suites, bytes_from(run->suite->id));
+	if (!suite || strcmp(suite->grant->id, run->grant_id) != 0)
+		return not_found(err, "run", entry->id, "suite of its grant", run->suite->id);
+	entry->run = run;
+	entry->suite = suite;
+	ERR_TRY(run_slots(world, entry, suite->grant, err));
+	ERR_TRY(enter(world, &world->runs, "run", entry, err));
+	binding_run_hold(run);
+	struct world_run **end = &suite->runs;
+	while (*end)
+		end = &(*end)->next;
+	*end = entry;
+	suite->grant->run_count++;
+	return ERR_OK;
+}
+
+enum err_code world_build(struct world_builder *builder, struct world **out, struct err *err)
+{
+	assert(builder->world);
+	*out = NULL;
+	if (builder->world->arena.failed)
+		return ERR_SET(err, ERR_NO_MEMORY, "policy: out of memory");
+	*out = builder->world;
+	builder->world = NULL;
+	return ERR_OK;
+}

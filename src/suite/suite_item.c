@@ -1,0 +1,336 @@
+#include "suite/suite_internal.h"
+
+#include "base/encode.h"
+#include "base/json.h"
+#include "suite/template.h"
+#include "suite/words.h"
+
+#include <stdlib.h>
+
+#define CLUSTER_MAX ((size_t)4096)
+
+static enum err_code out_of_memory(struct err *err)
+{
+	return ERR_SET(err, ERR_NO_MEMORY, "out of memory rendering an item");
+}
+
+/* ---- words ---- */
+
+/* A rendered text as {type: text, text: …}: a new reference. */
+static enum err_code render_part(const char *template, const json_t *fields, json_t **out,
+				 struct err *err)
+{
+	struct buf text = BUF_INIT(WORDS_MAX);
+	*out = NULL;
+	enum err_code code = template_render(template, fields, &text, err);
+	if (code == ERR_OK) {
+		*out = json_pack("{s:s, s:o}", "type", "text", "text",
+				 json_stringn(text.data ? text.data : "", text.size));
+		code = *out ? ERR_OK : out_of_memory(err);
+	}
+	buf_release(&text);
+	return code;
+}
+
+static bool is_empty_text(const json_t *part)
+{
+	return json_string_length(json_object_get(part, "text")) == 0;
+}
+
+/* Appends the part to words.system. An empty text is left out. */
+static enum err_code add_system(json_t *words, const char *template, const json_t *fields,
+				struct err *err)
+{
+	json_t *part, *system = json_object_get(words, "system");
+	ERR_TRY(render_part(template, fields, &part, err));
+	if (is_empty_text(part)) {
+		json_decref(part);
+		return ERR_OK;
+	}
+	if (!system) {
+		system = json_array();
+		if (json_object_set_new(words, "system", system) != 0)
+			system = NULL;
+	}
+	return json_array_append_new(system, part) == 0 ? ERR_OK : out_of_memory(err);
+}
+
+static enum err_code add_message(json_t *words, const char *role, const char *template,
+				 const json_t *fields, struct err *err)
+{
+	json_t *part;
+	ERR_TRY(render_part(template, fields, &part, err));
+	if (is_empty_text(part)) {
+		json_decref(part);
+		return ERR_SET(err, ERR_INVALID, "the text of the %s message is empty", role);
+	}
+	json_t *message = json_pack("{s:s, s:[o]}", "role", role, "parts", part);
+	return json_array_append_new(json_object_get(words, "messages"), message) == 0
+		       ? ERR_OK
+		       : out_of_memory(err);
+}
+
+static enum err_code add_messages(const struct suite *suite, const json_t *fields, json_t *words,
+				  struct err *err)
+{
+	for (size_t i = 0; i < json_array_size(suite->messages); i++) {
+		const json_t *message = json_array_get(suite->messages, i);
+		const char *role = json_string_value(json_object_get(message, "role"));
+		const char *text = json_string_value(json_object_get(message, "text"));
+		if (strcmp(role, "system") == 0)
+			ERR_TRY(add_system(words, text, fields, err));
+		else
+			ERR_TRY(add_message(words, role, text, fields, err));
+	}
+	return ERR_OK;
+}
+
+static enum err_code fill_words(const struct suite *suite, const json_t *fields, json_t *words,
+				struct err *err)
+{
+	if (suite->system)
+		ERR_TRY(add_system(words, suite->system, fields, err));
+	if (suite->template)
+		return add_message(words, "user", suite->template, fields, err);
+	return add_messages(suite, fields, words, err);
+}
+
+static enum err_code render_words(const struct suite *suite, const json_t *fields, json_t **out,
+				  struct err *err)
+{
+	if (suite->words_field)
+		return words_normalise(json_object_get(fields, suite->words_field), out, err);
+	json_t *words = json_pack("{s:[]}", "messages");
+	if (!words)
+		return out_of_memory(err);
+	enum err_code code = fill_words(suite, fields, words, err);
+	if (code == ERR_OK)
+		*out = words;
+	else
+		json_decref(words);
+	return code;
+}
+
+/* ---- items ---- */
+
+/* A string as it is, anything else as canonical JSON: a copy. */
+static enum err_code render_cluster(const struct suite *suite, const json_t *fields, char **out,
+				    struct err *err)
+{
+	struct buf text = BUF_INIT(CLUSTER_MAX);
+	const json_t *value = json_object_get(fields, suite->cluster_field);
+	enum err_code code = ERR_OK;
+	if (json_is_string(value))
+		buf_append(&text, json_string_value(value), json_string_length(value));
+	else
+		code = json_canonical(value, &text, err);
+	if (code == ERR_OK && (text.failed || text.size == 0 || memchr(text.data, '\0', text.size)))
+		code = ERR_SET(err, ERR_INVALID,
+			       "field \"%s\" (the cluster) must have 1 to %zu bytes",
+			       suite->cluster_field, CLUSTER_MAX);
+	if (code == ERR_OK) {
+		*out = bytes_to_cstr(buf_bytes(&text));
+		code = *out ? ERR_OK : out_of_memory(err);
+	}
+	buf_release(&text);
+	return code;
+}
+
+static enum err_code render(const struct suite *suite, struct suite_item *item, struct err *err)
+{
+	char id[SUITE_ID_MAX + 1];
+	ERR_TRY(json_parse(suite_item_line(suite, item->index), "the item", &item->fields, err));
+	ERR_TRY(suite_item_id(item->fields, id, err));
+	item->id = strdup(id);
+	if (!item->id)
+		return out_of_memory(err);
+	if (suite->cluster_field)
+		ERR_TRY(render_cluster(suite, item->fields, &item->cluster, err));
+	ERR_TRY(render_words(suite, item->fields, &item->words, err));
+	ERR_TRY(template_render_json(suite->scorer, item->fields, &item->scorer, err));
+	ERR_TRY(json_canonical(item->words, &item->text, err));
+	return leaf_grading(item->id, item->scorer, item->cluster, &item->grading, err);
+}
+
+enum err_code suite_item_render(const struct suite *suite, size_t index, struct suite_item *item,
+				struct err *err)
+{
+	*item = (struct suite_item){
+		.index = index, .text = BUF_INIT(WORDS_MAX), .grading = BUF_INIT(WORDS_MAX)};
+	enum err_code code = render(suite, item, err);
+	if (code == ERR_OK)
+		return ERR_OK;
+	err_prefix(err, "item %s", suite_id(suite, index));
+	suite_item_prefix(suite, index, err);
+	suite_item_release(item);
+	return code;
+}
+
+void suite_item_release(struct suite_item *item)
+{
+	free(item->id);
+	free(item->cluster);
+	json_decref(item->fields);
+	json_decref(item->words);
+	json_decref(item->scorer);
+	buf_release(&item->text);
+	buf_release(&item->grading);
+	*item = (struct suite_item){0};
+}
+
+/* ---- leaves ---- */
+
+static enum err_code add_leaf(const struct suite *suite, size_t index,
+			      const struct leaf_salter *salter, struct leaf_tree *tree,
+			      struct err *err)
+{
+	struct suite_item item;
+	uint8_t salt[LEAF_SALT_SIZE], data[LEAF_DATA_SIZE];
+	ERR_TRY(suite_item_render(suite, index, &item, err));
+	leaf_salt(salter, index, salt);
+	leaf_data(salt, buf_bytes(&item.text), buf_bytes(&item.grading), data);
+	suite_item_release(&item);
+	return leaf_tree_add(tree, data) ? ERR_OK : out_of_memory(err);
+}
+
+enum err_code suite_leaves(const struct suite *suite, struct leaf_tree **out, struct err *err)
+{
+	struct leaf_salter salter;
+	struct leaf_tree *tree = leaf_tree_new();
+	*out = NULL;
+	if (!tree)
+		return out_of_memory(err);
+	leaf_salter_init(&salter, suite->seed);
+	for (size_t i = 0; i < suite->count; i++) {
+		enum err_code code = add_leaf(suite, i, &salter, tree, err);
+		if (code != ERR_OK) {
+			leaf_tree_free(tree);
+			return code;
+		}
+	}
+	*out = tree;
+	return ERR_OK;
+}
+
+enum err_code suite_root(const struct suite *suite, uint8_t root[static SHA256_SIZE],
+			 struct err *err)
+{
+	struct leaf_tree *tree;
+	ERR_TRY(suite_leaves(suite, &tree, err));
+	leaf_tree_root(tree, root);
+	leaf_tree_free(tree);
+	return ERR_OK;
+}
+
+/* ---- duplicates ---- */
+
+struct seen {
+	uint8_t digest[SHA256_SIZE];
+	uint32_t index;
+	uint32_t first; /* the first item with these words */
+};
+
+static int compare_digests(const void *a, const void *b)
+{
+	const struct seen *x = a, *y = b;
+	int order = memcmp(x->digest, y->digest, SHA256_SIZE);
+	return order ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+static int compare_indexes(const void *a, const void *b)
+{
+	const struct seen *x = a, *y = b;
+	return (x->index > y->index) - (x->index < y->index);
+}
+
+static enum err_code digest_items(const struct suite *suite, struct seen *seen, struct err *err)
+{
+	for (size_t i = 0; i < suite->count; i++) {
+		struct suite_item item;
+		ERR_TRY(suite_item_render(suite, i, &item, err));
+		leaf_words_digest(buf_bytes(&item.text), seen[i].digest);
+		seen[i].index = (uint32_t)i;
+		suite_item_release(&item);
+	}
+	return ERR_OK;
+}
+
+enum err_code suite_duplicates(const struct suite *suite,
+			       void (*each)(void *argument, size_t first, size_t duplicate),
+			       void *argument, size_t *count, struct err *err)
+{
+	*count = 0;
+	struct seen *seen = calloc(suite->count + 1, sizeof(*seen));
+	if (!seen)
+		return out_of_memory(err);
+	enum err_code code = digest_items(suite, seen, err);
+	if (code == ERR_OK) {
+		qsort(seen, suite->count, sizeof(*seen), compare_digests);
+		for (size_t i = 0; i < suite->count; i++)
+			seen[i].first =
+				i && memcmp(seen[i].digest, seen[i - 1].digest, SHA256_SIZE) == 0
+					? seen[i - 1].first
+					: seen[i].index;
+		qsort(seen, suite->count, sizeof(*seen), compare_indexes);
+	}
+	for (size_t i = 0; code == ERR_OK && i < suite->count; i++) {
+		if (seen[i].first == i)
+			continue;
+		++*count;
+		if (each)
+			each(argument, seen[i].first, i);
+	}
+	free(seen);
+	return code;
+}
+
+/* ---- registration ---- */
+
+static void append_hex(struct buf *out, const char *key, const uint8_t *data, size_t size)
+{
+	char text[2 * SHA256_SIZE + 1];
+	hex_encode(data, size, text);
+	buf_printf(out, ",\"%s\":\"%s\"", key, text);
+}
+
+static enum err_code append_items(const struct suite *suite, struct buf *out, struct err *err)
+{
+	buf_append_cstr(out, ",\"items\":[");
+	for (size_t i = 0; i < suite->count; i++) {
+		struct suite_item item;
+		ERR_TRY(suite_item_render(suite, i, &item, err));
+		buf_append_cstr(out, i ? ",{\"prompt\":" : "{\"prompt\":");
+		buf_append_bytes(out, buf_bytes(&item.text));
+		buf_append_cstr(out, ",\"grading\":");
+		buf_append_bytes(out, buf_bytes(&item.grading));
+		buf_append_char(out, '}');
+		suite_item_release(&item);
+	}
+	buf_append_char(out, ']');
+	return ERR_OK;
+}
+
+enum err_code suite_registration(const struct suite *suite, const char *purpose, bool sealed,
+				 struct buf *out, struct err *err)
+{
+	static const uint8_t zeros[LEAF_SEED_SIZE];
+	uint8_t root[SHA256_SIZE];
+	ERR_TRY(suite_root(suite, root, err));
+	buf_append_cstr(out, "{\"name\":");
+	json_append_string(out, bytes_from(suite->name));
+	buf_append_cstr(out, ",\"version\":");
+	json_append_string(out, bytes_from(suite->version));
+	buf_append_cstr(out, ",\"purpose\":");
+	json_append_string(out, bytes_from(purpose));
+	append_hex(out, "root", root, sizeof(root));
+	buf_append_cstr(out, ",\"settings\":");
+	ERR_TRY(json_canonical(suite->settings, out, err));
+	if (!sealed && memcmp(suite->seed, zeros, LEAF_SEED_SIZE) != 0)
+		append_hex(out, "seed", suite->seed, LEAF_SEED_SIZE);
+	if (!sealed)
+		ERR_TRY(append_items(suite, out, err));
+	buf_append_char(out, '}');
+	return out->failed
+		       ? ERR_SET(err, ERR_TOO_LARGE, "the suite is larger than %zu bytes", out->max)
+		       : ERR_OK;
+}

@@ -1,0 +1,22 @@
+/* The subcommands: name, function suffix in src/cmd/, one line of help. `parley --help` and the
+ * dispatcher read this table. */
+#ifndef TABLE_COMMANDS_H
+#define TABLE_COMMANDS_H
+
+/* clang-format off */
+#define COMMAND_TABLE(X) \
+	X(init,   "make a new gateway: configuration, access file and signing key") \
+	X(serve,  "run the gateway") \
+	X(apply,  "make organisations, terms and grants as an access file says") \
+	X(org,    "list, show, block and unblock organisations") \
+	X(grant,  "list, show, suspend, restore and revoke grants") \
+	X(key,    "issue, list and revoke keys") \
+	X(suite,  "import, digest, check and list suites") \
+	X(bench,  "run suites on models: run, resume") \
+	X(verify, "check a bundle, a log directory or a receipt") \
+	X(log,    "show or prove records of a log directory") \
+	X(sim,    "a stand-in model API for demonstrations, tests and load") \
+	X(keygen, "make an Ed25519 signing key")
+/* clang-format on */
+
+#endif

@@ -1,0 +1,65 @@
+/* A log in a temporary directory, with a producer, and files that can be made to fail. */
+#ifndef TEST_LEDGER_FIXTURE_H
+#define TEST_LEDGER_FIXTURE_H
+
+#include "check.h"
+
+#include "base/buf.h"
+#include "ledger/log.h"
+#include "ledger/log_read.h"
+#include "ledger/proof.h"
+
+#define FIXTURE_ORIGIN "north.example/parley"
+
+/* Faults of the disk; zeroed: none. Counts are of calls since fixture_faults was last zeroed. */
+struct fixture_faults {
+	unsigned fail_sync_at;	/* the n-th sync fails, and all after it */
+	unsigned fail_write_at; /* the n-th write fails, and all after it */
+	int64_t space;		/* bytes that may still be written to new files; < 0: no limit */
+	bool limited;
+	unsigned syncs, writes;
+};
+extern struct fixture_faults fixture_faults;
+
+struct fixture {
+	struct env *env;
+	struct env_loop *log_loop, *loop; /* loop: the producer's, run by fixture_append */
+	struct ed25519_private *key;
+	struct log_options options;
+	struct log *log;
+	struct log_producer producer;
+	char directory[512];
+	unsigned fatal;
+	struct err fatal_err, err;
+	bool logging; /* the log loop runs */
+	unsigned waiting;
+	uint64_t appended;
+};
+
+void fixture_init(struct fixture *fixture);
+void fixture_release(struct fixture *fixture); /* closes, and removes the directory */
+
+enum err_code fixture_open(struct fixture *fixture);
+/* Opens, fails the test if that does not work, and starts the log loop. */
+void fixture_start(struct fixture *fixture);
+/* Stops the loop and closes the log as a clean end does. */
+void fixture_stop(struct fixture *fixture);
+
+/* Appends so many admit records, each followed by its settle record where `settle`, and waits until
+ * all are durable. */
+void fixture_append(struct fixture *fixture, unsigned count, bool settle);
+/* One record; not waited for. The text and entry come from malloc and are freed when durable. */
+uint64_t fixture_submit(struct fixture *fixture, enum record_kind kind, uint64_t admit_index);
+void fixture_wait(struct fixture *fixture);
+
+/* A checkpoint that covers all, waited for. */
+void fixture_checkpoint(struct fixture *fixture, struct buf *note, struct checkpoint *head);
+
+/* The whole of a file; into a file. */
+void fixture_read(const char *path, struct buf *out);
+void fixture_write(const char *path, const void *data, size_t size);
+void fixture_path(const struct fixture *fixture, const char *name, char out[static 1024]);
+/* Copies the log's directory to another and points the fixture there. */
+void fixture_copy(struct fixture *fixture, const char *from);
+
+#endif
