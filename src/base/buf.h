@@ -32,7 +32,8 @@ void buf_append_bytes(struct buf *buf, struct bytes bytes);
 void buf_append_cstr(struct buf *buf, const char *text);
 void buf_append_char(struct buf *buf, char c);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void buf_vprintf(struct buf *buf, const char *format, va_list arguments);
+void buf_vprintf(struct buf *buf, const char *format, va_list arguments)
+	__attribute__((format(printf, 2, 0)));
 
 /* Drops the first `count` bytes. */
 void buf_consume(struct buf *buf, size_t count);

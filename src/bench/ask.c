@@ -5,6 +5,9 @@
  * until the time the provider named; every window's worth of answers lets it grow by one again. */
 #include "bench/run.h"
 
+#include "base/encode.h"
+#include "suite/words.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

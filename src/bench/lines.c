@@ -52,6 +52,7 @@ void lines_ask(struct run *run, const struct request *request)
 	place(out, request->cell, request->index);
 	buf_printf(out, ",\"attempt\":%u,\"time\":%lld",
 		   request->cell->tasks[request->index].attempts, (long long)request->started_ms);
+	member(out, "words", request->words);
 	end(run);
 }
 
@@ -139,7 +140,8 @@ static enum err_code find_task(struct run *run, const json_t *line, struct cell 
 	return ERR_OK;
 }
 
-static enum err_code take_ask(struct run *run, const json_t *line, struct err *err)
+static enum err_code take_ask(struct run *run, const json_t *line, uint64_t offset,
+			      struct err *err)
 {
 	struct cell *cell;
 	size_t index;
@@ -148,6 +150,7 @@ static enum err_code take_ask(struct run *run, const json_t *line, struct err *e
 	ERR_TRY(json_get_integer(line, "attempt", "journal", 0, UINT16_MAX, &attempt, err));
 	cell->tasks[index].attempts = (uint16_t)attempt;
 	cell->tasks[index].asked = true;
+	cell->tasks[index].offset = offset;
 	return ERR_OK;
 }
 
@@ -264,7 +267,7 @@ enum err_code lines_take(void *argument, const json_t *line, uint64_t offset, st
 	ERR_TRY(json_get_string(line, "event", "journal", &event, err));
 	enum err_code code = ERR_OK;
 	if (strcmp(event, "ask") == 0)
-		code = take_ask(run, line, err);
+		code = take_ask(run, line, offset, err);
 	else if (strcmp(event, "answer") == 0 || strcmp(event, "failure") == 0)
 		code = take_attempt(run, line, offset, err);
 	else if (strcmp(event, "score") == 0)
@@ -278,21 +281,20 @@ enum err_code lines_take(void *argument, const json_t *line, uint64_t offset, st
 	return code;
 }
 
-/* The request was sent and nobody knows what became of it: the attempt is marked, and the sample is
- * asked again. */
-static void mark_unknown(struct run *run, struct cell *cell, size_t index)
+static void write_unknown(struct run *run, struct cell *cell, size_t index, const json_t *asked)
 {
 	struct task *task = &cell->tasks[index];
-	size_t item = cell_item(run, cell, index);
 	const struct run_suite *suite = &run->suites[cell->suite];
 	struct run_transcript transcript = {
 		.suite = suite->name,
-		.item = suite_id(suite->suite, item),
+		.item = suite_id(suite->suite, cell_item(run, cell, index)),
 		.model = run->models[cell->model].plan->name,
 		.sample = cell_sample(run, cell, index),
 		.attempt = task->attempts,
+		.words = json_string_value(json_object_get(asked, "words")),
 		.usage = {-1, -1, -1, -1, false},
 		.error = "unknown outcome: the harness was cut off after it had sent the request",
+		.started_ms = json_integer_value(json_object_get(asked, "time")),
 		.first_token_ms = -1,
 		.judge_order = -1,
 	};
@@ -302,8 +304,25 @@ static void mark_unknown(struct run *run, struct cell *cell, size_t index)
 		transcript.judge_order = (int)(index & 1);
 	}
 	lines_attempt(run, cell, index, &transcript, NULL, false, true);
+}
+
+/* The request was sent and nobody knows what became of it: the attempt is marked, and the sample is
+ * asked again. */
+static void mark_unknown(struct run *run, struct cell *cell, size_t index)
+{
+	struct task *task = &cell->tasks[index];
+	struct err err = ERR_INIT;
+	json_t *asked = NULL;
+	if (journal_read(&run->journal, task->offset, &run->scratch, &err) != ERR_OK ||
+	    json_parse(buf_bytes(&run->scratch), "a line of the journal", &asked, &err) != ERR_OK) {
+		run_fail(run, &err);
+		return;
+	}
+	write_unknown(run, cell, index, asked);
+	json_decref(asked);
 	task->asked = false;
 	task->attempts++;
+	task->state = TASK_READY;
 }
 
 static void count_cell(struct run *run, struct cell *cell)

@@ -56,9 +56,10 @@ enum retry_verdict retry_decide(const struct retry_facts *facts)
 {
 	if (facts->status >= 300)
 		return decide_status(facts);
-	/* A 200 that is no answer, or no answer at all: once more may help. */
-	return facts->transport == ERR_NO_MEMORY || facts->transport == ERR_INVALID ? RETRY_NEVER
-										    : RETRY_LATER;
+	/* A 200 that is no answer, or no answer at all: once more may help, unless the failure is ours. */
+	bool ours = facts->transport == ERR_NO_MEMORY || facts->transport == ERR_INVALID ||
+		    facts->transport == ERR_TOO_LARGE;
+	return ours ? RETRY_NEVER : RETRY_LATER;
 }
 
 uint64_t retry_delay_ms(unsigned failures, int64_t retry_after_ms, double jitter)

@@ -310,7 +310,6 @@ void scoring_record(struct run *run, struct cell *cell, size_t index, struct run
 void judging_open(struct run *run, unsigned suite, unsigned model, size_t sample_index);
 /* The request that asks the judge: fills words and body (and item.words for a replayed judge). */
 enum err_code judging_request(struct run *run, struct request *request, struct err *err);
-			    struct err *err);
 /* A judge's task has its outcome: the comparison is scored when both orders have. */
 void judging_settle(struct run *run, struct cell *cell, size_t index);
 
@@ -341,6 +340,8 @@ void gateway_want_receipt(struct run_model *model, const char *record);
 /* Fetches what is left and closes finished runs. */
 void gateway_close(struct run *run);
 bool gateway_is_closed(const struct run *run);
+/* Receipts that were fetched in this session, and those that could not be had. */
+void gateway_receipts(const struct run_model *model, size_t *got, size_t *lost);
 void gateway_stop(struct run *run); /* no callback comes after it */
 
 /* finish.c: summary.json, bundle/ and report.html. Blocks. */

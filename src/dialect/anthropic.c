@@ -230,8 +230,8 @@ static void error_event(const struct dialect_error *error, struct buf *out)
 
 static void append_time(int64_t seconds, struct buf *out)
 {
-	char text[RFC3339_SIZE];
-	rfc3339(seconds, text);
+	char text[DIALECT_TIME_SIZE];
+	dialect_time_text(seconds, text);
 	buf_append_cstr(out, text);
 }
 
@@ -270,7 +270,6 @@ const struct dialect_ops dialect_anthropic = {
 	.build = anthropic_build,
 	.event = event,
 	.body = body,
-	.terminal_beginnings = {"event: message_stop", "event:message_stop"},
 	.error = error_object,
 	.error_event = error_event,
 	.limits = anthropic_limit_fields,

@@ -184,7 +184,9 @@ int64_t dialect_output_estimate(const struct dialect_outcome *outcome);
 void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct bytes nonce,
 			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls);
 
-/* A stream is observed beside being passed on. */
+/* A stream is observed while it is passed on. Events go on whole: what a client could not act on yet
+ * is held until the rest of its event is there (up to 64 KiB; longer events go on as they come), so
+ * that nothing has to be taken back when the stream is ended in between. */
 struct dialect_observer {
 	struct dialect_outcome outcome;
 	/* Private from here. */
@@ -199,7 +201,7 @@ struct dialect_observer {
 	struct dialect_call *calls; /* tool calls so far */
 	uint64_t fed;		    /* bytes before the present piece */
 	struct sse sse;
-	struct buf held;    /* the beginning of an unfinished event that must wait */
+	struct buf held;    /* the beginning of an unfinished event */
 	struct buf given;   /* what was held and has been handed out by this call */
 	struct buf scratch; /* decoded strings */
 	struct buf *text;   /* where the caller collects text, or NULL */
@@ -226,6 +228,10 @@ void dialect_observer_release(struct dialect_observer *observer);
 /* The next piece of the body, of any size. */
 void dialect_observer_feed(struct dialect_observer *observer, const char *data, size_t size,
 			   struct dialect_flow *flow);
+
+/* Whether a part of an unfinished event was handed out (one above 64 KiB): an event of one's own must
+ * then be preceded by an empty line. */
+bool dialect_observer_mid_event(const struct dialect_observer *observer);
 
 /* The body has ended (or was cut off): fixes the outcome's digest; `flow->now` has what was still
  * held back. */

@@ -3,13 +3,13 @@
 
 #include <time.h>
 
-void rfc3339(int64_t seconds, char out[static RFC3339_SIZE])
+void dialect_time_text(int64_t seconds, char out[static DIALECT_TIME_SIZE])
 {
 	struct tm parts;
 	time_t time = (time_t)seconds;
 	if (!gmtime_r(&time, &parts) ||
-	    strftime(out, RFC3339_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
-		memcpy(out, "1970-01-01T00:00:00Z", RFC3339_SIZE);
+	    strftime(out, DIALECT_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+		memcpy(out, "1970-01-01T00:00:00Z", DIALECT_TIME_SIZE);
 }
 
 /* Of two limits the one with the smaller part left; an unlimited one never wins. */
@@ -31,10 +31,10 @@ static int64_t remaining(const struct dialect_limit *limit)
 static void anthropic_limit(const char *name, const struct dialect_limit *limit, int64_t wall_ms,
 			    struct buf *out)
 {
-	char reset[RFC3339_SIZE];
+	char reset[DIALECT_TIME_SIZE];
 	if (limit->limit < 0)
 		return;
-	rfc3339((wall_ms + limit->reset_ms + 999) / 1000, reset);
+	dialect_time_text((wall_ms + limit->reset_ms + 999) / 1000, reset);
 	buf_printf(out,
 		   "anthropic-ratelimit-%s-limit: %lld\r\n"
 		   "anthropic-ratelimit-%s-remaining: %lld\r\n"

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-/* With strip_usage an event is held back whole up to this size: a usage chunk is far smaller. */
+/* An event is passed on whole up to this size; longer ones go on as they come. */
 #define HELD_MAX ((size_t)65536)
 
 void dialect_observer_init(struct dialect_observer *observer, enum dialect_id dialect,
@@ -256,29 +256,6 @@ static void act(struct flowing *in, enum dialect_event_kind kind, const struct s
 
 /* ---- unfinished events ---- */
 
-/* Whether `head` followed by `tail` may be the beginning of one of the texts, or begins with it. */
-static bool may_begin(const char *text, struct bytes head, struct bytes tail)
-{
-	size_t length = strlen(text);
-	size_t first = head.size < length ? head.size : length;
-	size_t second = length - first < tail.size ? length - first : tail.size;
-	return (first == 0 || memcmp(text, head.data, first) == 0) &&
-	       (second == 0 || memcmp(text + first, tail.data, second) == 0);
-}
-
-static bool must_wait(const struct dialect_observer *observer, struct bytes tail)
-{
-	const struct dialect_ops *ops = dialect_ops_of(observer->dialect);
-	if (observer->passing || tail.size > HELD_MAX - observer->held.size)
-		return false;
-	if (observer->strip_usage)
-		return true;
-	for (size_t i = 0; i < 3 && ops->terminal_beginnings[i]; i++)
-		if (may_begin(ops->terminal_beginnings[i], buf_bytes(&observer->held), tail))
-			return true;
-	return false;
-}
-
 /* The piece ends inside an event, which begins at sse.begin. */
 static void treat_tail(struct flowing *in)
 {
@@ -287,7 +264,7 @@ static void treat_tail(struct flowing *in)
 	if (begin > in->done)
 		give_until(in, begin);
 	struct bytes tail = bytes_of(in->data + in->done, in->size - in->done);
-	if (!must_wait(observer, tail)) {
+	if (observer->passing || tail.size > HELD_MAX - observer->held.size) {
 		observer->passing = true;
 		give_until(in, in->size);
 		return;
@@ -351,6 +328,11 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 			treat_tail(&in);
 	}
 	observer->fed += size;
+}
+
+bool dialect_observer_mid_event(const struct dialect_observer *observer)
+{
+	return observer->passing;
 }
 
 void dialect_observer_end(struct dialect_observer *observer, struct dialect_flow *flow)

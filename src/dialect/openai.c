@@ -237,7 +237,6 @@ const struct dialect_ops dialect_openai = {
 	.build = openai_build,
 	.event = event,
 	.body = body,
-	.terminal_beginnings = {"data: [DONE]", "data:[DONE]"},
 	.error = error_object,
 	.error_event = error_event,
 	.limits = openai_limit_fields,

@@ -60,8 +60,6 @@ struct dialect_ops {
 					 const struct sse_event *event);
 	/* Reads a plain answer. */
 	void (*body)(struct dialect_observer *observer, struct json_value root);
-	/* How a terminal event may begin, so that no part of it goes out early. */
-	const char *terminal_beginnings[3];
 	void (*error)(const struct dialect_error *error, struct buf *out);
 	void (*error_event)(const struct dialect_error *error, struct buf *out);
 	void (*limits)(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out);
@@ -207,9 +205,9 @@ const struct status_names *dialect_status_names(int status);
 
 /* ---- limits.c ---- */
 
-#define RFC3339_SIZE 21
+#define DIALECT_TIME_SIZE 21
 /* "2026-11-01T00:00:00Z" of Unix seconds. */
-void rfc3339(int64_t seconds, char out[static RFC3339_SIZE]);
+void dialect_time_text(int64_t seconds, char out[static DIALECT_TIME_SIZE]);
 
 void anthropic_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out);
 void openai_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out);

@@ -13,13 +13,15 @@ enum usage_edit {
 	USAGE_REPLACE_NULL,  /* stream_options is null */
 };
 
+#define TEXT(literal) {literal, sizeof(literal) - 1}
 static const struct bytes usage_texts[] = {
-	[USAGE_NEW_MEMBER] = {"\"stream_options\":{\"include_usage\":true},", 39},
-	[USAGE_NEW_OPTION] = {"\"include_usage\":true,", 21},
-	[USAGE_NEW_OPTIONS] = {"\"include_usage\":true", 20},
-	[USAGE_REPLACE_FALSE] = {"true", 4},
-	[USAGE_REPLACE_NULL] = {"{\"include_usage\":true}", 22},
+	[USAGE_NEW_MEMBER] = TEXT("\"stream_options\":{\"include_usage\":true},"),
+	[USAGE_NEW_OPTION] = TEXT("\"include_usage\":true,"),
+	[USAGE_NEW_OPTIONS] = TEXT("\"include_usage\":true"),
+	[USAGE_REPLACE_FALSE] = TEXT("true"),
+	[USAGE_REPLACE_NULL] = TEXT("{\"include_usage\":true}"),
 };
+#undef TEXT
 
 /* A body being read: the member at hand and what was found so far. */
 struct reading {

@@ -6,8 +6,9 @@
 static enum err_code invalid(struct bytes text, const char *why, struct err *err)
 {
 	int shown = text.size < 100 ? (int)text.size : 100;
-	return ERR_SET(err, ERR_INVALID, "\"%.*s\" is no address: %s (like 127.0.0.1:8080 or [::1]:8080)",
-		       shown, text.data ? text.data : "", why);
+	return ERR_SET(err, ERR_INVALID,
+		       "\"%.*s\" is no address: %s (like 127.0.0.1:8080 or [::1]:8080)", shown,
+		       text.data ? text.data : "", why);
 }
 
 /* Splits "host:port" or "[host]:port"; false if it has neither shape. */

@@ -396,9 +396,9 @@ struct sim_world *sim_world_of(struct env *node)
 
 struct env_address sim_node_address(struct env *node, uint16_t port)
 {
-	return (struct env_address){.family = ENV_IPV4,
-				    .ip = {10, 0, 0, (uint8_t)sim_node_of(node)->number},
-				    .port = port};
+	struct env_address address = {.family = ENV_IPV4, .ip = {10}, .port = port};
+	address.ip[3] = (uint8_t)sim_node_of(node)->number;
+	return address;
 }
 
 void sim_name_add(struct sim_world *world, const char *host, const struct env_address *address)

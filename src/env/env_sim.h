@@ -1,11 +1,12 @@
 /* A simulated world behind env.h: several nodes on one network, each with a disk and clocks of its
- * own, run on one thread over virtual time. Everything that happens is an event in one heap, and every
- * choice (delays, cuts, faults, which loop runs next) is drawn from generators of the seed: the same
- * seed and program give the same trace, byte for byte.
+ * own, run on one thread over virtual time. Everything that happens is an event in one heap, and
+ * every choice (delays, cuts, faults, which loop runs next) is drawn from generators of the seed:
+ * the same seed and program give the same trace, byte for byte.
  *
  * What a program may not rely on is drawn against it: streams are cut at any byte, a write that was
- * not synced may be kept, dropped or torn when the power goes, a new or renamed file whose directory
- * was not synced may be gone, loops run in any order. What it may rely on (env.h) always holds.
+ * not synced may be kept, dropped or torn when the power goes, a new or renamed file whose
+ * directory was not synced may be gone, loops run in any order. What it may rely on (env.h) always
+ * holds.
  *
  * Every node is a `struct env` for the program that runs on it. Loops given to env_loop_start are
  * actors that run whenever the world does; env_loop_run and env_loop_join run the world themselves
@@ -25,34 +26,36 @@ struct sim_world;
 #define SIM_CERTAIN 1000000u
 
 struct sim_faults {
-	/* Network. A delay is drawn for every piece that travels; pieces of one stream keep their order. */
+	/* Network. A delay is drawn for every piece that travels; pieces of one stream keep their
+	 * order. */
 	uint64_t delay_min_ns, delay_max_ns;
-	uint64_t stall_max_ns;	/* the longest extra delay of `stall` */
-	uint32_t window;	/* most bytes of a stream sent and not yet received by its owner */
-	uint32_t stall;		/* per piece: it comes later by up to stall_max_ns */
-	uint32_t cut;		/* per receive and send: it handles only a part */
-	uint32_t one_byte;	/* per receive and send: it handles a single byte */
-	uint32_t refuse;	/* per connect */
-	uint32_t reset;		/* per piece: the connection breaks, both ends are told */
-	uint32_t half_open;	/* per piece: the connection goes dead, nobody is told */
+	uint64_t stall_max_ns;   /* the longest extra delay of `stall` */
+	uint32_t window;         /* most bytes of a stream sent and not yet received by its owner */
+	uint32_t stall;          /* per piece: it comes later by up to stall_max_ns */
+	uint32_t cut;            /* per receive and send: it handles only a part */
+	uint32_t one_byte;       /* per receive and send: it handles a single byte */
+	uint32_t refuse;         /* per connect */
+	uint32_t reset;          /* per piece: the connection breaks, both ends are told */
+	uint32_t half_open;      /* per piece: the connection goes dead, nobody is told */
 	uint32_t lookup_failure; /* per lookup of a name */
 	/* Disk */
-	uint64_t disk_min_ns, disk_max_ns; /* time of one call */
+	uint64_t disk_min_ns, disk_max_ns;                        /* time of one call */
 	uint32_t read_error, write_error, sync_error, open_error; /* per call */
 	uint32_t full; /* per write: ERR_NO_SPACE after a part */
 	/* Loops and clocks */
 	uint64_t turn_max_ns; /* a loop that is ready runs within this time; at least 1 */
 	uint64_t pause_max_ns;
-	uint32_t pause;	    /* per turn: the loop then does nothing for up to pause_max_ns */
+	uint32_t pause;     /* per turn: the loop then does nothing for up to pause_max_ns */
 	uint32_t wall_jump; /* per turn: the wall clock of the node jumps */
 	int64_t wall_jump_max_ms;
 };
 
 /* Delays and an order of loops drawn from the seed, but nothing fails. */
 struct sim_faults sim_faults_none(void);
-/* A draw of rates from `seed`: some kinds of fault off, others rare, some frequent, so that a series
- * of seeds visits very different worlds. Disk faults that a correct program answers by stopping
- * (read_error, write_error, sync_error, open_error, full) are drawn only `with_disk_errors`. */
+/* A draw of rates from `seed`: some kinds of fault off, others rare, some frequent, so that a
+ * series of seeds visits very different worlds. Disk faults that a correct program answers by
+ * stopping (read_error, write_error, sync_error, open_error, full) are drawn only
+ * `with_disk_errors`. */
 struct sim_faults sim_faults_draw(uint64_t seed, bool with_disk_errors);
 
 /* ---- the world ---- */
@@ -75,16 +78,16 @@ void sim_at(struct sim_world *world, uint64_t at_ns, void (*run)(void *argument)
 void sim_run(struct sim_world *world, uint64_t until_ns);
 /* Runs until nothing is left to happen (true) or the virtual time has come (false). */
 bool sim_run_until_idle(struct sim_world *world, uint64_t until_ns);
-/* Runs until `done(argument)` holds (true) or the virtual time has come or nothing is left (false). */
+/* Runs until `done(argument)` holds (true), or the virtual time has come or nothing is left. */
 bool sim_run_until(struct sim_world *world, uint64_t until_ns, bool (*done)(void *argument),
 		   void *argument);
-/* env_loop_run and env_loop_join give up at this virtual time (SIM_NEVER at first), or when nothing is
- * left that could ever stop the loop; sim_gave_up tells. */
+/* env_loop_run and env_loop_join give up at this virtual time (SIM_NEVER at first), or when nothing
+ * is left that could ever stop the loop; sim_gave_up tells. */
 void sim_limit(struct sim_world *world, uint64_t until_ns);
 bool sim_gave_up(const struct sim_world *world);
 
-/* A digest of everything that has happened. Two runs of one seed are equal or something in the program
- * depends on more than its seed (addresses, uninitialised memory, the real clock). */
+/* A digest of everything that has happened. Two runs of one seed are equal or something in the
+ * program depends on more than its seed (addresses, uninitialised memory, the real clock). */
 uint64_t sim_trace(const struct sim_world *world);
 /* Adds the test's own observation to the trace. */
 void sim_note(struct sim_world *world, const void *data, size_t size);
@@ -107,15 +110,14 @@ void sim_pause(struct env *node, bool paused);
 /* The handlers of the node for this signal are called. */
 void sim_signal(struct env *node, int signal_number);
 void sim_wall_jump(struct env *node, int64_t by_ms);
-/* Streams, listeners, loops and file handles the node has open; unread bytes and unacknowledged ones
- * of its streams. After quiet all of it must be back to where it was. */
+/* What the node has open. After quiet all of it must be back to where it was. */
 struct sim_usage {
 	unsigned loops, streams, listeners, files, timers, jobs;
 };
 struct sim_usage sim_node_usage(struct env *node);
 
 enum sim_crash_kind {
-	SIM_KILLED,	/* kill -9: peers see a reset, everything written is kept */
+	SIM_KILLED,     /* kill -9: its streams are closed, everything written is kept */
 	SIM_POWER_LOST, /* peers hear nothing until they send; what was not synced is at a draw */
 };
 
@@ -127,7 +129,7 @@ void sim_crash(struct env *node, enum sim_crash_kind kind);
  * That call and everything the node does after it within the callback fails and has no effect. 0
  * calls it off. */
 void sim_crash_after(struct env *node, uint64_t operations, enum sim_crash_kind kind);
-/* `run` is called after every crash of the node; it may release the program and plan the restart. */
+/* `run` is called after every crash; it may release the program and plan the restart. */
 void sim_on_crash(struct env *node, void (*run)(void *argument), void *argument);
 /* The node can be used again: empty memory, what the disk has kept. */
 void sim_restart(struct env *node);

@@ -1,6 +1,7 @@
-/* Files of the simulation. A write is seen at once and noted; a sync makes what was noted durable. A
- * sync that fails decides there and then, at a draw, what of it reached the medium, and the rest never
- * will, although programs go on seeing it: as on Linux, where the pages count as clean afterwards. */
+/* Files of the simulation. A write is seen at once and noted; a sync makes what was noted durable.
+ * A sync that fails decides there and then, at a draw, what of it reached the medium, and the rest
+ * never will, although programs go on seeing it: as on Linux, where the pages count as clean
+ * afterwards. */
 #include "env/env_sim_disk_internal.h"
 
 #include "base/crc32c.h"

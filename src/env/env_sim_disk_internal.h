@@ -62,14 +62,14 @@ struct sim_file {
 	char path[];
 };
 
-/* Where a path leads: `inode` is NULL where only the directory is there. The root has no directory. */
+/* Where a path leads: `inode` is NULL where nothing is there. The root has no directory. */
 struct sim_place {
 	struct sim_inode *directory, *inode;
 	char name[256];
 };
 
-/* Every disk call begins here: takes its time, counts, draws the fault with this rate, and may be the
- * one the node dies in. `what` names the call in the error. */
+/* Every disk call begins here: takes its time, counts, draws the fault with this rate, and may be
+ * the one the node dies in. `what` names the call in the error. */
 enum err_code sim_disk_call(struct sim_node *node, const char *what, const char *path,
 			    uint32_t fault_rate, struct err *err);
 /* "cannot <what> <path>: <text of the error number>" */

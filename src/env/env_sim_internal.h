@@ -91,7 +91,7 @@ struct sim_loop {
 	struct env_loop base;
 	struct sim_node *node;
 	uint64_t id;
-	struct sim_event turn;	/* the next one */
+	struct sim_event turn;  /* the next one */
 	struct sim_event alarm; /* when the first timer is due */
 	uint64_t busy_until_ns;
 	struct heap timers;
@@ -113,7 +113,8 @@ struct sim_stream;
 struct sim_disk {
 	struct sim_inode *root;
 	TAILQ_HEAD(, sim_inode) inodes;
-	TAILQ_HEAD(sim_change_list, sim_change) changes; /* of names, not yet durable; oldest first */
+	TAILQ_HEAD(sim_change_list, sim_change)
+	changes; /* of names, not yet durable; oldest first */
 	TAILQ_HEAD(, sim_file) files;
 	uint64_t used, limit, operations, next_id;
 	size_t inode_count, collect_at;

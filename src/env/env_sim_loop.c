@@ -1,7 +1,7 @@
-/* Loops of the simulation. A loop that has something to do gets a turn within turn_max_ns, at a draw:
- * that decides which of several ready loops runs first. Within a turn the order of what is ready is a
- * draw too, except that messages keep theirs. What a turn spends in disk calls keeps the loop busy
- * afterwards, so that no loop's clock goes back. */
+/* Loops of the simulation. A loop that has something to do gets a turn within turn_max_ns, at a
+ * draw: that decides which of several ready loops runs first. Within a turn the order of what is
+ * ready is a draw too, except that messages keep theirs. What a turn spends in disk calls keeps the
+ * loop busy afterwards, so that no loop's clock goes back. */
 #include "env/env_sim_internal.h"
 
 #include <assert.h>
@@ -84,7 +84,8 @@ void sim_timer_disarm(struct env_loop *base, struct env_timer *timer)
 static void fire_timers(struct sim_loop *loop)
 {
 	struct heap_node *node;
-	/* Only those due when the turn began: one that arms itself for now waits for the next turn. */
+	/* Only those due when the turn began: one that arms itself for now waits for the next turn.
+	 */
 	uint64_t last_order = loop->timers.next_order;
 	while ((node = heap_first(&loop->timers)) && node->key <= loop->base.now_ns &&
 	       node->order < last_order && !sim_is_gone(loop->node)) {
@@ -336,13 +337,13 @@ static void jump_wall_clock(struct sim_node *node)
 	if (!sim_chance(world, world->faults.wall_jump))
 		return;
 	uint64_t range = (uint64_t)world->faults.wall_jump_max_ms;
-	node->wall_offset_ms +=
-		(int64_t)sim_between(&world->chance, 0, 2 * range) - (int64_t)range;
+	node->wall_offset_ms += (int64_t)sim_between(&world->chance, 0, 2 * range) - (int64_t)range;
 }
 
 static void turn(struct sim_event *event)
 {
-	struct sim_loop *loop = (struct sim_loop *)((char *)event - offsetof(struct sim_loop, turn));
+	struct sim_loop *loop =
+		(struct sim_loop *)((char *)event - offsetof(struct sim_loop, turn));
 	struct sim_world *world = loop->node->world;
 	if (loop->running || loop->finished || loop->dead || loop->node->paused)
 		return; /* it looks again when it comes back, or when it is resumed */

@@ -11,7 +11,8 @@
 
 static enum err_code too_long(const char *path, struct err *err)
 {
-	return ERR_SET(err, ERR_INVALID, "path %.60s… is longer than %d bytes", path, PATH_SIZE - 1);
+	return ERR_SET(err, ERR_INVALID, "path %.60s… is longer than %d bytes", path,
+		       PATH_SIZE - 1);
 }
 
 /* Reads on from `offset` into `out` until the end of the file. At the buffer's limit one byte more
@@ -29,8 +30,8 @@ static enum err_code read_all(struct env_file *file, const char *path, struct bu
 		if (wanted == 0) {
 			ERR_TRY(env_file_read(file, offset, &beyond, 1, &got, err));
 			if (got)
-				return ERR_SET(err, ERR_TOO_LARGE, "%s is larger than %zu bytes", path,
-					       out->max);
+				return ERR_SET(err, ERR_TOO_LARGE, "%s is larger than %zu bytes",
+					       path, out->max);
 			return ERR_OK;
 		}
 		if (!buf_reserve(out, wanted))

@@ -154,7 +154,7 @@ static enum err_code item_texts(struct registration *registration, size_t index,
 			       "suite: items[%zu]: must be {prompt, grading}", index);
 	enum err_code code = json_only_keys(item, keys, "item", registration->err);
 	if (code == ERR_OK)
-		code = words_append(prompt, words, registration->err);
+		code = words_canonical(prompt, words, registration->err);
 	if (code == ERR_OK)
 		code = json_canonical(graded, grading, registration->err);
 	if (code == ERR_OK && (words->failed || grading->failed))

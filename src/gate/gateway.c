@@ -98,7 +98,10 @@ static enum err_code open_log(struct gateway *gateway, enum control_log which, s
 	snprintf(gateway->origins[which], sizeof(gateway->origins[which]), "%s%s",
 		 gateway->config->name, suffixes[which]);
 	options.origin = gateway->origins[which];
-	memcpy(options.secret, gateway->secret, sizeof(options.secret));
+	/* Of its own for each log, so that an id tells which of them it is from. */
+	struct hmac_key master;
+	hmac_key_init(&master, gateway->secret, sizeof(gateway->secret));
+	hmac_of(&master, options.origin, strlen(options.origin), options.secret);
 	ERR_TRY(env_make_directories(gateway->env, directory, err));
 	ERR_TRY(log_open(gateway->env, gateway->log_loop, &options, &gateway->logs[which], err));
 	log_producer_init(&gateway->producers[which], gateway->logs[which], gateway->admin_loop);

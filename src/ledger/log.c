@@ -44,8 +44,8 @@ void log_nonce(const struct log *log, const char *id, uint8_t out[static LOG_NON
 
 void log_wake(struct log *log)
 {
-	if (!atomic_exchange(&log->wake_posted, true))
-		env_post(log->loop, &log->wake);
+	if (!atomic_exchange(&log->waker->posted, true))
+		env_post(log->loop, &log->waker->message);
 }
 
 static void acknowledge(struct log_producer *producer)
@@ -63,7 +63,8 @@ static void on_durable(struct env_message *message)
 	struct log_producer *producer =
 		(struct log_producer *)((char *)message - offsetof(struct log_producer, message));
 	atomic_store(&producer->message_posted, false);
-	acknowledge(producer);
+	if (producer->log)
+		acknowledge(producer);
 }
 
 void log_producer_init(struct log_producer *producer, struct log *log, struct env_loop *loop)
@@ -72,6 +73,13 @@ void log_producer_init(struct log_producer *producer, struct log *log, struct en
 	producer->log = log;
 	producer->loop = loop;
 	producer->message.run = on_durable;
+}
+
+void log_producer_close(struct log_producer *producer)
+{
+	producer->log = NULL;
+	producer->first = producer->last = NULL;
+	producer->unflushed_since_ns = 0;
 }
 
 void log_submit(struct log_producer *producer, struct log_entry *entry)
@@ -390,19 +398,38 @@ static void done_job(struct env_job *job)
 
 static void on_wake(struct env_message *message)
 {
-	struct log *log = (struct log *)((char *)message - offsetof(struct log, wake));
-	atomic_store(&log->wake_posted, false);
-	log->woken = true;
-	log_work(log);
+	struct log_waker *waker =
+		(struct log_waker *)((char *)message - offsetof(struct log_waker, message));
+	atomic_store(&waker->posted, false);
+	if (!waker->log) {
+		free(waker);
+		return;
+	}
+	waker->log->woken = true;
+	log_work(waker->log);
 }
 
-void log_work_init(struct log *log)
+bool log_work_init(struct log *log)
 {
 	log->job.run = run_job;
 	log->job.done = done_job;
-	log->wake.run = on_wake;
 	log->checkpoint_timer.fire = on_checkpoint_timer;
 	log->space_timer.fire = on_space_timer;
+	log->waker = calloc(1, sizeof(*log->waker));
+	if (!log->waker)
+		return false;
+	log->waker->message.run = on_wake;
+	log->waker->log = log;
+	return true;
+}
+
+void log_work_release(struct log *log)
+{
+	if (!log->waker)
+		return;
+	log->waker->log = NULL;
+	if (!atomic_load(&log->waker->posted))
+		free(log->waker);
 }
 
 void log_checkpoint_now(struct log *log)

@@ -46,7 +46,7 @@ struct log_options {
  * an outcome gets an `unknown` record. */
 enum err_code log_open(struct env *env, struct env_loop *log_loop, const struct log_options *options,
 		       struct log **out, struct err *err);
-/* After the loops have been joined: commits what was submitted (without calling `durable`), signs a
+/* After the loops have been joined and the producers closed: commits what was submitted (without calling `durable`), signs a
  * last checkpoint and frees the log. An error is what kept it from that; the log is freed anyway. */
 enum err_code log_close(struct log *log, struct err *err);
 
@@ -79,6 +79,8 @@ struct log_producer {
 	atomic_bool message_posted;
 };
 void log_producer_init(struct log_producer *producer, struct log *log, struct env_loop *loop);
+/* Nothing will be acknowledged to it any more. Before log_close, once its loop has been joined. */
+void log_producer_close(struct log_producer *producer);
 
 /* From any thread. The record with this index must be submitted without delay: later ones wait. */
 uint64_t log_take_index(struct log *log);

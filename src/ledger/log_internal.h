@@ -75,6 +75,13 @@ struct log_spare {
 	unsigned number; /* in its name */
 };
 
+/* The message that wakes the log loop. It may outlive the log in the loop's mailbox. */
+struct log_waker {
+	struct env_message message;
+	struct log *log; /* NULL: closed; freed when the message runs */
+	atomic_bool posted;
+};
+
 enum log_work { LOG_WORK_NONE, LOG_WORK_COMMIT, LOG_WORK_TILES, LOG_WORK_CHECKPOINT, LOG_WORK_PREPARE };
 
 struct log {
@@ -94,8 +101,8 @@ struct log {
 	_Atomic(uint64_t) durable; /* records to acknowledge: all below it */
 	_Atomic(struct log_entry *) incoming;
 	_Atomic(int64_t) room;
-	atomic_bool wake_posted, checkpoint_wanted, failed, no_space;
-	struct env_message wake;
+	atomic_bool checkpoint_wanted, failed, no_space;
+	struct log_waker *waker;
 
 	/* The log loop's. */
 	struct log_entry *pending; /* by index */
@@ -139,8 +146,9 @@ void log_path(const struct log *log, char out[static LOG_PATH_SIZE], const char 
 	__attribute__((format(printf, 3, 4)));
 void log_segment_path(const struct log *log, uint64_t first, char out[static LOG_PATH_SIZE]);
 
-/* Sets the callbacks of job, message and timers. */
-void log_work_init(struct log *log);
+/* Sets the callbacks of job, message and timers. False when memory is out. */
+bool log_work_init(struct log *log);
+void log_work_release(struct log *log);
 /* Starts the next piece of work, if there is one and none is under way. */
 void log_work(struct log *log);
 void log_wake(struct log *log);

@@ -53,9 +53,8 @@ static enum err_code new_log(struct env *env, struct env_loop *loop,
 	buf_init(&log->checkpoint_next, NOTE_SIZE_MAX);
 	log->commit.bytes = malloc(LOG_COMMIT_BYTES);
 	log->commit.records = calloc(LOG_COMMIT_RECORDS, sizeof(*log->commit.records));
-	if (!log->commit.bytes || !log->commit.records)
+	if (!log->commit.bytes || !log->commit.records || !log_work_init(log))
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	log_work_init(log);
 	return name_key(log, err);
 }
 
@@ -65,6 +64,7 @@ static void free_log(struct log *log)
 		return;
 	env_timer_disarm(log->loop, &log->checkpoint_timer);
 	env_timer_disarm(log->loop, &log->space_timer);
+	log_work_release(log);
 	if (log->preparing)
 		log_prepare_abandon(log);
 	for (unsigned i = 0; i < log->spare_count; i++)

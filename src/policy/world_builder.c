@@ -63,7 +63,7 @@ static struct limits_values values_or_none(const struct limits_values *limits)
 
 /* A fresh, zeroed thing whose id is not in the table yet. */
 static enum err_code new_thing(struct world *world, const struct id_table *table, const char *kind,
-			       const char *id, size_t size, void *out, struct err *err)
+			       const char *id, size_t size, void **out, struct err *err)
 {
 	if (!id || !id[0] || strlen(id) > ID_MAX)
 		return ERR_SET(err, ERR_INVALID, "%s: an id has 1 to %d bytes", kind, ID_MAX);
@@ -74,7 +74,7 @@ static enum err_code new_thing(struct world *world, const struct id_table *table
 	if (!thing || !name)
 		return no_memory(err, kind, id);
 	*(const char **)thing = name;
-	*(void **)out = thing;
+	*out = thing;
 	return ERR_OK;
 }
 
@@ -106,8 +106,10 @@ enum err_code world_builder_add_org(struct world_builder *builder,
 				    const struct world_org_options *options, struct err *err)
 {
 	struct world *world = builder->world;
-	struct world_org *org;
-	ERR_TRY(new_thing(world, &world->orgs, "org", options->id, sizeof(*org), &org, err));
+	void *thing = NULL;
+	ERR_TRY(new_thing(world, &world->orgs, "org", options->id, sizeof(struct world_org), &thing,
+			  err));
+	struct world_org *org = thing;
 	org->name = copy(world, options->name);
 	org->blocked = options->blocked;
 	org->block_reason = copy(world, options->block_reason);
@@ -122,9 +124,10 @@ enum err_code world_builder_add_provider(struct world_builder *builder, const ch
 					 unsigned dialect, struct err *err)
 {
 	struct world *world = builder->world;
-	struct world_provider *provider;
-	ERR_TRY(new_thing(world, &world->providers, "provider", name, sizeof(*provider), &provider,
-			  err));
+	void *thing = NULL;
+	ERR_TRY(new_thing(world, &world->providers, "provider", name, sizeof(struct world_provider),
+			  &thing, err));
+	struct world_provider *provider = thing;
 	provider->index = (unsigned)world->providers.count;
 	provider->dialect = dialect;
 	return enter(world, &world->providers, "provider", provider, err);
@@ -134,9 +137,10 @@ enum err_code world_builder_add_model(struct world_builder *builder,
 				      const struct world_model_options *options, struct err *err)
 {
 	struct world *world = builder->world;
-	struct world_model *model;
-	ERR_TRY(new_thing(world, &world->models, "model", options->name, sizeof(*model), &model,
-			  err));
+	void *thing = NULL;
+	ERR_TRY(new_thing(world, &world->models, "model", options->name, sizeof(struct world_model),
+			  &thing, err));
+	struct world_model *model = thing;
 	model->provider = world_find_provider(world, bytes_from(options->provider));
 	if (!model->provider)
 		return not_found(err, "model", model->id, "provider", options->provider);
@@ -169,11 +173,13 @@ enum err_code world_builder_add_clause(struct world_builder *builder, const char
 				       struct err *err)
 {
 	struct world *world = builder->world;
-	struct world_clause *clause;
+	void *thing = NULL;
 	if (world->clauses.count == WORLD_CLAUSES_MAX)
 		return ERR_SET(err, ERR_TOO_LARGE, "clause %s: more than %d clauses", id,
 			       WORLD_CLAUSES_MAX);
-	ERR_TRY(new_thing(world, &world->clauses, "clause", id, sizeof(*clause), &clause, err));
+	ERR_TRY(new_thing(world, &world->clauses, "clause", id, sizeof(struct world_clause), &thing,
+			  err));
+	struct world_clause *clause = thing;
 	clause->kind = copy(world, kind);
 	clause->text = copy(world, text);
 	clause->rules = rules & ~((uint64_t)1 << RULE_NONE);
@@ -262,9 +268,10 @@ enum err_code world_builder_add_grant(struct world_builder *builder,
 				      const struct world_grant_options *options, struct err *err)
 {
 	struct world *world = builder->world;
-	struct world_grant *grant;
-	ERR_TRY(new_thing(world, &world->grants, "grant", options->id, sizeof(*grant), &grant,
-			  err));
+	void *thing = NULL;
+	ERR_TRY(new_thing(world, &world->grants, "grant", options->id, sizeof(struct world_grant),
+			  &thing, err));
+	struct world_grant *grant = thing;
 	ERR_TRY(check_grant(options, err));
 	grant->org = id_table_find(&world->orgs, bytes_from(options->org));
 	if (!grant->org)
@@ -291,8 +298,10 @@ enum err_code world_builder_add_key(struct world_builder *builder,
 				    const struct world_key_options *options, struct err *err)
 {
 	struct world *world = builder->world;
-	struct world_key *key;
-	ERR_TRY(new_thing(world, &world->keys, "key", options->id, sizeof(*key), &key, err));
+	void *thing = NULL;
+	ERR_TRY(new_thing(world, &world->keys, "key", options->id, sizeof(struct world_key), &thing,
+			  err));
+	struct world_key *key = thing;
 	key->grant = id_table_find(&world->grants, bytes_from(options->grant));
 	if (!key->grant)
 		return not_found(err, "key", key->id, "grant", options->grant);
@@ -316,8 +325,10 @@ enum err_code world_builder_add_suite(struct world_builder *builder, const char 
 				      struct err *err)
 {
 	struct world *world = builder->world;
-	struct world_suite *entry;
-	ERR_TRY(new_thing(world, &world->suites, "suite", suite->id, sizeof(*entry), &entry, err));
+	void *thing = NULL;
+	ERR_TRY(new_thing(world, &world->suites, "suite", suite->id, sizeof(struct world_suite),
+			  &thing, err));
+	struct world_suite *entry = thing;
 	struct world_grant *grant = id_table_find(&world->grants, bytes_from(grant_id));
 	if (!grant)
 		return not_found(err, "suite", entry->id, "grant", grant_id);
@@ -350,8 +361,10 @@ enum err_code world_builder_add_run(struct world_builder *builder, struct bindin
 				    struct err *err)
 {
 	struct world *world = builder->world;
-	struct world_run *entry;
-	ERR_TRY(new_thing(world, &world->runs, "run", run->id, sizeof(*entry), &entry, err));
+	void *thing = NULL;
+	ERR_TRY(new_thing(world, &world->runs, "run", run->id, sizeof(struct world_run), &thing,
+			  err));
+	struct world_run *entry = thing;
 	struct world_suite *suite = id_table_find(&world->suites, bytes_from(run->suite->id));
 	if (!suite || strcmp(suite->grant->id, run->grant_id) != 0)
 		return not_found(err, "run", entry->id, "suite of its grant", run->suite->id);

@@ -391,6 +391,10 @@ void tls_free(struct tls *tls)
 {
 	if (!tls)
 		return;
+	/* Without this OpenSSL would forget the session for later connections, because it sees no
+	 * close_notify; whether all data came is judged by HTTP's framing. */
+	if (tls->ssl && tls_established(tls))
+		SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(tls->ssl);
 	buf_release(&tls->in);
 	buf_release(&tls->out);

@@ -23,6 +23,8 @@ static enum err_code render_part(const char *template, const json_t *fields, jso
 	struct buf text = BUF_INIT(WORDS_MAX);
 	*out = NULL;
 	enum err_code code = template_render(template, fields, &text, err);
+	if (code == ERR_OK && text.size && memchr(text.data, '\0', text.size))
+		code = ERR_SET(err, ERR_INVALID, "the prompt has a NUL character");
 	if (code == ERR_OK) {
 		*out = json_pack("{s:s, s:o}", "type", "text", "text",
 				 json_stringn(text.data ? text.data : "", text.size));

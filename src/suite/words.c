@@ -29,14 +29,22 @@ static enum err_code check_part(const json_t *part, struct err *err)
 	return json_get_string(part, "text", "a text part", &text, err);
 }
 
+/* One text part, or none for an empty text: a new reference. */
+static enum err_code text_parts(const json_t *text, json_t **out, struct err *err)
+{
+	size_t size = json_string_length(text);
+	if (memchr(json_string_value(text), '\0', size))
+		return ERR_SET(err, ERR_INVALID, "a text has a NUL character");
+	*out = size ? json_pack("[{s:s, s:O}]", "type", "text", "text", text) : json_array();
+	return *out ? ERR_OK : out_of_memory(err);
+}
+
 /* A text or a list of parts as a list of parts: a new reference. */
 static enum err_code normal_parts(const json_t *value, json_t **out, struct err *err)
 {
 	*out = NULL;
-	if (json_is_string(value)) {
-		*out = json_pack("[{s:s, s:O}]", "type", "text", "text", value);
-		return *out ? ERR_OK : out_of_memory(err);
-	}
+	if (json_is_string(value))
+		return text_parts(value, out, err);
 	if (!json_is_array(value))
 		return ERR_SET(err, ERR_INVALID, "a text or a list of parts is needed");
 	for (size_t i = 0; i < json_array_size(value); i++)
@@ -100,11 +108,12 @@ static enum err_code copy_member(const json_t *prompt, const char *key, json_typ
 									   : out_of_memory(err);
 }
 
+/* A text alone is one message of the user. */
 static enum err_code normal_text(const json_t *text, json_t *words, struct err *err)
 {
-	json_t *message = json_pack("{s:s, s:[{s:s, s:O}]}", "role", "user", "parts", "type",
-				    "text", "text", text);
-	json_t *messages = message ? json_pack("[o]", message) : NULL;
+	json_t *parts;
+	ERR_TRY(text_parts(text, &parts, err));
+	json_t *messages = json_pack("[{s:s, s:o}]", "role", "user", "parts", parts);
 	return messages && json_object_set_new(words, "messages", messages) == 0
 		       ? ERR_OK
 		       : out_of_memory(err);
@@ -139,7 +148,7 @@ enum err_code words_normalise(const json_t *prompt, json_t **out, struct err *er
 	return code;
 }
 
-enum err_code words_append(const json_t *prompt, struct buf *out, struct err *err)
+enum err_code words_canonical(const json_t *prompt, struct buf *out, struct err *err)
 {
 	json_t *words;
 	ERR_TRY(words_normalise(prompt, &words, err));

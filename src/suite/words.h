@@ -13,12 +13,13 @@
 
 /* A prompt as people write it: a text (one user message), or an object {system, messages, tools,
  * format} in which `system` and a message's `parts` may be a text or a list of text parts, and
- * `text` may stand for `parts`. *out is the normal form, a new tree: every text one text part, null
- * and empty members left out, system texts in `system`. ERR_INVALID says what is wrong. */
+ * `text` may stand for `parts`. *out is the normal form, a new tree: every text one text part (an
+ * empty one none), null and empty members left out, system texts in `system`. ERR_INVALID says what
+ * is wrong. */
 enum err_code words_normalise(const json_t *prompt, json_t **out, struct err *err);
 
 /* The canonical text of a prompt: words_normalise, then RFC 8785, appended to `out`. */
-enum err_code words_append(const json_t *prompt, struct buf *out, struct err *err);
+enum err_code words_canonical(const json_t *prompt, struct buf *out, struct err *err);
 
 /* The digest by which transcripts are matched: SHA-256 of the RFC 8785 text of {system, messages}
  * of words in normal form; tools and format are left out. */

@@ -1,6 +1,6 @@
 /* A small ledger in a simulated world: a client sends numbers, a server appends them to a log and
- * acknowledges each only when it is durable. Network, disk and clocks fail as the seed says, and the
- * server is killed or loses power again and again.
+ * acknowledges each only when it is durable. Network, disk and clocks fail as the seed says, and
+ * the server is killed or loses power again and again.
  *
  * Safety: a number that was acknowledged is in the log after every crash. Liveness: when the faults
  * stop, everything is acknowledged soon. Each seed runs twice and must leave the same trace. And
@@ -16,22 +16,23 @@
 
 #include <cmocka.h>
 
-#define CONTAINER(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 #define SECOND ((uint64_t)1000000000)
 #define SEEDS 500
 #define NUMBERS 60
 #define CONNECTIONS 16
 #define OUTSTANDING 5
+#define PAUSE_MAX (SECOND / 2)
 #define FAULTS_END (30 * SECOND)
 #define END (300 * SECOND)
 #define LOG "/data/log"
 
 enum mistake {
 	NO_MISTAKE,
-	ACKNOWLEDGES_EARLY,   /* after the write, before the sync */
+	ACKNOWLEDGES_EARLY,    /* after the write, before the sync */
 	FORGETS_THE_DIRECTORY, /* the log's name is never synced */
-	TRUSTS_THE_TAIL,      /* recovery does not check what a torn write has left */
-	SYNCS_AGAIN,	      /* goes on after a sync that failed */
+	TRUSTS_THE_TAIL,       /* recovery does not check what a torn write has left */
+	SYNCS_AGAIN,           /* goes on after a sync that failed */
 	MISTAKES,
 };
 
@@ -71,10 +72,10 @@ struct client {
 	struct env_loop *loop;
 	struct env_stream *stream;
 	struct env_timer timer; /* no progress: start again */
+	struct env_timer pause; /* before the next numbers */
 	struct buf in, out;
 	bool acknowledged[NUMBERS + 1];
-	unsigned acknowledged_count;
-	uint32_t next;
+	unsigned acknowledged_count, asked_until;
 };
 
 struct world {
@@ -241,10 +242,8 @@ static void server_accepts(struct env_listener *listener, void *argument)
 	}
 	struct connection *connection = calloc(1, sizeof(*connection));
 	assert_non_null(connection);
-	*connection = (struct connection){.server = server,
-					  .stream = stream,
-					  .in = BUF_INIT(4096),
-					  .out = BUF_INIT(4096)};
+	*connection = (struct connection){
+		.server = server, .stream = stream, .in = BUF_INIT(4096), .out = BUF_INIT(4096)};
 	server->connections[slot] = connection;
 	stream->ready = connection_ready;
 	stream->argument = connection;
@@ -353,10 +352,12 @@ static void ask(struct client *client)
 {
 	unsigned asked = 0;
 	buf_clear(&client->out);
+	client->asked_until = client->acknowledged_count;
 	for (uint32_t i = 1; i <= NUMBERS && asked < OUTSTANDING; i++) {
 		if (!client->acknowledged[i]) {
 			buf_append(&client->out, &i, sizeof(i));
 			asked++;
+			client->asked_until++;
 		}
 	}
 }
@@ -412,16 +413,23 @@ static void client_ready(struct env_stream *stream)
 		client_again(client, SECOND / 10);
 		return;
 	}
-	unsigned before = client->acknowledged_count;
 	hear(client);
-	if (client->acknowledged_count == NUMBERS) {
+	if (client->acknowledged_count == NUMBERS)
 		env_timer_disarm(client->loop, &client->timer);
-	} else if (client->out.size == 0 && client->acknowledged_count > before &&
-		   client->acknowledged_count % OUTSTANDING == 0) {
-		ask(client);
-		if (!client_sends(client))
-			client_again(client, SECOND / 10);
-	}
+	else if (client->out.size == 0 && client->acknowledged_count >= client->asked_until)
+		env_timer_arm(client->loop, &client->pause,
+			      client->loop->now_ns +
+				      prng_below(sim_workload(client->world->sim), PAUSE_MAX));
+}
+
+static void pause_is_over(struct env_timer *timer)
+{
+	struct client *client = CONTAINER(timer, struct client, pause);
+	if (!client->stream)
+		return; /* it is about to connect again, and asks then */
+	ask(client);
+	if (!client_sends(client))
+		client_again(client, SECOND / 10);
 }
 
 static void client_connect(struct client *client)
@@ -429,6 +437,7 @@ static void client_connect(struct client *client)
 	struct env_address address = sim_node_address(client->world->server_node, 7000);
 	buf_clear(&client->in);
 	ask(client);
+	env_timer_disarm(client->loop, &client->pause);
 	env_timer_arm(client->loop, &client->timer, client->loop->now_ns + 2 * SECOND);
 	client->stream = env_connect(client->loop, &address, NULL);
 	if (!client->stream)
@@ -443,6 +452,7 @@ static void client_start(struct world *world)
 	client->world = world;
 	client->in = client->out = (struct buf)BUF_INIT(4096);
 	client->timer.fire = client_timer;
+	client->pause.fire = pause_is_over;
 	client->loop = env_loop_new(world->client_node, "client", false);
 	assert_int_equal(ERR_OK, env_loop_start(client->loop, -1, NULL));
 	client_connect(client);
@@ -561,6 +571,8 @@ static struct outcome simulate(uint64_t seed, enum mistake mistake)
 		world.violation = "the client still waits long after the faults have stopped";
 	if (!world.violation)
 		final_check(&world);
+	sim_on_crash(world.server_node, NULL, NULL);
+	sim_crash(world.server_node, SIM_KILLED);
 	server_free(&world);
 	struct outcome outcome = {sim_trace(world.sim), world.violation, world.crashes};
 	buf_release(&world.client.in);

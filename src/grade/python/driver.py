@@ -305,9 +305,16 @@ class Client:
 
     def gone(self):
         status = posix.waitpid(self.process, 0)[1]
+        self.process = None
         if posix.WIFSIGNALED(status):
             return Gone("the program was ended by signal %d" % posix.WTERMSIG(status))
         return Gone("the program ended itself")
+
+    def end(self):
+        """Waits for the candidate, so that the time it used is counted."""
+        if self.process is not None:
+            posix.kill(self.process, 9)
+            posix.waitpid(self.process, 0)
 
     def resolve(self, number):
         return Remote(self, number)
@@ -481,7 +488,9 @@ def run_program(code, entry_point):
         run_candidate(code, requests[0], replies[1])
     posix.close(requests[0])
     posix.close(replies[1])
-    token, reason = run_test(entry_point, Client(process, requests[1], replies[0]))
+    client = Client(process, requests[1], replies[0])
+    token, reason = run_test(entry_point, client)
+    client.end()
     write_all(VERDICT, (token + "\n" + reason).encode("utf-8", "replace"))
     posix._exit(0 if token else 1)
 

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#define CONTAINER(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MILLISECOND ((uint64_t)1000000)
 

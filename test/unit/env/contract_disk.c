@@ -159,16 +159,15 @@ static void a_directory_is_renamed_with_what_is_in_it(void **state)
 {
 	struct contract *contract = *state;
 	struct err err = ERR_INIT;
-	assert_int_equal(ERR_OK, env_make_directories(contract->env,
-						      contract_path(contract, "x/y"), &err));
+	assert_int_equal(ERR_OK,
+			 env_make_directories(contract->env, contract_path(contract, "x/y"), &err));
 	put(contract, "x/y/a", "text");
 	assert_int_equal(ERR_OK, env_rename(contract->env, contract_path(contract, "x"),
 					    contract_path(contract, "z"), &err));
 	assert_content(contract, "z/y/a", "text");
 	assert_false(env_file_exists(contract->env, contract_path(contract, "x")));
-	assert_int_equal(ERR_ENVIRONMENT,
-			 env_rename(contract->env, contract_path(contract, "z"),
-				    contract_path(contract, "z/y/w"), &err));
+	assert_int_equal(ERR_ENVIRONMENT, env_rename(contract->env, contract_path(contract, "z"),
+						     contract_path(contract, "z/y/w"), &err));
 }
 
 static void removing_a_missing_file_is_no_error(void **state)
@@ -240,9 +239,9 @@ static void making_directories_makes_the_missing_parents(void **state)
 	assert_int_equal(ERR_OK, env_make_directories(contract->env, path, &err));
 	put(contract, "p/q/r/a", "text");
 	assert_content(contract, "p/q/r/a", "text");
-	assert_int_not_equal(ERR_OK, env_make_directories(contract->env,
-							  contract_path(contract, "p/q/r/a/b"),
-							  &err));
+	assert_int_not_equal(
+		ERR_OK,
+		env_make_directories(contract->env, contract_path(contract, "p/q/r/a/b"), &err));
 }
 
 static unsigned mode_of(struct contract *contract, const char *name)
@@ -314,8 +313,8 @@ static void a_large_file_reads_back_whole(void **state)
 	struct buf content = BUF_INIT(2000000);
 	assert_int_equal(ERR_OK, env_write_file(contract->env, contract_path(contract, "a"),
 						bytes_of(data, size), 0600, &err));
-	assert_int_equal(ERR_OK, env_read_file(contract->env, contract_path(contract, "a"),
-					       &content, &err));
+	assert_int_equal(
+		ERR_OK, env_read_file(contract->env, contract_path(contract, "a"), &content, &err));
 	assert_int_equal(size, content.size);
 	assert_memory_equal(data, content.data, size);
 	buf_release(&content);

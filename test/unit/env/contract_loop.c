@@ -239,9 +239,8 @@ static void idle_is_called_before_sleeping_and_may_post(void **state)
 {
 	struct contract *contract = *state;
 	struct env_loop *loop = env_loop_new(contract->env, "loop", false);
-	struct sleeper sleeper = {.loop = loop,
-				  .timer.fire = sleeper_wakes,
-				  .message.run = sleeper_hears};
+	struct sleeper sleeper = {
+		.loop = loop, .timer.fire = sleeper_wakes, .message.run = sleeper_hears};
 	loop->idle = sleeper_idles;
 	loop->idle_argument = &sleeper;
 	assert_true(env_timer_arm(loop, &sleeper.timer,
@@ -289,8 +288,10 @@ static void start_tasks(struct env_timer *timer)
 	struct work *work = CONTAINER(timer, struct work, start);
 	work->starting = true;
 	for (int i = 0; i < JOBS; i++) {
-		work->tasks[i] = (struct task){.job = {.run = task_runs, .done = task_done},
-					       .work = work};
+		work->tasks[i] = (struct task){
+			.job = {.run = task_runs, .done = task_done},
+                          .work = work
+                };
 		env_job_start(work->loop, &work->tasks[i].job);
 	}
 	work->starting = false;
@@ -342,8 +343,7 @@ static void a_signal_reaches_its_handler_on_the_loop(void **state)
 	struct contract *contract = *state;
 	struct err err = ERR_INIT;
 	struct env_loop *loop = env_loop_new(contract->env, "loop", false);
-	struct signalled signalled = {
-		.loop = loop, .timer.fire = raise_it, .contract = contract};
+	struct signalled signalled = {.loop = loop, .timer.fire = raise_it, .contract = contract};
 	assert_int_equal(ERR_OK, env_on_signal(loop, SIGUSR1, on_signal, &signalled, &err));
 	assert_true(env_timer_arm(loop, &signalled.timer, 0));
 	contract_run(contract, loop);

@@ -43,9 +43,10 @@ static void end_close(struct end *end, bool reset)
 static void end_send(struct end *end)
 {
 	while (end->sent < end->size && end->stream->writable) {
-		struct iovec parts[2] = {{(void *)(end->data + end->sent), 1},
-					 {(void *)(end->data + end->sent + 1),
-					  end->size - end->sent - 1}};
+		struct iovec parts[2] = {
+			{(void *)(end->data + end->sent),     1                        },
+			{(void *)(end->data + end->sent + 1), end->size - end->sent - 1}
+                };
 		ssize_t count = env_send(end->stream, parts, end->size - end->sent > 1 ? 2 : 1);
 		if (count == ENV_RESET)
 			end->reset = true;

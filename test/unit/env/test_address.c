@@ -7,8 +7,9 @@
 
 static void good_addresses_come_back_as_they_were(void **state)
 {
-	static const char *const texts[] = {"127.0.0.1:8080", "0.0.0.0:0", "255.255.255.255:65535",
-					    "[::1]:443", "[::]:0", "[2001:db8::ff00:42:8329]:1"};
+	static const char *const texts[] = {
+		"127.0.0.1:8080", "0.0.0.0:0", "255.255.255.255:65535",
+		"[::1]:443",      "[::]:0",    "[2001:db8::ff00:42:8329]:1"};
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		struct env_address address;
@@ -56,8 +57,7 @@ static void anything_else_is_refused_by_name(void **state)
 		assert_non_null(strstr(err.message, texts[i]));
 	}
 	struct env_address address;
-	assert_int_equal(ERR_INVALID,
-			 env_address_parse(BYTES("127.0.0.1\0x:80"), &address, NULL));
+	assert_int_equal(ERR_INVALID, env_address_parse(BYTES("127.0.0.1\0x:80"), &address, NULL));
 	assert_int_equal(ERR_INVALID, env_address_parse((struct bytes){NULL, 0}, &address, NULL));
 }
 
@@ -90,9 +90,15 @@ static void loopback_is_told_from_the_rest(void **state)
 	static const struct {
 		const char *text;
 		bool loopback;
-	} cases[] = {{"127.0.0.1:1", true},   {"127.255.255.254:1", true}, {"128.0.0.1:1", false},
-		     {"0.0.0.0:1", false},    {"[::1]:1", true},	   {"[::]:1", false},
-		     {"[7f00::1]:1", false}};
+	} cases[] = {
+		{"127.0.0.1:1",       true },
+                {"127.255.255.254:1", true },
+                {"128.0.0.1:1",       false},
+		{"0.0.0.0:1",         false},
+                {"[::1]:1",           true },
+                {"[::]:1",            false},
+		{"[7f00::1]:1",       false}
+        };
 	struct env_address address;
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -54,7 +54,8 @@ static int set_up(void **state)
 	contract->world = *state;
 	if (contract->world->machine) {
 		contract->env = env_os_new(3);
-		snprintf(contract->directory, sizeof(contract->directory), "/tmp/parley-env-XXXXXX");
+		snprintf(contract->directory, sizeof(contract->directory),
+			 "/tmp/parley-env-XXXXXX");
 		assert_non_null(mkdtemp(contract->directory));
 	} else {
 		contract->sim = sim_world_new(contract->world->seed, &contract->world->faults);

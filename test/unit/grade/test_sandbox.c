@@ -272,12 +272,16 @@ static void no_process_is_left(void **state)
 	char source[512];
 
 	snprintf(source, sizeof(source),
-		 "marker = 'parley-test-%d'\nimport os, time\n"
+		 "marker = 'parley-test-%d-end'\nimport os, time\n"
 		 "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(100)\n"
 		 "    os._exit(0)\n",
 		 (int)getpid());
 	char marker[64];
-	snprintf(marker, sizeof(marker), "parley-test-%d'", (int)getpid());
+	snprintf(marker, sizeof(marker), "parley-test-%d-end", (int)getpid());
+	FILE *control = popen("read word # parley-test-control", "w");
+	assert_non_null(control);
+	assert_true(process_runs("parley-test-control")); /* the search finds what is there */
+	pclose(control);
 	run_python(source, &limits, &result);
 	assert_int_equal(result.ending, SANDBOX_EXITED);
 	sandbox_result_release(&result);

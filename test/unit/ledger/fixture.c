@@ -130,6 +130,7 @@ void fixture_stop(struct fixture *fixture)
 		env_loop_join(fixture->log_loop);
 	}
 	fixture->logging = false;
+	log_producer_close(&fixture->producer);
 	enum err_code code = log_close(fixture->log, &fixture->err);
 	if (code != ERR_OK && fixture->fatal == 0)
 		fail_msg("close: %s", fixture->err.message);

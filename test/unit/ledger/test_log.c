@@ -56,7 +56,7 @@ static void test_records_come_back(void **state)
 	assert_int_equal(log_read_entry(fixture->log, LOG_NO_INDEX, &text, err), ERR_NOT_FOUND);
 	struct log_stats stats;
 	log_get_stats(fixture->log, &stats);
-	assert_true(stats.segments > 2);
+	assert_true(stats.segments >= 2);
 	buf_release(&text);
 }
 
@@ -403,9 +403,11 @@ static void run_workers(struct fixture *fixture)
 		assert_int_equal(workers[i].durable, EACH);
 		assert_true(workers[i].ordered);
 	}
-	fixture_stop(fixture); /* before its producers' loops go */
-	for (unsigned i = 0; i < THREADS; i++)
+	for (unsigned i = 0; i < THREADS; i++) {
+		log_producer_close(&workers[i].producer);
 		env_loop_free(workers[i].loop);
+	}
+	fixture_stop(fixture);
 }
 
 static void check_workers(struct fixture *fixture)
@@ -440,6 +442,12 @@ static void test_many_producers_relaxed(void **state)
 	check_workers(fixture);
 }
 
+static void never(struct log_entry *entry)
+{
+	fail_msg("record %llu was acknowledged on a loop that does not run",
+		 (unsigned long long)entry->index);
+}
+
 /* Records wait for those before them, however long their producer takes. */
 static void test_gaps_hold_back(void **state)
 {
@@ -461,7 +469,7 @@ static void test_gaps_hold_back(void **state)
 				  .units = 1,
 				  .text = "{}",
 				  .size = 2,
-				  .durable = (void (*)(struct log_entry *))abort};
+				  .durable = never};
 	struct env_loop *loop = env_loop_new(fixture->env, "other", false);
 	log_producer_init(&other, fixture->log, loop);
 	log_submit(&other, &entry);
@@ -469,9 +477,7 @@ static void test_gaps_hold_back(void **state)
 	fixture_wait(fixture);
 	log_get_stats(fixture->log, &stats);
 	assert_int_equal(stats.records, hole + 2);
-	fixture_stop(fixture);
-	entry.durable = (void (*)(struct log_entry *))free;
-	other.first = NULL;
+	log_producer_close(&other);
 	env_loop_free(loop);
 }
 

@@ -9,7 +9,7 @@ static struct suite *import(const struct folder *folder, const char *format, con
 			    struct suite_imported *imported)
 {
 	struct err err = ERR_INIT;
-	struct suite *suite;
+	struct suite *suite = NULL;
 	char directory[256];
 	folder_path(folder, "out/deep", directory);
 	if (suite_import(folder->env, format, input, directory, imported, &err) != ERR_OK ||

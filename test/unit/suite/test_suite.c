@@ -263,6 +263,18 @@ static void test_empty_prompt(void **state)
 	suite_free(suite);
 }
 
+/* No request could ever match it. */
+static void test_nul_in_prompt(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	struct suite_item item;
+	struct suite *suite = parse(HEAD TAIL, "{\"id\":\"e\",\"q\":\"a\\u0000b\"}");
+	assert_int_equal(suite_item_render(suite, 0, &item, &err), ERR_INVALID);
+	assert_string_equal(err.message, "d/items.jsonl:1: item e: the prompt has a NUL character");
+	suite_free(suite);
+}
+
 struct pairs {
 	size_t count;
 	size_t seen[8][2];
@@ -383,6 +395,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unreadable_folder, folder_setup,
 						folder_teardown),
 		cmocka_unit_test(test_empty_prompt),
+		cmocka_unit_test(test_nul_in_prompt),
 		cmocka_unit_test(test_duplicates),
 		cmocka_unit_test(test_registration),
 		cmocka_unit_test(test_many_items),

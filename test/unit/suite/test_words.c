@@ -12,7 +12,7 @@ static void check(const char *prompt_text, const char *expected)
 	struct buf out = BUF_INIT(4096);
 	json_t *prompt;
 	assert_int_equal(json_parse(bytes_from(prompt_text), "prompt", &prompt, NULL), ERR_OK);
-	if (words_append(prompt, &out, &err) != ERR_OK)
+	if (words_canonical(prompt, &out, &err) != ERR_OK)
 		fail_msg("%s", err.message);
 	assert_string_equal(out.data, expected);
 	json_decref(prompt);
@@ -34,6 +34,8 @@ static void test_equal_forms(void **state)
 	check("{\"system\":null,\"messages\":[{\"parts\":[{\"type\":\"text\",\"text\":\"Hello\"}],"
 	      "\"role\":\"user\"}]}",
 	      HELLO);
+	check("{\"messages\":[{\"role\":\"assistant\",\"text\":\"\"}]}",
+	      "{\"messages\":[{\"parts\":[],\"role\":\"assistant\"}]}");
 	check("{\"system\":\"S\",\"messages\":[{\"role\":\"user\",\"text\":\"Hello\"}]}",
 	      "{\"messages\":[{\"parts\":[{\"text\":\"Hello\",\"type\":\"text\"}],\"role\":"
 	      "\"user\"}],"
@@ -55,6 +57,7 @@ static void test_refused(void **state)
 {
 	(void)state;
 	refuse("5");
+	refuse("\"a\\u0000b\"");
 	refuse("[]");
 	refuse("{}");
 	refuse("{\"messages\":[]}");
@@ -104,7 +107,7 @@ static void check_vector(struct bytes row)
 	if (json_is_string(text)) {
 		struct bytes bytes = bytes_of(json_string_value(text), json_string_length(text));
 		assert_int_equal(json_parse(bytes, "words", &words, NULL), ERR_OK);
-		if (words_append(words, &out, &err) != ERR_OK)
+		if (words_canonical(words, &out, &err) != ERR_OK)
 			fail_msg("%s: %.*s", err.message, BYTES_ARG(bytes));
 		assert_true(bytes_equal(buf_bytes(&out), bytes));
 		json_decref(words);

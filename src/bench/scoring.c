@@ -1,0 +1,207 @@
+/* From answers to scores. Pure scorers run at once; programs under test run in jobs, so many at a time
+ * as there are graders, and read their answer back from the journal, so that what waits for a grader
+ * takes no memory. */
+#include "bench/run.h"
+
+#include "bench/text.h"
+
+#include <stdlib.h>
+
+struct grading_job {
+	struct env_job job; /* first */
+	struct run *run;
+	struct cell *cell;
+	size_t index;
+	struct suite_item item;
+	json_t *line; /* holds `answer` */
+	const char *answer;
+	struct score score;
+	struct err err;
+};
+
+void scoring_record(struct run *run, struct cell *cell, size_t index, struct run_score *out)
+{
+	const struct task *task = &cell->tasks[index];
+	const struct run_suite *suite = &run->suites[cell->suite];
+	size_t item = cell_item(run, cell, index);
+	const struct run_item *facts = cells_item(run, cell->suite, item);
+	*out = (struct run_score){
+		.suite = suite->name,
+		.item = suite_id(suite->suite, item),
+		.model = run->models[cell->model].plan->name,
+		.cluster = facts->cluster,
+		.scorer = suite->scorer->kind,
+		.sample = cell_sample(run, cell, index),
+		.failed = !task->scored || task->failed_score,
+		.score = task->scored && !task->failed_score ? task->score : 0,
+		.refused = task->scored ? (enum refused)task->refused : REFUSED_UNKNOWN,
+		.expect = facts->expect,
+		.time_limited = task->time_limited,
+	};
+	if (!cell->judging)
+		return;
+	const struct task *second = task + 1;
+	out->opponent = run->models[cell->opponent].plan->name;
+	out->judge = run->models[cell->judge].plan->name;
+	if (task->verdict == TASK_NO_VERDICT || second->verdict == TASK_NO_VERDICT)
+		return;
+	enum judge_verdict verdicts[2] = {(enum judge_verdict)task->verdict,
+					  (enum judge_verdict)second->verdict};
+	out->verdicts[0] = judge_verdict_name(verdicts[0]);
+	out->verdicts[1] = judge_verdict_name(verdicts[1]);
+	out->flipped = judge_combine(verdicts[0], verdicts[1]).flipped;
+}
+
+static void record_score(struct run *run, struct cell *cell, size_t index,
+			 const struct score *score)
+{
+	struct task *task = &cell->tasks[index];
+	struct run_score record;
+	char explanation[512];
+	task->scored = true;
+	task->failed_score = false;
+	task->score = score->value;
+	task->refused = (int8_t)score->refused;
+	task->time_limited = score->time_limited;
+	scoring_record(run, cell, index, &record);
+	text_line(explanation, sizeof(explanation), bytes_from(score->explanation));
+	record.explanation = *explanation ? explanation : NULL;
+	record.cpu_ms = (int64_t)score->cpu_ms;
+	lines_score(run, cell, index, &record);
+	cell_set(cell, index, TASK_ANSWERED);
+	cells_done(run, cell, index);
+}
+
+void scoring_failed(struct run *run, struct cell *cell, size_t index, const char *why)
+{
+	struct task *task = &cell->tasks[index];
+	struct run_score record;
+	if (run->suites[cell->suite].pairwise)
+		return; /* answers of a pairwise suite are scored as comparisons only */
+	task->scored = true;
+	task->failed_score = true;
+	task->score = 0;
+	scoring_record(run, cell, index, &record);
+	record.explanation = why;
+	lines_score(run, cell, index, &record);
+}
+
+/* A scorer that cannot work (no sandbox, a broken specification) stops the run: scores that nobody
+ * could find must not become failures of a model. */
+static void cannot_score(struct run *run, const struct cell *cell, size_t index,
+			 const struct err *cause)
+{
+	const struct suite *suite = run->suites[cell->suite].suite;
+	struct err err = *cause;
+	err_prefix(&err, "cannot grade item %s of %s",
+		   suite_id(suite, cell_item(run, cell, index)), suite_name(suite));
+	run_fail(run, &err);
+}
+
+static void score_now(struct run *run, struct cell *cell, size_t index, const json_t *spec,
+		      struct bytes answer)
+{
+	struct score score = {0};
+	struct err err = ERR_INIT;
+	if (scorer_grade(spec, answer, &score, &err) == ERR_OK) {
+		record_score(run, cell, index, &score);
+		return;
+	}
+	cell_set(cell, index, TASK_UNGRADED);
+	cannot_score(run, cell, index, &err);
+}
+
+void scoring_answer(struct run *run, struct cell *cell, size_t index,
+		    const struct suite_item *item, struct bytes answer)
+{
+	if (!run->suites[cell->suite].scorer->blocks) {
+		score_now(run, cell, index, item->scorer, answer);
+		return;
+	}
+	cell_set(cell, index, TASK_UNGRADED);
+	scoring_pump(run);
+}
+
+/* ---- jobs ---- */
+
+static void release(struct grading_job *grading)
+{
+	suite_item_release(&grading->item);
+	json_decref(grading->line);
+	free(grading);
+}
+
+static void grade_run(struct env_job *job)
+{
+	struct grading_job *grading = (struct grading_job *)job;
+	scorer_grade(grading->item.scorer, bytes_from(grading->answer), &grading->score,
+		     &grading->err);
+}
+
+static void grade_done(struct env_job *job)
+{
+	struct grading_job *grading = (struct grading_job *)job;
+	struct run *run = grading->run;
+	run->grading--;
+	if (grading->err.code == ERR_OK) {
+		record_score(run, grading->cell, grading->index, &grading->score);
+	} else {
+		cell_set(grading->cell, grading->index, TASK_UNGRADED);
+		cannot_score(run, grading->cell, grading->index, &grading->err);
+	}
+	release(grading);
+	scoring_pump(run);
+	run_wake(run);
+}
+
+static struct grading_job *take_job(struct run *run, struct cell *cell, size_t index,
+				    struct err *err)
+{
+	const struct suite *suite = run->suites[cell->suite].suite;
+	struct grading_job *grading = calloc(1, sizeof(*grading));
+	if (!grading) {
+		ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+		return NULL;
+	}
+	*grading = (struct grading_job){.run = run, .cell = cell, .index = index};
+	grading->line = lines_answer(run, cell->tasks[index].offset, &grading->answer, err);
+	if (!grading->line || suite_item_render(suite, cell_item(run, cell, index), &grading->item,
+						err) != ERR_OK) {
+		json_decref(grading->line);
+		free(grading);
+		return NULL;
+	}
+	cells_note_item(run, cell->suite, &grading->item);
+	return grading;
+}
+
+static bool grade_next(struct run *run, struct cell *cell)
+{
+	size_t index;
+	struct err err = ERR_INIT;
+	if (!cell_next(cell, TASK_UNGRADED, &index))
+		return false;
+	if (!journal_write(&run->journal)) {
+		run_fail(run, &run->journal.err);
+		return false;
+	}
+	struct grading_job *grading = take_job(run, cell, index, &err);
+	if (!grading) {
+		cannot_score(run, cell, index, &err);
+		return false;
+	}
+	cell_set(cell, index, TASK_GRADING);
+	grading->job.run = grade_run;
+	grading->job.done = grade_done;
+	run->grading++;
+	env_job_start(run->loop, &grading->job);
+	return true;
+}
+
+void scoring_pump(struct run *run)
+{
+	for (unsigned i = 0; i < run->cell_count; i++)
+		while (run->fatal.code == ERR_OK && !run->interrupted &&
+		       run->grading < run->graders && grade_next(run, &run->cells[i]))
+			;
+}

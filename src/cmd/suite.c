@@ -1,0 +1,175 @@
+/* parley suite: what can be done with suite folders without a gateway. */
+#include "base/encode.h"
+#include "cmd/admin_client.h"
+#include "cmd/commands.h"
+#include "suite/import.h"
+#include "suite/suite.h"
+
+/* ---- import ---- */
+
+static int run_import(int argc, char **argv)
+{
+	const char *format = NULL, *output = NULL;
+	bool json = false;
+	const struct cli_option options[] = {
+		{"format", 'f', CLI_TEXT, &format, "NAME", "of the input (found out if not given)", 0, 0},
+		{"output", 'o', CLI_TEXT, &output, "DIR", "the suite folder to make", 0, 0},
+		{"json", 0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0},
+		{0},
+	};
+	const struct cli_command command = {
+		"suite import", "FILE -o DIR [--format NAME]",
+		"Makes a suite folder from another project's data set (.gz is unpacked). Formats:\n"
+		"humaneval, mbpp, xstest, alpaca_eval.",
+		options, 1, 1};
+	struct cli_arguments arguments;
+	struct err err = ERR_INIT;
+	struct suite_imported imported;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	if (!output)
+		return cli_usage("suite import", "say where the suite goes: -o DIR");
+	struct env *env = env_os_new(1);
+	if (!env)
+		return 3;
+	enum err_code code =
+		suite_import(env, format, arguments.positional[0], output, &imported, &err);
+	env_os_free(env);
+	if (code != ERR_OK)
+		return cli_fail(&err);
+	if (json)
+		printf("{\"format\":\"%s\",\"items\":%zu,\"transcript\":%s}\n", imported.format,
+		       imported.items, imported.transcript ? "true" : "false");
+	else
+		printf("%zu items of format %s in %s%s\n", imported.items, imported.format, output,
+		       imported.transcript ? ", with the stored answers in transcript.jsonl" : "");
+	return 0;
+}
+
+/* ---- digest and check ---- */
+
+static void print_duplicate(void *argument, size_t first, size_t duplicate)
+{
+	const struct suite *suite = argument;
+	printf("items %s and %s have the same words\n", suite_id(suite, first),
+	       suite_id(suite, duplicate));
+}
+
+static enum err_code print_digest(const struct suite *suite, bool json, struct err *err)
+{
+	uint8_t root[SHA256_SIZE];
+	char text[2 * SHA256_SIZE + 1];
+	ERR_TRY(suite_root(suite, root, err));
+	hex_encode(root, sizeof(root), text);
+	if (json)
+		printf("{\"items\":%zu,\"name\":\"%s\",\"root\":\"%s\",\"version\":\"%s\"}\n",
+		       suite_count(suite), suite_name(suite), text, suite_version(suite));
+	else
+		printf("%s\n", text);
+	return ERR_OK;
+}
+
+static enum err_code check(const struct suite *suite, bool json, size_t *duplicates, struct err *err)
+{
+	uint8_t root[SHA256_SIZE];
+	ERR_TRY(suite_root(suite, root, err)); /* renders every item */
+	ERR_TRY(suite_duplicates(suite, json ? NULL : print_duplicate, (void *)suite, duplicates, err));
+	if (json)
+		printf("{\"duplicates\":%zu,\"items\":%zu,\"licence\":\"%s\"}\n", *duplicates,
+		       suite_count(suite), suite_licence(suite));
+	else
+		printf("%s: %zu items, %zu with the words of another%s\n", suite_name(suite),
+		       suite_count(suite), *duplicates,
+		       suite_licence(suite)[0] ? "" : "; no licence is named");
+	return ERR_OK;
+}
+
+static int with_suite(const struct cli_command *command, int argc, char **argv, const bool *json,
+		      bool checking)
+{
+	struct cli_arguments arguments;
+	struct err err = ERR_INIT;
+	struct suite *suite = NULL;
+	size_t duplicates = 0;
+	int status = cli_parse(command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	struct env *env = env_os_new(1);
+	if (!env)
+		return 3;
+	enum err_code code = suite_load(env, arguments.positional[0], &suite, &err);
+	if (code == ERR_OK && checking)
+		code = check(suite, *json, &duplicates, &err);
+	else if (code == ERR_OK)
+		code = print_digest(suite, *json, &err);
+	suite_free(suite);
+	env_os_free(env);
+	if (code != ERR_OK)
+		return cli_fail(&err);
+	return duplicates > 0;
+}
+
+static int run_digest(int argc, char **argv)
+{
+	bool json = false;
+	const struct cli_option options[] = {
+		{"json", 0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0}, {0}};
+	const struct cli_command command = {"suite digest", "DIR",
+					    "Prints the root of the suite's tree of leaves, its address.",
+					    options, 1, 1};
+	return with_suite(&command, argc, argv, &json, false);
+}
+
+static int run_check(int argc, char **argv)
+{
+	bool json = false;
+	const struct cli_option options[] = {
+		{"json", 0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0}, {0}};
+	const struct cli_command command = {
+		"suite check", "DIR",
+		"Reads and renders every item and reports items with equal words (exit 1 if any).",
+		options, 1, 1};
+	return with_suite(&command, argc, argv, &json, true);
+}
+
+/* ---- list ---- */
+
+static int run_list(int argc, char **argv)
+{
+	const char *config = "parley.yaml";
+	const struct cli_option options[] = {
+		{"config", 'c', CLI_TEXT, &config, "FILE",
+		 "the gateway's configuration (./parley.yaml)", 0, 0},
+		{0},
+	};
+	const struct cli_command command = {"suite list", "[-c parley.yaml]",
+					    "The suites registered with the running gateway, as JSON.",
+					    options, 0, 0};
+	struct cli_arguments arguments;
+	struct err err = ERR_INIT;
+	struct admin_answer answer;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	enum err_code code =
+		admin_client_call(config, "GET", "/admin/v1/suites", NULL, &answer, &err);
+	if (code == ERR_OK)
+		code = admin_client_check(&answer, &err);
+	if (code == ERR_OK)
+		cli_print_json(answer.body);
+	json_decref(answer.body);
+	return code == ERR_OK ? 0 : cli_fail(&err);
+}
+
+int cmd_suite(int argc, char **argv)
+{
+	static const struct cli_verb verbs[] = {
+		{"import", run_import, "make a suite folder from another data set"},
+		{"digest", run_digest, "print a suite's root"	       },
+		{"check",	 run_check,  "read every item and find duplicates"	 },
+		{"list",	 run_list,   "suites registered with the gateway"	},
+		{NULL,     NULL,	     NULL					 },
+	};
+	return cli_dispatch("suite", verbs, argc, argv);
+}

@@ -1,0 +1,565 @@
+/* What a log survives, and what it refuses: cuts, flipped bits, failing writes and syncs, a full
+ * disk, old copies, other keys, a second process. */
+#include "fixture.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int set_up(void **state)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+	fixture_init(fixture);
+	*state = fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	memset(&fixture_faults, 0, sizeof(fixture_faults));
+	fixture_release(*state);
+	free(*state);
+	return 0;
+}
+
+#define FIRST_SEGMENT "segments/000000000000.seg"
+
+/* Where each record of the first segment starts; the last entry is the end. */
+struct layout {
+	uint64_t offsets[64];
+	unsigned count;
+};
+
+static void read_layout(struct fixture *fixture, struct layout *layout)
+{
+	struct log_reader *reader;
+	struct log_read_entry entry;
+	bool more = true;
+	layout->count = 0;
+	assert_works(log_reader_open(fixture->env, fixture->directory, &reader, &fixture->err),
+		     &fixture->err);
+	for (;;) {
+		assert_works(log_reader_next(reader, &entry, &more, &fixture->err), &fixture->err);
+		if (!more)
+			break;
+		layout->offsets[layout->count++] = entry.offset;
+		layout->offsets[layout->count] = entry.offset + 32 + entry.text.size;
+	}
+	log_reader_close(reader);
+}
+
+/* A log of six settled requests whose checkpoint covers the first `covered` records, kept beside. */
+static void make_small_log(struct fixture *fixture, unsigned covered, char *kept, size_t size)
+{
+	struct buf note = BUF_INIT(4096);
+	struct checkpoint head;
+	char path[1024];
+	fixture_start(fixture);
+	fixture_append(fixture, covered / 2, true);
+	fixture_checkpoint(fixture, &note, &head);
+	fixture_append(fixture, 6 - covered / 2, true);
+	fixture_stop(fixture);
+	fixture_path(fixture, "checkpoint", path);
+	fixture_write(path, note.data, note.size);
+	snprintf(kept, size, "%s.kept", fixture->directory);
+	char command[2048];
+	snprintf(command, sizeof(command), "rm -rf '%s'; cp -a '%s' '%s'", kept,
+		 fixture->directory, kept);
+	assert_int_equal(system(command), 0);
+	buf_release(&note);
+}
+
+static void forget(const char *kept)
+{
+	char command[2048];
+	snprintf(command, sizeof(command), "rm -rf '%s'", kept);
+	assert_int_equal(system(command), 0);
+}
+
+static uint64_t size_of_log(struct fixture *fixture)
+{
+	struct log_stats stats;
+	log_get_stats(fixture->log, &stats);
+	return stats.records;
+}
+
+/* The last segment cut at every byte: all records before the cut are there, and an `unknown` for an
+ * admit that lost its settle; a cut into what a checkpoint covers is refused. */
+static void test_cut_at_every_byte(void **state)
+{
+	struct fixture *fixture = *state;
+	char kept[600], path[1024];
+	struct layout layout;
+	make_small_log(fixture, 4, kept, sizeof(kept));
+	read_layout(fixture, &layout);
+	assert_int_equal(layout.count, 12);
+	for (uint64_t cut = 0; cut <= layout.offsets[12] + 3; cut += cut < 4090 ? 409 : 1) {
+		unsigned whole = 0;
+		while (whole < 12 && layout.offsets[whole + 1] <= cut)
+			whole++;
+		fixture_copy(fixture, kept);
+		fixture_path(fixture, FIRST_SEGMENT, path);
+		assert_int_equal(truncate(path, (off_t)cut), 0);
+		enum err_code code = fixture_open(fixture);
+		if (whole < 4) {
+			assert_int_equal(code, ERR_CORRUPT);
+			assert_non_null(strstr(fixture->err.message, FIRST_SEGMENT));
+			assert_non_null(strstr(fixture->err.message, "offset"));
+			continue;
+		}
+		assert_works(code, &fixture->err);
+		assert_int_equal(size_of_log(fixture), whole + whole % 2);
+		fixture_stop(fixture);
+	}
+	forget(kept);
+}
+
+/* Whatever is flipped, the log refuses and stays as it is, or (in the last record, which no
+ * checkpoint covers) loses that record alone. */
+static void test_every_bit_flipped(void **state)
+{
+	struct fixture *fixture = *state;
+	char kept[600], path[1024];
+	struct layout layout;
+	struct buf bytes = BUF_INIT(1 << 20), after = BUF_INIT(1 << 20);
+	make_small_log(fixture, 4, kept, sizeof(kept));
+	read_layout(fixture, &layout);
+	fixture_path(fixture, FIRST_SEGMENT, path);
+	fixture_read(path, &bytes);
+	for (uint64_t bit = 0; bit < layout.offsets[12] * 8;
+	     bit += bit < 4096 * 8 ? 1021 : 3) {
+		bytes.data[bit / 8] ^= (char)(1 << bit % 8);
+		fixture_copy(fixture, kept);
+		fixture_write(path, bytes.data, bytes.size);
+		enum err_code code = fixture_open(fixture);
+		/* The first bytes of the header are magic, version and checksum; all of it counts. */
+		if (bit < layout.offsets[11] * 8) {
+			if (code != ERR_CORRUPT)
+				fail_msg("bit %llu: %s", (unsigned long long)bit, err_name(code));
+			assert_non_null(strstr(fixture->err.message, FIRST_SEGMENT));
+			buf_clear(&after);
+			fixture_read(path, &after);
+			assert_int_equal(after.size, bytes.size);
+			assert_memory_equal(after.data, bytes.data, bytes.size);
+		} else {
+			assert_works(code, &fixture->err);
+			assert_int_equal(size_of_log(fixture), 12); /* 11, and an unknown */
+			fixture_stop(fixture);
+		}
+		bytes.data[bit / 8] ^= (char)(1 << bit % 8);
+	}
+	buf_release(&bytes);
+	buf_release(&after);
+	forget(kept);
+}
+
+/* The same for a reader of the directory: it finds every bit. */
+static void test_checking_finds_every_bit(void **state)
+{
+	struct fixture *fixture = *state;
+	char kept[600], path[1024];
+	struct layout layout;
+	struct buf bytes = BUF_INIT(1 << 20);
+	struct log_check check = {0};
+	struct log_check_result result;
+	make_small_log(fixture, 12, kept, sizeof(kept));
+	read_layout(fixture, &layout);
+	fixture_path(fixture, FIRST_SEGMENT, path);
+	fixture_read(path, &bytes);
+	assert_works(log_check_directory(fixture->env, fixture->directory, &check, &result,
+					 &fixture->err),
+		     &fixture->err);
+	for (uint64_t bit = 4096 * 8; bit < layout.offsets[12] * 8; bit += 3) {
+		bytes.data[bit / 8] ^= (char)(1 << bit % 8);
+		fixture_write(path, bytes.data, bytes.size);
+		enum err_code code = log_check_directory(fixture->env, fixture->directory, &check,
+							 &result, &fixture->err);
+		assert_int_equal(code, ERR_CORRUPT);
+		assert_non_null(strstr(fixture->err.message, "offset"));
+		bytes.data[bit / 8] ^= (char)(1 << bit % 8);
+	}
+	buf_release(&bytes);
+	forget(kept);
+}
+
+static void test_damage_in_an_older_segment(void **state)
+{
+	struct fixture *fixture = *state;
+	struct buf text = BUF_INIT(65536);
+	char path[1024];
+	fixture->options.check_all = true;
+	fixture_start(fixture);
+	fixture_append(fixture, 300, true);
+	fixture_stop(fixture);
+	fixture_path(fixture, FIRST_SEGMENT, path);
+	FILE *file = fopen(path, "r+");
+	fseek(file, 20000, SEEK_SET);
+	fputc('!', file);
+	fclose(file);
+	assert_int_equal(fixture_open(fixture), ERR_CORRUPT);
+	assert_non_null(strstr(fixture->err.message, FIRST_SEGMENT));
+	/* Without the full check it starts, and the damage is found when it is read. */
+	fixture->options.check_all = false;
+	fixture_start(fixture);
+	enum err_code code = ERR_OK;
+	for (uint64_t index = 0; index < 100 && code == ERR_OK; index++) {
+		buf_clear(&text);
+		code = log_read_entry(fixture->log, index, &text, &fixture->err);
+	}
+	assert_int_equal(code, ERR_CORRUPT);
+	assert_non_null(strstr(fixture->err.message, FIRST_SEGMENT));
+	buf_release(&text);
+}
+
+static void test_a_missing_segment(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[1024];
+	struct log_check check = {0};
+	struct log_check_result result;
+	fixture_start(fixture);
+	fixture_append(fixture, 300, true);
+	fixture_stop(fixture);
+	fixture_path(fixture, FIRST_SEGMENT, path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(fixture_open(fixture), ERR_CORRUPT);
+	assert_int_equal(log_check_directory(fixture->env, fixture->directory, &check, &result,
+					     &fixture->err),
+			 ERR_CORRUPT);
+}
+
+static void test_an_old_copy_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct buf note = BUF_INIT(4096);
+	struct checkpoint head;
+	char kept[600];
+	make_small_log(fixture, 4, kept, sizeof(kept));
+	fixture_start(fixture);
+	fixture_append(fixture, 1, true);
+	fixture_checkpoint(fixture, &note, &head);
+	fixture_stop(fixture);
+	fixture->options.known_checkpoint = note.data;
+	assert_works(fixture_open(fixture), &fixture->err);
+	fixture_stop(fixture);
+
+	/* Older than what was seen elsewhere. */
+	fixture_copy(fixture, kept);
+	assert_int_equal(fixture_open(fixture), ERR_CORRUPT);
+	assert_non_null(strstr(fixture->err.message, "old copy"));
+
+	/* As long, with other records. */
+	fixture->options.known_checkpoint = NULL;
+	fixture_start(fixture);
+	fixture_append(fixture, 1, false);
+	fixture_append(fixture, 3, true);
+	fixture_stop(fixture);
+	fixture->options.known_checkpoint = note.data;
+	assert_int_equal(fixture_open(fixture), ERR_CORRUPT);
+	assert_non_null(strstr(fixture->err.message, "fork"));
+	fixture->options.known_checkpoint = NULL;
+	buf_release(&note);
+	forget(kept);
+}
+
+static void test_another_key_or_name_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t seed[32] = {43};
+	struct ed25519_private *other = ed25519_from_seed(seed);
+	fixture_start(fixture);
+	fixture_append(fixture, 2, true);
+	fixture_stop(fixture);
+	fixture->options.key = other;
+	assert_int_equal(fixture_open(fixture), ERR_MISMATCH);
+	fixture->options.key = fixture->key;
+	fixture->options.origin = "elsewhere.example";
+	assert_int_equal(fixture_open(fixture), ERR_MISMATCH);
+	char path[1024];
+	fixture_path(fixture, "checkpoint", path);
+	unlink(path);
+	assert_int_equal(fixture_open(fixture), ERR_MISMATCH);
+	fixture->options.origin = "no names with spaces";
+	assert_int_equal(fixture_open(fixture), ERR_INVALID);
+	fixture->options.origin = FIXTURE_ORIGIN;
+	assert_works(fixture_open(fixture), &fixture->err);
+	ed25519_free(other);
+}
+
+static void test_a_second_process_is_locked_out(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture second = *fixture;
+	fixture_start(fixture);
+	fixture_append(fixture, 1, true);
+	assert_int_equal(fixture_open(&second), ERR_LOCKED);
+	fixture_append(fixture, 1, true);
+	assert_int_equal(size_of_log(fixture), 4);
+}
+
+/* ---- writes and syncs that fail ---- */
+
+static void submit_until_fatal(struct fixture *fixture)
+{
+	assert_true(log_reserve(fixture->log, 2));
+	fixture_submit(fixture, RECORD_ADMIT, LOG_NO_INDEX);
+	fixture_submit(fixture, RECORD_ADMIT, LOG_NO_INDEX);
+	env_loop_run(fixture->loop);
+}
+
+static void expect_end(struct fixture *fixture)
+{
+	assert_int_equal(fixture->fatal, 1);
+	assert_int_equal(fixture->waiting, 2); /* nothing was acknowledged */
+	assert_false(log_reserve(fixture->log, 1));
+	assert_false(log_reserve_refusal(fixture->log, 1));
+	/* The borrowed entries are the caller's again when the log is gone. */
+	struct log_entry *entry = fixture->producer.first;
+	env_loop_stop(fixture->log_loop);
+	env_loop_join(fixture->log_loop);
+	fixture->logging = false;
+	log_producer_close(&fixture->producer);
+	assert_int_not_equal(log_close(fixture->log, &fixture->err), ERR_OK);
+	fixture->log = NULL;
+	while (entry) {
+		struct log_entry *next = entry->next_own;
+		free(entry);
+		entry = next;
+	}
+	env_loop_free(fixture->loop);
+	env_loop_free(fixture->log_loop);
+	fixture->loop = fixture->log_loop = NULL;
+	fixture->waiting = fixture->fatal = 0;
+	memset(&fixture_faults, 0, sizeof(fixture_faults));
+}
+
+static void expect_restart(struct fixture *fixture)
+{
+	struct log_check check = {0};
+	struct log_check_result result;
+	fixture_start(fixture);
+	fixture_append(fixture, 2, true);
+	fixture_stop(fixture);
+	assert_works(log_check_directory(fixture->env, fixture->directory, &check, &result,
+					 &fixture->err),
+		     &fixture->err);
+	assert_true(result.records >= 6);
+	assert_int_equal(result.covered, result.records);
+}
+
+static void test_nothing_is_acknowledged_after_a_failed_sync(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_start(fixture);
+	fixture_append(fixture, 1, true);
+	memset(&fixture_faults, 0, sizeof(fixture_faults));
+	fixture_faults.fail_sync_at = 1;
+	submit_until_fatal(fixture);
+	expect_end(fixture);
+	expect_restart(fixture);
+}
+
+static void test_nothing_is_acknowledged_after_a_failed_write(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_start(fixture);
+	fixture_append(fixture, 1, true);
+	memset(&fixture_faults, 0, sizeof(fixture_faults));
+	fixture_faults.fail_write_at = 1;
+	submit_until_fatal(fixture);
+	expect_end(fixture);
+	expect_restart(fixture);
+}
+
+/* Every write and sync of opening a log fails in turn: it is an error, and the next open works. */
+static void test_opening_with_failing_files(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture_start(fixture);
+	fixture_append(fixture, 100, true);
+	fixture_append(fixture, 2, false);
+	fixture_stop(fixture);
+	for (unsigned kind = 0; kind < 2; kind++) {
+		for (unsigned at = 1;; at++) {
+			memset(&fixture_faults, 0, sizeof(fixture_faults));
+			unsigned *fault = kind ? &fixture_faults.fail_sync_at
+					       : &fixture_faults.fail_write_at;
+			*fault = at;
+			enum err_code code = fixture_open(fixture);
+			unsigned calls = kind ? fixture_faults.syncs : fixture_faults.writes;
+			memset(&fixture_faults, 0, sizeof(fixture_faults));
+			if (code == ERR_OK) {
+				fixture_stop(fixture);
+				if (calls < at)
+					break;
+			}
+		}
+	}
+	expect_restart(fixture);
+}
+
+/* ---- a full disk ---- */
+
+static void test_a_full_disk_refuses_and_comes_back(void **state)
+{
+	struct fixture *fixture = *state;
+	struct log_stats stats;
+	struct log_check check = {0};
+	struct log_check_result result;
+	unsigned admitted = 0;
+	fixture_start(fixture);
+	fixture_append(fixture, 1, true);
+	fixture_faults.limited = true;
+	fixture_faults.space = 0;
+	while (log_reserve(fixture->log, 2)) {
+		uint64_t admit = fixture_submit(fixture, RECORD_ADMIT, LOG_NO_INDEX);
+		fixture_submit(fixture, RECORD_SETTLE, admit);
+		fixture_wait(fixture);
+		assert_true(++admitted < 10000);
+	}
+	assert_true(admitted > 10);
+	/* The refusal itself can be recorded. */
+	assert_true(log_reserve_refusal(fixture->log, 1));
+	uint64_t refusal = fixture_submit(fixture, RECORD_REFUSE, LOG_NO_INDEX);
+	fixture_wait(fixture);
+	assert_int_equal(size_of_log(fixture), refusal + 1);
+	for (unsigned i = 0; i < 2000; i++) {
+		log_get_stats(fixture->log, &stats);
+		if (stats.no_space)
+			break;
+		usleep(1000);
+	}
+	assert_true(stats.no_space);
+	assert_false(stats.failed);
+	assert_int_equal(fixture->fatal, 0);
+
+	/* Space returns: no restart, no gap. */
+	fixture_faults.limited = false;
+	unsigned tries = 0;
+	while (!log_reserve(fixture->log, 2)) {
+		assert_true(++tries < 5000);
+		usleep(1000);
+	}
+	log_unreserve(fixture->log, 2);
+	fixture_append(fixture, 100, true);
+	fixture_stop(fixture);
+	assert_works(log_check_directory(fixture->env, fixture->directory, &check, &result,
+					 &fixture->err),
+		     &fixture->err);
+	assert_int_equal(result.records, 2 + 2 * admitted + 1 + 200);
+}
+
+/* However much is reserved and used, room is neither lost nor made. */
+static void test_room_is_conserved(void **state)
+{
+	struct fixture *fixture = *state;
+	struct log_stats stats;
+	fixture_start(fixture);
+	fixture_append(fixture, 500, true);
+	fixture_stop(fixture);
+	fixture_start(fixture);
+	fixture_append(fixture, 500, true);
+	for (unsigned i = 0; i < 2000; i++) {
+		log_get_stats(fixture->log, &stats);
+		int64_t segment = (64 << 10) - 4096 - 32 - RECORD_SIZE_MAX;
+		if (stats.room >= segment && stats.room <= 3 * segment)
+			return;
+		usleep(1000);
+	}
+	fail_msg("room is %lld", (long long)stats.room);
+}
+
+/* ---- killed ---- */
+
+/* A child appends and reports every acknowledged count through a pipe until it is killed. */
+static void child(struct fixture *fixture, int out)
+{
+	fixture_start(fixture);
+	for (uint64_t count = size_of_log(fixture);;) {
+		unsigned more = 1 + (unsigned)(count % 7);
+		fixture_append(fixture, more, true);
+		count += 2 * more;
+		if (write(out, &count, sizeof(count)) != sizeof(count))
+			_exit(1);
+	}
+}
+
+static void test_killed_again_and_again(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t acknowledged = 0;
+	fixture_start(fixture);
+	fixture_stop(fixture);
+	for (unsigned round = 0; round < 30; round++) {
+		int ends[2];
+		assert_int_equal(pipe(ends), 0);
+		pid_t pid = fork();
+		if (pid == 0) {
+			close(ends[0]);
+			child(fixture, ends[1]);
+		}
+		close(ends[1]);
+		usleep(2000 + 977 * round);
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		uint64_t count;
+		while (read(ends[0], &count, sizeof(count)) == sizeof(count))
+			acknowledged = count;
+		close(ends[0]);
+		assert_works(fixture_open(fixture), &fixture->err);
+		assert_true(size_of_log(fixture) >= acknowledged);
+		fixture_stop(fixture);
+	}
+	struct log_check check = {0};
+	struct log_check_result result;
+	assert_works(log_check_directory(fixture->env, fixture->directory, &check, &result,
+					 &fixture->err),
+		     &fixture->err);
+	assert_int_equal(result.covered, result.records);
+}
+
+/* A spare that had its header but not yet its name; a name without a record. */
+static void test_killed_while_rotating(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[1024];
+	struct buf bytes = BUF_INIT(1 << 20);
+	fixture_start(fixture);
+	fixture_append(fixture, 300, true);
+	fixture_stop(fixture);
+	fixture_path(fixture, FIRST_SEGMENT, path);
+	fixture_read(path, &bytes);
+	fixture_path(fixture, "segments/spare.9", path);
+	fixture_write(path, bytes.data, 65536);
+	fixture_start(fixture);
+	assert_int_equal(size_of_log(fixture), 600);
+	assert_int_not_equal(access(path, F_OK), 0);
+	fixture_append(fixture, 300, true);
+	assert_int_equal(size_of_log(fixture), 1200);
+	buf_release(&bytes);
+}
+
+#define WITH_LOG(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_LOG(test_cut_at_every_byte),
+		WITH_LOG(test_every_bit_flipped),
+		WITH_LOG(test_checking_finds_every_bit),
+		WITH_LOG(test_damage_in_an_older_segment),
+		WITH_LOG(test_a_missing_segment),
+		WITH_LOG(test_an_old_copy_is_refused),
+		WITH_LOG(test_another_key_or_name_is_refused),
+		WITH_LOG(test_a_second_process_is_locked_out),
+		WITH_LOG(test_nothing_is_acknowledged_after_a_failed_sync),
+		WITH_LOG(test_nothing_is_acknowledged_after_a_failed_write),
+		WITH_LOG(test_opening_with_failing_files),
+		WITH_LOG(test_a_full_disk_refuses_and_comes_back),
+		WITH_LOG(test_room_is_conserved),
+		WITH_LOG(test_killed_again_and_again),
+		WITH_LOG(test_killed_while_rotating),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
