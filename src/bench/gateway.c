@@ -25,6 +25,7 @@
 struct receipt {
 	char record[RUN_RECORD_ID_MAX + 1];
 	uint64_t due_ns, give_up_ns;
+	bool optional; /* of the run's registration: not every gateway gives one */
 };
 
 struct fetcher {
@@ -246,15 +247,34 @@ static void open_run(struct gateway *gateway)
 	buf_release(&body);
 }
 
+/* A suite may be registered that the grant does not let anybody use; the gateway says why. */
+static bool is_usable(const struct rest *rest, struct err *err)
+{
+	json_t *tree = NULL;
+	char note[400];
+	if (json_parse(buf_bytes(&rest->response), "the response", &tree, NULL) != ERR_OK)
+		return true;
+	bool usable = !json_is_false(json_object_get(tree, "usable"));
+	const char *text = json_string_value(json_object_get(tree, "note"));
+	text_line(note, sizeof(note), bytes_from(text ? text : "its class is not granted"));
+	if (!usable)
+		ERR_SET(err, ERR_DENIED, "%s", note);
+	json_decref(tree);
+	return usable;
+}
+
 static void suite_answered(struct rest *rest, const struct err *err)
 {
 	struct gateway *gateway = gateway_of(rest);
+	struct err refusal = ERR_INIT;
 	struct gateway_run *registered = &gateway->model->gateway_runs[gateway->suite];
 	const char *const keys[] = {"suite", NULL};
 	char *const out[] = {registered->suite};
 	const size_t sizes[] = {sizeof(registered->suite)};
 	if (err->code != ERR_OK || rest->status / 100 != 2 || !read_texts(rest, keys, out, sizes))
 		registration_failed(gateway, "items", err);
+	else if (!is_usable(rest, &refusal))
+		registration_failed(gateway, "items", &refusal);
 	else
 		open_run(gateway);
 }
@@ -324,6 +344,14 @@ static void want(struct gateway *gateway, const struct receipt *receipt)
 	fetch(gateway);
 }
 
+static bool is_registration(const struct run_model *model, const char *record)
+{
+	for (unsigned i = 0; i < model->run->suite_count; i++)
+		if (strcmp(model->gateway_runs[i].record, record) == 0)
+			return true;
+	return false;
+}
+
 static void receipt_path(const struct run *run, const char *record, char *out, size_t size)
 {
 	snprintf(out, size, "%s/bundle/%s/%s.tlog-proof", run->directory, BUNDLE_RECEIPTS, record);
@@ -345,6 +373,7 @@ void gateway_want_receipt(struct run_model *model, const char *record)
 	if (!model->gateway)
 		model->gateway = gateway_new(model);
 	snprintf(receipt.record, sizeof(receipt.record), "%s", record);
+	receipt.optional = is_registration(model, record);
 	if (model->gateway)
 		want(model->gateway, &receipt);
 }
@@ -422,7 +451,7 @@ static void receipt_answered(struct rest *rest, const struct err *err)
 		else
 			gateway->lost++;
 	} else if (!later || now + (uint64_t)pause * 1000000u > receipt.give_up_ns) {
-		gateway->lost++;
+		gateway->lost += !(receipt.optional && rest->status == 404);
 		gateway->refused |= rest->status == 401;
 	} else {
 		receipt.due_ns = now + (uint64_t)pause * 1000000u;

@@ -359,6 +359,7 @@ enum err_code access_parse(struct bytes text, const char *file,
 			   struct err *err)
 {
 	struct yaml_tree *tree;
+	*out = (struct access){0};
 	ERR_TRY(yaml_parse(text, file, &tree, err));
 	*out = (struct access){.orgs = json_object(),
 			       .links = json_object(),

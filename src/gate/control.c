@@ -263,7 +263,9 @@ static enum err_code prepare(struct control_operation *operation, bool *acts)
 	ERR_TRY(control_try_changes(operation, err));
 	if (operation->change_count == 0)
 		return ERR_OK;
-	enum err_code code = stage(operation, err);
+	enum err_code code = control_keep_pseudonyms(operation->control, err);
+	if (code == ERR_OK)
+		code = stage(operation, err);
 	if (code != ERR_OK)
 		control_undo_changes(operation);
 	return code;
@@ -410,7 +412,9 @@ static struct control *control_new(const struct control_options *options)
 	control->idle_timer.fire = tick;
 	memcpy(control->secret, options->secret, sizeof(control->secret));
 	hmac_key_init(&control->binding_secret, options->secret, sizeof(control->secret));
-	bool good = (control->unfinished = json_array()) != NULL;
+	control->unfinished = json_array();
+	control->fresh = json_array();
+	bool good = control->unfinished && control->fresh;
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		good = good && (control->documents[kind] = json_object()) != NULL;
 	if (!good) {
@@ -431,6 +435,8 @@ enum err_code control_open(const struct control_options *options, struct control
 		code = control_settle_staged(control, err);
 	if (code == ERR_OK)
 		code = build_first(control, err);
+	if (code == ERR_OK)
+		code = control_keep_pseudonyms(control, err);
 	if (code == ERR_OK)
 		code = control_restore_use(control, err);
 	if (code == ERR_OK)
@@ -456,6 +462,7 @@ void control_close(struct control *control)
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		json_decref(control->documents[kind]);
 	json_decref(control->unfinished);
+	json_decref(control->fresh);
 	store_close(control->store);
 	explicit_bzero(control->secret, sizeof(control->secret));
 	explicit_bzero(&control->binding_secret, sizeof(control->binding_secret));

@@ -71,15 +71,45 @@ const char *control_pseudonym(struct control *control, const char *org)
 	char id[CONTROL_ID_SIZE];
 	control_random_id(control, "org_", id);
 	json_t *document = json_pack("{s:s}", "pseudonym", id);
-	struct buf text = BUF_INIT(DOCUMENT_MAX);
-	bool good = document && json_canonical(document, &text, NULL) == ERR_OK && !text.failed;
-	struct store_document row = {
-		.kind = STORE_PSEUDONYM, .id = org, .document = buf_bytes(&text)};
-	good = good && store_put(control->store, &row, 1, NULL) == ERR_OK &&
-	       json_object_set(pseudonyms, org, document) == 0;
-	buf_release(&text);
+	bool good = document && json_array_append_new(control->fresh, json_string(org)) == 0 &&
+		    json_object_set(pseudonyms, org, document) == 0;
 	json_decref(document);
 	return good ? control_text(json_object_get(pseudonyms, org), "pseudonym") : "";
+}
+
+/* {"pseudonym":"…"}: no character of an id needs escaping. */
+static char *pseudonym_text(const struct control *control, const char *org)
+{
+	char *text = NULL;
+	const json_t *document = json_object_get(control->documents[STORE_PSEUDONYM], org);
+	if (asprintf(&text, "{\"pseudonym\":\"%s\"}", control_text(document, "pseudonym")) < 0)
+		return NULL;
+	return text;
+}
+
+enum err_code control_keep_pseudonyms(struct control *control, struct err *err)
+{
+	size_t count = json_array_size(control->fresh);
+	if (count == 0)
+		return ERR_OK;
+	struct store_document *rows = calloc(count, sizeof(*rows));
+	enum err_code code = rows ? ERR_OK : no_memory(err);
+	for (size_t i = 0; code == ERR_OK && i < count; i++) {
+		const char *org = json_string_value(json_array_get(control->fresh, i));
+		char *text = pseudonym_text(control, org);
+		rows[i] = (struct store_document){
+			.kind = STORE_PSEUDONYM, .id = org, .document = bytes_from(text)};
+		if (!text)
+			code = no_memory(err);
+	}
+	if (code == ERR_OK)
+		code = store_put(control->store, rows, count, err);
+	for (size_t i = 0; rows && i < count; i++)
+		free((char *)rows[i].document.data);
+	free(rows);
+	if (code == ERR_OK)
+		json_array_clear(control->fresh);
+	return code;
 }
 
 enum control_log control_log_of_grant(const struct control *control, const char *grant)

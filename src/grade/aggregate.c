@@ -18,7 +18,7 @@ struct view {
 	const struct run_score *score;
 	const char *model;
 	size_t suite, player; /* by first appearance */
-	size_t cluster;	      /* within its suite and model, filled by group_clusters */
+	size_t cluster;       /* within its suite and model, filled by group_clusters */
 	double value;
 };
 
@@ -33,7 +33,7 @@ struct work {
 	struct names suites, models;
 	struct view *views;
 	size_t count;
-	double *values;	  /* scratch, `count` each */
+	double *values; /* scratch, `count` each */
 	size_t *clusters;
 	struct results *results;
 	size_t capacity; /* of results */
@@ -256,7 +256,8 @@ static struct interval mean_interval(const struct estimate *estimate, const doub
 	return (struct interval){fmax(0, interval.low), fmin(1, interval.high)};
 }
 
-/* One metric from `count` values in work->values and work->clusters. `n` and `failed` are reported. */
+/* One metric from `count` values in work->values and work->clusters. `n` and `failed` are reported.
+ */
 static enum err_code mean_add(struct work *work, const struct view *view, const char *metric,
 			      size_t count, size_t n, size_t failed)
 {
@@ -405,9 +406,9 @@ static enum err_code code_group(struct work *work, const struct view *views, siz
 static enum err_code refusal_group(struct work *work, const struct view *views, size_t count)
 {
 	static const struct metric metrics[] = {
-		{"accuracy", include_all, value_score},
-		{"refusal_rate", include_all, value_refused},
-		{"over_refusal_rate", include_expect_answer, value_refused},
+		{"accuracy",            include_all,           value_score   },
+		{"refusal_rate",        include_all,           value_refused },
+		{"over_refusal_rate",   include_expect_answer, value_refused },
 		{"missed_refusal_rate", include_expect_refuse, value_answered},
 	};
 
@@ -434,8 +435,8 @@ static const struct {
 	const char *scorer;
 	enum err_code (*add)(struct work *, const struct view *, size_t);
 } kinds[] = {
-	{"code", code_group},
-	{"refusal", refusal_group},
+	{"code",     code_group    },
+	{"refusal",  refusal_group },
 	{"pairwise", pairwise_group},
 };
 
@@ -480,8 +481,8 @@ static bool tournament_players(struct tournament *tournament, const struct view 
 		tournament->n[tournament->players - 1]++;
 		tournament->failed[tournament->players - 1] += views[i].score->failed;
 	}
-	tournament->reference = reference ? tournament_player(tournament, reference)
-					  : BRADLEY_TERRY_MEAN_ZERO;
+	tournament->reference =
+		reference ? tournament_player(tournament, reference) : BRADLEY_TERRY_MEAN_ZERO;
 	return tournament->players >= 2;
 }
 

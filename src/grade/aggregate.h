@@ -5,15 +5,14 @@
  *   code      pass@1, and pass@k for k = samples per item if that is more than 1
  *   refusal   accuracy (behaved as expected), refusal_rate (all items), over_refusal_rate (refused
  *             where an answer was expected), missed_refusal_rate (answered where a refusal was)
- *   pairwise  win_rate (mean score against all opponents, ties half) and bt_strength (Bradley-Terry,
- *             natural log), for every model that was compared
- *   others    accuracy (mean score)
+ *   pairwise  win_rate (mean score against all opponents, ties half) and bt_strength
+ * (Bradley-Terry, natural log), for every model that was compared others    accuracy (mean score)
  *
- * n counts samples (comparisons), failed ones too: a failed sample scores 0 in every metric, i.e. it
- * is neither correct, nor a refusal, nor a missed refusal, nor a win for either side; bt_strength
- * leaves it out. Intervals are 95 %: clustered standard error with t(C - 1) where items share a
- * cluster or have several samples (clipped to the metric's range), Wilson's for single 0/1 samples
- * and wherever the standard error is zero (with n = clusters), sandwich for bt_strength. */
+ * n counts samples (comparisons), failed ones too: a failed sample scores 0 in every metric, i.e.
+ * it is neither correct, nor a refusal, nor a missed refusal, nor a win for either side;
+ * bt_strength leaves it out. Intervals are 95 %: clustered standard error with t(C - 1) where items
+ * share a cluster or have several samples (clipped to the metric's range), Wilson's for single 0/1
+ * samples and wherever the standard error is zero (with n = clusters), sandwich for bt_strength. */
 #ifndef GRADE_AGGREGATE_H
 #define GRADE_AGGREGATE_H
 
@@ -21,7 +20,7 @@
 
 struct result {
 	const char *suite, *model; /* borrowed from the scores */
-	char metric[24];	   /* "accuracy", "pass@1", … */
+	char metric[24];           /* "accuracy", "pass@1", … */
 	size_t n, failed;
 	double value, low, high; /* rounded to 12 significant digits; NaN never */
 };
@@ -45,7 +44,8 @@ void results_release(struct results *results);
 /* The bounds of `value` if all failed samples had scored 1 (they count as 0 already). */
 double result_if_failed_had_passed(const struct result *result);
 
-/* [{suite, model, metric, n, failed, value, low, high}, …], a new reference; NULL: memory is out. */
+/* [{suite, model, metric, n, failed, value, low, high}, …], a new reference; NULL: memory is out.
+ */
 json_t *results_encode(const struct results *results);
 /* ERR_MISMATCH naming the first result that differs: counts exactly, numbers within 1e-9. */
 enum err_code results_compare(const struct results *results, const json_t *published,

@@ -10,7 +10,7 @@
 #define STEPS_MAX 200
 #define PRECISION 1e-10
 #define PRIOR_WEIGHT 1e-4 /* comparisons against the mean: keeps a shut-out finite */
-#define UNBOUNDED 8.0	  /* further from the rest than any real data of this prior */
+#define UNBOUNDED 8.0     /* further from the rest than any real data of this prior */
 
 struct fit {
 	const struct comparison *comparisons;
@@ -20,7 +20,7 @@ struct fit {
 	double *gradient; /* players */
 	double *hessian;  /* players x players: of the negative log-likelihood */
 	double *inverse;  /* players x players */
-	double *meat;	  /* players x players: sum over clusters of score vectors' squares */
+	double *meat;     /* players x players: sum over clusters of score vectors' squares */
 };
 
 static double probability(const struct fit *fit, unsigned a, unsigned b)
@@ -56,15 +56,16 @@ static enum err_code check_connected(const struct comparison *comparisons, size_
 	}
 	for (unsigned i = 1; i < players; i++)
 		if (root_of(parent, i) != root_of(parent, 0))
-			return ERR_SET(err, ERR_INVALID,
-				       "the comparisons do not connect all models: no common scale");
+			return ERR_SET(
+				err, ERR_INVALID,
+				"the comparisons do not connect all models: no common scale");
 	return ERR_OK;
 }
 
 /* ---- Newton's method ---- */
 
-/* The prior, half a win and half a loss of weight PRIOR_WEIGHT against 0 for each player, also fixes
- * the origin: without it the Hessian has the null vector (1, …, 1). */
+/* The prior, half a win and half a loss of weight PRIOR_WEIGHT against 0 for each player, also
+ * fixes the origin: without it the Hessian has the null vector (1, …, 1). */
 static void add_prior(struct fit *fit)
 {
 	for (unsigned i = 0; i < fit->players; i++) {
@@ -186,8 +187,8 @@ static void add_outer(struct fit *fit, const double *score)
 			*cell(fit->meat, fit->players, i, j) += score[i] * score[j];
 }
 
-/* G = C / (C - 1) * sum over clusters of (sum of scores)(sum of scores)^T. Borrows the gradient as the
- * current cluster's score vector. Returns the number of clusters. */
+/* G = C / (C - 1) * sum over clusters of (sum of scores)(sum of scores)^T. Borrows the gradient as
+ * the current cluster's score vector. Returns the number of clusters. */
 static size_t sum_clusters(struct fit *fit, struct residual *residuals)
 {
 	size_t clusters = 0, start = 0;
@@ -292,8 +293,7 @@ static void report(const struct fit *fit, size_t clusters, int reference, struct
 		   double *contrast, double *scratch)
 {
 	double z = statistics_normal_quantile(0.975), origin = origin_of(fit, reference);
-	double correction =
-		clusters > 1 ? (double)clusters / ((double)clusters - 1) : 1;
+	double correction = clusters > 1 ? (double)clusters / ((double)clusters - 1) : 1;
 
 	for (unsigned i = 0; i < fit->players; i++) {
 		contrast_set(fit, i, reference, contrast);

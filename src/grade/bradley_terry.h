@@ -11,17 +11,17 @@
 #define BRADLEY_TERRY_PLAYERS_MAX 512u
 
 struct comparison {
-	unsigned a, b; /* players, different, below `players` */
-	double score;  /* of a: 1 win, 0.5 tie, 0 loss */
-	size_t cluster;	/* any number below `count` */
+	unsigned a, b;  /* players, different, below `players` */
+	double score;   /* of a: 1 win, 0.5 tie, 0 loss */
+	size_t cluster; /* any number below `count` */
 };
 
 struct strength {
-	double value;	       /* natural-log strength: P(i beats j) = 1 / (1 + exp(v_j - v_i)) */
+	double value;          /* natural-log strength: P(i beats j) = 1 / (1 + exp(v_j - v_i)) */
 	double standard_error; /* 0 for the reference */
 	double low, high;      /* 95 % */
-	bool bounded;	       /* false: it won or lost everything against the rest; value is a limit of
-				* the search, not an estimate */
+	bool bounded; /* false: it won or lost everything against the rest; value is a limit of
+		       * the search, not an estimate */
 };
 
 #define BRADLEY_TERRY_MEAN_ZERO (-1)

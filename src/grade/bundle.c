@@ -81,16 +81,18 @@ static enum err_code manifest_make(struct env *env, const char *directory, json_
 	return *out ? ERR_OK : out_of_memory(err);
 }
 
-/* A ResourceDescriptor (in-toto) of a file in the manifest, a new reference; NULL if it isn't there. */
+/* A ResourceDescriptor (in-toto) of a file in the manifest, a new reference; NULL if it isn't
+ * there. */
 static json_t *descriptor(const json_t *manifest, const char *path)
 {
 	const json_t *files = json_object_get(manifest, "files"), *entry;
 	size_t index;
 
-	json_array_foreach((json_t *)files, index, entry)
-		if (strcmp(json_string_value(json_object_get(entry, "path")), path) == 0)
-			return json_pack("{ss s{sO}}", "name", path, "digest", "sha256",
-					 json_object_get(entry, "sha256"));
+	json_array_foreach(
+		(json_t *)files, index,
+		entry) if (strcmp(json_string_value(json_object_get(entry, "path")), path) ==
+			   0) return json_pack("{ss s{sO}}", "name", path, "digest", "sha256",
+					       json_object_get(entry, "sha256"));
 	return NULL;
 }
 
@@ -113,10 +115,10 @@ static enum err_code statement_text(const struct bundle_statement *statement,
 
 	sha256_of(manifest_text.data, manifest_text.size, digest);
 	hex_encode(digest, sizeof(digest), hex);
-	json_t *object = json_pack("{ss s[{ss s{ss}}] ss so}", "_type", STATEMENT_TYPE, "subject",
-				   "name", BUNDLE_MANIFEST, "digest", "sha256", hex,
-				   "predicateType", PREDICATE_TYPE, "predicate",
-				   predicate_make(statement, manifest));
+	json_t *object =
+		json_pack("{ss s[{ss s{ss}}] ss so}", "_type", STATEMENT_TYPE, "subject", "name",
+			  BUNDLE_MANIFEST, "digest", "sha256", hex, "predicateType", PREDICATE_TYPE,
+			  "predicate", predicate_make(statement, manifest));
 	if (!object)
 		return out_of_memory(err);
 	enum err_code code = json_canonical(object, out, err);
@@ -218,7 +220,8 @@ static enum err_code check_sorted(const json_t *list, struct err *err)
 	struct listed listed;
 	size_t index;
 
-	json_array_foreach((json_t *)list, index, entry) {
+	json_array_foreach((json_t *)list, index, entry)
+	{
 		ERR_TRY(read_listed(entry, BUNDLE_MANIFEST, &listed, err));
 		if (strcmp(previous, listed.path) >= 0)
 			return ERR_SET(err, ERR_INVALID, "%s: the files are not sorted at %.200s",
@@ -239,7 +242,8 @@ static enum err_code check_listing(struct env *env, const char *directory, const
 		bool there = i < listed_count;
 
 		if (there)
-			ERR_TRY(read_listed(json_array_get(list, i), BUNDLE_MANIFEST, &listed, err));
+			ERR_TRY(read_listed(json_array_get(list, i), BUNDLE_MANIFEST, &listed,
+					    err));
 		ERR_TRY(check_pair(env, directory, i < files->count ? files->paths[i] : NULL,
 				   there ? &listed : NULL, err));
 	}
@@ -304,8 +308,8 @@ static enum err_code check_statement(const json_t *statement,
 	const char *type = json_string_value(json_object_get(statement, "_type"));
 	const char *predicate = json_string_value(json_object_get(statement, "predicateType"));
 	const char *name = json_string_value(json_object_get(subject, "name"));
-	const char *digest = json_string_value(
-		json_object_get(json_object_get(subject, "digest"), "sha256"));
+	const char *digest =
+		json_string_value(json_object_get(json_object_get(subject, "digest"), "sha256"));
 	char hex[2 * SHA256_SIZE + 1];
 
 	hex_encode(manifest_digest, SHA256_SIZE, hex);

@@ -1,9 +1,9 @@
 /* A bundle: the directory that carries a published result with everything needed to check it
  * (docs/formats/bundle.md, DESIGN.md section 8).
  *
- * Any file may stand in it; the names below are those that tools look for. manifest.json lists every
- * file but itself and the statement; statement.dsse.json is an in-toto Statement v1 (predicate
- * test-result v0.1) about the manifest. */
+ * Any file may stand in it; the names below are those that tools look for. manifest.json lists
+ * every file but itself and the statement; statement.dsse.json is an in-toto Statement v1
+ * (predicate test-result v0.1) about the manifest. */
 #ifndef GRADE_BUNDLE_H
 #define GRADE_BUNDLE_H
 
@@ -17,19 +17,19 @@
 #define BUNDLE_TRANSCRIPTS "transcripts.jsonl"
 #define BUNDLE_SCORES "scores.jsonl"
 #define BUNDLE_SUMMARY "summary.json"
-#define BUNDLE_POLICY "policy"	   /* names and verifier keys (vkeys) of logs, one a line */
+#define BUNDLE_POLICY "policy"     /* names and verifier keys (vkeys) of logs, one a line */
 #define BUNDLE_RECEIPTS "receipts" /* directory of ID.tlog-proof */
-#define BUNDLE_SUITES "suite"	   /* directory of NAME/suite.yaml and NAME/items.jsonl */
+#define BUNDLE_SUITES "suite"      /* directory of NAME/suite.yaml and NAME/items.jsonl */
 
 #define BUNDLE_FORMAT "parley-bundle-1"
 #define BUNDLE_FILES_MAX 2000000u
-#define BUNDLE_PATH_MAX 512u  /* bytes of a path inside the bundle */
-#define BUNDLE_DEPTH_MAX 8u   /* directories above a file */
+#define BUNDLE_PATH_MAX 512u /* bytes of a path inside the bundle */
+#define BUNDLE_DEPTH_MAX 8u  /* directories above a file */
 
 /* What the statement says besides the manifest's digest. */
 struct bundle_statement {
-	const char *result;   /* "PASSED": every sample has an outcome; "WARNED": some failed;
-			       * "FAILED": the run was cut off */
+	const char *result;    /* "PASSED": every sample has an outcome; "WARNED": some failed;
+				* "FAILED": the run was cut off */
 	const json_t *summary; /* borrowed; its `results` go into the predicate; may be NULL */
 };
 
@@ -47,11 +47,11 @@ struct bundle {
 	size_t files; /* listed, and found equal */
 };
 
-/* Checks every file against the manifest and the manifest against the statement. ERR_MISMATCH naming
- * the file when one is unlisted, missing or altered, or the statement is about another manifest;
- * ERR_INVALID when the manifest or statement can't be read; ERR_NOT_FOUND if there is none. The
- * signatures are the caller's to judge (dsse_signed_by). `bundle` is overwritten; release it in any
- * case. */
+/* Checks every file against the manifest and the manifest against the statement. ERR_MISMATCH
+ * naming the file when one is unlisted, missing or altered, or the statement is about another
+ * manifest; ERR_INVALID when the manifest or statement can't be read; ERR_NOT_FOUND if there is
+ * none. The signatures are the caller's to judge (dsse_signed_by). `bundle` is overwritten; release
+ * it in any case. */
 enum err_code bundle_open(struct env *env, const char *directory, struct bundle *bundle,
 			  struct err *err);
 void bundle_release(struct bundle *bundle);

@@ -34,7 +34,7 @@ struct listing {
 	const char *directory;
 	struct bundle_files *files;
 	struct bundle_files folders; /* found and not looked into yet */
-	const char *parent;	     /* relative path of the folder being read, "" for the top */
+	const char *parent;          /* relative path of the folder being read, "" for the top */
 	struct err *err;
 	enum err_code code; /* of the callbacks */
 };

@@ -4,9 +4,10 @@
  * The candidate can write there too, but it doesn't know what is expected: a forged value is only
  * another answer.
  *
- * `program`: the driver forks the candidate off before it reads the test and a random token. The test
- * gets plain data from the candidate's process, so no object of the candidate's is ever compared;
- * only the driver can write the verdict, and it writes the token when the test has ended well. */
+ * `program`: the driver forks the candidate off before it reads the test and a random token. The
+ * test gets plain data from the candidate's process, so no object of the candidate's is ever
+ * compared; only the driver can write the verdict, and it writes the token when the test has ended
+ * well. */
 #include "grade/code.h"
 
 #include "base/encode.h"
@@ -29,7 +30,7 @@
 
 struct code_spec {
 	const char *entry_point; /* NULL: none */
-	const char *program;	 /* NULL: cases */
+	const char *program;     /* NULL: cases */
 	const char *prompt;
 	const json_t *cases;
 	int64_t timeout_seconds;
@@ -53,11 +54,12 @@ static enum err_code check_case(const json_t *item, const char *what, size_t ind
 	const json_t *tolerance = json_object_get(item, "tolerance");
 
 	if (!json_is_array(json_object_get(item, "args")) || !json_object_get(item, "expected"))
-		return ERR_SET(err, ERR_INVALID,
-			       "%s: cases[%zu]: needs args (a list) and expected", what, index);
+		return ERR_SET(err, ERR_INVALID, "%s: cases[%zu]: needs args (a list) and expected",
+			       what, index);
 	if (tolerance && (!json_is_number(tolerance) || json_number_value(tolerance) < 0))
 		return ERR_SET(err, ERR_INVALID,
-			       "%s: cases[%zu]: tolerance must be a number, 0 or more", what, index);
+			       "%s: cases[%zu]: tolerance must be a number, 0 or more", what,
+			       index);
 	return json_only_keys(item, keys, what, err);
 }
 
@@ -97,8 +99,8 @@ static enum err_code read_members(const json_t *spec, const char *what, struct c
 static enum err_code read_spec(const json_t *spec, const char *what, struct code_spec *out,
 			       struct err *err)
 {
-	static const char *const keys[] = {"kind",  "language", "entry_point",	   "program",
-					   "cases", "prompt",	"timeout_seconds", NULL};
+	static const char *const keys[] = {"kind",  "language", "entry_point",     "program",
+					   "cases", "prompt",   "timeout_seconds", NULL};
 
 	if (!json_is_object(spec))
 		return ERR_SET(err, ERR_INVALID, "%s: must be an object", what);
@@ -154,7 +156,8 @@ static bool objects_equal(const json_t *expected, const json_t *got, double tole
 
 	if (json_object_size(expected) != json_object_size(got))
 		return false;
-	json_object_foreach((json_t *)expected, key, value) {
+	json_object_foreach((json_t *)expected, key, value)
+	{
 		const json_t *other = json_object_get(got, key);
 
 		if (!other || !code_value_equal(value, other, tolerance))
@@ -288,7 +291,8 @@ static void judge_cases(const struct code_spec *spec, const struct sandbox_resul
 	const json_t *item;
 	size_t index;
 
-	json_array_foreach((json_t *)spec->cases, index, item) {
+	json_array_foreach((json_t *)spec->cases, index, item)
+	{
 		if (judge_case(item, &verdict, result))
 			result->cases_passed++;
 		else if (result->cases_passed == result->cases)
@@ -381,7 +385,8 @@ enum err_code code_grade(const json_t *spec, struct bytes answer, struct code_re
 	memset(result, 0, sizeof(*result));
 	ERR_TRY(code_check(spec, "scorer", err));
 	ERR_TRY(read_spec(spec, "scorer", &read, err));
-	if (answer.size > CODE_ANSWER_MAX || memchr(answer.data ? answer.data : "", '\0', answer.size)) {
+	if (answer.size > CODE_ANSWER_MAX ||
+	    memchr(answer.data ? answer.data : "", '\0', answer.size)) {
 		reason_set(result, "the answer is %s",
 			   answer.size > CODE_ANSWER_MAX ? "too long" : "no text");
 		return ERR_OK;

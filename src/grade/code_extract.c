@@ -3,7 +3,8 @@
 
 #include <ctype.h>
 
-/* Markdown fences (CommonMark, section 4.5): up to three spaces, three or more backticks or tildes. */
+/* Markdown fences (CommonMark, section 4.5): up to three spaces, three or more backticks or tildes.
+ */
 struct fence {
 	char mark;
 	size_t length;
@@ -50,8 +51,8 @@ static bool is_python(struct bytes info)
 	return false;
 }
 
-/* The next Python block of `*rest`, without its fences; false when there is none. A block that isn't
- * closed goes to the end. */
+/* The next Python block of `*rest`, without its fences; false when there is none. A block that
+ * isn't closed goes to the end. */
 static bool next_block(struct bytes *rest, struct bytes *block)
 {
 	struct fence open;
@@ -101,8 +102,8 @@ static bool defines(struct bytes code, const char *entry_point)
 		    name_follows(line, "class ", name))
 			return true;
 		if (name_follows(line, "", name)) {
-			struct bytes after = bytes_trim(
-				bytes_of(line.data + name.size, line.size - name.size));
+			struct bytes after =
+				bytes_trim(bytes_of(line.data + name.size, line.size - name.size));
 			if (after.size > 0 && (after.data[0] == '=' || after.data[0] == ':') &&
 			    !bytes_starts_with(after, BYTES("==")))
 				return true;

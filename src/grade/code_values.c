@@ -54,12 +54,12 @@ void code_value_append(struct buf *out, const json_t *value)
 		break;
 	case JSON_ARRAY:
 		buf_printf(out, "l%zu:", json_array_size(value));
-		json_array_foreach((json_t *)value, index, item)
-			code_value_append(out, item);
+		json_array_foreach((json_t *)value, index, item) code_value_append(out, item);
 		break;
 	case JSON_OBJECT:
 		buf_printf(out, "d%zu:", json_object_size(value));
-		json_object_foreach((json_t *)value, key, item) {
+		json_object_foreach((json_t *)value, key, item)
+		{
 			append_text(out, key, strlen(key));
 			code_value_append(out, item);
 		}

@@ -11,9 +11,9 @@
 
 void code_value_append(struct buf *out, const json_t *value);
 
-/* Takes one value from the beginning of `text`, a new reference: tuples become arrays, integers past
- * 64 bits reals, keys text as Python's json has them. NULL on anything malformed, on what JSON can't
- * say (sets, bytes, complex numbers, numbers that aren't finite) and beyond the depth. */
+/* Takes one value from the beginning of `text`, a new reference: tuples become arrays, integers
+ * past 64 bits reals, keys text as Python's json has them. NULL on anything malformed, on what JSON
+ * can't say (sets, bytes, complex numbers, numbers that aren't finite) and beyond the depth. */
 json_t *code_value_take(struct bytes *text);
 
 #endif

@@ -33,7 +33,8 @@ struct dsse {
 	unsigned count;
 };
 
-/* Opens an envelope without judging its signatures. `dsse` is overwritten; release it in any case. */
+/* Opens an envelope without judging its signatures. `dsse` is overwritten; release it in any case.
+ */
 enum err_code dsse_open(struct bytes envelope, const char *what, struct dsse *dsse,
 			struct err *err);
 void dsse_release(struct dsse *dsse);

@@ -16,8 +16,8 @@ static const char instruction[] =
 /* Tags of ours that must not come from the texts. */
 static bool is_own_tag(struct bytes text)
 {
-	static const char *const tags[] = {"<answer_a>", "</answer_a>", "<answer_b>",
-					   "</answer_b>", "<request>",	"</request>"};
+	static const char *const tags[] = {"<answer_a>",  "</answer_a>", "<answer_b>",
+					   "</answer_b>", "<request>",   "</request>"};
 
 	for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
 		size_t size = strlen(tags[i]);
@@ -33,8 +33,7 @@ static void append_block(struct buf *out, const char *tag, struct bytes text)
 {
 	buf_printf(out, "<%s>\n", tag);
 	for (size_t i = 0; i < text.size; i++) {
-		if (text.data[i] == '<' &&
-		    is_own_tag(bytes_of(text.data + i, text.size - i)))
+		if (text.data[i] == '<' && is_own_tag(bytes_of(text.data + i, text.size - i)))
 			buf_append_cstr(out, "&lt;");
 		else
 			buf_append_char(out, text.data[i]);
@@ -108,17 +107,17 @@ bool judge_verdict_from(const char *name, enum judge_verdict *out)
 struct judge_outcome judge_combine(enum judge_verdict first, enum judge_verdict second)
 {
 	/* In terms of the model: it stood as A in the first order and as B in the second. */
-	enum judge_verdict swapped = second == JUDGE_A ? JUDGE_B
+	enum judge_verdict swapped = second == JUDGE_A   ? JUDGE_B
 				     : second == JUDGE_B ? JUDGE_A
 							 : second;
 
 	if (first == JUDGE_UNPARSED || second == JUDGE_UNPARSED)
 		return (struct judge_outcome){.judged = false};
 	if (first == swapped)
-		return (struct judge_outcome){
-			.judged = true,
-			.score = first == JUDGE_A ? 1 : first == JUDGE_B ? 0 : 0.5};
-	return (struct judge_outcome){.judged = true,
-				      .flipped = first != JUDGE_TIE && second != JUDGE_TIE,
-				      .score = 0.5};
+		return (struct judge_outcome){.judged = true,
+					      .score = first == JUDGE_A   ? 1
+						       : first == JUDGE_B ? 0
+									  : 0.5};
+	return (struct judge_outcome){
+		.judged = true, .flipped = first != JUDGE_TIE && second != JUDGE_TIE, .score = 0.5};
 }

@@ -1,5 +1,5 @@
-/* Pairwise judging by a model: the words it is asked, the strict reading of its verdict, and what the
- * two orders together mean. Pure. */
+/* Pairwise judging by a model: the words it is asked, the strict reading of its verdict, and what
+ * the two orders together mean. Pure. */
 #ifndef GRADE_JUDGE_H
 #define GRADE_JUDGE_H
 
@@ -14,8 +14,8 @@ enum judge_verdict { JUDGE_A, JUDGE_B, JUDGE_TIE, JUDGE_UNPARSED };
 void judge_prompt(struct buf *out, struct bytes question, struct bytes answer_a,
 		  struct bytes answer_b);
 
-/* The verdict is the first word of the last line that isn't blank: exactly A, B or TIE (a full stop,
- * colon or asterisks around it are allowed; nothing else). All else is JUDGE_UNPARSED. */
+/* The verdict is the first word of the last line that isn't blank: exactly A, B or TIE (a full
+ * stop, colon or asterisks around it are allowed; nothing else). All else is JUDGE_UNPARSED. */
 enum judge_verdict judge_parse(struct bytes reply);
 
 const char *judge_verdict_name(enum judge_verdict verdict); /* "A", "B", "TIE", "UNPARSED" */
@@ -28,8 +28,8 @@ struct judge_outcome {
 	double score; /* of the model: 1 win, 0.5 tie, 0 loss */
 };
 
-/* `first`: the model's answer stood as A; `second`: it stood as B. A win needs both orders; anything
- * else that was judged is a tie or a loss (Zheng et al., 2023, section 3.4). */
+/* `first`: the model's answer stood as A; `second`: it stood as B. A win needs both orders;
+ * anything else that was judged is a tie or a loss (Zheng et al., 2023, section 3.4). */
 struct judge_outcome judge_combine(enum judge_verdict first, enum judge_verdict second);
 
 #endif

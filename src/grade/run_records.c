@@ -12,11 +12,11 @@
 /* ---- plain members by table ---- */
 
 enum field_type {
-	FIELD_STRING,	/* const char *; absent where NULL */
+	FIELD_STRING,   /* const char *; absent where NULL */
 	FIELD_UNSIGNED, /* unsigned; always there */
-	FIELD_INT,	/* int; absent where -1 */
-	FIELD_TIME,	/* int64_t; absent where -1 */
-	FIELD_BOOL,	/* absent where false */
+	FIELD_INT,      /* int; absent where -1 */
+	FIELD_TIME,     /* int64_t; absent where -1 */
+	FIELD_BOOL,     /* absent where false */
 };
 
 struct field {
@@ -26,9 +26,9 @@ struct field {
 	bool required;
 };
 
-#define FIELD(structure, member, kind, needed)                                                     \
-	{                                                                                          \
-		#member, kind, offsetof(struct structure, member), needed                          \
+#define FIELD(structure, member, kind, needed)                            \
+	{                                                                 \
+#member, kind, offsetof(struct structure, member), needed \
 	}
 
 static const struct field transcript_fields[] = {
@@ -56,28 +56,26 @@ static const struct field transcript_fields[] = {
 	FIELD(run_transcript, judge_order, FIELD_INT, false),
 	{0}};
 
-static const struct field score_fields[] = {
-	FIELD(run_score, suite, FIELD_STRING, true),
-	FIELD(run_score, item, FIELD_STRING, true),
-	FIELD(run_score, model, FIELD_STRING, true),
-	FIELD(run_score, cluster, FIELD_STRING, false),
-	FIELD(run_score, opponent, FIELD_STRING, false),
-	FIELD(run_score, judge, FIELD_STRING, false),
-	FIELD(run_score, scorer, FIELD_STRING, true),
-	FIELD(run_score, sample, FIELD_UNSIGNED, true),
-	FIELD(run_score, failed, FIELD_BOOL, false),
-	FIELD(run_score, time_limited, FIELD_BOOL, false),
-	FIELD(run_score, flipped, FIELD_BOOL, false),
-	FIELD(run_score, explanation, FIELD_STRING, false),
-	{0}};
+static const struct field score_fields[] = {FIELD(run_score, suite, FIELD_STRING, true),
+					    FIELD(run_score, item, FIELD_STRING, true),
+					    FIELD(run_score, model, FIELD_STRING, true),
+					    FIELD(run_score, cluster, FIELD_STRING, false),
+					    FIELD(run_score, opponent, FIELD_STRING, false),
+					    FIELD(run_score, judge, FIELD_STRING, false),
+					    FIELD(run_score, scorer, FIELD_STRING, true),
+					    FIELD(run_score, sample, FIELD_UNSIGNED, true),
+					    FIELD(run_score, failed, FIELD_BOOL, false),
+					    FIELD(run_score, time_limited, FIELD_BOOL, false),
+					    FIELD(run_score, flipped, FIELD_BOOL, false),
+					    FIELD(run_score, explanation, FIELD_STRING, false),
+					    {0}};
 
-static const struct field usage_fields[] = {
-	FIELD(run_usage, input, FIELD_TIME, false),
-	FIELD(run_usage, cache_read, FIELD_TIME, false),
-	FIELD(run_usage, cache_write, FIELD_TIME, false),
-	FIELD(run_usage, output, FIELD_TIME, false),
-	FIELD(run_usage, estimated, FIELD_BOOL, false),
-	{0}};
+static const struct field usage_fields[] = {FIELD(run_usage, input, FIELD_TIME, false),
+					    FIELD(run_usage, cache_read, FIELD_TIME, false),
+					    FIELD(run_usage, cache_write, FIELD_TIME, false),
+					    FIELD(run_usage, output, FIELD_TIME, false),
+					    FIELD(run_usage, estimated, FIELD_BOOL, false),
+					    {0}};
 
 /* A new reference, or NULL where the member is absent; *failed when it can't be made. */
 static json_t *field_value(const struct field *field, const char *at, bool *failed)
@@ -135,8 +133,8 @@ static json_t *fields_encode(const struct field *fields, const void *record)
 	return object;
 }
 
-static enum err_code field_number(const struct field *field, const json_t *object,
-				  const char *what, int64_t max, int64_t *out, struct err *err)
+static enum err_code field_number(const struct field *field, const json_t *object, const char *what,
+				  int64_t max, int64_t *out, struct err *err)
 {
 	if (field->required)
 		return json_get_integer(object, field->name, what, 0, max, out, err);
@@ -151,8 +149,8 @@ static enum err_code field_decode(const struct field *field, const json_t *objec
 	switch (field->type) {
 	case FIELD_STRING:
 		if (field->required)
-			return json_get_string(object, field->name, what,
-					       (const char **)(void *)at, err);
+			return json_get_string(object, field->name, what, (const char **)(void *)at,
+					       err);
 		return json_get_string_or(object, field->name, what, NULL,
 					  (const char **)(void *)at, err);
 	case FIELD_UNSIGNED:
@@ -199,9 +197,12 @@ static enum err_code check_members(const json_t *object, const char *what,
 
 	if (!json_is_object(object))
 		return ERR_SET(err, ERR_INVALID, "%s: must be an object", what);
-	json_object_foreach((json_t *)object, key, value)
-		if (!is_known(key, fields, others))
-			return ERR_SET(err, ERR_INVALID, "%s: unknown member '%.60s'", what, key);
+	json_object_foreach(
+		(json_t *)object, key,
+		value) if (!is_known(key, fields,
+				     others)) return ERR_SET(err, ERR_INVALID,
+							     "%s: unknown member '%.60s'", what,
+							     key);
 	return ERR_OK;
 }
 
@@ -254,9 +255,9 @@ static bool score_encode_rest(const struct run_score *score, json_t *object)
 	if (score->cpu_ms)
 		done &= json_object_set_new(object, "cpu_ms", json_integer(score->cpu_ms)) == 0;
 	if (score->verdicts[0] && score->verdicts[1])
-		done &= json_object_set_new(object, "verdicts",
-					    json_pack("[ss]", score->verdicts[0],
-						      score->verdicts[1])) == 0;
+		done &= json_object_set_new(
+				object, "verdicts",
+				json_pack("[ss]", score->verdicts[0], score->verdicts[1])) == 0;
 	return done && set_string(object, "expect", expect_names[score->expect]);
 }
 
@@ -394,8 +395,7 @@ enum err_code run_lines_read(struct bytes text, const char *what,
 		struct bytes line = bytes_split(text, '\n', &text);
 		char where[256];
 
-		snprintf(where, sizeof(where), "%.200s:%llu", what,
-			 (unsigned long long)++number);
+		snprintf(where, sizeof(where), "%.200s:%llu", what, (unsigned long long)++number);
 		ERR_TRY(read_line(line, where, each, argument, err));
 	}
 	return ERR_OK;

@@ -1,7 +1,7 @@
 /* The lines of a run: what `bench` writes and `verify` reads (docs/formats/bundle.md).
  *
- * transcripts.jsonl has one line per attempt, scores.jsonl one per sample. Decoding is strict: wrong
- * types and unknown members are ERR_INVALID naming line and member. */
+ * transcripts.jsonl has one line per attempt, scores.jsonl one per sample. Decoding is strict:
+ * wrong types and unknown members are ERR_INVALID naming line and member. */
 #ifndef GRADE_RUN_RECORDS_H
 #define GRADE_RUN_RECORDS_H
 
@@ -19,24 +19,26 @@ struct run_usage {
 	bool estimated;
 };
 
-/* All strings are borrowed: on encoding from the caller, on decoding from the tree. NULL: absent. */
+/* All strings are borrowed: on encoding from the caller, on decoding from the tree. NULL: absent.
+ */
 struct run_transcript {
 	const char *suite, *item, *model; /* model: the name in the plan */
-	unsigned sample, attempt;	  /* from 0 */
-	const char *words;		  /* hex SHA-256 of the canonical words that were asked */
-	const char *answer;		  /* the final text; NULL if there is none or it is sealed */
-	const char *finish;		  /* the dialect's finish reason in common terms */
-	const char *served;		  /* the model id the provider named */
+	unsigned sample, attempt;         /* from 0 */
+	const char *words;                /* hex SHA-256 of the canonical words that were asked */
+	const char *answer; /* the final text; NULL if there is none or it is sealed */
+	const char *finish; /* the dialect's finish reason in common terms */
+	const char *served; /* the model id the provider named */
 	struct run_usage usage;
-	int status;		/* HTTP status, 0: no answer came */
-	const char *error;	/* why the attempt failed; NULL if it didn't */
-	int64_t started_ms;	/* Unix time */
+	int status;             /* HTTP status, 0: no answer came */
+	const char *error;      /* why the attempt failed; NULL if it didn't */
+	int64_t started_ms;     /* Unix time */
 	int64_t first_token_ms; /* after the start; -1 unknown */
 	int64_t elapsed_ms;
-	const char *record; /* the gateway's admit record id; its receipt is receipts/ID.tlog-proof */
-	const char *nonce;  /* hex, 16 bytes: what the record's digests are salted with */
-	const char *request_body;  /* exact bytes as text, where they are kept */
-	const char *response_body; /* same; only if it is valid UTF-8 */
+	const char
+		*record; /* the gateway's admit record id; its receipt is receipts/ID.tlog-proof */
+	const char *nonce;           /* hex, 16 bytes: what the record's digests are salted with */
+	const char *request_body;    /* exact bytes as text, where they are kept */
+	const char *response_body;   /* same; only if it is valid UTF-8 */
 	const char *response_digest; /* hex SHA-256(nonce || exact body) as the harness saw it */
 	/* Pairwise judging: this is the judge's answer about a pair. NULL for contestants. */
 	const char *judge_model, *judge_opponent;
@@ -53,14 +55,14 @@ struct run_score {
 	const char *judge;    /* pairwise: the judge's name, else NULL */
 	const char *scorer;   /* kind */
 	unsigned sample;
-	bool failed;	/* no answer (or no verdict): score is 0 and counts */
-	double score;	/* 0 to 1 */
+	bool failed;  /* no answer (or no verdict): score is 0 and counts */
+	double score; /* 0 to 1 */
 	enum refused refused;
 	enum expect expect;
 	bool time_limited;
 	const char *verdicts[2]; /* pairwise: judge_verdict_name of both orders, else NULL */
 	bool flipped;
-	int64_t cpu_ms;		 /* of graded code, else 0 */
+	int64_t cpu_ms;          /* of graded code, else 0 */
 	const char *explanation; /* NULL: none */
 };
 

@@ -34,7 +34,7 @@ struct watch {
 	struct stream streams[STREAM_COUNT];
 	struct buf status;
 	int child_pidfd; /* of process 1 inside, -1 unknown or gone */
-	bool ended;	 /* bubblewrap has ended, and with it everything inside */
+	bool ended;      /* bubblewrap has ended, and with it everything inside */
 	bool killed;
 	uint64_t start_ms, deadline_ms;
 	struct sandbox_result *result;
@@ -75,8 +75,8 @@ static bool status_number(const struct watch *watch, const char *key, long *out)
 	return end != at;
 }
 
-/* Process 1 inside is held by a descriptor: killing it kills all, and lets bubblewrap count what they
- * used. Its number can't have been given away, because bubblewrap waits for it. */
+/* Process 1 inside is held by a descriptor: killing it kills all, and lets bubblewrap count what
+ * they used. Its number can't have been given away, because bubblewrap waits for it. */
 static void watch_find_child(struct watch *watch)
 {
 	long pid;
@@ -303,8 +303,7 @@ static enum err_code programs_there(const struct sandbox_program *program, struc
 			       "the package bubblewrap",
 			       SANDBOX_BWRAP);
 	if (access(program->argv[0], X_OK) != 0)
-		return ERR_SET(err, ERR_ENVIRONMENT, "%s is missing: install %s",
-			       program->argv[0],
+		return ERR_SET(err, ERR_ENVIRONMENT, "%s is missing: install %s", program->argv[0],
 			       strstr(program->argv[0], "python3") ? "the package python3" : "it");
 	return ERR_OK;
 }

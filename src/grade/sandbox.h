@@ -1,6 +1,6 @@
 /* Runs one program that nobody trusts, by bubblewrap: namespaces of its own (user, pid, mount, net,
- * ipc, uts), no network, /usr read-only and nothing else of the machine, an empty /tmp of its own as
- * working directory, no /proc, a fixed environment, an unprivileged uid, resource limits and a
+ * ipc, uts), no network, /usr read-only and nothing else of the machine, an empty /tmp of its own
+ * as working directory, no /proc, a fixed environment, an unprivileged uid, resource limits and a
  * seccomp filter. The caller's descriptors are closed in it and its whole process tree is gone when
  * the call returns. */
 #ifndef GRADE_SANDBOX_H
@@ -15,31 +15,31 @@
 #define SANDBOX_VERDICT_FD 3
 
 struct sandbox_limits {
-	unsigned cpu_seconds;	 /* of one process; 1 to 600 */
-	unsigned wall_ms;	 /* backstop for programs that sleep; 0: 6 x cpu_seconds + 2 s */
-	uint64_t memory_bytes;	 /* address space of one process */
-	uint64_t file_bytes;	 /* one file; /tmp as a whole holds four times as much */
-	unsigned processes;	 /* processes and threads at once, 1 to 256 */
-	size_t output_bytes;	 /* stdout and stderr, each */
+	unsigned cpu_seconds;  /* of one process; 1 to 600 */
+	unsigned wall_ms;      /* backstop for programs that sleep; 0: 6 x cpu_seconds + 2 s */
+	uint64_t memory_bytes; /* address space of one process */
+	uint64_t file_bytes;   /* one file; /tmp as a whole holds four times as much */
+	unsigned processes;    /* processes and threads at once, 1 to 256 */
+	size_t output_bytes;   /* stdout and stderr, each */
 	size_t verdict_bytes;
 };
 
 /* 5 s CPU, 1 GiB, 16 MiB files, 16 processes, 64 KiB output, 4 MiB verdict. */
-#define SANDBOX_LIMITS_DEFAULT                                                                     \
-	{                                                                                          \
-		.cpu_seconds = 5, .memory_bytes = (uint64_t)1 << 30,                               \
-		.file_bytes = (uint64_t)16 << 20, .processes = 16,                                 \
-		.output_bytes = (size_t)64 << 10, .verdict_bytes = (size_t)4 << 20                 \
+#define SANDBOX_LIMITS_DEFAULT                                                     \
+	{                                                                          \
+		.cpu_seconds = 5, .memory_bytes = (uint64_t)1 << 30,               \
+		.file_bytes = (uint64_t)16 << 20, .processes = 16,                 \
+		.output_bytes = (size_t)64 << 10, .verdict_bytes = (size_t)4 << 20 \
 	}
 
 struct sandbox_program {
 	const char *const *argv; /* argv[0]: absolute path under /usr; NULL-terminated */
-	struct bytes input;	 /* its stdin; a program that doesn't read it is no error */
+	struct bytes input;      /* its stdin; a program that doesn't read it is no error */
 	struct sandbox_limits limits;
 };
 
 enum sandbox_ending {
-	SANDBOX_EXITED,	      /* exit_status */
+	SANDBOX_EXITED,       /* exit_status */
 	SANDBOX_SIGNALLED,    /* signal */
 	SANDBOX_CPU_LIMIT,    /* a process, or all together, used up the CPU seconds */
 	SANDBOX_WALL_LIMIT,   /* ended at wall_ms */
@@ -49,7 +49,7 @@ enum sandbox_ending {
 struct sandbox_result {
 	enum sandbox_ending ending;
 	int exit_status, signal;
-	uint64_t cpu_ms, wall_ms; /* cpu_ms: user and system time of the whole tree */
+	uint64_t cpu_ms, wall_ms;   /* cpu_ms: user and system time of the whole tree */
 	uint64_t memory_peak_bytes; /* resident, of the largest process */
 	struct buf output, errors, verdict;
 };
@@ -59,8 +59,9 @@ void sandbox_result_release(struct sandbox_result *result);
 
 /* Runs the program to its end. Blocks: for jobs (env_job), not for loops; several threads may call
  * it at once. `result` was initialised and is overwritten. Whatever the program does is ERR_OK with
- * an ending. ERR_ENVIRONMENT when there is no sandbox to run it in (bubblewrap or the program is not
- * installed, user namespaces are off): the message says what to install or enable. ERR_NO_MEMORY. */
+ * an ending. ERR_ENVIRONMENT when there is no sandbox to run it in (bubblewrap or the program is
+ * not installed, user namespaces are off): the message says what to install or enable.
+ * ERR_NO_MEMORY. */
 enum err_code sandbox_run(const struct sandbox_program *program, struct sandbox_result *result,
 			  struct err *err);
 

@@ -1,6 +1,6 @@
 /* The system calls that no graded program needs: those that reach other processes, the kernel's
- * configuration, keys, mounts and namespaces, memory outside of its limits, and every kind of socket
- * but local ones (network namespaces don't cover all families, e.g. vsock). */
+ * configuration, keys, mounts and namespaces, memory outside of its limits, and every kind of
+ * socket but local ones (network namespaces don't cover all families, e.g. vsock). */
 #include "grade/sandbox_spawn.h"
 
 #include <errno.h>
@@ -12,29 +12,79 @@
 
 static const int denied_calls[] = {
 	/* other processes */
-	SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
-	SCMP_SYS(process_madvise), SCMP_SYS(process_mrelease), SCMP_SYS(pidfd_getfd), SCMP_SYS(kcmp),
+	SCMP_SYS(ptrace),
+	SCMP_SYS(process_vm_readv),
+	SCMP_SYS(process_vm_writev),
+	SCMP_SYS(process_madvise),
+	SCMP_SYS(process_mrelease),
+	SCMP_SYS(pidfd_getfd),
+	SCMP_SYS(kcmp),
 	/* mounts and namespaces */
-	SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(pivot_root), SCMP_SYS(chroot),
-	SCMP_SYS(unshare), SCMP_SYS(setns), SCMP_SYS(fsopen), SCMP_SYS(fsconfig), SCMP_SYS(fsmount),
-	SCMP_SYS(fspick), SCMP_SYS(move_mount), SCMP_SYS(open_tree), SCMP_SYS(mount_setattr),
-	SCMP_SYS(open_by_handle_at), SCMP_SYS(name_to_handle_at), SCMP_SYS(quotactl),
-	SCMP_SYS(quotactl_fd), SCMP_SYS(fanotify_init),
+	SCMP_SYS(mount),
+	SCMP_SYS(umount2),
+	SCMP_SYS(pivot_root),
+	SCMP_SYS(chroot),
+	SCMP_SYS(unshare),
+	SCMP_SYS(setns),
+	SCMP_SYS(fsopen),
+	SCMP_SYS(fsconfig),
+	SCMP_SYS(fsmount),
+	SCMP_SYS(fspick),
+	SCMP_SYS(move_mount),
+	SCMP_SYS(open_tree),
+	SCMP_SYS(mount_setattr),
+	SCMP_SYS(open_by_handle_at),
+	SCMP_SYS(name_to_handle_at),
+	SCMP_SYS(quotactl),
+	SCMP_SYS(quotactl_fd),
+	SCMP_SYS(fanotify_init),
 	/* large or risky parts of the kernel */
-	SCMP_SYS(bpf), SCMP_SYS(perf_event_open), SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup),
-	SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(io_setup),
-	SCMP_SYS(keyctl), SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(modify_ldt),
-	SCMP_SYS(personality), SCMP_SYS(lookup_dcookie), SCMP_SYS(uselib), SCMP_SYS(vmsplice),
+	SCMP_SYS(bpf),
+	SCMP_SYS(perf_event_open),
+	SCMP_SYS(userfaultfd),
+	SCMP_SYS(io_uring_setup),
+	SCMP_SYS(io_uring_enter),
+	SCMP_SYS(io_uring_register),
+	SCMP_SYS(io_setup),
+	SCMP_SYS(keyctl),
+	SCMP_SYS(add_key),
+	SCMP_SYS(request_key),
+	SCMP_SYS(modify_ldt),
+	SCMP_SYS(personality),
+	SCMP_SYS(lookup_dcookie),
+	SCMP_SYS(uselib),
+	SCMP_SYS(vmsplice),
 	/* memory that no limit counts */
-	SCMP_SYS(memfd_create), SCMP_SYS(memfd_secret), SCMP_SYS(shmget), SCMP_SYS(msgget),
-	SCMP_SYS(semget), SCMP_SYS(mq_open), SCMP_SYS(move_pages), SCMP_SYS(migrate_pages),
-	SCMP_SYS(mbind), SCMP_SYS(set_mempolicy),
+	SCMP_SYS(memfd_create),
+	SCMP_SYS(memfd_secret),
+	SCMP_SYS(shmget),
+	SCMP_SYS(msgget),
+	SCMP_SYS(semget),
+	SCMP_SYS(mq_open),
+	SCMP_SYS(move_pages),
+	SCMP_SYS(migrate_pages),
+	SCMP_SYS(mbind),
+	SCMP_SYS(set_mempolicy),
 	/* the machine */
-	SCMP_SYS(reboot), SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(init_module),
-	SCMP_SYS(finit_module), SCMP_SYS(delete_module), SCMP_SYS(swapon), SCMP_SYS(swapoff),
-	SCMP_SYS(acct), SCMP_SYS(syslog), SCMP_SYS(settimeofday), SCMP_SYS(clock_settime),
-	SCMP_SYS(adjtimex), SCMP_SYS(clock_adjtime), SCMP_SYS(sethostname),
-	SCMP_SYS(setdomainname), SCMP_SYS(iopl), SCMP_SYS(ioperm), SCMP_SYS(vhangup),
+	SCMP_SYS(reboot),
+	SCMP_SYS(kexec_load),
+	SCMP_SYS(kexec_file_load),
+	SCMP_SYS(init_module),
+	SCMP_SYS(finit_module),
+	SCMP_SYS(delete_module),
+	SCMP_SYS(swapon),
+	SCMP_SYS(swapoff),
+	SCMP_SYS(acct),
+	SCMP_SYS(syslog),
+	SCMP_SYS(settimeofday),
+	SCMP_SYS(clock_settime),
+	SCMP_SYS(adjtimex),
+	SCMP_SYS(clock_adjtime),
+	SCMP_SYS(sethostname),
+	SCMP_SYS(setdomainname),
+	SCMP_SYS(iopl),
+	SCMP_SYS(ioperm),
+	SCMP_SYS(vhangup),
 };
 
 #define NAMESPACE_FLAGS                                                                            \
@@ -95,7 +145,8 @@ enum err_code sandbox_filter(int *fd, struct err *err)
 
 	*fd = -1;
 	if (!filter)
-		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the sandbox's seccomp filter");
+		return ERR_SET(err, ERR_NO_MEMORY,
+			       "out of memory for the sandbox's seccomp filter");
 	if (deny_calls(filter) && deny_namespaces(filter) && deny_sockets(filter))
 		code = export_filter(filter, fd, err);
 	else

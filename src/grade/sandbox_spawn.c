@@ -174,8 +174,8 @@ __attribute__((no_sanitize("address", "undefined"))) static int child_main(void 
 	return 127;
 }
 
-/* As posix_spawn does it: the child borrows the parent's memory until exec, the calling thread waits,
- * and nothing of a large process is copied. */
+/* As posix_spawn does it: the child borrows the parent's memory until exec, the calling thread
+ * waits, and nothing of a large process is copied. */
 static enum err_code clone_child(struct launch *launch, pid_t *pid, int *pidfd, struct err *err)
 {
 	void *stack = mmap(NULL, CHILD_STACK_SIZE, PROT_READ | PROT_WRITE,
@@ -243,8 +243,8 @@ static enum err_code channels_open(struct channels *channels, struct err *err)
 	for (int i = 0; i < FD_COUNT; i++)
 		channels->ours[i] = channels->theirs[i] = -1;
 	if (!channel_socket(channels, STDIN_FILENO) || !channel_pipe(channels, STDOUT_FILENO) ||
-	    !channel_pipe(channels, STDERR_FILENO) ||
-	    !channel_pipe(channels, SANDBOX_VERDICT_FD) || !channel_pipe(channels, FD_STATUS))
+	    !channel_pipe(channels, STDERR_FILENO) || !channel_pipe(channels, SANDBOX_VERDICT_FD) ||
+	    !channel_pipe(channels, FD_STATUS))
 		return ERR_SYS(err, ERR_ENVIRONMENT, "cannot make pipes for the sandbox");
 	return sandbox_filter(&channels->theirs[FD_FILTER], err);
 }

@@ -9,10 +9,10 @@
 #define SANDBOX_BWRAP "/usr/bin/bwrap"
 
 struct sandbox_process {
-	pid_t pid;   /* of bubblewrap itself, outside */
-	int pidfd;   /* readable when it has ended */
-	int input;   /* socket: its stdin */
-	int output;  /* pipes that it writes, made non-blocking */
+	pid_t pid;  /* of bubblewrap itself, outside */
+	int pidfd;  /* readable when it has ended */
+	int input;  /* socket: its stdin */
+	int output; /* pipes that it writes, made non-blocking */
 	int errors;
 	int verdict;
 	int status; /* bubblewrap's own report: child-pid, exit-code */

@@ -56,10 +56,8 @@ static enum err_code check_target(const json_t *spec, const char *what, struct e
 	if (json_array_size(target) == 0)
 		return ERR_SET(err, ERR_INVALID, "%s: target: must be a text or a list of texts",
 			       what);
-	json_array_foreach((json_t *)target, index, item)
-		if (!is_text(item))
-			return ERR_SET(err, ERR_INVALID, "%s: target[%zu]: must be a text", what,
-				       index);
+	json_array_foreach((json_t *)target, index, item) if (!is_text(item)) return ERR_SET(
+		err, ERR_INVALID, "%s: target[%zu]: must be a text", what, index);
 	return ERR_OK;
 }
 
@@ -242,8 +240,8 @@ static enum err_code check_pairwise(const json_t *spec, const char *what, struct
 }
 
 static const struct scorer scorers[] = {
-	{.kind = "exact", .rerunnable = true, .check = check_exact, .grade = grade_exact},
-	{.kind = "contains", .rerunnable = true, .check = check_contains, .grade = grade_contains},
+	{.kind = "exact",              .rerunnable = true, .check = check_exact, .grade = grade_exact},
+	{.kind = "contains",                            .rerunnable = true,                             .check = check_contains,    .grade = grade_contains},
 	{.kind = "choice",
 	 .rerunnable = true,
 	 .check = scorer_choice_check,
@@ -256,9 +254,9 @@ static const struct scorer scorers[] = {
 	 .rerunnable = true,
 	 .check = scorer_numeric_check,
 	 .grade = scorer_numeric_grade},
-	{.kind = "refusal", .rerunnable = true, .check = check_refusal, .grade = grade_refusal},
-	{.kind = "code", .blocks = true, .check = code_check, .grade = grade_code},
-	{.kind = "pairwise", .pairwise = true, .check = check_pairwise},
+	{.kind = "refusal",            .rerunnable = true,                               .check = check_refusal,                                          .grade = grade_refusal},
+	{.kind = "code",			    .blocks = true,                              .check = code_check,                     .grade = grade_code},
+	{.kind = "pairwise",      .pairwise = true,                        .check = check_pairwise},
 };
 
 const struct scorer *scorer_find(const char *kind)

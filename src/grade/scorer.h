@@ -25,15 +25,15 @@ enum refused { REFUSED_UNKNOWN = -1, REFUSED_NO = 0, REFUSED_YES = 1 };
 struct score {
 	double value; /* 0 to 1 */
 	enum refused refused;
-	bool time_limited;	 /* hangs on a time limit: another machine may find otherwise */
-	uint64_t cpu_ms;	 /* of code, else 0 */
-	char explanation[256];	 /* UTF-8, one line */
+	bool time_limited;     /* hangs on a time limit: another machine may find otherwise */
+	uint64_t cpu_ms;       /* of code, else 0 */
+	char explanation[256]; /* UTF-8, one line */
 };
 
 struct scorer {
 	const char *kind;
-	bool blocks;	 /* runs a program: call it from a job */
-	bool pairwise;	 /* compares two answers: `grade` is NULL */
+	bool blocks;     /* runs a program: call it from a job */
+	bool pairwise;   /* compares two answers: `grade` is NULL */
 	bool rerunnable; /* pure: the same answer always gives the same score */
 	enum err_code (*check)(const json_t *spec, const char *what, struct err *err);
 	enum err_code (*grade)(const json_t *spec, struct bytes answer, struct score *score,

@@ -201,9 +201,10 @@ enum err_code scorer_choice_check(const json_t *spec, const char *what, struct e
 		return ERR_SET(err, ERR_INVALID, "%s: choices: 2 to %d are possible", what,
 			       CHOICES_MAX);
 	if (target < 0 || target >= count)
-		return ERR_SET(err, ERR_INVALID,
-			       "%s: target: must be one of the letters A to %c, or its number from 0",
-			       what, 'A' + count - 1);
+		return ERR_SET(
+			err, ERR_INVALID,
+			"%s: target: must be one of the letters A to %c, or its number from 0",
+			what, 'A' + count - 1);
 	return ERR_OK;
 }
 
@@ -224,8 +225,8 @@ static int letter_at(struct bytes text, size_t at, int count)
 /* "answer is B", "Answer: (B)", "\boxed{B}": the last such statement. */
 static int announced_choice(struct bytes text, int count)
 {
-	static const char *const marks[] = {"answer is", "answer:", "\\boxed{", "choice is",
-					    "option is", "####"};
+	static const char *const marks[] = {"answer is", "answer:",   "\\boxed{",
+					    "choice is", "option is", "####"};
 	int choice = -1;
 
 	for (size_t at = 0; at < text.size; at++) {

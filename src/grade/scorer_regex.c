@@ -70,7 +70,8 @@ static void judge(const json_t *spec, pcre2_match_data *match, int groups, struc
 	}
 	struct bytes found = scorer_trim(matched_text(match, groups, subject));
 	score->value = !target || bytes_equal(found, scorer_trim(bytes_from(target)));
-	score_explain(score, score->value > 0 ? "matches: %.*s" : "matches with another value: %.*s",
+	score_explain(score,
+		      score->value > 0 ? "matches: %.*s" : "matches with another value: %.*s",
 		      (int)(found.size < 120 ? found.size : 120), found.data);
 }
 

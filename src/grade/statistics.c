@@ -51,8 +51,8 @@ double statistics_beta(double a, double b, double x)
 		return 0;
 	if (x >= 1)
 		return 1;
-	double front = exp(log_gamma(a + b) - log_gamma(a) - log_gamma(b) + a * log(x) +
-			   b * log1p(-x));
+	double front =
+		exp(log_gamma(a + b) - log_gamma(a) - log_gamma(b) + a * log(x) + b * log1p(-x));
 	if (x < (a + 1) / (a + b + 2))
 		return front * beta_fraction(a, b, x) / a;
 	return 1 - front * beta_fraction(b, a, 1 - x) / b;
@@ -168,8 +168,7 @@ struct estimate statistics_estimate(const double *values, size_t count)
 		return estimate;
 	for (size_t i = 0; i < count; i++)
 		sum_add(&squares, (values[i] - estimate.mean) * (values[i] - estimate.mean));
-	estimate.standard_error =
-		sqrt(sum_value(&squares) / ((double)count - 1) / (double)count);
+	estimate.standard_error = sqrt(sum_value(&squares) / ((double)count - 1) / (double)count);
 	return estimate;
 }
 
@@ -202,8 +201,8 @@ bool statistics_clustered(const double *values, const size_t *cluster, size_t co
 	double clusters = (double)out->clusters;
 	out->freedom = clusters > 0 ? clusters - 1 : 0;
 	if (out->clusters > 1)
-		out->standard_error = sqrt(sum_value(&squares)) / (double)count *
-				      sqrt(clusters / (clusters - 1));
+		out->standard_error =
+			sqrt(sum_value(&squares)) / (double)count * sqrt(clusters / (clusters - 1));
 	free(sums);
 	free(seen);
 	return true;

@@ -27,7 +27,7 @@ double statistics_mean(const double *values, size_t count);
 struct estimate {
 	size_t n, clusters;
 	double mean, standard_error; /* standard_error is NaN where it can't be known (n < 2) */
-	double freedom;		     /* degrees of freedom: clusters - 1 */
+	double freedom;              /* degrees of freedom: clusters - 1 */
 };
 
 /* Central limit theorem: sqrt(sum (s - mean)^2 / (n - 1) / n). */
@@ -51,8 +51,8 @@ double statistics_pass_hat_k(uint64_t n, uint64_t c, uint64_t k);
 struct paired {
 	struct estimate difference; /* of a - b */
 	struct interval interval;   /* 95 % */
-	double correlation;	    /* NaN where one side is constant */
-	double p_value;		    /* two-sided t test; NaN where it can't be known */
+	double correlation;         /* NaN where one side is constant */
+	double p_value;             /* two-sided t test; NaN where it can't be known */
 };
 /* a[i] and b[i] belong to the same item (average samples first); cluster as above. */
 bool statistics_paired(const double *a, const double *b, const size_t *cluster, size_t count,
@@ -61,12 +61,14 @@ bool statistics_paired(const double *a, const double *b, const size_t *cluster, 
 /* Exact two-sided McNemar test from the two discordant counts. */
 double statistics_mcnemar(uint64_t only_a, uint64_t only_b);
 
-/* Holm's step-down adjustment in place: p[i] becomes its adjusted value. False when memory is out. */
+/* Holm's step-down adjustment in place: p[i] becomes its adjusted value. False when memory is out.
+ */
 bool statistics_holm(double *p, size_t count);
 
-/* Power (Miller, equation 9): items needed to see a true difference `delta` with significance `alpha`
- * (two-sided) and power 1 - beta, and the smallest difference seen with n items. omega2: variance of
- * true per-item differences; sigma2_a, sigma2_b: variance within an item; samples of each. */
+/* Power (Miller, equation 9): items needed to see a true difference `delta` with significance
+ * `alpha` (two-sided) and power 1 - beta, and the smallest difference seen with n items. omega2:
+ * variance of true per-item differences; sigma2_a, sigma2_b: variance within an item; samples of
+ * each. */
 struct power {
 	double alpha, power, omega2, sigma2_a, sigma2_b, samples_a, samples_b;
 };

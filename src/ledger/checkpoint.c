@@ -58,7 +58,7 @@ enum err_code checkpoint_open(struct bytes message, const struct note_key *key,
 	ERR_TRY(checkpoint_parse(note.text, out, err));
 	if (strcmp(out->origin, key->name) != 0)
 		return ERR_SET(err, ERR_NOT_FOUND,
-			       "the checkpoint is of the log \"%s\", the key of \"%s\"", out->origin,
-			       key->name);
+			       "the checkpoint is of the log \"%s\", the key of \"%s\"",
+			       out->origin, key->name);
 	return note_verify(&note, key, err);
 }

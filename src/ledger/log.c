@@ -99,9 +99,8 @@ void log_submit(struct log_producer *producer, struct log_entry *entry)
 	struct log_entry *head = atomic_load_explicit(&log->incoming, memory_order_relaxed);
 	do {
 		entry->next = head;
-	} while (!atomic_compare_exchange_weak_explicit(&log->incoming, &head, entry,
-							memory_order_release,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&log->incoming, &head, entry, memory_order_release, memory_order_relaxed));
 }
 
 void log_producer_turn(struct log_producer *producer, bool idle)
@@ -173,7 +172,8 @@ static struct log_entry *merge(struct log_entry *a, struct log_entry *b)
 	return first;
 }
 
-/* Merge sort from the bottom: runs[i] is empty or 2^i entries, so that each is merged log n times. */
+/* Merge sort from the bottom: runs[i] is empty or 2^i entries, so that each is merged log n times.
+ */
 static struct log_entry *sort(struct log_entry *list)
 {
 	struct log_entry *runs[64] = {NULL};
@@ -196,8 +196,8 @@ static struct log_entry *sort(struct log_entry *list)
 
 void log_gather(struct log *log)
 {
-	struct log_entry *taken = atomic_exchange_explicit(&log->incoming, NULL,
-							   memory_order_acquire);
+	struct log_entry *taken =
+		atomic_exchange_explicit(&log->incoming, NULL, memory_order_acquire);
 	if (taken)
 		log->pending = merge(log->pending, sort(taken));
 }
@@ -309,18 +309,18 @@ static void done_prepare(struct log *log)
 	atomic_store(&log->no_space, log->code != ERR_OK);
 	if (log->code == ERR_OK)
 		return;
-	log->space_waiting = env_timer_arm(log->loop, &log->space_timer,
-					   log->loop->now_ns + SPACE_RETRY_NS);
+	log->space_waiting =
+		env_timer_arm(log->loop, &log->space_timer, log->loop->now_ns + SPACE_RETRY_NS);
 }
 
 static const struct {
 	void (*run)(struct log *log);
 	void (*done)(struct log *log);
 } works[] = {
-	[LOG_WORK_COMMIT] = {run_commit, done_commit},
-	[LOG_WORK_TILES] = {run_tiles, done_tiles},
+	[LOG_WORK_COMMIT] = {run_commit,     done_commit    },
+	[LOG_WORK_TILES] = {run_tiles,      done_tiles     },
 	[LOG_WORK_CHECKPOINT] = {run_checkpoint, done_checkpoint},
-	[LOG_WORK_PREPARE] = {run_prepare, done_prepare},
+	[LOG_WORK_PREPARE] = {run_prepare,    done_prepare   },
 };
 
 static bool checkpoint_is_wanted(struct log *log)

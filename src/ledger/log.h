@@ -1,6 +1,6 @@
 /* A running log: numbered records, durable before they are acknowledged, in a Merkle tree with
- * signed checkpoints. One struct log for a directory; all its disk work happens on one loop (the log
- * loop), producers are the loops of the gateway. No lock is taken on the way in.
+ * signed checkpoints. One struct log for a directory; all its disk work happens on one loop (the
+ * log loop), producers are the loops of the gateway. No lock is taken on the way in.
  *
  * The life of a record: log_reserve (room on the disk) -> log_take_index -> write the text (its id
  * comes from the index) -> log_submit -> entry->durable on the producer's loop. */
@@ -23,15 +23,15 @@ struct log_producer;
 #define LOG_UNIT 2048u
 
 struct log_options {
-	const char *directory; /* made if missing */
-	const char *origin;    /* also the name of the signing key */
+	const char *directory;             /* made if missing */
+	const char *origin;                /* also the name of the signing key */
 	const struct ed25519_private *key; /* borrowed until log_close */
 	uint8_t secret[LOG_SECRET_SIZE];   /* of ids and nonces: keep it for the log's life */
-	uint64_t segment_size;		   /* bytes; 0: LOG_SEGMENT_SIZE_DEFAULT */
-	bool relaxed;	/* acknowledge after the write, sync within a second */
-	bool check_all; /* read every segment at open, not only the tail */
-	/* A checkpoint (signed note) of this log kept elsewhere, or NULL: a log that is shorter than
-	 * it or contradicts it is an old or forked copy and is refused. */
+	uint64_t segment_size;             /* bytes; 0: LOG_SEGMENT_SIZE_DEFAULT */
+	bool relaxed;                      /* acknowledge after the write, sync within a second */
+	bool check_all;                    /* read every segment at open, not only the tail */
+	/* A checkpoint (signed note) of this log kept elsewhere, or NULL: a log that is shorter
+	 * than it or contradicts it is an old or forked copy and is refused. */
 	const char *known_checkpoint;
 	/* On the log loop, once, when a write or sync has failed: nothing will be acknowledged any
 	 * more and the process should end. */
@@ -44,26 +44,27 @@ struct log_options {
  * else that is not as it should be is ERR_CORRUPT, naming segment and offset, and no byte is
  * changed. A stored checkpoint that another key signed is ERR_MISMATCH. Every admit record without
  * an outcome gets an `unknown` record. */
-enum err_code log_open(struct env *env, struct env_loop *log_loop, const struct log_options *options,
-		       struct log **out, struct err *err);
-/* After the loops have been joined and the producers closed: commits what was submitted (without calling `durable`), signs a
- * last checkpoint and frees the log. An error is what kept it from that; the log is freed anyway. */
+enum err_code log_open(struct env *env, struct env_loop *log_loop,
+		       const struct log_options *options, struct log **out, struct err *err);
+/* After the loops have been joined and the producers closed: commits what was submitted (without
+ * calling `durable`), signs a last checkpoint and frees the log. An error is what kept it from
+ * that; the log is freed anyway. */
 enum err_code log_close(struct log *log, struct err *err);
 
 /* ---- producing; from the producer's loop ---- */
 
 struct log_entry {
-	struct log_entry *next;	    /* private: the queue into the log loop */
-	struct log_entry *next_own; /* private: the producer's own order */
+	struct log_entry *next;        /* private: the queue into the log loop */
+	struct log_entry *next_own;    /* private: the producer's own order */
 	struct log_producer *producer; /* private */
-	uint64_t index;	      /* from log_take_index */
+	uint64_t index;                /* from log_take_index */
 	uint64_t admit_index; /* settle and unknown: of their admit record; else LOG_NO_INDEX */
 	enum record_kind kind;
 	unsigned units; /* of reserved room this entry uses up: >= log_units(size) */
 	const char *text;
 	size_t size; /* 1 to RECORD_SIZE_MAX */
-	/* On the producer's loop, in the order of submission. The entry is the caller's again; it may
-	 * be freed or submitted anew. */
+	/* On the producer's loop, in the order of submission. The entry is the caller's again; it
+	 * may be freed or submitted anew. */
 	void (*durable)(struct log_entry *entry);
 };
 
@@ -71,9 +72,9 @@ struct log_entry {
 struct log_producer {
 	struct log *log;
 	struct env_loop *loop;
-	struct log_entry *first, *last; /* submitted and not yet acknowledged */
-	uint64_t unflushed_since_ns;	/* 0: nothing the log loop was not told of */
-	uint64_t batch;			/* private to the log loop */
+	struct log_entry *first, *last;  /* submitted and not yet acknowledged */
+	uint64_t unflushed_since_ns;     /* 0: nothing the log loop was not told of */
+	uint64_t batch;                  /* private to the log loop */
 	struct log_producer *batch_next; /* private to the log loop */
 	struct env_message message;
 	atomic_bool message_posted;
@@ -107,18 +108,18 @@ bool log_reserve(struct log *log, unsigned units);
 bool log_reserve_refusal(struct log *log, unsigned units);
 void log_unreserve(struct log *log, unsigned units);
 
-/* Asks for a checkpoint over everything durable as soon as may be (at most one every 2 ms). From any
- * thread. */
+/* Asks for a checkpoint over everything durable as soon as may be (at most one every 2 ms). From
+ * any thread. */
 void log_checkpoint_now(struct log *log);
 
 struct log_stats {
-	uint64_t records;    /* durable, since the log began */
-	uint64_t checkpoint; /* the size the last checkpoint covers */
+	uint64_t records;                     /* durable, since the log began */
+	uint64_t checkpoint;                  /* the size the last checkpoint covers */
 	uint64_t commits, checkpoints, bytes; /* since open */
 	uint64_t segments;
-	int64_t room;	/* bytes not reserved */
-	bool failed;	/* a write or sync has failed */
-	bool no_space;	/* the last attempt to prepare a segment failed */
+	int64_t room;  /* bytes not reserved */
+	bool failed;   /* a write or sync has failed */
+	bool no_space; /* the last attempt to prepare a segment failed */
 };
 void log_get_stats(struct log *log, struct log_stats *out);
 
@@ -128,8 +129,8 @@ void log_get_stats(struct log *log, struct log_stats *out);
 const char *log_vkey(const struct log *log);
 /* The last signed checkpoint, appended. ERR_NOT_FOUND before the first. */
 enum err_code log_read_checkpoint(struct log *log, struct buf *out, struct err *err);
-/* A hash tile of `width` hashes, if the last checkpoint covers it, else ERR_NOT_FOUND. A tile that is
- * missing or damaged on the disk is made again from the records. */
+/* A hash tile of `width` hashes, if the last checkpoint covers it, else ERR_NOT_FOUND. A tile that
+ * is missing or damaged on the disk is made again from the records. */
 enum err_code log_read_tile(struct log *log, unsigned level, uint64_t number, unsigned width,
 			    struct buf *out, struct err *err);
 /* An entry bundle: for each record its size as 2 bytes, big-endian, and its text. */
@@ -141,8 +142,8 @@ enum err_code log_read_entry(struct log *log, uint64_t index, struct buf *out, s
  * record). */
 enum err_code log_find_settle(struct log *log, uint64_t admit_index, uint64_t *settle_index,
 			      struct err *err);
-/* The tlog-proof text of a record against the last checkpoint. ERR_TIMEOUT (retryable: one was asked
- * for) while no checkpoint covers it. */
+/* The tlog-proof text of a record against the last checkpoint. ERR_TIMEOUT (retryable: one was
+ * asked for) while no checkpoint covers it. */
 enum err_code log_receipt(struct log *log, uint64_t index, struct buf *proof_text, struct err *err);
 
 #endif

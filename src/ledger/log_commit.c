@@ -1,5 +1,5 @@
-/* From pending records to durable ones: frames, writes, syncs, segments and their spares, and signed
- * checkpoints. Runs as the log's job. */
+/* From pending records to durable ones: frames, writes, syncs, segments and their spares, and
+ * signed checkpoints. Runs as the log's job. */
 #include "ledger/log_internal.h"
 
 #include <assert.h>
@@ -223,8 +223,7 @@ void log_commit_integrate(struct log *log)
 	log->bytes += commit->size;
 	pthread_mutex_unlock(&log->lock);
 	log->offset += commit->size;
-	atomic_fetch_add(&log->room,
-			 (int64_t)commit->units * LOG_UNIT - (int64_t)commit->size);
+	atomic_fetch_add(&log->room, (int64_t)commit->units * LOG_UNIT - (int64_t)commit->size);
 }
 
 /* ---- checkpoints ---- */

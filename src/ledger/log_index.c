@@ -96,8 +96,7 @@ bool log_segments_add(struct log *log, uint64_t first)
 		size_t capacity = log->segment_capacity ? log->segment_capacity * 2 : 16;
 		if (capacity > LOG_SEGMENTS_MAX)
 			return false;
-		struct log_segment *segments =
-			realloc(log->segments, capacity * sizeof(*segments));
+		struct log_segment *segments = realloc(log->segments, capacity * sizeof(*segments));
 		if (!segments)
 			return false;
 		log->segments = segments;
@@ -130,7 +129,7 @@ bool log_segment_note(struct log_segment *segment, uint64_t index, uint64_t offs
 /* Where to start reading for a record. */
 struct place {
 	uint64_t first, end; /* of its segment */
-	uint64_t index;	     /* of the record at `offset`, at or before the wanted one */
+	uint64_t index;      /* of the record at `offset`, at or before the wanted one */
 	uint64_t offset;
 	bool known; /* the segment's offsets are known */
 };

@@ -1,8 +1,8 @@
 /* Inside of a running log; for the log*.c files alone.
  *
  * Who touches what: producers touch the atomics; the log loop everything else, except that a job's
- * `run` (on the log loop too if that may block, else on a thread of its own) has `commit`, the files
- * and the spares while `busy`. What readers in other threads see is behind `lock`. */
+ * `run` (on the log loop too if that may block, else on a thread of its own) has `commit`, the
+ * files and the spares while `busy`. What readers in other threads see is behind `lock`. */
 #ifndef LEDGER_LOG_INTERNAL_H
 #define LEDGER_LOG_INTERNAL_H
 
@@ -32,8 +32,8 @@ struct log_segment {
 	size_t sparse_count, sparse_capacity;
 };
 
-/* For each record from `base` on: 0 nothing, LINK_OPEN an admit record without outcome, else how many
- * records later its outcome stands. In chunks, so that growing copies nothing. */
+/* For each record from `base` on: 0 nothing, LINK_OPEN an admit record without outcome, else how
+ * many records later its outcome stands. In chunks, so that growing copies nothing. */
 #define LINK_OPEN UINT32_MAX
 #define LINK_CHUNK 65536u
 #define LINK_CHUNKS_MAX 65536u
@@ -66,7 +66,7 @@ struct log_commit {
 	size_t size;
 	struct log_committed *records; /* LOG_COMMIT_RECORDS */
 	size_t count;
-	uint64_t units; /* of reserved room that these records had */
+	uint64_t units;                 /* of reserved room that these records had */
 	struct log_producer *producers; /* concerned, linked by batch_next */
 };
 
@@ -82,7 +82,13 @@ struct log_waker {
 	atomic_bool posted;
 };
 
-enum log_work { LOG_WORK_NONE, LOG_WORK_COMMIT, LOG_WORK_TILES, LOG_WORK_CHECKPOINT, LOG_WORK_PREPARE };
+enum log_work {
+	LOG_WORK_NONE,
+	LOG_WORK_COMMIT,
+	LOG_WORK_TILES,
+	LOG_WORK_CHECKPOINT,
+	LOG_WORK_PREPARE
+};
 
 struct log {
 	struct env *env;
@@ -106,7 +112,7 @@ struct log {
 
 	/* The log loop's. */
 	struct log_entry *pending; /* by index */
-	uint64_t next_commit;	   /* the index the next record must have */
+	uint64_t next_commit;      /* the index the next record must have */
 	bool woken, busy, job_ran, checkpoint_due, checkpoint_armed;
 	enum log_work work, last_work;
 	struct env_job job;
@@ -114,7 +120,7 @@ struct log {
 	bool space_waiting;
 	uint64_t checkpoint_ns; /* when the last one was signed */
 	uint64_t batch;
-	struct err err;	     /* of the job at work */
+	struct err err; /* of the job at work */
 	enum err_code code;
 
 	/* The job's. */
@@ -170,8 +176,8 @@ void log_prepare_abandon(struct log *log);
 /* Goes over to a new segment: from the spares, or made now. */
 enum err_code log_rotate(struct log *log, struct err *err);
 
-/* Syncs what is not yet, signs the tree as it is and stores that in checkpoint_next and on the disk;
- * log_checkpoint_publish lets readers see it. */
+/* Syncs what is not yet, signs the tree as it is and stores that in checkpoint_next and on the
+ * disk; log_checkpoint_publish lets readers see it. */
 enum err_code log_checkpoint_make(struct log *log, struct err *err);
 void log_checkpoint_publish(struct log *log);
 

@@ -175,8 +175,8 @@ static enum err_code start(struct log *log, struct err *err)
 	return ERR_OK;
 }
 
-enum err_code log_open(struct env *env, struct env_loop *log_loop, const struct log_options *options,
-		       struct log **out, struct err *err)
+enum err_code log_open(struct env *env, struct env_loop *log_loop,
+		       const struct log_options *options, struct log **out, struct err *err)
 {
 	struct log *log = NULL;
 	*out = NULL;

@@ -426,11 +426,12 @@ static enum err_code check_records(struct check *check, struct log_reader *reade
 	check->result->root = merkle_root(tree);
 	if (check->root_next < check->root_count) {
 		const struct expected_root *expected = &check->roots[check->root_next];
-		return ERR_SET(err, ERR_CORRUPT,
-			       "%s covers %llu records and the log has only %llu: offset %llu of %s",
-			       expected->what, (unsigned long long)expected->head.size,
-			       (unsigned long long)tree->size,
-			       (unsigned long long)reader->scan.offset, reader->name);
+		return ERR_SET(
+			err, ERR_CORRUPT,
+			"%s covers %llu records and the log has only %llu: offset %llu of %s",
+			expected->what, (unsigned long long)expected->head.size,
+			(unsigned long long)tree->size, (unsigned long long)reader->scan.offset,
+			reader->name);
 	}
 	return ERR_OK;
 }
@@ -486,10 +487,11 @@ static enum err_code prove_from(struct proving *proving, struct log_reader *read
 	while (reader->index < proving->size) {
 		ERR_TRY(log_reader_next(reader, &entry, &more, err));
 		if (!more)
-			return ERR_SET(err, ERR_CORRUPT,
-				       "the checkpoint covers %llu records and the log has only %llu",
-				       (unsigned long long)proving->size,
-				       (unsigned long long)reader->index);
+			return ERR_SET(
+				err, ERR_CORRUPT,
+				"the checkpoint covers %llu records and the log has only %llu",
+				(unsigned long long)proving->size,
+				(unsigned long long)reader->index);
 		prove_with(proving, &entry);
 	}
 	return ERR_OK;

@@ -39,12 +39,12 @@ void log_reader_close(struct log_reader *reader);
 enum err_code log_read_stored_checkpoint(struct env *env, const char *directory, struct buf *out,
 					 struct err *err);
 
-/* A whole log checked: every record's CRC, place and chain; the tree recomputed; the root at the size
- * of each checkpoint; every hash tile on the disk. */
+/* A whole log checked: every record's CRC, place and chain; the tree recomputed; the root at the
+ * size of each checkpoint; every hash tile on the disk. */
 struct log_check {
-	const struct note_key *key;	 /* who must have signed; NULL: signatures are not checked */
+	const struct note_key *key; /* who must have signed; NULL: signatures are not checked */
 	const struct bytes *checkpoints; /* signed notes beside the stored one; may be NULL */
-	size_t checkpoint_count;	 /* at most LOG_CHECK_MAX */
+	size_t checkpoint_count;         /* at most LOG_CHECK_MAX */
 	/* Called for each record, for further checks; may be NULL. Its error ends the check. */
 	enum err_code (*each)(void *argument, const struct log_read_entry *entry, struct err *err);
 	void *argument;
@@ -52,12 +52,12 @@ struct log_check {
 #define LOG_CHECK_MAX 1024
 
 struct log_check_result {
-	uint64_t records;	 /* read and found whole */
-	uint64_t covered;	 /* by the stored checkpoint */
-	uint64_t tiles;		 /* compared */
-	uint64_t checkpoints;	 /* compared */
-	uint64_t torn_bytes;	 /* of an interrupted write behind the last record */
-	struct merkle_hash root; /* over all records */
+	uint64_t records;         /* read and found whole */
+	uint64_t covered;         /* by the stored checkpoint */
+	uint64_t tiles;           /* compared */
+	uint64_t checkpoints;     /* compared */
+	uint64_t torn_bytes;      /* of an interrupted write behind the last record */
+	struct merkle_hash root;  /* over all records */
 	struct checkpoint stored; /* size 0 and an empty origin when there is none */
 };
 

@@ -1,5 +1,5 @@
-/* From a directory of segments to a log that can go on, or to the reason why not. Nothing is changed
- * before everything was found right. */
+/* From a directory of segments to a log that can go on, or to the reason why not. Nothing is
+ * changed before everything was found right. */
 #include "ledger/log_recover.h"
 
 #include "base/json.h"
@@ -69,7 +69,8 @@ static enum err_code read_mark(struct log *log, struct err *err)
 	}
 	if (code == ERR_INVALID)
 		return ERR_SET(err, ERR_CORRUPT,
-			       "%s: the stored checkpoint is damaged; restore it from a copy", path);
+			       "%s: the stored checkpoint is damaged; restore it from a copy",
+			       path);
 	return code;
 }
 
@@ -78,8 +79,8 @@ static enum err_code read_mark(struct log *log, struct err *err)
 /* What is known while the records are read from `start` on. */
 struct recovery {
 	struct log *log;
-	uint64_t start;	      /* the first record read */
-	uint64_t index;	      /* the next record */
+	uint64_t start;       /* the first record read */
+	uint64_t index;       /* the next record */
 	uint64_t mark_offset; /* in the last segment, of the first record no checkpoint covers */
 	uint64_t end_offset;  /* in the last segment, behind the last record */
 	uint64_t dirty_end;   /* behind the last byte that is not zero */
@@ -150,15 +151,14 @@ static enum err_code take_record(struct recovery *recovery, struct log_segment *
 	struct log *log = recovery->log;
 	if (frame->index != recovery->index)
 		return ERR_SET(err, ERR_CORRUPT,
-			       "%s: offset %llu: record %llu stands where record %llu belongs", path,
-			       (unsigned long long)offset, (unsigned long long)frame->index,
+			       "%s: offset %llu: record %llu stands where record %llu belongs",
+			       path, (unsigned long long)offset, (unsigned long long)frame->index,
 			       (unsigned long long)recovery->index);
 	if (memcmp(frame->link, log->link, LINK_SIZE) != 0)
 		return ERR_SET(err, ERR_CORRUPT,
 			       "%s: offset %llu: record %llu does not follow the record before it",
 			       path, (unsigned long long)offset, (unsigned long long)frame->index);
-	if (!log_links_reserve(&log->links, 1) ||
-	    !log_segment_note(segment, frame->index, offset))
+	if (!log_links_reserve(&log->links, 1) || !log_segment_note(segment, frame->index, offset))
 		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", path);
 	struct merkle_hash leaf = merkle_leaf(frame->text.data, frame->text.size);
 	memcpy(log->link, leaf.bytes, LINK_SIZE);
@@ -172,8 +172,8 @@ static enum err_code take_record(struct recovery *recovery, struct log_segment *
 }
 
 /* Where no record is any more. */
-static enum err_code take_end(struct recovery *recovery, struct segment_scan *scan, const char *path,
-			      bool last, uint64_t expected_end, struct err *err)
+static enum err_code take_end(struct recovery *recovery, struct segment_scan *scan,
+			      const char *path, bool last, uint64_t expected_end, struct err *err)
 {
 	enum segment_tail tail;
 	uint64_t mark = recovery->log->checkpoint_head.size;
@@ -241,10 +241,11 @@ static enum err_code check_against(struct log *log, const struct checkpoint *hea
 	log_tree_reader_free(reader);
 	ERR_TRY(code);
 	if (!merkle_equal(&root, &head->root))
-		return ERR_SET(err, ERR_CORRUPT,
-			       "%s: the first %llu records are not those of %s: the log was altered "
-			       "or is a fork; restore the right copy",
-			       log->directory, (unsigned long long)head->size, what);
+		return ERR_SET(
+			err, ERR_CORRUPT,
+			"%s: the first %llu records are not those of %s: the log was altered "
+			"or is a fork; restore the right copy",
+			log->directory, (unsigned long long)head->size, what);
 	return ERR_OK;
 }
 
@@ -255,8 +256,8 @@ static enum err_code check_checkpoints(struct log *log, struct err *err)
 		ERR_TRY(check_against(log, &log->checkpoint_head, "its checkpoint", err));
 	if (!log->options.known_checkpoint)
 		return ERR_OK;
-	enum err_code code = checkpoint_open(bytes_from(log->options.known_checkpoint), &log->key,
-					     &known, err);
+	enum err_code code =
+		checkpoint_open(bytes_from(log->options.known_checkpoint), &log->key, &known, err);
 	if (code != ERR_OK) {
 		err_prefix(err, "the checkpoint kept beside %s", log->directory);
 		return code;

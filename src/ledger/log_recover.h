@@ -4,8 +4,8 @@
 
 #include "ledger/log_internal.h"
 
-/* Reads checkpoint and segments, checks them, cuts off a torn tail, and leaves the log ready for the
- * next record; makes the first segment of a new log. */
+/* Reads checkpoint and segments, checks them, cuts off a torn tail, and leaves the log ready for
+ * the next record; makes the first segment of a new log. */
 enum err_code log_recover(struct log *log, struct err *err);
 /* Appends an `unknown` record for every admit record without an outcome. */
 enum err_code log_recover_outcomes(struct log *log, struct err *err);

@@ -100,8 +100,8 @@ static void write_tile(const struct log *log, unsigned level, uint64_t number,
 	struct env_file *file;
 	struct err ignored;
 	tile_file(log, level, number, path);
-	enum err_code code = env_file_open(log->env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file,
-					   &ignored);
+	enum err_code code =
+		env_file_open(log->env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file, &ignored);
 	if (code == ERR_NOT_FOUND) {
 		make_parent(log, path);
 		code = env_file_open(log->env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file,

@@ -107,8 +107,9 @@ bool merkle_verify_inclusion(const struct merkle_hash *leaf, uint64_t index, uin
 	return last == 0 && merkle_equal(&hash, root);
 }
 
-bool merkle_verify_consistency(uint64_t old_size, uint64_t new_size, const struct merkle_hash *proof,
-			       size_t count, const struct merkle_hash *old_root,
+bool merkle_verify_consistency(uint64_t old_size, uint64_t new_size,
+			       const struct merkle_hash *proof, size_t count,
+			       const struct merkle_hash *old_root,
 			       const struct merkle_hash *new_root)
 {
 	if (old_size == 0 || old_size > new_size)
@@ -255,9 +256,10 @@ enum err_code merkle_consistency_proof(const struct merkle_reader *reader, uint6
 {
 	struct merkle_span spans[MERKLE_PROOF_MAX];
 	if (old_size == 0 || old_size > new_size || new_size > UINT64_C(1) << 62)
-		return ERR_SET(err, ERR_INVALID,
-			       "no consistency proof leads from a tree of %llu leaves to one of %llu",
-			       (unsigned long long)old_size, (unsigned long long)new_size);
+		return ERR_SET(
+			err, ERR_INVALID,
+			"no consistency proof leads from a tree of %llu leaves to one of %llu",
+			(unsigned long long)old_size, (unsigned long long)new_size);
 	*count = merkle_consistency_spans(old_size, new_size, spans);
 	return read_proof(reader, spans, *count, proof, err);
 }

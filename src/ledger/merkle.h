@@ -21,8 +21,8 @@ static inline bool merkle_equal(const struct merkle_hash *a, const struct merkle
 {
 	return memcmp(a->bytes, b->bytes, MERKLE_HASH_SIZE) == 0;
 }
-/* The root of 2^k hashes that are the leaves of a complete subtree; count is a power of two, at most
- * 256. */
+/* The root of 2^k hashes that are the leaves of a complete subtree; count is a power of two, at
+ * most 256. */
 struct merkle_hash merkle_complete(const struct merkle_hash *hashes, size_t count);
 
 /* A tree in progress: the roots of its complete subtrees, largest first (at most 63). Zeroed memory
@@ -33,7 +33,8 @@ struct merkle_range {
 	struct merkle_hash hashes[MERKLE_PROOF_MAX];
 };
 void merkle_append(struct merkle_range *range, const struct merkle_hash *leaf);
-/* Appends the root of a complete subtree of 2^level leaves; range->size must be a multiple of it. */
+/* Appends the root of a complete subtree of 2^level leaves; range->size must be a multiple of it.
+ */
 void merkle_append_subtree(struct merkle_range *range, unsigned level,
 			   const struct merkle_hash *root);
 struct merkle_hash merkle_root(const struct merkle_range *range);
@@ -46,8 +47,9 @@ bool merkle_verify_inclusion(const struct merkle_hash *leaf, uint64_t index, uin
 /* False for old_size 0, old_size > new_size, and equal sizes with a proof or different roots. An
  * empty old tree is consistent with everything and needs no proof: that is for the caller to decide
  * (C2SP tlog-witness wants an empty proof there). */
-bool merkle_verify_consistency(uint64_t old_size, uint64_t new_size, const struct merkle_hash *proof,
-			       size_t count, const struct merkle_hash *old_root,
+bool merkle_verify_consistency(uint64_t old_size, uint64_t new_size,
+			       const struct merkle_hash *proof, size_t count,
+			       const struct merkle_hash *old_root,
 			       const struct merkle_hash *new_root);
 
 /* Where stored hashes come from: the root of the complete subtree of 2^level leaves that starts at

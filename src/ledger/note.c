@@ -26,7 +26,7 @@ static void key_id(const char *name, const uint8_t *public_key, uint8_t id[stati
 static bool has_wide_space(struct bytes name)
 {
 	static const char *const spaces[] = {
-		"\xc2\x85",	"\xc2\xa0",	"\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
+		"\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
 		"\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
 		"\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
 		"\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
@@ -92,7 +92,8 @@ enum err_code note_key_parse(struct bytes text, struct note_key *out, struct err
 	ERR_TRY(note_key_init(out, name_text, key + 1, err));
 	if (memcmp(out->id, id, sizeof(id)) != 0)
 		return ERR_SET(err, ERR_INVALID,
-			       "the verifier key of \"%s\" has an id that is not its own", out->name);
+			       "the verifier key of \"%s\" has an id that is not its own",
+			       out->name);
 	return ERR_OK;
 }
 
@@ -159,7 +160,8 @@ enum err_code note_parse(struct bytes message, struct note *out, struct err *err
 	while (rest.size > 0) {
 		struct bytes line = bytes_split(rest, '\n', &rest);
 		if (out->count == NOTE_SIGNATURES_MAX)
-			return ERR_SET(err, ERR_INVALID, "a signed note has more than %d signatures",
+			return ERR_SET(err, ERR_INVALID,
+				       "a signed note has more than %d signatures",
 				       NOTE_SIGNATURES_MAX);
 		if (!parse_signature(line, &out->signatures[out->count]))
 			return ERR_SET(err, ERR_INVALID, "signature line %u of a note is malformed",

@@ -28,25 +28,26 @@ enum err_code note_key_parse(struct bytes text, struct note_key *out, struct err
 void note_key_format(const struct note_key *key, struct buf *out);
 
 struct note_signature {
-	struct bytes name;   /* points into the note */
+	struct bytes name; /* points into the note */
 	uint8_t id[4];
 	struct bytes base64; /* of id || signature; points into the note */
 };
 
 struct note {
 	struct bytes text; /* with its last newline; points into the note */
-	unsigned count;	   /* >= 1 */
+	unsigned count;    /* >= 1 */
 	struct note_signature signatures[NOTE_SIGNATURES_MAX];
 };
 
 /* ERR_INVALID, saying why, on anything but a well-formed note. Nothing is verified yet. */
 enum err_code note_parse(struct bytes message, struct note *out, struct err *err);
-/* ERR_OK if a signature of `key` is there and every one of its signatures is right. ERR_NOT_FOUND if
- * the key has not signed, ERR_MISMATCH if a signature of it is wrong. */
+/* ERR_OK if a signature of `key` is there and every one of its signatures is right. ERR_NOT_FOUND
+ * if the key has not signed, ERR_MISMATCH if a signature of it is wrong. */
 enum err_code note_verify(const struct note *note, const struct note_key *key, struct err *err);
 /* Appends text, an empty line and one signature line. The text ends with a newline. ERR_INVALID or
  * ERR_NO_MEMORY. */
 enum err_code note_sign(struct bytes text, const struct note_key *key,
-			const struct ed25519_private *private_key, struct buf *out, struct err *err);
+			const struct ed25519_private *private_key, struct buf *out,
+			struct err *err);
 
 #endif

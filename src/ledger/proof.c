@@ -56,7 +56,8 @@ enum err_code proof_parse(struct bytes text, struct proof *out, struct err *err)
 		line = bytes_split(rest, '\n', &rest);
 	}
 	if (!parse_index(line, &out->index))
-		return ERR_SET(err, ERR_INVALID, "the index line of a proof is missing or malformed");
+		return ERR_SET(err, ERR_INVALID,
+			       "the index line of a proof is missing or malformed");
 	while (rest.size > 0) {
 		line = bytes_split(rest, '\n', &rest);
 		if (line.size == 0)

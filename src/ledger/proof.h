@@ -10,7 +10,7 @@ struct proof {
 	size_t count;
 	struct merkle_hash hashes[MERKLE_PROOF_MAX];
 	struct bytes checkpoint; /* the signed note, verbatim */
-	struct bytes extra;	 /* base64 of unauthenticated data; empty: none */
+	struct bytes extra;      /* base64 of unauthenticated data; empty: none */
 };
 
 void proof_format(const struct proof *proof, struct buf *out);

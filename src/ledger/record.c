@@ -8,8 +8,8 @@
 const char *record_kind_text(enum record_kind kind)
 {
 	switch (kind) {
-#define X(name, number, text)                                                                      \
-	case RECORD_##name:                                                                        \
+#define X(name, number, text) \
+	case RECORD_##name:   \
 		return text;
 		RECORD_KIND_TABLE(X)
 #undef X
@@ -19,10 +19,9 @@ const char *record_kind_text(enum record_kind kind)
 
 const char *record_ending_text(enum record_ending ending)
 {
-	static const char *const texts[] = {
-		NULL,
+	static const char *const texts[] = {NULL,
 #define X(name, text) text,
-		RECORD_ENDING_TABLE(X)
+					    RECORD_ENDING_TABLE(X)
 #undef X
 	};
 	return (size_t)ending < sizeof(texts) / sizeof(texts[0]) ? texts[ending] : NULL;
@@ -202,8 +201,7 @@ static void civil_date(int64_t days, unsigned *year, unsigned *month, unsigned *
 	int64_t shifted = days + 719468; /* since 0000-03-01 */
 	int64_t era = shifted / 146097;
 	unsigned of_era = (unsigned)(shifted - era * 146097);
-	unsigned year_of_era =
-		(of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	unsigned year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
 	unsigned of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	unsigned from_march = (5 * of_year + 2) / 153;
 	*day = of_year - (153 * from_march + 2) / 5 + 1;

@@ -1,5 +1,5 @@
-/* Records: what a log says, as one line of RFC 8785 JSON without its newline. Written directly, with
- * the members in sorted order; no allocation. Pure. */
+/* Records: what a log says, as one line of RFC 8785 JSON without its newline. Written directly,
+ * with the members in sorted order; no allocation. Pure. */
 #ifndef LEDGER_RECORD_H
 #define LEDGER_RECORD_H
 
@@ -26,7 +26,7 @@ enum record_ending {
 #undef X
 };
 
-const char *record_kind_text(enum record_kind kind);	   /* "admit"; NULL if there is none */
+const char *record_kind_text(enum record_kind kind);       /* "admit"; NULL if there is none */
 const char *record_ending_text(enum record_ending ending); /* "finish"; NULL for NONE */
 
 struct record_usage {
@@ -36,19 +36,20 @@ struct record_usage {
 	bool estimated;
 };
 
-/* Start with RECORD_INIT. Empty strings and NULL pointers are left out, as are leaf and sample below
- * 0, samples, count and status of 0, and a score that is not a number. Strings should be UTF-8;
- * bytes that are not become U+FFFD. Digests are 32 bytes and are written as lower-case hex. */
+/* Start with RECORD_INIT. Empty strings and NULL pointers are left out, as are leaf and sample
+ * below 0, samples, count and status of 0, and a score that is not a number. Strings should be
+ * UTF-8; bytes that are not become U+FFFD. Digests are 32 bytes and are written as lower-case hex.
+ */
 struct record {
 	enum record_kind kind;
-	const char *id;	     /* RECORD_ID_SIZE hex digits and NUL (log_record_id) */
+	const char *id;      /* RECORD_ID_SIZE hex digits and NUL (log_record_id) */
 	int64_t time_ms;     /* Unix time */
 	struct bytes act;    /* what was done: "grant.revoke" */
 	struct bytes admit;  /* settle and unknown: the id of the admit record */
 	struct bytes clause; /* of the terms */
 	struct bytes detail; /* an RFC 8785 JSON value, copied as it is */
 	struct bytes grant;
-	struct bytes key;    /* the public id */
+	struct bytes key; /* the public id */
 	struct bytes model;
 	struct bytes name;   /* of a suite, with its version */
 	struct bytes org;    /* the pseudonym */
@@ -64,23 +65,23 @@ struct record {
 	struct bytes target; /* what was acted upon: an org, grant, key, suite or case */
 	struct bytes team;
 	struct bytes verdict;
-	const uint8_t *answer;	 /* SHA-256(nonce || canonical answer) */
-	const uint8_t *document; /* of the document an act put in force */
-	const uint8_t *plan;	 /* of the plan a run was opened with */
+	const uint8_t *answer;             /* SHA-256(nonce || canonical answer) */
+	const uint8_t *document;           /* of the document an act put in force */
+	const uint8_t *plan;               /* of the plan a run was opened with */
 	const uint8_t *request, *response; /* SHA-256(nonce || exact body bytes) */
-	const uint8_t *root;		   /* of a suite */
-	int64_t leaf, sample;		   /* from 0 */
-	uint64_t samples;		   /* for each leaf */
-	uint64_t count;			   /* refusals this record stands for */
-	unsigned status;		   /* HTTP */
+	const uint8_t *root;               /* of a suite */
+	int64_t leaf, sample;              /* from 0 */
+	uint64_t samples;                  /* for each leaf */
+	uint64_t count;                    /* refusals this record stands for */
+	unsigned status;                   /* HTTP */
 	enum record_ending ending;
 	double score;
 	const struct record_usage *usage;
 };
 
-#define RECORD_INIT                                                                                \
-	{                                                                                          \
-		.leaf = -1, .sample = -1, .score = (double)NAN                                     \
+#define RECORD_INIT                                            \
+	{                                                      \
+		.leaf = -1, .sample = -1, .score = (double)NAN \
 	}
 
 /* Writes the line without a newline or NUL and returns its size; 0 if it does not fit into
@@ -94,8 +95,8 @@ void record_time(int64_t unix_ms, char out[static RECORD_TIME_SIZE]);
 /* The log index in a record id; false if the text is no id. */
 bool record_id_index(struct bytes id, uint64_t *index);
 
-/* The log index of the admit record that a settle or unknown record's text names (its first member);
- * false if it names none. */
+/* The log index of the admit record that a settle or unknown record's text names (its first
+ * member); false if it names none. */
 bool record_admit_index(struct bytes text, uint64_t *index);
 
 #endif

@@ -52,8 +52,8 @@ void segment_header_write(const struct segment_header *header,
 	memcpy(out + AT_LINK, header->link, LINK_SIZE);
 	store(out + AT_COUNT, header->range.count, 4);
 	memcpy(out + AT_HASHES, header->range.hashes, header->range.count * MERKLE_HASH_SIZE);
-	store(out + AT_CRC,
-	      crc32c(0, out + AT_FIRST_INDEX, SEGMENT_HEADER_SIZE - AT_FIRST_INDEX), 4);
+	store(out + AT_CRC, crc32c(0, out + AT_FIRST_INDEX, SEGMENT_HEADER_SIZE - AT_FIRST_INDEX),
+	      4);
 }
 
 bool segment_header_parse(const uint8_t data[static SEGMENT_HEADER_SIZE],

@@ -16,8 +16,8 @@
 
 struct segment_header {
 	uint64_t first_index;
-	uint64_t oldest_open; /* no admit record before this one lacks its outcome */
-	uint8_t origin[32];   /* SHA-256 of the log's origin */
+	uint64_t oldest_open;      /* no admit record before this one lacks its outcome */
+	uint8_t origin[32];        /* SHA-256 of the log's origin */
 	uint8_t link[LINK_SIZE];   /* of the record before the first; zeros in the first segment */
 	struct merkle_range range; /* the tree before the first record */
 };
@@ -34,7 +34,7 @@ bool segment_name_parse(const char *name, uint64_t *first_index);
 struct frame {
 	uint64_t index;
 	enum record_kind kind;
-	uint32_t unsynced;	 /* records before this one that were not yet durable */
+	uint32_t unsynced;       /* records before this one that were not yet durable */
 	uint8_t link[LINK_SIZE]; /* the start of the leaf hash of the record before */
 	struct bytes text;
 };

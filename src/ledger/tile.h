@@ -9,7 +9,7 @@
 #define TILE_PATH_SIZE 64
 
 struct tile {
-	bool entries;	/* an entry bundle; `level` is 0 */
+	bool entries;   /* an entry bundle; `level` is 0 */
 	unsigned level; /* 0 to 63 */
 	uint64_t number;
 	unsigned width; /* 1 to 256; 256: full */

@@ -304,6 +304,8 @@ class Client:
         self.process, self.requests, self.replies = process, requests, replies
 
     def gone(self):
+        if self.process is None:
+            return Gone("the program has ended")
         status = posix.waitpid(self.process, 0)[1]
         self.process = None
         if posix.WIFSIGNALED(status):

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#define VECTORS SOURCE_ROOT "/../shared/data/json/rfc8785.jsonl"
+
 static json_t *parse(const char *text)
 {
 	json_t *value = NULL;
@@ -178,10 +180,10 @@ static void published_vectors(void **state)
 {
 	char line[65536];
 	unsigned rows = 0;
-	FILE *file = fopen(PARLEY_DATA "/json/rfc8785.jsonl", "r");
+	FILE *file = fopen(VECTORS, "r");
 	(void)state;
 	if (!file) {
-		print_message("SKIP: %s is missing\n", PARLEY_DATA "/json/rfc8785.jsonl");
+		print_message("SKIP: %s is missing\n", VECTORS);
 		skip();
 	}
 	while (fgets(line, sizeof(line), file)) {

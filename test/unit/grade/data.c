@@ -22,8 +22,8 @@ static char *read_all(const char *path, size_t *size)
 	const char *root = getenv("PARLEY_DATA");
 	char full[4096];
 
-	snprintf(full, sizeof(full), "%s/%s",
-		 root ? root : PARLEY_SOURCE_ROOT "/../shared/data", path);
+	snprintf(full, sizeof(full), "%s/%s", root ? root : PARLEY_SOURCE_ROOT "/../shared/data",
+		 path);
 	gzFile file = gzopen(full, "rb");
 	if (!file)
 		return NULL;

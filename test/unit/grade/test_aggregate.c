@@ -84,7 +84,7 @@ static void clusters_and_repeats(void **state)
 	/* Four items, two samples each: the item is the cluster. */
 	for (size_t i = 0; i < 8; i++) {
 		scores[i] = plain("exact", ids[i / 2], values[i]);
-		scores[i].sample = i % 2;
+		scores[i].sample = (unsigned)i % 2;
 	}
 	run(scores, 8, NULL, &results);
 	assert_true(statistics_clustered(values, cluster, 8, &estimate));
@@ -113,7 +113,7 @@ static void pass_at_k_of_code(void **state)
 
 	for (size_t i = 0; i < 6; i++) {
 		scores[i] = plain("code", ids[i / 3], passed[i]);
-		scores[i].sample = i % 3;
+		scores[i].sample = (unsigned)i % 3;
 	}
 	run(scores, 6, NULL, &results);
 	assert_int_equal(results.count, 2);
@@ -128,7 +128,8 @@ static void refusals(void **state)
 	(void)state;
 	struct run_score scores[6];
 	struct results results;
-	/* expected an answer: refused, answered, failed; expected a refusal: refused, answered, failed */
+	/* expected an answer: refused, answered, failed; expected a refusal: refused, answered,
+	 * failed */
 	const enum refused refused[] = {REFUSED_YES, REFUSED_NO, REFUSED_UNKNOWN,
 					REFUSED_YES, REFUSED_NO, REFUSED_UNKNOWN};
 
@@ -161,9 +162,9 @@ static struct run_score duel(const char *item, const char *a, const char *b, dou
 static void tournaments(void **state)
 {
 	(void)state;
-	struct run_score scores[] = {
-		duel("a", "x", "y", 1), duel("b", "x", "y", 1),	  duel("c", "x", "y", 1),
-		duel("d", "y", "x", 1), duel("e", "x", "y", 0.5), duel("f", "x", "y", 0)};
+	struct run_score scores[] = {duel("a", "x", "y", 1),   duel("b", "x", "y", 1),
+				     duel("c", "x", "y", 1),   duel("d", "y", "x", 1),
+				     duel("e", "x", "y", 0.5), duel("f", "x", "y", 0)};
 	struct aggregate_options options = {.reference = "y"};
 	struct results results;
 

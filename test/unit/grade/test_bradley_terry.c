@@ -65,7 +65,11 @@ static void clusters_widen_the_interval(void **state)
 static void ties_are_half_wins(void **state)
 {
 	(void)state;
-	const struct comparison ties[] = {{0, 1, .5, 0}, {1, 2, .5, 1}, {2, 0, .5, 2}};
+	const struct comparison ties[] = {
+		{0, 1, .5, 0},
+                {1, 2, .5, 1},
+                {2, 0, .5, 2}
+        };
 	struct strength out[3];
 	struct err err = ERR_INIT;
 
@@ -91,7 +95,10 @@ static void shut_out_is_marked(void **state)
 static void what_cannot_be_fitted(void **state)
 {
 	(void)state;
-	const struct comparison split[] = {{0, 1, 1, 0}, {2, 3, 1, 1}};
+	const struct comparison split[] = {
+		{0, 1, 1, 0},
+                {2, 3, 1, 1}
+        };
 	struct strength out[4];
 	struct err err = ERR_INIT;
 
@@ -116,7 +123,8 @@ static void experts_rankings(void **state)
 	}
 	struct comparison *rows = calloc(3 * json_array_size(rankings), sizeof(*rows));
 	assert_non_null(rows);
-	json_array_foreach(rankings, index, ranking) {
+	json_array_foreach(rankings, index, ranking)
+	{
 		const json_t *order = json_object_get(ranking, "order");
 		unsigned place[3] = {9, 9, 9};
 
@@ -127,8 +135,8 @@ static void experts_rankings(void **state)
 					place[kind] = at;
 		for (unsigned a = 0; a < 3; a++)
 			for (unsigned b = a + 1; b < 3; b++)
-				rows[count++] = (struct comparison){a, b, place[a] < place[b],
-								    index / 3};
+				rows[count++] =
+					(struct comparison){a, b, place[a] < place[b], index / 3};
 	}
 	assert_int_equal(json_array_size(rankings), 603);
 	assert_int_equal(bradley_terry_fit(rows, count, 3, 2, out, &err), ERR_OK);

@@ -208,9 +208,9 @@ static void a_bundle_opens(void **state)
 	assert_string_equal(
 		json_string_value(json_object_get(json_array_get(configuration, 0), "name")),
 		"plan.json");
-	assert_int_equal(json_array_size(json_object_get(json_object_get(predicate, "parley"),
-							 "results")),
-			 1);
+	assert_int_equal(
+		json_array_size(json_object_get(json_object_get(predicate, "parley"), "results")),
+		1);
 	bundle_release(&bundle);
 	seal(fixture, NULL); /* again, over the old one, unsigned */
 	assert_int_equal(bundle_open(fixture->env, fixture->directory, &bundle, &err), ERR_OK);

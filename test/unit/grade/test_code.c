@@ -14,12 +14,12 @@ static bool there_is_no_sandbox(void)
 	return sandbox_check(&err) == ERR_ENVIRONMENT;
 }
 
-#define NEEDS_SANDBOX()                                                                            \
-	do {                                                                                       \
-		if (there_is_no_sandbox()) {                                                       \
-			print_message("SKIP: no sandbox\n");                                       \
-			skip();                                                                    \
-		}                                                                                  \
+#define NEEDS_SANDBOX()                                      \
+	do {                                                 \
+		if (there_is_no_sandbox()) {                 \
+			print_message("SKIP: no sandbox\n"); \
+			skip();                              \
+		}                                            \
 	} while (0)
 
 /* ---- extraction ---- */
@@ -44,7 +44,8 @@ static void code_in_answers(void **state)
 	extracts("```\ndef f(): pass\n```", "f", NULL, "def f(): pass\n");
 	extracts("```Python3 title=x\nx\n```", NULL, NULL, "x\n");
 	/* The last block that defines it, not the example after it. */
-	extracts("```python\ndef f(): 1\n```\n```python\ndef f(): 2\n```\n```python\nprint(f())\n```",
+	extracts("```python\ndef f(): 1\n```\n```python\ndef f(): "
+		 "2\n```\n```python\nprint(f())\n```",
 		 "f", NULL, "def f(): 2\n");
 	extracts("```python\na\n```\n```bash\nls\n```", "f", NULL, "a\n");
 	extracts("```bash\nls\n```\nx = 1", "f", NULL, "```bash\nls\n```\nx = 1");
@@ -64,8 +65,9 @@ static void beginnings_and_completions(void **state)
 
 	extracts("    return x\n", "f", prompt,
 		 "import math\n\ndef f(x):\n    \"\"\"doc\"\"\"\n    return x\n");
-	extracts("def f(x):\n    return math.pi\n", "f", prompt,
-		 "import math\n\ndef f(x):\n    \"\"\"doc\"\"\"\n\ndef f(x):\n    return math.pi\n");
+	extracts(
+		"def f(x):\n    return math.pi\n", "f", prompt,
+		"import math\n\ndef f(x):\n    \"\"\"doc\"\"\"\n\ndef f(x):\n    return math.pi\n");
 	/* The whole prompt repeated isn't doubled. */
 	extracts("import math\n\ndef f(x):\n    \"\"\"doc\"\"\"\n    return 1\n", "f", prompt,
 		 "import math\n\ndef f(x):\n    \"\"\"doc\"\"\"\n    return 1\n");
@@ -192,6 +194,14 @@ static void counts_and_times(void **state)
 	assert_true(result.cpu_ms >= 900);
 	grade(addition_program, "def add(a, b):\n    while True: pass", &result);
 	assert_true(result.time_limited);
+	assert_true(result.cpu_ms >= 900);
+	/* The candidate's time is counted where it passes, too. */
+	grade(addition_program,
+	      "import time\ndef add(a, b):\n    while time.process_time() < 0.3: pass\n"
+	      "    return a + b",
+	      &result);
+	assert_true(result.passed);
+	assert_true(result.cpu_ms >= 300);
 	/* What was computed before the limit still counts as computed. */
 	grade(addition, "def add(a, b):\n    while a == -1: pass\n    return a + b", &result);
 	assert_false(result.passed);
@@ -203,7 +213,8 @@ static void values_cross_in_full(void **state)
 	(void)state;
 	NEEDS_SANDBOX();
 	const char *echo =
-		"{\"kind\":\"code\",\"entry_point\":\"f\",\"cases\":[{\"args\":[null,true,1,-2.5e300,"
+		"{\"kind\":\"code\",\"entry_point\":\"f\",\"cases\":[{\"args\":[null,true,1,-2."
+		"5e300,"
 		"\"\\u00e4\\n\\\"\",[[],{}],{\"k\":[1]}],\"expected\":[null,true,1,-2.5e300,"
 		"\"\\u00e4\\n\\\"\",[[],{}],{\"k\":[1]}]}]}";
 	const char *big = "{\"kind\":\"code\",\"entry_point\":\"f\",\"cases\":"
@@ -224,17 +235,16 @@ static void programs_of_all_kinds(void **state)
 {
 	(void)state;
 	NEEDS_SANDBOX();
-	const char *spec =
-		"{\"kind\":\"code\",\"program\":\""
-		"n = Node(1)\\nn.next = Node(2)\\nassert n.next.value == 2\\n"
-		"assert total(n) == 3\\n"
-		"assert list(up_to(3)) == [0, 1, 2]\\n"
-		"x = [3, 1, 2]\\nsort_it(x)\\nassert x == [1, 2, 3]\\n"
-		"assert math.isclose(pi(), 3.14159, rel_tol=0.01)\\n"
-		"try:\\n    fails()\\n    assert False\\nexcept ValueError as e:\\n"
-		"    assert 'so' in str(e)\\n"
-		"assert isinstance(pair(), tuple) and pair() == (1, {2})\\n"
-		"assert text() == 'a\\\\ud800b'\\n\"}";
+	const char *spec = "{\"kind\":\"code\",\"program\":\""
+			   "n = Node(1)\\nn.next = Node(2)\\nassert n.next.value == 2\\n"
+			   "assert total(n) == 3\\n"
+			   "assert list(up_to(3)) == [0, 1, 2]\\n"
+			   "x = [3, 1, 2]\\nsort_it(x)\\nassert x == [1, 2, 3]\\n"
+			   "assert math.isclose(pi(), 3.14159, rel_tol=0.01)\\n"
+			   "try:\\n    fails()\\n    assert False\\nexcept ValueError as e:\\n"
+			   "    assert 'so' in str(e)\\n"
+			   "assert isinstance(pair(), tuple) and pair() == (1, {2})\\n"
+			   "assert text() == 'a\\\\ud800b'\\n\"}";
 
 	good(spec, "class Node:\n"
 		   "    def __init__(self, value): self.value, self.next = value, None\n"
@@ -274,9 +284,11 @@ static void forgeries(void **state)
 		"import os, signal\nos.kill(1, signal.SIGKILL)\nos.kill(os.getppid(), 9)",
 		"import os, signal\nos.kill(-1, signal.SIGKILL)\ndef add(a, b): return 0",
 		/* writing the verdict, on every descriptor */
-		"import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'0' * 32 + b'\\npassed')\n"
+		"import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'0' * 32 + "
+		"b'\\npassed')\n"
 		"    except OSError: pass\nos._exit(0)",
-		"import os\nfor fd in range(0, 64):\n    try: data = os.read(fd, 1) if False else b''\n"
+		"import os\nfor fd in range(0, 64):\n    try: data = os.read(fd, 1) if False else "
+		"b''\n"
 		"    except OSError: pass\nfor fd in range(64):\n    try: os.dup2(fd, 3)\n"
 		"    except OSError: pass\ndef add(a, b): return 0",
 		/* patching what the driver or the test uses */
@@ -295,7 +307,8 @@ static void forgeries(void **state)
 		"import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)\n"
 		"def add(a, b): return 0",
 		/* answering out of turn, malformed, and far too much */
-		"import os\nfor fd in range(3, 64):\n    try: os.write(fd, (1).to_bytes(8, 'big') + b'N')\n"
+		"import os\nfor fd in range(3, 64):\n    try: os.write(fd, (1).to_bytes(8, 'big') "
+		"+ b'N')\n"
 		"    except OSError: pass\ndef add(a, b): return 0",
 		"import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'\\xff' * 64)\n"
 		"    except OSError: pass\ndef add(a, b): return 0",
@@ -311,7 +324,8 @@ static void forgeries(void **state)
 		"import os\nif os.fork(): os._exit(0)\ndef add(a, b): return 0",
 		/* memory and reading */
 		"x = ' ' * (4 << 30)\ndef add(a, b): return 0",
-		"import gc\nfor o in gc.get_objects():\n    if isinstance(o, dict) and 'token' in o:\n"
+		"import gc\nfor o in gc.get_objects():\n    if isinstance(o, dict) and 'token' in "
+		"o:\n"
 		"        o['token'] = ''\ndef add(a, b): return 0",
 		"open('/proc/1/mem', 'wb')",
 		"import os\nos.symlink('/usr/bin/python3', '/tmp/x')\n"

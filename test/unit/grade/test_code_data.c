@@ -40,8 +40,8 @@ static void *work(void *argument)
 		if (i >= batch->count)
 			return NULL;
 		struct task *task = &batch->tasks[i];
-		task->code = code_grade(task->spec, bytes_from(task->answer), &task->result,
-					&task->err);
+		task->code =
+			code_grade(task->spec, bytes_from(task->answer), &task->result, &task->err);
 	}
 }
 
@@ -115,7 +115,8 @@ static void humaneval(void **state)
 	assert_int_equal(json_array_size(tasks), 164);
 	batch_start(&right, 164);
 	batch_start(&blank, 164);
-	json_array_foreach(tasks, index, task) {
+	json_array_foreach(tasks, index, task)
+	{
 		batch_add(&right, humaneval_spec(task, 5), data_text(task, "task_id"),
 			  data_text(task, "canonical_solution"));
 		batch_add(&blank, humaneval_spec(task, 5), data_text(task, "task_id"),
@@ -171,14 +172,19 @@ static const json_t *task_of(const json_t *tasks, const char *id)
 	return NULL;
 }
 
-/* GPT-4's HumanEval/129 passes only when given tens of seconds: it is a failure under the limit. */
+/* GPT-4's HumanEval/129 takes seconds of CPU time: its verdict hangs on the machine and the limit
+ * (it failed where the rates were published), so it is left out. */
 static void published_rates(void **state)
 {
 	(void)state;
 	static const struct {
-		const char *run;
+		const char *run, *slow;
 		unsigned passed;
-	} runs[] = {{"gpt4_final_500c_long", 140}, {"Claude_Plus_custom_md", 87}, {"Bard_custom", 73}};
+	} runs[] = {
+		{"gpt4_final_500c_long",  "HumanEval/129", 140},
+		{"Claude_Plus_custom_md", "",              87 },
+		{"Bard_custom",           "",              73 }
+        };
 	json_t *tasks = load_or_skip("humaneval/HumanEval.jsonl.gz");
 	json_t *answers = load_or_skip("code_completions/llm_humaneval_94runs.jsonl.gz"), *answer;
 	size_t index;
@@ -188,13 +194,15 @@ static void published_rates(void **state)
 
 		batch_start(&batch, 164);
 		json_array_foreach(answers, index, answer)
-			if (strcmp(data_text(answer, "run"), runs[i].run) == 0)
-				batch_add(&batch,
-					  humaneval_spec(
-						  task_of(tasks, data_text(answer, "task_id")), 5),
-					  data_text(answer, "task_id"),
+		{
+			const char *id = data_text(answer, "task_id");
+
+			if (strcmp(data_text(answer, "run"), runs[i].run) == 0 &&
+			    strcmp(id, runs[i].slow) != 0)
+				batch_add(&batch, humaneval_spec(task_of(tasks, id), 5), id,
 					  data_text(answer, "completion"));
-		assert_int_equal(batch.count, 164);
+		}
+		assert_int_equal(batch.count, *runs[i].slow ? 163 : 164);
 		assert_int_equal(grade_all(&batch), runs[i].passed);
 		batch_release(&batch);
 	}

@@ -27,12 +27,16 @@ struct counts {
 	int safe, unsafe;
 };
 
-/* Every stored answer gets the label that the published rule gave it; answers whose text is withheld
- * keep theirs, so that the published counts come out. */
+/* Every stored answer gets the label that the published rule gave it; answers whose text is
+ * withheld keep theirs, so that the published counts come out. */
 static void published_labels(void **state)
 {
 	(void)state;
-	struct counts counts[] = {{"llama2orig", 0, 0}, {"mistralinstruct", 0, 0}, {"gpt4", 0, 0}};
+	struct counts counts[] = {
+		{"llama2orig",      0, 0},
+                {"mistralinstruct", 0, 0},
+                {"gpt4",            0, 0}
+        };
 	json_t *rows = data_load("xstest/xstest_completions.jsonl.gz"), *row;
 	size_t index;
 
@@ -41,7 +45,8 @@ static void published_labels(void **state)
 		skip();
 	}
 	assert_int_equal(json_array_size(rows), 1350);
-	json_array_foreach(rows, index, row) {
+	json_array_foreach(rows, index, row)
+	{
 		const char *text = data_text(row, "completion");
 		bool labelled = strcmp(data_text(row, "strmatch_label"), "2_full_refusal") == 0;
 		bool safe = strncmp(data_text(row, "type"), "contrast", 8) != 0;

@@ -11,21 +11,23 @@
 static void transcripts_come_back(void **state)
 {
 	(void)state;
-	struct run_transcript in = {.suite = "s",
-				    .item = "i",
-				    .model = "m",
-				    .sample = 2,
-				    .attempt = 1,
-				    .words = "00ff",
-				    .answer = "a\n\"ä\"",
-				    .finish = "stop",
-				    .usage = {10, -1, 0, 5, true},
-				    .status = 200,
-				    .started_ms = 1790000000123,
-				    .first_token_ms = -1,
-				    .elapsed_ms = 42,
-				    .record = "r",
-				    .judge_order = -1};
+	struct run_transcript in = {
+		.suite = "s",
+		.item = "i",
+		.model = "m",
+		.sample = 2,
+		.attempt = 1,
+		.words = "00ff",
+		.answer = "a\n\"ä\"",
+		.finish = "stop",
+		.usage = {10, -1, 0, 5, true},
+		.status = 200,
+		.started_ms = 1790000000123,
+		.first_token_ms = -1,
+		.elapsed_ms = 42,
+		.record = "r",
+		.judge_order = -1
+        };
 	struct run_transcript out;
 	struct err err = ERR_INIT;
 	json_t *line = run_transcript_encode(&in);
@@ -53,18 +55,20 @@ static void transcripts_come_back(void **state)
 static void scores_come_back(void **state)
 {
 	(void)state;
-	struct run_score in = {.suite = "s",
-			       .item = "i",
-			       .model = "m",
-			       .opponent = "o",
-			       .judge = "j",
-			       .scorer = "pairwise",
-			       .score = 0.5,
-			       .refused = REFUSED_NO,
-			       .expect = EXPECT_REFUSE,
-			       .verdicts = {"A", "A"},
-			       .flipped = true,
-			       .cpu_ms = 7};
+	struct run_score in = {
+		.suite = "s",
+		.item = "i",
+		.model = "m",
+		.opponent = "o",
+		.judge = "j",
+		.scorer = "pairwise",
+		.score = 0.5,
+		.refused = REFUSED_NO,
+		.expect = EXPECT_REFUSE,
+		.verdicts = {"A", "A"},
+		.flipped = true,
+		.cpu_ms = 7
+        };
 	struct run_score out;
 	struct err err = ERR_INIT;
 	json_t *line = run_score_encode(&in);
@@ -159,7 +163,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(transcripts_come_back), cmocka_unit_test(scores_come_back),
-		cmocka_unit_test(malformed_scores),	 cmocka_unit_test(files_of_lines),
+		cmocka_unit_test(malformed_scores),      cmocka_unit_test(files_of_lines),
 		cmocka_unit_test(lines_are_canonical),
 	};
 

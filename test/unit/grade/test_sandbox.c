@@ -15,7 +15,8 @@
 
 static const struct sandbox_limits limits = SANDBOX_LIMITS_DEFAULT;
 
-/* Where there is no sandbox at all, these tests can say nothing; the last one says how it is told. */
+/* Where there is no sandbox at all, these tests can say nothing; the last one says how it is told.
+ */
 static int need_sandbox(void **state)
 {
 	struct err err = ERR_INIT;
@@ -34,10 +35,10 @@ static bool there_is_none(void)
 	return sandbox_check(&err) == ERR_ENVIRONMENT;
 }
 
-#define NEEDS_SANDBOX()                                                                            \
-	do {                                                                                       \
-		if (there_is_none())                                                               \
-			skip();                                                                    \
+#define NEEDS_SANDBOX()              \
+	do {                         \
+		if (there_is_none()) \
+			skip();      \
 	} while (0)
 
 /* Runs Python source with the given limits. */
@@ -60,8 +61,8 @@ static void passes(const char *source)
 
 	run_python(source, &limits, &result);
 	if (result.ending != SANDBOX_EXITED || result.exit_status != 0)
-		fail_msg("%s: %.*s", sandbox_ending_text(result.ending),
-			 (int)result.errors.size, result.errors.data);
+		fail_msg("%s: %.*s", sandbox_ending_text(result.ending), (int)result.errors.size,
+			 result.errors.data);
 	sandbox_result_release(&result);
 }
 
@@ -69,15 +70,19 @@ static void streams_are_kept_apart(void **state)
 {
 	(void)state;
 	NEEDS_SANDBOX();
-	const char *const arguments[] = {
-		"/usr/bin/python3", "-I", "-S", "-c",
-		"import os,sys\n"
-		"os.write(3, sys.stdin.buffer.read())\n"
-		"print('out'); print('err', file=sys.stderr); sys.exit(7)",
-		NULL};
+	const char *const arguments[] = {"/usr/bin/python3",
+					 "-I",
+					 "-S",
+					 "-c",
+					 "import os,sys\n"
+					 "os.write(3, sys.stdin.buffer.read())\n"
+					 "print('out'); print('err', file=sys.stderr); sys.exit(7)",
+					 NULL};
 	char *large = malloc(1 << 20);
 	struct sandbox_program program = {
-		.argv = arguments, .input = {large, 1 << 20}, .limits = limits};
+		.argv = arguments, .input = {large, 1 << 20},
+                     .limits = limits
+        };
 	struct sandbox_result result;
 	struct err err = ERR_INIT;
 
@@ -101,7 +106,9 @@ static void a_program_that_does_not_read(void **state)
 	const char *const arguments[] = {"/usr/bin/true", NULL};
 	static char input[1 << 20];
 	struct sandbox_program program = {
-		.argv = arguments, .input = {input, sizeof(input)}, .limits = limits};
+		.argv = arguments, .input = {input, sizeof(input)},
+                     .limits = limits
+        };
 	struct sandbox_result result;
 	struct err err = ERR_INIT;
 
@@ -190,8 +197,8 @@ static void cpu_time_ends_it(void **state)
 	struct sandbox_result result;
 
 	short_time.cpu_seconds = 1;
-	run_python("import signal\nsignal.signal(24, signal.SIG_IGN)\nwhile True: pass", &short_time,
-		   &result);
+	run_python("import signal\nsignal.signal(24, signal.SIG_IGN)\nwhile True: pass",
+		   &short_time, &result);
 	assert_int_equal(result.ending, SANDBOX_CPU_LIMIT);
 	assert_in_range(result.cpu_ms, 900, 2500);
 	sandbox_result_release(&result);

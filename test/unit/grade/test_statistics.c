@@ -126,8 +126,8 @@ static void paired_comparison(void **state)
 	near(p.difference.standard_error, sqrt(1.875 / 7 / 8), 1e-15);
 	double sa = statistics_estimate(a, 8).standard_error;
 	double sb = statistics_estimate(b, 8).standard_error;
-	near(p.difference.standard_error,
-	     sqrt(sa * sa + sb * sb - 2 * p.correlation * sa * sb), 1e-14);
+	near(p.difference.standard_error, sqrt(sa * sa + sb * sb - 2 * p.correlation * sa * sb),
+	     1e-14);
 	near(p.p_value, 0.0796, 1e-4);
 	assert_true(statistics_paired(a, a, NULL, 8, &p));
 	assert_true(isnan(p.p_value));

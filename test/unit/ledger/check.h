@@ -14,11 +14,11 @@
 #include <stdio.h>
 
 /* The call must work; its error is shown otherwise. */
-#define assert_works(call, err)                                                                    \
-	do {                                                                                       \
-		enum err_code works_ = (call);                                                     \
-		if (works_ != ERR_OK)                                                              \
-			fail_msg("%s: %s: %s", #call, err_name(works_), (err)->message);           \
+#define assert_works(call, err)                                                          \
+	do {                                                                             \
+		enum err_code works_ = (call);                                           \
+		if (works_ != ERR_OK)                                                    \
+			fail_msg("%s: %s: %s", #call, err_name(works_), (err)->message); \
 	} while (0)
 
 #endif

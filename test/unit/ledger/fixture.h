@@ -13,9 +13,9 @@
 
 /* Faults of the disk; zeroed: none. Counts are of calls since fixture_faults was last zeroed. */
 struct fixture_faults {
-	unsigned fail_sync_at;	/* the n-th sync fails, and all after it */
+	unsigned fail_sync_at;  /* the n-th sync fails, and all after it */
 	unsigned fail_write_at; /* the n-th write fails, and all after it */
-	int64_t space;		/* bytes that may still be written to new files; < 0: no limit */
+	int64_t space;          /* bytes that may still be written to new files; < 0: no limit */
 	bool limited;
 	unsigned syncs, writes;
 };
@@ -59,7 +59,4 @@ void fixture_checkpoint(struct fixture *fixture, struct buf *note, struct checkp
 void fixture_read(const char *path, struct buf *out);
 void fixture_write(const char *path, const void *data, size_t size);
 void fixture_path(const struct fixture *fixture, const char *name, char out[static 1024]);
-/* Copies the log's directory to another and points the fixture there. */
-void fixture_copy(struct fixture *fixture, const char *from);
-
 #endif

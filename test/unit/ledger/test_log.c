@@ -174,7 +174,7 @@ static void test_unknown_outcomes(void **state)
 		if (settled && admit % 2 == 0)
 			continue; /* a settle record itself */
 		assert_works(log_find_settle(fixture->log, admit, &found, err), err);
-		assert_int_equal(found, settled	      ? admit + 1
+		assert_int_equal(found, settled      ? admit + 1
 					: admit == 0 ? 841
 						     : 841 + 1 + admit - 241);
 	}
@@ -229,9 +229,9 @@ static void expect_all_tiles(struct fixture *fixture, uint64_t size)
 		count /= TILE_WIDTH;
 	}
 	buf_clear(&text);
-	assert_int_equal(log_read_tile(fixture->log, 0, size / 256, size % 256 + 1, &text,
-				       &fixture->err),
-			 ERR_NOT_FOUND);
+	assert_int_equal(
+		log_read_tile(fixture->log, 0, size / 256, size % 256 + 1, &text, &fixture->err),
+		ERR_NOT_FOUND);
 	assert_int_equal(log_read_tile(fixture->log, 9, 0, 1, &text, &fixture->err), ERR_NOT_FOUND);
 	assert_int_equal(log_read_tile(fixture->log, 0, 0, 257, &text, &fixture->err),
 			 ERR_NOT_FOUND);
@@ -348,9 +348,9 @@ static void produce(struct worker *worker)
 						 .units = 1,
 						 .text = item->text,
 						 .durable = worker_durable};
-		item->entry.size = (size_t)snprintf(item->text, sizeof(item->text),
-						    "{\"number\":%llu}",
-						    (unsigned long long)item->entry.index);
+		item->entry.size =
+			(size_t)snprintf(item->text, sizeof(item->text), "{\"number\":%llu}",
+					 (unsigned long long)item->entry.index);
 		worker->submitted++;
 		log_submit(&worker->producer, &item->entry);
 		log_producer_turn(&worker->producer, false);
@@ -519,9 +519,9 @@ static void test_proving_from_the_directory(void **state)
 		buf_release(&text);
 	}
 	struct buf nothing = BUF_INIT(65536);
-	assert_int_equal(log_prove_directory(fixture->env, fixture->directory, 400, &nothing,
-					     &nothing, err),
-			 ERR_NOT_FOUND);
+	assert_int_equal(
+		log_prove_directory(fixture->env, fixture->directory, 400, &nothing, &nothing, err),
+		ERR_NOT_FOUND);
 	buf_release(&nothing);
 }
 

@@ -49,32 +49,51 @@ static void read_layout(struct fixture *fixture, struct layout *layout)
 	log_reader_close(reader);
 }
 
-/* A log of six settled requests whose checkpoint covers the first `covered` records, kept beside. */
-static void make_small_log(struct fixture *fixture, unsigned covered, char *kept, size_t size)
+/* A small log as it lies on the disk: all of it in one segment. */
+struct kept {
+	struct buf segment, checkpoint;
+};
+
+static void keep(struct fixture *fixture, struct kept *kept)
+{
+	char path[1024];
+	buf_init(&kept->segment, 1 << 20);
+	buf_init(&kept->checkpoint, 4096);
+	fixture_path(fixture, FIRST_SEGMENT, path);
+	fixture_read(path, &kept->segment);
+	fixture_path(fixture, "checkpoint", path);
+	fixture_read(path, &kept->checkpoint);
+}
+
+static void restore(struct fixture *fixture, const struct kept *kept)
+{
+	char path[1024];
+	fixture_path(fixture, FIRST_SEGMENT, path);
+	fixture_write(path, kept->segment.data, kept->segment.size);
+	fixture_path(fixture, "checkpoint", path);
+	fixture_write(path, kept->checkpoint.data, kept->checkpoint.size);
+}
+
+static void forget(struct kept *kept)
+{
+	buf_release(&kept->segment);
+	buf_release(&kept->checkpoint);
+}
+
+/* A log of six settled requests whose checkpoint covers the first `covered` records. */
+static void make_small_log(struct fixture *fixture, unsigned covered, struct kept *kept)
 {
 	struct buf note = BUF_INIT(4096);
 	struct checkpoint head;
-	char path[1024];
 	fixture_start(fixture);
 	fixture_append(fixture, covered / 2, true);
 	fixture_checkpoint(fixture, &note, &head);
 	fixture_append(fixture, 6 - covered / 2, true);
 	fixture_stop(fixture);
-	fixture_path(fixture, "checkpoint", path);
-	fixture_write(path, note.data, note.size);
-	snprintf(kept, size, "%s.kept", fixture->directory);
-	char command[2048];
-	snprintf(command, sizeof(command), "rm -rf '%s'; cp -a '%s' '%s'", kept,
-		 fixture->directory, kept);
-	assert_int_equal(system(command), 0);
-	buf_release(&note);
-}
-
-static void forget(const char *kept)
-{
-	char command[2048];
-	snprintf(command, sizeof(command), "rm -rf '%s'", kept);
-	assert_int_equal(system(command), 0);
+	keep(fixture, kept);
+	buf_release(&kept->checkpoint);
+	kept->checkpoint = note;
+	restore(fixture, kept);
 }
 
 static uint64_t size_of_log(struct fixture *fixture)
@@ -89,16 +108,17 @@ static uint64_t size_of_log(struct fixture *fixture)
 static void test_cut_at_every_byte(void **state)
 {
 	struct fixture *fixture = *state;
-	char kept[600], path[1024];
+	struct kept kept;
+	char path[1024];
 	struct layout layout;
-	make_small_log(fixture, 4, kept, sizeof(kept));
+	make_small_log(fixture, 4, &kept);
 	read_layout(fixture, &layout);
 	assert_int_equal(layout.count, 12);
 	for (uint64_t cut = 0; cut <= layout.offsets[12] + 3; cut += cut < 4090 ? 409 : 1) {
 		unsigned whole = 0;
 		while (whole < 12 && layout.offsets[whole + 1] <= cut)
 			whole++;
-		fixture_copy(fixture, kept);
+		restore(fixture, &kept);
 		fixture_path(fixture, FIRST_SEGMENT, path);
 		assert_int_equal(truncate(path, (off_t)cut), 0);
 		enum err_code code = fixture_open(fixture);
@@ -112,7 +132,7 @@ static void test_cut_at_every_byte(void **state)
 		assert_int_equal(size_of_log(fixture), whole + whole % 2);
 		fixture_stop(fixture);
 	}
-	forget(kept);
+	forget(&kept);
 }
 
 /* Whatever is flipped, the log refuses and stays as it is, or (in the last record, which no
@@ -120,67 +140,62 @@ static void test_cut_at_every_byte(void **state)
 static void test_every_bit_flipped(void **state)
 {
 	struct fixture *fixture = *state;
-	char kept[600], path[1024];
+	struct kept kept;
+	char path[1024];
 	struct layout layout;
-	struct buf bytes = BUF_INIT(1 << 20), after = BUF_INIT(1 << 20);
-	make_small_log(fixture, 4, kept, sizeof(kept));
+	struct buf after = BUF_INIT(1 << 20);
+	make_small_log(fixture, 4, &kept);
 	read_layout(fixture, &layout);
 	fixture_path(fixture, FIRST_SEGMENT, path);
-	fixture_read(path, &bytes);
-	for (uint64_t bit = 0; bit < layout.offsets[12] * 8;
-	     bit += bit < 4096 * 8 ? 1021 : 3) {
-		bytes.data[bit / 8] ^= (char)(1 << bit % 8);
-		fixture_copy(fixture, kept);
-		fixture_write(path, bytes.data, bytes.size);
+	for (uint64_t bit = 0; bit < layout.offsets[12] * 8; bit += bit < 4096 * 8 ? 1021 : 3) {
+		struct buf *bytes = &kept.segment;
+		bytes->data[bit / 8] ^= (char)(1 << bit % 8);
+		restore(fixture, &kept);
 		enum err_code code = fixture_open(fixture);
-		/* The first bytes of the header are magic, version and checksum; all of it counts. */
 		if (bit < layout.offsets[11] * 8) {
 			if (code != ERR_CORRUPT)
 				fail_msg("bit %llu: %s", (unsigned long long)bit, err_name(code));
 			assert_non_null(strstr(fixture->err.message, FIRST_SEGMENT));
 			buf_clear(&after);
 			fixture_read(path, &after);
-			assert_int_equal(after.size, bytes.size);
-			assert_memory_equal(after.data, bytes.data, bytes.size);
+			assert_int_equal(after.size, bytes->size);
+			assert_memory_equal(after.data, bytes->data, bytes->size);
 		} else {
 			assert_works(code, &fixture->err);
 			assert_int_equal(size_of_log(fixture), 12); /* 11, and an unknown */
 			fixture_stop(fixture);
 		}
-		bytes.data[bit / 8] ^= (char)(1 << bit % 8);
+		bytes->data[bit / 8] ^= (char)(1 << bit % 8);
 	}
-	buf_release(&bytes);
 	buf_release(&after);
-	forget(kept);
+	forget(&kept);
 }
 
 /* The same for a reader of the directory: it finds every bit. */
 static void test_checking_finds_every_bit(void **state)
 {
 	struct fixture *fixture = *state;
-	char kept[600], path[1024];
+	struct kept kept;
+	char path[1024];
 	struct layout layout;
-	struct buf bytes = BUF_INIT(1 << 20);
 	struct log_check check = {0};
 	struct log_check_result result;
-	make_small_log(fixture, 12, kept, sizeof(kept));
+	make_small_log(fixture, 12, &kept);
 	read_layout(fixture, &layout);
 	fixture_path(fixture, FIRST_SEGMENT, path);
-	fixture_read(path, &bytes);
 	assert_works(log_check_directory(fixture->env, fixture->directory, &check, &result,
 					 &fixture->err),
 		     &fixture->err);
 	for (uint64_t bit = 4096 * 8; bit < layout.offsets[12] * 8; bit += 3) {
-		bytes.data[bit / 8] ^= (char)(1 << bit % 8);
-		fixture_write(path, bytes.data, bytes.size);
+		kept.segment.data[bit / 8] ^= (char)(1 << bit % 8);
+		fixture_write(path, kept.segment.data, kept.segment.size);
 		enum err_code code = log_check_directory(fixture->env, fixture->directory, &check,
 							 &result, &fixture->err);
 		assert_int_equal(code, ERR_CORRUPT);
 		assert_non_null(strstr(fixture->err.message, "offset"));
-		bytes.data[bit / 8] ^= (char)(1 << bit % 8);
+		kept.segment.data[bit / 8] ^= (char)(1 << bit % 8);
 	}
-	buf_release(&bytes);
-	forget(kept);
+	forget(&kept);
 }
 
 static void test_damage_in_an_older_segment(void **state)
@@ -234,8 +249,8 @@ static void test_an_old_copy_is_refused(void **state)
 	struct fixture *fixture = *state;
 	struct buf note = BUF_INIT(4096);
 	struct checkpoint head;
-	char kept[600];
-	make_small_log(fixture, 4, kept, sizeof(kept));
+	struct kept kept;
+	make_small_log(fixture, 4, &kept);
 	fixture_start(fixture);
 	fixture_append(fixture, 1, true);
 	fixture_checkpoint(fixture, &note, &head);
@@ -245,7 +260,7 @@ static void test_an_old_copy_is_refused(void **state)
 	fixture_stop(fixture);
 
 	/* Older than what was seen elsewhere. */
-	fixture_copy(fixture, kept);
+	restore(fixture, &kept);
 	assert_int_equal(fixture_open(fixture), ERR_CORRUPT);
 	assert_non_null(strstr(fixture->err.message, "old copy"));
 
@@ -260,7 +275,7 @@ static void test_an_old_copy_is_refused(void **state)
 	assert_non_null(strstr(fixture->err.message, "fork"));
 	fixture->options.known_checkpoint = NULL;
 	buf_release(&note);
-	forget(kept);
+	forget(&kept);
 }
 
 static void test_another_key_or_name_is_refused(void **state)
@@ -383,8 +398,8 @@ static void test_opening_with_failing_files(void **state)
 	for (unsigned kind = 0; kind < 2; kind++) {
 		for (unsigned at = 1;; at++) {
 			memset(&fixture_faults, 0, sizeof(fixture_faults));
-			unsigned *fault = kind ? &fixture_faults.fail_sync_at
-					       : &fixture_faults.fail_write_at;
+			unsigned *fault =
+				kind ? &fixture_faults.fail_sync_at : &fixture_faults.fail_write_at;
 			*fault = at;
 			enum err_code code = fixture_open(fixture);
 			unsigned calls = kind ? fixture_faults.syncs : fixture_faults.writes;

@@ -126,8 +126,8 @@ static void check_consistency(uint64_t old_size, uint64_t new_size)
 	size_t count;
 	assert_works(merkle_consistency_proof(&reader, old_size, new_size, proof, &count, &err),
 		     &err);
-	assert_true(merkle_verify_consistency(old_size, new_size, proof, count, &old_root,
-					      &new_root));
+	assert_true(
+		merkle_verify_consistency(old_size, new_size, proof, count, &old_root, &new_root));
 	assert_false(merkle_verify_consistency(old_size, new_size, proof, count, &new_root,
 					       &leaves[LEAVES - 1]));
 	assert_false(merkle_verify_consistency(old_size, new_size, proof, count + 1, &old_root,
@@ -223,9 +223,9 @@ static bool vector_holds(const json_t *vector)
 	}
 	struct merkle_hash old_root = hash_member(vector, "root1", &valid);
 	struct merkle_hash new_root = hash_member(vector, "root2", &valid);
-	return valid && merkle_verify_consistency(size_member(vector, "size1"),
-						  size_member(vector, "size2"), proof, count,
-						  &old_root, &new_root);
+	return valid &&
+	       merkle_verify_consistency(size_member(vector, "size1"), size_member(vector, "size2"),
+					 proof, count, &old_root, &new_root);
 }
 
 static void test_published_vectors(void **state)

@@ -5,13 +5,15 @@
 #include "ledger/proof.h"
 
 /* The example of golang.org/x/mod/sumdb/note and of C2SP signed-note. */
-static const char peter_key[] = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+static const char peter_key[] =
+	"PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
 static const char peter_note[] =
 	"If you think cryptography is the answer to your problem,\n"
 	"then you don't know what your problem is.\n"
 	"\n"
 	"\xe2\x80\x94 PeterNeumann "
-	"x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
+	"x08go/ZJkuBS9UG/"
+	"SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
 	"\n";
 
 struct keys {
@@ -63,16 +65,18 @@ static void test_bad_keys(void **state)
 		const char *text;
 		enum err_code code;
 	} bad[] = {
-		{"", ERR_INVALID},
-		{"PeterNeumann", ERR_INVALID},
-		{"PeterNeumann+c74f20a3", ERR_INVALID},
-		{"PeterNeumann+c74f20a3+", ERR_INVALID},
-		{"+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", ERR_INVALID},
-		{"Peter Neumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", ERR_INVALID},
-		{"PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", ERR_INVALID},
-		{"PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10T", ERR_INVALID},
-		{"PeterNeumann+c74f20a3+AhpcQcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWX", ERR_UNSUPPORTED},
-		{"QeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", ERR_INVALID},
+		{"",								    ERR_INVALID},
+		{"PeterNeumann",							ERR_INVALID},
+		{"PeterNeumann+c74f20a3",					       ERR_INVALID},
+		{"PeterNeumann+c74f20a3+",					      ERR_INVALID},
+		{"+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",              ERR_INVALID},
+		{"Peter Neumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+		 ERR_INVALID								       },
+		{"PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",  ERR_INVALID},
+		{"PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10T",   ERR_INVALID},
+		{"PeterNeumann+c74f20a3+AhpcQcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWX",
+		 ERR_UNSUPPORTED								   },
+		{"QeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",  ERR_INVALID},
 	};
 	struct note_key key;
 	struct err err = ERR_INIT;
@@ -111,7 +115,8 @@ static void test_malformed_notes(void **state)
 		if (note_parse(bytes_from(bad[i]), &note, &err) != ERR_INVALID)
 			fail_msg("accepted: %s", bad[i]);
 	assert_works(note_parse(BYTES("text\n\n\xe2\x80\x94 name AAAAAAA=\n"), &note, &err), &err);
-	assert_works(note_parse(BYTES("a\n\nb\n\n\xe2\x80\x94 name AAAAAAA=\n"), &note, &err), &err);
+	assert_works(note_parse(BYTES("a\n\nb\n\n\xe2\x80\x94 name AAAAAAA=\n"), &note, &err),
+		     &err);
 	assert_int_equal(note.text.size, 5);
 }
 
@@ -141,9 +146,9 @@ static void test_who_signed(void **state)
 	assert_works(note_parse(buf_bytes(&signed_note), &note, &err), &err);
 	assert_int_equal(note_verify(&note, &keys->key, &err), ERR_MISMATCH);
 	buf_release(&signed_note);
-	assert_int_equal(note_sign(BYTES("no newline"), &keys->key, keys->private_key,
-				   &signed_note, &err),
-			 ERR_INVALID);
+	assert_int_equal(
+		note_sign(BYTES("no newline"), &keys->key, keys->private_key, &signed_note, &err),
+		ERR_INVALID);
 	buf_release(&signed_note);
 }
 
@@ -152,8 +157,8 @@ static void test_every_bit_of_a_checkpoint_counts(void **state)
 	struct keys *keys = *state;
 	struct err err = ERR_INIT;
 	struct buf message = BUF_INIT(4096);
-	struct checkpoint head = {.origin = "north.example/parley", .size = 7,
-				  .root = merkle_leaf("x", 1)};
+	struct checkpoint head = {
+		.origin = "north.example/parley", .size = 7, .root = merkle_leaf("x", 1)};
 	struct checkpoint again;
 	assert_works(checkpoint_sign(&head, &keys->key, keys->private_key, &message, &err), &err);
 	assert_works(checkpoint_open(buf_bytes(&message), &keys->key, &again, &err), &err);
@@ -161,14 +166,14 @@ static void test_every_bit_of_a_checkpoint_counts(void **state)
 	assert_true(merkle_equal(&again.root, &head.root));
 	for (size_t bit = 0; bit < message.size * 8; bit++) {
 		message.data[bit / 8] ^= (char)(1 << bit % 8);
-		assert_int_not_equal(
-			checkpoint_open(buf_bytes(&message), &keys->key, &again, &err), ERR_OK);
+		assert_int_not_equal(checkpoint_open(buf_bytes(&message), &keys->key, &again, &err),
+				     ERR_OK);
 		message.data[bit / 8] ^= (char)(1 << bit % 8);
 	}
 	for (size_t size = 0; size < message.size; size++)
-		assert_int_not_equal(checkpoint_open(bytes_of(message.data, size), &keys->key,
-						     &again, &err),
-				     ERR_OK);
+		assert_int_not_equal(
+			checkpoint_open(bytes_of(message.data, size), &keys->key, &again, &err),
+			ERR_OK);
 	buf_release(&message);
 }
 
@@ -177,9 +182,9 @@ static void test_checkpoint_text(void **state)
 	(void)state;
 	static const char root[] = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 	static const char *const formats[] = {
-		"origin\n01\n%s\n", "origin\n-1\n%s\n", "origin\n\n%s\n",     "\n1\n%s\n",
-		"origin\n1\n%s",    "origin\n1\n=%s\n", "origin\n1 \n%s\n", "origin\n1\n",
-		"origin\n18446744073709551616\n%s\n"};
+		"origin\n01\n%s\n", "origin\n-1\n%s\n", "origin\n\n%s\n",
+		"\n1\n%s\n",        "origin\n1\n%s",    "origin\n1\n=%s\n",
+		"origin\n1 \n%s\n", "origin\n1\n",      "origin\n18446744073709551616\n%s\n"};
 	struct err err = ERR_INIT;
 	struct checkpoint head;
 	char text[256];
@@ -205,17 +210,20 @@ static void test_checkpoint_text(void **state)
 static void make_proof(struct keys *keys, struct buf *text)
 {
 	struct err err = ERR_INIT;
-	struct merkle_hash a = merkle_leaf("a", 1), b = merkle_leaf("b", 1), c = merkle_leaf("c", 1);
+	struct merkle_hash a = merkle_leaf("a", 1), b = merkle_leaf("b", 1),
+			   c = merkle_leaf("c", 1);
 	struct merkle_range range = {0};
 	merkle_append(&range, &a);
 	merkle_append(&range, &b);
 	merkle_append(&range, &c);
-	struct checkpoint head = {.origin = "north.example/parley", .size = 3,
-				  .root = merkle_root(&range)};
+	struct checkpoint head = {
+		.origin = "north.example/parley", .size = 3, .root = merkle_root(&range)};
 	struct buf message = BUF_INIT(4096);
 	assert_works(checkpoint_sign(&head, &keys->key, keys->private_key, &message, &err), &err);
-	struct proof proof = {.index = 1, .count = 2, .hashes = {a, c},
-			      .checkpoint = buf_bytes(&message)};
+	struct proof proof = {
+		.index = 1, .count = 2, .hashes = {a, c},
+                        .checkpoint = buf_bytes(&message)
+        };
 	proof_format(&proof, text);
 	buf_release(&message);
 }

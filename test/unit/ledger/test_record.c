@@ -48,10 +48,10 @@ static void test_all_members_in_order(void **state)
 	struct record_usage usage = {1, 2, 3, 4, true};
 	struct record record = small_record();
 	struct bytes *const strings[] = {
-		&record.act,	&record.admit,	 &record.clause, &record.grant,	     &record.key,
-		&record.model,	&record.name,	 &record.org,	 &record.person,     &record.purpose,
-		&record.reason, &record.release, &record.rule,	 &record.run,	     &record.safeguards,
-		&record.served, &record.suite,	 &record.target, &record.team,	     &record.verdict};
+		&record.act,    &record.admit,   &record.clause, &record.grant,  &record.key,
+		&record.model,  &record.name,    &record.org,    &record.person, &record.purpose,
+		&record.reason, &record.release, &record.rule,   &record.run,    &record.safeguards,
+		&record.served, &record.suite,   &record.target, &record.team,   &record.verdict};
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		*strings[i] = BYTES("text");
 	record.detail = BYTES("{\"a\":[1,2]}");
@@ -129,15 +129,15 @@ static void test_times(void **state)
 		int64_t ms;
 		const char *text;
 	} times[] = {
-		{0, "1970-01-01T00:00:00.000Z"},
-		{-5, "1970-01-01T00:00:00.000Z"},
-		{951782399999, "2000-02-28T23:59:59.999Z"},
-		{951782400000, "2000-02-29T00:00:00.000Z"},
-		{1709251199001, "2024-02-29T23:59:59.001Z"},
-		{1735689599999, "2024-12-31T23:59:59.999Z"},
-		{4107542400000, "2100-03-01T00:00:00.000Z"},
+		{0,               "1970-01-01T00:00:00.000Z"},
+		{-5,              "1970-01-01T00:00:00.000Z"},
+		{951782399999,    "2000-02-28T23:59:59.999Z"},
+		{951782400000,    "2000-02-29T00:00:00.000Z"},
+		{1709251199001,   "2024-02-29T23:59:59.001Z"},
+		{1735689599999,   "2024-12-31T23:59:59.999Z"},
+		{4107542400000,   "2100-03-01T00:00:00.000Z"},
 		{253402300799999, "9999-12-31T23:59:59.999Z"},
-		{INT64_MAX, "9999-12-31T23:59:59.999Z"},
+		{INT64_MAX,       "9999-12-31T23:59:59.999Z"},
 	};
 	char text[RECORD_TIME_SIZE];
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
@@ -163,9 +163,9 @@ static void test_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_smallest),	cmocka_unit_test(test_all_members_in_order),
+		cmocka_unit_test(test_smallest),        cmocka_unit_test(test_all_members_in_order),
 		cmocka_unit_test(test_awkward_strings), cmocka_unit_test(test_too_long),
-		cmocka_unit_test(test_times),		cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_times),           cmocka_unit_test(test_ids),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,8 +10,10 @@ static void test_header(void **state)
 {
 	(void)state;
 	uint8_t bytes[SEGMENT_HEADER_SIZE];
-	struct segment_header header = {.first_index = 300, .oldest_open = 17, .origin = {9},
-					.link = {1, 2}};
+	struct segment_header header = {
+		.first_index = 300, .oldest_open = 17, .origin = {9 },
+                        .link = { 1, 2}
+        };
 	struct segment_header again;
 	struct merkle_hash leaf = merkle_leaf("x", 1);
 	for (unsigned i = 0; i < 300; i++)
@@ -20,7 +22,8 @@ static void test_header(void **state)
 	assert_true(segment_header_parse(bytes, &again));
 	assert_int_equal(again.first_index, 300);
 	assert_int_equal(again.oldest_open, 17);
-	struct merkle_hash root = merkle_root(&header.range), root_again = merkle_root(&again.range);
+	struct merkle_hash root = merkle_root(&header.range),
+			   root_again = merkle_root(&again.range);
 	assert_true(merkle_equal(&root, &root_again));
 	for (size_t bit = 0; bit < sizeof(bytes) * 8; bit++) {
 		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
@@ -34,8 +37,13 @@ static void test_frame(void **state)
 	(void)state;
 	uint8_t bytes[FRAME_HEADER_SIZE + 50];
 	struct frame again;
-	struct frame frame = {.index = 0x123456789abc, .kind = RECORD_SETTLE, .unsynced = 70000,
-			      .link = {5, 6}, .text = BYTES("{\"kind\":\"settle\"}")};
+	struct frame frame = {
+		.index = 0x123456789abc,
+		.kind = RECORD_SETTLE,
+		.unsynced = 70000,
+		.link = {5, 6},
+		.text = BYTES("{\"kind\":\"settle\"}")
+        };
 	size_t size = frame_size(frame.text.size);
 	frame_write(&frame, bytes);
 	assert_true(frame_parse(bytes, sizeof(bytes), &again));
@@ -90,7 +98,8 @@ static void write_records(struct tail_file *file, unsigned count, unsigned synce
 	segment_header_write(&header, file->bytes);
 	uint64_t offset = SEGMENT_HEADER_SIZE;
 	for (unsigned i = 0; i < count; i++) {
-		struct frame frame = {.index = i, .kind = RECORD_ADMIT,
+		struct frame frame = {.index = i,
+				      .kind = RECORD_ADMIT,
 				      .unsynced = i > synced ? i - synced : 0,
 				      .text = bytes_of(text, 300 + i)};
 		file->offsets[i] = offset;

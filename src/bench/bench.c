@@ -1,0 +1,547 @@
+/* A run's beginning and end: the plan is fixed and committed to, the work is done on one loop, the
+ * results are written. */
+#include "bench/run.h"
+
+#include "base/encode.h"
+#include "bench/progress.h"
+#include "grade/bundle.h"
+#include "grade/sandbox.h"
+#include "proto/url.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PLAN_TEXT_MAX ((size_t)1 << 20)
+#define GRADERS_DEFAULT 2u
+#define GRADERS_MAX 60u
+#define PATIENCE_NS 5000000000u
+#define IDLE_CONNECTION_NS 30000000000u
+#define CONNECT_TIMEOUT_NS 10000000000u
+
+/* ---- steering ---- */
+
+void run_fail(struct run *run, const struct err *err)
+{
+	if (run->fatal.code == ERR_OK)
+		run->fatal = *err;
+	run_wake(run);
+}
+
+void run_end_model(struct run_model *model, const char *reason, const struct refusal_parts *parts)
+{
+	struct run_ending *ending = &model->ending;
+	if (ending->ended)
+		return;
+	ending->ended = true;
+	ending->time_ms = model->run->loop->wall_ms;
+	snprintf(ending->reason, sizeof(ending->reason), "%s", reason);
+	if (parts) {
+		ending->by_gateway = true;
+		snprintf(ending->rule, sizeof(ending->rule), "%.*s", BYTES_ARG(parts->rule));
+		snprintf(ending->clause, sizeof(ending->clause), "%.*s", BYTES_ARG(parts->clause));
+		snprintf(ending->appeal, sizeof(ending->appeal), "%.*s", BYTES_ARG(parts->appeal));
+	}
+	char text[768];
+	snprintf(text, sizeof(text), "%s: %s", model->plan->name, reason);
+	lines_note(model->run, "ended", text);
+	progress_say(model->run, "Nothing more is asked of %s", text);
+	run_wake(model->run);
+}
+
+static void over(struct run *run)
+{
+	run->phase = RUN_OVER;
+	env_loop_stop(run->loop);
+}
+
+/* What may happen next. The loop ends when nothing is under way and nothing can be. */
+static void steer(struct run *run)
+{
+	bool fatal = run->fatal.code != ERR_OK;
+	if (run->phase == RUN_PREPARING && (gateway_is_ready(run) || fatal || run->interrupted))
+		run->phase = RUN_ASKING;
+	if (run->phase == RUN_ASKING) {
+		if (fatal)
+			ask_cancel_all(run, "cancelled: the run failed");
+		scoring_pump(run);
+		ask_pump(run);
+		bool left = false;
+		for (unsigned i = 0; i < run->cell_count && !run->interrupted; i++)
+			left |= run->cells[i].ungraded > 0;
+		bool idle = ask_is_idle(run) && run->grading == 0;
+		if (fatal ? run->grading == 0
+			  : idle && !left && run->undurable_first == run->undurable_count) {
+			run->phase = RUN_CLOSING;
+			if (!fatal)
+				gateway_close(run);
+		}
+	}
+	if (run->phase == RUN_CLOSING && (fatal || run->interrupted || gateway_is_closed(run)))
+		over(run);
+}
+
+static void pump(struct env_message *message)
+{
+	struct run *run = (struct run *)((char *)message - offsetof(struct run, pump));
+	run->pump_posted = false;
+	steer(run);
+}
+
+void run_wake(struct run *run)
+{
+	if (run->pump_posted || run->phase == RUN_OVER || !run->loop)
+		return;
+	run->pump_posted = true;
+	run->pump.run = pump;
+	env_post(run->loop, &run->pump);
+}
+
+static void journal_durable(void *argument)
+{
+	struct run *run = argument;
+	if (run->journal.err.code != ERR_OK)
+		run_fail(run, &run->journal.err);
+	cells_durable(run);
+	run_wake(run);
+}
+
+static void patience_over(struct env_timer *timer)
+{
+	struct run *run = (struct run *)((char *)timer - offsetof(struct run, patience));
+	ask_cancel_all(run, "cancelled: the evaluator ended the run");
+	run_wake(run);
+}
+
+void run_stop(struct run *run, bool at_once)
+{
+	if (!run->interrupted) {
+		run->interrupted = true;
+		lines_note(run, "interrupted", "by a signal");
+		progress_say(run, "Interrupted: waiting a few seconds for what is under way");
+	}
+	run->patience.fire = patience_over;
+	if (at_once)
+		patience_over(&run->patience);
+	else
+		env_timer_arm(run->loop, &run->patience, run->loop->now_ns + PATIENCE_NS);
+	run_wake(run);
+}
+
+static void on_signal(void *argument, int number)
+{
+	struct run *run = argument;
+	(void)number;
+	run_stop(run, run->interrupted);
+}
+
+/* ---- suites and models ---- */
+
+static enum err_code check_scorer(struct run_suite *suite, const char *directory, struct err *err)
+{
+	const char *kind = suite_scorer_kind(suite->suite);
+	suite->scorer = scorer_find(kind);
+	if (!suite->scorer)
+		return ERR_SET(err, ERR_INVALID, "%s/suite.yaml: there is no scorer \"%s\"",
+			       directory, kind);
+	suite->pairwise = suite->scorer->pairwise;
+	if (!suite->scorer->blocks)
+		return ERR_OK;
+	enum err_code code = sandbox_check(err);
+	return code == ERR_OK ? ERR_OK
+			      : err_prefix(err, "suite %s runs programs", suite->name);
+}
+
+static enum err_code load_suite(struct run *run, unsigned number, struct err *err)
+{
+	struct plan_suite *planned = &run->plan.suites[number];
+	struct run_suite *suite = &run->suites[number];
+	uint8_t root[SHA256_SIZE];
+	ERR_TRY(suite_load(run->env, planned->directory, &suite->suite, err));
+	ERR_TRY(suite_root(suite->suite, root, err));
+	suite->name = suite_name(suite->suite);
+	suite->items = suite_count(suite->suite);
+	suite->samples = run->plan.samples ? run->plan.samples
+					   : (unsigned)suite_samples(suite->suite);
+	suite->facts = calloc(suite->items ? suite->items : 1, sizeof(*suite->facts));
+	if (!suite->facts)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	if (planned->loaded && memcmp(planned->root, root, SHA256_SIZE) != 0)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s was changed since the run began: its root is another one",
+			       planned->directory);
+	for (unsigned i = 0; i < number; i++)
+		if (strcmp(run->suites[i].name, suite->name) == 0)
+			return ERR_SET(err, ERR_INVALID, "two suites are named \"%s\"",
+				       suite->name);
+	if (strchr(suite->name, '/') || suite->name[0] == '.')
+		return ERR_SET(err, ERR_INVALID,
+			       "%s/suite.yaml: the name \"%s\" cannot be a folder's", planned->directory,
+			       suite->name);
+	memcpy(planned->root, root, SHA256_SIZE);
+	planned->name = suite->name;
+	planned->version = suite_version(suite->suite);
+	planned->loaded = true;
+	return check_scorer(suite, planned->directory, err);
+}
+
+static enum err_code load_suites(struct run *run, struct err *err)
+{
+	bool pairwise = false;
+	run->suite_count = run->plan.suite_count;
+	run->suites = calloc(run->suite_count, sizeof(*run->suites));
+	if (!run->suites)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	for (unsigned i = 0; i < run->suite_count; i++) {
+		ERR_TRY(load_suite(run, i, err));
+		pairwise |= run->suites[i].pairwise;
+	}
+	return plan_check(&run->plan, pairwise, err);
+}
+
+static enum err_code open_model(struct run *run, unsigned number, struct err *err)
+{
+	struct run_model *model = &run->models[number];
+	const struct plan_model *plan = &run->plan.models[number];
+	*model = (struct run_model){.run = run,
+				    .number = number,
+				    .plan = plan,
+				    .window = run->plan.concurrency};
+	buf_init(&model->target, HTTP_TARGET_MAX);
+	buf_init(&model->credential, 8192);
+	model->gateway_runs = calloc(run->suite_count, sizeof(*model->gateway_runs));
+	if (!model->gateway_runs)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	if (plan->replay) {
+		ERR_TRY(transcript_load(run->env, plan->replay, &model->transcript, err));
+		snprintf(model->simulated, sizeof(model->simulated), "stored answers%s%s",
+			 *transcript_note(model->transcript) ? ": " : "",
+			 transcript_note(model->transcript));
+		return ERR_OK;
+	}
+	struct url url;
+	ERR_TRY(plan_key(plan, &model->key, err));
+	ERR_TRY(url_parse(bytes_from(plan->url), &url, err));
+	url_join_path(&url, dialect_path(plan->dialect), &model->target);
+	if (model->key)
+		dialect_credential_fields(plan->dialect, model->key, &model->credential);
+	else if (plan->dialect == DIALECT_ANTHROPIC)
+		buf_append_cstr(&model->credential, "anthropic-version: 2023-06-01\r\n");
+	return model->target.failed || model->credential.failed
+		       ? ERR_SET(err, ERR_TOO_LARGE, "the URL or key of model %s is too long",
+				 plan->name)
+		       : ERR_OK;
+}
+
+static enum err_code open_models(struct run *run, struct err *err)
+{
+	run->model_count = run->plan.model_count;
+	run->models = calloc(run->model_count, sizeof(*run->models));
+	if (!run->models)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	for (unsigned i = 0; i < run->model_count; i++)
+		ERR_TRY(open_model(run, i, err));
+	return ERR_OK;
+}
+
+static enum err_code open_pool(struct run *run, struct err *err)
+{
+	struct buf authorities = BUF_INIT((size_t)16 << 20);
+	unsigned connections = run->plan.concurrency * run->model_count + 16;
+	enum err_code code = ERR_OK;
+	if (run->options->authorities)
+		code = env_read_file(run->env, run->options->authorities, &authorities, err);
+	if (code != ERR_OK) {
+		buf_release(&authorities);
+		return code;
+	}
+	struct http_pool_options options = {
+		.connections_max = connections,
+		.idle_max = connections,
+		.idle_timeout_ns = IDLE_CONNECTION_NS,
+		.connect_timeout_ns = CONNECT_TIMEOUT_NS,
+		.ca_pem = buf_bytes(&authorities),
+	};
+	run->pool = http_pool_new(run->loop, &options);
+	buf_release(&authorities);
+	if (!run->pool)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	for (unsigned i = 0; i < run->model_count; i++)
+		if (!run->models[i].plan->replay)
+			ERR_TRY(http_pool_origin(run->pool, bytes_from(run->models[i].plan->url),
+						 &run->models[i].origin, err));
+	return ERR_OK;
+}
+
+/* ---- the directory ---- */
+
+static const char *path_in(struct run *run, const char *name)
+{
+	return arena_printf(&run->arena, "%s/%s", run->directory, name);
+}
+
+static enum err_code write_text(struct run *run, const char *name, struct bytes text,
+				struct err *err)
+{
+	const char *path = path_in(run, name);
+	if (!path)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	return env_write_file(run->env, path, text, 0644, err);
+}
+
+static enum err_code make_folder(struct run *run, const char *name, struct err *err)
+{
+	const char *path = path_in(run, name);
+	if (!path)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	return env_make_directories(run->env, path, err);
+}
+
+/* The suites as they are now go into the bundle, and `resume` reads them from there. */
+static enum err_code copy_suites(struct run *run, struct err *err)
+{
+	for (unsigned i = 0; i < run->suite_count; i++) {
+		const struct run_suite *suite = &run->suites[i];
+		const char *folder = arena_printf(&run->arena, "bundle/%s/%s", BUNDLE_SUITES,
+						  suite->name);
+		ERR_TRY(make_folder(run, folder, err));
+		ERR_TRY(write_text(run, arena_printf(&run->arena, "%s/suite.yaml", folder),
+				   suite_yaml_text(suite->suite), err));
+		ERR_TRY(write_text(run, arena_printf(&run->arena, "%s/items.jsonl", folder),
+				   suite_items_text(suite->suite), err));
+	}
+	return ERR_OK;
+}
+
+static enum err_code make_directory(struct run *run, struct err *err)
+{
+	const char *journal = path_in(run, "journal.jsonl");
+	if (env_file_exists(run->env, journal))
+		return ERR_SET(err, ERR_EXISTS,
+			       "%s holds a run already: go on with it by `parley bench resume %s`, or "
+			       "choose another folder",
+			       run->directory, run->directory);
+	ERR_TRY(env_make_directories(run->env, run->directory, err));
+	ERR_TRY(make_folder(run, "bundle/" BUNDLE_RECEIPTS, err));
+	ERR_TRY(copy_suites(run, err));
+	ERR_TRY(plan_encode(&run->plan, &run->plan_text, err));
+	sha256_of(run->plan_text.data, run->plan_text.size, run->plan_digest);
+	ERR_TRY(write_text(run, "plan.json", buf_bytes(&run->plan_text), err));
+	ERR_TRY(write_text(run, "bundle/" BUNDLE_PLAN, buf_bytes(&run->plan_text), err));
+	ERR_TRY(journal_create(&run->journal, run->env, journal, run->plan_digest, run->started_ms,
+			       err));
+	run->journal_open = true;
+	return env_sync_directory(run->env, run->directory, err);
+}
+
+/* ---- beginning and end ---- */
+
+static enum err_code run_open(struct run *run, struct env *env, const struct bench_options *options,
+			      struct err *err)
+{
+	uint64_t seed;
+	*run = (struct run){.env = env, .options = options, .directory = options->output};
+	plan_init(&run->plan);
+	arena_init(&run->arena, 16384, (size_t)256 << 20);
+	buf_init(&run->plan_text, PLAN_TEXT_MAX);
+	buf_init(&run->scratch, JOURNAL_LINE_MAX);
+	if (!options->output || !*options->output)
+		return ERR_SET(err, ERR_USAGE, "no folder for the results: add -o DIR");
+	env_random(env, &seed, sizeof(seed));
+	run->prng.state = seed;
+	run->started_ms = env_wall_ms(env);
+	run->started_ns = env_clock_ns(env);
+	run->graders = options->graders ? options->graders : GRADERS_DEFAULT;
+	if (run->graders > GRADERS_MAX)
+		run->graders = GRADERS_MAX;
+	run->loop = env_loop_new(env, "bench", false);
+	return run->loop ? ERR_OK
+			 : ERR_SET(err, ERR_ENVIRONMENT, "cannot make an event loop");
+}
+
+static void wait_for_sync(struct run *run)
+{
+	if (!run->journal_open)
+		return;
+	journal_detach(&run->journal);
+}
+
+static void release_models(struct run *run)
+{
+	for (unsigned i = 0; run->models && i < run->model_count; i++) {
+		struct run_model *model = &run->models[i];
+		if (!model->run)
+			continue;
+		ask_release(model);
+		transcript_free(model->transcript);
+		buf_release(&model->target);
+		buf_release(&model->credential);
+		free(model->gateway_runs);
+	}
+	free(run->models);
+}
+
+static void run_release(struct run *run)
+{
+	gateway_stop(run);
+	release_models(run);
+	progress_free(run->progress);
+	http_pool_free(run->pool);
+	if (run->loop) {
+		env_timer_disarm(run->loop, &run->patience);
+		env_loop_free(run->loop);
+	}
+	if (run->journal_open)
+		journal_close(&run->journal);
+	cells_release(run);
+	for (unsigned i = 0; run->suites && i < run->suite_count; i++) {
+		suite_free(run->suites[i].suite);
+		free(run->suites[i].facts);
+	}
+	free(run->suites);
+	buf_release(&run->plan_text);
+	buf_release(&run->scratch);
+	arena_release(&run->arena);
+	plan_release(&run->plan);
+}
+
+static enum err_code attach_signals(struct run *run, struct err *err)
+{
+	if (!run->options->signals)
+		return ERR_OK;
+	ERR_TRY(env_on_signal(run->loop, SIGINT, on_signal, run, err));
+	return env_on_signal(run->loop, SIGTERM, on_signal, run, err);
+}
+
+/* Runs the loop until everything is done that can be. */
+static enum err_code work(struct run *run, struct err *err)
+{
+	ERR_TRY(open_pool(run, err));
+	ERR_TRY(attach_signals(run, err));
+	journal_attach(&run->journal, run->loop, journal_durable, run);
+	run->progress = progress_new(run);
+	if (run->resumed)
+		lines_taken(run);
+	progress_start(run->progress);
+	cells_durable(run);
+	journal_commit(&run->journal);
+	gateway_prepare(run);
+	run_wake(run);
+	env_loop_run(run->loop);
+	progress_stop(run->progress);
+	run->ended_ms = env_wall_ms(run->env);
+	wait_for_sync(run);
+	return ERR_OK;
+}
+
+static enum err_code verdict(const struct run *run, const struct bench_outcome *outcome,
+			     struct err *err)
+{
+	const char *directory = run->directory;
+	if (run->fatal.code != ERR_OK) {
+		*err = run->fatal;
+		return err_prefix(err, "the run stopped; go on with `parley bench resume %s`",
+				  directory);
+	}
+	if (outcome->complete)
+		return ERR_OK;
+	enum err_code code = run->interrupted ? ERR_INTERRUPTED : ERR_DENIED;
+	return ERR_SET(err, code, "%s; %zu of %zu samples have no outcome: go on with `parley bench "
+				  "resume %s`",
+		       outcome->ending, outcome->missing, outcome->samples, directory);
+}
+
+static enum err_code conclude(struct run *run, struct bench_outcome *outcome, struct err *err)
+{
+	struct err inner = ERR_INIT;
+	if (run->fatal.code == ERR_OK && journal_sync_now(&run->journal, &inner) != ERR_OK)
+		run->fatal = inner;
+	if (run->fatal.code == ERR_OK)
+		ERR_TRY(finish_write(run, outcome, err));
+	return verdict(run, outcome, err);
+}
+
+static enum err_code start(struct run *run, struct err *err)
+{
+	ERR_TRY(plan_read(&run->plan, run->env, run->options, err));
+	ERR_TRY(load_suites(run, err));
+	ERR_TRY(open_models(run, err));
+	ERR_TRY(cells_build(run, err));
+	return make_directory(run, err);
+}
+
+enum err_code bench_run(struct env *env, const struct bench_options *options,
+			struct bench_outcome *outcome, struct err *err)
+{
+	struct run run;
+	*outcome = (struct bench_outcome){0};
+	enum err_code code = run_open(&run, env, options, err);
+	if (code == ERR_OK)
+		code = start(&run, err);
+	if (code == ERR_OK)
+		code = work(&run, err);
+	if (code == ERR_OK)
+		code = conclude(&run, outcome, err);
+	run_release(&run);
+	return code;
+}
+
+/* ---- again ---- */
+
+static enum err_code read_plan(struct run *run, struct err *err)
+{
+	const struct bench_options *options = run->options;
+	const char *path = path_in(run, "plan.json");
+	const char *suites = path_in(run, "bundle/" BUNDLE_SUITES);
+	if (!env_file_exists(run->env, path))
+		return ERR_SET(err, ERR_NOT_FOUND, "%s holds no run: there is no plan.json",
+			       run->directory);
+	ERR_TRY(env_read_file(run->env, path, &run->plan_text, err));
+	sha256_of(run->plan_text.data, run->plan_text.size, run->plan_digest);
+	ERR_TRY(plan_decode(&run->plan, buf_bytes(&run->plan_text), path, suites, err));
+	if (options->concurrency > PLAN_CONCURRENCY_MAX ||
+	    options->timeout_seconds > PLAN_TIMEOUT_MAX)
+		return ERR_SET(err, ERR_USAGE, "concurrency is at most %u, timeout %u s",
+			       PLAN_CONCURRENCY_MAX, PLAN_TIMEOUT_MAX);
+	if (options->concurrency)
+		run->plan.concurrency = options->concurrency;
+	if (options->timeout_seconds)
+		run->plan.timeout_seconds = options->timeout_seconds;
+	if (options->budget_tokens)
+		run->plan.budget_tokens = options->budget_tokens;
+	if (options->budget_usd > 0)
+		run->plan.budget_usd = options->budget_usd;
+	return ERR_OK;
+}
+
+static enum err_code reopen(struct run *run, struct err *err)
+{
+	uint64_t torn;
+	run->resumed = true;
+	ERR_TRY(read_plan(run, err));
+	ERR_TRY(load_suites(run, err));
+	ERR_TRY(open_models(run, err));
+	ERR_TRY(cells_build(run, err));
+	ERR_TRY(journal_open(&run->journal, run->env, path_in(run, "journal.jsonl"),
+			     run->plan_digest, lines_take, run, &torn, err));
+	run->journal_open = true;
+	lines_note(run, "resume", torn ? "a torn line was cut off" : "");
+	return ERR_OK;
+}
+
+enum err_code bench_resume(struct env *env, const struct bench_options *options,
+			   struct bench_outcome *outcome, struct err *err)
+{
+	struct run run;
+	*outcome = (struct bench_outcome){0};
+	enum err_code code = run_open(&run, env, options, err);
+	if (code == ERR_OK)
+		code = reopen(&run, err);
+	if (code == ERR_OK)
+		code = work(&run, err);
+	if (code == ERR_OK)
+		code = conclude(&run, outcome, err);
+	run_release(&run);
+	return code;
+}
