@@ -73,6 +73,19 @@ void buf_append_char(struct buf *buf, char c)
 	buf_append(buf, &c, 1);
 }
 
+void buf_append_integer(struct buf *buf, int64_t value)
+{
+	char digits[24];
+	char *from = digits + sizeof(digits);
+	uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+	do
+		*--from = (char)('0' + rest % 10);
+	while (rest /= 10);
+	if (value < 0)
+		*--from = '-';
+	buf_append(buf, from, (size_t)(digits + sizeof(digits) - from));
+}
+
 void buf_vprintf(struct buf *buf, const char *format, va_list arguments)
 {
 	va_list again;

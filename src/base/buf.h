@@ -31,6 +31,8 @@ void buf_append(struct buf *buf, const void *data, size_t size);
 void buf_append_bytes(struct buf *buf, struct bytes bytes);
 void buf_append_cstr(struct buf *buf, const char *text);
 void buf_append_char(struct buf *buf, char c);
+/* Decimal, without printf: for hot paths. */
+void buf_append_integer(struct buf *buf, int64_t value);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *buf, const char *format, va_list arguments)
 	__attribute__((format(printf, 2, 0)));

@@ -7,28 +7,28 @@
 #endif
 
 enum state {
-	VALUE,		/* a value must come */
-	FIRST_ELEMENT,	/* after '[': a value or ']' */
-	FIRST_KEY,	/* after '{': a name or '}' */
-	KEY,		/* after ',' in an object: a name */
-	COLON,		/* after a name */
-	AFTER_VALUE,	/* inside a container: ',' or its end */
-	DONE,		/* the value is complete: only white space */
-	STRING,		/* inside quotes */
-	UTF8,		/* inside a multi-byte character */
-	ESCAPE,		/* after '\' */
-	HEX,		/* inside \uXXXX */
-	LOW_BACKSLASH,	/* after a high surrogate */
-	LOW_U,		/* after that and '\' */
-	MINUS,		/* numbers: after '-' */
-	ZERO,		/* a leading 0 */
-	INTEGER,	/* digits before the point */
-	POINT,		/* just after '.' */
-	FRACTION,	/* digits after it */
-	EXPONENT,	/* just after 'e' */
-	EXPONENT_SIGN,	/* just after its sign */
+	VALUE,         /* a value must come */
+	FIRST_ELEMENT, /* after '[': a value or ']' */
+	FIRST_KEY,     /* after '{': a name or '}' */
+	KEY,           /* after ',' in an object: a name */
+	COLON,         /* after a name */
+	AFTER_VALUE,   /* inside a container: ',' or its end */
+	DONE,          /* the value is complete: only white space */
+	STRING,        /* inside quotes */
+	UTF8,          /* inside a multi-byte character */
+	ESCAPE,        /* after '\' */
+	HEX,           /* inside \uXXXX */
+	LOW_BACKSLASH, /* after a high surrogate */
+	LOW_U,         /* after that and '\' */
+	MINUS,         /* numbers: after '-' */
+	ZERO,          /* a leading 0 */
+	INTEGER,       /* digits before the point */
+	POINT,         /* just after '.' */
+	FRACTION,      /* digits after it */
+	EXPONENT,      /* just after 'e' */
+	EXPONENT_SIGN, /* just after its sign */
 	EXPONENT_DIGITS,
-	LITERAL,	/* inside true, false or null */
+	LITERAL, /* inside true, false or null */
 };
 
 static const char *const problems[] = {
@@ -568,273 +568,4 @@ const struct json_scan_member *json_scan_member(const struct json_scan *scan, st
 		if (bytes_equal(key_of(text, &scan->members[i]), name))
 			return &scan->members[i];
 	return NULL;
-}
-
-/* ---- values inside accepted text; never beyond its end, whatever it holds ---- */
-
-/* `p` is after the opening quote; returns the byte after the closing one. */
-static const char *skip_string(const char *p, const char *end)
-{
-	while (p < end) {
-		p = plain_run(p, end);
-		if (p == end)
-			break;
-		if (*p == '"')
-			return p + 1;
-		p += *p == '\\' && end - p > 1 ? 2 : 1;
-	}
-	return end;
-}
-
-static const char *skip_container(const char *p, const char *end)
-{
-	unsigned depth = 0;
-	while (p < end) {
-		char c = *p++;
-		if (c == '"') {
-			p = skip_string(p, end);
-		} else if (c == '{' || c == '[') {
-			depth++;
-		} else if (c == '}' || c == ']') {
-			if (--depth == 0)
-				return p;
-		}
-	}
-	return end;
-}
-
-static const char *skip_scalar(const char *p, const char *end)
-{
-	while (p < end && *p != ',' && *p != '}' && *p != ']' && *p != ' ' && *p != '\n' &&
-	       *p != '\r' && *p != '\t')
-		p++;
-	return p;
-}
-
-static enum json_scan_type type_of(char first)
-{
-	switch (first) {
-	case '"':
-		return JSON_SCAN_STRING;
-	case '{':
-		return JSON_SCAN_OBJECT;
-	case '[':
-		return JSON_SCAN_ARRAY;
-	case 't':
-		return JSON_SCAN_TRUE;
-	case 'f':
-		return JSON_SCAN_FALSE;
-	case 'n':
-		return JSON_SCAN_NULL;
-	default:
-		return first == '-' || is_digit(first) ? JSON_SCAN_NUMBER : JSON_SCAN_NOTHING;
-	}
-}
-
-struct json_value json_value_at(struct bytes text)
-{
-	const char *end = text.data + text.size;
-	const char *p = text.size ? skip_space(text.data, end) : end;
-	struct json_value value = {JSON_SCAN_NOTHING, bytes_of(p, 0)};
-	if (p == end)
-		return value;
-	value.type = type_of(*p);
-	const char *after = p;
-	if (value.type == JSON_SCAN_STRING)
-		after = skip_string(p + 1, end);
-	else if (value.type == JSON_SCAN_OBJECT || value.type == JSON_SCAN_ARRAY)
-		after = skip_container(p, end);
-	else if (value.type != JSON_SCAN_NOTHING)
-		after = skip_scalar(p, end);
-	value.text.size = (size_t)(after - p);
-	return value;
-}
-
-struct json_walk json_walk_start(struct json_value value)
-{
-	struct json_walk walk = {.object = value.type == JSON_SCAN_OBJECT};
-	if (walk.object || value.type == JSON_SCAN_ARRAY)
-		walk.rest = bytes_of(value.text.data + 1, value.text.size - 1);
-	return walk;
-}
-
-static void advance(struct bytes *text, const char *to)
-{
-	text->size -= (size_t)(to - text->data);
-	text->data = to;
-}
-
-static bool walk_key(struct json_walk *walk)
-{
-	struct json_value key = json_value_at(walk->rest);
-	if (key.type != JSON_SCAN_STRING || key.text.size < 2)
-		return false;
-	walk->key = bytes_of(key.text.data + 1, key.text.size - 2);
-	const char *end = walk->rest.data + walk->rest.size;
-	const char *p = skip_space(key.text.data + key.text.size, end);
-	if (p == end || *p != ':')
-		return false;
-	advance(&walk->rest, p + 1);
-	return true;
-}
-
-bool json_walk_next(struct json_walk *walk)
-{
-	if (walk->rest.size == 0)
-		return false;
-	const char *end = walk->rest.data + walk->rest.size;
-	const char *p = skip_space(walk->rest.data, end);
-	if (p < end && *p == ',')
-		p++;
-	advance(&walk->rest, p);
-	if (walk->object && !walk_key(walk)) {
-		walk->rest.size = 0;
-		return false;
-	}
-	walk->value = json_value_at(walk->rest);
-	if (walk->value.type == JSON_SCAN_NOTHING || walk->value.text.size == 0) {
-		walk->rest.size = 0;
-		return false;
-	}
-	advance(&walk->rest, walk->value.text.data + walk->value.text.size);
-	return true;
-}
-
-struct json_value json_scan_find(struct json_value value, const char *path)
-{
-	struct bytes rest = bytes_from(path);
-	while (rest.size) {
-		struct bytes name = bytes_split(rest, '.', &rest);
-		struct json_value found = {JSON_SCAN_NOTHING, bytes_of(NULL, 0)};
-		struct json_walk walk = json_walk_start(value);
-		while (walk.object && json_walk_next(&walk))
-			if (bytes_equal(walk.key, name))
-				found = walk.value;
-		value = found;
-	}
-	return value;
-}
-
-void json_value_members(struct json_value object, const char *const *names, struct json_value *out,
-			unsigned count)
-{
-	for (unsigned i = 0; i < count; i++)
-		out[i] = (struct json_value){JSON_SCAN_NOTHING, bytes_of(NULL, 0)};
-	struct json_walk walk = json_walk_start(object);
-	while (walk.object && json_walk_next(&walk))
-		for (unsigned i = 0; i < count; i++)
-			if (bytes_is(walk.key, names[i]))
-				out[i] = walk.value;
-}
-
-bool json_value_integer(struct json_value value, int64_t min, int64_t max, int64_t *out)
-{
-	struct bytes text = value.text;
-	if (value.type != JSON_SCAN_NUMBER)
-		return false;
-	bool negative = text.size && text.data[0] == '-';
-	if (negative)
-		text = bytes_of(text.data + 1, text.size - 1);
-	uint64_t magnitude;
-	if (!bytes_to_u64(text, INT64_MAX, &magnitude) || (negative && magnitude == 0))
-		return false;
-	int64_t number = negative ? -(int64_t)magnitude : (int64_t)magnitude;
-	if (number < min || number > max)
-		return false;
-	*out = number;
-	return true;
-}
-
-bool json_value_plain_string(struct json_value value, struct bytes *out)
-{
-	if (value.type != JSON_SCAN_STRING || value.text.size < 2)
-		return false;
-	struct bytes inside = bytes_of(value.text.data + 1, value.text.size - 2);
-	if (memchr(inside.data, '\\', inside.size))
-		return false;
-	*out = inside;
-	return true;
-}
-
-/* ---- decoding strings ---- */
-
-static char *put_utf8(char *to, uint32_t c)
-{
-	if (c < 0x80) {
-		*to++ = (char)c;
-	} else if (c < 0x800) {
-		*to++ = (char)(0xc0 | c >> 6);
-		*to++ = (char)(0x80 | (c & 0x3f));
-	} else if (c < 0x10000) {
-		*to++ = (char)(0xe0 | c >> 12);
-		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
-		*to++ = (char)(0x80 | (c & 0x3f));
-	} else {
-		*to++ = (char)(0xf0 | c >> 18);
-		*to++ = (char)(0x80 | (c >> 12 & 0x3f));
-		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
-		*to++ = (char)(0x80 | (c & 0x3f));
-	}
-	return to;
-}
-
-/* Four digits at `p`; U+FFFD stands for what no accepted text holds. */
-static uint32_t read_unit(const char *p, const char *end)
-{
-	uint32_t unit = 0;
-	if (end - p < 4)
-		return 0xfffd;
-	for (int i = 0; i < 4; i++) {
-		int digit = hex_value(p[i]);
-		if (digit < 0)
-			return 0xfffd;
-		unit = unit << 4 | (uint32_t)digit;
-	}
-	return unit;
-}
-
-/* `p` is after "\u"; returns where reading goes on. */
-static const char *decode_unicode(const char *p, const char *end, char **to)
-{
-	uint32_t unit = read_unit(p, end);
-	p += end - p < 4 ? end - p : 4;
-	if (is_high(unit) && end - p >= 6 && p[0] == '\\' && p[1] == 'u') {
-		uint32_t low = read_unit(p + 2, end);
-		if (is_low(low)) {
-			*to = put_utf8(*to, 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00));
-			return p + 6;
-		}
-	}
-	*to = put_utf8(*to, is_high(unit) || is_low(unit) ? 0xfffd : unit);
-	return p;
-}
-
-size_t json_value_decode(struct json_value value, char *out)
-{
-	static const char escapes[][2] = {{'b', '\b'}, {'f', '\f'}, {'n', '\n'}, {'r', '\r'},
-					  {'t', '\t'}};
-	if (value.type != JSON_SCAN_STRING || value.text.size < 2)
-		return 0;
-	const char *p = value.text.data + 1, *end = value.text.data + value.text.size - 1;
-	char *to = out;
-	while (p < end) {
-		const char *stop = memchr(p, '\\', (size_t)(end - p));
-		size_t run = (size_t)((stop ? stop : end) - p);
-		memcpy(to, p, run);
-		to += run;
-		p += run;
-		if (!stop || end - p < 2)
-			break;
-		char c = p[1];
-		p += 2;
-		if (c == 'u') {
-			p = decode_unicode(p, end, &to);
-			continue;
-		}
-		for (size_t i = 0; i < sizeof(escapes) / sizeof(escapes[0]); i++)
-			if (escapes[i][0] == c)
-				c = escapes[i][1];
-		*to++ = c;
-	}
-	return (size_t)(to - out);
 }

@@ -1,10 +1,10 @@
-/* A streaming validator of JSON texts (RFC 8259) for the request path: no tree, no allocation. It is
- * fed the text in pieces of any size as they arrive and notes where the members of the outermost
+/* A streaming validator of JSON texts (RFC 8259) for the request path: no tree, no allocation. It
+ * is fed the text in pieces of any size as they arrive and notes where the members of the outermost
  * object lie, so that a caller can read single values and splice new ones in without serialising
  * anything again. It is stricter than the RFC where parsers are known to disagree: UTF-8 only and
- * valid, no byte order mark, no lone surrogate escapes, at most 64 levels, at most 256 members at the
- * top, and no two top-level names that are equal or equal but for case; top-level names are plain
- * ASCII without escapes. */
+ * valid, no byte order mark, no lone surrogate escapes, at most 64 levels, at most 256 members at
+ * the top, and no two top-level names that are equal or equal but for case; top-level names are
+ * plain ASCII without escapes. */
 #ifndef BASE_JSON_SCAN_H
 #define BASE_JSON_SCAN_H
 
@@ -28,18 +28,18 @@ enum json_scan_type {
 /* Why a text is refused. json_scan_problem gives the words. */
 enum json_scan_refusal {
 	JSON_SCAN_OK,
-	JSON_SCAN_SYNTAX,	   /* not the grammar of RFC 8259 */
-	JSON_SCAN_INCOMPLETE,	   /* the text ends too early (or is empty) */
-	JSON_SCAN_TRAILING,	   /* bytes after the value */
-	JSON_SCAN_DEPTH,	   /* more than JSON_SCAN_DEPTH_MAX levels */
-	JSON_SCAN_UTF8,		   /* not UTF-8, or a byte order mark */
-	JSON_SCAN_CONTROL,	   /* a control byte inside a string */
-	JSON_SCAN_ESCAPE,	   /* an escape that does not exist */
-	JSON_SCAN_SURROGATE,	   /* a lone or reversed surrogate escape */
-	JSON_SCAN_KEY_CHARACTERS,  /* a top-level name with an escape or a non-ASCII byte */
-	JSON_SCAN_KEY_DUPLICATE,   /* a top-level name given twice, or twice but for case */
+	JSON_SCAN_SYNTAX,           /* not the grammar of RFC 8259 */
+	JSON_SCAN_INCOMPLETE,       /* the text ends too early (or is empty) */
+	JSON_SCAN_TRAILING,         /* bytes after the value */
+	JSON_SCAN_DEPTH,            /* more than JSON_SCAN_DEPTH_MAX levels */
+	JSON_SCAN_UTF8,             /* not UTF-8, or a byte order mark */
+	JSON_SCAN_CONTROL,          /* a control byte inside a string */
+	JSON_SCAN_ESCAPE,           /* an escape that does not exist */
+	JSON_SCAN_SURROGATE,        /* a lone or reversed surrogate escape */
+	JSON_SCAN_KEY_CHARACTERS,   /* a top-level name with an escape or a non-ASCII byte */
+	JSON_SCAN_KEY_DUPLICATE,    /* a top-level name given twice, or twice but for case */
 	JSON_SCAN_TOO_MANY_MEMBERS, /* more than JSON_SCAN_MEMBERS_MAX at the top */
-	JSON_SCAN_TOO_LARGE,	   /* 4 GiB or more */
+	JSON_SCAN_TOO_LARGE,        /* 4 GiB or more */
 };
 
 /* A member of the outermost object, as offsets from the start of the text. The key is without its
@@ -48,26 +48,26 @@ struct json_scan_member {
 	uint32_t key, key_size;
 	uint32_t value, value_size;
 	uint32_t key_hash; /* private: of the name in lower case */
-	uint8_t type;	   /* enum json_scan_type */
-	bool escaped;	   /* a string value with at least one backslash */
+	uint8_t type;      /* enum json_scan_type */
+	bool escaped;      /* a string value with at least one backslash */
 };
 
 struct json_scan {
 	enum json_scan_refusal refusal;
-	uint32_t refused_at;	 /* offset of the byte that was refused */
-	uint32_t size;		 /* bytes fed so far */
+	uint32_t refused_at;      /* offset of the byte that was refused */
+	uint32_t size;            /* bytes fed so far */
 	enum json_scan_type root; /* type of the whole, once it has begun */
 	uint16_t member_count;
 	/* Private from here. */
 	uint8_t state;
 	uint8_t depth;
-	uint8_t progress;     /* in a literal or in four hexadecimal digits */
-	uint8_t utf8_left;    /* continuation bytes to come */
+	uint8_t progress;            /* in a literal or in four hexadecimal digits */
+	uint8_t utf8_left;           /* continuation bytes to come */
 	uint8_t utf8_low, utf8_high; /* bounds of the next one */
 	bool in_key;
-	bool after_high;      /* a high surrogate wants its low one */
-	uint16_t unit;	      /* of the escape being read */
-	uint64_t in_object;   /* bit d: level d + 1 is an object */
+	bool after_high;    /* a high surrogate wants its low one */
+	uint16_t unit;      /* of the escape being read */
+	uint64_t in_object; /* bit d: level d + 1 is an object */
 	const char *literal;
 	struct json_scan_member members[JSON_SCAN_MEMBERS_MAX];
 };
@@ -78,8 +78,8 @@ void json_scan_start(struct json_scan *scan);
 /* The next piece. False once the text is refused; `refusal` and `refused_at` say why and where. */
 bool json_scan_feed(struct json_scan *scan, const char *data, size_t size);
 
-/* The text is complete: `text` is all that was fed, in one piece. Checks that it ended where a value
- * ends and that no top-level name stands twice. False if it is refused. */
+/* The text is complete: `text` is all that was fed, in one piece. Checks that it ended where a
+ * value ends and that no top-level name stands twice. False if it is refused. */
 bool json_scan_finish(struct json_scan *scan, struct bytes text);
 
 /* All three at once. ERR_INVALID naming `what`, the offset and the problem. */
@@ -125,12 +125,12 @@ struct json_walk json_walk_start(struct json_value value);
 bool json_walk_next(struct json_walk *walk);
 
 /* The value at a path of member names joined by dots ("usage.input_tokens") below `value`; type
- * JSON_SCAN_NOTHING where there is none. A name that stands twice gives the last. Names are compared
- * as written, so a name with escapes is never found. */
+ * JSON_SCAN_NOTHING where there is none. A name that stands twice gives the last. Names are
+ * compared as written, so a name with escapes is never found. */
 struct json_value json_scan_find(struct json_value value, const char *path);
 
-/* Several members of an object in one walk: out[i] is the value named names[i]; type JSON_SCAN_NOTHING
- * where there is none, the last where a name stands twice. */
+/* Several members of an object in one walk: out[i] is the value named names[i]; type
+ * JSON_SCAN_NOTHING where there is none, the last where a name stands twice. */
 void json_value_members(struct json_value object, const char *const *names, struct json_value *out,
 			unsigned count);
 

@@ -53,6 +53,7 @@ void run_end_model(struct run_model *model, const char *reason, const struct ref
 static void over(struct run *run)
 {
 	run->phase = RUN_OVER;
+	journal_detach(&run->journal);
 	env_loop_stop(run->loop);
 }
 
@@ -78,7 +79,8 @@ static void steer(struct run *run)
 				gateway_close(run);
 		}
 	}
-	if (run->phase == RUN_CLOSING && (fatal || run->interrupted || gateway_is_closed(run)))
+	bool closed = fatal || run->interrupted || gateway_is_closed(run);
+	if (run->phase == RUN_CLOSING && closed && !journal_is_busy(&run->journal))
 		over(run);
 }
 
@@ -360,13 +362,6 @@ static enum err_code run_open(struct run *run, struct env *env, const struct ben
 			 : ERR_SET(err, ERR_ENVIRONMENT, "cannot make an event loop");
 }
 
-static void wait_for_sync(struct run *run)
-{
-	if (!run->journal_open)
-		return;
-	journal_detach(&run->journal);
-}
-
 static void release_models(struct run *run)
 {
 	for (unsigned i = 0; run->models && i < run->model_count; i++) {
@@ -431,8 +426,15 @@ static enum err_code work(struct run *run, struct err *err)
 	env_loop_run(run->loop);
 	progress_stop(run->progress);
 	run->ended_ms = env_wall_ms(run->env);
-	wait_for_sync(run);
 	return ERR_OK;
+}
+
+static bool nobody_reached(const struct run *run, const struct bench_outcome *outcome)
+{
+	bool unreachable = outcome->answered == 0;
+	for (unsigned i = 0; i < run->model_count; i++)
+		unreachable &= !run->models[i].ending.ended || run->models[i].ending.unreachable;
+	return unreachable && !run->over_budget;
 }
 
 static enum err_code verdict(const struct run *run, const struct bench_outcome *outcome,
@@ -446,7 +448,9 @@ static enum err_code verdict(const struct run *run, const struct bench_outcome *
 	}
 	if (outcome->complete)
 		return ERR_OK;
-	enum err_code code = run->interrupted ? ERR_INTERRUPTED : ERR_DENIED;
+	enum err_code code = run->interrupted		  ? ERR_INTERRUPTED
+			     : nobody_reached(run, outcome) ? ERR_NETWORK
+							    : ERR_DENIED;
 	return ERR_SET(err, code, "%s; %zu of %zu samples have no outcome: go on with `parley bench "
 				  "resume %s`",
 		       outcome->ending, outcome->missing, outcome->samples, directory);

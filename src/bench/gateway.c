@@ -66,15 +66,23 @@ static struct bytes credential(const struct run_model *model)
 static void ready(struct gateway *gateway, enum gateway_state state)
 {
 	gateway->model->gateway_state = state;
+	fetch(gateway);
 	run_wake(gateway->model->run);
 }
 
 static void give_up(struct gateway *gateway, const char *what, const char *why)
 {
-	char reason[512];
-	snprintf(reason, sizeof(reason), "%s: %s", what, why);
-	run_end_model(gateway->model, reason, NULL);
+	struct buf reason = BUF_INIT(4096);
+	buf_printf(&reason, "%s: %s", what, why);
+	run_end_model(gateway->model, reason.failed ? what : reason.data, NULL);
+	buf_release(&reason);
 	ready(gateway, GATEWAY_NONE);
+}
+
+static void unreachable(struct gateway *gateway, const struct err *err)
+{
+	gateway->model->ending.unreachable = !gateway->model->ending.ended;
+	give_up(gateway, "cannot be reached", err->message);
 }
 
 /* ---- probing ---- */
@@ -127,7 +135,7 @@ static void probe_answered(struct rest *rest, const struct err *err)
 			env_timer_arm(model->run->loop, &gateway->timer,
 				      model->run->loop->now_ns + PROBE_PAUSE_NS);
 		else
-			give_up(gateway, "cannot be reached", err->message);
+			unreachable(gateway, err);
 		return;
 	}
 	bool found = rest->status == 200 &&

@@ -67,7 +67,7 @@ static void sync_done(struct env_job *job)
 	if (journal->closing)
 		return;
 	journal->durable(journal->argument);
-	if (journal->err.code == ERR_OK && journal_offset(journal) > journal->synced)
+	if (!journal->closing && journal->err.code == ERR_OK && journal_offset(journal) > journal->synced)
 		start_timer(journal);
 }
 

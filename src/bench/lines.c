@@ -74,6 +74,7 @@ void lines_attempt(struct run *run, struct cell *cell, size_t index,
 
 void lines_score(struct run *run, struct cell *cell, size_t index, const struct run_score *score)
 {
+	cell->tasks[index].score_offset = journal_offset(&run->journal);
 	struct buf *out = begin(run, "score");
 	place(out, cell, index);
 	embed(run, run_score_encode(score));
@@ -203,7 +204,8 @@ static enum err_code take_attempt(struct run *run, const json_t *line, uint64_t 
 	return ERR_OK;
 }
 
-static enum err_code take_score(struct run *run, const json_t *line, struct err *err)
+static enum err_code take_score(struct run *run, const json_t *line, uint64_t offset,
+				struct err *err)
 {
 	struct cell *cell;
 	size_t index;
@@ -211,6 +213,7 @@ static enum err_code take_score(struct run *run, const json_t *line, struct err 
 	ERR_TRY(find_task(run, line, &cell, &index, err));
 	ERR_TRY(run_score_decode(json_object_get(line, "line"), "journal", &score, err));
 	struct task *task = &cell->tasks[index];
+	task->score_offset = offset;
 	task->score = score.score;
 	task->refused = (int8_t)score.refused;
 	task->time_limited = score.time_limited;
@@ -271,7 +274,7 @@ enum err_code lines_take(void *argument, const json_t *line, uint64_t offset, st
 	else if (strcmp(event, "answer") == 0 || strcmp(event, "failure") == 0)
 		code = take_attempt(run, line, offset, err);
 	else if (strcmp(event, "score") == 0)
-		code = take_score(run, line, err);
+		code = take_score(run, line, offset, err);
 	else if (strcmp(event, "gateway") == 0)
 		code = take_gateway(run, line, err);
 	else if (strcmp(event, "simulated") == 0)

@@ -4,7 +4,7 @@
  *
  * The work is a table of cells: one for every (suite, model) that answers, and for pairwise suites one
  * for every (suite, model, opponent, judge) that compares. A cell's tasks are its items times samples
- * (times two orders for judges). A task is 24 bytes, so that 100,000 of them stay small; its answer is
+ * (times two orders for judges). A task is 32 bytes, so that 100,000 of them stay small; its answer is
  * in the journal, at `offset`. */
 #ifndef BENCH_RUN_H
 #define BENCH_RUN_H
@@ -63,6 +63,7 @@ enum task_state {
 
 struct task {
 	uint64_t offset; /* of the journal line with the answer, or with the last failure */
+	uint64_t score_offset; /* of the journal line with the score */
 	double score;	 /* a comparison's stands in the task of order 0 */
 	uint16_t attempts;
 	uint8_t failures, throttles;
@@ -116,6 +117,7 @@ struct gateway_run {
 struct run_ending {
 	bool ended;
 	bool by_gateway;  /* a refusal with a rule */
+	bool unreachable; /* no connection could be made at all */
 	int64_t time_ms;
 	char reason[512]; /* one line, printable */
 	char rule[64], clause[64], appeal[256]; /* "" where unknown */

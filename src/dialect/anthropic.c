@@ -1,46 +1,48 @@
 /* The Anthropic Messages API: members of a request, events and answers, errors, lists. */
 #include "dialect/ops.h"
 
-#define NAME(text) {text, sizeof(text) - 1}
+#define NAME(text)                     \
+	{                              \
+		text, sizeof(text) - 1 \
+	}
 
 /* The commonest first: the request path looks names up in this order. */
 static const struct member_row members[] = {
-	{NAME("model"), USE_MODEL, NULL},
-	{NAME("max_tokens"), USE_MAX_OUTPUT, bind_max_output},
-	{NAME("messages"), USE_MESSAGES, anthropic_bind_messages},
-	{NAME("system"), USE_PROMPT, anthropic_bind_system},
-	{NAME("stream"), USE_STREAM, NULL},
-	{NAME("temperature"), USE_KNOWN, bind_number},
-	{NAME("tools"), USE_TOOLS, anthropic_bind_tools},
-	{NAME("tool_choice"), USE_KNOWN, anthropic_bind_tool_choice},
-	{NAME("metadata"), USE_KNOWN, NULL},
-	{NAME("stop_sequences"), USE_KNOWN, NULL},
-	{NAME("top_p"), USE_KNOWN, bind_number},
-	{NAME("top_k"), USE_KNOWN, bind_number},
-	{NAME("thinking"), USE_THINKING, anthropic_bind_thinking},
-	{NAME("output_config"), USE_KNOWN, anthropic_bind_output_config},
-	{NAME("output_format"), USE_KNOWN, anthropic_bind_output_format},
-	{NAME("cache_control"), USE_KNOWN, NULL},
-	{NAME("service_tier"), USE_KNOWN, NULL},
-	{NAME("container"), USE_KNOWN, bind_refused},
-	{NAME("context_management"), USE_KNOWN, bind_refused},
-	{NAME("inference_geo"), USE_KNOWN, bind_refused},
-	{NAME("mcp_servers"), USE_KNOWN, bind_refused},
+	{NAME("model"),              USE_MODEL,      NULL                        },
+	{NAME("max_tokens"),         USE_MAX_OUTPUT, bind_max_output             },
+	{NAME("messages"),           USE_MESSAGES,   anthropic_bind_messages     },
+	{NAME("system"),             USE_PROMPT,     anthropic_bind_system       },
+	{NAME("stream"),             USE_STREAM,     NULL                        },
+	{NAME("temperature"),        USE_KNOWN,      bind_number                 },
+	{NAME("tools"),              USE_TOOLS,      anthropic_bind_tools        },
+	{NAME("tool_choice"),        USE_KNOWN,      anthropic_bind_tool_choice  },
+	{NAME("metadata"),           USE_KNOWN,      NULL                        },
+	{NAME("stop_sequences"),     USE_KNOWN,      NULL                        },
+	{NAME("top_p"),              USE_KNOWN,      bind_number                 },
+	{NAME("top_k"),              USE_KNOWN,      bind_number                 },
+	{NAME("thinking"),           USE_THINKING,   anthropic_bind_thinking     },
+	{NAME("output_config"),      USE_KNOWN,      anthropic_bind_output_config},
+	{NAME("output_format"),      USE_KNOWN,      anthropic_bind_output_format},
+	{NAME("cache_control"),      USE_KNOWN,      NULL                        },
+	{NAME("service_tier"),       USE_KNOWN,      NULL                        },
+	{NAME("container"),          USE_KNOWN,      bind_refused                },
+	{NAME("context_management"), USE_KNOWN,      bind_refused                },
+	{NAME("inference_geo"),      USE_KNOWN,      bind_refused                },
+	{NAME("mcp_servers"),        USE_KNOWN,      bind_refused                },
 };
 
-static const char *const settings[] = {"max_output",  "temperature", "top_p",
-				       "top_k",	      "tool_choice", "parallel_tool_calls",
-				       "reasoning",   NULL};
+static const char *const settings[] = {"max_output",  "temperature",         "top_p",     "top_k",
+				       "tool_choice", "parallel_tool_calls", "reasoning", NULL};
 
 /* ---- answers ---- */
 
 static const struct finish_row finishes[] = {
-	{"end_turn", DIALECT_FINISH_STOP},
-	{"stop_sequence", DIALECT_FINISH_STOP},
-	{"max_tokens", DIALECT_FINISH_LENGTH},
-	{"model_context_window_exceeded", DIALECT_FINISH_LENGTH},
-	{"tool_use", DIALECT_FINISH_TOOL_CALLS},
-	{"refusal", DIALECT_FINISH_REFUSAL},
+	{"end_turn",		      DIALECT_FINISH_STOP      },
+	{"stop_sequence",                 DIALECT_FINISH_STOP      },
+	{"max_tokens",                    DIALECT_FINISH_LENGTH    },
+	{"model_context_window_exceeded", DIALECT_FINISH_LENGTH    },
+	{"tool_use",		      DIALECT_FINISH_TOOL_CALLS},
+	{"refusal",		       DIALECT_FINISH_REFUSAL   },
 };
 
 static void read_finish(struct dialect_observer *observer, struct json_value reason)
@@ -126,7 +128,8 @@ static bool block_index(struct dialect_observer *observer, struct json_value val
 	return false;
 }
 
-static enum dialect_event_kind block_start(struct dialect_observer *observer, struct json_value root)
+static enum dialect_event_kind block_start(struct dialect_observer *observer,
+					   struct json_value root)
 {
 	static const char *const names[] = {"index", "content_block"};
 	struct json_value member[2];
@@ -137,7 +140,8 @@ static enum dialect_event_kind block_start(struct dialect_observer *observer, st
 	return EVENT_ORDINARY;
 }
 
-static enum dialect_event_kind block_delta(struct dialect_observer *observer, struct json_value root)
+static enum dialect_event_kind block_delta(struct dialect_observer *observer,
+					   struct json_value root)
 {
 	static const char *const names[] = {"index", "delta"};
 	static const char *const kinds[] = {"text", "partial_json", "thinking"};
@@ -183,9 +187,12 @@ static const struct {
 	struct bytes name;
 	enum dialect_event_kind (*read)(struct dialect_observer *, struct json_value);
 } events[] = {
-	{NAME("content_block_delta"), block_delta}, {NAME("content_block_start"), block_start},
-	{NAME("message_start"), message_start},	    {NAME("message_delta"), message_delta},
-	{NAME("message_stop"), message_stop},	    {NAME("error"), error_seen},
+	{NAME("content_block_delta"), block_delta  },
+        {NAME("content_block_start"), block_start  },
+	{NAME("message_start"),       message_start},
+        {NAME("message_delta"),       message_delta},
+	{NAME("message_stop"),        message_stop },
+        {NAME("error"),               error_seen   },
 };
 
 static enum dialect_event_kind event(struct dialect_observer *observer,
@@ -239,7 +246,8 @@ static void models(const struct bytes *names, size_t count, int64_t created, str
 {
 	buf_append_cstr(out, "{\"data\":[");
 	for (size_t i = 0; i < count; i++) {
-		buf_append_cstr(out, i ? ",{\"type\":\"model\",\"id\":" : "{\"type\":\"model\",\"id\":");
+		buf_append_cstr(out,
+				i ? ",{\"type\":\"model\",\"id\":" : "{\"type\":\"model\",\"id\":");
 		json_append_string(out, names[i]);
 		buf_append_cstr(out, ",\"display_name\":");
 		json_append_string(out, names[i]);

@@ -40,7 +40,7 @@ static enum err_code bind_tool_use(struct words *words, const json_t *block, con
 static enum err_code bind_tool_result(struct words *words, const json_t *block, const char *where,
 				      json_t *parts)
 {
-	static const char *const allowed[] = {"type",	  "tool_use_id",   "content",
+	static const char *const allowed[] = {"type",     "tool_use_id",   "content",
 					      "is_error", "cache_control", NULL};
 	const char *id;
 	json_t *number;
@@ -48,7 +48,8 @@ static enum err_code bind_tool_result(struct words *words, const json_t *block, 
 	ERR_TRY(words_only(words, block, where, allowed));
 	ERR_TRY(words_string(words, block, "tool_use_id", where, &id));
 	ERR_TRY(words_old_call(words, id, where, &number));
-	json_t *part = json_pack("{s:s, s:o, s:[]}", "type", "tool_result", "call", number, "parts");
+	json_t *part =
+		json_pack("{s:s, s:o, s:[]}", "type", "tool_result", "call", number, "parts");
 	ERR_TRY(words_append(words, parts, part));
 	if (json_is_true(json_object_get(block, "is_error")))
 		ERR_TRY(words_set(words, part, "error", json_true()));
@@ -62,9 +63,9 @@ static const struct {
 	const char *role; /* who may say it; NULL: both */
 	enum err_code (*bind)(struct words *, const json_t *, const char *, json_t *);
 } blocks[] = {
-	{"text", NULL, bind_text},
-	{"tool_use", "assistant", bind_tool_use},
-	{"tool_result", "user", bind_tool_result},
+	{"text",        NULL,        bind_text       },
+	{"tool_use",    "assistant", bind_tool_use   },
+	{"tool_result", "user",      bind_tool_result},
 };
 
 static enum err_code bind_block(struct words *words, const json_t *block, const char *role,
@@ -134,8 +135,8 @@ enum err_code anthropic_bind_messages(struct words *words, const char *name, con
 
 enum err_code anthropic_bind_tools(struct words *words, const char *name, const json_t *value)
 {
-	static const char *const allowed[] = {"type",	      "name",	"description", "input_schema",
-					      "cache_control", "strict", NULL};
+	static const char *const allowed[] = {
+		"type", "name", "description", "input_schema", "cache_control", "strict", NULL};
 	size_t i;
 	json_t *tool;
 	if (!json_is_array(value))
@@ -305,12 +306,13 @@ static enum err_code build_format(const json_t *format, json_t *body, struct err
 		return ERR_OK;
 	if (!schema || json_object_get(format, "name") || json_object_get(format, "description") ||
 	    json_object_get(format, "strict"))
-		return ERR_SET(err, ERR_INVALID,
-			       "this dialect has formats by strict JSON schema alone, without name");
-	return build_set(body, "output_config",
-			 json_pack("{s:{s:s, s:O}}", "format", "type", "json_schema", "schema",
-				   schema),
-			 err);
+		return ERR_SET(
+			err, ERR_INVALID,
+			"this dialect has formats by strict JSON schema alone, without name");
+	return build_set(
+		body, "output_config",
+		json_pack("{s:{s:s, s:O}}", "format", "type", "json_schema", "schema", schema),
+		err);
 }
 
 static enum err_code build_tool_choice(const json_t *settings, json_t *body, struct err *err)
@@ -325,9 +327,9 @@ static enum err_code build_tool_choice(const json_t *settings, json_t *body, str
 				json_object_get(choice, "name"));
 	else
 		out = json_pack("{s:s}", "type",
-				!word				    ? "auto"
+				!word                           ? "auto"
 				: strcmp(word, "required") == 0 ? "any"
-								    : word);
+								: word);
 	ERR_TRY(build_set(body, "tool_choice", out, err));
 	return serial ? build_set(out, "disable_parallel_tool_use", json_true(), err) : ERR_OK;
 }
@@ -339,9 +341,9 @@ static enum err_code build_reasoning(const json_t *settings, json_t *body, struc
 	json_t *mode = json_object_get(reasoning, "mode");
 	json_t *effort = json_object_get(reasoning, "effort");
 	if (budget)
-		ERR_TRY(build_set(body, "thinking",
-				  json_pack("{s:s, s:O}", "type", "enabled", "budget_tokens", budget),
-				  err));
+		ERR_TRY(build_set(
+			body, "thinking",
+			json_pack("{s:s, s:O}", "type", "enabled", "budget_tokens", budget), err));
 	else if (mode)
 		ERR_TRY(build_set(body, "thinking", json_pack("{s:O}", "type", mode), err));
 	if (!effort)
@@ -352,8 +354,8 @@ static enum err_code build_reasoning(const json_t *settings, json_t *body, struc
 	return build_set(config, "effort", json_incref(effort), err);
 }
 
-enum err_code anthropic_build(const json_t *words, const json_t *settings, json_t *body, bool stream,
-			      struct err *err)
+enum err_code anthropic_build(const json_t *words, const json_t *settings, json_t *body,
+			      bool stream, struct err *err)
 {
 	static const char *const plain[] = {"temperature", "top_p", "top_k"};
 	size_t i;

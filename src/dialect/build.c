@@ -58,8 +58,8 @@ static enum err_code check_settings(const struct dialect_ops *ops, const json_t 
 			known++;
 		if (!*known)
 			return ERR_SET(err, ERR_INVALID,
-				       "the setting \"%.64s\" does not exist in the dialect %s", key,
-				       ops->name);
+				       "the setting \"%.64s\" does not exist in the dialect %s",
+				       key, ops->name);
 	}
 	return ERR_OK;
 }
@@ -72,7 +72,8 @@ enum err_code dialect_build_request(enum dialect_id dialect, const json_t *words
 	ERR_TRY(check_settings(ops, settings, err));
 	json_t *body = json_pack("{s:s}", "model", model);
 	if (!body)
-		return ERR_SET(err, ERR_NO_MEMORY, "no memory for a request (or a malformed model)");
+		return ERR_SET(err, ERR_NO_MEMORY,
+			       "no memory for a request (or a malformed model)");
 	enum err_code code = ERR_OK;
 	if (stream)
 		code = build_set(body, "stream", json_true(), err);

@@ -42,12 +42,12 @@ void dialect_credential_fields(enum dialect_id dialect, const char *key, struct 
 /* ---- endpoints ---- */
 
 static const struct dialect_endpoint endpoints[] = {
-	{"POST", "/v1/messages", DIALECT_ANTHROPIC, ENDPOINT_MESSAGES},
-	{"POST", "/v1/messages/count_tokens", DIALECT_ANTHROPIC, ENDPOINT_COUNT_TOKENS},
-	{"POST", "/v1/chat/completions", DIALECT_OPENAI, ENDPOINT_CHAT_COMPLETIONS},
-	/* The last two differ by a header alone. */
-	{"GET", "/v1/models", DIALECT_OPENAI, ENDPOINT_MODELS},
-	{"GET", "/v1/models", DIALECT_ANTHROPIC, ENDPOINT_MODELS},
+	{"POST", "/v1/messages",              DIALECT_ANTHROPIC, ENDPOINT_MESSAGES        },
+	{"POST", "/v1/messages/count_tokens", DIALECT_ANTHROPIC, ENDPOINT_COUNT_TOKENS    },
+	{"POST", "/v1/chat/completions",      DIALECT_OPENAI,    ENDPOINT_CHAT_COMPLETIONS},
+ /* The last two differ by a header alone. */
+	{"GET",  "/v1/models",                DIALECT_OPENAI,    ENDPOINT_MODELS          },
+	{"GET",  "/v1/models",                DIALECT_ANTHROPIC, ENDPOINT_MODELS          },
 };
 
 const struct dialect_endpoint *dialect_endpoint_find(struct bytes method, struct bytes path,
@@ -128,19 +128,19 @@ void dialect_render_stream_end(enum dialect_id dialect, const struct dialect_ren
 /* ---- statuses ---- */
 
 static const struct status_names status_table[] = {
-	{400, "invalid_request_error", "invalid_request_error", NULL},
-	{401, "authentication_error", "invalid_request_error", "invalid_api_key"},
-	{402, "billing_error", "insufficient_quota", "insufficient_quota"},
-	{403, "permission_error", "permission_error", "permission_denied"},
-	{404, "not_found_error", "invalid_request_error", "not_found"},
-	{409, "conflict_error", "invalid_request_error", "conflict"},
-	{413, "request_too_large", "invalid_request_error", "request_too_large"},
-	{429, "rate_limit_error", "rate_limit_error", "rate_limit_exceeded"},
-	{500, "api_error", "server_error", NULL},
-	{502, "api_error", "server_error", "upstream_error"},
-	{503, "overloaded_error", "server_error", "service_unavailable"},
-	{504, "timeout_error", "server_error", "timeout"},
-	{529, "overloaded_error", "server_error", "overloaded"},
+	{400, "invalid_request_error", "invalid_request_error", NULL                 },
+	{401, "authentication_error",  "invalid_request_error", "invalid_api_key"    },
+	{402, "billing_error",         "insufficient_quota",    "insufficient_quota" },
+	{403, "permission_error",      "permission_error",      "permission_denied"  },
+	{404, "not_found_error",       "invalid_request_error", "not_found"          },
+	{409, "conflict_error",        "invalid_request_error", "conflict"           },
+	{413, "request_too_large",     "invalid_request_error", "request_too_large"  },
+	{429, "rate_limit_error",      "rate_limit_error",      "rate_limit_exceeded"},
+	{500, "api_error",             "server_error",          NULL                 },
+	{502, "api_error",             "server_error",          "upstream_error"     },
+	{503, "overloaded_error",      "server_error",          "service_unavailable"},
+	{504, "timeout_error",         "server_error",          "timeout"            },
+	{529, "overloaded_error",      "server_error",          "overloaded"         },
 };
 
 const struct status_names *dialect_status_names(int status)
@@ -171,10 +171,11 @@ static void copy_message(struct json_value message, char *out, size_t size)
 	out[0] = '\0';
 	if (message.type == JSON_SCAN_STRING && buf_reserve(&text, message.text.size)) {
 		size_t length = json_value_decode(message, text.data);
-		if (length >= size)
+		if (length >= size) { /* cut between characters */
 			length = size - 1;
-		while (length && ((unsigned char)text.data[length] & 0xc0) == 0x80)
-			length--; /* cut between characters */
+			while (length && ((unsigned char)text.data[length] & 0xc0) == 0x80)
+				length--;
+		}
 		memcpy(out, text.data, length);
 		out[length] = '\0';
 	}

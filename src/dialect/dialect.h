@@ -1,7 +1,7 @@
 /* The provider APIs ("dialects") as the rest of Parley sees them: which endpoint a path is, what a
  * request asks for, the canonical words of a prompt, usage and digests of answers, errors and
- * headers in the caller's own shape. One file per provider fills an ops table (dialect/ops.h); nothing
- * here reads a clock, a socket or a file. Definitions of the canonical forms:
+ * headers in the caller's own shape. One file per provider fills an ops table (dialect/ops.h);
+ * nothing here reads a clock, a socket or a file. Definitions of the canonical forms:
  * docs/formats/canonical-words.md. */
 #ifndef DIALECT_DIALECT_H
 #define DIALECT_DIALECT_H
@@ -24,10 +24,10 @@ const char *dialect_name(enum dialect_id dialect);
 
 enum endpoint_kind {
 	ENDPOINT_NONE,
-	ENDPOINT_MESSAGES,	   /* POST /v1/messages */
-	ENDPOINT_COUNT_TOKENS,	   /* POST /v1/messages/count_tokens */
+	ENDPOINT_MESSAGES,         /* POST /v1/messages */
+	ENDPOINT_COUNT_TOKENS,     /* POST /v1/messages/count_tokens */
 	ENDPOINT_CHAT_COMPLETIONS, /* POST /v1/chat/completions */
-	ENDPOINT_MODELS,	   /* GET /v1/models */
+	ENDPOINT_MODELS,           /* GET /v1/models */
 };
 
 struct dialect_endpoint {
@@ -49,11 +49,11 @@ const char *dialect_path(enum dialect_id dialect);
 /* ---- requests: facts from the body, without a tree ---- */
 
 enum dialect_flag {
-	DIALECT_LOGPROBS = 1,	/* asks for log-probabilities */
-	DIALECT_LOGIT_BIAS = 2, /* a non-empty logit_bias */
-	DIALECT_TOOLS = 4,	/* a non-empty tools list */
+	DIALECT_LOGPROBS = 1,    /* asks for log-probabilities */
+	DIALECT_LOGIT_BIAS = 2,  /* a non-empty logit_bias */
+	DIALECT_TOOLS = 4,       /* a non-empty tools list */
 	DIALECT_USAGE_ASKED = 8, /* OpenAI: stream_options.include_usage is true */
-	DIALECT_REASONING = 16, /* thinking or reasoning is switched on */
+	DIALECT_REASONING = 16,  /* thinking or reasoning is switched on */
 };
 
 #define DIALECT_UNKNOWN_MAX 8
@@ -63,9 +63,9 @@ struct dialect_request {
 	enum endpoint_kind endpoint;
 	struct bytes model; /* in the body, without quotes */
 	bool stream;
-	int64_t max_output; /* tokens, -1: not given */
-	int64_t n;	    /* answers asked for, 1 where not given */
-	unsigned flags;	    /* of enum dialect_flag */
+	int64_t max_output;  /* tokens, -1: not given */
+	int64_t n;           /* answers asked for, 1 where not given */
+	unsigned flags;      /* of enum dialect_flag */
 	size_t prompt_bytes; /* size of the members that hold words (system, messages, tools) */
 	/* Names of members that this dialect does not know, in the body; the count goes on past the
 	 * table. */
@@ -79,27 +79,29 @@ struct dialect_request {
 };
 
 /* Reads the facts of a body that `scan` has accepted (json_scan_finish) for a generation or
- * count_tokens endpoint. ERR_INVALID with a message that names the key: not an object, a key that is
- * a known one but for case, a wrong type, a number out of range, no model or one with characters
+ * count_tokens endpoint. ERR_INVALID with a message that names the key: not an object, a key that
+ * is a known one but for case, a wrong type, a number out of range, no model or one with characters
  * beyond [A-Za-z0-9._:/@-] or above 256 bytes, no messages, both max_tokens and
- * max_completion_tokens, a key twice inside an object that is acted on. `out` points into `body`. */
+ * max_completion_tokens, a key twice inside an object that is acted on. `out` points into `body`.
+ */
 enum err_code dialect_request_read(const struct dialect_endpoint *endpoint,
 				   const struct json_scan *scan, struct bytes body,
 				   struct dialect_request *out, struct err *err);
 
 /* Whether a message or the system prompt of that body has a part that is not text, a tool call or a
- * tool result; *type is then its type as written. Walks over the messages: use it only where the answer
- * matters. */
+ * tool result; *type is then its type as written. Walks over the messages: use it only where the
+ * answer matters. */
 bool dialect_request_non_text(const struct dialect_request *request, const struct json_scan *scan,
 			      struct bytes body, struct bytes *type);
 
-/* The body for the upstream in pieces of the client's own: another model name (empty or equal: kept),
- * and for OpenAI streams `stream_options.include_usage` where the client has not asked for it
+/* The body for the upstream in pieces of the client's own: another model name (empty or equal:
+ * kept), and for OpenAI streams `stream_options.include_usage` where the client has not asked for
+ * it
  * (`want_usage`). */
 struct dialect_rewrite {
 	struct bytes parts[6];
 	unsigned count;
-	size_t size; /* of all parts */
+	size_t size;      /* of all parts */
 	bool usage_added; /* strip the extra chunk again */
 };
 /* `upstream_model` has the characters a model may have. The parts point into `body`,
@@ -116,9 +118,9 @@ void dialect_rewrite(const struct dialect_request *request, struct bytes body,
 enum err_code dialect_words(enum dialect_id dialect, struct bytes body, struct buf *words,
 			    struct buf *settings, struct err *err);
 
-/* The other way: a request body for `words` and `settings` (either may come from a suite; settings may
- * be NULL), appended to `out`. OpenAI streams ask for their usage. Anthropic needs a max_output:
- * 1024 where the settings have none. ERR_INVALID where the dialect cannot say it. */
+/* The other way: a request body for `words` and `settings` (either may come from a suite; settings
+ * may be NULL), appended to `out`. OpenAI streams ask for their usage. Anthropic needs a
+ * max_output: 1024 where the settings have none. ERR_INVALID where the dialect cannot say it. */
 enum err_code dialect_build_request(enum dialect_id dialect, const json_t *words,
 				    const json_t *settings, const char *model, bool stream,
 				    struct buf *out, struct err *err);
@@ -126,19 +128,19 @@ enum err_code dialect_build_request(enum dialect_id dialect, const json_t *words
 enum err_code dialect_build_request_text(enum dialect_id dialect, struct bytes words,
 					 struct bytes settings, const char *model, bool stream,
 					 struct buf *out, struct err *err);
-/* "x-api-key: K\r\nanthropic-version: 2023-06-01\r\n" or "authorization: Bearer K\r\n": what carries a
- * credential to a provider. Appended. */
+/* "x-api-key: K\r\nanthropic-version: 2023-06-01\r\n" or "authorization: Bearer K\r\n": what
+ * carries a credential to a provider. Appended. */
 void dialect_credential_fields(enum dialect_id dialect, const char *key, struct buf *out);
 
 /* ---- answers ---- */
 
 struct dialect_usage {
-	int64_t input;	     /* uncached input tokens */
+	int64_t input;       /* uncached input tokens */
 	int64_t cache_read;  /* input tokens read from a cache */
 	int64_t cache_write; /* input tokens written to a cache */
-	int64_t output;	     /* with reasoning */
+	int64_t output;      /* with reasoning */
 	bool input_known;    /* the provider has told the input; else those are 0 */
-	bool known;	     /* the provider has told the output, in the end; else it is what came first */
+	bool known; /* the provider has told the output, in the end; else it is what came first */
 };
 
 /* How an answer ended: id, name in the canonical answer. */
@@ -165,41 +167,42 @@ const char *dialect_finish_name(enum dialect_finish finish);
 struct dialect_outcome {
 	struct dialect_usage usage;
 	enum dialect_finish finish;
-	bool complete;	      /* the dialect's end was seen */
-	bool failed;	      /* an error body, or an error event after a 200 */
-	bool malformed;	      /* not what the dialect says: usage and digest may be missing */
-	bool digest_known;    /* `answer` holds */
+	bool complete;     /* the dialect's end was seen */
+	bool failed;       /* an error body, or an error event after a 200 */
+	bool malformed;    /* not what the dialect says: usage and digest may be missing */
+	bool digest_known; /* `answer` holds */
 	uint8_t answer[SHA256_SIZE]; /* SHA-256(nonce || canonical answer) */
-	uint64_t text_bytes;  /* of text, reasoning and tool arguments so far: output is about a third */
-	uint64_t deltas;      /* events that carried any of them */
+	uint64_t text_bytes; /* of text, reasoning and tool arguments so far: output is about a
+				third */
+	uint64_t deltas;     /* events that carried any of them */
 	char served[DIALECT_SERVED_MAX]; /* the model the provider names, "" if none */
 };
 
-/* Output tokens so far: what the provider said in the end, else the larger of what it said first and
- * ceil(text_bytes / 3). */
+/* Output tokens so far: what the provider said in the end, else the larger of what it said first
+ * and ceil(text_bytes / 3). */
 int64_t dialect_output_estimate(const struct dialect_outcome *outcome);
 
-/* Observes a complete plain answer (a 200's body). `text` (appended to) and `tool_calls` (an array to
- * append {"arguments", "name"} to) may be NULL. */
+/* Observes a complete plain answer (a 200's body). `text` (appended to) and `tool_calls` (an array
+ * to append {"arguments", "name"} to) may be NULL. */
 void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct bytes nonce,
 			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls);
 
-/* A stream is observed while it is passed on. Events go on whole: what a client could not act on yet
- * is held until the rest of its event is there (up to 64 KiB; longer events go on as they come), so
- * that nothing has to be taken back when the stream is ended in between. */
+/* A stream is observed while it is passed on. Events go on whole: what a client could not act on
+ * yet is held until the rest of its event is there (up to 64 KiB; longer events go on as they
+ * come), so that nothing has to be taken back when the stream is ended in between. */
 struct dialect_observer {
 	struct dialect_outcome outcome;
 	/* Private from here. */
 	enum dialect_id dialect;
 	bool strip_usage;     /* the client has not asked for the usage chunk */
 	bool strip_line_feed; /* the LF of a split CR LF belongs to what was stripped */
-	bool ended;	      /* the terminal event was seen */
-	bool passing;	      /* the beginning of the present event was passed on already */
-	bool declined;	      /* text of a refusal was seen */
-	bool closed;	      /* the digest is fixed */
+	bool ended;           /* the terminal event was seen */
+	bool passing;         /* the beginning of the present event was passed on already */
+	bool declined;        /* text of a refusal was seen */
+	bool closed;          /* the digest is fixed */
 	uint16_t call_count;
 	struct dialect_call *calls; /* tool calls so far */
-	uint64_t fed;		    /* bytes before the present piece */
+	uint64_t fed;               /* bytes before the present piece */
 	struct sse sse;
 	struct buf held;    /* the beginning of an unfinished event */
 	struct buf given;   /* what was held and has been handed out by this call */
@@ -208,9 +211,9 @@ struct dialect_observer {
 	struct sha256 hash;
 };
 
-/* What the caller does with a piece: `now` goes on at once; `last` (the dialect's terminal event and all
- * after it) only when the end may be shown. Pointers are into the piece or the observer, valid until
- * its next call. Pieces may be empty in sum; none of them is of size 0. */
+/* What the caller does with a piece: `now` goes on at once; `last` (the dialect's terminal event
+ * and all after it) only when the end may be shown. Pointers are into the piece or the observer,
+ * valid until its next call. Pieces may be empty in sum; none of them is of size 0. */
 struct dialect_flow {
 	struct bytes now[3];
 	unsigned now_count;
@@ -229,8 +232,8 @@ void dialect_observer_release(struct dialect_observer *observer);
 void dialect_observer_feed(struct dialect_observer *observer, const char *data, size_t size,
 			   struct dialect_flow *flow);
 
-/* Whether a part of an unfinished event was handed out (one above 64 KiB): an event of one's own must
- * then be preceded by an empty line. */
+/* Whether a part of an unfinished event was handed out (one above 64 KiB): an event of one's own
+ * must then be preceded by an empty line. */
 bool dialect_observer_mid_event(const struct dialect_observer *observer);
 
 /* The body has ended (or was cut off): fixes the outcome's digest; `flow->now` has what was still
@@ -248,8 +251,8 @@ void dialect_answer_release(struct dialect_answer *answer);
 /* From a plain body. ERR_PROTOCOL if it is not an answer. */
 enum err_code dialect_answer_read(enum dialect_id dialect, struct bytes body,
 				  struct dialect_answer *out, struct err *err);
-/* From a stream whose observer collected its text into `out->text`; call after dialect_observer_end.
- * ERR_PROTOCOL if the stream was cut off, failed or malformed. */
+/* From a stream whose observer collected its text into `out->text`; call after
+ * dialect_observer_end. ERR_PROTOCOL if the stream was cut off, failed or malformed. */
 enum err_code dialect_answer_finish(struct dialect_observer *observer, struct dialect_answer *out,
 				    struct err *err);
 
@@ -267,9 +270,10 @@ void dialect_canonical_answer(struct bytes text, const json_t *tool_calls,
 /* ---- what the gateway says by itself ---- */
 
 struct dialect_error {
-	int status;	      /* HTTP status; decides Anthropic's type and OpenAI's type and code */
-	const char *code;     /* OpenAI's code where not the status' usual one ("grant_revoked"), or NULL */
-	struct bytes message; /* UTF-8 */
+	int status; /* HTTP status; decides Anthropic's type and OpenAI's type and code */
+	const char *
+		code; /* OpenAI's code where not the status' usual one ("grant_revoked"), or NULL */
+	struct bytes message;    /* UTF-8 */
 	struct bytes request_id; /* Anthropic's request_id; empty: none */
 };
 
@@ -288,9 +292,9 @@ struct dialect_limit {
 struct dialect_limits {
 	struct dialect_limit requests, input, output;
 };
-/* Appends "name: value\r\n" fields: anthropic-ratelimit-* (requests, input-tokens, output-tokens and
- * tokens, the tighter of both; reset in RFC 3339) or x-ratelimit-* (requests, tokens; reset as "6m0s").
- * `wall_ms` is now, Unix time. */
+/* Appends "name: value\r\n" fields: anthropic-ratelimit-* (requests, input-tokens, output-tokens
+ * and tokens, the tighter of both; reset in RFC 3339) or x-ratelimit-* (requests, tokens; reset as
+ * "6m0s"). `wall_ms` is now, Unix time. */
 void dialect_limit_fields(enum dialect_id dialect, const struct dialect_limits *limits,
 			  int64_t wall_ms, struct buf *out);
 
@@ -303,7 +307,7 @@ void dialect_models(enum dialect_id dialect, const struct bytes *names, size_t c
 /* ---- what a stand-in model says ---- */
 
 struct dialect_rendering {
-	const char *id;	   /* of the answer: "msg_…", "chatcmpl-…" */
+	const char *id;     /* of the answer: "msg_…", "chatcmpl-…" */
 	struct bytes model; /* as asked */
 	struct bytes text;  /* whole text, or of this delta; UTF-8 */
 	struct dialect_usage usage;

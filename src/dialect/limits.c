@@ -3,13 +3,27 @@
 
 #include <time.h>
 
+static char *two_digits(char *out, int value)
+{
+	out[0] = (char)('0' + value / 10 % 10);
+	out[1] = (char)('0' + value % 10);
+	return out + 2;
+}
+
 void dialect_time_text(int64_t seconds, char out[static DIALECT_TIME_SIZE])
 {
 	struct tm parts;
 	time_t time = (time_t)seconds;
-	if (!gmtime_r(&time, &parts) ||
-	    strftime(out, DIALECT_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
-		memcpy(out, "1970-01-01T00:00:00Z", DIALECT_TIME_SIZE);
+	memcpy(out, "1970-01-01T00:00:00Z", DIALECT_TIME_SIZE);
+	if (!gmtime_r(&time, &parts) || parts.tm_year < 70 || parts.tm_year > 8099)
+		return;
+	int year = parts.tm_year + 1900;
+	two_digits(two_digits(out, year / 100), year % 100);
+	two_digits(out + 5, parts.tm_mon + 1);
+	two_digits(out + 8, parts.tm_mday);
+	two_digits(out + 11, parts.tm_hour);
+	two_digits(out + 14, parts.tm_min);
+	two_digits(out + 17, parts.tm_sec);
 }
 
 /* Of two limits the one with the smaller part left; an unlimited one never wins. */
@@ -28,6 +42,23 @@ static int64_t remaining(const struct dialect_limit *limit)
 	return limit->remaining > 0 ? limit->remaining : 0;
 }
 
+/* On every answer's path: without printf. */
+static void append_name(struct buf *out, const char *before, const char *name, const char *after)
+{
+	buf_append_cstr(out, before);
+	buf_append_cstr(out, name);
+	buf_append_cstr(out, after);
+	buf_append(out, ": ", 2);
+}
+
+static void append_field(struct buf *out, const char *before, const char *name, const char *after,
+			 int64_t value)
+{
+	append_name(out, before, name, after);
+	buf_append_integer(out, value);
+	buf_append(out, "\r\n", 2);
+}
+
 static void anthropic_limit(const char *name, const struct dialect_limit *limit, int64_t wall_ms,
 			    struct buf *out)
 {
@@ -35,11 +66,11 @@ static void anthropic_limit(const char *name, const struct dialect_limit *limit,
 	if (limit->limit < 0)
 		return;
 	dialect_time_text((wall_ms + limit->reset_ms + 999) / 1000, reset);
-	buf_printf(out,
-		   "anthropic-ratelimit-%s-limit: %lld\r\n"
-		   "anthropic-ratelimit-%s-remaining: %lld\r\n"
-		   "anthropic-ratelimit-%s-reset: %s\r\n",
-		   name, (long long)limit->limit, name, (long long)remaining(limit), name, reset);
+	append_field(out, "anthropic-ratelimit-", name, "-limit", limit->limit);
+	append_field(out, "anthropic-ratelimit-", name, "-remaining", remaining(limit));
+	append_name(out, "anthropic-ratelimit-", name, "-reset");
+	buf_append_cstr(out, reset);
+	buf_append(out, "\r\n", 2);
 }
 
 void anthropic_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out)
@@ -77,11 +108,9 @@ static void openai_limit(const char *name, const struct dialect_limit *limit, st
 {
 	if (limit->limit < 0)
 		return;
-	buf_printf(out,
-		   "x-ratelimit-limit-%s: %lld\r\n"
-		   "x-ratelimit-remaining-%s: %lld\r\n"
-		   "x-ratelimit-reset-%s: ",
-		   name, (long long)limit->limit, name, (long long)remaining(limit), name);
+	append_field(out, "x-ratelimit-limit-", name, "", limit->limit);
+	append_field(out, "x-ratelimit-remaining-", name, "", remaining(limit));
+	append_name(out, "x-ratelimit-reset-", name, "");
 	append_duration(limit->reset_ms, out);
 	buf_append_cstr(out, "\r\n");
 }

@@ -286,8 +286,9 @@ static bool read_events(struct flowing *in)
 		at += used;
 		if (event.oversized)
 			observer->outcome.malformed = true;
-		act(in, event.has_data && !event.oversized ? ops->event(observer, &event)
-							    : EVENT_ORDINARY,
+		act(in,
+		    event.has_data && !event.oversized ? ops->event(observer, &event)
+						       : EVENT_ORDINARY,
 		    &event);
 		if (observer->ended)
 			return false;

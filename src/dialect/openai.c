@@ -1,60 +1,72 @@
 /* The OpenAI Chat Completions API: members of a request, events and answers, errors, lists. */
 #include "dialect/ops.h"
 
-#define NAME(text) {text, sizeof(text) - 1}
+#define NAME(text)                     \
+	{                              \
+		text, sizeof(text) - 1 \
+	}
 
 /* The commonest first: the request path looks names up in this order. */
 static const struct member_row members[] = {
-	{NAME("model"), USE_MODEL, NULL},
-	{NAME("messages"), USE_MESSAGES, openai_bind_messages},
-	{NAME("max_tokens"), USE_MAX_OUTPUT, bind_max_output},
-	{NAME("max_completion_tokens"), USE_MAX_OUTPUT, bind_max_output},
-	{NAME("stream"), USE_STREAM, NULL},
-	{NAME("stream_options"), USE_STREAM_OPTIONS, NULL},
-	{NAME("temperature"), USE_KNOWN, bind_number},
-	{NAME("top_p"), USE_KNOWN, bind_number},
-	{NAME("n"), USE_N, openai_bind_n},
-	{NAME("stop"), USE_KNOWN, NULL},
-	{NAME("seed"), USE_KNOWN, NULL},
-	{NAME("user"), USE_KNOWN, NULL},
-	{NAME("tools"), USE_TOOLS, openai_bind_tools},
-	{NAME("tool_choice"), USE_KNOWN, openai_bind_tool_choice},
-	{NAME("parallel_tool_calls"), USE_KNOWN, openai_bind_flag},
-	{NAME("response_format"), USE_PROMPT, openai_bind_format},
-	{NAME("frequency_penalty"), USE_KNOWN, bind_number},
-	{NAME("presence_penalty"), USE_KNOWN, bind_number},
-	{NAME("logprobs"), USE_LOGPROBS, openai_bind_flag},
-	{NAME("top_logprobs"), USE_TOP_LOGPROBS, bind_number},
-	{NAME("logit_bias"), USE_LOGIT_BIAS, openai_bind_bias},
-	{NAME("reasoning_effort"), USE_EFFORT, openai_bind_effort},
-	{NAME("verbosity"), USE_KNOWN, openai_bind_verbosity},
-	{NAME("metadata"), USE_KNOWN, NULL},
-	{NAME("store"), USE_KNOWN, NULL},
-	{NAME("service_tier"), USE_KNOWN, NULL},
-	{NAME("safety_identifier"), USE_KNOWN, NULL},
-	{NAME("prompt_cache_key"), USE_KNOWN, NULL},
-	{NAME("prompt_cache_retention"), USE_KNOWN, NULL},
-	{NAME("modalities"), USE_KNOWN, openai_bind_modalities},
-	{NAME("audio"), USE_KNOWN, bind_refused},
-	{NAME("prediction"), USE_KNOWN, bind_refused},
-	{NAME("web_search_options"), USE_KNOWN, bind_refused},
-	{NAME("functions"), USE_TOOLS, bind_refused},
-	{NAME("function_call"), USE_KNOWN, bind_refused},
+	{NAME("model"),                  USE_MODEL,          NULL                   },
+	{NAME("messages"),               USE_MESSAGES,       openai_bind_messages   },
+	{NAME("max_tokens"),             USE_MAX_OUTPUT,     bind_max_output        },
+	{NAME("max_completion_tokens"),  USE_MAX_OUTPUT,     bind_max_output        },
+	{NAME("stream"),                 USE_STREAM,         NULL                   },
+	{NAME("stream_options"),         USE_STREAM_OPTIONS, NULL                   },
+	{NAME("temperature"),            USE_KNOWN,          bind_number            },
+	{NAME("top_p"),                  USE_KNOWN,          bind_number            },
+	{NAME("n"),		      USE_N,              openai_bind_n          },
+	{NAME("stop"),                   USE_KNOWN,          NULL                   },
+	{NAME("seed"),                   USE_KNOWN,          NULL                   },
+	{NAME("user"),                   USE_KNOWN,          NULL                   },
+	{NAME("tools"),                  USE_TOOLS,          openai_bind_tools      },
+	{NAME("tool_choice"),            USE_KNOWN,          openai_bind_tool_choice},
+	{NAME("parallel_tool_calls"),    USE_KNOWN,          openai_bind_flag       },
+	{NAME("response_format"),        USE_PROMPT,         openai_bind_format     },
+	{NAME("frequency_penalty"),      USE_KNOWN,          bind_number            },
+	{NAME("presence_penalty"),       USE_KNOWN,          bind_number            },
+	{NAME("logprobs"),               USE_LOGPROBS,       openai_bind_flag       },
+	{NAME("top_logprobs"),           USE_TOP_LOGPROBS,   bind_number            },
+	{NAME("logit_bias"),             USE_LOGIT_BIAS,     openai_bind_bias       },
+	{NAME("reasoning_effort"),       USE_EFFORT,         openai_bind_effort     },
+	{NAME("verbosity"),              USE_KNOWN,          openai_bind_verbosity  },
+	{NAME("metadata"),               USE_KNOWN,          NULL                   },
+	{NAME("store"),                  USE_KNOWN,          NULL                   },
+	{NAME("service_tier"),           USE_KNOWN,          NULL                   },
+	{NAME("safety_identifier"),      USE_KNOWN,          NULL                   },
+	{NAME("prompt_cache_key"),       USE_KNOWN,          NULL                   },
+	{NAME("prompt_cache_retention"), USE_KNOWN,          NULL                   },
+	{NAME("modalities"),             USE_KNOWN,          openai_bind_modalities },
+	{NAME("audio"),                  USE_KNOWN,          bind_refused           },
+	{NAME("prediction"),             USE_KNOWN,          bind_refused           },
+	{NAME("web_search_options"),     USE_KNOWN,          bind_refused           },
+	{NAME("functions"),              USE_TOOLS,          bind_refused           },
+	{NAME("function_call"),          USE_KNOWN,          bind_refused           },
 };
 
-static const char *const settings[] = {
-	"max_output",	    "temperature",  "top_p",	 "frequency_penalty", "presence_penalty",
-	"logit_bias",	    "logprobs",	    "top_logprobs", "tool_choice",
-	"parallel_tool_calls", "reasoning", "verbosity", NULL};
+static const char *const settings[] = {"max_output",
+				       "temperature",
+				       "top_p",
+				       "frequency_penalty",
+				       "presence_penalty",
+				       "logit_bias",
+				       "logprobs",
+				       "top_logprobs",
+				       "tool_choice",
+				       "parallel_tool_calls",
+				       "reasoning",
+				       "verbosity",
+				       NULL};
 
 /* ---- answers ---- */
 
 static const struct finish_row finishes[] = {
-	{"stop", DIALECT_FINISH_STOP},
-	{"length", DIALECT_FINISH_LENGTH},
-	{"tool_calls", DIALECT_FINISH_TOOL_CALLS},
-	{"function_call", DIALECT_FINISH_TOOL_CALLS},
-	{"content_filter", DIALECT_FINISH_REFUSAL},
+	{"stop",           DIALECT_FINISH_STOP      },
+	{"length",         DIALECT_FINISH_LENGTH    },
+	{"tool_calls",     DIALECT_FINISH_TOOL_CALLS},
+	{"function_call",  DIALECT_FINISH_TOOL_CALLS},
+	{"content_filter", DIALECT_FINISH_REFUSAL   },
 };
 
 /* prompt_tokens has the cached ones in it, which are told apart here. */
@@ -86,7 +98,8 @@ static void read_call(struct dialect_observer *observer, struct json_value value
 	int64_t index = position;
 	json_value_members(value, names, member, 2);
 	json_value_members(member[1], inner, function, 2);
-	if (member[0].type == JSON_SCAN_NUMBER && !json_value_integer(member[0], 0, INT32_MAX, &index))
+	if (member[0].type == JSON_SCAN_NUMBER &&
+	    !json_value_integer(member[0], 0, INT32_MAX, &index))
 		observer->outcome.malformed = true;
 	struct dialect_call *call = observer_call(observer, index);
 	if (!call)
@@ -100,8 +113,8 @@ static void read_call(struct dialect_observer *observer, struct json_value value
  * others count. */
 static void read_message(struct dialect_observer *observer, struct json_value message, bool first)
 {
-	static const char *const names[] = {"content", "refusal", "tool_calls",
-					    "reasoning_content", "reasoning"};
+	static const char *const names[] = {"content", "refusal", "tool_calls", "reasoning_content",
+					    "reasoning"};
 	struct json_value member[5];
 	int64_t position = 0;
 	json_value_members(message, names, member, 5);

@@ -70,7 +70,7 @@ static enum err_code bind_user(struct words *words, const json_t *message, const
 
 static enum err_code bind_assistant(struct words *words, const json_t *message, const char *where)
 {
-	static const char *const allowed[] = {"role", "content", "tool_calls", "refusal",
+	static const char *const allowed[] = {"role",  "content",     "tool_calls",    "refusal",
 					      "audio", "annotations", "function_call", NULL};
 	static const char *const empty[] = {"refusal", "audio", "annotations", "function_call"};
 	json_t *parts, *call;
@@ -115,7 +115,8 @@ static enum err_code bind_tool(struct words *words, const json_t *message, const
 	ERR_TRY(words_only(words, message, where, allowed));
 	ERR_TRY(words_string(words, message, "tool_call_id", where, &id));
 	ERR_TRY(words_old_call(words, id, where, &number));
-	json_t *part = json_pack("{s:s, s:o, s:[]}", "type", "tool_result", "call", number, "parts");
+	json_t *part =
+		json_pack("{s:s, s:o, s:[]}", "type", "tool_result", "call", number, "parts");
 	ERR_TRY(words_append(words, results_message(words), part));
 	snprintf(here, sizeof(here), "%.64s.content", where);
 	return words_text_parts(words, json_object_get(message, "content"), here,
@@ -126,8 +127,11 @@ static const struct {
 	const char *role;
 	enum err_code (*bind)(struct words *, const json_t *, const char *);
 } roles[] = {
-	{"user", bind_user},	    {"assistant", bind_assistant}, {"system", bind_system},
-	{"developer", bind_system}, {"tool", bind_tool},
+	{"user",      bind_user     },
+        {"assistant", bind_assistant},
+        {"system",    bind_system   },
+	{"developer", bind_system   },
+        {"tool",      bind_tool     },
 };
 
 static enum err_code bind_message(struct words *words, const json_t *message, const char *where)
@@ -162,8 +166,8 @@ enum err_code openai_bind_messages(struct words *words, const char *name, const 
 enum err_code openai_bind_tools(struct words *words, const char *name, const json_t *value)
 {
 	static const char *const allowed[] = {"type", "function", NULL};
-	static const char *const allowed_function[] = {"name", "description", "parameters", "strict",
-						       NULL};
+	static const char *const allowed_function[] = {"name", "description", "parameters",
+						       "strict", NULL};
 	size_t i;
 	json_t *tool;
 	if (!json_is_array(value))
@@ -220,8 +224,8 @@ enum err_code openai_bind_format(struct words *words, const char *name, const js
 	}
 	const json_t *schema = json_object_get(value, "json_schema");
 	if (strcmp(type, "json_schema") != 0 || !schema)
-		return ERR_SET(words->err, ERR_INVALID, "%s of type \"%.32s\" cannot be bound", name,
-			       type);
+		return ERR_SET(words->err, ERR_INVALID, "%s of type \"%.32s\" cannot be bound",
+			       name, type);
 	ERR_TRY(words_only(words, schema, name, allowed_schema));
 	ERR_TRY(words_string(words, schema, "name", name, &schema_name));
 	return words_set_schema(words, json_object_get(schema, "schema"), schema_name,
@@ -296,7 +300,8 @@ static json_t *build_call(const json_t *part)
 static enum err_code build_result(const json_t *part, json_t *messages, struct err *err)
 {
 	if (json_object_get(part, "error"))
-		return ERR_SET(err, ERR_INVALID, "this dialect cannot mark a tool result as failed");
+		return ERR_SET(err, ERR_INVALID,
+			       "this dialect cannot mark a tool result as failed");
 	return build_append(messages,
 			    json_pack("{s:s, s:o, s:o}", "role", "tool", "tool_call_id",
 				      build_call_id(part), "content",
@@ -420,9 +425,10 @@ static enum err_code build_messages(const json_t *words, json_t *messages, struc
 enum err_code openai_build(const json_t *words, const json_t *settings, json_t *body, bool stream,
 			   struct err *err)
 {
-	static const char *const plain[] = {"temperature",	 "top_p",      "frequency_penalty",
-					    "presence_penalty",	 "logit_bias", "logprobs",
-					    "top_logprobs",	 "verbosity",  "parallel_tool_calls"};
+	static const char *const plain[] = {
+		"temperature",      "top_p",      "frequency_penalty",
+		"presence_penalty", "logit_bias", "logprobs",
+		"top_logprobs",     "verbosity",  "parallel_tool_calls"};
 	json_t *messages = json_array();
 	ERR_TRY(build_set(body, "messages", messages, err));
 	ERR_TRY(build_messages(words, messages, err));

@@ -28,17 +28,17 @@ enum request_use {
 
 /* Words and settings under construction. */
 struct words {
-	json_t *system;	  /* array of parts */
+	json_t *system;   /* array of parts */
 	json_t *messages; /* array */
-	json_t *tools;	  /* array, or NULL */
-	json_t *format;	  /* object, or NULL */
+	json_t *tools;    /* array, or NULL */
+	json_t *format;   /* object, or NULL */
 	json_t *settings; /* object */
 	json_t *call_ids; /* array of strings: the id of the k-th tool call */
 	struct err *err;
 };
 
-/* One top-level member of a dialect's requests. `bind` puts it into words or settings; NULL: it does
- * not bind. It never sees null. */
+/* One top-level member of a dialect's requests. `bind` puts it into words or settings; NULL: it
+ * does not bind. It never sees null. */
 struct member_row {
 	struct bytes name;
 	enum request_use use;
@@ -53,8 +53,8 @@ struct dialect_ops {
 	const struct member_row *members;
 	size_t member_count;
 	const char *const *settings; /* those of a suite that it can say, NULL-terminated */
-	enum err_code (*build)(const json_t *words, const json_t *settings, json_t *body, bool stream,
-			       struct err *err);
+	enum err_code (*build)(const json_t *words, const json_t *settings, json_t *body,
+			       bool stream, struct err *err);
 	/* Reads one event of a stream into the observer; what the gateway does with it. */
 	enum dialect_event_kind (*event)(struct dialect_observer *observer,
 					 const struct sse_event *event);
@@ -90,15 +90,17 @@ enum err_code words_string(struct words *words, const json_t *object, const char
 /* ERR_INVALID unless every member of `object` is in `allowed` (NULL-terminated) or null. */
 enum err_code words_only(struct words *words, const json_t *object, const char *where,
 			 const char *const *allowed);
-/* Appends the parts of a content that may hold text only: a string, null, or an array of text parts.
- * Empty strings give no part. */
+/* Appends the parts of a content that may hold text only: a string, null, or an array of text
+ * parts. Empty strings give no part. */
 enum err_code words_text_parts(struct words *words, const json_t *content, const char *where,
 			       json_t *parts);
 /* The ordinal number of a tool call's id: a new one, or one that must exist. */
-enum err_code words_new_call(struct words *words, const char *id, const char *where, json_t **number);
-enum err_code words_old_call(struct words *words, const char *id, const char *where, json_t **number);
-/* A tool call's arguments as a value: the parsed text, {} for an empty one, the text itself if it is
- * not JSON. NULL when memory is out. */
+enum err_code words_new_call(struct words *words, const char *id, const char *where,
+			     json_t **number);
+enum err_code words_old_call(struct words *words, const char *id, const char *where,
+			     json_t **number);
+/* A tool call's arguments as a value: the parsed text, {} for an empty one, the text itself if it
+ * is not JSON. NULL when memory is out. */
 json_t *words_arguments(const char *text, size_t size);
 /* A tool in the common shape; `parameters` may be NULL. */
 enum err_code words_add_tool(struct words *words, const json_t *tool, const char *parameters_key,
@@ -127,8 +129,8 @@ enum err_code anthropic_bind_output_format(struct words *words, const char *name
 					   const json_t *value);
 enum err_code anthropic_bind_output_config(struct words *words, const char *name,
 					   const json_t *value);
-enum err_code anthropic_build(const json_t *words, const json_t *settings, json_t *body, bool stream,
-			      struct err *err);
+enum err_code anthropic_build(const json_t *words, const json_t *settings, json_t *body,
+			      bool stream, struct err *err);
 enum err_code openai_bind_messages(struct words *words, const char *name, const json_t *value);
 enum err_code openai_bind_tools(struct words *words, const char *name, const json_t *value);
 enum err_code openai_bind_tool_choice(struct words *words, const char *name, const json_t *value);
@@ -144,8 +146,8 @@ enum err_code openai_build(const json_t *words, const json_t *settings, json_t *
 
 /* ---- build.c: shared by the dialects' builders ---- */
 
-/* A new string when `parts` is one text part or none ("" then), else an array of text parts. NULL when
- * memory is out or a part is not text. */
+/* A new string when `parts` is one text part or none ("" then), else an array of text parts. NULL
+ * when memory is out or a part is not text. */
 json_t *build_text_content(const json_t *parts);
 /* "call_K" of a part's number. NULL when memory is out. */
 json_t *build_call_id(const json_t *part);

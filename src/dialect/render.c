@@ -30,12 +30,9 @@ static void append_member(struct buf *out, const char *text, int64_t number)
 static const char *anthropic_stop_reason(enum dialect_finish finish)
 {
 	static const char *const reasons[] = {
-		[DIALECT_FINISH_NONE] = NULL,
-		[DIALECT_FINISH_STOP] = "end_turn",
-		[DIALECT_FINISH_LENGTH] = "max_tokens",
-		[DIALECT_FINISH_TOOL_CALLS] = "tool_use",
-		[DIALECT_FINISH_REFUSAL] = "refusal",
-		[DIALECT_FINISH_OTHER] = "pause_turn",
+		[DIALECT_FINISH_NONE] = NULL,           [DIALECT_FINISH_STOP] = "end_turn",
+		[DIALECT_FINISH_LENGTH] = "max_tokens", [DIALECT_FINISH_TOOL_CALLS] = "tool_use",
+		[DIALECT_FINISH_REFUSAL] = "refusal",   [DIALECT_FINISH_OTHER] = "pause_turn",
 	};
 	return reasons[finish];
 }

@@ -5,7 +5,7 @@
 
 /* Where the body is edited so that an OpenAI stream tells its usage. */
 enum usage_edit {
-	USAGE_KEEP,	     /* it was asked for, or there is nothing to ask */
+	USAGE_KEEP,          /* it was asked for, or there is nothing to ask */
 	USAGE_NEW_MEMBER,    /* no stream_options: a member for the outermost object */
 	USAGE_NEW_OPTION,    /* stream_options has other members */
 	USAGE_NEW_OPTIONS,   /* stream_options is {} */
@@ -13,7 +13,10 @@ enum usage_edit {
 	USAGE_REPLACE_NULL,  /* stream_options is null */
 };
 
-#define TEXT(literal) {literal, sizeof(literal) - 1}
+#define TEXT(literal)                        \
+	{                                    \
+		literal, sizeof(literal) - 1 \
+	}
 static const struct bytes usage_texts[] = {
 	[USAGE_NEW_MEMBER] = TEXT("\"stream_options\":{\"include_usage\":true},"),
 	[USAGE_NEW_OPTION] = TEXT("\"include_usage\":true,"),
@@ -221,20 +224,13 @@ static enum err_code read_effort(struct reading *in)
 }
 
 static enum err_code (*const readers[USE_COUNT])(struct reading *) = {
-	[USE_KNOWN] = read_known,
-	[USE_MODEL] = read_model,
-	[USE_MESSAGES] = read_messages,
-	[USE_PROMPT] = read_prompt,
-	[USE_TOOLS] = read_tools,
-	[USE_STREAM] = read_stream,
-	[USE_MAX_OUTPUT] = read_max_output,
-	[USE_N] = read_n,
-	[USE_LOGPROBS] = read_logprobs,
-	[USE_TOP_LOGPROBS] = read_top_logprobs,
-	[USE_LOGIT_BIAS] = read_logit_bias,
-	[USE_STREAM_OPTIONS] = read_stream_options,
-	[USE_THINKING] = read_thinking,
-	[USE_EFFORT] = read_effort,
+	[USE_KNOWN] = read_known,           [USE_MODEL] = read_model,
+	[USE_MESSAGES] = read_messages,     [USE_PROMPT] = read_prompt,
+	[USE_TOOLS] = read_tools,           [USE_STREAM] = read_stream,
+	[USE_MAX_OUTPUT] = read_max_output, [USE_N] = read_n,
+	[USE_LOGPROBS] = read_logprobs,     [USE_TOP_LOGPROBS] = read_top_logprobs,
+	[USE_LOGIT_BIAS] = read_logit_bias, [USE_STREAM_OPTIONS] = read_stream_options,
+	[USE_THINKING] = read_thinking,     [USE_EFFORT] = read_effort,
 };
 
 static const struct member_row *find_row(const struct dialect_ops *ops, struct bytes name)
@@ -276,14 +272,13 @@ enum err_code dialect_request_read(const struct dialect_endpoint *endpoint,
 				   struct dialect_request *out, struct err *err)
 {
 	const struct dialect_ops *ops = dialect_ops_of(endpoint->dialect);
-	*out = (struct dialect_request){.dialect = endpoint->dialect,
-					.endpoint = endpoint->kind,
-					.max_output = -1,
-					.n = 1};
+	*out = (struct dialect_request){
+		.dialect = endpoint->dialect, .endpoint = endpoint->kind, .max_output = -1, .n = 1};
 	struct reading in = {.out = out, .body = body, .err = err};
 	if (scan->root != JSON_SCAN_OBJECT)
 		return ERR_SET(err, ERR_INVALID, "the request body is not a JSON object");
-	out->object_at = (uint32_t)((const char *)memchr(body.data, '{', body.size) - body.data) + 1;
+	out->object_at =
+		(uint32_t)((const char *)memchr(body.data, '{', body.size) - body.data) + 1;
 	edit_usage(&in, USAGE_NEW_MEMBER, body.data + out->object_at, 0);
 	for (unsigned i = 0; i < scan->member_count; i++)
 		ERR_TRY(read_member(&in, ops, &scan->members[i]));
@@ -376,8 +371,8 @@ void dialect_rewrite(const struct dialect_request *request, struct bytes body,
 	unsigned count = 0;
 	*out = (struct dialect_rewrite){0};
 	if (upstream_model.size && !bytes_equal(upstream_model, request->model))
-		splices[count++] = (struct splice){request->model_at,
-						   (uint32_t)request->model.size, upstream_model};
+		splices[count++] = (struct splice){request->model_at, (uint32_t)request->model.size,
+						   upstream_model};
 	if (want_usage && request->usage_edit != USAGE_KEEP) {
 		splices[count++] = (struct splice){request->usage_at, request->usage_size,
 						   usage_texts[request->usage_edit]};

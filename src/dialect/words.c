@@ -120,7 +120,8 @@ static size_t find_call(const struct words *words, const char *id)
 	return i;
 }
 
-enum err_code words_new_call(struct words *words, const char *id, const char *where, json_t **number)
+enum err_code words_new_call(struct words *words, const char *id, const char *where,
+			     json_t **number)
 {
 	size_t count = json_array_size(words->call_ids);
 	if (find_call(words, id) < count)
@@ -133,7 +134,8 @@ enum err_code words_new_call(struct words *words, const char *id, const char *wh
 	return ERR_OK;
 }
 
-enum err_code words_old_call(struct words *words, const char *id, const char *where, json_t **number)
+enum err_code words_old_call(struct words *words, const char *id, const char *where,
+			     json_t **number)
 {
 	size_t index = find_call(words, id);
 	if (index == json_array_size(words->call_ids))
@@ -181,7 +183,8 @@ enum err_code words_set_schema(struct words *words, const json_t *schema, const 
 			       const char *description, bool strict)
 {
 	if (!json_is_object(schema))
-		return ERR_SET(words->err, ERR_INVALID, "the schema of the format must be an object");
+		return ERR_SET(words->err, ERR_INVALID,
+			       "the schema of the format must be an object");
 	json_decref(words->format);
 	words->format = json_object();
 	json_t *format = words->format;
@@ -206,14 +209,16 @@ enum err_code bind_max_output(struct words *words, const char *name, const json_
 	if (!json_is_integer(value) || json_integer_value(value) < 1)
 		return ERR_SET(words->err, ERR_INVALID, "%s must be a whole number above 0", name);
 	if (json_object_get(words->settings, "max_output"))
-		return ERR_SET(words->err, ERR_INVALID, "the most output is given twice (%s)", name);
+		return ERR_SET(words->err, ERR_INVALID, "the most output is given twice (%s)",
+			       name);
 	return words_set(words, words->settings, "max_output", json_incref((json_t *)value));
 }
 
 enum err_code bind_refused(struct words *words, const char *name, const json_t *value)
 {
 	(void)value;
-	return ERR_SET(words->err, ERR_INVALID, "%s cannot be bound to a suite; leave it out", name);
+	return ERR_SET(words->err, ERR_INVALID, "%s cannot be bound to a suite; leave it out",
+		       name);
 }
 
 enum err_code bind_nothing(struct words *words, const char *name, const json_t *value)
@@ -246,7 +251,8 @@ static enum err_code bind_members(struct words *words, const struct dialect_ops 
 	size_t known = 0;
 	if (!json_is_object(body))
 		return ERR_SET(words->err, ERR_INVALID, "the request body is not a JSON object");
-	/* In the order of the table, so that errors and tool call numbers do not hang on the body's. */
+	/* In the order of the table, so that errors and tool call numbers do not hang on the
+	 * body's. */
 	for (size_t i = 0; i < ops->member_count; i++) {
 		const struct member_row *row = &ops->members[i];
 		const json_t *value = json_object_get(body, row->name.data);

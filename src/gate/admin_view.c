@@ -61,12 +61,22 @@ static const char *grant_state(const struct control *control, const struct world
 	return grant_state_id(grant->state);
 }
 
+static bool add_org(struct control *control, json_t *view, const char *id)
+{
+	const json_t *document = control_document(control, STORE_ORG, id);
+	bool blocked = strcmp(control_state_of(document), "blocked") == 0;
+	return set(view, "blocked", json_boolean(blocked));
+}
+
 static bool add_grant(struct control *control, json_t *view, const char *id)
 {
 	const struct world_grant *grant = world_find_grant(control->world, bytes_from(id));
+	const json_t *valid = json_object_get(view, "valid");
 	if (!grant)
 		return true;
-	return set(view, "state", json_string(grant_state(control, grant))) &&
+	return set(view, "from", json_string(control_text(valid, "from"))) &&
+	       set(view, "to", json_string(control_text(valid, "to"))) &&
+	       set(view, "state", json_string(grant_state(control, grant))) &&
 	       set(view, "use", view_limits(control, grant, NULL)) &&
 	       set(view, "open_runs", json_integer(grant->run_count));
 }
@@ -74,9 +84,14 @@ static bool add_grant(struct control *control, json_t *view, const char *id)
 static bool add_key(struct control *control, json_t *view, const char *id)
 {
 	const struct world_key *key = world_find_key_id(control->world, bytes_from(id));
-	if (key && key->state == WORLD_KEY_ACTIVE && key->expires_ms <= control->loop->wall_ms)
-		return set(view, "state", json_string("expired"));
-	return true;
+	char time[RECORD_TIME_SIZE];
+	if (!key || key->expires_ms == WORLD_ALWAYS)
+		return true;
+	record_time(key->expires_ms, time);
+	if (key->state == WORLD_KEY_ACTIVE && key->expires_ms <= control->loop->wall_ms &&
+	    !set(view, "state", json_string("expired")))
+		return false;
+	return set(view, "expires", json_string(time));
 }
 
 static bool add_suite(struct control *control, json_t *view, const char *id)
@@ -97,10 +112,8 @@ static bool add_run(struct control *control, json_t *view, const char *id)
 
 static bool (*const additions[STORE_KINDS])(struct control *control, json_t *view,
 					    const char *id) = {
-	[STORE_GRANT] = add_grant,
-	[STORE_KEY] = add_key,
-	[STORE_SUITE] = add_suite,
-	[STORE_RUN] = add_run,
+	[STORE_ORG] = add_org,     [STORE_GRANT] = add_grant, [STORE_KEY] = add_key,
+	[STORE_SUITE] = add_suite, [STORE_RUN] = add_run,
 };
 
 json_t *admin_view(struct control *control, enum store_kind kind, const char *id)

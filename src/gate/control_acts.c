@@ -19,7 +19,6 @@ struct transition {
 	const char *noun;
 	const char *from[FROM_MAX]; /* states it may start in, up to the first NULL */
 	const char *to;
-	bool needs_reason;
 	bool cuts;
 	enum control_cut_kind cut;
 	const char *advice; /* where the state is none of these */
@@ -27,20 +26,20 @@ struct transition {
 
 /* clang-format off */
 static const struct transition transitions[] = {
-	{"org.block", STORE_ORG, RECORD_ACT, "org", {"open"}, "blocked", true, true, CONTROL_CUT_ORG, ""},
-	{"org.unblock", STORE_ORG, RECORD_ACT, "org", {"blocked"}, "open", false, false, 0, ""},
+	{"org.block", STORE_ORG, RECORD_ACT, "org", {"open"}, "blocked", true, CONTROL_CUT_ORG, ""},
+	{"org.unblock", STORE_ORG, RECORD_ACT, "org", {"blocked"}, "open", false, 0, ""},
 	{"grant.suspend", STORE_GRANT, RECORD_ACT, "grant", {"active"}, "suspended", true, true,
 	 CONTROL_CUT_GRANT, "only an active grant can be suspended"},
-	{"grant.restore", STORE_GRANT, RECORD_ACT, "grant", {"suspended"}, "active", false, false, 0,
+	{"grant.restore", STORE_GRANT, RECORD_ACT, "grant", {"suspended"}, "active", false, 0,
 	 "only a suspended grant can be restored; a revoked one needs a new id"},
 	{"grant.revoke", STORE_GRANT, RECORD_ACT, "grant", {"offered", "active", "suspended"}, "revoked",
-	 true, true, CONTROL_CUT_GRANT, ""},
-	{"key.revoke", STORE_KEY, RECORD_ACT, "key", {"active"}, "revoked", true, true, CONTROL_CUT_KEY, ""},
-	{"suite.approve", STORE_SUITE, RECORD_SUITE, "suite", {"private"}, "reviewed", false, false, 0,
+	 true, CONTROL_CUT_GRANT, ""},
+	{"key.revoke", STORE_KEY, RECORD_ACT, "key", {"active"}, "revoked", true, CONTROL_CUT_KEY, ""},
+	{"suite.approve", STORE_SUITE, RECORD_SUITE, "suite", {"private"}, "reviewed", false, 0,
 	 "only a private suite waits for approval"},
-	{"suite.reject", STORE_SUITE, RECORD_SUITE, "suite", {"reviewed"}, "private", true, false, 0,
+	{"suite.reject", STORE_SUITE, RECORD_SUITE, "suite", {"reviewed"}, "private", false, 0,
 	 "only an approved suite can be rejected"},
-	{"run.close", STORE_RUN, RECORD_RUN, "run", {"open"}, "closed", false, false, 0, ""},
+	{"run.close", STORE_RUN, RECORD_RUN, "run", {"open"}, "closed", false, 0, ""},
 };
 /* clang-format on */
 
@@ -62,11 +61,8 @@ static bool may_start(const struct transition *transition, const char *state)
 	return false;
 }
 
-static enum err_code check_reason(const struct transition *transition, const char *reason,
-				  struct err *err)
+static enum err_code check_reason(const char *reason, struct err *err)
 {
-	if (transition->needs_reason && (!reason || !*reason))
-		return ERR_SET(err, ERR_USAGE, "%s needs a reason: --reason TEXT", transition->act);
 	if (reason && strlen(reason) > REASON_MAX)
 		return ERR_SET(err, ERR_TOO_LARGE, "the reason has more than %d bytes", REASON_MAX);
 	return ERR_OK;
@@ -101,7 +97,7 @@ enum err_code control_prepare_transition(struct control_operation *operation, co
 	const json_t *document = control_document(control, transition->kind, id);
 	if (!document)
 		return ERR_SET(err, ERR_NOT_FOUND, "there is no %s %s", transition->noun, id);
-	ERR_TRY(check_reason(transition, request->reason, err));
+	ERR_TRY(check_reason(request->reason, err));
 	const char *state = control_state_of(document);
 	if (strcmp(state, transition->to) == 0)
 		return answer_state(operation, transition, id, false, err);
@@ -265,6 +261,7 @@ enum err_code control_prepare_key(struct control_operation *operation, const jso
 	const char *org, *grant, *team;
 	int64_t expires_ms;
 	ERR_TRY(json_only_keys(body, keys, "key", err));
+	ERR_TRY(check_reason(request->reason, err));
 	ERR_TRY(json_get_string(body, "org", "key", &org, err));
 	ERR_TRY(json_get_string(body, "grant", "key", &grant, err));
 	ERR_TRY(json_get_string_or(body, "team", "key", "", &team, err));

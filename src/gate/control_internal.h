@@ -71,7 +71,7 @@ struct control {
 	struct store *store;
 	json_t *documents[STORE_KINDS]; /* objects by id */
 	struct world *world;
-	json_t *fresh;	    /* orgs whose pseudonyms are not stored yet */
+	json_t *fresh;      /* orgs whose pseudonyms are not stored yet */
 	json_t *unfinished; /* commits that could not be moved in yet: the next act waits for them
 			     */
 	struct control_operation *first, *last; /* the first is under way */
@@ -135,8 +135,8 @@ const char *control_state_of(const json_t *document);
 /* The string member, or "" where there is none. */
 const char *control_text(const json_t *object, const char *key);
 int64_t control_integer(const json_t *object, const char *key, int64_t fallback);
-/* How records name the org; made at the first call, and stored by control_keep_pseudonyms before any
- * record is appended. "" if that failed. */
+/* How records name the org; made at the first call, and stored by control_keep_pseudonyms before
+ * any record is appended. "" if that failed. */
 const char *control_pseudonym(struct control *control, const char *org);
 enum err_code control_keep_pseudonyms(struct control *control, struct err *err);
 /* "prefix" and 20 random hex digits. */

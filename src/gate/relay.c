@@ -52,8 +52,10 @@ static char *upstream_head(struct gate_request *request, const struct gate_upstr
 	char *head = arena_alloc(&request->arena, capacity);
 	if (!head)
 		return NULL;
-	size_t at = (size_t)sprintf(head, "POST %.*s%s HTTP/1.1\r\n%s", BYTES_ARG(base), path,
-				    upstream->fields);
+	char *to = stpcpy(head, "POST ");
+	to = mempcpy(to, base.data ? base.data : "", base.size);
+	to = stpcpy(stpcpy(to, path), " HTTP/1.1\r\n");
+	size_t at = (size_t)(stpcpy(to, upstream->fields) - head);
 	if (request->dialect == DIALECT_ANTHROPIC) {
 		size_t versions = copy_fields(exchange, "anthropic-version", head + at);
 		if (!versions)
@@ -440,6 +442,9 @@ enum gate_next gate_step_relay(struct gate_request *request)
 {
 	if (request->answer != ANSWER_OVER)
 		return GATE_WAIT;
+	/* A stream that was over before its admit record was durable has not begun for the client. */
+	if (request->observing && !request->admit_durable)
+		return GATE_WAIT;
 	env_timer_disarm(request->worker->loop, &request->slice_timer);
 	if (request->observing) {
 		end_stream(request);
@@ -462,12 +467,16 @@ void gate_request_admit_durable(struct log_entry *entry)
 {
 	struct gate_request *request =
 		(struct gate_request *)((char *)entry - offsetof(struct gate_request, admit));
+	bool revoked = request->withheld || request->ending == RECORD_ENDING_REVOKED;
 	request->admit_durable = true;
-	if (request->answer != ANSWER_STREAM)
+	if (!request->observing)
 		return;
-	start_stream(request);
+	if (!revoked) /* else nothing that is held may leave, and the client gets a plain error */
+		start_stream(request);
 	if (request->calling && !request->slice_deadline_ns)
 		http_call_pause(&request->call, false);
+	else if (request->answer == ANSWER_OVER)
+		gate_request_run(request);
 }
 
 void gate_request_settle_durable(struct log_entry *entry)

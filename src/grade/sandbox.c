@@ -2,6 +2,7 @@
  * ended at the deadline. */
 #include "grade/sandbox.h"
 
+#include "grade/sandbox_cpu.h"
 #include "grade/sandbox_spawn.h"
 
 #include <assert.h>
@@ -20,6 +21,8 @@
 #define READ_SIZE ((size_t)16 << 10)
 /* A killed sandbox is gone within milliseconds; this is for a machine in deep trouble. */
 #define KILL_GRACE_MS 10000u
+/* How often the CPU time is looked at. */
+#define CPU_PERIOD_MS 50u
 
 enum { STREAM_OUTPUT, STREAM_ERRORS, STREAM_VERDICT, STREAM_STATUS, STREAM_COUNT };
 
@@ -34,9 +37,11 @@ struct watch {
 	struct stream streams[STREAM_COUNT];
 	struct buf status;
 	int child_pidfd; /* of process 1 inside, -1 unknown or gone */
-	bool ended;      /* bubblewrap has ended, and with it everything inside */
+	pid_t child;     /* its number outside */
+	uint64_t cpu_limit_ms, cpu_seen_ms;
+	bool ended; /* bubblewrap has ended, and with it everything inside */
 	bool killed;
-	uint64_t start_ms, deadline_ms;
+	uint64_t start_ms, looked_ms, deadline_ms;
 	struct sandbox_result *result;
 };
 
@@ -81,8 +86,10 @@ static void watch_find_child(struct watch *watch)
 {
 	long pid;
 
-	if (watch->child_pidfd < 0 && status_number(watch, "child-pid", &pid) && pid > 1)
-		watch->child_pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+	if (watch->child_pidfd >= 0 || !status_number(watch, "child-pid", &pid) || pid <= 1)
+		return;
+	watch->child = (pid_t)pid;
+	watch->child_pidfd = (int)syscall(SYS_pidfd_open, watch->child, 0);
 }
 
 static void watch_kill(struct watch *watch, enum sandbox_ending why)
@@ -160,7 +167,33 @@ static int watch_timeout(const struct watch *watch)
 {
 	uint64_t now = now_ms();
 
-	return now >= watch->deadline_ms ? 0 : (int)(watch->deadline_ms - now);
+	if (now >= watch->deadline_ms)
+		return 0;
+	uint64_t left = watch->deadline_ms - now;
+	return (int)(left < CPU_PERIOD_MS ? left : CPU_PERIOD_MS);
+}
+
+/* The most seen: once process 1 is gone, nothing is. */
+static void watch_cpu(struct watch *watch)
+{
+	uint64_t used = sandbox_cpu_ms(watch->child);
+
+	if (used > watch->cpu_seen_ms)
+		watch->cpu_seen_ms = used;
+}
+
+static void watch_limits(struct watch *watch)
+{
+	bool late = now_ms() >= watch->deadline_ms;
+
+	if (watch->child_pidfd >= 0)
+		watch_cpu(watch);
+	if (late && watch->killed)
+		watch->ended = true; /* unkillable: stuck in the kernel; don't wait with it */
+	else if (watch->cpu_seen_ms >= watch->cpu_limit_ms)
+		watch_kill(watch, SANDBOX_CPU_LIMIT);
+	else if (late)
+		watch_kill(watch, SANDBOX_WALL_LIMIT);
 }
 
 /* Index of the two descriptors that stand behind the streams. */
@@ -177,12 +210,13 @@ static void watch_turn(struct watch *watch)
 	int count = poll(polled, POLL_COUNT, watch_timeout(watch));
 	if (count < 0)
 		return; /* interrupted */
-	if (count == 0 && watch->killed) {
-		watch->ended = true; /* unkillable: stuck in the kernel; don't wait with it */
-		return;
+	/* Also while it keeps talking. */
+	if (count == 0 || now_ms() - watch->looked_ms >= CPU_PERIOD_MS) {
+		watch->looked_ms = now_ms();
+		watch_limits(watch);
+		if (watch->ended)
+			return;
 	}
-	if (count == 0)
-		watch_kill(watch, SANDBOX_WALL_LIMIT);
 	/* The end is noticed before the last reads, so that these see all that was written. */
 	watch->ended = polled[POLL_PROCESS].revents != 0;
 	for (int i = 0; i < STREAM_COUNT; i++)
@@ -209,6 +243,9 @@ static void watch_reap(struct watch *watch)
 	if (watch->ended && wait4(watch->process.pid, &status, 0, &usage) < 0)
 		memset(&usage, 0, sizeof(usage));
 	result->cpu_ms = time_ms(usage.ru_utime) + time_ms(usage.ru_stime);
+	/* What was killed together with process 1 isn't counted by the kernel. */
+	if (watch->killed && result->cpu_ms < watch->cpu_seen_ms)
+		result->cpu_ms = watch->cpu_seen_ms;
 	result->memory_peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
 	result->wall_ms = now_ms() - watch->start_ms;
 }
@@ -231,7 +268,7 @@ static enum err_code unavailable(const struct watch *watch, struct err *err)
 }
 
 /* Bubblewrap gives 128 + N for a death by signal N, as shells do. */
-static void ending_set(struct watch *watch, const struct sandbox_limits *limits, long exit_code)
+static void ending_set(struct watch *watch, long exit_code)
 {
 	struct sandbox_result *result = watch->result;
 
@@ -240,13 +277,12 @@ static void ending_set(struct watch *watch, const struct sandbox_limits *limits,
 	result->ending = exit_code > 128 ? SANDBOX_SIGNALLED : SANDBOX_EXITED;
 	result->exit_status = (int)exit_code;
 	result->signal = exit_code > 128 ? (int)exit_code - 128 : 0;
-	/* The kernel looks at the CPU limit at its clock ticks. */
-	if (exit_code != 0 && result->cpu_ms + 50 >= (uint64_t)limits->cpu_seconds * 1000)
+	/* The kernel's own limit struck. */
+	if (exit_code != 0 && result->cpu_ms >= watch->cpu_limit_ms)
 		result->ending = SANDBOX_CPU_LIMIT;
 }
 
-static enum err_code watch_finish(struct watch *watch, const struct sandbox_limits *limits,
-				  struct err *err)
+static enum err_code watch_finish(struct watch *watch, struct err *err)
 {
 	struct sandbox_result *result = watch->result;
 	long exit_code = -1;
@@ -257,7 +293,7 @@ static enum err_code watch_finish(struct watch *watch, const struct sandbox_limi
 		return unavailable(watch, err);
 	if (result->output.failed || result->errors.failed || result->verdict.failed)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for a program's output");
-	ending_set(watch, limits, exit_code);
+	ending_set(watch, exit_code);
 	return ERR_OK;
 }
 
@@ -270,7 +306,8 @@ static void watch_start(struct watch *watch, const struct sandbox_program *progr
 	watch->input = program->input;
 	watch->result = result;
 	watch->child_pidfd = -1;
-	watch->start_ms = now_ms();
+	watch->cpu_limit_ms = limits->cpu_seconds * (uint64_t)1000;
+	watch->start_ms = watch->looked_ms = now_ms();
 	watch->deadline_ms = watch->start_ms + wall_ms;
 	buf_init(&watch->status, STATUS_MAX);
 	buf_init(&result->output, limits->output_bytes);
@@ -324,7 +361,7 @@ enum err_code sandbox_run(const struct sandbox_program *program, struct sandbox_
 		input_close(&watch);
 	while (!watch.ended)
 		watch_turn(&watch);
-	enum err_code code = watch_finish(&watch, &program->limits, err);
+	enum err_code code = watch_finish(&watch, err);
 	watch_close(&watch);
 	return code;
 }

@@ -41,7 +41,7 @@ struct sandbox_program {
 enum sandbox_ending {
 	SANDBOX_EXITED,       /* exit_status */
 	SANDBOX_SIGNALLED,    /* signal */
-	SANDBOX_CPU_LIMIT,    /* a process, or all together, used up the CPU seconds */
+	SANDBOX_CPU_LIMIT,    /* a process used up its CPU seconds */
 	SANDBOX_WALL_LIMIT,   /* ended at wall_ms */
 	SANDBOX_OUTPUT_LIMIT, /* stdout, stderr or verdict grew past its limit */
 };

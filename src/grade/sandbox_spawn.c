@@ -65,9 +65,12 @@ static void argument_add(struct launch *launch, const char *text)
 /* prlimit sets the limits inside: there RLIMIT_NPROC counts this user namespace only. */
 static void argument_add_limits(struct launch *launch, const struct sandbox_limits *limits)
 {
+	/* The exact limit is enforced from outside (sandbox_cpu.h). */
+	unsigned cpu_seconds = limits->cpu_seconds + limits->cpu_seconds / 2 + 1;
+
 	argument_add(launch, "/usr/bin/prlimit");
-	snprintf(launch->limits[0], sizeof(launch->limits[0]), "--cpu=%u:%u", limits->cpu_seconds,
-		 limits->cpu_seconds);
+	snprintf(launch->limits[0], sizeof(launch->limits[0]), "--cpu=%u:%u", cpu_seconds,
+		 cpu_seconds);
 	snprintf(launch->limits[1], sizeof(launch->limits[1]), "--as=%llu",
 		 (unsigned long long)limits->memory_bytes);
 	snprintf(launch->limits[2], sizeof(launch->limits[2]), "--fsize=%llu",

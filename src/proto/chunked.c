@@ -1,11 +1,11 @@
 #include "proto/chunked.h"
 
 enum state {
-	SIZE,	       /* hexadecimal digits */
-	EXTENSION,     /* after ';' */
-	SIZE_LF,       /* after the CR of the size line */
+	SIZE,      /* hexadecimal digits */
+	EXTENSION, /* after ';' */
+	SIZE_LF,   /* after the CR of the size line */
 	DATA,
-	DATA_CR,       /* after the data */
+	DATA_CR, /* after the data */
 	DATA_LF,
 	TRAILER,       /* at the start of a line of the trailer section */
 	TRAILER_NAME,  /* in a field name */

@@ -10,29 +10,30 @@
 
 struct chunked {
 	enum http_refusal refusal;
-	uint8_t state;	  /* private from here */
-	uint8_t digits;	  /* of the size */
+	uint8_t state;    /* private from here */
+	uint8_t digits;   /* of the size */
 	uint16_t counted; /* bytes of extension or trailer */
-	uint32_t left;	  /* data bytes of this chunk to come */
+	uint32_t left;    /* data bytes of this chunk to come */
 };
 
 enum http_body_event {
-	HTTP_BODY_MORE,	   /* all of the input is used and the body goes on */
+	HTTP_BODY_MORE,    /* all of the input is used and the body goes on */
 	HTTP_BODY_PIECE,   /* *piece is data */
-	HTTP_BODY_DONE,	   /* the body ended at *used */
+	HTTP_BODY_DONE,    /* the body ended at *used */
 	HTTP_BODY_REFUSED, /* malformed */
 };
 
 void chunked_start(struct chunked *chunked);
 
 /* Takes bytes from `data` and says what they were: *used of them are done with, and with
- * HTTP_BODY_PIECE *piece (inside `data`, never empty) is body data. Call it again with the rest until
- * it says anything but HTTP_BODY_PIECE. The trailer section is checked and thrown away. */
+ * HTTP_BODY_PIECE *piece (inside `data`, never empty) is body data. Call it again with the rest
+ * until it says anything but HTTP_BODY_PIECE. The trailer section is checked and thrown away. */
 enum http_body_event chunked_next(struct chunked *chunked, const char *data, size_t size,
 				  size_t *used, struct bytes *piece);
 
-/* Decodes in place: the body data moves to the front of `data` (*decoded bytes), *used says how many
- * bytes of the input were taken (less than `size` only when the body is done). Never HTTP_BODY_PIECE. */
+/* Decodes in place: the body data moves to the front of `data` (*decoded bytes), *used says how
+ * many bytes of the input were taken (less than `size` only when the body is done). Never
+ * HTTP_BODY_PIECE. */
 enum http_body_event chunked_decode(struct chunked *chunked, char *data, size_t size, size_t *used,
 				    size_t *decoded);
 

@@ -29,17 +29,14 @@ enum { TOKEN = 1, TARGET = 2, VALUE = 4 };
 
 /* RFC 9110, 5.6.2 for tokens; a target is any visible ASCII; a value any byte but controls. */
 static const uint8_t classes[256] = {
-	['\t'] = VALUE,
-	[' '] = VALUE,
-	['!'] = 7, ['"'] = 6, ['#'] = 7, ['$'] = 7, ['%'] = 7, ['&'] = 7, ['\''] = 7,
-	['('] = 6, [')'] = 6, ['*'] = 7, ['+'] = 7, [','] = 6, ['-'] = 7, ['.'] = 7, ['/'] = 6,
-	['0' ... '9'] = 7,
-	[':' ... '@'] = 6,
-	['A' ... 'Z'] = 7,
-	['['] = 6, ['\\'] = 6, [']'] = 6, ['^'] = 7, ['_'] = 7, ['`'] = 7,
-	['a' ... 'z'] = 7,
-	['{'] = 6, ['|'] = 7, ['}'] = 6, ['~'] = 7,
-	[0x80 ... 0xff] = VALUE,
+	['\t'] = VALUE, [' '] = VALUE,     ['!'] = 7,         ['"'] = 6,
+	['#'] = 7,      ['$'] = 7,         ['%'] = 7,         ['&'] = 7,
+	['\''] = 7,     ['('] = 6,         [')'] = 6,         ['*'] = 7,
+	['+'] = 7,      [','] = 6,         ['-'] = 7,         ['.'] = 7,
+	['/'] = 6,      ['0' ... '9'] = 7, [':' ... '@'] = 6, ['A' ... 'Z'] = 7,
+	['['] = 6,      ['\\'] = 6,        [']'] = 6,         ['^'] = 7,
+	['_'] = 7,      ['`'] = 7,         ['a' ... 'z'] = 7, ['{'] = 6,
+	['|'] = 7,      ['}'] = 6,         ['~'] = 7,         [0x80 ... 0xff] = VALUE,
 };
 
 static bool is_class(char c, unsigned class)
@@ -210,7 +207,10 @@ static enum http_parse version(struct input *in, const char *p)
 static enum http_parse absolute_form(struct input *in, struct bytes target, size_t *path_at)
 {
 	size_t scheme = 0;
-	static const struct bytes schemes[] = {{"http://", 7}, {"https://", 8}};
+	static const struct bytes schemes[] = {
+		{"http://",  7},
+                {"https://", 8}
+        };
 	for (size_t i = 0; i < 2; i++)
 		if (target.size > schemes[i].size &&
 		    bytes_equal_fold(bytes_of(target.data, schemes[i].size), schemes[i]))

@@ -99,7 +99,7 @@ enum http_field_id {
 #define X(name, text, once) HTTP_FIELD_##name,
 	HTTP_FIELD_TABLE(X)
 #undef X
-	HTTP_FIELD_COUNT
+		HTTP_FIELD_COUNT
 };
 
 struct http_span {
@@ -107,7 +107,7 @@ struct http_span {
 };
 
 struct http_field {
-	struct http_span name;	/* as sent */
+	struct http_span name;  /* as sent */
 	struct http_span value; /* without white space at both ends */
 };
 
@@ -120,17 +120,17 @@ enum http_body_kind {
 
 struct http_head {
 	enum http_refusal refusal;
-	uint16_t size;	     /* of the whole head with its empty line, once complete */
+	uint16_t size; /* of the whole head with its empty line, once complete */
 	uint16_t field_count;
-	uint8_t minor;	     /* HTTP/1.minor */
-	bool keep_alive;     /* the peer lets the connection be used again */
+	uint8_t minor;   /* HTTP/1.minor */
+	bool keep_alive; /* the peer lets the connection be used again */
 	bool expect_continue;
 	enum http_body_kind body;
 	uint64_t content_length; /* with HTTP_BODY_LENGTH (0 is HTTP_BODY_NONE in requests) */
 	/* Requests. */
 	struct http_span method;
-	struct http_span path;	/* from the first '/' to '?', never empty */
-	struct http_span query; /* after '?', perhaps empty */
+	struct http_span path;   /* from the first '/' to '?', never empty */
+	struct http_span query;  /* after '?', perhaps empty */
 	struct http_span target; /* path and query: what an upstream would be asked */
 	/* Responses. */
 	uint16_t status;
@@ -138,8 +138,8 @@ struct http_head {
 
 	uint8_t known[HTTP_FIELD_COUNT]; /* index into fields plus one; 0: absent. The first one. */
 	/* Private. */
-	uint16_t parsed; /* lines before this offset are done */
-	bool started;	 /* the start line is done */
+	uint16_t parsed;            /* lines before this offset are done */
+	bool started;               /* the start line is done */
 	struct http_span authority; /* of a URL in the request line */
 
 	struct http_field fields[HTTP_FIELDS_MAX];
@@ -183,7 +183,8 @@ struct bytes http_field_value(const struct http_head *head, const char *data, co
 bool http_list_has(struct bytes list, const char *element);
 
 /* The credential of a request: x-api-key, Authorization: Bearer, or x-goog-api-key, whichever is
- * given; empty with a NULL pointer when there is none; false when two of them are given and differ. */
+ * given; empty with a NULL pointer when there is none; false when two of them are given and differ.
+ */
 bool http_credential(const struct http_head *head, const char *data, struct bytes *key);
 
 /* RFC 9110, 5.6.2: a non-empty token. */

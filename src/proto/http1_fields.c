@@ -6,9 +6,11 @@ static const struct {
 	struct bytes name;
 	bool once;
 } known_fields[HTTP_FIELD_COUNT] = {
+/* clang-format off */
 #define X(id, text, once) [HTTP_FIELD_##id] = {{text, sizeof(text) - 1}, once},
 	HTTP_FIELD_TABLE(X)
 #undef X
+	/* clang-format on */
 };
 
 /* By size: the ids of that many bytes, as a bit set, so that a lookup compares one or two names. */
@@ -22,8 +24,8 @@ static const uint32_t ids_by_size[SIZE_MAX_KNOWN] = {
 	[11] = BIT(RETRY_AFTER) | BIT(PARLEY_LEAF),
 	[12] = BIT(CONTENT_TYPE) | BIT(X_REQUEST_ID) | BIT(PARLEY_NONCE),
 	[13] = BIT(AUTHORIZATION) | BIT(PARLEY_ACCEPT) | BIT(PARLEY_RECORD),
-	[14] = BIT(CONTENT_LENGTH) | BIT(RETRY_AFTER_MS) | BIT(SHOULD_RETRY) |
-		BIT(GOOGLE_API_KEY) | BIT(ANTHROPIC_BETA) | BIT(PARLEY_PURPOSE),
+	[14] = BIT(CONTENT_LENGTH) | BIT(RETRY_AFTER_MS) | BIT(SHOULD_RETRY) | BIT(GOOGLE_API_KEY) |
+	       BIT(ANTHROPIC_BETA) | BIT(PARLEY_PURPOSE),
 	[16] = BIT(CONTENT_ENCODING),
 	[17] = BIT(TRANSFER_ENCODING) | BIT(ANTHROPIC_VERSION),
 #undef BIT
@@ -89,8 +91,7 @@ bool http_credential(const struct http_head *head, const char *data, struct byte
 	static const enum http_field_id fields[] = {HTTP_FIELD_API_KEY, HTTP_FIELD_GOOGLE_API_KEY};
 	static const struct bytes scheme = {"bearer ", 7};
 	struct bytes found = http_known(head, data, HTTP_FIELD_AUTHORIZATION);
-	if (found.size > scheme.size &&
-	    bytes_equal_fold(bytes_of(found.data, scheme.size), scheme))
+	if (found.size > scheme.size && bytes_equal_fold(bytes_of(found.data, scheme.size), scheme))
 		found = bytes_trim(bytes_of(found.data + scheme.size, found.size - scheme.size));
 	else
 		found = bytes_of(NULL, 0);
@@ -129,8 +130,8 @@ static size_t host_size(struct bytes text)
 {
 	size_t i = 0;
 	if (text.size && text.data[0] == '[') {
-		for (i = 1; i < text.size && (is_hex(text.data[i]) || text.data[i] == ':' ||
-					      text.data[i] == '.');)
+		for (i = 1; i < text.size &&
+			    (is_hex(text.data[i]) || text.data[i] == ':' || text.data[i] == '.');)
 			i++;
 		return i > 2 && i < text.size && text.data[i] == ']' ? i + 1 : 0;
 	}
@@ -199,9 +200,9 @@ static bool is_connection_field(const struct http_head *head, const char *data, 
 /* Connection options name fields meant for the next hop only; these never are. */
 static bool names_end_to_end_field(struct bytes list)
 {
-	static const char *const fields[] = {"host",	       "content-length", "transfer-encoding",
-					     "authorization",  "x-api-key",	 "x-goog-api-key",
-					     "content-type",   "content-encoding"};
+	static const char *const fields[] = {
+		"host",      "content-length", "transfer-encoding", "authorization",
+		"x-api-key", "x-goog-api-key", "content-type",      "content-encoding"};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
 		if (http_list_has(list, fields[i]))
 			return true;
@@ -278,19 +279,41 @@ const char *http_reason(int status)
 		int status;
 		const char *reason;
 	} reasons[] = {
-		{100, "Continue"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"},
-		{204, "No Content"}, {301, "Moved Permanently"}, {302, "Found"},
-		{304, "Not Modified"}, {307, "Temporary Redirect"}, {400, "Bad Request"},
-		{401, "Unauthorized"}, {402, "Payment Required"}, {403, "Forbidden"},
-		{404, "Not Found"}, {405, "Method Not Allowed"}, {408, "Request Timeout"},
-		{409, "Conflict"}, {410, "Gone"}, {411, "Length Required"},
-		{413, "Content Too Large"}, {414, "URI Too Long"},
-		{415, "Unsupported Media Type"}, {417, "Expectation Failed"},
-		{421, "Misdirected Request"}, {422, "Unprocessable Content"}, {425, "Too Early"},
-		{429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
-		{500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"},
-		{503, "Service Unavailable"}, {504, "Gateway Timeout"},
-		{505, "HTTP Version Not Supported"}, {529, "Overloaded"},
+		{100, "Continue"                       },
+		{200, "OK"			     },
+		{201, "Created"                        },
+		{202, "Accepted"                       },
+		{204, "No Content"                     },
+		{301, "Moved Permanently"              },
+		{302, "Found"                          },
+		{304, "Not Modified"                   },
+		{307, "Temporary Redirect"             },
+		{400, "Bad Request"                    },
+		{401, "Unauthorized"                   },
+		{402, "Payment Required"               },
+		{403, "Forbidden"                      },
+		{404, "Not Found"                      },
+		{405, "Method Not Allowed"             },
+		{408, "Request Timeout"                },
+		{409, "Conflict"                       },
+		{410, "Gone"                           },
+		{411, "Length Required"                },
+		{413, "Content Too Large"              },
+		{414, "URI Too Long"                   },
+		{415, "Unsupported Media Type"         },
+		{417, "Expectation Failed"             },
+		{421, "Misdirected Request"            },
+		{422, "Unprocessable Content"          },
+		{425, "Too Early"                      },
+		{429, "Too Many Requests"              },
+		{431, "Request Header Fields Too Large"},
+		{500, "Internal Server Error"          },
+		{501, "Not Implemented"                },
+		{502, "Bad Gateway"                    },
+		{503, "Service Unavailable"            },
+		{504, "Gateway Timeout"                },
+		{505, "HTTP Version Not Supported"     },
+		{529, "Overloaded"                     },
 	};
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
 		if (reasons[i].status == status)

@@ -9,7 +9,7 @@ enum state {
 	FIELD_NAME,
 	DATA_VALUE,
 	NAME_VALUE, /* of the `event` field */
-	SKIP,	    /* a comment or a field without meaning here */
+	SKIP,       /* a comment or a field without meaning here */
 };
 
 /* Buffers above this size are given back after an event, so that a quiet stream holds little. */
@@ -285,10 +285,11 @@ static bool read_until_event(struct reader *in)
 	return false;
 }
 
-bool sse_next(struct sse *sse, const char *data, size_t size, size_t *used,
-	      struct sse_event *event)
+bool sse_next(struct sse *sse, const char *data, size_t size, size_t *used, struct sse_event *event)
 {
-	struct reader in = {sse, data, data, data + size, {NULL, 0}};
+	struct reader in = {
+		sse, data, data, data + size, {NULL, 0}
+        };
 	if (sse->delivered)
 		forget_event(sse);
 	if (sse->mark < 3)

@@ -1,6 +1,6 @@
-/* TLS 1.2 and 1.3 over buffers (OpenSSL): bytes of the network in, bytes of the application out, and
- * the reverse. No socket, no file, no clock of its own. A context belongs to one thread with all its
- * sessions. */
+/* TLS 1.2 and 1.3 over buffers (OpenSSL): bytes of the network in, bytes of the application out,
+ * and the reverse. No socket, no file, no clock of its own. A context belongs to one thread with
+ * all its sessions. */
 #ifndef PROTO_TLS_H
 #define PROTO_TLS_H
 
@@ -18,9 +18,10 @@ struct tls;
 
 /* Results of tls_read and tls_write besides a byte count. */
 enum tls_io {
-	TLS_EOF = 0,	 /* read only: the peer closed the session in order */
-	TLS_AGAIN = -1,	 /* feed more bytes from the network first */
-	TLS_FAILED = -2, /* broken for ever; tls_error tells why. Send what tls_output gives, close. */
+	TLS_EOF = 0,    /* read only: the peer closed the session in order */
+	TLS_AGAIN = -1, /* feed more bytes from the network first */
+	TLS_FAILED =
+		-2, /* broken for ever; tls_error tells why. Send what tls_output gives, close. */
 };
 
 /* For clients: only servers whose chain ends at one of `authorities` (PEM text of one or more
@@ -29,8 +30,8 @@ enum tls_io {
 enum err_code tls_client_context_new(struct bytes authorities, struct bytes certificate,
 				     struct bytes key, struct tls_context **out, struct err *err);
 
-/* For servers. `certificate` is a PEM chain, leaf first. With `client_authorities` every client must
- * show a certificate that ends there; without, none is asked for. */
+/* For servers. `certificate` is a PEM chain, leaf first. With `client_authorities` every client
+ * must show a certificate that ends there; without, none is asked for. */
 enum err_code tls_server_context_new(struct bytes certificate, struct bytes key,
 				     struct bytes client_authorities, struct tls_context **out,
 				     struct err *err);
@@ -45,8 +46,8 @@ enum err_code tls_client_new(struct tls_context *context, const char *host, stru
 enum err_code tls_server_new(struct tls_context *context, struct tls **out, struct err *err);
 void tls_free(struct tls *tls);
 
-/* Bytes that came from the network; all are taken. False when memory is out or 1 MiB wait to be read:
- * the session is broken. Follow with tls_read (which also moves the handshake on). */
+/* Bytes that came from the network; all are taken. False when memory is out or 1 MiB wait to be
+ * read: the session is broken. Follow with tls_read (which also moves the handshake on). */
 bool tls_feed(struct tls *tls, const void *data, size_t size);
 
 /* Bytes for the network, valid until the next call on `tls`; tls_output_sent drops the first
@@ -57,8 +58,8 @@ void tls_output_sent(struct tls *tls, size_t count);
 /* Application data. > 0 bytes, or an enum tls_io. Works during the handshake (TLS_AGAIN until it is
  * done). */
 ssize_t tls_read(struct tls *tls, void *out, size_t size);
-/* Takes all of it (size > 0) and returns size, or an enum tls_io. The caller bounds what it writes by
- * looking at tls_output's size. */
+/* Takes all of it (size > 0) and returns size, or an enum tls_io. The caller bounds what it writes
+ * by looking at tls_output's size. */
 ssize_t tls_write(struct tls *tls, const void *data, size_t size);
 
 /* The handshake is done and, for a client, the server verified. */

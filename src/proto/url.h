@@ -6,16 +6,16 @@
 #include "base/err.h"
 
 struct url {
-	bool tls;	   /* https */
-	struct bytes host; /* lower or upper case as given; IPv6 without brackets */
-	uint16_t port;	   /* 80 or 443 where none was given */
+	bool tls;               /* https */
+	struct bytes host;      /* lower or upper case as given; IPv6 without brackets */
+	uint16_t port;          /* 80 or 443 where none was given */
 	struct bytes authority; /* host[:port] as given: the value of a Host field */
-	struct bytes path; /* "" or from '/'; without query */
-	struct bytes query; /* after '?', or empty */
+	struct bytes path;      /* "" or from '/'; without query */
+	struct bytes query;     /* after '?', or empty */
 };
 
-/* All parts point into `text`. No user information, no fragment, no control bytes or spaces; host as
- * in RFC 9110. ERR_INVALID names the text and the problem. */
+/* All parts point into `text`. No user information, no fragment, no control bytes or spaces; host
+ * as in RFC 9110. ERR_INVALID names the text and the problem. */
 enum err_code url_parse(struct bytes text, struct url *out, struct err *err);
 
 /* Appends the path of `base` joined with `path` ("/v1/messages"): "https://x/api/" gives

@@ -43,10 +43,25 @@ static enum json_scan_refusal scan_pieces(struct bytes text, size_t piece, struc
 static void test_accepts_every_kind_of_value(void **state)
 {
 	static const char *const texts[] = {
-		"{}", "[]", " \t\r\n{ } ", "0", "-0", "-12.5e+10", "1E400", "123456789012345678901",
-		"0.0", "\"\"", "true", "false", "null", "[1,2,[3,{\"a\":[]}]]",
-		"{\"a\":1,\"b\":{\"a\":2,\"a\":3}}", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\"",
-		"\"\\ud83d\\ude00\"", "\"\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9\x7f\"", "\"\\u0000\"",
+		"{}",
+		"[]",
+		" \t\r\n{ } ",
+		"0",
+		"-0",
+		"-12.5e+10",
+		"1E400",
+		"123456789012345678901",
+		"0.0",
+		"\"\"",
+		"true",
+		"false",
+		"null",
+		"[1,2,[3,{\"a\":[]}]]",
+		"{\"a\":1,\"b\":{\"a\":2,\"a\":3}}",
+		"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\"",
+		"\"\\ud83d\\ude00\"",
+		"\"\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9\x7f\"",
+		"\"\\u0000\"",
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -59,60 +74,60 @@ static void test_refuses_with_the_reason(void **state)
 		const char *text;
 		enum json_scan_refusal refusal;
 	} rows[] = {
-		{"", JSON_SCAN_INCOMPLETE},
-		{" ", JSON_SCAN_INCOMPLETE},
-		{"{\"a\":", JSON_SCAN_INCOMPLETE},
-		{"{\"a\"", JSON_SCAN_INCOMPLETE},
-		{"\"a", JSON_SCAN_INCOMPLETE},
-		{"-", JSON_SCAN_INCOMPLETE},
-		{"1.", JSON_SCAN_INCOMPLETE},
-		{"1e", JSON_SCAN_INCOMPLETE},
-		{"tru", JSON_SCAN_INCOMPLETE},
-		{"01", JSON_SCAN_SYNTAX},
-		{"-01", JSON_SCAN_SYNTAX},
-		{"[1.]", JSON_SCAN_SYNTAX},
-		{"[.5]", JSON_SCAN_SYNTAX},
-		{"[+1]", JSON_SCAN_SYNTAX},
-		{"[1e]", JSON_SCAN_SYNTAX},
-		{"[1e5.2]", JSON_SCAN_SYNTAX},
-		{"NaN", JSON_SCAN_SYNTAX},
-		{"Infinity", JSON_SCAN_SYNTAX},
-		{"nul1", JSON_SCAN_SYNTAX},
-		{"[1,]", JSON_SCAN_SYNTAX},
-		{"[,1]", JSON_SCAN_SYNTAX},
-		{"{\"a\":1,}", JSON_SCAN_SYNTAX},
-		{"{a:1}", JSON_SCAN_SYNTAX},
-		{"{'a':1}", JSON_SCAN_SYNTAX},
-		{"{\"a\" 1}", JSON_SCAN_SYNTAX},
-		{"[1}", JSON_SCAN_SYNTAX},
-		{"{\"a\":1]", JSON_SCAN_SYNTAX},
-		{"// c\n1", JSON_SCAN_SYNTAX},
-		{"1 2", JSON_SCAN_TRAILING},
-		{"{} {}", JSON_SCAN_TRAILING},
-		{"[]]", JSON_SCAN_TRAILING},
-		{"\xef\xbb\xbf{}", JSON_SCAN_UTF8},
-		{"\"\xc0\xaf\"", JSON_SCAN_UTF8},
-		{"\"\xe0\x80\x80\"", JSON_SCAN_UTF8},
-		{"\"\xed\xa0\x80\"", JSON_SCAN_UTF8},
-		{"\"\xf4\x90\x80\x80\"", JSON_SCAN_UTF8},
-		{"\"\xf8\x88\x80\x80\x80\"", JSON_SCAN_UTF8},
-		{"\"\x80\"", JSON_SCAN_UTF8},
-		{"\"\xc3\"", JSON_SCAN_UTF8},
-		{"\"\xe2\x82\"", JSON_SCAN_UTF8},
-		{"\"a\nb\"", JSON_SCAN_CONTROL},
-		{"\"\x1f\"", JSON_SCAN_CONTROL},
-		{"\"\\x41\"", JSON_SCAN_ESCAPE},
-		{"\"\\u12g4\"", JSON_SCAN_ESCAPE},
-		{"\"\\U0041\"", JSON_SCAN_ESCAPE},
-		{"\"\\ud800\"", JSON_SCAN_SURROGATE},
-		{"\"\\ud800x\"", JSON_SCAN_SURROGATE},
-		{"\"\\ud800\\n\"", JSON_SCAN_SURROGATE},
-		{"\"\\ud800\\ud800\"", JSON_SCAN_SURROGATE},
-		{"\"\\ude00\\ud83d\"", JSON_SCAN_SURROGATE},
-		{"{\"a\\u0062\":1}", JSON_SCAN_KEY_CHARACTERS},
-		{"{\"\xc3\xa9\":1}", JSON_SCAN_KEY_CHARACTERS},
-		{"{\"a\":1,\"b\":2,\"a\":1}", JSON_SCAN_KEY_DUPLICATE},
-		{"{\"model\":1,\"Model\":1}", JSON_SCAN_KEY_DUPLICATE},
+		{"",			  JSON_SCAN_INCOMPLETE    },
+		{" ",			 JSON_SCAN_INCOMPLETE    },
+		{"{\"a\":",                   JSON_SCAN_INCOMPLETE    },
+		{"{\"a\"",                    JSON_SCAN_INCOMPLETE    },
+		{"\"a",                       JSON_SCAN_INCOMPLETE    },
+		{"-",			 JSON_SCAN_INCOMPLETE    },
+		{"1.",			JSON_SCAN_INCOMPLETE    },
+		{"1e",			JSON_SCAN_INCOMPLETE    },
+		{"tru",                       JSON_SCAN_INCOMPLETE    },
+		{"01",			JSON_SCAN_SYNTAX        },
+		{"-01",                       JSON_SCAN_SYNTAX        },
+		{"[1.]",                      JSON_SCAN_SYNTAX        },
+		{"[.5]",                      JSON_SCAN_SYNTAX        },
+		{"[+1]",                      JSON_SCAN_SYNTAX        },
+		{"[1e]",                      JSON_SCAN_SYNTAX        },
+		{"[1e5.2]",                   JSON_SCAN_SYNTAX        },
+		{"NaN",                       JSON_SCAN_SYNTAX        },
+		{"Infinity",                  JSON_SCAN_SYNTAX        },
+		{"nul1",                      JSON_SCAN_SYNTAX        },
+		{"[1,]",                      JSON_SCAN_SYNTAX        },
+		{"[,1]",                      JSON_SCAN_SYNTAX        },
+		{"{\"a\":1,}",                JSON_SCAN_SYNTAX        },
+		{"{a:1}",                     JSON_SCAN_SYNTAX        },
+		{"{'a':1}",                   JSON_SCAN_SYNTAX        },
+		{"{\"a\" 1}",                 JSON_SCAN_SYNTAX        },
+		{"[1}",                       JSON_SCAN_SYNTAX        },
+		{"{\"a\":1]",                 JSON_SCAN_SYNTAX        },
+		{"// c\n1",                   JSON_SCAN_SYNTAX        },
+		{"1 2",                       JSON_SCAN_TRAILING      },
+		{"{} {}",                     JSON_SCAN_TRAILING      },
+		{"[]]",                       JSON_SCAN_TRAILING      },
+		{"\xef\xbb\xbf{}",            JSON_SCAN_UTF8          },
+		{"\"\xc0\xaf\"",              JSON_SCAN_UTF8          },
+		{"\"\xe0\x80\x80\"",          JSON_SCAN_UTF8          },
+		{"\"\xed\xa0\x80\"",          JSON_SCAN_UTF8          },
+		{"\"\xf4\x90\x80\x80\"",      JSON_SCAN_UTF8          },
+		{"\"\xf8\x88\x80\x80\x80\"",  JSON_SCAN_UTF8          },
+		{"\"\x80\"",                  JSON_SCAN_UTF8          },
+		{"\"\xc3\"",                  JSON_SCAN_UTF8          },
+		{"\"\xe2\x82\"",              JSON_SCAN_UTF8          },
+		{"\"a\nb\"",                  JSON_SCAN_CONTROL       },
+		{"\"\x1f\"",                  JSON_SCAN_CONTROL       },
+		{"\"\\x41\"",                 JSON_SCAN_ESCAPE        },
+		{"\"\\u12g4\"",               JSON_SCAN_ESCAPE        },
+		{"\"\\U0041\"",               JSON_SCAN_ESCAPE        },
+		{"\"\\ud800\"",               JSON_SCAN_SURROGATE     },
+		{"\"\\ud800x\"",              JSON_SCAN_SURROGATE     },
+		{"\"\\ud800\\n\"",            JSON_SCAN_SURROGATE     },
+		{"\"\\ud800\\ud800\"",        JSON_SCAN_SURROGATE     },
+		{"\"\\ude00\\ud83d\"",        JSON_SCAN_SURROGATE     },
+		{"{\"a\\u0062\":1}",          JSON_SCAN_KEY_CHARACTERS},
+		{"{\"\xc3\xa9\":1}",          JSON_SCAN_KEY_CHARACTERS},
+		{"{\"a\":1,\"b\":2,\"a\":1}", JSON_SCAN_KEY_DUPLICATE },
+		{"{\"model\":1,\"Model\":1}", JSON_SCAN_KEY_DUPLICATE },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -166,12 +181,12 @@ static void check_members(const struct json_scan *scan)
 		const char *key, *value;
 		enum json_scan_type type;
 	} wanted[] = {
-		{"model", "\"m\\\"1\"", JSON_SCAN_STRING},
-		{"n", "12", JSON_SCAN_NUMBER},
-		{"o", "{\"a\":[1,{\"b\":null}], \"c\":\"\xc3\xa9\"}", JSON_SCAN_OBJECT},
-		{"t", "true", JSON_SCAN_TRUE},
-		{"list", "[ ]", JSON_SCAN_ARRAY},
-		{"last", "-1.5e3", JSON_SCAN_NUMBER},
+		{"model", "\"m\\\"1\"",                                   JSON_SCAN_STRING},
+		{"n",     "12",					   JSON_SCAN_NUMBER},
+		{"o",     "{\"a\":[1,{\"b\":null}], \"c\":\"\xc3\xa9\"}", JSON_SCAN_OBJECT},
+		{"t",     "true",					 JSON_SCAN_TRUE  },
+		{"list",  "[ ]",					  JSON_SCAN_ARRAY },
+		{"last",  "-1.5e3",				       JSON_SCAN_NUMBER},
 	};
 	assert_int_equal(scan->root, JSON_SCAN_OBJECT);
 	assert_int_equal(scan->member_count, 6);
@@ -246,8 +261,10 @@ static void test_members_in_one_walk(void **state)
 
 static void test_reading_never_leaves_the_text(void **state)
 {
-	static const char *const broken[] = {"{", "{\"", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":[",
-					     "[\"\\", "[1,", "{\"a\":\"\\u12", "[tru"};
+	static const char *const broken[] = {"{",      "{\"",     "{\"a",
+					     "{\"a\"", "{\"a\":", "{\"a\":[",
+					     "[\"\\",  "[1,",     "{\"a\":\"\\u12",
+					     "[tru"};
 	(void)state;
 	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
 		size_t size = strlen(broken[i]);
@@ -264,8 +281,8 @@ static void test_reading_never_leaves_the_text(void **state)
 
 static void test_integers_are_plain(void **state)
 {
-	static const char *const bad[] = {"1.0", "1e2", "-0", "9223372036854775808", "\"1\"",
-					  "true", "-5", "101"};
+	static const char *const bad[] = {"1.0",   "1e2",  "-0", "9223372036854775808",
+					  "\"1\"", "true", "-5", "101"};
 	int64_t number = 0;
 	(void)state;
 	assert_true(json_value_integer(json_value_at(BYTES("42")), 0, 100, &number));
@@ -273,7 +290,8 @@ static void test_integers_are_plain(void **state)
 	assert_true(json_value_integer(json_value_at(BYTES("-7")), -10, 0, &number));
 	assert_int_equal(number, -7);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_false(json_value_integer(json_value_at(bytes_from(bad[i])), 0, 100, &number));
+		assert_false(
+			json_value_integer(json_value_at(bytes_from(bad[i])), 0, 100, &number));
 }
 
 static void test_strings_are_decoded(void **state)
@@ -281,10 +299,11 @@ static void test_strings_are_decoded(void **state)
 	static const struct {
 		const char *text, *wanted;
 	} rows[] = {
-		{"\"\"", ""},
-		{"\"plain\"", "plain"},
-		{"\"a\\n\\t\\\\\\\"\\/\\b\\f\\r\"", "a\n\t\\\"/\b\f\r"},
-		{"\"\\u0041\\u00e9\\u20ac\\ud83d\\ude00!\"", "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80!"},
+		{"\"\"",				     ""                },
+		{"\"plain\"",				"plain"           },
+		{"\"a\\n\\t\\\\\\\"\\/\\b\\f\\r\"",          "a\n\t\\\"/\b\f\r"},
+		{"\"\\u0041\\u00e9\\u20ac\\ud83d\\ude00!\"",
+		 "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80!"                      },
 	};
 	char out[64];
 	struct bytes plain;
@@ -306,8 +325,8 @@ static void check_vector(const json_t *row)
 	const char *expect = json_string_value(json_object_get(row, "expect"));
 	struct buf text = BUF_INIT(1 << 20);
 	struct json_scan scan;
-	assert_true(base64_decode(
-		bytes_from(json_string_value(json_object_get(row, "base64"))), &text));
+	assert_true(base64_decode(bytes_from(json_string_value(json_object_get(row, "base64"))),
+				  &text));
 	enum json_scan_refusal refusal = scan_whole(buf_bytes(&text));
 	/* Stricter on purpose: names at the top stand once. */
 	bool stricter = refusal == JSON_SCAN_KEY_DUPLICATE || refusal == JSON_SCAN_KEY_CHARACTERS ||

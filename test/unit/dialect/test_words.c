@@ -114,11 +114,11 @@ static void test_built_request_text(void **state)
 		{DIALECT_ANTHROPIC, false,
 		 "{\"max_tokens\":64,\"messages\":[{\"content\":\"Hi\",\"role\":\"user\"}],"
 		 "\"model\":\"m-1\",\"system\":\"S\",\"temperature\":0}"},
-		{DIALECT_OPENAI, true,
+		{DIALECT_OPENAI,    true,
 		 "{\"max_completion_tokens\":64,\"messages\":[{\"content\":\"S\",\"role\":"
 		 "\"system\"},{\"content\":\"Hi\",\"role\":\"user\"}],\"model\":\"m-1\","
 		 "\"stream\":true,\"stream_options\":{\"include_usage\":true},"
-		 "\"temperature\":0}"},
+		 "\"temperature\":0}"                                   },
 	};
 	struct buf out = BUF_INIT(4096);
 	(void)state;
@@ -127,7 +127,8 @@ static void test_built_request_text(void **state)
 		assert_int_equal(
 			dialect_build_request_text(
 				rows[i].dialect,
-				BYTES("{\"system\":[{\"type\":\"text\",\"text\":\"S\"}],\"messages\":"
+				BYTES("{\"system\":[{\"type\":\"text\",\"text\":\"S\"}],"
+				      "\"messages\":"
 				      "[{\"role\":\"user\",\"parts\":[{\"type\":\"text\",\"text\":"
 				      "\"Hi\"}]}]}"),
 				BYTES("{\"max_output\":64,\"temperature\":0}"), "m-1",
@@ -145,19 +146,18 @@ static void test_what_a_dialect_cannot_say(void **state)
 		const char *words, *settings, *reason;
 	} rows[] = {
 		{DIALECT_ANTHROPIC, "{\"messages\":[{\"role\":\"system\",\"parts\":[]}]}", "{}",
-		 "system"},
+		 "system"											   },
 		{DIALECT_ANTHROPIC,
 		 "{\"messages\":[{\"role\":\"user\",\"parts\":[]}],\"format\":{\"type\":"
-		 "\"json_object\"}}",
-		 "{}", "format"},
+		 "\"json_object\"}}",						      "{}", "format"           },
 		{DIALECT_ANTHROPIC, "{\"messages\":[{\"role\":\"user\",\"parts\":[]}]}",
-		 "{\"frequency_penalty\":1}", "frequency_penalty"},
-		{DIALECT_OPENAI, "{\"messages\":[{\"role\":\"user\",\"parts\":[]}]}",
-		 "{\"top_k\":1}", "top_k"},
-		{DIALECT_OPENAI, "{\"messages\":[{\"parts\":[]}]}", "{}", "role"},
-		{DIALECT_OPENAI, "{\"messages\":[{\"role\":\"user\",\"parts\":[{\"type\":\"x\"}]}]}",
-		 "{}", "part"},
-		{DIALECT_OPENAI, "not JSON", "{}", "words"},
+		 "{\"frequency_penalty\":1}",						    "frequency_penalty"},
+		{DIALECT_OPENAI,    "{\"messages\":[{\"role\":\"user\",\"parts\":[]}]}",
+		 "{\"top_k\":1}",								"top_k"            },
+		{DIALECT_OPENAI,    "{\"messages\":[{\"parts\":[]}]}",                     "{}", "role"             },
+		{DIALECT_OPENAI,
+		 "{\"messages\":[{\"role\":\"user\",\"parts\":[{\"type\":\"x\"}]}]}",      "{}", "part"             },
+		{DIALECT_OPENAI,    "not JSON",                                            "{}", "words"            },
 	};
 	struct buf out = BUF_INIT(4096);
 	(void)state;
@@ -177,7 +177,12 @@ static void test_what_a_dialect_cannot_say(void **state)
 static void test_damaged_bodies_are_refused(void **state)
 {
 	static const char *const bodies[] = {
-		"", "[]", "null", "{\"messages\":1}", "{\"messages\":[1]}", "{\"messages\":[{}]}",
+		"",
+		"[]",
+		"null",
+		"{\"messages\":1}",
+		"{\"messages\":[1]}",
+		"{\"messages\":[{}]}",
 		"{\"messages\":[{\"role\":1,\"content\":\"x\"}]}",
 		"{\"messages\":[{\"role\":\"user\",\"content\":1}]}",
 		"{\"messages\":[{\"role\":\"user\",\"content\":[1]}]}",

@@ -200,7 +200,7 @@ static void cpu_time_ends_it(void **state)
 	run_python("import signal\nsignal.signal(24, signal.SIG_IGN)\nwhile True: pass",
 		   &short_time, &result);
 	assert_int_equal(result.ending, SANDBOX_CPU_LIMIT);
-	assert_in_range(result.cpu_ms, 900, 2500);
+	assert_in_range(result.cpu_ms, 950, 2500);
 	sandbox_result_release(&result);
 }
 

@@ -29,20 +29,20 @@ static void test_good_bodies_for_every_split(void **state)
 	static const struct {
 		const char *coded, *plain;
 	} rows[] = {
-		{"0\r\n\r\n", ""},
-		{"5\r\nhello\r\n0\r\n\r\n", "hello"},
-		{"00000003\r\nabc\r\n1;x=y\r\nd\r\n0;z\r\nTrailer: v\r\nOther:\r\n\r\n", "abcd"},
-		{"A\r\n0123456789\r\na\r\nabcdefghij\r\n000\r\n\r\n", "0123456789abcdefghij"},
-		{"4\r\n\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n"},
+		{"0\r\n\r\n",							    ""                    },
+		{"5\r\nhello\r\n0\r\n\r\n",					      "hello"               },
+		{"00000003\r\nabc\r\n1;x=y\r\nd\r\n0;z\r\nTrailer: v\r\nOther:\r\n\r\n", "abcd"                },
+		{"A\r\n0123456789\r\na\r\nabcdefghij\r\n000\r\n\r\n",                    "0123456789abcdefghij"},
+		{"4\r\n\r\n\r\n\r\n0\r\n\r\n",                                           "\r\n\r\n"            },
 	};
 	struct buf out = BUF_INIT(4096);
 	struct chunked chunked;
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		for (size_t step = 1; step <= strlen(rows[i].coded); step++) {
-			assert_int_equal(decode(rows[i].coded, strlen(rows[i].coded), step, &out,
-						&chunked),
-					 HTTP_BODY_DONE);
+			assert_int_equal(
+				decode(rows[i].coded, strlen(rows[i].coded), step, &out, &chunked),
+				HTTP_BODY_DONE);
 			assert_true(bytes_is(buf_bytes(&out), rows[i].plain));
 		}
 	buf_release(&out);
@@ -54,29 +54,29 @@ static void test_bad_bodies(void **state)
 		const char *coded;
 		enum http_refusal refusal;
 	} rows[] = {
-		{"\r\n", HTTP_REFUSAL_CHUNK_SIZE},
-		{"g\r\n", HTTP_REFUSAL_CHUNK_SIZE},
-		{" 5\r\nhello\r\n", HTTP_REFUSAL_CHUNK_SIZE},
-		{"5 \r\nhello\r\n", HTTP_REFUSAL_CHUNK_SIZE},
-		{"0x5\r\nhello\r\n", HTTP_REFUSAL_CHUNK_SIZE},
-		{"-5\r\nhello\r\n", HTTP_REFUSAL_CHUNK_SIZE},
-		{"000000005\r\nhello\r\n", HTTP_REFUSAL_CHUNK_SIZE},
-		{"5\nhello\r\n", HTTP_REFUSAL_CHUNK_SIZE},
-		{"5\rhello", HTTP_REFUSAL_CHUNK_END},
-		{"5\r\nhello0\r\n\r\n", HTTP_REFUSAL_CHUNK_END},
-		{"5\r\nhello\n0\r\n\r\n", HTTP_REFUSAL_CHUNK_END},
-		{"5\r\nhello\r0\r\n\r\n", HTTP_REFUSAL_CHUNK_END},
-		{"5;a=\"b\"\r\nhello", HTTP_REFUSAL_CHUNK_EXTENSION},
-		{"5;a\nhello", HTTP_REFUSAL_CHUNK_EXTENSION},
+		{"\r\n",								    HTTP_REFUSAL_CHUNK_SIZE     },
+		{"g\r\n",								   HTTP_REFUSAL_CHUNK_SIZE     },
+		{" 5\r\nhello\r\n",							 HTTP_REFUSAL_CHUNK_SIZE     },
+		{"5 \r\nhello\r\n",							 HTTP_REFUSAL_CHUNK_SIZE     },
+		{"0x5\r\nhello\r\n",							HTTP_REFUSAL_CHUNK_SIZE     },
+		{"-5\r\nhello\r\n",							 HTTP_REFUSAL_CHUNK_SIZE     },
+		{"000000005\r\nhello\r\n",						  HTTP_REFUSAL_CHUNK_SIZE     },
+		{"5\nhello\r\n",							    HTTP_REFUSAL_CHUNK_SIZE     },
+		{"5\rhello",								HTTP_REFUSAL_CHUNK_END      },
+		{"5\r\nhello0\r\n\r\n",						     HTTP_REFUSAL_CHUNK_END      },
+		{"5\r\nhello\n0\r\n\r\n",						   HTTP_REFUSAL_CHUNK_END      },
+		{"5\r\nhello\r0\r\n\r\n",						   HTTP_REFUSAL_CHUNK_END      },
+		{"5;a=\"b\"\r\nhello",						      HTTP_REFUSAL_CHUNK_EXTENSION},
+		{"5;a\nhello",							      HTTP_REFUSAL_CHUNK_EXTENSION},
 		{"5;01234567890123456789012345678901234567890123456789012345678901234\r\n",
-		 HTTP_REFUSAL_CHUNK_EXTENSION},
-		{"0\r\nbad name: x\r\n\r\n", HTTP_REFUSAL_TRAILER},
-		{"0\r\n folded\r\n\r\n", HTTP_REFUSAL_TRAILER},
-		{"0\r\n: x\r\n\r\n", HTTP_REFUSAL_TRAILER},
-		{"0\r\nnocolon\r\n\r\n", HTTP_REFUSAL_TRAILER},
-		{"0\r\na: b\n\r\n", HTTP_REFUSAL_TRAILER},
-		{"0\r\na: b\rc", HTTP_REFUSAL_TRAILER},
-		{"0\r\n\rx", HTTP_REFUSAL_TRAILER},
+		 HTTP_REFUSAL_CHUNK_EXTENSION									   },
+		{"0\r\nbad name: x\r\n\r\n",						HTTP_REFUSAL_TRAILER        },
+		{"0\r\n folded\r\n\r\n",						    HTTP_REFUSAL_TRAILER        },
+		{"0\r\n: x\r\n\r\n",							HTTP_REFUSAL_TRAILER        },
+		{"0\r\nnocolon\r\n\r\n",						    HTTP_REFUSAL_TRAILER        },
+		{"0\r\na: b\n\r\n",							 HTTP_REFUSAL_TRAILER        },
+		{"0\r\na: b\rc",							    HTTP_REFUSAL_TRAILER        },
+		{"0\r\n\rx",								HTTP_REFUSAL_TRAILER        },
 	};
 	struct buf out = BUF_INIT(4096);
 	struct chunked chunked;

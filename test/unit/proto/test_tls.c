@@ -365,9 +365,9 @@ static void test_unusable_files_are_refused(void **state)
 	assert_non_null(strstr(err.message, "authority"));
 	assert_int_equal(tls_client_context_new(nothing, nothing, nothing, &context, &err),
 			 ERR_INVALID);
-	assert_int_equal(tls_server_context_new(BYTES("x"), pem(&server.key_pem), nothing, &context,
-						&err),
-			 ERR_INVALID);
+	assert_int_equal(
+		tls_server_context_new(BYTES("x"), pem(&server.key_pem), nothing, &context, &err),
+		ERR_INVALID);
 	assert_non_null(strstr(err.message, "certificate"));
 	assert_int_equal(tls_server_context_new(pem(&server.certificate_pem), pem(&client.key_pem),
 						nothing, &context, &err),

@@ -12,11 +12,11 @@ static void test_good_urls(void **state)
 		unsigned port;
 		bool tls;
 	} rows[] = {
-		{"https://api.north.example", "api.north.example", "api.north.example", "", "", 443,
-		 true},
-		{"HTTP://A:8080/v1/", "A", "A:8080", "/v1/", "", 8080, false},
-		{"http://[::1]:81/x?y=1?2", "::1", "[::1]:81", "/x", "y=1?2", 81, false},
-		{"http://127.0.0.1?q", "127.0.0.1", "127.0.0.1", "", "q", 80, false},
+		{"https://api.north.example", "api.north.example", "api.north.example", "",     "",      443,
+		 true											       },
+		{"HTTP://A:8080/v1/",         "A",                 "A:8080",            "/v1/", "",      8080, false},
+		{"http://[::1]:81/x?y=1?2",   "::1",               "[::1]:81",          "/x",   "y=1?2", 81,   false},
+		{"http://127.0.0.1?q",        "127.0.0.1",         "127.0.0.1",         "",     "q",     80,   false},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -34,9 +34,21 @@ static void test_good_urls(void **state)
 static void test_bad_urls(void **state)
 {
 	static const char *const texts[] = {
-		"",	      "api.example",	   "ftp://a/",	   "http://",	   "http:///x",
-		"http://a:0", "http://a:65536",	   "http://a b/",  "http://a/#f",  "http://a/\xc3\xa9",
-		"https://",   "http://u:p@a/",	   "http://[::1/", "http://a/\r\n", "http://a/{x}",
+		"",
+		"api.example",
+		"ftp://a/",
+		"http://",
+		"http:///x",
+		"http://a:0",
+		"http://a:65536",
+		"http://a b/",
+		"http://a/#f",
+		"http://a/\xc3\xa9",
+		"https://",
+		"http://u:p@a/",
+		"http://[::1/",
+		"http://a/\r\n",
+		"http://a/{x}",
 	};
 	struct err err;
 	(void)state;
@@ -62,9 +74,12 @@ static void test_paths_are_joined(void **state)
 	static const struct {
 		const char *base, *joined;
 	} rows[] = {
-		{"http://a", "/v1/messages"},	   {"http://a/", "/v1/messages"},
-		{"http://a/v1", "/v1/messages"},   {"http://a/v1/", "/v1/messages"},
-		{"http://a/x/v1", "/x/v1/messages"}, {"http://a/api//", "/api/v1/messages"},
+		{"http://a",       "/v1/messages"    },
+                {"http://a/",      "/v1/messages"    },
+		{"http://a/v1",    "/v1/messages"    },
+                {"http://a/v1/",   "/v1/messages"    },
+		{"http://a/x/v1",  "/x/v1/messages"  },
+                {"http://a/api//", "/api/v1/messages"},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -82,7 +97,8 @@ static void test_decoding(void **state)
 	struct buf out = BUF_INIT(64);
 	(void)state;
 	assert_true(url_decode(BYTES("a%2Fb+%c3%A9%41"), &out));
-	assert_true(bytes_is(buf_bytes(&out), "a/b+\xc3\xa9" "A"));
+	assert_true(bytes_is(buf_bytes(&out), "a/b+\xc3\xa9"
+					      "A"));
 	assert_false(url_decode(BYTES("%"), &out));
 	assert_false(url_decode(BYTES("%4"), &out));
 	assert_false(url_decode(BYTES("%4g"), &out));

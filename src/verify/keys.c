@@ -1,0 +1,126 @@
+#include "verify/keys.h"
+
+#include "base/encode.h"
+
+#include <stdlib.h>
+
+static bool add_log(struct verify_keys *keys, const struct note_key *key)
+{
+	struct note_key *logs = reallocarray(keys->logs, keys->log_count + 1, sizeof(*logs));
+	if (!logs)
+		return false;
+	keys->logs = logs;
+	logs[keys->log_count++] = *key;
+	return true;
+}
+
+static bool add_evaluator(struct verify_keys *keys, const uint8_t key[static ED25519_KEY_SIZE])
+{
+	uint8_t(*list)[ED25519_KEY_SIZE] =
+		reallocarray(keys->evaluators, keys->evaluator_count + 1, sizeof(*list));
+	if (!list)
+		return false;
+	keys->evaluators = list;
+	memcpy(list[keys->evaluator_count++], key, ED25519_KEY_SIZE);
+	return true;
+}
+
+/* ERR_INVALID if the word is no key of either kind. */
+static enum err_code add_key(struct verify_keys *keys, struct bytes word, struct err *err)
+{
+	struct note_key key;
+	uint8_t public_key[ED25519_KEY_SIZE];
+	if (keys->log_count + keys->evaluator_count >= VERIFY_KEYS_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "there are more than %u keys", VERIFY_KEYS_MAX);
+	bool added;
+	if (note_key_parse(word, &key, err) == ERR_OK)
+		added = add_log(keys, &key);
+	else if (base64_decode_exact(word, public_key, sizeof(public_key)))
+		added = add_evaluator(keys, public_key);
+	else
+		return ERR_SET(err, ERR_INVALID,
+			       "\"%.*s\" is neither a verifier key (name+id+base64) nor a public key "
+			       "(base64 of 32 bytes)",
+			       (int)(word.size < 100 ? word.size : 100), word.data);
+	return added ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory for keys");
+}
+
+static struct bytes last_word(struct bytes line)
+{
+	size_t start = line.size;
+	while (start > 0 && line.data[start - 1] != ' ' && line.data[start - 1] != '\t')
+		start--;
+	return bytes_of(line.data + start, line.size - start);
+}
+
+static struct bytes trim_line(struct bytes line)
+{
+	if (line.size > 0 && line.data[line.size - 1] == '\r')
+		line.size--;
+	return bytes_trim(line);
+}
+
+enum err_code verify_keys_parse(struct bytes text, const char *what, struct verify_keys *keys,
+				struct err *err)
+{
+	unsigned number = 0;
+	while (text.size > 0) {
+		struct bytes line = trim_line(bytes_split(text, '\n', &text));
+		number++;
+		if (line.size == 0 || line.data[0] == '#')
+			continue;
+		if (add_key(keys, last_word(line), err) != ERR_OK)
+			return err_prefix(err, "%s:%u", what, number);
+	}
+	return ERR_OK;
+}
+
+static enum err_code read_file(struct env *env, const char *path, struct verify_keys *keys,
+			       struct err *err)
+{
+	struct buf text = BUF_INIT(VERIFY_KEY_FILE_MAX);
+	enum err_code code = env_read_file(env, path, &text, err);
+	if (code == ERR_OK)
+		code = verify_keys_parse(buf_bytes(&text), path, keys, err);
+	buf_release(&text);
+	return code;
+}
+
+enum err_code verify_keys_read(struct env *env, const char *const *texts, size_t count,
+			       struct verify_keys *keys, struct err *err)
+{
+	*keys = (struct verify_keys){0};
+	for (size_t i = 0; i < count; i++) {
+		enum err_code code;
+		if (env_file_exists(env, texts[i]))
+			code = read_file(env, texts[i], keys, err);
+		else
+			code = add_key(keys, bytes_trim(bytes_from(texts[i])), err);
+		if (code == ERR_NO_MEMORY || code == ERR_ENVIRONMENT)
+			return code;
+		if (code != ERR_OK) {
+			err_prefix(err, "--key");
+			if (err)
+				err->code = ERR_USAGE;
+			return ERR_USAGE;
+		}
+	}
+	return ERR_OK;
+}
+
+void verify_keys_release(struct verify_keys *keys)
+{
+	free(keys->logs);
+	free(keys->evaluators);
+	*keys = (struct verify_keys){0};
+}
+
+const struct note_key *verify_keys_next(const struct verify_keys *keys, const char *name, size_t *at)
+{
+	while (*at < keys->log_count) {
+		const struct note_key *key = &keys->logs[(*at)++];
+		if (strcmp(key->name, name) == 0)
+			return key;
+	}
+	return NULL;
+}

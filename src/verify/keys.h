@@ -1,0 +1,32 @@
+/* The keys that a reader trusts, and those that a bundle names for itself. */
+#ifndef VERIFY_KEYS_H
+#define VERIFY_KEYS_H
+
+#include "env/env.h"
+#include "ledger/note.h"
+
+#define VERIFY_KEYS_MAX 256u
+#define VERIFY_KEY_FILE_MAX ((size_t)1 << 20)
+
+struct verify_keys {
+	struct note_key *logs; /* owned */
+	size_t log_count;
+	uint8_t (*evaluators)[ED25519_KEY_SIZE]; /* owned */
+	size_t evaluator_count;
+};
+
+/* From the texts of --key. ERR_USAGE tells which is neither a key nor a file of keys. `keys` is
+ * overwritten; release it in any case. */
+enum err_code verify_keys_read(struct env *env, const char *const *texts, size_t count,
+			       struct verify_keys *keys, struct err *err);
+/* From a text with one key a line, the last word of it; empty lines and those that begin with # are
+ * passed over. ERR_INVALID names `what` and the line. Added to `keys`. */
+enum err_code verify_keys_parse(struct bytes text, const char *what, struct verify_keys *keys,
+				struct err *err);
+void verify_keys_release(struct verify_keys *keys);
+
+/* The next key of that log from *at on (start with 0); NULL after the last. */
+const struct note_key *verify_keys_next(const struct verify_keys *keys, const char *name,
+					size_t *at);
+
+#endif

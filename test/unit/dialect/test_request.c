@@ -1,0 +1,310 @@
+#include "dialect/dialect.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static const struct dialect_endpoint *endpoint_of(enum dialect_id dialect)
+{
+	return dialect_endpoint_find(BYTES("POST"), bytes_from(dialect_path(dialect)), false);
+}
+
+static enum err_code read_body(enum dialect_id dialect, struct bytes body, struct json_scan *scan,
+			       struct dialect_request *out, struct err *err)
+{
+	if (json_scan_text(scan, body, "the body", err) != ERR_OK)
+		return ERR_INVALID;
+	return dialect_request_read(endpoint_of(dialect), scan, body, out, err);
+}
+
+static struct dialect_request facts_of(enum dialect_id dialect, const char *body)
+{
+	struct json_scan scan;
+	struct dialect_request request;
+	struct err err = ERR_INIT;
+	if (read_body(dialect, bytes_from(body), &scan, &request, &err) != ERR_OK)
+		fail_msg("%s", err.message);
+	return request;
+}
+
+static void test_endpoints(void **state)
+{
+	static const struct {
+		const char *method, *path;
+		bool version;
+		enum endpoint_kind kind;
+		enum dialect_id dialect;
+	} rows[] = {
+		{"POST", "/v1/messages",              true,  ENDPOINT_MESSAGES,         DIALECT_ANTHROPIC},
+		{"POST", "/v1/messages",              false, ENDPOINT_MESSAGES,         DIALECT_ANTHROPIC},
+		{"POST", "/v1/messages/count_tokens", true,  ENDPOINT_COUNT_TOKENS,
+		 DIALECT_ANTHROPIC								       },
+		{"POST", "/v1/chat/completions",      false, ENDPOINT_CHAT_COMPLETIONS, DIALECT_OPENAI   },
+		{"GET",  "/v1/models",                false, ENDPOINT_MODELS,           DIALECT_OPENAI   },
+		{"GET",  "/v1/models",                true,  ENDPOINT_MODELS,           DIALECT_ANTHROPIC},
+		{"GET",  "/v1/messages",              true,  ENDPOINT_NONE,             DIALECT_ANTHROPIC},
+		{"POST", "/v1/messages/batches",      true,  ENDPOINT_NONE,             DIALECT_ANTHROPIC},
+		{"POST", "/v1/messages/",             true,  ENDPOINT_NONE,             DIALECT_ANTHROPIC},
+		{"POST", "/V1/messages",              false, ENDPOINT_NONE,             DIALECT_OPENAI   },
+		{"POST", "/v1/files",                 false, ENDPOINT_NONE,             DIALECT_OPENAI   },
+		{"get",  "/v1/models",                false, ENDPOINT_NONE,             DIALECT_OPENAI   },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct dialect_endpoint *found = dialect_endpoint_find(
+			bytes_from(rows[i].method), bytes_from(rows[i].path), rows[i].version);
+		assert_int_equal(found ? found->kind : ENDPOINT_NONE, rows[i].kind);
+		assert_int_equal(found ? found->dialect
+				       : dialect_guess(bytes_from(rows[i].path), rows[i].version),
+				 rows[i].dialect);
+	}
+}
+
+static void test_names(void **state)
+{
+	(void)state;
+	assert_int_equal(dialect_from_name(BYTES("anthropic")), DIALECT_ANTHROPIC);
+	assert_int_equal(dialect_from_name(BYTES("openai")), DIALECT_OPENAI);
+	assert_int_equal(dialect_from_name(BYTES("OpenAI")), DIALECT_NONE);
+	assert_string_equal(dialect_name(DIALECT_NONE), "none");
+}
+
+static void test_anthropic_facts(void **state)
+{
+	struct dialect_request request = facts_of(
+		DIALECT_ANTHROPIC,
+		"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"system\":\"Be brief.\","
+		"\"max_tokens\":100,\"stream\":true,\"tools\":[{\"name\":\"f\"}],"
+		"\"thinking\":{\"type\":\"enabled\"},\"model\":\"north-1\"}");
+	(void)state;
+	assert_true(bytes_is(request.model, "north-1"));
+	assert_true(request.stream);
+	assert_int_equal(request.max_output, 100);
+	assert_int_equal(request.n, 1);
+	assert_int_equal(request.flags, DIALECT_TOOLS | DIALECT_REASONING);
+	assert_int_equal(request.unknown_count, 0);
+	assert_int_equal(request.prompt_bytes, strlen("[{\"role\":\"user\",\"content\":\"Hi\"}]") +
+						       strlen("\"Be brief.\"") +
+						       strlen("[{\"name\":\"f\"}]"));
+}
+
+static void test_openai_facts(void **state)
+{
+	struct dialect_request request = facts_of(
+		DIALECT_OPENAI,
+		"{\"model\":\"a/b:c@d_e.f-1\",\"messages\":[],\"max_completion_tokens\":2147483648,"
+		"\"n\":3,\"logprobs\":true,\"top_logprobs\":2,\"logit_bias\":{\"1\":2},"
+		"\"stream_options\":{\"include_usage\":true},\"x1\":1,\"x2\":2,\"max_tokens\":"
+		"null}");
+	(void)state;
+	assert_false(request.stream);
+	assert_int_equal(request.max_output, 2147483648);
+	assert_int_equal(request.n, 3);
+	assert_int_equal(request.flags,
+			 DIALECT_LOGPROBS | DIALECT_LOGIT_BIAS | DIALECT_USAGE_ASKED);
+	assert_int_equal(request.unknown_count, 2);
+	assert_true(bytes_is(request.unknown[1], "x2"));
+	request = facts_of(DIALECT_OPENAI,
+			   "{\"model\":\"m\",\"messages\":[],\"logprobs\":false,\"logit_bias\":{},"
+			   "\"tools\":[],\"n\":null}");
+	assert_int_equal(request.flags, 0);
+	assert_int_equal(request.max_output, -1);
+	assert_int_equal(request.n, 1);
+}
+
+static void test_many_unknown_members_are_counted(void **state)
+{
+	struct dialect_request request =
+		facts_of(DIALECT_OPENAI, "{\"model\":\"m\",\"messages\":[],\"a\":1,\"b\":1,\"c\":1,"
+					 "\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":1,\"i\":1}");
+	(void)state;
+	assert_int_equal(request.unknown_count, 9);
+	assert_true(bytes_is(request.unknown[7], "h"));
+}
+
+static void test_wrong_requests_name_the_key(void **state)
+{
+	static const struct {
+		enum dialect_id dialect;
+		const char *body, *word;
+	} rows[] = {
+		{DIALECT_OPENAI,    "[1]",							 "object"                              },
+		{DIALECT_OPENAI,    "{\"messages\":[]}",                                           "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"m\"}",                                           "messages"                            },
+		{DIALECT_OPENAI,    "{\"model\":1,\"messages\":[]}",                               "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"\",\"messages\":[]}",                            "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"a b\",\"messages\":[]}",                         "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"\\u0061\",\"messages\":[]}",                     "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"m\xc3\xa9\",\"messages\":[]}",                   "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":{}}",                           "messages"                            },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream\":1}",              "stream"                              },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream\":\"true\"}",       "stream"                              },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream\":null}",           "stream"                              },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"n\":0}",                   "n"                                   },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"n\":1.0}",                 "n"                                   },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"max_tokens\":1e3}",
+		 "max_tokens"													    },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"max_tokens\":-1}",
+		 "max_tokens"													    },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"max_tokens\":\"5\"}",
+		 "max_tokens"													    },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"max_tokens\":2147483649}",
+		 "max_tokens"													    },
+		{DIALECT_OPENAI,
+		 "{\"model\":\"m\",\"messages\":[],\"max_tokens\":1,\"max_completion_tokens\":1}", "max_tokens and max_completion_tokens"},
+		{DIALECT_OPENAI,    "{\"Model\":\"m\",\"messages\":[]}",                           "\"model\""                           },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"Stream\":true}",           "\"stream\""                          },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream_options\":true}",
+		 "stream_options"													},
+		{DIALECT_OPENAI,
+		 "{\"model\":\"m\",\"messages\":[],\"stream_options\":{\"include_usage\":1}}",     "include_usage"                       },
+		{DIALECT_OPENAI,
+		 "{\"model\":\"m\",\"messages\":[],\"stream_options\":{\"include_usage\":true,"
+		 "\"include_usage\":false}}",						      "include_usage"                       },
+		{DIALECT_OPENAI,
+		 "{\"model\":\"m\",\"messages\":[],\"stream_options\":{\"Include_usage\":true}}",  "include_usage"                       },
+		{DIALECT_OPENAI,
+		 "{\"model\":\"m\",\"messages\":[],\"stream_options\":{\"include\\u005fusage\":"
+		 "true}}",									 "stream_options"                      },
+		{DIALECT_ANTHROPIC, "{\"model\":\"m\",\"messages\":[],\"tools\":1}",               "tools"                               },
+		{DIALECT_ANTHROPIC, "{\"model\":\"m\",\"messages\":[],\"max_tokens\":true}",
+		 "max_tokens"													    },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct json_scan scan;
+		struct dialect_request request;
+		struct err err = ERR_INIT;
+		if (read_body(rows[i].dialect, bytes_from(rows[i].body), &scan, &request, &err) !=
+			    ERR_INVALID ||
+		    !strstr(err.message, rows[i].word))
+			fail_msg("%s: %s", rows[i].body, err.message);
+	}
+}
+
+static void test_parts_that_are_not_text(void **state)
+{
+	static const struct {
+		const char *body, *type; /* NULL: all are text */
+	} rows[] = {
+		{"{\"model\":\"m\",\"messages\":[{\"content\":\"x\"},{\"content\":[{\"type\":"
+		 "\"text\"},{\"type\":\"tool_use\"}]}]}",		      NULL   },
+		{"{\"model\":\"m\",\"messages\":[{\"content\":[{\"type\":\"text\"},{\"type\":"
+		 "\"image\"}]}]}",					     "image"},
+		{"{\"model\":\"m\",\"messages\":[{\"content\":[{\"type\":\"tool_result\","
+		 "\"content\":[{\"type\":\"image\"}]}]}]}",		    "image"},
+		{"{\"model\":\"m\",\"messages\":[{\"content\":[{\"text\":\"x\"}]}]}",           ""     },
+		{"{\"model\":\"m\",\"messages\":[{\"content\":[{\"type\":\"im\\u0061ge\"}]}]}", ""     },
+		{"{\"model\":\"m\",\"system\":[{\"type\":\"document\"}],\"messages\":[]}",
+		 "document"									    },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bytes body = bytes_from(rows[i].body), type;
+		struct json_scan scan;
+		struct dialect_request request;
+		assert_int_equal(read_body(DIALECT_ANTHROPIC, body, &scan, &request, NULL), ERR_OK);
+		assert_int_equal(dialect_request_non_text(&request, &scan, body, &type),
+				 rows[i].type != NULL);
+		if (rows[i].type)
+			assert_true(bytes_is(type, rows[i].type));
+	}
+}
+
+/* ---- splicing ---- */
+
+static void rewrite(enum dialect_id dialect, const char *body, const char *model, bool want_usage,
+		    const char *wanted, bool added)
+{
+	struct dialect_request request = facts_of(dialect, body);
+	struct dialect_rewrite out;
+	struct buf text = BUF_INIT(4096);
+	dialect_rewrite(&request, bytes_from(body), bytes_from(model), want_usage, &out);
+	for (unsigned i = 0; i < out.count; i++)
+		buf_append_bytes(&text, out.parts[i]);
+	assert_string_equal(text.data, wanted);
+	assert_int_equal(out.size, text.size);
+	assert_int_equal(out.usage_added, added);
+	buf_release(&text);
+}
+
+static void test_rewriting(void **state)
+{
+	(void)state;
+	rewrite(DIALECT_ANTHROPIC, " { \"model\" : \"m\" , \"messages\":[]} ", "", true,
+		" { \"model\" : \"m\" , \"messages\":[]} ", false);
+	rewrite(DIALECT_ANTHROPIC, "{\"messages\":[],\"model\":\"m\"}", "north-1-2026", true,
+		"{\"messages\":[],\"model\":\"north-1-2026\"}", false);
+	rewrite(DIALECT_ANTHROPIC, "{\"model\":\"m\",\"messages\":[],\"stream\":true}", "m", true,
+		"{\"model\":\"m\",\"messages\":[],\"stream\":true}", false);
+	rewrite(DIALECT_OPENAI, "{\"model\":\"m\",\"messages\":[]}", "x", true,
+		"{\"model\":\"x\",\"messages\":[]}", false);
+	rewrite(DIALECT_OPENAI, " {\"model\":\"m\",\"messages\":[],\"stream\":true}", "x", true,
+		" {\"stream_options\":{\"include_usage\":true},\"model\":\"x\",\"messages\":[],"
+		"\"stream\":true}",
+		true);
+	rewrite(DIALECT_OPENAI, "{\"model\":\"m\",\"messages\":[],\"stream\":true}", "", false,
+		"{\"model\":\"m\",\"messages\":[],\"stream\":true}", false);
+	rewrite(DIALECT_OPENAI,
+		"{\"stream_options\":{ },\"model\":\"m\",\"messages\":[],\"stream\":true}", "x",
+		true,
+		"{\"stream_options\":{\"include_usage\":true },\"model\":\"x\",\"messages\":[],"
+		"\"stream\":true}",
+		true);
+	rewrite(DIALECT_OPENAI,
+		"{\"model\":\"m\",\"messages\":[],\"stream\":true,\"stream_options\":"
+		"{\"include_obfuscation\":false}}",
+		"x", true,
+		"{\"model\":\"x\",\"messages\":[],\"stream\":true,\"stream_options\":"
+		"{\"include_usage\":true,\"include_obfuscation\":false}}",
+		true);
+	rewrite(DIALECT_OPENAI,
+		"{\"model\":\"m\",\"messages\":[],\"stream\":true,\"stream_options\":"
+		"{\"a\":1,\"include_usage\" : false}}",
+		"m", true,
+		"{\"model\":\"m\",\"messages\":[],\"stream\":true,\"stream_options\":"
+		"{\"a\":1,\"include_usage\" : true}}",
+		true);
+	rewrite(DIALECT_OPENAI,
+		"{\"model\":\"m\",\"messages\":[],\"stream\":true,\"stream_options\":null}", "",
+		true,
+		"{\"model\":\"m\",\"messages\":[],\"stream\":true,\"stream_options\":"
+		"{\"include_usage\":true}}",
+		true);
+	rewrite(DIALECT_OPENAI,
+		"{\"model\":\"m\",\"messages\":[],\"stream\":true,\"stream_options\":"
+		"{\"include_usage\":true}}",
+		"", true,
+		"{\"model\":\"m\",\"messages\":[],\"stream\":true,\"stream_options\":"
+		"{\"include_usage\":true}}",
+		false);
+}
+
+static void test_credential_fields(void **state)
+{
+	struct buf out = BUF_INIT(256);
+	(void)state;
+	dialect_credential_fields(DIALECT_ANTHROPIC, "k1", &out);
+	assert_string_equal(out.data, "x-api-key: k1\r\nanthropic-version: 2023-06-01\r\n");
+	buf_clear(&out);
+	dialect_credential_fields(DIALECT_OPENAI, "k2", &out);
+	assert_string_equal(out.data, "authorization: Bearer k2\r\n");
+	buf_release(&out);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_endpoints),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_anthropic_facts),
+		cmocka_unit_test(test_openai_facts),
+		cmocka_unit_test(test_many_unknown_members_are_counted),
+		cmocka_unit_test(test_wrong_requests_name_the_key),
+		cmocka_unit_test(test_parts_that_are_not_text),
+		cmocka_unit_test(test_rewriting),
+		cmocka_unit_test(test_credential_fields),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
