@@ -155,6 +155,24 @@ static enum err_code check_scorer(struct run_suite *suite, const char *directory
 			      : err_prefix(err, "suite %s runs programs", suite->name);
 }
 
+/* A specification that no scorer takes is found before anything is spent. */
+static enum err_code check_items(struct run *run, unsigned number, struct err *err)
+{
+	const struct run_suite *suite = &run->suites[number];
+	for (size_t i = 0; i < suite->items; i++) {
+		struct suite_item item;
+		const struct scorer *scorer;
+		ERR_TRY(suite_item_render(suite->suite, i, &item, err));
+		enum err_code code = scorer_of(item.scorer, item.id, &scorer, err);
+		cells_note_item(run, number, &item);
+		suite_item_release(&item);
+		if (code != ERR_OK)
+			return err_prefix(err, "%s/items.jsonl:%zu",
+					  run->plan.suites[number].directory, i + 1);
+	}
+	return ERR_OK;
+}
+
 static enum err_code load_suite(struct run *run, unsigned number, struct err *err)
 {
 	struct plan_suite *planned = &run->plan.suites[number];
@@ -185,7 +203,8 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 	planned->name = suite->name;
 	planned->version = suite_version(suite->suite);
 	planned->loaded = true;
-	return check_scorer(suite, planned->directory, err);
+	ERR_TRY(check_scorer(suite, planned->directory, err));
+	return run->resumed ? ERR_OK : check_items(run, number, err);
 }
 
 static enum err_code load_suites(struct run *run, struct err *err)

@@ -384,10 +384,10 @@ static enum err_code read_call(struct call *call, const struct route *routes, si
 	ERR_TRY(json_parse(request->body, "the request", &call->body, err));
 	if (!json_is_object(call->body))
 		return ERR_SET(err, ERR_INVALID, "the request must be a JSON object");
-	return ERR_OK;
+	const char *reason;
+	return json_get_string_or(call->body, "reason", "the request", NULL, &reason, err);
 }
 
-/* Memory is out before there is an operation: the answer comes at once, by a message. */
 static void start(struct control *control, struct admin_request *request,
 		  const struct route *routes, size_t count)
 {

@@ -17,7 +17,8 @@ struct admin_request {
 	struct bytes method, target, body; /* borrowed until `done` */
 	const char *person;                /* who acts, for the record: "root by admin.sock" */
 	const uint8_t *key_digest;         /* admin_handle_own: SHA-256 of the bearer's key */
-	/* On the admin loop, never from inside the call. The receiver owns `answer` (buf_release).
+	/* On the admin loop, never from inside the call (but when memory is out). The receiver owns
+	 * `answer` (buf_release).
 	 */
 	void (*done)(struct admin_request *request);
 	void *argument;

@@ -28,7 +28,7 @@ struct transition {
 static const struct transition transitions[] = {
 	{"org.block", STORE_ORG, RECORD_ACT, "org", {"open"}, "blocked", true, CONTROL_CUT_ORG, ""},
 	{"org.unblock", STORE_ORG, RECORD_ACT, "org", {"blocked"}, "open", false, 0, ""},
-	{"grant.suspend", STORE_GRANT, RECORD_ACT, "grant", {"active"}, "suspended", true, true,
+	{"grant.suspend", STORE_GRANT, RECORD_ACT, "grant", {"active"}, "suspended", true,
 	 CONTROL_CUT_GRANT, "only an active grant can be suspended"},
 	{"grant.restore", STORE_GRANT, RECORD_ACT, "grant", {"suspended"}, "active", false, 0,
 	 "only a suspended grant can be restored; a revoked one needs a new id"},

@@ -1,11 +1,10 @@
 """The gateway in front of a model: what passes, what it says of it, what it refuses and how."""
 
-import hashlib
+import http.client
 import json
-import unittest
 
-from parley_test import (CLAUSE, APPEAL, DIALECTS, PATHS, Case, Client, ask, anthropic, encode,
-                         evaluation, grant, main, openai, product, sha256)
+from parley_test import (APPEAL, CLAUSE, DIALECTS, PATIENCE, PATHS, Case, Client, anthropic, ask,
+                         canonical, encode, evaluation, grant, main, openai, product, sha256)
 
 GENERATE = {"anthropic": anthropic, "openai": openai}
 
@@ -30,6 +29,11 @@ def streamed_text(dialect, events):
 def output_tokens(dialect, body):
     usage = body["usage"]
     return usage["output_tokens"] if dialect == "anthropic" else usage["completion_tokens"]
+
+
+def answer_digest(nonce, text, finish="length"):
+    """Of the canonical answer: text, tool calls and finish, the same for streamed and plain."""
+    return sha256(nonce, canonical([text, [], finish]))
 
 
 class Answers(Case):
@@ -57,6 +61,8 @@ class Answers(Case):
                 self.assertEqual(record["ending"], "finish")
                 self.assertEqual(record["status"], 200)
                 self.assertEqual(record["usage"]["output"], output_tokens(dialect, answer.json()))
+                self.assertEqual(record["answer"], answer_digest(
+                    nonce, text_of(dialect, answer.json())))
                 admit = next(entry for entry in self.gate.records("usage")
                              if entry["id"] == answer.headers["parley-record"])
                 self.assertEqual(admit["request"], sha256(nonce, body))
@@ -76,6 +82,8 @@ class Answers(Case):
                 record = self.gate.settled(answer.headers["parley-record"], "usage")
                 nonce = bytes.fromhex(answer.headers["parley-nonce"])
                 self.assertEqual(record["response"], sha256(nonce, answer.body))
+                self.assertEqual(record["answer"], answer_digest(
+                    nonce, streamed_text(dialect, answer.events())))
                 self.assertEqual(record["usage"]["output"], 64)
                 self.assertEqual(record["usage"]["input"],
                                  self.gate.settled(plain.headers["parley-record"],
@@ -155,8 +163,7 @@ class Answers(Case):
                     self.assertNotIn(secret, data, f"{path} holds {secret!r}")
 
     def test_many_requests_share_a_connection(self):
-        import http.client
-        connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=PATIENCE)
         for number in range(50):
             connection.request("POST", PATHS["anthropic"], encode(anthropic(f"Number {number}")),
                                self.client.headers("anthropic"))
