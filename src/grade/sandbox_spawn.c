@@ -34,7 +34,8 @@ struct launch {
 	char scratch_size[24];
 	int source[FD_COUNT]; /* which of our descriptors becomes number i */
 	bool drop_root;
-	int error; /* errno of the child, 0 if it became bubblewrap */
+	int error;          /* errno of the child, 0 if it became bubblewrap */
+	const char *failed; /* what it was doing */
 };
 
 static const char *const environment[] = {
@@ -117,8 +118,9 @@ static void launch_arguments(struct launch *launch, const struct sandbox_program
 
 /* ---- the child ---- */
 
-static void child_fail(struct launch *launch)
+static void child_fail(struct launch *launch, const char *what)
 {
+	launch->failed = what;
 	launch->error = errno ? errno : EINVAL;
 	syscall(SYS_exit, 127);
 	__builtin_unreachable();
@@ -144,13 +146,13 @@ static void child_place_descriptors(struct launch *launch)
 	for (int i = 0; i < FD_COUNT; i++) {
 		moved[i] = fcntl(launch->source[i], F_DUPFD_CLOEXEC, FD_COUNT);
 		if (moved[i] < 0)
-			child_fail(launch);
+			child_fail(launch, "cannot place descriptors for the sandbox");
 	}
 	for (int i = 0; i < FD_COUNT; i++)
 		if (dup2(moved[i], i) < 0)
-			child_fail(launch);
+			child_fail(launch, "cannot place descriptors for the sandbox");
 	if (syscall(SYS_close_range, (unsigned)FD_COUNT, ~0u, 0u) != 0)
-		child_fail(launch);
+		child_fail(launch, "cannot close descriptors for the sandbox");
 }
 
 /* Raw calls: the C library's would change the ids of every thread of the parent. */
@@ -159,7 +161,8 @@ static void child_drop_root(struct launch *launch)
 	if (syscall(SYS_setgroups, 0, NULL) != 0 ||
 	    syscall(SYS_setresgid, UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID) != 0 ||
 	    syscall(SYS_setresuid, UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID) != 0)
-		child_fail(launch);
+		child_fail(launch, "root cannot become uid 65534 for the sandbox: run parley as an "
+				   "ordinary user, or where that uid is mapped");
 }
 
 __attribute__((no_sanitize("address", "undefined"))) static int child_main(void *argument)
@@ -168,12 +171,12 @@ __attribute__((no_sanitize("address", "undefined"))) static int child_main(void 
 
 	child_place_descriptors(launch);
 	if (syscall(SYS_setsid) < 0 || chdir("/") != 0)
-		child_fail(launch);
+		child_fail(launch, "cannot prepare the sandbox");
 	if (launch->drop_root)
 		child_drop_root(launch);
 	child_reset_signals();
 	execve(SANDBOX_BWRAP, (char *const *)launch->arguments, (char *const *)environment);
-	child_fail(launch);
+	child_fail(launch, "cannot start " SANDBOX_BWRAP);
 	return 127;
 }
 
@@ -192,6 +195,7 @@ static enum err_code clone_child(struct launch *launch, pid_t *pid, int *pidfd, 
 	*pid = clone(child_main, (char *)stack + CHILD_STACK_SIZE,
 		     CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, launch, pidfd);
 	int error = *pid < 0 ? errno : launch->error;
+	const char *failed = *pid < 0 ? "cannot start the sandbox" : launch->failed;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	munmap(stack, CHILD_STACK_SIZE);
 	if (error == 0)
@@ -201,7 +205,7 @@ static enum err_code clone_child(struct launch *launch, pid_t *pid, int *pidfd, 
 		close(*pidfd);
 	}
 	errno = error;
-	return ERR_SYS(err, ERR_ENVIRONMENT, "cannot start the sandbox %s", SANDBOX_BWRAP);
+	return ERR_SYS(err, ERR_ENVIRONMENT, "%s", failed);
 }
 
 /* ---- descriptors ---- */

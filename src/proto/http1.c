@@ -84,6 +84,45 @@ static const char *value_run(const char *p, const char *end)
 	return p;
 }
 
+#if defined(__SSE2__)
+/* Which of 16 bytes are letters, digits or '-': what nearly all names are made of. */
+static unsigned common_name_bytes(__m128i block)
+{
+	const __m128i below_a = _mm_set1_epi8('a' - 1), above_z = _mm_set1_epi8('z' + 1);
+	const __m128i below_0 = _mm_set1_epi8('0' - 1), above_9 = _mm_set1_epi8('9' + 1);
+	__m128i lower = _mm_or_si128(block, _mm_set1_epi8(0x20));
+	__m128i letter =
+		_mm_and_si128(_mm_cmpgt_epi8(lower, below_a), _mm_cmplt_epi8(lower, above_z));
+	__m128i digit =
+		_mm_and_si128(_mm_cmpgt_epi8(block, below_0), _mm_cmplt_epi8(block, above_9));
+	__m128i dash = _mm_cmpeq_epi8(block, _mm_set1_epi8('-'));
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(letter, digit), dash));
+}
+#endif
+
+/* The end of a run of token bytes. */
+static const char *token_run(const char *p, const char *end)
+{
+#if defined(__SSE2__)
+	while (end - p >= 16) {
+		unsigned rest =
+			~common_name_bytes(_mm_loadu_si128((const __m128i *)(const void *)p)) &
+			0xffff;
+		if (rest == 0) {
+			p += 16;
+			continue;
+		}
+		p += __builtin_ctz(rest);
+		if (!is_class(*p, TOKEN))
+			return p;
+		p++;
+	}
+#endif
+	while (p < end && is_class(*p, TOKEN))
+		p++;
+	return p;
+}
+
 /* ---- lines ---- */
 
 /* A head being parsed: `p` is where the present line begins. */
@@ -146,11 +185,9 @@ static enum http_parse note_field(struct input *in, struct http_field field)
 /* One field line (RFC 9112, section 5). in->p moves only when the line is complete. */
 static enum http_parse field_line(struct input *in)
 {
-	const char *p = in->p;
-	if (*p == ' ' || *p == '\t')
+	if (*in->p == ' ' || *in->p == '\t')
 		return refuse(in, HTTP_REFUSAL_FOLDED);
-	while (p < in->end && is_class(*p, TOKEN))
-		p++;
+	const char *p = token_run(in->p, in->end);
 	if (p == in->end)
 		return HTTP_MORE;
 	if (*p != ':' || p == in->p)
@@ -255,9 +292,7 @@ static enum http_parse note_target(struct input *in, const char *from, const cha
 /* method SP target SP version CR LF */
 static enum http_parse request_line(struct input *in)
 {
-	const char *p = in->p;
-	while (p < in->end && is_class(*p, TOKEN))
-		p++;
+	const char *p = token_run(in->p, in->end);
 	if (p - in->p > 32)
 		return refuse(in, HTTP_REFUSAL_METHOD);
 	if (p == in->end)

@@ -33,14 +33,41 @@ static const uint32_t ids_by_size[SIZE_MAX_KNOWN] = {
 
 _Static_assert(HTTP_FIELD_COUNT <= 32, "the bit sets have 32 bits");
 
+/* Eight bytes in lower case, if they are letters; '-' stays what it is. */
+static uint64_t lower_8(const char *p)
+{
+	uint64_t bytes;
+	memcpy(&bytes, p, sizeof(bytes));
+	return bytes | 0x2020202020202020u;
+}
+
+static uint32_t lower_4(const char *p)
+{
+	uint32_t bytes;
+	memcpy(&bytes, p, sizeof(bytes));
+	return bytes | 0x20202020u;
+}
+
+/* Whether a token is the known name of the same size (4 bytes or more, of letters and '-'; no other
+ * token byte becomes one of these by setting the bit 0x20). */
+static bool same_name(const char *token, const char *known, size_t size)
+{
+	if (size < 8)
+		return lower_4(token) == lower_4(known) &&
+		       lower_4(token + size - 4) == lower_4(known + size - 4);
+	for (size_t at = 0; at + 8 <= size; at += 8)
+		if (lower_8(token + at) != lower_8(known + at))
+			return false;
+	return lower_8(token + size - 8) == lower_8(known + size - 8);
+}
+
 int http_field_lookup(struct bytes name)
 {
 	if (name.size >= SIZE_MAX_KNOWN)
 		return -1;
 	for (uint32_t set = ids_by_size[name.size]; set; set &= set - 1) {
 		int id = __builtin_ctz(set);
-		if (((name.data[0] ^ known_fields[id].name.data[0]) & 0x1f) == 0 &&
-		    bytes_equal_fold(name, known_fields[id].name))
+		if (same_name(name.data, known_fields[id].name.data, name.size))
 			return id;
 	}
 	return -1;

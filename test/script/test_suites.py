@@ -147,13 +147,12 @@ class Binding(Case):
         self.assertEqual([entry for entry in self.gate.records() if entry["kind"] == "suite"], [])
 
     def test_registrations_that_make_no_sense(self):
-        wrong = [({"purpose": "product"}, 400), ({"settings": {}}, 400), ({"items": []}, 400),
-                 ({"items": None}, 501), ({"version": []}, 400), ({"name": ""}, 400),
-                 ({"surprise": 1}, 400), ({"samples": 0}, 400)]
-        for members, status in wrong:
+        wrong = [{"purpose": "product"}, {"settings": {}}, {"items": []}, {"items": "all"},
+                 {"version": []}, {"name": ""}, {"surprise": 1}, {"samples": 0}]
+        for members in wrong:
             with self.subTest(str(members)):
                 answer = self.client.post("/parley/v1/suites", {**self.foxes, **members})
-                self.assertEqual(answer.status, status, answer)
+                self.assertEqual(answer.status, 400, answer)
                 self.assertEqual(answer.headers["content-type"], "application/problem+json")
 
     def test_a_private_suite_waits_for_approval(self):

@@ -1,0 +1,341 @@
+/* transcripts.jsonl: every attempt belongs to the plan, none is missing in between, the model was asked
+ * the item's own words, and the bytes that were kept say what the line says. Answers are graded as they
+ * come by. */
+#include "verify/audit.h"
+
+#include "base/encode.h"
+#include "base/json.h"
+#include "bench/text.h"
+
+#include <stdio.h>
+
+#define ANSWER_MAX ((size_t)16 << 20)
+
+/* In place of a digest, where the harness could not make the words. */
+static const char no_words[] = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/* ---- which work it is ---- */
+
+static enum err_code find_place(struct audit *audit, struct attempt *attempt, struct err *err)
+{
+	const struct run_transcript *line = &attempt->line;
+	size_t item;
+	attempt->cell = audit_find_cell(audit, line->suite, line->model, line->judge_opponent,
+					line->judge_model);
+	if (!attempt->cell)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "item %.100s: %s: the plan asks nothing of %.64s in suite %.64s",
+			       line->item, attempt->where, line->model, line->suite);
+	const struct audit_suite *suite = &audit->suites[attempt->cell->suite];
+	if (!suite_find(suite->suite, bytes_from(line->item), &item))
+		return ERR_SET(err, ERR_MISMATCH, "item %.100s: %s: suite %s has no such item",
+			       line->item, attempt->where, suite->name);
+	if (line->sample >= suite->samples)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "item %.100s: %s: sample %u of %u that the plan asks for", line->item,
+			       attempt->where, line->sample, suite->samples);
+	attempt->slot = item * suite->samples + line->sample;
+	if (!attempt->cell->judging)
+		return ERR_OK;
+	if (line->judge_order != 0 && line->judge_order != 1)
+		return ERR_SET(err, ERR_INVALID, "item %.100s: %s: judge_order must be 0 or 1",
+			       line->item, attempt->where);
+	attempt->slot = 2 * attempt->slot + (size_t)line->judge_order;
+	return ERR_OK;
+}
+
+static enum err_code check_order(const struct attempt *attempt, struct err *err)
+{
+	struct audit_slot *slot = &attempt->cell->slots[attempt->slot];
+	if (slot->answered)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: it was asked again although an answer was there", attempt->where);
+	if (attempt->line.attempt != slot->attempts)
+		return ERR_SET(err, ERR_MISMATCH, "%s: attempt %u stands where attempt %u is due",
+			       attempt->where, attempt->line.attempt, slot->attempts);
+	if (slot->attempts == UINT16_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "%s: too many attempts", attempt->where);
+	slot->attempts++;
+	return ERR_OK;
+}
+
+/* ---- what was asked ---- */
+
+static enum err_code expected_words(struct audit *audit, const struct attempt *attempt,
+				    uint8_t digest[static SHA256_SIZE], struct err *err)
+{
+	if (attempt->cell->judging)
+		return audit_judge_words(audit, attempt, digest, err);
+	size_t item = audit_item_of(audit, attempt->cell, attempt->slot);
+	const struct audit_item *facts = audit_item(audit, attempt->cell->suite, item, err);
+	if (!facts)
+		return err->code;
+	memcpy(digest, facts->words, SHA256_SIZE);
+	return ERR_OK;
+}
+
+/* The body that was sent says the same words, and an answer the suite's settings. */
+static enum err_code check_body_words(struct audit *audit, const struct attempt *attempt,
+				      const char *expected, struct err *err)
+{
+	const struct audit_cell *cell = attempt->cell;
+	enum dialect_id dialect = audit->plan.models[audit_asked(cell)].dialect;
+	struct buf words = BUF_INIT(RUN_LINE_MAX), settings = BUF_INIT(65536);
+	struct buf wanted = BUF_INIT(65536);
+	uint8_t digest[SHA256_SIZE];
+	char hex[2 * SHA256_SIZE + 1];
+	enum err_code code = dialect_words(dialect, bytes_from(attempt->line.request_body), &words,
+					   &settings, err);
+	leaf_words_digest(buf_bytes(&words), digest);
+	hex_encode(digest, sizeof(digest), hex);
+	if (code == ERR_OK && strcmp(hex, expected) != 0)
+		code = ERR_SET(err, ERR_MISMATCH, "the request's body has other words than the item");
+	if (code == ERR_OK && !cell->judging) {
+		code = json_canonical(suite_settings(audit->suites[cell->suite].suite), &wanted,
+				      err);
+		if (code == ERR_OK && !bytes_equal(buf_bytes(&wanted), buf_bytes(&settings)))
+			code = ERR_SET(err, ERR_MISMATCH,
+				       "the request's body has other settings than the suite: %.*s",
+				       (int)(settings.size < 120 ? settings.size : 120),
+				       settings.data ? settings.data : "");
+	}
+	buf_release(&words);
+	buf_release(&settings);
+	buf_release(&wanted);
+	return code;
+}
+
+static enum err_code check_words(struct audit *audit, const struct attempt *attempt, struct err *err)
+{
+	const struct run_transcript *line = &attempt->line;
+	uint8_t digest[SHA256_SIZE];
+	char hex[2 * SHA256_SIZE + 1];
+	bool impossible = line->error && line->status == 0 && !line->record &&
+			  strcmp(line->words, no_words) == 0;
+	if (impossible)
+		return ERR_OK;
+	ERR_TRY(expected_words(audit, attempt, digest, err));
+	hex_encode(digest, sizeof(digest), hex);
+	if (strcmp(line->words, hex) != 0)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: it was asked other words than the %s (digest %.16s…, not %.16s…)",
+			       attempt->where,
+			       attempt->cell->judging ? "two answers give" : "item has", line->words,
+			       hex);
+	if (line->request_body && check_body_words(audit, attempt, hex, err) != ERR_OK)
+		return err_prefix(err, "%s", attempt->where);
+	return ERR_OK;
+}
+
+/* ---- what came back ---- */
+
+static enum err_code check_response_digest(struct audit *audit, const struct attempt *attempt,
+					   struct err *err)
+{
+	const struct run_transcript *line = &attempt->line;
+	struct sha256 hash;
+	uint8_t nonce[16], digest[SHA256_SIZE];
+	char hex[2 * SHA256_SIZE + 1];
+	if (!line->response_body || !line->response_digest)
+		return ERR_OK;
+	sha256_start(&hash);
+	if (line->nonce && hex_decode(bytes_from(line->nonce), nonce, sizeof(nonce)))
+		sha256_add(&hash, nonce, sizeof(nonce));
+	sha256_add_bytes(&hash, bytes_from(line->response_body));
+	sha256_finish(&hash, digest);
+	hex_encode(digest, sizeof(digest), hex);
+	if (strcmp(hex, line->response_digest) != 0)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: the response's body has another digest than response_digest",
+			       attempt->where);
+	audit->counts.digests++;
+	return ERR_OK;
+}
+
+static enum err_code compare_answer(const struct attempt *attempt,
+				    const struct dialect_answer *answer, struct err *err)
+{
+	const struct run_transcript *line = &attempt->line;
+	struct buf clean = BUF_INIT(2 * ANSWER_MAX);
+	enum err_code code = ERR_OK;
+	text_append_clean(&clean, buf_bytes(&answer->text));
+	if (clean.failed)
+		code = ERR_SET(err, ERR_NO_MEMORY, "out of memory for an answer");
+	else if (!bytes_equal(buf_bytes(&clean), bytes_from(line->answer)))
+		code = ERR_SET(err, ERR_MISMATCH,
+			       "%s: the answer is not the text of the response's body",
+			       attempt->where);
+	else if (line->finish && strcmp(line->finish,
+					dialect_finish_name(answer->outcome.finish)) != 0)
+		code = ERR_SET(err, ERR_MISMATCH,
+			       "%s: the response's body ended otherwise than \"%.40s\"",
+			       attempt->where, line->finish);
+	buf_release(&clean);
+	return code;
+}
+
+static enum err_code check_answer_text(struct audit *audit, const struct attempt *attempt,
+				       struct err *err)
+{
+	const struct run_transcript *line = &attempt->line;
+	struct dialect_answer answer;
+	if (!line->response_body || !line->answer)
+		return ERR_OK;
+	dialect_answer_init(&answer, ANSWER_MAX);
+	enum err_code code =
+		dialect_answer_read(audit->plan.models[audit_asked(attempt->cell)].dialect,
+				    bytes_from(line->response_body), &answer, err);
+	if (code != ERR_OK)
+		err_prefix(err, "%s: the response's body", attempt->where);
+	else
+		code = compare_answer(attempt, &answer, err);
+	dialect_answer_release(&answer);
+	audit->counts.rebuilt++;
+	return code;
+}
+
+/* An attempt has an answer or says why it has none. */
+static enum err_code check_shape(struct audit *audit, const struct attempt *attempt, struct err *err)
+{
+	const struct run_transcript *line = &attempt->line;
+	bool replay = audit->plan.models[audit_asked(attempt->cell)].replay != NULL;
+	if (!line->answer == !line->error)
+		return ERR_SET(err, ERR_INVALID, "%s: an attempt has either an answer or an error",
+			       attempt->where);
+	if (line->answer && line->status != (replay ? 0 : 200))
+		return ERR_SET(err, ERR_MISMATCH, "%s: an answer with status %d", attempt->where,
+			       line->status);
+	return ERR_OK;
+}
+
+/* ---- grading ---- */
+
+static enum err_code grade(struct audit *audit, const struct attempt *attempt, struct err *err)
+{
+	const struct audit_cell *cell = attempt->cell;
+	const struct audit_suite *suite = &audit->suites[cell->suite];
+	struct audit_slot *slot = &cell->slots[attempt->slot];
+	struct suite_item item;
+	struct score score;
+	if (suite->scorer->pairwise)
+		return ERR_OK;
+	if (suite->scorer->blocks && !audit->options->rerun) {
+		audit->counts.programs++;
+		return ERR_OK;
+	}
+	ERR_TRY(suite_item_render(suite->suite, audit_item_of(audit, cell, attempt->slot), &item,
+				  err));
+	enum err_code code =
+		scorer_grade(item.scorer, bytes_from(attempt->line.answer), &score, err);
+	suite_item_release(&item);
+	ERR_TRY(code);
+	slot->graded = true;
+	slot->score = score.value;
+	slot->refused = (int8_t)score.refused;
+	slot->limited = score.time_limited;
+	if (suite->scorer->blocks)
+		audit->counts.reran++;
+	else
+		audit->counts.graded++;
+	return ERR_OK;
+}
+
+static enum err_code take_answer(struct audit *audit, const struct attempt *attempt,
+				 uint64_t offset, struct err *err)
+{
+	struct audit_slot *slot = &attempt->cell->slots[attempt->slot];
+	slot->answered = true;
+	slot->offset = offset;
+	attempt->cell->answered++;
+	audit->counts.answers++;
+	if (audit->plan.models[audit_asked(attempt->cell)].replay)
+		audit->counts.replayed++;
+	if (!attempt->cell->judging)
+		return grade(audit, attempt, err);
+	slot->verdict = (uint8_t)judge_parse(bytes_from(attempt->line.answer));
+	audit->counts.verdicts++;
+	return ERR_OK;
+}
+
+/* ---- the file ---- */
+
+static int64_t at_least_zero(int64_t tokens)
+{
+	return tokens > 0 ? tokens : 0;
+}
+
+static void count_tokens(struct audit *audit, const struct attempt *attempt)
+{
+	unsigned model = audit_asked(attempt->cell);
+	const struct run_usage *usage = &attempt->line.usage;
+	audit->tokens_input[model] += at_least_zero(usage->input) +
+				      at_least_zero(usage->cache_read) +
+				      at_least_zero(usage->cache_write);
+	audit->tokens_output[model] += at_least_zero(usage->output);
+}
+
+static enum err_code check_attempt(struct audit *audit, const struct attempt *attempt,
+				   uint64_t offset, struct err *err)
+{
+	ERR_TRY(check_shape(audit, attempt, err));
+	ERR_TRY(check_order(attempt, err));
+	ERR_TRY(check_words(audit, attempt, err));
+	ERR_TRY(check_response_digest(audit, attempt, err));
+	ERR_TRY(check_answer_text(audit, attempt, err));
+	ERR_TRY(audit_vouch(audit, attempt, err));
+	count_tokens(audit, attempt);
+	if (attempt->line.answer)
+		return take_answer(audit, attempt, offset, err);
+	audit->counts.failures++;
+	return ERR_OK;
+}
+
+static enum err_code take_line(struct audit *audit, const struct jsonl_line *line, struct err *err)
+{
+	struct attempt attempt = {.where = line->where};
+	ERR_TRY(run_transcript_decode(line->tree, line->where, &attempt.line, err));
+	ERR_TRY(find_place(audit, &attempt, err));
+	audit->counts.attempts++;
+	if (check_attempt(audit, &attempt, line->offset, err) != ERR_OK)
+		return audit_blame(audit, attempt.cell, attempt.slot, err);
+	return ERR_OK;
+}
+
+/* The gateway counts every sample of an item that it answered: none of them may have been left out. */
+static enum err_code check_samples(const struct audit *audit, const struct audit_cell *cell,
+				   struct err *err)
+{
+	const struct audit_suite *suite = &audit->suites[cell->suite];
+	for (size_t item = 0; item < suite->items && !cell->judging && !cell->shared_words; item++) {
+		size_t shown = 0;
+		for (unsigned k = 0; k < suite->samples; k++)
+			shown += cell->slots[item * suite->samples + k].attempts;
+		if (cell->used[item] <= shown)
+			continue;
+		ERR_SET(err, ERR_MISMATCH,
+			"the gateway answered it %u times or more, and %s shows %zu attempts",
+			cell->used[item], BUNDLE_TRANSCRIPTS, shown);
+		return audit_blame(audit, cell, item * suite->samples, err);
+	}
+	return ERR_OK;
+}
+
+enum err_code audit_attempts(struct audit *audit, struct err *err)
+{
+	struct jsonl_line line = {0};
+	bool more = true;
+	const char *path = audit_path(audit, BUNDLE_TRANSCRIPTS);
+	if (!path)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the bundle");
+	ERR_TRY(jsonl_open(&audit->transcripts, audit->env, path, BUNDLE_TRANSCRIPTS, RUN_LINE_MAX,
+			   err));
+	while (more) {
+		ERR_TRY(jsonl_next(&audit->transcripts, &line, &more, err));
+		enum err_code code = more ? take_line(audit, &line, err) : ERR_OK;
+		json_decref(line.tree);
+		ERR_TRY(code);
+	}
+	for (size_t i = 0; i < audit->cell_count; i++)
+		ERR_TRY(check_samples(audit, &audit->cells[i], err));
+	return ERR_OK;
+}

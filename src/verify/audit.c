@@ -1,0 +1,325 @@
+/* What a bundle says was to be done: plan, suites and the table of work. */
+#include "verify/audit.h"
+
+#include "base/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static enum err_code no_memory(struct err *err)
+{
+	return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the bundle");
+}
+
+const char *audit_path(struct audit *audit, const char *name)
+{
+	return arena_printf(&audit->arena, "%s/%s", audit->directory, name);
+}
+
+enum err_code audit_read_json(struct audit *audit, const char *name, struct buf *text, json_t **out,
+			      struct err *err)
+{
+	const char *path = audit_path(audit, name);
+	if (!path)
+		return no_memory(err);
+	buf_init(text, AUDIT_JSON_MAX);
+	enum err_code code = env_read_file(audit->env, path, text, err);
+	if (code == ERR_OK)
+		code = json_parse(buf_bytes(text), name, out, err);
+	if (code == ERR_OK && !json_is_object(*out)) {
+		json_decref(*out);
+		*out = NULL;
+		code = ERR_SET(err, ERR_INVALID, "%s: must be an object", name);
+	}
+	return code;
+}
+
+/* ---- plan and suites ---- */
+
+static enum err_code load_plan(struct audit *audit, struct err *err)
+{
+	struct buf text;
+	json_t *tree = NULL;
+	const char *suites = audit_path(audit, BUNDLE_SUITES);
+	enum err_code code = audit_read_json(audit, BUNDLE_PLAN, &text, &tree, err);
+	json_decref(tree);
+	if (code == ERR_OK && !suites)
+		code = no_memory(err);
+	if (code == ERR_OK)
+		code = plan_decode(&audit->plan, buf_bytes(&text), BUNDLE_PLAN, suites, err);
+	sha256_of(text.data, text.size, audit->plan_digest);
+	buf_release(&text);
+	return code;
+}
+
+static enum err_code check_names(const struct plan *plan, struct err *err)
+{
+	for (unsigned i = 0; i < plan->model_count; i++)
+		for (unsigned k = 0; k < i; k++)
+			if (strcmp(plan->models[i].name, plan->models[k].name) == 0)
+				return ERR_SET(err, ERR_INVALID, "%s: two models are named %.100s",
+					       BUNDLE_PLAN, plan->models[i].name);
+	for (unsigned i = 0; i < plan->suite_count; i++)
+		for (unsigned k = 0; k < i; k++)
+			if (strcmp(plan->suites[i].name, plan->suites[k].name) == 0)
+				return ERR_SET(err, ERR_INVALID, "%s: two suites are named %.100s",
+					       BUNDLE_PLAN, plan->suites[i].name);
+	return ERR_OK;
+}
+
+/* The directory is the path given to `parley verify`: out of place in what a reader is told. */
+static enum err_code load_suite(struct audit *audit, unsigned number, struct err *err)
+{
+	const struct plan_suite *planned = &audit->plan.suites[number];
+	struct audit_suite *suite = &audit->suites[number];
+	enum err_code code = suite_load(audit->env, planned->directory, &suite->suite, err);
+	if (code != ERR_OK)
+		return code;
+	audit->suite_count = number + 1;
+	suite->name = suite_name(suite->suite);
+	suite->scorer = scorer_find(suite_scorer_kind(suite->suite));
+	suite->items = suite_count(suite->suite);
+	suite->samples = audit->plan.samples ? audit->plan.samples
+					     : (unsigned)suite_samples(suite->suite);
+	if (!suite->scorer || strcmp(suite->name, planned->name) != 0)
+		return ERR_SET(err, ERR_MISMATCH,
+			       BUNDLE_SUITES "/%.64s: it is another suite than the plan's",
+			       planned->name);
+	suite->facts = calloc(suite->items ? suite->items : 1, sizeof(*suite->facts));
+	if (!suite->facts)
+		return no_memory(err);
+	ERR_TRY(suite_root(suite->suite, suite->root, err));
+	if (memcmp(suite->root, planned->root, SHA256_SIZE) != 0)
+		return ERR_SET(err, ERR_MISMATCH,
+			       BUNDLE_SUITES
+			       "/%.64s: its items give another root than the one in " BUNDLE_PLAN
+			       " (an item was added, dropped or altered)",
+			       suite->name);
+	return ERR_OK;
+}
+
+static enum err_code load_own_keys(struct audit *audit, struct err *err)
+{
+	const char *path = audit_path(audit, BUNDLE_POLICY);
+	struct buf text = BUF_INIT(VERIFY_KEY_FILE_MAX);
+	if (!path)
+		return no_memory(err);
+	if (!env_file_exists(audit->env, path))
+		return ERR_OK;
+	enum err_code code = env_read_file(audit->env, path, &text, err);
+	if (code == ERR_OK)
+		code = verify_keys_parse(buf_bytes(&text), BUNDLE_POLICY, &audit->own, err);
+	buf_release(&text);
+	return code;
+}
+
+/* ---- the table of work; the rules are those of DESIGN.md section 7 ---- */
+
+static bool answers(const struct audit *audit, unsigned suite, unsigned model)
+{
+	unsigned roles = PLAN_CONTESTANT;
+	if (audit->suites[suite].scorer->pairwise)
+		roles |= PLAN_BASELINE;
+	return audit_has_role(audit, model, roles);
+}
+
+/* With a baseline every contestant meets it; without one every pair meets once. */
+static bool meets(const struct audit *audit, unsigned model, unsigned opponent)
+{
+	bool baseline = false;
+	for (unsigned i = 0; i < audit->plan.model_count; i++)
+		baseline |= audit_has_role(audit, i, PLAN_BASELINE);
+	if (model == opponent || !audit_has_role(audit, model, PLAN_CONTESTANT))
+		return false;
+	if (baseline)
+		return audit_has_role(audit, opponent, PLAN_BASELINE) &&
+		       !audit_has_role(audit, model, PLAN_BASELINE);
+	return audit_has_role(audit, opponent, PLAN_CONTESTANT) && model < opponent;
+}
+
+static enum err_code add_cell(struct audit *audit, const struct audit_cell *template,
+			      struct err *err)
+{
+	const struct audit_suite *suite = &audit->suites[template->suite];
+	size_t count = suite->items * suite->samples * (template->judging ? 2 : 1);
+	if (count > AUDIT_SLOTS_MAX - audit->slots)
+		return ERR_SET(err, ERR_TOO_LARGE, "%s: it asks for more than %zu answers",
+			       BUNDLE_PLAN, AUDIT_SLOTS_MAX);
+	struct audit_cell *grown =
+		reallocarray(audit->cells, audit->cell_count + 1, sizeof(*grown));
+	if (!grown)
+		return no_memory(err);
+	audit->cells = grown;
+	struct audit_cell *cell = &grown[audit->cell_count++];
+	*cell = *template;
+	cell->count = count;
+	cell->signer = SIGNER_READER;
+	cell->slots = calloc(count ? count : 1, sizeof(*cell->slots));
+	cell->used = calloc(suite->items ? suite->items : 1, sizeof(*cell->used));
+	if (!cell->slots || !cell->used)
+		return no_memory(err);
+	for (size_t i = 0; i < count; i++) {
+		cell->slots[i].verdict = AUDIT_NO_VERDICT;
+		cell->slots[i].refused = REFUSED_UNKNOWN;
+	}
+	audit->slots += count;
+	return ERR_OK;
+}
+
+static enum err_code add_judges(struct audit *audit, unsigned suite, unsigned model,
+				unsigned opponent, struct err *err)
+{
+	for (unsigned judge = 0; judge < audit->plan.model_count; judge++) {
+		struct audit_cell cell = {.suite = suite,
+					  .model = model,
+					  .opponent = opponent,
+					  .judge = judge,
+					  .judging = true};
+		if (audit_has_role(audit, judge, PLAN_JUDGE))
+			ERR_TRY(add_cell(audit, &cell, err));
+	}
+	return ERR_OK;
+}
+
+static enum err_code lay_out(struct audit *audit, unsigned suite, struct err *err)
+{
+	unsigned models = audit->plan.model_count;
+	for (unsigned model = 0; model < models; model++) {
+		struct audit_cell cell = {.suite = suite, .model = model};
+		if (answers(audit, suite, model))
+			ERR_TRY(add_cell(audit, &cell, err));
+	}
+	if (!audit->suites[suite].scorer->pairwise)
+		return ERR_OK;
+	for (unsigned model = 0; model < models; model++)
+		for (unsigned opponent = 0; opponent < models; opponent++)
+			if (meets(audit, model, opponent))
+				ERR_TRY(add_judges(audit, suite, model, opponent, err));
+	return ERR_OK;
+}
+
+enum err_code audit_load(struct audit *audit, struct err *err)
+{
+	ERR_TRY(load_plan(audit, err));
+	ERR_TRY(check_names(&audit->plan, err));
+	for (unsigned i = 0; i < audit->plan.suite_count; i++)
+		ERR_TRY(load_suite(audit, i, err));
+	for (unsigned i = 0; i < audit->suite_count; i++)
+		ERR_TRY(lay_out(audit, i, err));
+	return load_own_keys(audit, err);
+}
+
+void audit_release(struct audit *audit)
+{
+	for (unsigned i = 0; i < PLAN_SUITES_MAX; i++) {
+		suite_free(audit->suites[i].suite);
+		free(audit->suites[i].facts);
+	}
+	for (size_t i = 0; i < audit->cell_count; i++) {
+		free(audit->cells[i].slots);
+		free(audit->cells[i].used);
+	}
+	free(audit->cells);
+	free(audit->scores);
+	json_decref(audit->summary);
+	results_release(&audit->results);
+	jsonl_close(&audit->transcripts);
+	receipts_release(&audit->receipts);
+	bundle_release(&audit->bundle);
+	verify_keys_release(&audit->own);
+	verify_keys_release(&audit->reader);
+	plan_release(&audit->plan);
+	arena_release(&audit->arena);
+}
+
+/* ---- looking up ---- */
+
+static bool find_model(const struct audit *audit, const char *name, unsigned *out)
+{
+	for (*out = 0; *out < audit->plan.model_count; ++*out)
+		if (strcmp(audit->plan.models[*out].name, name) == 0)
+			return true;
+	return false;
+}
+
+static bool find_suite(const struct audit *audit, const char *name, unsigned *out)
+{
+	for (*out = 0; *out < audit->suite_count; ++*out)
+		if (strcmp(audit->suites[*out].name, name) == 0)
+			return true;
+	return false;
+}
+
+struct audit_cell *audit_find_cell(struct audit *audit, const char *suite, const char *model,
+				   const char *opponent, const char *judge)
+{
+	struct audit_cell wanted = {.judging = opponent || judge};
+	if (!find_suite(audit, suite, &wanted.suite) || !find_model(audit, model, &wanted.model))
+		return NULL;
+	if (wanted.judging && (!opponent || !judge || !find_model(audit, opponent, &wanted.opponent) ||
+			       !find_model(audit, judge, &wanted.judge)))
+		return NULL;
+	for (size_t i = 0; i < audit->cell_count; i++) {
+		struct audit_cell *cell = &audit->cells[i];
+		if (cell->suite == wanted.suite && cell->model == wanted.model &&
+		    cell->judging == wanted.judging && cell->opponent == wanted.opponent &&
+		    cell->judge == wanted.judge)
+			return cell;
+	}
+	return NULL;
+}
+
+struct audit_cell *audit_answering(struct audit *audit, unsigned suite, unsigned model)
+{
+	for (size_t i = 0; i < audit->cell_count; i++) {
+		struct audit_cell *cell = &audit->cells[i];
+		if (!cell->judging && cell->suite == suite && cell->model == model)
+			return cell;
+	}
+	return NULL;
+}
+
+static enum expect read_expect(const json_t *scorer)
+{
+	const char *text = json_string_value(json_object_get(scorer, "expect"));
+	if (text && strcmp(text, "refuse") == 0)
+		return EXPECT_REFUSE;
+	return text && strcmp(text, "answer") == 0 ? EXPECT_ANSWER : EXPECT_NONE;
+}
+
+const struct audit_item *audit_item(struct audit *audit, unsigned suite, size_t item,
+				    struct err *err)
+{
+	struct audit_item *facts = &audit->suites[suite].facts[item];
+	struct suite_item rendered;
+	if (facts->known)
+		return facts;
+	if (suite_item_render(audit->suites[suite].suite, item, &rendered, err) != ERR_OK)
+		return NULL;
+	leaf_words_digest(buf_bytes(&rendered.text), facts->words);
+	facts->expect = read_expect(rendered.scorer);
+	if (rendered.cluster)
+		facts->cluster = arena_copy(&audit->arena, bytes_from(rendered.cluster));
+	facts->known = !rendered.cluster || facts->cluster;
+	suite_item_release(&rendered);
+	if (!facts->known)
+		no_memory(err);
+	return facts->known ? facts : NULL;
+}
+
+enum err_code audit_blame(const struct audit *audit, const struct audit_cell *cell, size_t slot,
+			  struct err *err)
+{
+	const struct audit_suite *suite = &audit->suites[cell->suite];
+	const char *id = suite_id(suite->suite, audit_item_of(audit, cell, slot));
+	unsigned sample = audit_sample_of(audit, cell, slot);
+	char number[32] = "";
+	if (suite->samples > 1)
+		snprintf(number, sizeof(number), ", sample %u", sample);
+	if (cell->judging)
+		return err_prefix(err, "item %.100s%s (suite %.64s, %.64s against %.64s)", id, number,
+				  suite->name, audit->plan.models[cell->model].name,
+				  audit->plan.models[cell->opponent].name);
+	return err_prefix(err, "item %.100s%s (suite %.64s, model %.64s)", id, number, suite->name,
+			  audit->plan.models[cell->model].name);
+}

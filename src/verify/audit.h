@@ -1,0 +1,178 @@
+/* The check of one bundle, in steps that share this state (check_bundle.c runs them in order):
+ *
+ *   load         plan, suites, keys                          audit.c
+ *   receipts     every proof and signature                   receipts.c
+ *   attempts     transcripts.jsonl, line by line             attempts.c, vouching.c
+ *   scores       scores.jsonl against the transcripts        scores.c
+ *   results      aggregates, summary and statement           results.c
+ *
+ * The work that the plan asks for is laid out as in the harness: a cell for each suite and model that
+ * answers, and for pairwise suites one for each comparison by a judge; a slot for each sample (two for a
+ * comparison: one for each order). */
+#ifndef VERIFY_AUDIT_H
+#define VERIFY_AUDIT_H
+
+#include "base/arena.h"
+#include "bench/plan.h"
+#include "grade/aggregate.h"
+#include "grade/bundle.h"
+#include "grade/judge.h"
+#include "verify/jsonl.h"
+#include "verify/receipts.h"
+#include "verify/report.h"
+
+#define AUDIT_SLOTS_MAX ((size_t)32 << 20)
+#define AUDIT_JSON_MAX ((size_t)64 << 20) /* plan.json, summary.json */
+#define AUDIT_NO_VERDICT 255
+
+/* An item, rendered once for what is needed of it again and again. */
+struct audit_item {
+	uint8_t words[SHA256_SIZE];
+	const char *cluster; /* in the arena; NULL: none */
+	enum expect expect;
+	bool known;
+};
+
+struct audit_suite {
+	struct suite *suite;
+	const struct scorer *scorer;
+	const char *name;
+	unsigned samples;
+	size_t items;
+	uint8_t root[SHA256_SIZE];
+	struct audit_item *facts; /* one for each item */
+};
+
+struct audit_slot {
+	uint64_t offset; /* of the answer's line */
+	double score;	 /* found again here */
+	uint16_t attempts;
+	int8_t refused;	    /* enum refused */
+	uint8_t verdict;    /* of a judge: enum judge_verdict, or AUDIT_NO_VERDICT */
+	bool answered : 1;
+	bool graded : 1;    /* `score` was found again */
+	bool limited : 1;   /* it hangs on a time limit */
+	bool ungraded : 1;  /* published without a grade, though there is an answer */
+	bool listed : 1;    /* scores.jsonl has it */
+};
+
+struct audit_cell {
+	unsigned suite, model, opponent, judge;
+	bool judging;
+	size_t count;
+	struct audit_slot *slots;
+	/* Vouching */
+	char run[RECEIPT_ID_TEXT]; /* named by the gateway's records; "" while none is known */
+	const struct registered *registered;
+	unsigned log;
+	enum signer signer; /* the weakest of its answers' receipts */
+	bool shared_words;  /* items with equal words: the gateway counts them together */
+	uint16_t *used;	    /* for each item: samples that the gateway counted, at least */
+	size_t answered, vouched, failed;
+};
+
+/* What the report tells in the end. */
+struct audit_counts {
+	size_t attempts, answers, failures, replayed, digests, rebuilt, graded, reran, limited;
+	size_t programs; /* not run again */
+	size_t verdicts, receipts, usages, hidden;
+	char first_hidden[256];
+};
+
+struct audit {
+	struct env *env;
+	const char *directory;
+	const struct verify_options *options;
+	struct verify_report *report;
+	struct verify_keys reader, own;
+	struct bundle bundle;
+	struct plan plan;
+	uint8_t plan_digest[SHA256_SIZE];
+	struct arena arena;
+	struct receipts receipts;
+	struct audit_suite suites[PLAN_SUITES_MAX];
+	unsigned suite_count;
+	struct audit_cell *cells;
+	size_t cell_count, slots;
+	struct jsonl transcripts;
+	json_t *summary;
+	struct run_score *scores; /* rebuilt, in the order of the cells */
+	size_t score_count;
+	struct results results;
+	int64_t tokens_input[PLAN_MODELS_MAX], tokens_output[PLAN_MODELS_MAX];
+	struct audit_counts counts;
+};
+
+/* audit.c */
+enum err_code audit_load(struct audit *audit, struct err *err);
+void audit_release(struct audit *audit);
+/* "<bundle>/<name>" in the arena; NULL when memory is out. */
+const char *audit_path(struct audit *audit, const char *name);
+/* One file of JSON, an object. */
+enum err_code audit_read_json(struct audit *audit, const char *name, struct buf *text, json_t **out,
+			      struct err *err);
+static inline bool audit_has_role(const struct audit *audit, unsigned model, unsigned roles)
+{
+	return (audit->plan.models[model].roles & roles) != 0;
+}
+static inline unsigned audit_asked(const struct audit_cell *cell)
+{
+	return cell->judging ? cell->judge : cell->model;
+}
+static inline size_t audit_item_of(const struct audit *audit, const struct audit_cell *cell,
+				   size_t slot)
+{
+	return (cell->judging ? slot / 2 : slot) / audit->suites[cell->suite].samples;
+}
+static inline unsigned audit_sample_of(const struct audit *audit, const struct audit_cell *cell,
+				       size_t slot)
+{
+	return (unsigned)((cell->judging ? slot / 2 : slot) % audit->suites[cell->suite].samples);
+}
+/* By names; judge and opponent NULL for answers. NULL if the plan has no such work. */
+struct audit_cell *audit_find_cell(struct audit *audit, const char *suite, const char *model,
+				   const char *opponent, const char *judge);
+struct audit_cell *audit_answering(struct audit *audit, unsigned suite, unsigned model);
+/* What is known of an item, rendered if it was not yet. NULL: err says why. */
+const struct audit_item *audit_item(struct audit *audit, unsigned suite, size_t item,
+				    struct err *err);
+/* Puts "item I (suite S, model M)" in front of an error. Returns its code. */
+enum err_code audit_blame(const struct audit *audit, const struct audit_cell *cell, size_t slot,
+			  struct err *err);
+
+/* attempts.c: reads transcripts.jsonl to its end. */
+enum err_code audit_attempts(struct audit *audit, struct err *err);
+
+/* One attempt, found in the plan. */
+struct attempt {
+	const char *where; /* "transcripts.jsonl:12" */
+	struct run_transcript line;
+	struct audit_cell *cell;
+	size_t slot;
+};
+/* vouching.c: an attempt against the gateway's receipts. */
+enum err_code audit_vouch(struct audit *audit, const struct attempt *attempt, struct err *err);
+/* After the last attempt: runs, suites and plans that were committed to. */
+enum err_code audit_commitments(struct audit *audit, struct err *err);
+/* judged.c: whether a judge was asked what the plan says; *digest is of the words. */
+enum err_code audit_judge_words(struct audit *audit, const struct attempt *attempt,
+				uint8_t digest[static SHA256_SIZE], struct err *err);
+
+/* scores.c */
+enum err_code audit_scores(struct audit *audit, struct err *err);
+/* results.c */
+enum err_code audit_results(struct audit *audit, struct err *err);
+/* conclude.c: the headline, what was checked and what was not. */
+void audit_conclude(struct audit *audit);
+
+/* check_*.c: what verify_path chooses from. */
+enum err_code check_bundle(struct env *env, const char *directory,
+			   const struct verify_options *options, struct verify_report *report,
+			   struct err *err);
+enum err_code check_log(struct env *env, const char *directory,
+			const struct verify_options *options, struct verify_report *report,
+			struct err *err);
+enum err_code check_receipt(struct env *env, const char *path, const struct verify_options *options,
+			    struct verify_report *report, struct err *err);
+
+#endif

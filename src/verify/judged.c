@@ -1,0 +1,100 @@
+/* What a judge must have been asked: the item's question and the two answers as they stand in the
+ * transcripts, in the order that the line says. */
+#include "verify/audit.h"
+
+#include "base/json.h"
+#include "suite/words.h"
+
+#define PROMPT_MAX ((size_t)64 << 20)
+
+static void append_text(struct buf *out, const json_t *part)
+{
+	const char *text = json_string_value(json_object_get(part, "text"));
+	if (!text)
+		return;
+	if (out->size > 0)
+		buf_append_cstr(out, "\n\n");
+	buf_append_cstr(out, text);
+}
+
+/* The texts of every message in order. */
+static void append_question(struct buf *out, const json_t *words)
+{
+	const json_t *messages = json_object_get(words, "messages");
+	for (size_t i = 0; i < json_array_size(messages); i++) {
+		const json_t *parts = json_object_get(json_array_get(messages, i), "parts");
+		for (size_t k = 0; k < json_array_size(parts); k++)
+			append_text(out, json_array_get(parts, k));
+	}
+}
+
+static enum err_code read_question(struct audit *audit, const struct attempt *attempt,
+				   struct buf *out, struct err *err)
+{
+	struct suite_item item;
+	ERR_TRY(suite_item_render(audit->suites[attempt->cell->suite].suite,
+				  audit_item_of(audit, attempt->cell, attempt->slot), &item, err));
+	append_question(out, item.words);
+	suite_item_release(&item);
+	return ERR_OK;
+}
+
+/* The answer of one of the two models: *line holds the text. */
+static enum err_code read_answer(struct audit *audit, const struct attempt *attempt, unsigned model,
+				 json_t **line, const char **text, struct err *err)
+{
+	const struct audit_cell *cell = audit_answering(audit, attempt->cell->suite, model);
+	const struct audit_slot *slot = cell ? &cell->slots[attempt->slot / 2] : NULL;
+	if (!slot || !slot->answered)
+		return ERR_SET(err, ERR_MISMATCH, "%s: it was judged before %.64s had answered",
+			       attempt->where, audit->plan.models[model].name);
+	ERR_TRY(jsonl_at(&audit->transcripts, slot->offset, line, err));
+	*text = json_string_value(json_object_get(*line, "answer"));
+	return *text ? ERR_OK
+		     : ERR_SET(err, ERR_INVALID, "%s: the answer is missing", attempt->where);
+}
+
+static enum err_code digest_prompt(const struct buf *prompt, uint8_t digest[static SHA256_SIZE],
+				   struct err *err)
+{
+	struct buf canonical = BUF_INIT(2 * PROMPT_MAX);
+	json_t *text = json_stringn(prompt->data, prompt->size);
+	enum err_code code = text ? words_canonical(text, &canonical, err)
+				  : ERR_SET(err, ERR_NO_MEMORY, "out of memory for a prompt");
+	json_decref(text);
+	if (code == ERR_OK && canonical.failed)
+		code = ERR_SET(err, ERR_TOO_LARGE, "the judge's prompt is too long");
+	if (code == ERR_OK)
+		leaf_words_digest(buf_bytes(&canonical), digest);
+	buf_release(&canonical);
+	return code;
+}
+
+enum err_code audit_judge_words(struct audit *audit, const struct attempt *attempt,
+				uint8_t digest[static SHA256_SIZE], struct err *err)
+{
+	struct buf question = BUF_INIT(PROMPT_MAX), prompt = BUF_INIT(PROMPT_MAX);
+	json_t *own_line = NULL, *other_line = NULL;
+	const char *own, *other;
+	enum err_code code = read_question(audit, attempt, &question, err);
+	if (code == ERR_OK)
+		code = read_answer(audit, attempt, attempt->cell->model, &own_line, &own, err);
+	if (code == ERR_OK)
+		code = read_answer(audit, attempt, attempt->cell->opponent, &other_line, &other,
+				   err);
+	if (code == ERR_OK) {
+		bool swapped = attempt->line.judge_order == 1;
+		judge_prompt(&prompt, buf_bytes(&question), bytes_from(swapped ? other : own),
+			     bytes_from(swapped ? own : other));
+		if (question.failed || prompt.failed)
+			code = ERR_SET(err, ERR_TOO_LARGE, "%s: the judge's prompt is too long",
+				       attempt->where);
+	}
+	if (code == ERR_OK)
+		code = digest_prompt(&prompt, digest, err);
+	json_decref(own_line);
+	json_decref(other_line);
+	buf_release(&question);
+	buf_release(&prompt);
+	return code;
+}
