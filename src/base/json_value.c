@@ -97,9 +97,12 @@ static enum json_scan_type type_of(char first)
 
 struct json_value json_value_at(struct bytes text)
 {
+	struct json_value value = {JSON_SCAN_NOTHING, bytes_of(text.data, 0)};
+	if (text.size == 0)
+		return value;
 	const char *end = text.data + text.size;
-	const char *p = text.size ? skip_space(text.data, end) : end;
-	struct json_value value = {JSON_SCAN_NOTHING, bytes_of(p, 0)};
+	const char *p = skip_space(text.data, end);
+	value.text.data = p;
 	if (p == end)
 		return value;
 	value.type = type_of(*p);

@@ -7,6 +7,33 @@
 
 /* ---- import ---- */
 
+#define ANNOTATIONS_MAX ((size_t)512 << 20)
+#define ANNOTATIONS_FORMAT "alpaca_annotations"
+
+/* AlpacaEval annotations hold verdicts, not items: what can be had from them is the win rate. */
+static enum err_code print_annotations(struct env *env, const char *path, bool json,
+				       struct err *err)
+{
+	struct buf text = BUF_INIT(ANNOTATIONS_MAX);
+	struct alpaca_win_rate rate;
+	json_t *tree = NULL;
+	enum err_code code = env_read_file(env, path, &text, err);
+	if (code == ERR_OK)
+		code = json_parse(buf_bytes(&text), path, &tree, err);
+	if (code == ERR_OK)
+		code = alpaca_win_rate(tree, &rate, err);
+	if (code == ERR_OK && json)
+		printf("{\"left_out\":%zu,\"n\":%zu,\"standard_error\":%.17g,\"win_rate\":%.17g}\n",
+		       rate.left_out, rate.n, rate.standard_error, rate.win_rate);
+	else if (code == ERR_OK)
+		printf("win rate %.2f %% (standard error %.2f) over %zu annotations, %zu without a "
+		       "preference left out\n",
+		       100 * rate.win_rate, 100 * rate.standard_error, rate.n, rate.left_out);
+	json_decref(tree);
+	buf_release(&text);
+	return code;
+}
+
 static int run_import(int argc, char **argv)
 {
 	const char *format = NULL, *output = NULL;
@@ -20,7 +47,8 @@ static int run_import(int argc, char **argv)
 	const struct cli_command command = {
 		"suite import", "FILE -o DIR [--format NAME]",
 		"Makes a suite folder from another project's data set (.gz is unpacked). Formats:\n"
-		"humaneval, mbpp, xstest, alpaca_eval.",
+		"humaneval, mbpp, xstest (prompts as CSV), alpaca (outputs). Of alpaca_annotations, which\n"
+		"hold verdicts and no items, it prints the win rate (mean preference - 1).",
 		options, 1, 1};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
@@ -28,16 +56,21 @@ static int run_import(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)
 		return status;
-	if (!output)
+	bool annotations = format && strcmp(format, ANNOTATIONS_FORMAT) == 0;
+	if (!output && !annotations)
 		return cli_usage("suite import", "say where the suite goes: -o DIR");
 	struct env *env = env_os_new(1);
 	if (!env)
 		return 3;
 	enum err_code code =
-		suite_import(env, format, arguments.positional[0], output, &imported, &err);
+		annotations
+			? print_annotations(env, arguments.positional[0], json, &err)
+			: suite_import(env, format, arguments.positional[0], output, &imported, &err);
 	env_os_free(env);
 	if (code != ERR_OK)
 		return cli_fail(&err);
+	if (annotations)
+		return 0;
 	if (json)
 		printf("{\"format\":\"%s\",\"items\":%zu,\"transcript\":%s}\n", imported.format,
 		       imported.items, imported.transcript ? "true" : "false");

@@ -2,12 +2,13 @@
 
 #include <string.h>
 
-#define SEALED_MAX ((size_t)4 << 20)
+/* Most bytes that are encrypted ahead of the stream. */
+#define SEALED_MAX ((size_t)256 << 10)
 #define TLS_PIECE 16384
 
 void channel_init(struct channel *channel, struct env_stream *stream, struct tls *tls)
 {
-	*channel = (struct channel){.stream = stream, .tls = tls, .sealed = BUF_INIT(SEALED_MAX)};
+	*channel = (struct channel){.stream = stream, .tls = tls};
 }
 
 void channel_close(struct channel *channel, bool reset)
@@ -16,7 +17,6 @@ void channel_close(struct channel *channel, bool reset)
 	channel->stream = NULL;
 	tls_free(channel->tls);
 	channel->tls = NULL;
-	buf_release(&channel->sealed);
 }
 
 static ssize_t broken(struct channel *channel)
@@ -48,6 +48,7 @@ static ssize_t receive_sealed(struct channel *channel, void *data, size_t size)
 	char sealed[TLS_PIECE];
 	for (;;) {
 		ssize_t got = tls_read(channel->tls, data, size);
+		channel->unread = got > 0;
 		if (!flush(channel))
 			return ENV_RESET;
 		if (got == TLS_FAILED)
@@ -86,15 +87,18 @@ ssize_t channel_send(struct channel *channel, const struct iovec *parts, int cou
 		if (parts[i].iov_len == 0)
 			continue;
 		/* Bounded: whoever sends more than this waits until the stream has taken it. */
-		size_t room = SEALED_MAX - tls_output(channel->tls).size;
-		if (parts[i].iov_len > room / 2)
+		size_t room = SEALED_MAX - (size_t)total;
+		size_t size = parts[i].iov_len < room ? parts[i].iov_len : room;
+		if (size == 0)
 			break;
-		ssize_t taken = tls_write(channel->tls, parts[i].iov_base, parts[i].iov_len);
+		ssize_t taken = tls_write(channel->tls, parts[i].iov_base, size);
 		if (taken == TLS_FAILED)
 			return broken(channel);
 		if (taken <= 0)
 			break;
 		total += taken;
+		if ((size_t)taken < parts[i].iov_len)
+			break;
 	}
 	if (!flush(channel))
 		return ENV_RESET;
@@ -103,7 +107,7 @@ ssize_t channel_send(struct channel *channel, const struct iovec *parts, int cou
 
 bool channel_readable(const struct channel *channel)
 {
-	return channel->stream->readable;
+	return channel->stream->readable || channel->unread;
 }
 
 bool channel_progress(struct channel *channel)

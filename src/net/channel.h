@@ -9,7 +9,7 @@
 struct channel {
 	struct env_stream *stream; /* owned */
 	struct tls *tls;	   /* owned; NULL: plain */
-	struct buf sealed;	   /* ciphertext that the stream did not take yet */
+	bool unread;		   /* there may be decrypted bytes that nobody has received */
 	struct err err;		   /* why a TLS channel broke */
 };
 

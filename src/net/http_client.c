@@ -21,6 +21,7 @@ struct http_client_connection {
 	struct http_client_connection *next, *previous; /* among the origin's idle, newest first */
 	struct channel channel;
 	struct env_timer timer;
+	struct env_timer more; /* goes on reading what was left for a later turn */
 	uint64_t armed_ns, deadline_ns;
 	struct http_head head;
 	struct http_body body;
@@ -56,6 +57,7 @@ struct http_pool {
 	struct buf ca_pem;
 	struct tls_context *tls;
 	struct http_call *failed; /* calls to be ended outside of http_call_start */
+	struct http_call *ending; /* of these, those that are being ended now */
 	struct env_message deliver;
 	bool delivering;
 	char scratch[SCRATCH_SIZE];
@@ -132,6 +134,7 @@ static void close_connection(struct http_client_connection *connection)
 		idle_remove(connection);
 	origin->open_count--;
 	env_timer_disarm(origin->pool->loop, &connection->timer);
+	env_timer_disarm(origin->pool->loop, &connection->more);
 	if (channel_is_open(&connection->channel))
 		channel_close(&connection->channel, false);
 	if (!connection->advancing)
@@ -170,18 +173,18 @@ static void deliver_failed(struct env_message *message)
 {
 	struct http_pool *pool =
 		(struct http_pool *)((char *)message - offsetof(struct http_pool, deliver));
-	struct http_call *call = pool->failed;
+	pool->ending = pool->failed;
 	pool->failed = NULL;
 	pool->delivering = false;
-	while (call) {
-		struct http_call *next = call->next;
+	while (pool->ending) { /* `ended` may cancel others of them */
+		struct http_call *call = pool->ending;
 		struct err err = call->origin->lookup.err;
 		if (err.code == ERR_OK)
 			ERR_SET(&err, ERR_NO_MEMORY, "out of memory");
+		pool->ending = call->next;
 		call->next = NULL;
 		call->unprocessed = true;
 		call->ended(call, &err);
-		call = next;
 	}
 }
 
@@ -372,13 +375,25 @@ static void stream_ended(struct http_client_connection *connection, bool reset)
 					      : "the connection closed before the response");
 }
 
+/* What is left in the stream will not be announced again. */
+static void read_later(struct http_client_connection *connection)
+{
+	struct env_loop *loop = connection->origin->pool->loop;
+	if (!env_timer_arm(loop, &connection->more, loop->now_ns + 1))
+		fail_with(connection, ERR_NO_MEMORY, "out of memory");
+}
+
 /* Reads until nothing is left, bounded in one turn so that one fast peer does not starve others. */
 static void receive_response(struct http_client_connection *connection)
 {
 	struct http_pool *pool = connection->origin->pool;
 	size_t turn = 0;
 	while (!connection->closed && connection->call && !connection->call->paused &&
-	       channel_readable(&connection->channel) && turn < TURN_BYTES_MAX) {
+	       channel_readable(&connection->channel)) {
+		if (turn >= TURN_BYTES_MAX) {
+			read_later(connection);
+			return;
+		}
 		ssize_t got =
 			channel_receive(&connection->channel, pool->scratch, sizeof(pool->scratch));
 		if (got == ENV_AGAIN)
@@ -397,6 +412,7 @@ static void receive_response(struct http_client_connection *connection)
 
 static void stream_ready(struct env_stream *stream);
 static void deadline_passed(struct env_timer *timer);
+static void more_is_due(struct env_timer *timer);
 
 static bool make_tls(struct http_origin *origin, struct tls **out, struct err *err)
 {
@@ -444,6 +460,7 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 	}
 	connection->origin = origin;
 	connection->timer.fire = deadline_passed;
+	connection->more.fire = more_is_due;
 	buf_init(&connection->pending, HTTP_HEAD_MAX + SCRATCH_SIZE);
 	assign(connection, call);
 	origin->open_count++;
@@ -609,6 +626,15 @@ static void stream_ready(struct env_stream *stream)
 	advance(connection);
 }
 
+static void more_is_due(struct env_timer *timer)
+{
+	struct http_client_connection *connection =
+		(struct http_client_connection *)((char *)timer -
+						  offsetof(struct http_client_connection, more));
+	if (connection->state == ACTIVE)
+		advance(connection);
+}
+
 static void deadline_passed(struct env_timer *timer)
 {
 	struct http_client_connection *connection =
@@ -656,6 +682,7 @@ void http_call_start(struct http_origin *origin, struct http_call *call)
 		return;
 	if (!idle->sent_any) {
 		idle->call = NULL;
+		call->connection = NULL;
 		close_connection(idle);
 		waiting_append(origin, call);
 		serve_waiting(origin);
@@ -664,9 +691,9 @@ void http_call_start(struct http_origin *origin, struct http_call *call)
 	}
 }
 
-static bool remove_failed(struct http_pool *pool, struct http_call *call)
+static bool remove_from(struct http_call **list, struct http_call *call)
 {
-	for (struct http_call **at = &pool->failed; *at; at = &(*at)->next) {
+	for (struct http_call **at = list; *at; at = &(*at)->next) {
 		if (*at != call)
 			continue;
 		*at = call->next;
@@ -680,13 +707,15 @@ void http_call_cancel(struct http_call *call)
 {
 	struct http_origin *origin = call->origin;
 	struct http_client_connection *connection = call->connection;
+	call->unprocessed = !connection || !connection->sent_any;
 	if (connection) {
 		connection->call = NULL;
 		call->connection = NULL;
 		close_connection(connection);
+		serve_waiting(origin); /* another may have the place */
 		return;
 	}
-	if (!remove_failed(origin->pool, call))
+	if (!remove_from(&origin->pool->failed, call) && !remove_from(&origin->pool->ending, call))
 		waiting_remove(origin, call);
 }
 

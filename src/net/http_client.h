@@ -33,7 +33,8 @@ struct http_call {
 	void (*ended)(struct http_call *call, const struct err *err);
 	/* Told by the pool */
 	bool head_seen;
-	bool unprocessed;    /* with an error: no byte of the request can have been acted upon */
+	bool unprocessed;    /* after an error or a cancel: no byte of the request was sent, or can have
+			      * been acted upon */
 	bool until_close;    /* the body was framed by the end of the connection only */
 	uint64_t started_ns; /* when it was started */
 	uint64_t head_ns;    /* when the response head was complete */

@@ -159,10 +159,11 @@ static void abort_exchange(struct http_connection *connection)
 
 /* ---- sending ---- */
 
-static void after_send(struct http_connection *connection)
+/* The deadline runs from the last progress: pieces that only queue up do not put it off. */
+static void after_send(struct http_connection *connection, bool progress)
 {
 	struct http_server *server = connection->server;
-	if (connection->out.size > 0)
+	if (connection->out.size > 0 && progress)
 		set_deadline(connection, server->options.write_timeout_ns);
 	if (connection->out.size > HTTP_SERVER_UNSENT_HIGH)
 		connection->above_high = true;
@@ -172,6 +173,7 @@ static void after_send(struct http_connection *connection)
 static void send_parts(struct http_connection *connection, struct iovec *parts, int count)
 {
 	size_t skip = 0;
+	bool progress = connection->out.size == 0;
 	if (connection->closed)
 		return;
 	if (connection->out.size == 0 && connection->channel.stream->writable) {
@@ -188,7 +190,7 @@ static void send_parts(struct http_connection *connection, struct iovec *parts, 
 		buf_append(&connection->out, (char *)parts[i].iov_base + dropped,
 			   parts[i].iov_len - dropped);
 	}
-	after_send(connection);
+	after_send(connection, progress);
 }
 
 /* False when the stream broke. */
@@ -205,7 +207,8 @@ static bool flush_out(struct http_connection *connection)
 	buf_consume(&connection->out, (size_t)sent);
 	if (connection->out.size == 0) {
 		buf_release(&connection->out);
-		set_deadline(connection, 0);
+		if (connection->state == STATE_HANDLER)
+			set_deadline(connection, 0);
 	} else {
 		set_deadline(connection, connection->server->options.write_timeout_ns);
 	}
@@ -311,7 +314,8 @@ static void prepare_start(struct http_exchange *exchange, int64_t length)
 
 static bool is_head_request(const struct http_exchange *exchange)
 {
-	return bytes_is(http_bytes(exchange->head_bytes.data, exchange->head.method), "HEAD");
+	return exchange->head_bytes.size > 0 &&
+	       bytes_is(http_bytes(exchange->head_bytes.data, exchange->head.method), "HEAD");
 }
 
 static void finish(struct http_exchange *exchange)
@@ -389,10 +393,13 @@ bool http_has_started(const struct http_exchange *exchange)
 
 /* ---- receiving ---- */
 
+/* The buffer may have moved since the head was complete, and may have no complete head at all. */
 static void refuse(struct http_connection *connection, int status, const char *reason)
 {
 	struct http_exchange *exchange = &connection->exchange;
 	exchange->close_after = true;
+	exchange->head_bytes = bytes_of(connection->in.data, exchange->head.size);
+	exchange->body = (struct bytes){NULL, 0};
 	if (connection->server->options.refused) {
 		connection->server->options.refused(exchange, status, reason);
 		return;
@@ -594,7 +601,9 @@ static bool step_finished(struct http_connection *connection)
 	if (connection->in.size == 0)
 		give_buffer(connection);
 	begin_exchange(connection);
-	set_deadline(connection, connection->server->options.idle_timeout_ns);
+	bool pipelined = connection->in.size > 0;
+	set_deadline(connection, pipelined ? connection->server->options.head_timeout_ns
+					   : connection->server->options.idle_timeout_ns);
 	return true;
 }
 
@@ -646,7 +655,7 @@ static void advance(struct http_connection *connection)
 	while (more && !connection->closed) {
 		if (!flush_out(connection) || connection->out.failed)
 			abort_exchange(connection);
-		else
+		else if (!connection->closed) /* `drained` may have cut it */
 			more = step(connection);
 	}
 	connection->advancing = false;

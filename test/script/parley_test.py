@@ -205,6 +205,7 @@ class Stream:
         """Reads to the end; returns everything since the start."""
         while self.read_some():
             pass
+        self.close()
         return self.received
 
     def close(self):
@@ -322,7 +323,7 @@ def product(name="prod", org="acme", **members):
 def access(*grants, public_suites=()):
     return {
         "orgs": [{"id": "southlab", "name": "South Lab", "rival": True},
-                 {"id": "acme", "name": "Acme"}],
+                 {"id": "acme", "name": "Acme"}, {"id": "surfboard", "name": "Surfboard Inc"}],
         "terms": {"version": "1", "clauses": [
             {"id": CLAUSE, "kind": "prohibition",
              "text": "No use to build a competing product or train a competing model.",

@@ -87,31 +87,30 @@ class Refusing(Case):
         connection.sendall(head.encode() + body)
         return connection
 
-    def test_a_stream_that_passes_its_output_limit_ends_with_the_native_error(self):
+    def cut_by_output_limit(self, dialect, **members):
         client = self.limited("--output-tokens", 6000, output_tpm=1500)
-        for dialect in DIALECTS:
-            with self.subTest(dialect):
-                members = ({"max_tokens": 6000} if dialect == "anthropic"
-                           else {"max_completion_tokens": 6000})
-                # The limit is refilled before the second dialect's turn.
-                wait_until(lambda: self.gate.use("prod")["output_tpm"][1] >= 1024,
-                           "a slice of output", 180)
-                stream = client.stream(dialect, **members)
-                self.assertEqual(stream.status, 200)
-                events = parse_events(stream.rest())
-                error = next(found for found in (error_of(dialect, event) for event in events)
-                             if found)
-                self.assertIn("rule limit.output_tpm", error["message"])
-                if dialect == "anthropic":
-                    self.assertEqual(error["type"], "rate_limit_error")
-                    self.assertNotIn("message_stop", [name for name, _ in events])
-                else:
-                    self.assertNotIn("[DONE]", [data for _, data in events])
-                record = self.gate.settled(stream.headers["parley-record"])
-                self.assertEqual(record["ending"], "limit")
-                self.assertLess(record["usage"]["output"], 6000)
-                self.assertGreater(record["usage"]["output"], 512)
-                self.assertTrue(record["usage"]["estimated"])
+        stream = client.stream(dialect, **members)
+        self.assertEqual(stream.status, 200)
+        events = parse_events(stream.rest())
+        error = next(found for found in (error_of(dialect, event) for event in events) if found)
+        self.assertIn("rule limit.output_tpm", error["message"])
+        record = self.gate.settled(stream.headers["parley-record"])
+        self.assertEqual(record["ending"], "limit")
+        self.assertLess(record["usage"]["output"], 6000)
+        self.assertGreater(record["usage"]["output"], 512)
+        self.assertTrue(record["usage"]["estimated"])
+        self.assert_quiet(self.gate)
+        return error, events
+
+    def test_a_stream_past_its_output_limit_ends_with_the_native_error_of_anthropic(self):
+        error, events = self.cut_by_output_limit("anthropic", max_tokens=6000)
+        self.assertEqual(error["type"], "rate_limit_error")
+        self.assertNotIn("message_stop", [name for name, _ in events])
+
+    def test_a_stream_past_its_output_limit_ends_with_the_native_error_of_openai(self):
+        error, events = self.cut_by_output_limit("openai", max_completion_tokens=6000)
+        self.assertEqual(error["code"], "rate_limit_exceeded")
+        self.assertNotIn("[DONE]", [data for _, data in events])
 
 
 class GivingBack(Case):

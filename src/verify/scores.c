@@ -1,0 +1,238 @@
+/* scores.jsonl: one line for every sample that the plan asks for, no more and no less, and each what the
+ * transcripts give. The scores that results are computed from are put together anew. */
+#include "verify/audit.h"
+
+#include "base/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A line of the file and where it belongs. */
+struct scored {
+	const char *where;
+	struct run_score line;
+	struct audit_cell *cell;
+	size_t slot; /* of order 0 for a comparison */
+};
+
+static enum err_code find_place(struct audit *audit, struct scored *scored, struct err *err)
+{
+	const struct run_score *line = &scored->line;
+	size_t item;
+	scored->cell =
+		audit_find_cell(audit, line->suite, line->model, line->opponent, line->judge);
+	bool scores = scored->cell && (scored->cell->judging ||
+				       !audit->suites[scored->cell->suite].scorer->pairwise);
+	if (!scores)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "item %.100s: %s: the plan has no such score for %.64s in suite %.64s",
+			       line->item, scored->where, line->model, line->suite);
+	const struct audit_suite *suite = &audit->suites[scored->cell->suite];
+	if (!suite_find(suite->suite, bytes_from(line->item), &item) ||
+	    line->sample >= suite->samples)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "item %.100s: %s: suite %s has no such item or sample", line->item,
+			       scored->where, suite->name);
+	scored->slot = item * suite->samples + line->sample;
+	if (scored->cell->judging)
+		scored->slot *= 2;
+	return ERR_OK;
+}
+
+/* ---- what the transcripts give ---- */
+
+static void expect_comparison(const struct audit_slot *slots, struct run_score *out)
+{
+	enum judge_verdict first = (enum judge_verdict)slots[0].verdict;
+	enum judge_verdict second = (enum judge_verdict)slots[1].verdict;
+	out->failed = true;
+	if (slots[0].verdict == AUDIT_NO_VERDICT || slots[1].verdict == AUDIT_NO_VERDICT)
+		return;
+	struct judge_outcome outcome = judge_combine(first, second);
+	out->failed = !outcome.judged;
+	out->score = outcome.judged ? outcome.score : 0;
+	out->flipped = outcome.flipped;
+	out->verdicts[0] = judge_verdict_name(first);
+	out->verdicts[1] = judge_verdict_name(second);
+}
+
+static enum err_code expect_score(struct audit *audit, const struct audit_cell *cell, size_t place,
+				  struct run_score *out, struct err *err)
+{
+	const struct audit_suite *suite = &audit->suites[cell->suite];
+	const struct audit_slot *slot = &cell->slots[place];
+	size_t item = audit_item_of(audit, cell, place);
+	const struct audit_item *facts = audit_item(audit, cell->suite, item, err);
+	if (!facts)
+		return err->code;
+	*out = (struct run_score){
+		.suite = suite->name,
+		.item = suite_id(suite->suite, item),
+		.model = audit->plan.models[cell->model].name,
+		.cluster = facts->cluster,
+		.scorer = suite->scorer->kind,
+		.sample = audit_sample_of(audit, cell, place),
+		.failed = !slot->answered || slot->ungraded,
+		.score = slot->answered && !slot->ungraded ? slot->score : 0,
+		.refused = (enum refused)slot->refused,
+		.expect = facts->expect,
+		.time_limited = slot->limited,
+	};
+	if (!cell->judging)
+		return ERR_OK;
+	out->opponent = audit->plan.models[cell->opponent].name;
+	out->judge = audit->plan.models[cell->judge].name;
+	expect_comparison(slot, out);
+	return ERR_OK;
+}
+
+/* ---- comparing ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static enum err_code differ(const struct scored *scored, const char *member, struct err *err)
+{
+	return ERR_SET(err, ERR_MISMATCH,
+		       "%s: %s is another than the transcripts and the suite give", scored->where,
+		       member);
+}
+
+static enum err_code compare_rest(const struct scored *scored, const struct run_score *expected,
+				  struct err *err)
+{
+	const struct run_score *line = &scored->line;
+	if (!same_text(line->scorer, expected->scorer))
+		return differ(scored, "scorer", err);
+	if (!same_text(line->cluster, expected->cluster))
+		return differ(scored, "cluster", err);
+	if (line->expect != expected->expect)
+		return differ(scored, "expect", err);
+	if (line->refused != expected->refused)
+		return differ(scored, "refused", err);
+	if (line->flipped != expected->flipped)
+		return differ(scored, "flipped", err);
+	if (!same_text(line->verdicts[0], expected->verdicts[0]) ||
+	    !same_text(line->verdicts[1], expected->verdicts[1]))
+		return differ(scored, "verdicts", err);
+	return ERR_OK;
+}
+
+static enum err_code compare_score(const struct scored *scored, const struct run_score *expected,
+				   struct err *err)
+{
+	const struct run_score *line = &scored->line;
+	if (line->failed != expected->failed)
+		return ERR_SET(err, ERR_MISMATCH, "%s: it is published as %s, the transcripts show %s",
+			       scored->where, line->failed ? "failed" : "scored",
+			       expected->failed ? "no answer" : "an answer");
+	if (line->score != expected->score)
+		return ERR_SET(err, ERR_MISMATCH, "%s: the score is %g, the answer gives %g",
+			       scored->where, line->score, expected->score);
+	return compare_rest(scored, expected, err);
+}
+
+/* ---- programs under test ---- */
+
+/* Only with --rerun is there something to hold against the published score. */
+static enum err_code settle_program(struct audit *audit, struct scored *scored, struct err *err)
+{
+	struct audit_slot *slot = &scored->cell->slots[scored->slot];
+	const struct run_score *line = &scored->line;
+	if (line->score != 0 && line->score != 1)
+		return ERR_SET(err, ERR_MISMATCH, "%s: a program passes or fails; its score is %g",
+			       scored->where, line->score);
+	slot->ungraded = line->failed;
+	if (slot->graded && !line->failed && slot->score != line->score) {
+		if (!slot->limited && !line->time_limited)
+			return ERR_SET(err, ERR_MISMATCH,
+				       "%s: the score is %g, run again the program %s",
+				       scored->where, line->score,
+				       slot->score > 0 ? "passes" : "does not pass");
+		audit->counts.limited++;
+	}
+	slot->score = line->score;
+	slot->limited = line->time_limited;
+	return ERR_OK;
+}
+
+static enum err_code check_line(struct audit *audit, struct scored *scored, struct err *err)
+{
+	struct run_score expected;
+	struct audit_slot *slot = &scored->cell->slots[scored->slot];
+	if (slot->listed)
+		return ERR_SET(err, ERR_MISMATCH, "%s: it stands there twice", scored->where);
+	slot->listed = true;
+	if (audit->suites[scored->cell->suite].scorer->blocks && slot->answered)
+		ERR_TRY(settle_program(audit, scored, err));
+	ERR_TRY(expect_score(audit, scored->cell, scored->slot, &expected, err));
+	ERR_TRY(compare_score(scored, &expected, err));
+	scored->cell->failed += expected.failed;
+	return ERR_OK;
+}
+
+static enum err_code take_line(struct audit *audit, const struct jsonl_line *line, struct err *err)
+{
+	struct scored scored = {.where = line->where};
+	ERR_TRY(run_score_decode(line->tree, line->where, &scored.line, err));
+	ERR_TRY(find_place(audit, &scored, err));
+	if (check_line(audit, &scored, err) != ERR_OK)
+		return audit_blame(audit, scored.cell, scored.slot, err);
+	return ERR_OK;
+}
+
+static enum err_code read_lines(struct audit *audit, struct err *err)
+{
+	struct jsonl lines;
+	struct jsonl_line line = {0};
+	bool more = true;
+	const char *path = audit_path(audit, BUNDLE_SCORES);
+	if (!path)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the bundle");
+	enum err_code code =
+		jsonl_open(&lines, audit->env, path, BUNDLE_SCORES, RUN_LINE_MAX, err);
+	while (code == ERR_OK && more) {
+		code = jsonl_next(&lines, &line, &more, err);
+		if (code == ERR_OK && more)
+			code = take_line(audit, &line, err);
+		json_decref(line.tree);
+		line.tree = NULL;
+	}
+	jsonl_close(&lines);
+	return code;
+}
+
+/* ---- the scores, put together ---- */
+
+static bool makes_scores(const struct audit *audit, const struct audit_cell *cell)
+{
+	return cell->judging || !audit->suites[cell->suite].scorer->pairwise;
+}
+
+static enum err_code collect_cell(struct audit *audit, const struct audit_cell *cell,
+				  struct err *err)
+{
+	size_t step = cell->judging ? 2 : 1;
+	for (size_t i = 0; makes_scores(audit, cell) && i < cell->count; i += step) {
+		if (!cell->slots[i].listed) {
+			ERR_SET(err, ERR_MISMATCH, "%s has no line for it: it was left out",
+				BUNDLE_SCORES);
+			return audit_blame(audit, cell, i, err);
+		}
+		ERR_TRY(expect_score(audit, cell, i, &audit->scores[audit->score_count++], err));
+	}
+	return ERR_OK;
+}
+
+enum err_code audit_scores(struct audit *audit, struct err *err)
+{
+	ERR_TRY(read_lines(audit, err));
+	audit->scores = calloc(audit->slots ? audit->slots : 1, sizeof(*audit->scores));
+	if (!audit->scores)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the scores");
+	for (size_t i = 0; i < audit->cell_count; i++)
+		ERR_TRY(collect_cell(audit, &audit->cells[i], err));
+	return ERR_OK;
+}
