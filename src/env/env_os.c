@@ -166,10 +166,13 @@ static void *job_thread(void *argument)
 		env->first = job->next;
 		if (!env->first)
 			env->last = NULL;
+		struct os_loop *loop = os_loop_of(job->loop);
 		pthread_mutex_unlock(&env->lock);
 		job->run(job);
-		env_post(job->loop, &job->message);
+		env_post(&loop->base, &job->message);
 		pthread_mutex_lock(&env->lock);
+		if (--loop->jobs == 0)
+			pthread_cond_broadcast(&env->finished);
 	}
 	pthread_mutex_unlock(&env->lock);
 	return NULL;
@@ -201,6 +204,7 @@ static void job_start(struct env_loop *base, struct env_job *job)
 		return;
 	}
 	pthread_mutex_lock(&env->lock);
+	loop->jobs++;
 	start_job_thread(env);
 	if (env->last)
 		env->last->next = job;
@@ -365,10 +369,21 @@ static struct env_loop *loop_new(struct env *env, const char *name, bool may_blo
 	return &loop->base;
 }
 
+/* A job that is still running will post to its loop. */
+static void wait_for_jobs(struct os_loop *loop)
+{
+	struct os_env *env = (struct os_env *)loop->base.env;
+	pthread_mutex_lock(&env->lock);
+	while (loop->jobs > 0)
+		pthread_cond_wait(&env->finished, &env->lock);
+	pthread_mutex_unlock(&env->lock);
+}
+
 static void loop_free(struct env_loop *base)
 {
 	struct os_loop *loop = os_loop_of(base);
 	loop_join(base);
+	wait_for_jobs(loop);
 	drain_mailbox(loop);
 	os_source_sweep(loop);
 	while (loop->signals) {
@@ -476,6 +491,7 @@ struct env *env_os_new(unsigned job_threads)
 	env->threads_wanted = job_threads;
 	pthread_mutex_init(&env->lock, NULL);
 	pthread_cond_init(&env->work, NULL);
+	pthread_cond_init(&env->finished, NULL);
 	return &env->base;
 }
 
@@ -492,5 +508,6 @@ void env_os_free(struct env *base)
 		pthread_join(env->threads[i], NULL);
 	pthread_mutex_destroy(&env->lock);
 	pthread_cond_destroy(&env->work);
+	pthread_cond_destroy(&env->finished);
 	free(env);
 }

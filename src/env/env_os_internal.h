@@ -31,6 +31,7 @@ struct os_loop {
 	struct heap timers;
 	struct env_message *_Atomic mailbox; /* newest first */
 	struct env_job *inline_first, *inline_last;
+	unsigned jobs; /* on threads of the pool; guarded by the env's lock */
 	struct os_source *dead;
 	struct os_signal *signals;
 	atomic_bool stopping;
@@ -46,7 +47,7 @@ struct os_loop {
 struct os_env {
 	struct env base;
 	pthread_mutex_t lock; /* guards everything below; never taken on a request path */
-	pthread_cond_t work;
+	pthread_cond_t work, finished;
 	struct env_job *first, *last;
 	pthread_t threads[OS_JOB_THREADS_MAX];
 	unsigned threads_wanted, threads_running;

@@ -28,8 +28,8 @@ struct strength {
 
 /* `reference` is the player whose strength is 0, or BRADLEY_TERRY_MEAN_ZERO. ERR_INVALID when the
  * comparisons don't connect all players, or there is none; ERR_NO_MEMORY. A player (or group) that
- * only won or only lost is held finite by a very weak prior (half a point against the mean on each
- * side is never added: the prior's weight is 1e-4 comparisons) and marked unbounded. */
+ * only won or only lost is held finite by a prior of 1e-4 comparisons against the mean and marked
+ * unbounded. */
 enum err_code bradley_terry_fit(const struct comparison *comparisons, size_t count,
 				unsigned players, int reference, struct strength *out,
 				struct err *err);

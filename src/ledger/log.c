@@ -11,8 +11,8 @@
 #define CHECKPOINT_DELAY_NS UINT64_C(100000000)
 #define CHECKPOINT_GAP_NS UINT64_C(2000000)
 #define SPACE_RETRY_NS UINT64_C(1000000000)
-/* Zeros written between two commits, so that none waits long. */
-#define PREPARE_STEP (1u << 20)
+/* Zeros written between two commits: so few that none waits long, and more than a commit takes. */
+#define PREPARE_STEP (2 * LOG_COMMIT_BYTES)
 
 /* ---- indices, ids, nonces ---- */
 
@@ -340,16 +340,22 @@ static bool checkpoint_is_wanted(struct log *log)
 	return log->checkpoint_due;
 }
 
+static bool prepare_is_wanted(struct log *log, int64_t below)
+{
+	return log->spare_count < LOG_SPARES_MAX && !log->space_waiting &&
+	       atomic_load(&log->room) < below;
+}
+
+/* Tiles come with every commit of a busy log: room must not wait for them when it grows short. */
 static enum log_work choose_housekeeping(struct log *log)
 {
 	if (checkpoint_is_wanted(log))
 		return LOG_WORK_CHECKPOINT;
+	if (prepare_is_wanted(log, low_room(log) / 2))
+		return LOG_WORK_PREPARE;
 	if (log->tree.full_count > 0)
 		return LOG_WORK_TILES;
-	if (log->spare_count < LOG_SPARES_MAX && !log->space_waiting &&
-	    atomic_load(&log->room) < low_room(log))
-		return LOG_WORK_PREPARE;
-	return LOG_WORK_NONE;
+	return prepare_is_wanted(log, low_room(log)) ? LOG_WORK_PREPARE : LOG_WORK_NONE;
 }
 
 /* Commits first, but after each of them one piece of the rest, so that neither starves. */

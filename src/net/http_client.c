@@ -32,6 +32,12 @@ struct http_client_connection {
 	bool reused, sent_any, advancing, closed;
 };
 
+/* Outlives its origin where the pool is freed while the name is still being asked for. */
+struct origin_lookup {
+	struct env_lookup lookup;
+	struct http_origin *origin; /* NULL: nobody waits any more */
+};
+
 struct http_origin {
 	struct http_origin *next;
 	struct http_pool *pool;
@@ -43,8 +49,8 @@ struct http_origin {
 	struct env_address addresses[8];
 	unsigned address_count;
 	uint64_t resolved_ns; /* 0: never; UINT64_MAX: needs no lookup */
-	struct env_lookup lookup;
-	bool looking_up;
+	struct origin_lookup *looking_up;
+	struct err err; /* why the last connection could not be tried */
 	struct http_client_connection *idle;
 	unsigned idle_count, open_count;
 	struct http_call *waiting_first, *waiting_last;
@@ -178,7 +184,7 @@ static void deliver_failed(struct env_message *message)
 	pool->delivering = false;
 	while (pool->ending) { /* `ended` may cancel others of them */
 		struct http_call *call = pool->ending;
-		struct err err = call->origin->lookup.err;
+		struct err err = call->origin->err;
 		if (err.code == ERR_OK)
 			ERR_SET(&err, ERR_NO_MEMORY, "out of memory");
 		pool->ending = call->next;
@@ -464,7 +470,7 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 	buf_init(&connection->pending, HTTP_HEAD_MAX + SCRATCH_SIZE);
 	assign(connection, call);
 	origin->open_count++;
-	if (!dial(connection, &origin->lookup.err)) {
+	if (!dial(connection, &origin->err)) {
 		call->connection = NULL;
 		connection->call = NULL;
 		close_connection(connection);
@@ -475,23 +481,50 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 	set_deadline(connection, pool->options.connect_timeout_ns);
 }
 
-static void lookup_done(struct env_lookup *lookup)
+static void fail_waiting(struct http_origin *origin)
 {
-	struct http_origin *origin =
-		(struct http_origin *)((char *)lookup - offsetof(struct http_origin, lookup));
-	origin->looking_up = false;
-	if (lookup->count > 0) {
-		memcpy(origin->addresses, lookup->addresses, sizeof(lookup->addresses));
-		origin->address_count = lookup->count;
-		origin->resolved_ns = origin->pool->loop->now_ns;
-		serve_waiting(origin);
-		return;
-	}
 	while (origin->waiting_first) {
 		struct http_call *call = origin->waiting_first;
 		waiting_remove(origin, call);
 		fail_later(origin->pool, call);
 	}
+}
+
+static void lookup_done(struct env_lookup *lookup)
+{
+	struct origin_lookup *own = (struct origin_lookup *)lookup;
+	struct http_origin *origin = own->origin;
+	if (!origin) {
+		free(own);
+		return;
+	}
+	origin->looking_up = NULL;
+	origin->err = lookup->err;
+	origin->address_count = lookup->count;
+	memcpy(origin->addresses, lookup->addresses, sizeof(lookup->addresses));
+	free(own);
+	if (origin->address_count > 0) {
+		origin->resolved_ns = origin->pool->loop->now_ns;
+		serve_waiting(origin);
+		return;
+	}
+	fail_waiting(origin);
+}
+
+static void start_lookup(struct http_origin *origin)
+{
+	struct origin_lookup *own = calloc(1, sizeof(*own));
+	if (!own) {
+		ERR_SET(&origin->err, ERR_NO_MEMORY, "out of memory");
+		fail_waiting(origin);
+		return;
+	}
+	own->origin = origin;
+	snprintf(own->lookup.host, sizeof(own->lookup.host), "%s", origin->host);
+	own->lookup.port = origin->port;
+	own->lookup.done = lookup_done;
+	origin->looking_up = own;
+	env_lookup_start(origin->pool->loop, &own->lookup);
 }
 
 /* Whether a connection can be opened now; starts a lookup where the addresses are missing or old. */
@@ -502,13 +535,8 @@ static bool have_addresses(struct http_origin *origin)
 	    (origin->address_count > 0 &&
 	     loop->now_ns - origin->resolved_ns < ADDRESS_LIFETIME_NS))
 		return true;
-	if (!origin->looking_up) {
-		origin->looking_up = true;
-		snprintf(origin->lookup.host, sizeof(origin->lookup.host), "%s", origin->host);
-		origin->lookup.port = origin->port;
-		origin->lookup.done = lookup_done;
-		env_lookup_start(loop, &origin->lookup);
-	}
+	if (!origin->looking_up)
+		start_lookup(origin);
 	return false;
 }
 
@@ -759,6 +787,8 @@ void http_pool_free(struct http_pool *pool)
 		while (origin->idle)
 			close_connection(origin->idle);
 		assert(origin->open_count == 0);
+		if (origin->looking_up)
+			origin->looking_up->origin = NULL;
 		free(origin->url);
 		free(origin);
 	}

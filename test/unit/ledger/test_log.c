@@ -310,6 +310,7 @@ struct worker {
 	struct env_loop *loop;
 	struct log_producer producer;
 	struct env_message start;
+	struct env_timer retry; /* room comes back without a word */
 	unsigned submitted, durable, holding;
 	uint64_t last;
 	bool ordered;
@@ -357,17 +358,23 @@ static void produce(struct worker *worker)
 	}
 }
 
-static void worker_start(struct env_message *message)
-{
-	produce((struct worker *)((char *)message - offsetof(struct worker, start)));
-}
-
 static void worker_idle(void *argument)
 {
 	struct worker *worker = argument;
-	if (worker->submitted == worker->durable)
-		produce(worker); /* room may be back */
 	log_producer_turn(&worker->producer, true);
+}
+
+static void worker_retry(struct env_timer *timer)
+{
+	struct worker *worker = (struct worker *)((char *)timer - offsetof(struct worker, retry));
+	produce(worker);
+	env_timer_arm(worker->loop, timer, worker->loop->now_ns + 1000000);
+}
+
+static void worker_start(struct env_message *message)
+{
+	struct worker *worker = (struct worker *)((char *)message - offsetof(struct worker, start));
+	worker_retry(&worker->retry);
 }
 
 static enum err_code check_number(void *argument, const struct log_read_entry *entry,
@@ -394,6 +401,7 @@ static void run_workers(struct fixture *fixture)
 		worker->loop->idle_argument = worker;
 		log_producer_init(&worker->producer, fixture->log, worker->loop);
 		worker->start.run = worker_start;
+		worker->retry.fire = worker_retry;
 		env_post(worker->loop, &worker->start);
 		assert_works(env_loop_start(worker->loop, -1, &fixture->err), &fixture->err);
 	}
@@ -405,6 +413,7 @@ static void run_workers(struct fixture *fixture)
 	}
 	for (unsigned i = 0; i < THREADS; i++) {
 		log_producer_close(&workers[i].producer);
+		env_timer_disarm(workers[i].loop, &workers[i].retry);
 		env_loop_free(workers[i].loop);
 	}
 	fixture_stop(fixture);

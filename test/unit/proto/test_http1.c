@@ -318,18 +318,18 @@ static void test_responses(void **state)
 		enum http_body_kind body;
 		bool keep_alive;
 	} rows[] = {
-		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",           false, HTTP_BODY_LENGTH,      true                                                    },
+		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",           false, HTTP_BODY_LENGTH,      true },
 		{"HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n",     false, HTTP_BODY_CHUNKED,
-		 true																	    },
-		{"HTTP/1.1 200 \r\n\r\n",                                  false, HTTP_BODY_UNTIL_CLOSE, false                                                   },
-		{"HTTP/1.0 200 OK\r\n\r\n",                                false, HTTP_BODY_UNTIL_CLOSE, false                                                   },
-		{"HTTP/1.1 204 No Content\r\n\r\n",                        false, HTTP_BODY_NONE,        true                                                    },
+		 true											 },
+		{"HTTP/1.1 200 \r\n\r\n",                                  false, HTTP_BODY_UNTIL_CLOSE, false},
+		{"HTTP/1.0 200 OK\r\n\r\n",                                false, HTTP_BODY_UNTIL_CLOSE, false},
+		{"HTTP/1.1 204 No Content\r\n\r\n",                        false, HTTP_BODY_NONE,        true },
 		{"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", false, HTTP_BODY_NONE,
-		 true																	    },
-		{"HTTP/1.1 100 Continue\r\n\r\n",                          false, HTTP_BODY_NONE,        true                                                    },
-		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",           true,  HTTP_BODY_NONE,        true                                                    },
+		 true											 },
+		{"HTTP/1.1 100 Continue\r\n\r\n",                          false, HTTP_BODY_NONE,        true },
+		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",           true,  HTTP_BODY_NONE,        true },
 		{"HTTP/1.1 429 Too\tMany \xc3\xa9\r\nContent-Length: 5\r\nConnection: "
-		 "close\r\n\r\n",							 false,						 HTTP_BODY_LENGTH,         false},
+		 "close\r\n\r\n",			 false, HTTP_BODY_LENGTH,      false},
 	};
 	struct http_head head;
 	(void)state;
