@@ -253,7 +253,7 @@ static void fail_request(struct request *request, const struct retry_facts *fact
 	lines_attempt(run, cell, index, &attempt.transcript, request->request_id, final,
 		      verdict == RETRY_THROTTLED || verdict == RETRY_END);
 	if (request->record[0])
-		gateway_want_receipt(model, request->record);
+		voucher_want_receipt(model, request->record);
 	if (verdict == RETRY_THROTTLED)
 		hold(model, delay);
 	if (final) {
@@ -349,7 +349,7 @@ static void take_answer(struct request *request, struct attempt *attempt)
 	answer_count_use(run, model, &attempt->transcript);
 	lines_attempt(run, cell, index, &attempt->transcript, request->request_id, true, false);
 	if (request->record[0])
-		gateway_want_receipt(model, request->record);
+		voucher_want_receipt(model, request->record);
 	if (cell->judging) {
 		task->verdict = (uint8_t)judge_parse(buf_bytes(&attempt->text));
 		cell_set(cell, index, TASK_ANSWERED);

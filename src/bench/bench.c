@@ -61,7 +61,7 @@ static void over(struct run *run)
 static void steer(struct run *run)
 {
 	bool fatal = run->fatal.code != ERR_OK;
-	if (run->phase == RUN_PREPARING && (gateway_is_ready(run) || fatal || run->interrupted))
+	if (run->phase == RUN_PREPARING && (voucher_is_ready(run) || fatal || run->interrupted))
 		run->phase = RUN_ASKING;
 	if (run->phase == RUN_ASKING) {
 		if (fatal)
@@ -76,10 +76,10 @@ static void steer(struct run *run)
 			  : idle && !left && run->undurable_first == run->undurable_count) {
 			run->phase = RUN_CLOSING;
 			if (!fatal)
-				gateway_close(run);
+				voucher_close(run);
 		}
 	}
-	bool closed = fatal || run->interrupted || gateway_is_closed(run);
+	bool closed = fatal || run->interrupted || voucher_is_closed(run);
 	if (run->phase == RUN_CLOSING && closed && !journal_is_busy(&run->journal))
 		over(run);
 }
@@ -398,7 +398,7 @@ static void release_models(struct run *run)
 
 static void run_release(struct run *run)
 {
-	gateway_stop(run);
+	voucher_stop(run);
 	release_models(run);
 	progress_free(run->progress);
 	http_pool_free(run->pool);
@@ -440,7 +440,7 @@ static enum err_code work(struct run *run, struct err *err)
 	progress_start(run->progress);
 	cells_durable(run);
 	journal_commit(&run->journal);
-	gateway_prepare(run);
+	voucher_prepare(run);
 	run_wake(run);
 	env_loop_run(run->loop);
 	progress_stop(run->progress);

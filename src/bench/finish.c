@@ -211,7 +211,7 @@ static json_t *encode_gateway(const struct run *run, const struct run_model *mod
 							      registered->run, "record",
 							      registered->record));
 	}
-	gateway_receipts(model, &got, &lost);
+	voucher_receipts(model, &got, &lost);
 	set_text(object, "name", model->gateway_name);
 	set_text(object, "vkey", model->vkey);
 	json_object_set_new(object, "runs", runs);

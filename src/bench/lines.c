@@ -200,7 +200,7 @@ static enum err_code take_attempt(struct run *run, const json_t *line, uint64_t 
 		take_answer(run, cell, index, &transcript);
 	model->answered += !transcript.error;
 	if (transcript.record)
-		gateway_want_receipt(model, transcript.record);
+		voucher_want_receipt(model, transcript.record);
 	return ERR_OK;
 }
 

@@ -135,7 +135,7 @@ static void append_vouching(struct report *report)
 		html_line(report, model->plan->name, 128);
 		buf_append_cstr(report->out, "</b>: ");
 		if (model->gateway_state == GATEWAY_READY && *model->vkey) {
-			gateway_receipts(model, &got, &lost);
+			voucher_receipts(model, &got, &lost);
 			buf_append_cstr(report->out, "its answers are in the log of ");
 			html_line(report, model->gateway_name, 256);
 			if (lost > 0)

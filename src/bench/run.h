@@ -1,4 +1,4 @@
-/* A run in progress: what bench.c (beginning and end), ask.c, answer.c, scoring.c, judging.c, gateway.c
+/* A run in progress: what bench.c (beginning and end), ask.c, answer.c, scoring.c, judging.c, voucher.c
  * and the writers of results share. One loop, one thread; only programs under test, syncs and name
  * lookups run beside it.
  *
@@ -334,17 +334,17 @@ void lines_taken(struct run *run);
 /* The answer's text at a task's offset; a new reference that holds the string. NULL on failure. */
 json_t *lines_answer(struct run *run, uint64_t offset, const char **text, struct err *err);
 
-/* gateway.c */
+/* voucher.c */
 /* Starts the preparation of all models; run_wake when it is over. */
-void gateway_prepare(struct run *run);
-bool gateway_is_ready(const struct run *run);
-void gateway_want_receipt(struct run_model *model, const char *record);
+void voucher_prepare(struct run *run);
+bool voucher_is_ready(const struct run *run);
+void voucher_want_receipt(struct run_model *model, const char *record);
 /* Fetches what is left and closes finished runs. */
-void gateway_close(struct run *run);
-bool gateway_is_closed(const struct run *run);
+void voucher_close(struct run *run);
+bool voucher_is_closed(const struct run *run);
 /* Receipts that were fetched in this session, and those that could not be had. */
-void gateway_receipts(const struct run_model *model, size_t *got, size_t *lost);
-void gateway_stop(struct run *run); /* no callback comes after it */
+void voucher_receipts(const struct run_model *model, size_t *got, size_t *lost);
+void voucher_stop(struct run *run); /* no callback comes after it */
 
 /* finish.c: summary.json, bundle/ and report.html. Blocks. */
 enum err_code finish_write(struct run *run, struct bench_outcome *outcome, struct err *err);

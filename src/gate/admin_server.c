@@ -61,9 +61,10 @@ static void call_done(struct admin_request *request)
 static void serve_api(struct gateway *gateway, struct http_exchange *exchange, const char *person)
 {
 	const char *data = exchange->head_bytes.data;
-	struct admin_call *call = calloc(1, sizeof(*call));
+	struct admin_call *call = gateway->over ? NULL : calloc(1, sizeof(*call));
 	if (!call) {
-		respond_problem(exchange, 503, "out of memory");
+		respond_problem(exchange, 503,
+				gateway->over ? "the gateway is shutting down" : "out of memory");
 		return;
 	}
 	call->method = bytes_to_cstr(http_bytes(data, exchange->head.method));

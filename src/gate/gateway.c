@@ -248,6 +248,23 @@ static void join_loops(struct gateway *gateway)
 	}
 }
 
+/* What the log loop has told the admin loop so far has arrived before this does: afterwards nobody
+ * sends to the gateway any more, and its memory may go. */
+static void farewell_at_admin(struct env_message *message)
+{
+	struct gateway *gateway =
+		(struct gateway *)((char *)message - offsetof(struct gateway, farewell));
+	gateway->options.stopped(gateway->options.argument, NULL);
+}
+
+static void farewell_at_log(struct env_message *message)
+{
+	struct gateway *gateway =
+		(struct gateway *)((char *)message - offsetof(struct gateway, farewell));
+	gateway->farewell.run = farewell_at_admin;
+	env_post(gateway->admin_loop, &gateway->farewell);
+}
+
 static void finish_stop(struct env_timer *timer)
 {
 	struct gateway *gateway =
@@ -256,19 +273,16 @@ static void finish_stop(struct env_timer *timer)
 		env_timer_arm(gateway->admin_loop, timer, gateway->admin_loop->now_ns + RETRY_NS);
 		return;
 	}
-	gateway->options.stopped(gateway->options.argument, NULL);
+	gateway->over = true;
+	gateway->farewell.run = farewell_at_log;
+	env_post(gateway->log_loop, &gateway->farewell);
 }
-
-struct worker_stopped {
-	struct env_message message;
-	struct gateway *gateway;
-};
 
 static void worker_is_stopped(struct env_message *message)
 {
-	struct worker_stopped *stopped = (struct worker_stopped *)message;
-	struct gateway *gateway = stopped->gateway;
-	free(stopped);
+	struct gate_worker *worker =
+		(struct gate_worker *)((char *)message - offsetof(struct gate_worker, stopped_message));
+	struct gateway *gateway = worker->gateway;
 	if (--gateway->workers_running > 0)
 		return;
 	gateway->stop_timer.fire = finish_stop;
@@ -277,12 +291,8 @@ static void worker_is_stopped(struct env_message *message)
 
 void gateway_worker_stopped(struct gate_worker *worker)
 {
-	struct worker_stopped *stopped = calloc(1, sizeof(*stopped));
-	if (!stopped)
-		return; /* a second signal ends the process */
-	stopped->gateway = worker->gateway;
-	stopped->message.run = worker_is_stopped;
-	env_post(worker->gateway->admin_loop, &stopped->message);
+	worker->stopped_message.run = worker_is_stopped;
+	env_post(worker->gateway->admin_loop, &worker->stopped_message);
 }
 
 void gateway_stop(struct gateway *gateway)
@@ -294,6 +304,15 @@ void gateway_stop(struct gateway *gateway)
 		gate_worker_stop(&gateway->workers[i]);
 }
 
+static void close_producers(struct gateway *gateway)
+{
+	for (int log = 0; log < CONTROL_LOGS; log++) {
+		log_producer_close(&gateway->producers[log]);
+		for (unsigned i = 0; i < gateway->workers_inited; i++)
+			log_producer_close(&gateway->workers[i].producers[log]);
+	}
+}
+
 void gateway_free(struct gateway *gateway)
 {
 	if (!gateway)
@@ -301,6 +320,7 @@ void gateway_free(struct gateway *gateway)
 	struct err ignored = ERR_INIT;
 	gateway_admin_close(gateway);
 	join_loops(gateway);
+	close_producers(gateway);
 	/* The logs first: they know of entries in the workers' requests. */
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		if (gateway->logs[log])

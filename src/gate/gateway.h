@@ -7,6 +7,7 @@
 #include "gate/worker.h"
 
 struct gateway;
+struct run_opening;
 
 struct gateway_options {
 	struct env *env;
@@ -26,7 +27,8 @@ enum err_code gateway_open(const struct gateway_options *options, struct gateway
 			   struct err *err);
 /* Starts the workers and the log loop; the main loop is the caller's to run. */
 enum err_code gateway_start(struct gateway *gateway, struct err *err);
-/* On the main loop: no new requests; `stopped` follows. A second call ends what is left at once. */
+/* On the main loop: no new requests; `stopped` follows when those under way have ended, or were
+ * ended after the grace period. A second call does nothing. */
 void gateway_stop(struct gateway *gateway);
 void gateway_free(struct gateway *gateway);
 /* Where it listens, with real ports; at most `max` addresses, the count is returned. */
@@ -40,6 +42,8 @@ const struct config *gateway_config(const struct gateway *gateway);
 /* Asks the control plane for a run of request->verdict.suite; gate_request_run_opened follows on the
  * worker's loop. False when memory is out. */
 bool gateway_open_run(struct gate_request *request);
+/* The request of this opening is no more. */
+void gateway_forget_opening(struct run_opening *opening);
 /* The last request of a worker that stops is over. */
 void gate_worker_request_over(struct gate_worker *worker);
 uint64_t gateway_grace_ns(const struct gateway *gateway);

@@ -27,9 +27,10 @@ struct gateway {
 	struct env_address addresses[CONFIG_LISTENERS_MAX];
 	char token[GATEWAY_TOKEN_SIZE + 1];
 	bool started, stopping, log_started;
+	bool over; /* no act is taken any more */
 	struct env_timer stop_timer;
 	unsigned admin_calls; /* under way */
-	struct env_message fatal_message;
+	struct env_message fatal_message, farewell;
 	struct err fatal;
 	atomic_bool failed;
 };

@@ -162,7 +162,7 @@ void gateway_hook_publish(void *argument, struct control_publish *publish)
 struct run_opening {
 	struct env_message message;
 	struct control_open_run call;
-	struct gate_request *request;
+	struct gate_request *request; /* NULL: abandoned */
 	struct gateway *gateway;
 	struct env_loop *worker_loop;
 	enum err_code code;
@@ -173,7 +173,8 @@ struct run_opening {
 static void opening_at_worker(struct env_message *message)
 {
 	struct run_opening *opening = (struct run_opening *)message;
-	gate_request_run_opened(opening->request, opening->code, &opening->err);
+	if (opening->request)
+		gate_request_run_opened(opening->request, opening->code, &opening->err);
 	free(opening);
 }
 
@@ -213,7 +214,13 @@ bool gateway_open_run(struct gate_request *request)
 						  .suite = opening->suite,
 						  .done = opening_done,
 						  .argument = opening};
+	request->opening = opening;
 	opening->message.run = opening_at_admin;
 	env_post(gateway->admin_loop, &opening->message);
 	return true;
+}
+
+void gateway_forget_opening(struct run_opening *opening)
+{
+	opening->request = NULL;
 }

@@ -14,6 +14,8 @@
 #define IDLE_NS (120u * 1000000000ull)
 #define SLICE_WAIT_NS 2000000000u
 #define SLICE_RETRY_MIN_NS 10000000u
+/* Longer values of the provider's fields are left out: the head of an answer is bounded. */
+#define PASSED_FIELD_MAX 512
 
 /* ---- forward ---- */
 
@@ -216,7 +218,7 @@ static void send_error_event(struct gate_request *request)
 	if (!may_pass(request))
 		return;
 	/* An event that broke off in the middle is ended first: its reader drops it or sees it whole. */
-	if (!sse_at_boundary(&request->observer.sse))
+	if (dialect_observer_mid_event(&request->observer))
 		buf_append_cstr(&event, "\n\n");
 	dialect_error_event(request->dialect,
 			    &(struct dialect_error){.status = text.status,
@@ -305,7 +307,8 @@ static void keep_fields(struct gate_request *request, const struct http_head *he
 {
 	for (size_t i = 0; i < sizeof(passed_fields) / sizeof(passed_fields[0]); i++) {
 		struct bytes value = http_field_value(head, bytes.data, passed_fields[i]);
-		char *copy = value.data ? arena_copy(&request->arena, value) : NULL;
+		bool sane = value.data && value.size <= PASSED_FIELD_MAX;
+		char *copy = sane ? arena_copy(&request->arena, value) : NULL;
 		if (copy)
 			request->upstream_headers[request->upstream_header_count++] =
 				(struct http_header){passed_fields[i], {copy, value.size}};
@@ -343,6 +346,7 @@ static void call_body(struct http_call *call, struct bytes piece)
 	struct gate_request *request = call->user;
 	struct limits_refusal refusal;
 	struct dialect_flow flow;
+	gate_worker_turn(request->worker);
 	if (request->answer == ANSWER_PLAIN) {
 		buf_append_bytes(&request->held, piece);
 		if (request->held.failed) {
@@ -510,6 +514,21 @@ static void pass_plain(struct gate_request *request)
 	http_respond(request->exchange, request->status, headers, count, buf_bytes(&request->held));
 }
 
+/* What the kernel has not taken when the request is over can still be cut by a revocation. */
+static void leave_name(struct gate_request *request)
+{
+	const struct verdict *verdict = &request->verdict;
+	struct arena *arena = &request->exchange->arena;
+	struct gate_answered *answered = arena_alloc(arena, sizeof(*answered));
+	if (answered)
+		*answered = (struct gate_answered){
+			arena_copy(arena, bytes_from(verdict->key->id)),
+			arena_copy(arena, bytes_from(verdict->grant->id)),
+			arena_copy(arena, bytes_from(verdict->grant->org->id)),
+		};
+	request->exchange->user = arena->failed ? NULL : answered;
+}
+
 static void finish_stream(struct gate_request *request)
 {
 	if (request->withheld) {
@@ -524,6 +543,8 @@ enum gate_next gate_step_finish(struct gate_request *request)
 {
 	bool whole = request->status != 0 && request->failure.code == ERR_OK &&
 		     !request->observing && !request->withheld;
+	if (request->exchange)
+		leave_name(request);
 	if (request->exchange && request->started)
 		finish_stream(request);
 	else if (request->exchange &&

@@ -103,6 +103,21 @@ void gate_request_free(struct gate_request *request)
 	gate_worker_request_over(worker);
 }
 
+void gate_request_abandon(struct gate_request *request)
+{
+	struct limits_clock clock = {request->worker->loop->now_ns, request->worker->loop->wall_ms};
+	if (request->calling)
+		http_call_cancel(&request->call);
+	request->calling = false;
+	if (request->opening)
+		gateway_forget_opening(request->opening);
+	if (request->exchange)
+		request->exchange->user = NULL;
+	limits_cancel(&request->reservation, &clock);
+	binding_release(&request->sample);
+	gate_request_free(request);
+}
+
 /* ---- read ---- */
 
 static enum gate_next refuse(struct gate_request *request)
@@ -299,6 +314,7 @@ void gate_request_run_opened(struct gate_request *request, enum err_code code,
 {
 	(void)code; /* where it failed, deciding again refuses and says what is missing */
 	(void)err;
+	request->opening = NULL;
 	request->run_opened = true;
 	gate_request_run(request);
 }
@@ -381,14 +397,14 @@ static struct record_usage usage_of(const struct gate_request *request)
 	bool reached = request->status == 200 || (request->status == 0 && !request->call.unprocessed);
 	if (!generates || !reached)
 		return (struct record_usage){0};
-	if (!said->known) {
+	if (!said->input_known) {
 		usage.input = (uint64_t)limits_estimate_input(request->body.prompt_bytes);
 		usage.estimated = true;
 	}
 	/* A stream that was cut tells its input at the start and its output only at the end. */
-	uint64_t seen = (uint64_t)dialect_output_estimate(&request->outcome);
-	if (!request->outcome.complete && seen > usage.output) {
-		usage.output = seen;
+	if (!said->known) {
+		uint64_t seen = (uint64_t)dialect_output_estimate(&request->outcome);
+		usage.output = seen > usage.output ? seen : usage.output;
 		usage.estimated = true;
 	}
 	return usage;
@@ -494,11 +510,17 @@ void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 	*body_max = gateway_body_max(worker->gateway, exchange);
 	if (small && !head->expect_continue)
 		return;
+	bool own = gateway_is_own_path(exchange);
 	struct policy_request facts = {.wall_ms = exchange->loop->wall_ms, .max_output = -1, .n = 1};
 	struct verdict verdict;
 	gate_read_credential(exchange, &facts);
 	policy_authenticate(worker->world, &facts, &verdict);
-	if (verdict.outcome != POLICY_ADMIT)
+	if (verdict.outcome == POLICY_ADMIT)
+		return;
+	/* Parley's own paths answer later, when the whole request is here: it must not be long. */
+	if (own && *body_max > REFUSED_BODY_MAX)
+		*body_max = REFUSED_BODY_MAX;
+	if (!own)
 		gate_request_arrived(exchange);
 }
 
@@ -509,6 +531,8 @@ void gate_request_aborted(struct http_exchange *exchange)
 		return;
 	}
 	struct gate_request *request = exchange->user;
+	if (!request)
+		return; /* it was abandoned */
 	request->exchange = NULL;
 	if (!request->admitted)
 		return; /* it waits for a run, which ends it */

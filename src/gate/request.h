@@ -54,6 +54,7 @@ struct gate_request {
 
 	/* Admission */
 	bool waits_for_run, run_opened;
+	struct run_opening *opening; /* while it waits for a run */
 	enum control_log log;
 	struct limits_reservation reservation;
 	struct binding_hold sample;
@@ -98,6 +99,15 @@ void gate_request_arrived(struct http_exchange *exchange);
 void gate_request_aborted(struct http_exchange *exchange);
 void gate_request_drained(struct http_exchange *exchange);
 void gate_request_refused_below(struct http_exchange *exchange, int status, const char *reason);
+
+/* Whose answer it was, left in the exchange (`user`) for as long as some of it has not gone out. */
+struct gate_answered {
+	const char *key, *grant, *org;
+};
+
+/* The gateway is taken apart with the request under way: it ends without a record, and recovery
+ * will write `unknown` for it. */
+void gate_request_abandon(struct gate_request *request);
 
 /* Goes on with the present step; called when something it waits for has happened. */
 void gate_request_run(struct gate_request *request);

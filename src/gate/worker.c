@@ -133,6 +133,9 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 
 void gate_worker_release(struct gate_worker *worker)
 {
+	worker->stopping = false;
+	while (worker->first) /* after a failure only */
+		gate_request_abandon(worker->first);
 	http_server_free(worker->server);
 	while (worker->spare) {
 		struct gate_request *request = worker->spare;
@@ -153,17 +156,37 @@ void gate_worker_release(struct gate_worker *worker)
 
 /* ---- a new world ---- */
 
-static bool concerns(const struct control_cut *cut, const struct verdict *verdict)
+static bool concerns(const struct control_cut *cut, const struct gate_answered *whose)
 {
 	switch (cut->kind) {
 	case CONTROL_CUT_KEY:
-		return strcmp(cut->id, verdict->key->id) == 0;
+		return strcmp(cut->id, whose->key) == 0;
 	case CONTROL_CUT_GRANT:
-		return strcmp(cut->id, verdict->grant->id) == 0;
+		return strcmp(cut->id, whose->grant) == 0;
 	case CONTROL_CUT_ORG:
-		return strcmp(cut->id, verdict->grant->org->id) == 0;
+		return strcmp(cut->id, whose->org) == 0;
 	}
 	return false;
+}
+
+struct cuts {
+	const struct control_cut *cuts;
+	size_t count;
+};
+
+static const struct control_cut *find_cut(const struct cuts *cuts, const struct gate_answered *whose)
+{
+	for (size_t i = 0; i < cuts->count; i++)
+		if (concerns(&cuts->cuts[i], whose))
+			return &cuts->cuts[i];
+	return NULL;
+}
+
+/* An answer that is over but for what its client has not read. */
+static bool is_cut_answer(const struct http_exchange *exchange, void *argument)
+{
+	const struct gate_answered *whose = exchange->user;
+	return whose && !gateway_is_own_path(exchange) && find_cut(argument, whose);
 }
 
 static void cut_request(struct gate_request *request, const struct control_cut *cut)
@@ -175,19 +198,23 @@ static void cut_request(struct gate_request *request, const struct control_cut *
 void gate_worker_publish(struct gate_worker *worker, struct world *world,
 			 const struct control_cut *cuts, size_t cut_count)
 {
+	struct cuts all = {cuts, cut_count};
 	world_drop(worker->world);
 	worker->world = world;
-	for (struct gate_request *request = worker->first, *next; request && cut_count; request = next) {
+	if (cut_count == 0)
+		return;
+	for (struct gate_request *request = worker->first, *next; request; request = next) {
+		const struct verdict *verdict = &request->verdict;
 		next = request->next;
 		if (!request->admitted)
 			continue;
-		for (size_t i = 0; i < cut_count; i++) {
-			if (concerns(&cuts[i], &request->verdict)) {
-				cut_request(request, &cuts[i]);
-				break;
-			}
-		}
+		struct gate_answered whose = {verdict->key->id, verdict->grant->id,
+					      verdict->grant->org->id};
+		const struct control_cut *cut = find_cut(&all, &whose);
+		if (cut)
+			cut_request(request, cut);
 	}
+	http_server_cut_unsent(worker->server, is_cut_answer, &all);
 }
 
 /* ---- stopping ---- */
@@ -235,11 +262,10 @@ static void stop_now(struct env_message *message)
 	uint64_t grace_ns = gateway_grace_ns(worker->gateway);
 	worker->stopping = true;
 	worker->grace.fire = grace_over;
-	if (!env_timer_arm(worker->loop, &worker->grace, worker->loop->now_ns + grace_ns)) {
-		grace_over(&worker->grace);
-		return;
-	}
+	bool armed = env_timer_arm(worker->loop, &worker->grace, worker->loop->now_ns + grace_ns);
 	http_server_stop(worker->server, server_stopped, worker);
+	if (!armed)
+		grace_over(&worker->grace);
 }
 
 void gate_worker_stop(struct gate_worker *worker)

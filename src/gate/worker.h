@@ -44,7 +44,7 @@ struct gate_worker {
 	struct refusal_window *refusals;
 	bool stopping;
 	struct env_timer grace;
-	struct env_message stop_message;
+	struct env_message stop_message, stopped_message;
 };
 
 /* Before the loops run. */
@@ -56,6 +56,13 @@ void gate_worker_release(struct gate_worker *worker);
 /* On the worker's loop: takes over the reference to `world` and ends what `cuts` name. */
 void gate_worker_publish(struct gate_worker *worker, struct world *world,
 			 const struct control_cut *cuts, size_t cut_count);
+
+/* Now and then while the loop is busy: records that have waited long enough go to the log. */
+static inline void gate_worker_turn(struct gate_worker *worker)
+{
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		log_producer_turn(&worker->producers[log], false);
+}
 
 /* From any thread: no new connections; what is under way may finish until the grace period is over;
  * then gateway_worker_stopped is called. */

@@ -56,6 +56,13 @@ struct http_origin {
 	struct http_call *waiting_first, *waiting_last;
 };
 
+/* Outlives its pool where that is freed while the message is under way. */
+struct pool_delivery {
+	struct env_message message;
+	struct http_pool *pool; /* NULL: it is no more */
+	bool posted;
+};
+
 struct http_pool {
 	struct http_pool_options options;
 	struct env_loop *loop;
@@ -64,8 +71,7 @@ struct http_pool {
 	struct tls_context *tls;
 	struct http_call *failed; /* calls to be ended outside of http_call_start */
 	struct http_call *ending; /* of these, those that are being ended now */
-	struct env_message deliver;
-	bool delivering;
+	struct pool_delivery *delivery;
 	char scratch[SCRATCH_SIZE];
 };
 
@@ -177,11 +183,15 @@ static void fail_with(struct http_client_connection *connection, enum err_code c
 
 static void deliver_failed(struct env_message *message)
 {
-	struct http_pool *pool =
-		(struct http_pool *)((char *)message - offsetof(struct http_pool, deliver));
+	struct pool_delivery *delivery = (struct pool_delivery *)message;
+	struct http_pool *pool = delivery->pool;
+	delivery->posted = false;
+	if (!pool) {
+		free(delivery);
+		return;
+	}
 	pool->ending = pool->failed;
 	pool->failed = NULL;
-	pool->delivering = false;
 	while (pool->ending) { /* `ended` may cancel others of them */
 		struct http_call *call = pool->ending;
 		struct err err = call->origin->err;
@@ -198,11 +208,10 @@ static void fail_later(struct http_pool *pool, struct http_call *call)
 {
 	call->next = pool->failed;
 	pool->failed = call;
-	if (pool->delivering)
+	if (pool->delivery->posted)
 		return;
-	pool->delivering = true;
-	pool->deliver.run = deliver_failed;
-	env_post(pool->loop, &pool->deliver);
+	pool->delivery->posted = true;
+	env_post(pool->loop, &pool->delivery->message);
 }
 
 /* ---- sending ---- */
@@ -767,12 +776,17 @@ struct http_pool *http_pool_new(struct env_loop *loop, const struct http_pool_op
 		return NULL;
 	pool->loop = loop;
 	pool->options = *options;
+	pool->delivery = calloc(1, sizeof(*pool->delivery));
 	buf_init(&pool->ca_pem, (size_t)16 << 20);
 	buf_append_bytes(&pool->ca_pem, options->ca_pem);
-	if (pool->ca_pem.failed) {
+	if (pool->ca_pem.failed || !pool->delivery) {
+		buf_release(&pool->ca_pem);
+		free(pool->delivery);
 		free(pool);
 		return NULL;
 	}
+	pool->delivery->pool = pool;
+	pool->delivery->message.run = deliver_failed;
 	return pool;
 }
 
@@ -794,6 +808,9 @@ void http_pool_free(struct http_pool *pool)
 	}
 	buf_release(&pool->ca_pem);
 	tls_context_free(pool->tls);
+	pool->delivery->pool = NULL;
+	if (!pool->delivery->posted)
+		free(pool->delivery);
 	free(pool);
 }
 

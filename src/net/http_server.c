@@ -805,6 +805,17 @@ void http_server_close_all(struct http_server *server)
 	}
 }
 
+void http_server_cut_unsent(struct http_server *server,
+			    bool (*which)(const struct http_exchange *exchange, void *argument),
+			    void *argument)
+{
+	for (struct http_connection *one = server->first, *next; one; one = next) {
+		next = one->next;
+		if (one->exchange.finished && one->out.size > 0 && which(&one->exchange, argument))
+			close_connection(one, true);
+	}
+}
+
 void http_server_free(struct http_server *server)
 {
 	if (!server)

@@ -26,7 +26,7 @@ struct http_exchange {
 	struct bytes body;
 	struct env_address peer;
 	uint64_t started_ns; /* when the head was complete */
-	void *user;	     /* the handler's own */
+	void *user;	     /* the handler's own; NULL at first */
 	void *server_user;   /* http_server_options.argument */
 	/* private */
 	bool started, finished, chunked, close_after;
@@ -77,6 +77,10 @@ enum err_code http_server_listen(struct http_server *server, const struct env_ad
 void http_server_stop(struct http_server *server, void (*done)(void *argument), void *argument);
 /* Closes every connection that no handler is answering. */
 void http_server_close_all(struct http_server *server);
+/* Resets connections whose answer is finished but has not gone out whole, where `which` says so. */
+void http_server_cut_unsent(struct http_server *server,
+			    bool (*which)(const struct http_exchange *exchange, void *argument),
+			    void *argument);
 /* Ends what is left (each open exchange gets `aborted`) and frees the server. */
 void http_server_free(struct http_server *server);
 unsigned http_server_connections(const struct http_server *server);

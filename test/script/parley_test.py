@@ -234,7 +234,7 @@ def send_raw(port, text, timeout=PATIENCE):
             try:
                 piece = connection.recv(65536)
             except ConnectionResetError:
-                return received
+                raise AssertionError(f"the connection was reset after {received!r}") from None
             if not piece:
                 return received
             received += piece
@@ -506,6 +506,7 @@ class Case(unittest.TestCase):
         running = gateway.process and gateway.process.child.poll() is None
         status = gateway.stop()
         errors = gateway.process.stderr if gateway.process else ""
+        self.assertIn(status, (None, 0, 1, 2, 3, -signal.SIGKILL), f"it crashed: {errors}")
         self.assertNotIn("Sanitizer", errors)
         self.assertNotIn("runtime error", errors)
         if running:

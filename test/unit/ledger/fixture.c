@@ -1,5 +1,6 @@
 #include "fixture.h"
 
+#include <semaphore.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -54,8 +55,7 @@ static void on_fatal(void *argument, const struct err *err)
 {
 	struct fixture *fixture = argument;
 	fixture->fatal_err = *err;
-	fixture->fatal++;
-	env_loop_stop(fixture->loop);
+	atomic_fetch_add(&fixture->fatal, 1);
 }
 
 static void on_idle(void *argument)
@@ -124,19 +124,27 @@ void fixture_start(struct fixture *fixture)
 	fixture->loop->idle_argument = fixture;
 	log_producer_init(&fixture->producer, fixture->log, fixture->loop);
 	assert_works(env_loop_start(fixture->log_loop, -1, &fixture->err), &fixture->err);
-	fixture->logging = true;
+	assert_works(env_loop_start(fixture->loop, -1, &fixture->err), &fixture->err);
+	fixture->running = true;
+}
+
+void fixture_halt(struct fixture *fixture)
+{
+	if (!fixture->running)
+		return;
+	env_loop_stop(fixture->loop);
+	env_loop_stop(fixture->log_loop);
+	env_loop_join(fixture->loop);
+	env_loop_join(fixture->log_loop);
+	fixture->running = false;
 }
 
 void fixture_stop(struct fixture *fixture)
 {
-	if (fixture->logging) {
-		env_loop_stop(fixture->log_loop);
-		env_loop_join(fixture->log_loop);
-	}
-	fixture->logging = false;
+	fixture_halt(fixture);
 	log_producer_close(&fixture->producer);
 	enum err_code code = log_close(fixture->log, &fixture->err);
-	if (code != ERR_OK && fixture->fatal == 0)
+	if (code != ERR_OK)
 		fail_msg("close: %s", fixture->err.message);
 	fixture->log = NULL;
 	env_loop_free(fixture->loop);
@@ -149,6 +157,8 @@ void fixture_stop(struct fixture *fixture)
 struct item {
 	struct log_entry entry;
 	struct fixture *fixture;
+	struct env_message message;
+	sem_t *submitted;
 	char text[600];
 };
 
@@ -156,9 +166,15 @@ static void on_durable(struct log_entry *entry)
 {
 	struct item *item = (struct item *)entry;
 	struct fixture *fixture = item->fixture;
-	if (--fixture->waiting == 0)
-		env_loop_stop(fixture->loop);
 	free(item);
+	atomic_fetch_sub(&fixture->waiting, 1);
+}
+
+static void submit_item(struct env_message *message)
+{
+	struct item *item = (struct item *)((char *)message - offsetof(struct item, message));
+	log_submit(&item->fixture->producer, &item->entry);
+	sem_post(item->submitted);
 }
 
 uint64_t fixture_submit(struct fixture *fixture, enum record_kind kind, uint64_t admit_index)
@@ -189,28 +205,28 @@ uint64_t fixture_submit(struct fixture *fixture, enum record_kind kind, uint64_t
 				   .text = item->text,
 				   .size = record_format(&record, item->text, sizeof(item->text)),
 				   .durable = on_durable};
-	fixture->waiting++;
-	log_submit(&fixture->producer, &item->entry);
+	atomic_fetch_add(&fixture->waiting, 1);
+	sem_t submitted;
+	sem_init(&submitted, 0, 0);
+	item->submitted = &submitted;
+	item->message.run = submit_item;
+	env_post(fixture->loop, &item->message);
+	sem_wait(&submitted);
+	sem_destroy(&submitted);
 	return index;
 }
 
 void fixture_wait(struct fixture *fixture)
 {
-	if (fixture->waiting == 0)
-		return;
-
-	env_loop_run(fixture->loop);
-	struct env_loop *loop = env_loop_new(fixture->env, "producer", false);
-	loop->idle = on_idle;
-	loop->idle_argument = fixture;
-	env_loop_free(fixture->loop);
-	fixture->loop = fixture->producer.loop = loop;
+	while (atomic_load(&fixture->waiting) > 0 && atomic_load(&fixture->fatal) == 0)
+		usleep(50);
 }
 
 static void reserve(struct fixture *fixture, unsigned units)
 {
-	for (unsigned i = 0; i < 20000 && !log_reserve(fixture->log, units); i++) {
-		fixture_wait(fixture);
+	unsigned tries = 0;
+	while (!log_reserve(fixture->log, units)) {
+		assert_true(++tries < 20000);
 		usleep(500);
 	}
 }
@@ -218,9 +234,6 @@ static void reserve(struct fixture *fixture, unsigned units)
 void fixture_append(struct fixture *fixture, unsigned count, bool settle)
 {
 	for (unsigned i = 0; i < count; i++) {
-		/* Small segments have little room: wait now and then. */
-		if (i % 10 == 9)
-			fixture_wait(fixture);
 		reserve(fixture, 1 + settle);
 		uint64_t admit = fixture_submit(fixture, RECORD_ADMIT, LOG_NO_INDEX);
 		if (settle)

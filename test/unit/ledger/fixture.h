@@ -23,34 +23,36 @@ extern struct fixture_faults fixture_faults;
 
 struct fixture {
 	struct env *env;
-	struct env_loop *log_loop, *loop; /* loop: the producer's, run by fixture_append */
+	struct env_loop *log_loop, *loop; /* loop: the producer's */
 	struct ed25519_private *key;
 	struct log_options options;
 	struct log *log;
 	struct log_producer producer;
 	char directory[512];
-	unsigned fatal;
+	atomic_uint fatal;
 	struct err fatal_err, err;
-	bool logging; /* the log loop runs */
-	unsigned waiting;
-	uint64_t appended;
+	bool running;        /* both loops */
+	atomic_uint waiting; /* records not yet durable */
 };
 
 void fixture_init(struct fixture *fixture);
 void fixture_release(struct fixture *fixture); /* closes, and removes the directory */
 
 enum err_code fixture_open(struct fixture *fixture);
-/* Opens, fails the test if that does not work, and starts the log loop. */
+/* Opens, fails the test if that does not work, and starts the loops. */
 void fixture_start(struct fixture *fixture);
-/* Stops the loop and closes the log as a clean end does. */
+/* Stops the loops. */
+void fixture_halt(struct fixture *fixture);
+/* Stops the loops and closes the log as a clean end does. */
 void fixture_stop(struct fixture *fixture);
 
 /* Appends so many admit records, each followed by its settle record where `settle`, and waits until
  * all are durable. */
 void fixture_append(struct fixture *fixture, unsigned count, bool settle);
-/* One record; not waited for. The text and entry come from malloc and are freed when durable. */
+/* One record, submitted on the producer's loop; that it is durable is not waited for. Its memory
+ * comes from malloc and is freed when it is. */
 uint64_t fixture_submit(struct fixture *fixture, enum record_kind kind, uint64_t admit_index);
-void fixture_wait(struct fixture *fixture);
+void fixture_wait(struct fixture *fixture); /* until all are durable, or the log has failed */
 
 /* A checkpoint that covers all, waited for. */
 void fixture_checkpoint(struct fixture *fixture, struct buf *note, struct checkpoint *head);

@@ -69,6 +69,16 @@ static void test_ids_and_nonces(void **state)
 	fixture_start(fixture);
 	log_record_id(fixture->log, 0xabcdef, a);
 	log_record_id(fixture->log, 0xabcdf0, b);
+	/* As docs/formats/log.md has it. */
+	char known[RECORD_ID_SIZE + 1];
+	uint8_t nonce[LOG_NONCE_SIZE];
+	static const uint8_t known_nonce[LOG_NONCE_SIZE] = {0x75, 0x3c, 0x0d, 0xd7, 0x4c, 0x9c,
+							    0x77, 0xad, 0x70, 0x9c, 0x25, 0x6c,
+							    0x28, 0x0e, 0xe8, 0x6f};
+	log_record_id(fixture->log, 42, known);
+	assert_string_equal(known, "00000000002a54c9ad80f03c99a9be45");
+	log_nonce(fixture->log, known, nonce);
+	assert_memory_equal(nonce, known_nonce, LOG_NONCE_SIZE);
 	assert_memory_equal(a, "000000abcdef", 12);
 	assert_memory_not_equal(a + 12, b + 12, 20);
 	assert_true(record_id_index(bytes_from(a), &index));
@@ -132,9 +142,10 @@ static void test_outcomes_are_found(void **state)
 		admits[i] = fixture_submit(fixture, RECORD_ADMIT, LOG_NO_INDEX);
 	}
 	fixture_wait(fixture);
-	for (unsigned i = 0; i < 8; i++) {
+	for (unsigned i = 0; i < 8; i++)
 		assert_int_equal(log_find_settle(fixture->log, admits[i], &found, err),
 				 ERR_NOT_FOUND);
+	for (unsigned i = 0; i < 8; i++) {
 		assert_true(log_reserve(fixture->log, 1));
 		settles[i] = fixture_submit(fixture, RECORD_SETTLE, admits[7 - i]);
 	}
@@ -411,6 +422,7 @@ static void run_workers(struct fixture *fixture)
 		assert_int_equal(workers[i].durable, EACH);
 		assert_true(workers[i].ordered);
 	}
+	fixture_halt(fixture);
 	for (unsigned i = 0; i < THREADS; i++) {
 		log_producer_close(&workers[i].producer);
 		env_timer_disarm(workers[i].loop, &workers[i].retry);
@@ -466,7 +478,6 @@ static void test_gaps_hold_back(void **state)
 	assert_true(log_reserve(fixture->log, 2));
 	uint64_t hole = log_take_index(fixture->log);
 	fixture_submit(fixture, RECORD_ADMIT, LOG_NO_INDEX);
-	log_producer_turn(&fixture->producer, true);
 	usleep(20000);
 	log_get_stats(fixture->log, &stats);
 	assert_int_equal(stats.records, hole);
@@ -486,6 +497,7 @@ static void test_gaps_hold_back(void **state)
 	fixture_wait(fixture);
 	log_get_stats(fixture->log, &stats);
 	assert_int_equal(stats.records, hole + 2);
+	fixture_halt(fixture); /* it posts to that loop */
 	log_producer_close(&other);
 	env_loop_free(loop);
 }

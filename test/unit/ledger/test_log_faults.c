@@ -320,7 +320,7 @@ static void submit_until_fatal(struct fixture *fixture)
 	assert_true(log_reserve(fixture->log, 2));
 	fixture_submit(fixture, RECORD_ADMIT, LOG_NO_INDEX);
 	fixture_submit(fixture, RECORD_ADMIT, LOG_NO_INDEX);
-	env_loop_run(fixture->loop);
+	fixture_wait(fixture);
 }
 
 static void expect_end(struct fixture *fixture)
@@ -330,10 +330,8 @@ static void expect_end(struct fixture *fixture)
 	assert_false(log_reserve(fixture->log, 1));
 	assert_false(log_reserve_refusal(fixture->log, 1));
 	/* The borrowed entries are the caller's again when the log is gone. */
+	fixture_halt(fixture);
 	struct log_entry *entry = fixture->producer.first;
-	env_loop_stop(fixture->log_loop);
-	env_loop_join(fixture->log_loop);
-	fixture->logging = false;
 	log_producer_close(&fixture->producer);
 	assert_int_not_equal(log_close(fixture->log, &fixture->err), ERR_OK);
 	fixture->log = NULL;

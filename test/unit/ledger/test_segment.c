@@ -1,6 +1,7 @@
 /* Frames and headers, and what an interrupted write leaves behind. */
 #include "check.h"
 
+#include "base/encode.h"
 #include "ledger/segment.h"
 
 #include <stdlib.h>
@@ -58,6 +59,29 @@ static void test_frame(void **state)
 		assert_false(frame_parse(bytes, sizeof(bytes), &again));
 		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
+}
+
+/* Record 2 of docs/formats/log.md. */
+static void test_known_frame(void **state)
+{
+	(void)state;
+	static const char text[] =
+		"{\"admit\":\"00000000000102030405060708090a01\",\"ending\":\"finish\","
+		"\"id\":\"00000000000203040506070809000b02\",\"kind\":\"settle\",\"org\":\"o-"
+		"1234\","
+		"\"response\":\"abababababababababababababababababababababababababababababababab\","
+		"\"served\":\"north-1-20261001\",\"status\":200,"
+		"\"time\":\"2026-11-01T12:00:02.500Z\",\"usage\":{\"cache_read\":0,"
+		"\"cache_write\":0,\"input\":120,\"output\":34}}";
+	uint8_t bytes[1024];
+	char hex[2 * FRAME_HEADER_SIZE + 1];
+	struct frame frame = {
+		.index = 2, .kind = RECORD_SETTLE, .unsynced = 1, .text = bytes_from(text)};
+	hex_decode(BYTES("619f8935f22ea3501081172c"), frame.link, LINK_SIZE);
+	frame_write(&frame, bytes);
+	hex_encode(bytes, FRAME_HEADER_SIZE, hex);
+	assert_string_equal(hex,
+			    "50520102fc8aec510200000000005f0101000000619f8935f22ea3501081172c");
 }
 
 static void test_names(void **state)
@@ -225,13 +249,10 @@ static void test_every_flipped_bit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_header),
-		cmocka_unit_test(test_frame),
-		cmocka_unit_test(test_names),
-		WITH_FILE(test_a_clean_tail),
-		WITH_FILE(test_a_write_cut_short),
-		WITH_FILE(test_a_write_out_of_order),
-		WITH_FILE(test_a_hole_in_durable_records),
+		cmocka_unit_test(test_header),        cmocka_unit_test(test_frame),
+		cmocka_unit_test(test_known_frame),   cmocka_unit_test(test_names),
+		WITH_FILE(test_a_clean_tail),         WITH_FILE(test_a_write_cut_short),
+		WITH_FILE(test_a_write_out_of_order), WITH_FILE(test_a_hole_in_durable_records),
 		WITH_FILE(test_every_flipped_bit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -233,7 +233,7 @@ static void run_answered(struct rest *rest, const struct err *err)
 	registered->open = true;
 	lines_gateway(model->run, model, gateway->suite);
 	journal_commit(&model->run->journal);
-	gateway_want_receipt(model, registered->record);
+	voucher_want_receipt(model, registered->record);
 	gateway->suite++;
 	register_next(gateway);
 }
@@ -367,7 +367,7 @@ static void receipt_path(const struct run *run, const char *record, char *out, s
 
 static struct gateway *gateway_new(struct run_model *model);
 
-void gateway_want_receipt(struct run_model *model, const char *record)
+void voucher_want_receipt(struct run_model *model, const char *record)
 {
 	struct run *run = model->run;
 	char path[4200];
@@ -570,7 +570,7 @@ static struct gateway *gateway_new(struct run_model *model)
 	return gateway;
 }
 
-void gateway_prepare(struct run *run)
+void voucher_prepare(struct run *run)
 {
 	for (unsigned i = 0; i < run->model_count; i++) {
 		struct run_model *model = &run->models[i];
@@ -592,7 +592,7 @@ void gateway_prepare(struct run *run)
 	run_wake(run);
 }
 
-bool gateway_is_ready(const struct run *run)
+bool voucher_is_ready(const struct run *run)
 {
 	for (unsigned i = 0; i < run->model_count; i++)
 		if (run->models[i].gateway_state < GATEWAY_NONE)
@@ -600,7 +600,7 @@ bool gateway_is_ready(const struct run *run)
 	return true;
 }
 
-void gateway_close(struct run *run)
+void voucher_close(struct run *run)
 {
 	for (unsigned i = 0; i < run->model_count; i++) {
 		struct gateway *gateway = run->models[i].gateway;
@@ -616,7 +616,7 @@ void gateway_close(struct run *run)
 	run_wake(run);
 }
 
-bool gateway_is_closed(const struct run *run)
+bool voucher_is_closed(const struct run *run)
 {
 	for (unsigned i = 0; i < run->model_count; i++) {
 		const struct run_model *model = &run->models[i];
@@ -628,14 +628,14 @@ bool gateway_is_closed(const struct run *run)
 	return true;
 }
 
-void gateway_receipts(const struct run_model *model, size_t *got, size_t *lost)
+void voucher_receipts(const struct run_model *model, size_t *got, size_t *lost)
 {
 	const struct gateway *gateway = model->gateway;
 	*got = gateway ? gateway->got : 0;
 	*lost = gateway ? gateway->lost + gateway->count - gateway->first : 0;
 }
 
-void gateway_stop(struct run *run)
+void voucher_stop(struct run *run)
 {
 	for (unsigned i = 0; i < run->model_count; i++) {
 		struct gateway *gateway = run->models[i].gateway;

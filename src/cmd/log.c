@@ -1,0 +1,248 @@
+/* `parley log`: a log's directory read without its gateway. */
+#include "base/encode.h"
+#include "cmd/cli.h"
+#include "cmd/commands.h"
+#include "ledger/log_read.h"
+
+#include <inttypes.h>
+
+#define SHOWN_DEFAULT 20
+#define INDEX_MAX 9007199254740991.0
+
+/* ---- show ---- */
+
+struct show {
+	int64_t from, count;
+	bool json;
+};
+
+static void show_entry(const struct log_read_entry *entry, bool json)
+{
+	if (!json)
+		printf("%" PRIu64 " ", entry->index);
+	cli_print_safe(stdout, entry->text);
+	putchar('\n');
+}
+
+/* Records stand as they are, one a line; with --json without the index in front. */
+static enum err_code show_records(struct log_reader *reader, const struct show *show,
+				  struct err *err)
+{
+	struct log_read_entry entry;
+	bool more = true;
+	ERR_TRY(log_reader_seek(reader, (uint64_t)show->from, err));
+	for (int64_t shown = 0; shown < show->count; shown++) {
+		ERR_TRY(log_reader_next(reader, &entry, &more, err));
+		if (!more)
+			break;
+		show_entry(&entry, show->json);
+	}
+	return ERR_OK;
+}
+
+static enum err_code run_show(struct env *env, const char *directory, const struct show *show,
+			      struct err *err)
+{
+	struct log_reader *reader = NULL;
+	ERR_TRY(log_reader_open(env, directory, &reader, err));
+	enum err_code code = show_records(reader, show, err);
+	log_reader_close(reader);
+	return code;
+}
+
+/* ---- what the verbs share ---- */
+
+static int finish(struct env *env, enum err_code code, const struct err *err)
+{
+	env_os_free(env);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr, "parley: the output cannot be written\n");
+		return 3;
+	}
+	return code == ERR_OK ? 0 : cli_fail(err);
+}
+
+static int log_show(int argc, char **argv)
+{
+	struct show show = {.count = SHOWN_DEFAULT};
+	const struct cli_option options[] = {
+		{"from", 0, CLI_INTEGER, &show.from, "N", "the first record, from 0", 0, INDEX_MAX},
+		{"count", 0, CLI_INTEGER, &show.count, "N", "how many; default 20", 1, INDEX_MAX},
+		{"json", 0, CLI_FLAG, &show.json, NULL, "the records alone, one a line", 0, 0},
+		{0},
+	};
+	const struct cli_command command = {
+		"log show", "DIR [--from N] [--count N] [--json]",
+		"Shows the records of a log's directory, each with its index. Also of a log in use.",
+		options, 1, 1};
+	struct cli_arguments arguments;
+	struct err err = ERR_INIT;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	struct env *env = env_os_new(1);
+	if (!env)
+		return 3;
+	return finish(env, run_show(env, arguments.positional[0], &show, &err), &err);
+}
+
+/* ---- prove ---- */
+
+struct prove {
+	bool json, bare;
+};
+
+/* With its record in the extra line the proof is a receipt that stands by itself. */
+static enum err_code embed(struct bytes record, const struct buf *bare, struct buf *out,
+			   struct err *err)
+{
+	struct proof proof;
+	struct buf extra = BUF_INIT(2 * RECORD_SIZE_MAX);
+	ERR_TRY(proof_parse(buf_bytes(bare), &proof, err));
+	base64_append(&extra, record.data, record.size);
+	proof.extra = buf_bytes(&extra);
+	proof_format(&proof, out);
+	bool failed = extra.failed || out->failed;
+	buf_release(&extra);
+	return failed ? ERR_SET(err, ERR_NO_MEMORY, "out of memory for the proof") : ERR_OK;
+}
+
+static enum err_code print_pair(const struct buf *record, const struct buf *proof, struct err *err)
+{
+	json_t *object = json_pack("{s:[{s:s%, s:s%}]}", "receipts", "record", record->data,
+				   record->size, "proof", proof->data, proof->size);
+	if (!object)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the proof");
+	cli_print_json(object);
+	json_decref(object);
+	return ERR_OK;
+}
+
+/* A record's id names its index; that the record there has this id is checked. */
+static enum err_code check_id(const char *name, const struct buf *record, struct err *err)
+{
+	json_t *tree;
+	uint64_t index;
+	if (!record_id_index(bytes_from(name), &index))
+		return ERR_OK;
+	ERR_TRY(json_parse(buf_bytes(record), "record", &tree, err));
+	const char *id = json_string_value(json_object_get(tree, "id"));
+	bool same = id && strcmp(id, name) == 0;
+	json_decref(tree);
+	return same ? ERR_OK
+		    : ERR_SET(err, ERR_NOT_FOUND, "this log has no record %s: its record %" PRIu64
+						  " is another", name, index);
+}
+
+static enum err_code run_prove(struct env *env, const char *directory, const char *name,
+			       uint64_t index, const struct prove *prove, struct err *err)
+{
+	struct buf record = BUF_INIT(RECORD_SIZE_MAX), proof = BUF_INIT((size_t)1 << 20);
+	struct buf receipt = BUF_INIT((size_t)2 << 20);
+	enum err_code code = log_prove_directory(env, directory, index, &record, &proof, err);
+	if (code == ERR_OK)
+		code = check_id(name, &record, err);
+	if (code == ERR_OK && !prove->bare)
+		code = embed(buf_bytes(&record), &proof, &receipt, err);
+	if (code == ERR_OK && prove->json)
+		code = print_pair(&record, &proof, err);
+	else if (code == ERR_OK && prove->bare)
+		fwrite(proof.data, 1, proof.size, stdout);
+	else if (code == ERR_OK)
+		fwrite(receipt.data, 1, receipt.size, stdout);
+	buf_release(&record);
+	buf_release(&proof);
+	buf_release(&receipt);
+	return code;
+}
+
+static int log_prove(int argc, char **argv)
+{
+	struct prove prove = {0};
+	const struct cli_option options[] = {
+		{"bare", 0, CLI_FLAG, &prove.bare, NULL,
+		 "leave the record out of the proof's extra line", 0, 0},
+		{"json", 0, CLI_FLAG, &prove.json, NULL, "as a gateway serves it: {receipts: […]}",
+		 0, 0},
+		{0},
+	};
+	const struct cli_command command = {
+		"log prove", "DIR INDEX|ID [--bare] [--json]",
+		"Prints the receipt of a record: a proof (C2SP tlog-proof) against the log's signed\n"
+		"checkpoint, with the record in it. `parley verify` checks it.",
+		options, 2, 2};
+	struct cli_arguments arguments;
+	struct err err = ERR_INIT;
+	uint64_t index;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	const char *name = arguments.positional[1];
+	if (!record_id_index(bytes_from(name), &index) &&
+	    !bytes_to_u64(bytes_from(name), INT64_MAX, &index))
+		return cli_usage("log prove", "\"%s\" is neither an index nor a record id", name);
+	struct env *env = env_os_new(1);
+	if (!env)
+		return 3;
+	return finish(env, run_prove(env, arguments.positional[0], name, index, &prove, &err), &err);
+}
+
+/* ---- checkpoint ---- */
+
+static enum err_code run_checkpoint(struct env *env, const char *directory, bool json,
+				    struct err *err)
+{
+	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
+	struct note note;
+	struct checkpoint head;
+	char root[2 * MERKLE_HASH_SIZE + 1];
+	enum err_code code = log_read_stored_checkpoint(env, directory, &text, err);
+	if (code == ERR_OK)
+		code = note_parse(buf_bytes(&text), &note, err);
+	if (code == ERR_OK)
+		code = checkpoint_parse(note.text, &head, err);
+	if (code == ERR_OK && json) {
+		hex_encode(head.root.bytes, MERKLE_HASH_SIZE, root);
+		json_t *object = json_pack("{s:s, s:I, s:s, s:s%}", "origin", head.origin, "size",
+					   (json_int_t)head.size, "root", root, "note", text.data,
+					   text.size);
+		cli_print_json(object);
+		json_decref(object);
+	} else if (code == ERR_OK) {
+		fwrite(text.data, 1, text.size, stdout);
+	}
+	buf_release(&text);
+	return code;
+}
+
+static int log_checkpoint(int argc, char **argv)
+{
+	bool json = false;
+	const struct cli_option options[] = {
+		{"json", 0, CLI_FLAG, &json, NULL, "its parts as JSON", 0, 0},
+		{0},
+	};
+	const struct cli_command command = {"log checkpoint", "DIR [--json]",
+					    "Prints the signed checkpoint of a log's directory.",
+					    options, 1, 1};
+	struct cli_arguments arguments;
+	struct err err = ERR_INIT;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	struct env *env = env_os_new(1);
+	if (!env)
+		return 3;
+	return finish(env, run_checkpoint(env, arguments.positional[0], json, &err), &err);
+}
+
+int cmd_log(int argc, char **argv)
+{
+	static const struct cli_verb verbs[] = {
+		{"show", log_show, "show records"},
+		{"prove", log_prove, "print the receipt of a record"},
+		{"checkpoint", log_checkpoint, "print the signed checkpoint"},
+		{NULL, NULL, NULL},
+	};
+	return cli_dispatch("log", verbs, argc, argv);
+}

@@ -1,0 +1,98 @@
+#include "cmd/cli.h"
+#include "cmd/commands.h"
+#include "verify/verify.h"
+
+#define TEXT_MAX ((size_t)4 << 20)
+
+struct verify_command {
+	struct cli_list keys;
+	const char *record, *require;
+	bool rerun, json;
+};
+
+/* The standard library's file layer drops write errors until the end. */
+static int print_report(const struct verify_report *report, bool as_json)
+{
+	if (as_json) {
+		json_t *object = verify_report_json(report);
+		if (!object)
+			return 3;
+		cli_print_json(object);
+		json_decref(object);
+	} else {
+		struct buf text = BUF_INIT(TEXT_MAX);
+		verify_report_text(report, &text);
+		fwrite(text.data, 1, text.size, stdout);
+		buf_release(&text);
+	}
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	fprintf(stderr, "parley: the report cannot be written to stdout\n");
+	return 3;
+}
+
+static int exit_status(const struct verify_report *report, const char *require)
+{
+	if (report->verdict == VERIFY_FALSE)
+		return 1;
+	return require && report->verdict != VERIFY_VOUCHED ? 1 : 0;
+}
+
+static int run(const char *path, const struct verify_command *command)
+{
+	struct verify_options options = {.keys = command->keys.items,
+					 .key_count = command->keys.count,
+					 .record = command->record,
+					 .rerun = command->rerun};
+	struct verify_report report;
+	struct err err = ERR_INIT;
+	struct env *env = env_os_new(1);
+	if (!env)
+		return 3;
+	enum err_code code = verify_path(env, path, &options, &report, &err);
+	int status;
+	if (code != ERR_OK) {
+		status = cli_fail(&err);
+	} else {
+		status = print_report(&report, command->json);
+		if (status == 0)
+			status = exit_status(&report, command->require);
+	}
+	verify_report_release(&report);
+	env_os_free(env);
+	return status;
+}
+
+int cmd_verify(int argc, char **argv)
+{
+	struct verify_command chosen = {0};
+	const struct cli_option options[] = {
+		{"key", 'k', CLI_LIST, &chosen.keys, "KEY",
+		 "a key you trust: a log's verifier key (name+id+base64), an evaluator's public key "
+		 "(base64), or a file of such lines; may be repeated",
+		 0, 0},
+		{"require", 0, CLI_TEXT, &chosen.require, "vouched",
+		 "exit 1 unless one of your keys stands behind it", 0, 0},
+		{"rerun", 0, CLI_FLAG, &chosen.rerun, NULL,
+		 "run generated programs again, in the sandbox", 0, 0},
+		{"record", 0, CLI_TEXT, &chosen.record, "FILE",
+		 "the record that a .tlog-proof without one is about", 0, 0},
+		{"json", 0, CLI_FLAG, &chosen.json, NULL, "the report as JSON", 0, 0},
+		{0},
+	};
+	const struct cli_command command = {
+		"verify", "PATH [--key KEY]... [--require vouched] [--rerun] [--json]",
+		"Checks a bundle, a log's directory or a receipt, without any network. The first line\n"
+		"says VOUCHED by NAME, CONSISTENT, SELF-CERTIFIED or FALSE: and what does not hold.\n"
+		"Exit status: 0 it holds, 1 it is false (or not vouched for, with --require vouched),\n"
+		"2 wrong use, 3 it could not be checked.",
+		options, 1, 1};
+	struct cli_arguments arguments;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	if (chosen.require && strcmp(chosen.require, "vouched") != 0)
+		return cli_usage("verify", "--require knows only \"vouched\", not \"%s\"",
+				 chosen.require);
+	return run(arguments.positional[0], &chosen);
+}

@@ -1,0 +1,274 @@
+/* A log's directory: records, chain, tree, tiles and checkpoint (ledger/log_read.h), and what the
+ * records say of each other: every id stands for its place, every outcome for an admission before it. */
+#include "verify/audit.h"
+
+#include "base/json.h"
+#include "ledger/log_read.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define KINDS 16
+#define VKEY_FILE "vkey"
+#define OPEN_MAX ((uint64_t)1 << 34) /* records: their bits take 2 GiB */
+
+struct walk {
+	uint64_t kinds[KINDS];
+	uint8_t *admitted; /* a bit for each record: an admission without an outcome */
+	uint64_t bits;
+	uint64_t open;
+};
+
+/* ---- each record ---- */
+
+static bool grow_bits(struct walk *walk, uint64_t index)
+{
+	if (index < walk->bits)
+		return true;
+	uint64_t bits = walk->bits ? 2 * walk->bits : 1 << 16;
+	uint8_t *grown = index < OPEN_MAX && bits > index ? realloc(walk->admitted, bits / 8) : NULL;
+	if (!grown)
+		return false;
+	memset(grown + walk->bits / 8, 0, (size_t)(bits - walk->bits) / 8);
+	walk->admitted = grown;
+	walk->bits = bits;
+	return true;
+}
+
+static bool is_open(const struct walk *walk, uint64_t index)
+{
+	return index < walk->bits && (walk->admitted[index / 8] >> (index % 8) & 1);
+}
+
+static void flip(struct walk *walk, uint64_t index)
+{
+	walk->admitted[index / 8] ^= (uint8_t)(1u << (index % 8));
+}
+
+static enum err_code damaged(const struct log_read_entry *entry, const char *problem,
+			     struct err *err)
+{
+	return ERR_SET(err, ERR_CORRUPT, "%s, offset %llu: record %llu %s", entry->segment,
+		       (unsigned long long)entry->offset, (unsigned long long)entry->index, problem);
+}
+
+/* The id without a parse: in RFC 8785 text a quote inside a string is escaped, and only `detail`, which
+ * such records do not have, nests members. */
+static struct bytes quick_id(struct bytes text)
+{
+	static const char member[] = "\"id\":\"";
+	const char *at = memmem(text.data, text.size, member, sizeof(member) - 1);
+	if (!at)
+		return bytes_of(NULL, 0);
+	at += sizeof(member) - 1;
+	size_t left = (size_t)(text.data + text.size - at);
+	return bytes_of(at, left < RECORD_ID_SIZE ? left : RECORD_ID_SIZE);
+}
+
+static bool is_frequent(enum record_kind kind)
+{
+	return kind == RECORD_ADMIT || kind == RECORD_SETTLE || kind == RECORD_REFUSE ||
+	       kind == RECORD_UNKNOWN;
+}
+
+static enum err_code check_id(const struct log_read_entry *entry, struct err *err)
+{
+	uint64_t index = 0;
+	json_t *tree = NULL;
+	struct bytes id;
+	if (is_frequent(entry->kind)) {
+		id = quick_id(entry->text);
+	} else {
+		if (json_parse(entry->text, "record", &tree, err) != ERR_OK)
+			return damaged(entry, "is not JSON", err);
+		id = bytes_from(json_string_value(json_object_get(tree, "id")));
+	}
+	bool right = record_id_index(id, &index) && index == entry->index;
+	json_decref(tree);
+	return right ? ERR_OK : damaged(entry, "has an id of another place", err);
+}
+
+static enum err_code check_entry(void *argument, const struct log_read_entry *entry, struct err *err)
+{
+	struct walk *walk = argument;
+	uint64_t admit;
+	ERR_TRY(check_id(entry, err));
+	if ((unsigned)entry->kind < KINDS)
+		walk->kinds[entry->kind]++;
+	if (!grow_bits(walk, entry->index))
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the log");
+	if (entry->kind == RECORD_ADMIT) {
+		flip(walk, entry->index);
+		walk->open++;
+	} else if (entry->kind == RECORD_SETTLE || entry->kind == RECORD_UNKNOWN) {
+		if (!record_admit_index(entry->text, &admit) || !is_open(walk, admit))
+			return damaged(entry, "is the outcome of no open admission before it", err);
+		flip(walk, admit);
+		walk->open--;
+	}
+	return ERR_OK;
+}
+
+/* ---- whose log it is ---- */
+
+static enum err_code read_head(struct env *env, const char *directory, struct buf *text,
+			       struct checkpoint *head, struct err *err)
+{
+	struct note note;
+	ERR_TRY(log_read_stored_checkpoint(env, directory, text, err));
+	ERR_TRY(note_parse(buf_bytes(text), &note, err));
+	return checkpoint_parse(note.text, head, err);
+}
+
+static enum err_code read_own_key(struct env *env, const char *directory, struct verify_keys *own,
+				  struct err *err)
+{
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/%s", directory, VKEY_FILE);
+	struct buf text = BUF_INIT(VERIFY_KEY_FILE_MAX);
+	if (!env_file_exists(env, path))
+		return ERR_OK;
+	enum err_code code = env_read_file(env, path, &text, err);
+	if (code == ERR_OK)
+		code = verify_keys_parse(buf_bytes(&text), VKEY_FILE, own, err);
+	buf_release(&text);
+	return code;
+}
+
+/* The key that signed the stored checkpoint: of the reader's, else the one that lies beside. */
+static enum err_code choose_key(const struct verify_keys *keys, struct bytes text,
+				const struct checkpoint *head, const struct note_key **out,
+				struct err *err)
+{
+	struct checkpoint opened;
+	const struct note_key *key;
+	size_t at = 0;
+	bool named = false;
+	*out = NULL;
+	while ((key = verify_keys_next(keys, head->origin, &at))) {
+		named = true;
+		if (checkpoint_open(text, key, &opened, NULL) == ERR_OK) {
+			*out = key;
+			return ERR_OK;
+		}
+	}
+	if (!named)
+		return ERR_OK;
+	return ERR_SET(err, ERR_MISMATCH,
+		       "checkpoint: it is not signed with the key for %s that was given or lies beside",
+		       head->origin);
+}
+
+/* ---- the report ---- */
+
+static void note_kinds(const struct walk *walk, struct verify_report *report)
+{
+	char line[400] = "";
+	size_t used = 0;
+	for (unsigned kind = 0; kind < KINDS; kind++) {
+		const char *name = record_kind_text((enum record_kind)kind);
+		if (!name || walk->kinds[kind] == 0)
+			continue;
+		used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%llu %s",
+					 used ? ", " : "", (unsigned long long)walk->kinds[kind],
+					 name);
+	}
+	report_note(report, VERIFY_CHECKED, "ids and outcomes: %s", *line ? line : "no records");
+	if (walk->open > 0)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%llu admitted requests have no outcome yet",
+			    (unsigned long long)walk->open);
+}
+
+static void note_log(const struct log_check_result *result, struct verify_report *report)
+{
+	report_note(report, VERIFY_CHECKED,
+		    "%llu records: checksums, places and chain, and the tree over them",
+		    (unsigned long long)result->records);
+	report_note(report, VERIFY_CHECKED, "%llu hash tiles and %llu checkpoints against the tree",
+		    (unsigned long long)result->tiles, (unsigned long long)result->checkpoints);
+	if (result->covered < result->records)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%llu records at the end are not covered by the stored checkpoint",
+			    (unsigned long long)(result->records - result->covered));
+	if (result->torn_bytes > 0)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%llu bytes at the end are the rest of an interrupted write",
+			    (unsigned long long)result->torn_bytes);
+}
+
+static void conclude(const struct log_check_result *result, bool signed_by, bool vouched,
+		     struct verify_report *report)
+{
+	const char *origin = result->stored.origin;
+	unsigned long long covered = (unsigned long long)result->covered;
+	if (vouched)
+		report_verdict(report, VERIFY_VOUCHED, "VOUCHED by %s; %llu records", origin,
+			       covered);
+	else if (!*origin)
+		report_verdict(report, VERIFY_SELF_CERTIFIED,
+			       "CONSISTENT, SELF-CERTIFIED: %llu records, no checkpoint is there",
+			       (unsigned long long)result->records);
+	else
+		report_verdict(report, VERIFY_SELF_CERTIFIED,
+			       "CONSISTENT, SELF-CERTIFIED: %llu records of a log that calls itself %s; "
+			       "give its key, from a source that you trust, with --key",
+			       covered, origin);
+	if (vouched)
+		report_note(report, VERIFY_TRUSTED, "%s, whose key you gave", origin);
+	else if (*origin && !signed_by)
+		report_note(report, VERIFY_UNCHECKED,
+			    "the checkpoint's signature: no key for %s was given or lies beside",
+			    origin);
+}
+
+static enum err_code run_check(struct env *env, const char *directory,
+			       const struct verify_keys *reader, struct verify_keys *own,
+			       struct walk *walk, struct verify_report *report, struct err *err)
+{
+	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
+	struct checkpoint head;
+	struct log_check check = {.each = check_entry, .argument = walk};
+	struct log_check_result result = {0};
+	const struct note_key *key = NULL;
+	bool vouched = false;
+	enum err_code code = read_head(env, directory, &text, &head, err);
+	if (code == ERR_OK) {
+		code = choose_key(reader, buf_bytes(&text), &head, &key, err);
+		vouched = key != NULL;
+	}
+	if (code == ERR_OK && !key)
+		code = read_own_key(env, directory, own, err);
+	if (code == ERR_OK && !key)
+		code = choose_key(own, buf_bytes(&text), &head, &key, err);
+	if (code == ERR_NOT_FOUND)
+		code = ERR_OK; /* a log without any checkpoint yet */
+	check.key = key;
+	if (code == ERR_OK)
+		code = log_check_directory(env, directory, &check, &result, err);
+	buf_release(&text);
+	ERR_TRY(code);
+	note_log(&result, report);
+	note_kinds(walk, report);
+	conclude(&result, key != NULL, vouched, report);
+	return ERR_OK;
+}
+
+enum err_code check_log(struct env *env, const char *directory,
+			const struct verify_options *options, struct verify_report *report,
+			struct err *err)
+{
+	struct verify_keys reader, own = {0};
+	struct walk walk = {0};
+	report->subject = "log";
+	enum err_code code = verify_keys_read(env, options->keys, options->key_count, &reader, err);
+	if (code == ERR_OK) {
+		code = run_check(env, directory, &reader, &own, &walk, report, err);
+		if (code != ERR_OK)
+			code = report_failure(report, err);
+	}
+	verify_keys_release(&reader);
+	verify_keys_release(&own);
+	free(walk.admitted);
+	return code;
+}

@@ -1,0 +1,307 @@
+/* When nothing is wrong: who vouches, what was checked, what was not, and on whom it rests. */
+#include "verify/audit.h"
+
+#include <stdio.h>
+
+#define NAMES_MAX 400u
+
+/* ---- contestants ---- */
+
+static bool is_contestant(const struct audit *audit, const struct audit_cell *cell)
+{
+	return !cell->judging && audit_has_role(audit, cell->model, PLAN_CONTESTANT);
+}
+
+static const struct registered *registered_suite(const struct audit *audit,
+						 const struct audit_cell *cell)
+{
+	if (!cell->registered)
+		return NULL;
+	if (cell->registered->has_root)
+		return cell->registered;
+	return receipts_registered(&audit->receipts, true, cell->registered->log,
+				   cell->registered->suite);
+}
+
+/* Why the gateway does not vouch for this cell's answers; NULL where it does, under whatever key. */
+static const char *what_lacks(const struct audit *audit, const struct audit_cell *cell)
+{
+	const struct registered *suite = registered_suite(audit, cell);
+	if (cell->vouched < cell->answered)
+		return "not every answer has a receipt of admission and outcome";
+	if (cell->answered == 0)
+		return NULL;
+	if (!cell->registered || !cell->registered->has_plan)
+		return "there is no receipt of the run's opening, so that the items could have been "
+		       "chosen afterwards";
+	if (!suite || !suite->has_root)
+		return "there is no receipt of the suite's registration, so that its items could have "
+		       "been chosen afterwards";
+	return NULL;
+}
+
+static enum signer weakest(const struct audit *audit, const struct audit_cell *cell)
+{
+	const struct registered *suite = registered_suite(audit, cell);
+	enum signer signer = cell->signer;
+	if (cell->registered && cell->registered->signer < signer)
+		signer = cell->registered->signer;
+	if (suite && suite->signer < signer)
+		signer = suite->signer;
+	return signer;
+}
+
+struct standing {
+	size_t samples, answered, vouched;
+	const char *lack; /* the first reason against "vouched" */
+	bool own_key;	  /* all that lacks is a key of the reader's */
+};
+
+static struct standing take_stock(struct audit *audit)
+{
+	struct standing standing = {0};
+	bool unsigned_by_reader = false;
+	for (size_t i = 0; i < audit->cell_count; i++) {
+		const struct audit_cell *cell = &audit->cells[i];
+		if (!is_contestant(audit, cell))
+			continue;
+		const char *lack = what_lacks(audit, cell);
+		standing.samples += cell->count;
+		standing.answered += cell->answered;
+		standing.vouched += cell->vouched;
+		unsigned_by_reader |= cell->vouched > 0 && weakest(audit, cell) != SIGNER_READER;
+		if (!lack)
+			continue;
+		report_note(audit->report, VERIFY_UNCHECKED, "suite %.64s, model %.64s: %s (%zu of %zu)",
+			    audit->suites[cell->suite].name, audit->plan.models[cell->model].name,
+			    lack, cell->vouched, cell->answered);
+		standing.lack = standing.lack ? standing.lack : lack;
+	}
+	standing.own_key = !standing.lack && unsigned_by_reader;
+	return standing;
+}
+
+/* ---- names ---- */
+
+static void append_name(char *out, size_t size, const char *name)
+{
+	size_t used = strlen(out);
+	snprintf(out + used, size - used, "%s%s", used ? " and " : "", name);
+}
+
+/* Logs whose receipts verify with such a key. */
+static void name_logs(const struct audit *audit, enum signer signer, char *out, size_t size)
+{
+	out[0] = '\0';
+	for (unsigned i = 0; i < audit->receipts.log_count; i++)
+		if (audit->receipts.logs[i].signer == signer)
+			append_name(out, size, audit->receipts.logs[i].origin);
+}
+
+/* Judges and baselines for whom no gateway speaks. */
+static void name_unvouched(const struct audit *audit, bool judges, char *out, size_t size)
+{
+	bool named[PLAN_MODELS_MAX] = {false};
+	out[0] = '\0';
+	for (size_t i = 0; i < audit->cell_count; i++) {
+		const struct audit_cell *cell = &audit->cells[i];
+		unsigned model = audit_asked(cell);
+		bool vouched = cell->vouched == cell->answered && cell->signer == SIGNER_READER;
+		if (cell->judging != judges || is_contestant(audit, cell) || vouched ||
+		    named[model] || cell->answered == 0)
+			continue;
+		named[model] = true;
+		append_name(out, size, audit->plan.models[model].name);
+	}
+}
+
+/* ---- the headline ---- */
+
+static void conclude_vouched(struct audit *audit, const struct standing *standing)
+{
+	char logs[NAMES_MAX], judges[NAMES_MAX], baselines[NAMES_MAX];
+	name_logs(audit, SIGNER_READER, logs, sizeof(logs));
+	name_unvouched(audit, true, judges, sizeof(judges));
+	name_unvouched(audit, false, baselines, sizeof(baselines));
+	report_verdict(audit->report, VERIFY_VOUCHED,
+		       "VOUCHED by %s; %zu of %zu answers%s%s%s%s%s", logs, standing->vouched,
+		       standing->samples, *judges ? "; the verdicts of " : "", judges,
+		       *baselines ? "; the answers of " : "", baselines,
+		       *judges || *baselines ? " are the evaluator's word" : "");
+}
+
+static void conclude_self_certified(struct audit *audit, const struct standing *standing)
+{
+	char logs[NAMES_MAX];
+	if (audit->receipts.count == 0) {
+		report_verdict(audit->report, VERIFY_SELF_CERTIFIED,
+			       "CONSISTENT, SELF-CERTIFIED: no gateway vouches for the answers");
+	} else if (standing->own_key) {
+		name_logs(audit, SIGNER_BUNDLE, logs, sizeof(logs));
+		report_verdict(audit->report, VERIFY_SELF_CERTIFIED,
+			       "CONSISTENT, SELF-CERTIFIED: by a log that calls itself %s; give its "
+			       "key, from a source that you trust, with --key",
+			       *logs ? logs : "something without a key");
+	} else {
+		report_verdict(audit->report, VERIFY_SELF_CERTIFIED,
+			       "CONSISTENT, SELF-CERTIFIED: %s",
+			       standing->lack ? standing->lack : "there is no answer");
+	}
+}
+
+/* ---- notes ---- */
+
+static void note_checked(struct audit *audit)
+{
+	const struct audit_counts *counts = &audit->counts;
+	struct verify_report *report = audit->report;
+	report_note(report, VERIFY_CHECKED,
+		    "%zu files against the manifest, and the manifest against the statement",
+		    audit->bundle.files);
+	for (unsigned i = 0; i < audit->suite_count; i++)
+		report_note(report, VERIFY_CHECKED,
+			    "suite %.64s: its root from %zu items, as in the plan",
+			    audit->suites[i].name, audit->suites[i].items);
+	report_note(report, VERIFY_CHECKED,
+		    "%zu attempts (%zu answers, %zu failures): all that the plan asks for, none left "
+		    "out in between, each with the item's own words",
+		    counts->attempts, counts->answers, counts->failures);
+	if (counts->rebuilt > 0)
+		report_note(report, VERIFY_CHECKED,
+			    "%zu answers against the exact bytes of their responses",
+			    counts->rebuilt);
+	if (counts->graded > 0)
+		report_note(report, VERIFY_CHECKED, "%zu answers graded again", counts->graded);
+	if (counts->reran > 0)
+		report_note(report, VERIFY_CHECKED, "%zu programs run again in the sandbox",
+			    counts->reran);
+	if (counts->verdicts > 0)
+		report_note(report, VERIFY_CHECKED,
+			    "%zu verdicts read again from the judges' replies, and what the judges "
+			    "were asked",
+			    counts->verdicts);
+	report_note(report, VERIFY_CHECKED,
+		    "%zu scores, and %zu figures with their intervals from them",
+		    audit->score_count, audit->results.count);
+}
+
+static void note_receipts(struct audit *audit)
+{
+	static const char *const whose[] = {"no known key", "the bundle's own key",
+					    "the key that you gave"};
+	const struct receipts *receipts = &audit->receipts;
+	for (unsigned i = 0; i < receipts->log_count; i++) {
+		const struct receipt_log *log = &receipts->logs[i];
+		report_note(audit->report, VERIFY_CHECKED,
+			    "%zu receipts of the log %s, of size %llu or more: proofs, one history, "
+			    "signed with %s",
+			    log->receipts, log->origin, (unsigned long long)log->size,
+			    whose[log->signer]);
+	}
+	if (audit->counts.digests > 0)
+		report_note(audit->report, VERIFY_CHECKED,
+			    "%zu digests of requests, responses and answers, and %zu token counts "
+			    "against the gateway's records",
+			    audit->counts.digests, audit->counts.usages);
+	for (size_t i = 0; i < audit->cell_count; i++) {
+		const struct audit_cell *cell = &audit->cells[i];
+		const struct registered *suite = registered_suite(audit, cell);
+		if (!cell->registered || !cell->registered->has_plan || !suite || !suite->has_root)
+			continue;
+		report_note(audit->report, VERIFY_CHECKED,
+			    "run %.64s: plan and items of %.64s were in the log before the first "
+			    "request",
+			    cell->run, audit->suites[cell->suite].name);
+	}
+}
+
+static size_t count_failed(const struct audit *audit)
+{
+	size_t failed = 0;
+	for (size_t i = 0; i < audit->cell_count; i++)
+		for (size_t k = 0; !audit->cells[i].judging && k < audit->cells[i].count; k++)
+			failed += !audit->cells[i].slots[k].answered;
+	return failed;
+}
+
+static void note_simulated(struct audit *audit)
+{
+	const json_t *models = json_object_get(audit->summary, "models"), *entry;
+	size_t i;
+	json_array_foreach((json_t *)models, i, entry) {
+		const char *label = json_string_value(json_object_get(entry, "simulated"));
+		const char *name = json_string_value(json_object_get(entry, "name"));
+		if (label && name)
+			report_note(audit->report, VERIFY_UNCHECKED,
+				    "%.64s is a simulated model, by the bundle's own account: %.200s",
+				    name, label);
+	}
+}
+
+static void note_unchecked(struct audit *audit)
+{
+	const struct audit_counts *counts = &audit->counts;
+	struct verify_report *report = audit->report;
+	size_t failed = count_failed(audit);
+	if (counts->programs > 0)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%zu programs were not run again: their scores are the evaluator's word "
+			    "(--rerun runs them)",
+			    counts->programs);
+	if (counts->limited > 0)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%zu programs depend on the time limit: run again they ended otherwise",
+			    counts->limited);
+	if (failed > 0)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%zu samples without an answer count as failed: that there was none is "
+			    "the evaluator's word",
+			    failed);
+	if (counts->hidden > 0)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%zu attempts are shown as failed, and the gateway recorded a whole "
+			    "answer; the first is %s",
+			    counts->hidden, counts->first_hidden);
+	if (counts->replayed > 0)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%zu answers come from a stored transcript, not from a model",
+			    counts->replayed);
+	if (audit->receipts.count > 0)
+		report_note(report, VERIFY_UNCHECKED,
+			    "the grant's limits and how many other runs there were: the bundle does "
+			    "not hold them");
+	note_simulated(audit);
+}
+
+static void note_trusted(struct audit *audit)
+{
+	char logs[NAMES_MAX];
+	struct verify_report *report = audit->report;
+	name_logs(audit, SIGNER_READER, logs, sizeof(logs));
+	if (*logs)
+		report_note(report, VERIFY_TRUSTED,
+			    "%s: that it recorded what passed through it, and served the model that "
+			    "it names",
+			    logs);
+	name_logs(audit, SIGNER_BUNDLE, logs, sizeof(logs));
+	if (*logs)
+		report_note(report, VERIFY_TRUSTED,
+			    "the bundle itself: for the key of %s", logs);
+	name_logs(audit, SIGNER_NONE, logs, sizeof(logs));
+	if (*logs)
+		report_note(report, VERIFY_UNCHECKED, "the signature of %s: its key is not known",
+			    logs);
+}
+
+void audit_conclude(struct audit *audit)
+{
+	note_checked(audit);
+	note_receipts(audit);
+	struct standing standing = take_stock(audit);
+	if (!standing.lack && !standing.own_key && standing.vouched > 0)
+		conclude_vouched(audit, &standing);
+	else
+		conclude_self_certified(audit, &standing);
+	note_unchecked(audit);
+	note_trusted(audit);
+}

@@ -1,0 +1,60 @@
+/* What stands at a path, and who checks it. */
+#include "verify/verify.h"
+
+#include "grade/bundle.h"
+#include "ledger/segment.h"
+#include "verify/audit.h"
+
+#include <stdio.h>
+
+#define PATH_SIZE 4096
+
+struct look {
+	bool bundle, log;
+};
+
+static void look_at(void *argument, const struct env_directory_entry *entry)
+{
+	struct look *look = argument;
+	uint64_t first;
+	look->bundle |= strcmp(entry->name, BUNDLE_MANIFEST) == 0 ||
+			strcmp(entry->name, BUNDLE_STATEMENT) == 0;
+	look->log |= !entry->is_directory && segment_name_parse(entry->name, &first);
+}
+
+static enum err_code unknown(const char *path, struct err *err)
+{
+	return ERR_SET(err, ERR_USAGE,
+		       "%s is no bundle (no %s), no log's directory (no segments; a gateway's logs "
+		       "are in log/evaluation and log/usage of its data directory) and no receipt",
+		       path, BUNDLE_MANIFEST);
+}
+
+static enum err_code check_directory(struct env *env, const char *path, const struct look *look,
+				     const struct verify_options *options,
+				     struct verify_report *report, struct err *err)
+{
+	char inner[PATH_SIZE];
+	struct look inside = {0};
+	if (look->bundle)
+		return check_bundle(env, path, options, report, err);
+	if (look->log)
+		return check_log(env, path, options, report, err);
+	snprintf(inner, sizeof(inner), "%s/bundle", path);
+	if (strlen(path) + 8 < sizeof(inner) &&
+	    env_list_directory(env, inner, look_at, &inside, NULL) == ERR_OK && inside.bundle)
+		return check_bundle(env, inner, options, report, err);
+	return unknown(path, err);
+}
+
+enum err_code verify_path(struct env *env, const char *path, const struct verify_options *options,
+			  struct verify_report *report, struct err *err)
+{
+	struct look look = {0};
+	*report = (struct verify_report){.subject = "nothing"};
+	if (env_list_directory(env, path, look_at, &look, NULL) == ERR_OK)
+		return check_directory(env, path, &look, options, report, err);
+	if (!env_file_exists(env, path))
+		return ERR_SET(err, ERR_USAGE, "%s: there is no such file or directory", path);
+	return check_receipt(env, path, options, report, err);
+}

@@ -1,0 +1,229 @@
+"""HTTP on the model listener: what is unclear is refused, the connection closed, nothing forwarded."""
+
+import re
+import socket
+import time
+
+from parley_test import (PATIENCE, Case, anthropic, ask, encode, main, product, send_raw,
+                         wait_until)
+
+BODY = encode(anthropic())
+
+
+class Smuggling(Case):
+    """Two readers of one byte stream must never see two different requests."""
+
+    def setUp(self):
+        super().setUp()
+        self.upstream = self.sim()
+        self.gate = self.gateway(self.upstream, product())
+        self.key = self.gate.key("prod", "acme")
+
+    def tearDown(self):
+        self.gate.stop()
+        self.assertEqual(self.upstream.end_and_count(), 0, "an unclear request went upstream")
+        super().tearDown()
+
+    def head(self, *lines, request="POST /v1/messages HTTP/1.1", host="host: gateway"):
+        fields = [request, host, f"x-api-key: {self.key}", *lines]
+        return "\r\n".join(fields).encode() + b"\r\n\r\n"
+
+    def check(self, text, *statuses):
+        """Answered once, with one of these statuses, and the connection closed."""
+        received = send_raw(self.gate.port, text)
+        answers = re.findall(rb"HTTP/1\.1 (\d\d\d) ", received)
+        self.assertEqual(len(answers), 1, received)
+        self.assertIn(int(answers[0]), statuses or (400,), received)
+        self.assertIn(b"connection: close", received.split(b"\r\n\r\n")[0].lower())
+
+    def test_length_and_transfer_coding(self):
+        chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+        length = f"content-length: {len(BODY)}"
+        self.check(self.head(length, "transfer-encoding: chunked") + chunked)
+        self.check(self.head("transfer-encoding: chunked", length) + chunked)
+
+    def test_two_lengths(self):
+        self.check(self.head(f"content-length: {len(BODY)}", "content-length: 0") + BODY)
+        self.check(self.head(f"content-length: {len(BODY)}", f"content-length: {len(BODY)}") + BODY)
+        self.check(self.head(f"content-length: {len(BODY)}, {len(BODY)}") + BODY)
+
+    def test_lengths_that_are_no_plain_number(self):
+        for value in (f"+{len(BODY)}", f"-{len(BODY)}", f"0x{len(BODY):x}", f"{len(BODY)}.0", "",
+                      f"{len(BODY)} 0", "99999999999999999999"):
+            with self.subTest(value):
+                self.check(self.head(f"content-length: {value}") + BODY)
+
+    def test_transfer_codings_that_are_not_chunked(self):
+        for value in ("identity", "gzip, chunked", "chunked, chunked", "xchunked", "chunked;q=1"):
+            with self.subTest(value):
+                self.check(self.head(f"transfer-encoding: {value}") + b"0\r\n\r\n", 400, 501)
+
+    def test_bare_line_feeds(self):
+        self.check(self.head(f"content-length: {len(BODY)}").replace(b"\r\n", b"\n") + BODY)
+        self.check(self.head("a: b\nc: d", f"content-length: {len(BODY)}") + BODY)
+        self.check(self.head("a: b\rc: d", f"content-length: {len(BODY)}") + BODY)
+
+    def test_folded_fields(self):
+        self.check(self.head("a: b\r\n c", f"content-length: {len(BODY)}") + BODY)
+        self.check(self.head("a: b\r\n\tc", f"content-length: {len(BODY)}") + BODY)
+
+    def test_a_space_before_the_colon(self):
+        self.check(self.head(f"content-length : {len(BODY)}") + BODY)
+        self.check(self.head("transfer-encoding : chunked") + b"0\r\n\r\n")
+
+    def test_names_and_values_with_control_bytes(self):
+        for field in ("a\x00b: c", "a: b\x00c", "a b: c", ": c", "a: b\x7fc", "a\xe9: c"):
+            with self.subTest(repr(field)):
+                text = self.head(field, f"content-length: {len(BODY)}") + BODY
+                self.check(text)
+
+    def test_hosts(self):
+        length = f"content-length: {len(BODY)}"
+        self.check(self.head("host: other", length) + BODY)
+        self.check(self.head(length, host="x: y") + BODY)
+
+    def test_two_keys(self):
+        self.check(self.head("x-api-key: plk_other", f"content-length: {len(BODY)}") + BODY)
+
+    def test_chunks_that_are_malformed(self):
+        for chunks in (b"-1\r\n", b"0x5\r\nabcde\r\n0\r\n\r\n", b"5 \r\nabcde\r\n0\r\n\r\n",
+                       b"5\nabcde\r\n0\r\n\r\n", b"5\r\nabcdeX0\r\n\r\n", b"fffffffff\r\n",
+                       b"\r\n"):
+            with self.subTest(repr(chunks)):
+                self.check(self.head("transfer-encoding: chunked") + chunks)
+
+    def test_request_lines(self):
+        length = f"content-length: {len(BODY)}"
+        for request in ("POST /v1/messages", "POST  /v1/messages HTTP/1.1", "POST /v1/messages HTTP/1.2x",
+                        "POST v1/messages HTTP/1.1", " POST /v1/messages HTTP/1.1",
+                        "POST /v1/mess ages HTTP/1.1", "P(ST /v1/messages HTTP/1.1",
+                        "POST http:///v1/messages HTTP/1.1", "POST /v1/messages HTTP/2.0",
+                        "CONNECT gateway:443 HTTP/1.1"):
+            with self.subTest(request):
+                self.check(self.head(length, request=request) + BODY, 400, 405, 505)
+
+    def test_heads_that_are_too_large(self):
+        self.check(self.head(f"a: {'x' * 17000}"), 431)
+        self.check(self.head(*(f"a{number}: b" for number in range(100))), 431)
+        self.check(self.head(request=f"POST /{'x' * 9000} HTTP/1.1"), 414)
+
+    def test_a_second_request_hidden_in_the_first_one_s_body_is_no_request(self):
+        hidden = b"GET /v1/models HTTP/1.1\r\nhost: gateway\r\n\r\n"
+        self.check(self.head("content-length: 5", "connection: close") + b"{}   " + hidden)
+
+
+class Framing(Case):
+    """What is well-formed is understood however its bytes arrive."""
+
+    def setUp(self):
+        super().setUp()
+        self.gate = self.gateway(self.sim(), product())
+        self.key = self.gate.key("prod", "acme")
+
+    def head(self, *lines):
+        return "\r\n".join(["POST /v1/messages HTTP/1.1", "host: gateway", f"x-api-key: {self.key}",
+                            *lines]).encode() + b"\r\n\r\n"
+
+    def statuses(self, received):
+        return [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
+
+    def test_chunked_bodies(self):
+        half = len(BODY) // 2
+        chunks = b"%x\r\n%s\r\n%X;extension=1\r\n%s\r\n0\r\ntrailer: x\r\n\r\n" % (
+            half, BODY[:half], len(BODY) - half, BODY[half:])
+        received = send_raw(self.gate.port,
+                            self.head("transfer-encoding: chunked", "connection: close") + chunks)
+        self.assertEqual(self.statuses(received), [200], received)
+
+    def test_one_byte_at_a_time(self):
+        text = self.head(f"content-length: {len(BODY)}", "connection: close") + BODY
+        with socket.create_connection(("127.0.0.1", self.gate.port), timeout=PATIENCE) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in text:
+                connection.sendall(bytes([byte]))
+            received = b""
+            while piece := connection.recv(65536):
+                received += piece
+        self.assertEqual(self.statuses(received), [200], received)
+
+    def test_several_requests_at_once_are_answered_in_order(self):
+        length = f"content-length: {len(BODY)}"
+        text = (self.head(length) + BODY) * 3 + self.head("content-length: 2", "connection: close") + b"{}"
+        received = send_raw(self.gate.port, text)
+        self.assertEqual(self.statuses(received), [200, 200, 200, 400], received)
+
+    def test_a_client_that_asks_before_it_sends(self):
+        with socket.create_connection(("127.0.0.1", self.gate.port), timeout=PATIENCE) as connection:
+            connection.sendall(self.head(f"content-length: {len(BODY)}", "expect: 100-continue",
+                                         "connection: close"))
+            self.assertEqual(connection.recv(65536), b"HTTP/1.1 100 Continue\r\n\r\n")
+            connection.sendall(BODY)
+            received = b""
+            while piece := connection.recv(65536):
+                received += piece
+        self.assertEqual(self.statuses(received), [200], received)
+
+    def test_an_unknown_key_is_told_before_a_large_body_is_sent(self):
+        head = self.head("content-length: 10000000", "expect: 100-continue")
+        received = send_raw(self.gate.port, head.replace(self.key.encode(), b"plk_unknown"))
+        self.assertEqual(self.statuses(received), [401], received)
+
+    def test_a_client_that_hangs_up_in_the_head_or_the_body(self):
+        for text in (b"POST /v1/mess", self.head(f"content-length: {len(BODY)}") + BODY[:10]):
+            with socket.create_connection(("127.0.0.1", self.gate.port)) as connection:
+                connection.sendall(text)
+                time.sleep(0.05)
+        wait_until(lambda: self.gate.metric("parley_in_flight") == 0, "nothing in flight")
+        self.assertEqual(self.gate.metric("parley_admitted_total"), 0)
+
+    def test_http_1_0_closes(self):
+        text = (f"POST /v1/messages HTTP/1.0\r\nhost: g\r\nx-api-key: {self.key}\r\n"
+                f"content-length: {len(BODY)}\r\n\r\n").encode() + BODY
+        received = send_raw(self.gate.port, text)
+        self.assertEqual(self.statuses(received), [200], received)
+
+
+class Operator(Case):
+    """The admin listener: metrics for all, the rest for who holds the token and comes by its name."""
+
+    def setUp(self):
+        super().setUp()
+        self.gate = self.gateway(self.sim(), product())
+        self.token = (self.gate.directory / "admin.token").read_text().strip()
+
+    def get(self, path, **headers):
+        return ask(self.gate.admin_port, "GET", path,
+                   {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def test_health_and_metrics_are_open(self):
+        for path in ("/healthz", "/readyz", "/metrics"):
+            self.assertEqual(self.get(path).status, 200, path)
+        self.assertIn(b"# TYPE parley_requests_total counter", self.get("/metrics").body)
+
+    def test_the_api_wants_the_token(self):
+        self.assertEqual((self.gate.directory / "admin.token").stat().st_mode & 0o777, 0o600)
+        good = f"Bearer {self.token}"
+        self.assertEqual(self.get("/admin/v1/orgs", authorization=good).status, 200)
+        for wrong in (None, "Bearer x", f"Bearer {self.token}x", f"Bearer {self.token[:-1]}",
+                      f"Basic {self.token}"):
+            headers = {"authorization": wrong} if wrong else {}
+            self.assertEqual(self.get("/admin/v1/orgs", **headers).status, 401, wrong)
+
+    def test_a_page_of_another_site_is_refused(self):
+        good = f"Bearer {self.token}"
+        for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"},
+                        {"origin": "null"}):
+            answer = self.get("/admin/v1/orgs", authorization=good, **headers)
+            self.assertEqual(answer.status, 403, headers)
+
+    def test_nothing_of_it_is_on_the_model_listener(self):
+        for path in ("/admin/v1/orgs", "/metrics", "/healthz"):
+            answer = ask(self.gate.port, "GET", path, {"authorization": f"Bearer {self.token}"})
+            self.assertIn(answer.status, (401, 404), path)
+
+    def test_the_socket_is_the_owners(self):
+        self.assertEqual((self.gate.directory / "admin.sock").stat().st_mode & 0o777, 0o600)
+
+
+if __name__ == "__main__":
+    main()
