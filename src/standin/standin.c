@@ -42,7 +42,9 @@ struct reply {
 	struct dialect_rendering rendering;
 };
 
+/* Harness and report show the value beside every figure. */
 static const char *const simulated_field = "x-parley-simulated";
+#define SIMULATED_LABEL BYTES("simulated: parley sim, no real model")
 
 static int64_t tokens_of(size_t bytes)
 {
@@ -172,7 +174,7 @@ static void free_reply(struct reply *reply)
 static void respond_json(struct http_exchange *exchange, int status, struct bytes body)
 {
 	struct http_header headers[2] = {{"content-type", BYTES("application/json")},
-					 {simulated_field, BYTES("true")}};
+					 {simulated_field, SIMULATED_LABEL}};
 	http_respond(exchange, status, headers, 2, body);
 }
 
@@ -214,7 +216,7 @@ static void start_stream(struct reply *reply)
 {
 	struct http_header headers[3] = {{"content-type", BYTES("text/event-stream")},
 					 {"cache-control", BYTES("no-cache")},
-					 {simulated_field, BYTES("true")}};
+					 {simulated_field, SIMULATED_LABEL}};
 	reply->head_sent = true;
 	reply->started_ns = reply->standin->loop->now_ns;
 	http_start(reply->exchange, 200, headers, 3, -1);
