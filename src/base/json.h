@@ -20,6 +20,9 @@ enum err_code json_canonical(const json_t *value, struct buf *out, struct err *e
 /* SHA-256 of the canonical text. */
 enum err_code json_canonical_digest(const json_t *value, uint8_t digest[static 32], struct err *err);
 
+/* How many of the first bytes are printable ASCII that a JSON string holds as they are. */
+size_t json_plain_run(struct bytes text);
+
 /* The string as RFC 8785 writes it, with quotes. */
 void json_append_string(struct buf *out, struct bytes text);
 

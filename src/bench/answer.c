@@ -1,4 +1,5 @@
-/* What becomes of a request: the answer or the failure, its line in the journal, and what follows. */
+/* What becomes of a request: the answer or the failure, its line in the journal, and what follows.
+ */
 #include "bench/run.h"
 
 #include "base/encode.h"
@@ -6,7 +7,8 @@
 
 #include <stdio.h>
 
-#define TIMEOUT_COUNTS 3 /* a request that ran into its time limit costs as much as three failures */
+#define TIMEOUT_COUNTS \
+	3 /* a request that ran into its time limit costs as much as three failures */
 #define HOPELESS_AFTER 10u
 #define SHRINK_PAUSE_NS 2000000000u
 
@@ -121,7 +123,9 @@ static void attempt_open(struct attempt *attempt, struct request *request)
 {
 	struct run *run = request->model->run;
 	struct run_transcript *out = &attempt->transcript;
-	*attempt = (struct attempt){.transcript.usage = {-1, -1, -1, -1, false}};
+	*attempt = (struct attempt){
+		.transcript.usage = {-1, -1, -1, -1, false}
+        };
 	buf_init(&attempt->text, 2 * RUN_RESPONSE_MAX);
 	buf_init(&attempt->request_body, RUN_BODY_KEPT_MAX);
 	buf_init(&attempt->response_body, RUN_BODY_KEPT_MAX);
@@ -173,9 +177,11 @@ void answer_count_use(struct run *run, struct run_model *model,
 
 static void note_simulated(struct run *run, struct run_model *model, const char *label)
 {
+	bool bare = strcmp(label, "true") == 0 || strcmp(label, "1") == 0;
 	if (!*label || *model->simulated)
 		return;
-	snprintf(model->simulated, sizeof(model->simulated), "%s", label);
+	snprintf(model->simulated, sizeof(model->simulated), "%s",
+		 bare ? "a stand-in, by its own account" : label);
 	lines_simulated(run, model);
 }
 
@@ -202,8 +208,8 @@ static void finish_failed(struct run *run, struct cell *cell, size_t index, cons
 	cells_done(run, cell, index);
 }
 
-/* A key, address or model name that has never worked fails sample by sample; it is stopped early, while
- * everything can still be asked again. */
+/* A key, address or model name that has never worked fails sample by sample; it is stopped early,
+ * while everything can still be asked again. */
 static void note_hopeless(struct run_model *model, const char *why)
 {
 	char reason[512];
@@ -226,11 +232,12 @@ static void count_failure(struct task *task, enum retry_verdict verdict, enum er
 	if (verdict == RETRY_THROTTLED)
 		task->throttles++;
 	else if (verdict != RETRY_END)
-		task->failures = (uint8_t)(task->failures + (transport == ERR_TIMEOUT ? TIMEOUT_COUNTS : 1));
+		task->failures =
+			(uint8_t)(task->failures + (transport == ERR_TIMEOUT ? TIMEOUT_COUNTS : 1));
 }
 
-static void fail_request(struct request *request, const struct retry_facts *facts,
-			 const char *why, const struct refusal_parts *parts)
+static void fail_request(struct request *request, const struct retry_facts *facts, const char *why,
+			 const struct refusal_parts *parts)
 {
 	struct run_model *model = request->model;
 	struct run *run = model->run;
@@ -247,8 +254,8 @@ static void fail_request(struct request *request, const struct retry_facts *fact
 	count_failure(task, verdict, facts->transport);
 	bool final = verdict != RETRY_END && is_final(task, verdict);
 	double jitter = prng_unit(&run->prng);
-	uint64_t delay = retry_delay_ms(task->failures ? task->failures : 1, facts->retry_after_ms,
-					jitter);
+	uint64_t delay =
+		retry_delay_ms(task->failures ? task->failures : 1, facts->retry_after_ms, jitter);
 	note_simulated(run, model, request->simulated);
 	lines_attempt(run, cell, index, &attempt.transcript, request->request_id, final,
 		      verdict == RETRY_THROTTLED || verdict == RETRY_END);

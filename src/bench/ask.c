@@ -1,8 +1,9 @@
 /* Sending requests: which task comes next, how many at once, and when a failed one is tried again.
  *
- * Each model has a window of requests that may be in flight. It starts at the plan's concurrency; an
- * answer 429 shrinks it by a third, at most once in two seconds, and holds everything for that model
- * until the time the provider named; every window's worth of answers lets it grow by one again. */
+ * Each model has a window of requests that may be in flight. It starts at the plan's concurrency;
+ * an answer 429 shrinks it by a third, at most once in two seconds, and holds everything for that
+ * model until the time the provider named; every window's worth of answers lets it grow by one
+ * again. */
 #include "bench/run.h"
 
 #include "base/encode.h"

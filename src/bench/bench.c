@@ -151,8 +151,7 @@ static enum err_code check_scorer(struct run_suite *suite, const char *directory
 	if (!suite->scorer->blocks)
 		return ERR_OK;
 	enum err_code code = sandbox_check(err);
-	return code == ERR_OK ? ERR_OK
-			      : err_prefix(err, "suite %s runs programs", suite->name);
+	return code == ERR_OK ? ERR_OK : err_prefix(err, "suite %s runs programs", suite->name);
 }
 
 /* A specification that no scorer takes is found before anything is spent. */
@@ -182,8 +181,8 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 	ERR_TRY(suite_root(suite->suite, root, err));
 	suite->name = suite_name(suite->suite);
 	suite->items = suite_count(suite->suite);
-	suite->samples = run->plan.samples ? run->plan.samples
-					   : (unsigned)suite_samples(suite->suite);
+	suite->samples =
+		run->plan.samples ? run->plan.samples : (unsigned)suite_samples(suite->suite);
 	suite->facts = calloc(suite->items ? suite->items : 1, sizeof(*suite->facts));
 	if (!suite->facts)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
@@ -197,8 +196,8 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 				       suite->name);
 	if (strchr(suite->name, '/') || suite->name[0] == '.')
 		return ERR_SET(err, ERR_INVALID,
-			       "%s/suite.yaml: the name \"%s\" cannot be a folder's", planned->directory,
-			       suite->name);
+			       "%s/suite.yaml: the name \"%s\" cannot be a folder's",
+			       planned->directory, suite->name);
 	memcpy(planned->root, root, SHA256_SIZE);
 	planned->name = suite->name;
 	planned->version = suite_version(suite->suite);
@@ -225,10 +224,8 @@ static enum err_code open_model(struct run *run, unsigned number, struct err *er
 {
 	struct run_model *model = &run->models[number];
 	const struct plan_model *plan = &run->plan.models[number];
-	*model = (struct run_model){.run = run,
-				    .number = number,
-				    .plan = plan,
-				    .window = run->plan.concurrency};
+	*model = (struct run_model){
+		.run = run, .number = number, .plan = plan, .window = run->plan.concurrency};
 	buf_init(&model->target, HTTP_TARGET_MAX);
 	buf_init(&model->credential, 8192);
 	model->gateway_runs = calloc(run->suite_count, sizeof(*model->gateway_runs));
@@ -324,8 +321,8 @@ static enum err_code copy_suites(struct run *run, struct err *err)
 {
 	for (unsigned i = 0; i < run->suite_count; i++) {
 		const struct run_suite *suite = &run->suites[i];
-		const char *folder = arena_printf(&run->arena, "bundle/%s/%s", BUNDLE_SUITES,
-						  suite->name);
+		const char *folder =
+			arena_printf(&run->arena, "bundle/%s/%s", BUNDLE_SUITES, suite->name);
 		ERR_TRY(make_folder(run, folder, err));
 		ERR_TRY(write_text(run, arena_printf(&run->arena, "%s/suite.yaml", folder),
 				   suite_yaml_text(suite->suite), err));
@@ -339,10 +336,11 @@ static enum err_code make_directory(struct run *run, struct err *err)
 {
 	const char *journal = path_in(run, "journal.jsonl");
 	if (env_file_exists(run->env, journal))
-		return ERR_SET(err, ERR_EXISTS,
-			       "%s holds a run already: go on with it by `parley bench resume %s`, or "
-			       "choose another folder",
-			       run->directory, run->directory);
+		return ERR_SET(
+			err, ERR_EXISTS,
+			"%s holds a run already: go on with it by `parley bench resume %s`, or "
+			"choose another folder",
+			run->directory, run->directory);
 	ERR_TRY(env_make_directories(run->env, run->directory, err));
 	ERR_TRY(make_folder(run, "bundle/" BUNDLE_RECEIPTS, err));
 	ERR_TRY(copy_suites(run, err));
@@ -377,8 +375,7 @@ static enum err_code run_open(struct run *run, struct env *env, const struct ben
 	if (run->graders > GRADERS_MAX)
 		run->graders = GRADERS_MAX;
 	run->loop = env_loop_new(env, "bench", false);
-	return run->loop ? ERR_OK
-			 : ERR_SET(err, ERR_ENVIRONMENT, "cannot make an event loop");
+	return run->loop ? ERR_OK : ERR_SET(err, ERR_ENVIRONMENT, "cannot make an event loop");
 }
 
 static void release_models(struct run *run)
@@ -467,11 +464,12 @@ static enum err_code verdict(const struct run *run, const struct bench_outcome *
 	}
 	if (outcome->complete)
 		return ERR_OK;
-	enum err_code code = run->interrupted		  ? ERR_INTERRUPTED
+	enum err_code code = run->interrupted               ? ERR_INTERRUPTED
 			     : nobody_reached(run, outcome) ? ERR_NETWORK
 							    : ERR_DENIED;
-	return ERR_SET(err, code, "%s; %zu of %zu samples have no outcome: go on with `parley bench "
-				  "resume %s`",
+	return ERR_SET(err, code,
+		       "%s; %zu of %zu samples have no outcome: go on with `parley bench "
+		       "resume %s`",
 		       outcome->ending, outcome->missing, outcome->samples, directory);
 }
 

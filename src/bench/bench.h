@@ -1,15 +1,15 @@
-/* `parley bench run` and `parley bench resume`: asks models the items of suites, grades the answers and
- * writes everything that is needed to check the numbers into one directory:
+/* `parley bench run` and `parley bench resume`: asks models the items of suites, grades the answers
+ * and writes everything that is needed to check the numbers into one directory:
  *
- *     DIR/plan.json      what was to be done (no keys); its digest is committed before the first request
- *     DIR/journal.jsonl  everything that happened, in order, synced (journal.h)
+ *     DIR/plan.json      what was to be done (no keys); its digest is committed before the first
+ * request DIR/journal.jsonl  everything that happened, in order, synced (journal.h)
  *     DIR/summary.json   the results (DESIGN.md section 7)
  *     DIR/report.html    the same for people
  *     DIR/bundle/        what `parley verify` reads (grade/bundle.h)
  *
- * The caller (src/cmd/bench.c) reads the command line, makes the env with `graders` + 2 job threads (one
- * for the journal's syncs, one for names), raises the descriptor limit to concurrency + 64 or more,
- * and prints what comes through `screen`. */
+ * The caller (src/cmd/bench.c) reads the command line, makes the env with `graders` + 2 job threads
+ * (one for the journal's syncs, one for names), raises the descriptor limit to concurrency + 64 or
+ * more, and prints what comes through `screen`. */
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
@@ -22,59 +22,60 @@
 struct bench_screen {
 	void (*write)(void *argument, struct bytes text); /* NULL: nothing is shown (--json) */
 	void *argument;
-	bool terminal;	  /* a TTY: live view; else plain lines every few seconds */
+	bool terminal;    /* a TTY: live view; else plain lines every few seconds */
 	unsigned columns; /* of the terminal; 0: 80 */
 };
 
 struct bench_options {
 	/* What to run. Either a plan file … */
 	const char *plan; /* plan.yaml; NULL: the lists below */
-	/* … or the command line's lists. A suite is a folder, or a name looked up in suite_paths. */
+	/* … or the command line's lists. A suite is a folder, or a name looked up in suite_paths.
+	 */
 	const char *const *suites; /* --suite, repeated; NULL-terminated */
 	const char *const *models; /* --model NAME=DIALECT@URL#ENV or NAME=replay@FILE */
 	const char *const *judges; /* --judge, the same form or the name of a --model */
-	const char *baseline;	   /* --baseline, the same form or the name of a --model; NULL: none */
+	const char *baseline; /* --baseline, the same form or the name of a --model; NULL: none */
 	/* With either: 0 keeps the plan's or the suite's value. */
-	unsigned concurrency;	  /* --concurrency: requests at once for each model, 1 to 5,000 */
-	unsigned samples;	  /* --samples: answers for each item */
+	unsigned concurrency;     /* --concurrency: requests at once for each model, 1 to 5,000 */
+	unsigned samples;         /* --samples: answers for each item */
 	unsigned timeout_seconds; /* --timeout: for one request, default 600 */
-	unsigned graders;	  /* programs graded at once; 0: 2. Best: the number of processors */
-	uint64_t budget_tokens;	  /* --budget-tokens: stop asking once this many were used */
-	double budget_usd;	  /* --budget-usd: the same in money; needs prices in the plan */
-	bool self_judging;	  /* --allow-self-judging */
+	unsigned graders;       /* programs graded at once; 0: 2. Best: the number of processors */
+	uint64_t budget_tokens; /* --budget-tokens: stop asking once this many were used */
+	double budget_usd;      /* --budget-usd: the same in money; needs prices in the plan */
+	bool self_judging;      /* --allow-self-judging */
 
 	const char *const *suite_paths; /* folders that hold suites by name; NULL: { "suites" } */
-	const char *output;		/* -o DIR; must hold no run yet */
-	const char *key;		/* --key FILE.pem: signs the bundle's statement; NULL: unsigned */
-	const char *authorities;	/* --ca FILE: PEM certificates to trust; NULL: the system's */
-	bool signals;			/* SIGINT and SIGTERM end the run in order */
+	const char *output;             /* -o DIR; must hold no run yet */
+	const char *key;         /* --key FILE.pem: signs the bundle's statement; NULL: unsigned */
+	const char *authorities; /* --ca FILE: PEM certificates to trust; NULL: the system's */
+	bool signals;            /* SIGINT and SIGTERM end the run in order */
 	struct bench_screen screen;
 };
 
 /* How a run ended. */
 struct bench_outcome {
-	size_t samples;	  /* that were to be answered (comparisons of judges not counted) */
+	size_t samples;   /* that were to be answered (comparisons of judges not counted) */
 	size_t answered;  /* have an answer */
-	size_t failed;	  /* were asked as often as it can help and have none */
-	size_t missing;	  /* were not asked: the run ended before them */
-	bool complete;	  /* every sample and comparison has an outcome */
+	size_t failed;    /* were asked as often as it can help and have none */
+	size_t missing;   /* were not asked: the run ended before them */
+	bool complete;    /* every sample and comparison has an outcome */
 	char ending[512]; /* one line: "complete", or who ended it and why */
 	json_t *summary;  /* owned by the caller (json_decref); what summary.json holds */
 };
 
-/* ERR_OK when every sample has an outcome (failures too). ERR_INTERRUPTED after a signal, ERR_DENIED
- * when a provider, gateway or budget ended it: the directory is complete for what was done and
- * can be resumed; the message says how. ERR_INVALID and ERR_USAGE for plans, suites and keys that are
- * wrong, ERR_EXISTS when `output` holds a run; ERR_NETWORK when no model could be reached;
- * ERR_ENVIRONMENT and ERR_NO_SPACE when the directory cannot be written. `outcome` is overwritten;
- * its summary is NULL where nothing was written. */
+/* ERR_OK when every sample has an outcome (failures too). ERR_INTERRUPTED after a signal,
+ * ERR_DENIED when a provider, gateway or budget ended it: the directory is complete for what was
+ * done and can be resumed; the message says how. ERR_INVALID and ERR_USAGE for plans, suites and
+ * keys that are wrong, ERR_EXISTS when `output` holds a run; ERR_NETWORK when no model could be
+ * reached; ERR_ENVIRONMENT and ERR_NO_SPACE when the directory cannot be written. `outcome` is
+ * overwritten; its summary is NULL where nothing was written. */
 enum err_code bench_run(struct env *env, const struct bench_options *options,
 			struct bench_outcome *outcome, struct err *err);
 
-/* Goes on with the run in options->output: what has an outcome is not asked again; a request that was
- * under way when it was cut off has an unknown outcome: it is asked again, and its first attempt is
- * marked. Of the options only concurrency, timeout_seconds, graders, budgets, key, authorities,
- * signals and screen are used. A run that is complete is only written out again. */
+/* Goes on with the run in options->output: what has an outcome is not asked again; a request that
+ * was under way when it was cut off has an unknown outcome: it is asked again, and its first
+ * attempt is marked. Of the options only concurrency, timeout_seconds, graders, budgets, key,
+ * authorities, signals and screen are used. A run that is complete is only written out again. */
 enum err_code bench_resume(struct env *env, const struct bench_options *options,
 			   struct bench_outcome *outcome, struct err *err);
 

@@ -232,8 +232,8 @@ static void settle(struct run *run, struct cell *cell, size_t index)
 	if (task->state == TASK_FAILED)
 		cell->failed++;
 	if (cell->judging) {
-		/* Two orders make one comparison: its score stands in the first task, and `scored` of
-		 * the second tells that it was counted. */
+		/* Two orders make one comparison: its score stands in the first task, and `scored`
+		 * of the second tells that it was counted. */
 		struct task *first = &cell->tasks[index & ~(size_t)1], *second = first + 1;
 		if (first->state >= TASK_ANSWERED && second->state >= TASK_ANSWERED &&
 		    first->scored && !second->scored) {

@@ -11,7 +11,7 @@
 #define ROW 26.0
 #define TOP 14.0
 #define TICKS 5
-#define LABEL_BYTES ((size_t)44)
+#define LABEL_BYTES ((size_t)38)
 
 static void append_escaped(struct buf *out, const char *text, size_t limit)
 {
@@ -45,7 +45,8 @@ static void append_axis(struct buf *out, size_t count, double from, double to, b
 	double bottom = TOP + ROW * (double)count + 4;
 	for (int i = 0; i <= TICKS; i++) {
 		double value = from + (to - from) * i / TICKS, x = place(value, from, to);
-		buf_printf(out, "<line class=\"grid\" x1=\"%.1f\" y1=\"%.0f\" x2=\"%.1f\" y2=\"%.1f\"/>",
+		buf_printf(out,
+			   "<line class=\"grid\" x1=\"%.1f\" y1=\"%.0f\" x2=\"%.1f\" y2=\"%.1f\"/>",
 			   x, TOP - 6, x, bottom);
 		buf_printf(out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">", x, bottom + 16);
 		buf_printf(out, percent ? "%.0f %%</text>\n" : "%.2g</text>\n",
@@ -67,11 +68,14 @@ static void append_interval(struct buf *out, const struct chart_row *row, double
 {
 	double low = place(row->low, from, to), high = place(row->high, from, to);
 	const char *faint = row->faint ? " faint" : "";
-	buf_printf(out, "<line class=\"whisker%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>",
+	buf_printf(out,
+		   "<line class=\"whisker%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>",
 		   faint, low, y, high, y);
-	buf_printf(out, "<line class=\"whisker%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>",
+	buf_printf(out,
+		   "<line class=\"whisker%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>",
 		   faint, low, y - 4, low, y + 4);
-	buf_printf(out, "<line class=\"whisker%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>",
+	buf_printf(out,
+		   "<line class=\"whisker%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>",
 		   faint, high, y - 4, high, y + 4);
 }
 
@@ -103,9 +107,10 @@ void chart_bars(struct buf *out, const char *id, const char *title, const char *
 	for (size_t i = 0; i < count; i++) {
 		double y = row_middle(i), end = place(rows[i].at, 0, 1);
 		append_label(out, &rows[i], y);
-		buf_printf(out,
-			   "<rect class=\"bar\" x=\"%.0f\" y=\"%.1f\" width=\"%.1f\" height=\"14\"/>",
-			   LABELS, y - 7, end - LABELS);
+		buf_printf(
+			out,
+			"<rect class=\"bar\" x=\"%.0f\" y=\"%.1f\" width=\"%.1f\" height=\"14\"/>",
+			LABELS, y - 7, end - LABELS);
 		append_interval(out, &rows[i], y, 0, 1);
 		buf_append_char(out, '\n');
 	}
@@ -121,8 +126,9 @@ static int shade(double share)
 static void append_matrix_cell(struct buf *out, double share, double x, double y, double side)
 {
 	if (isnan(share)) {
-		buf_printf(out, "<rect class=\"never\" x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" "
-				"height=\"30\"/>",
+		buf_printf(out,
+			   "<rect class=\"never\" x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" "
+			   "height=\"30\"/>",
 			   x, y, side - 2);
 		return;
 	}
@@ -146,12 +152,13 @@ void chart_matrix(struct buf *out, const char *id, const char *title, const char
 	}
 	for (size_t i = 0; i < count; i++) {
 		double y = 32 + 32 * (double)i;
-		buf_printf(out, "<text class=\"label\" x=\"%.0f\" y=\"%.0f\">", LABELS - 12, y + 20);
+		buf_printf(out, "<text class=\"label\" x=\"%.0f\" y=\"%.0f\">", LABELS - 12,
+			   y + 20);
 		append_escaped(out, names[i], LABEL_BYTES);
 		buf_append_cstr(out, "</text>");
 		for (size_t j = 0; j < count; j++)
-			append_matrix_cell(out, shares[i * count + j],
-					   LABELS + side * (double)j, y, side);
+			append_matrix_cell(out, shares[i * count + j], LABELS + side * (double)j, y,
+					   side);
 		buf_append_char(out, '\n');
 	}
 	buf_append_cstr(out, "</svg>\n");

@@ -9,7 +9,7 @@
 
 struct chart_row {
 	char label[192]; /* any text; escaped here */
-	char value[64];	 /* as written beside the mark */
+	char value[64];  /* as written beside the mark */
 	double at, low, high;
 	bool faint; /* few or failed samples */
 };
@@ -23,7 +23,8 @@ void chart_forest(struct buf *out, const char *id, const char *title, const char
 void chart_bars(struct buf *out, const char *id, const char *title, const char *description,
 		const struct chart_row *rows, size_t count);
 
-/* A square of win rates: cell (i, j) is the share that i won against j, NaN where they never met. */
+/* A square of win rates: cell (i, j) is the share that i won against j, NaN where they never met.
+ */
 void chart_matrix(struct buf *out, const char *id, const char *title, const char *description,
 		  const char *const *names, size_t count, const double *shares);
 

@@ -1,6 +1,6 @@
-/* What a run leaves behind: transcripts and scores cut out of the journal, the results computed from
- * the scores, the summary, the sealed bundle, the report, the table. All of it can be written again at
- * any time from plan and journal. */
+/* What a run leaves behind: transcripts and scores cut out of the journal, the results computed
+ * from the scores, the summary, the sealed bundle, the report, the table. All of it can be written
+ * again at any time from plan and journal. */
 #include "bench/run.h"
 
 #include "base/ed25519.h"
@@ -51,7 +51,8 @@ static struct run_score *collect_scores(struct run *run, size_t *count)
 
 /* ---- lines from the journal ---- */
 
-static enum err_code cut_attempt(void *argument, uint64_t offset, struct bytes text, struct err *err)
+static enum err_code cut_attempt(void *argument, uint64_t offset, struct bytes text,
+				 struct err *err)
 {
 	struct output *output = argument;
 	struct bytes line;
@@ -90,8 +91,8 @@ static enum err_code add_score(struct run *run, struct cell *cell, size_t index,
 	return ERR_OK;
 }
 
-/* In the order of the cells: whoever aggregates the file finds suites and models in the order in which
- * they were aggregated here. */
+/* In the order of the cells: whoever aggregates the file finds suites and models in the order in
+ * which they were aggregated here. */
 static enum err_code add_scores(struct run *run, struct output *scores, struct err *err)
 {
 	for (unsigned i = 0; i < run->cell_count; i++) {
@@ -152,7 +153,8 @@ static const struct run_model *first_ended(const struct run *run)
 	const struct run_model *found = NULL;
 	for (unsigned i = 0; i < run->model_count; i++) {
 		const struct run_model *model = &run->models[i];
-		if (model->ending.ended && (!found || model->ending.time_ms < found->ending.time_ms))
+		if (model->ending.ended &&
+		    (!found || model->ending.time_ms < found->ending.time_ms))
 			found = model;
 	}
 	return found;
@@ -204,12 +206,15 @@ static json_t *encode_gateway(const struct run *run, const struct run_model *mod
 	json_t *object = json_object(), *runs = json_array();
 	for (unsigned i = 0; i < run->suite_count; i++) {
 		const struct gateway_run *registered = &model->gateway_runs[i];
-		if (registered->open)
-			json_array_append_new(runs, json_pack("{s:s, s:s, s:s, s:s}", "suite",
-							      run->suites[i].name, "id",
-							      registered->suite, "run",
-							      registered->run, "record",
-							      registered->record));
+		json_t *entry = registered->open ? json_object() : NULL;
+		if (!entry)
+			continue;
+		set_text(entry, "suite", run->suites[i].name);
+		set_text(entry, "id", registered->suite);
+		set_text(entry, "run", registered->run);
+		set_text(entry, "record", registered->record);
+		set_text(entry, "suite_record", registered->suite_record);
+		json_array_append_new(runs, entry);
 	}
 	voucher_receipts(model, &got, &lost);
 	set_text(object, "name", model->gateway_name);
@@ -236,7 +241,8 @@ static json_t *encode_model(const struct run *run, const struct run_model *model
 	return object;
 }
 
-/* What the results would be had everything that failed or is missing passed; they count it as not. */
+/* What the results would be had everything that failed or is missing passed; they count it as not.
+ */
 static json_t *encode_bounds(const struct results *results)
 {
 	json_t *bounds = json_array();
@@ -244,11 +250,11 @@ static json_t *encode_bounds(const struct results *results)
 		const struct result *result = &results->items[i];
 		if (result->failed == 0 || strcmp(result->metric, "bt_strength") == 0)
 			continue;
-		json_array_append_new(
-			bounds, json_pack("{s:s, s:s, s:s, s:f, s:f}", "suite", result->suite,
-					  "model", result->model, "metric", result->metric,
-					  "if_failed", result->value, "if_passed",
-					  result_if_failed_had_passed(result)));
+		json_array_append_new(bounds,
+				      json_pack("{s:s, s:s, s:s, s:f, s:f}", "suite", result->suite,
+						"model", result->model, "metric", result->metric,
+						"if_failed", result->value, "if_passed",
+						result_if_failed_had_passed(result)));
 	}
 	return bounds;
 }
@@ -274,16 +280,16 @@ static json_t *encode_summary(const struct run *run, const struct results *resul
 	for (unsigned i = 0; i < run->model_count; i++)
 		json_array_append_new(models, encode_model(run, &run->models[i]));
 	hex_encode(run->plan_digest, SHA256_SIZE, digest);
-	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:b, s:s, s:s, s:{s:I, s:I, s:I, s:I}, s:I, s:I, "
-			 "s:b}",
-			 "format", SUMMARY_FORMAT, "results", results_encode(results), "bounds",
-			 encode_bounds(results), "models", models, "plan", digest, "complete",
-			 (int)outcome->complete, "ending", outcome->ending, "vouched_by",
-			 vouching(run), "samples", "total", (json_int_t)outcome->samples,
-			 "answered", (json_int_t)outcome->answered, "failed",
-			 (json_int_t)outcome->failed, "missing", (json_int_t)outcome->missing,
-			 "started_ms", (json_int_t)run->started_ms, "ended_ms",
-			 (json_int_t)run->ended_ms, "self_judging", (int)run->plan.self_judging);
+	return json_pack(
+		"{s:s, s:o, s:o, s:o, s:s, s:b, s:s, s:s, s:{s:I, s:I, s:I, s:I}, s:I, s:I, "
+		"s:b}",
+		"format", SUMMARY_FORMAT, "results", results_encode(results), "bounds",
+		encode_bounds(results), "models", models, "plan", digest, "complete",
+		(int)outcome->complete, "ending", outcome->ending, "vouched_by", vouching(run),
+		"samples", "total", (json_int_t)outcome->samples, "answered",
+		(json_int_t)outcome->answered, "failed", (json_int_t)outcome->failed, "missing",
+		(json_int_t)outcome->missing, "started_ms", (json_int_t)run->started_ms, "ended_ms",
+		(json_int_t)run->ended_ms, "self_judging", (int)run->plan.self_judging);
 }
 
 static enum err_code write_summary(struct run *run, const json_t *summary, struct err *err)
@@ -345,7 +351,9 @@ static enum err_code seal(struct run *run, const struct bench_outcome *outcome, 
 	struct ed25519_private *key;
 	bool passed = outcome->complete && outcome->failed == 0;
 	struct bundle_statement statement = {
-		.result = passed ? "PASSED" : outcome->complete ? "WARNED" : "FAILED",
+		.result = passed              ? "PASSED"
+			  : outcome->complete ? "WARNED"
+					      : "FAILED",
 		.summary = outcome->summary,
 	};
 	const char *directory = arena_printf(&run->arena, "%s/bundle", run->directory);

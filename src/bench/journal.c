@@ -67,7 +67,8 @@ static void sync_done(struct env_job *job)
 	if (journal->closing)
 		return;
 	journal->durable(journal->argument);
-	if (!journal->closing && journal->err.code == ERR_OK && journal_offset(journal) > journal->synced)
+	if (!journal->closing && journal->err.code == ERR_OK &&
+	    journal_offset(journal) > journal->synced)
 		start_timer(journal);
 }
 
@@ -122,8 +123,8 @@ void journal_commit(struct journal *journal)
 	start_timer(journal);
 }
 
-void journal_attach(struct journal *journal, struct env_loop *loop,
-		    void (*durable)(void *argument), void *argument)
+void journal_attach(struct journal *journal, struct env_loop *loop, void (*durable)(void *argument),
+		    void *argument)
 {
 	journal->loop = loop;
 	journal->durable = durable;
@@ -182,8 +183,8 @@ enum err_code journal_create(struct journal *journal, struct env *env, const cha
 			     struct err *err)
 {
 	char digest[2 * SHA256_SIZE + 1];
-	ERR_TRY(open_file(journal, env, path,
-			  ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_EXCLUSIVE, err));
+	ERR_TRY(open_file(journal, env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_EXCLUSIVE,
+			  err));
 	hex_encode(plan, SHA256_SIZE, digest);
 	buf_printf(journal_begin(journal),
 		   "{\"event\":\"start\",\"format\":\"%s\",\"plan\":\"%s\",\"time\":%lld}",
@@ -201,7 +202,7 @@ struct reading {
 	struct journal *journal;
 	uint64_t limit; /* bytes to read */
 	struct buf text;
-	uint64_t base;	/* file offset of text.data */
+	uint64_t base; /* file offset of text.data */
 	enum err_code (*each)(void *argument, uint64_t offset, struct bytes text, struct err *err);
 	void *argument;
 };
@@ -253,8 +254,8 @@ static enum err_code read_all(struct reading *reading, struct err *err)
 }
 
 enum err_code journal_scan(const struct journal *journal,
-			   enum err_code (*each)(void *argument, uint64_t offset,
-						 struct bytes text, struct err *err),
+			   enum err_code (*each)(void *argument, uint64_t offset, struct bytes text,
+						 struct err *err),
 			   void *argument, struct err *err)
 {
 	struct reading reading = {.journal = (struct journal *)journal,
@@ -300,8 +301,7 @@ struct opening {
 	void *argument;
 };
 
-static enum err_code check_start(const struct opening *opening, const json_t *line,
-				 struct err *err)
+static enum err_code check_start(const struct opening *opening, const json_t *line, struct err *err)
 {
 	const char *path = opening->journal->path, *format, *plan;
 	char digest[2 * SHA256_SIZE + 1];
@@ -312,9 +312,10 @@ static enum err_code check_start(const struct opening *opening, const json_t *li
 		return ERR_SET(err, ERR_UNSUPPORTED, "%s: format \"%s\" is not %s", path, format,
 			       JOURNAL_FORMAT);
 	if (strcmp(plan, digest) != 0)
-		return ERR_SET(err, ERR_MISMATCH,
-			       "%s belongs to another plan: plan.json was changed since it was written",
-			       path);
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			"%s belongs to another plan: plan.json was changed since it was written",
+			path);
 	return ERR_OK;
 }
 
@@ -343,10 +344,11 @@ static enum err_code read_lines(struct journal *journal, struct opening *opening
 	ERR_TRY(env_file_size(journal->file, &reading.limit, err));
 	ERR_TRY(read_all(&reading, err));
 	if (opening->lines == 0)
-		return ERR_SET(err, ERR_CORRUPT,
-			       "%s: the run was cut off before it began; remove the folder and start "
-			       "again",
-			       journal->path);
+		return ERR_SET(
+			err, ERR_CORRUPT,
+			"%s: the run was cut off before it began; remove the folder and start "
+			"again",
+			journal->path);
 	*torn = reading.limit - opening->end;
 	if (*torn > 0)
 		ERR_TRY(env_file_truncate(journal->file, opening->end, err));

@@ -3,13 +3,13 @@
  *
  *     {"event":"start","format":"parley-journal-1","plan":"<hex digest of plan.json>","time":ms}
  *
- * Writing. A line is in the kernel's hands after journal_write, so that kill -9 of the harness loses
- * nothing that was written; it is durable after a sync. Syncs are grouped and run as jobs beside the
- * loop: one starts when JOURNAL_GROUP lines or JOURNAL_DELAY_NS have gathered and none is under way.
- * A sync that fails has failed for ever (`failed`).
+ * Writing. A line is in the kernel's hands after journal_write, so that kill -9 of the harness
+ * loses nothing that was written; it is durable after a sync. Syncs are grouped and run as jobs
+ * beside the loop: one starts when JOURNAL_GROUP lines or JOURNAL_DELAY_NS have gathered and none
+ * is under way. A sync that fails has failed for ever (`failed`).
  *
- * Reading. Whatever follows the last newline is a torn line and is cut off; any other line that is not
- * JSON is an error that names it. */
+ * Reading. Whatever follows the last newline is a torn line and is cut off; any other line that is
+ * not JSON is an error that names it. */
 #ifndef BENCH_JOURNAL_H
 #define BENCH_JOURNAL_H
 
@@ -39,7 +39,7 @@ struct journal {
 	struct env_job job;
 	struct err job_err;
 	struct env_timer timer;
-	uint64_t syncing; /* bytes that the running sync covers */
+	uint64_t syncing;  /* bytes that the running sync covers */
 	unsigned gathered; /* lines since the last sync was started */
 	bool sync_running, timer_armed, closing;
 };
@@ -60,8 +60,8 @@ enum err_code journal_open(struct journal *journal, struct env *env, const char 
 			   void *argument, uint64_t *torn, struct err *err);
 
 /* Grouped syncs from now on, on this loop. */
-void journal_attach(struct journal *journal, struct env_loop *loop,
-		    void (*durable)(void *argument), void *argument);
+void journal_attach(struct journal *journal, struct env_loop *loop, void (*durable)(void *argument),
+		    void *argument);
 /* No timer or callback after it; a sync that is under way still has to end (journal_is_busy). */
 void journal_detach(struct journal *journal);
 bool journal_is_busy(const struct journal *journal);
@@ -84,14 +84,15 @@ void journal_commit(struct journal *journal);
 /* Writes and syncs on this thread; only where no sync is under way. */
 enum err_code journal_sync_now(struct journal *journal, struct err *err);
 
-/* The line at `offset`, without its newline, into `out` (cleared first). It must have been written. */
+/* The line at `offset`, without its newline, into `out` (cleared first). It must have been written.
+ */
 enum err_code journal_read(const struct journal *journal, uint64_t offset, struct buf *out,
 			   struct err *err);
 
 /* Calls `each` with every complete line's text in order, without parsing it. */
 enum err_code journal_scan(const struct journal *journal,
-			   enum err_code (*each)(void *argument, uint64_t offset,
-						 struct bytes text, struct err *err),
+			   enum err_code (*each)(void *argument, uint64_t offset, struct bytes text,
+						 struct err *err),
 			   void *argument, struct err *err);
 
 void journal_close(struct journal *journal);

@@ -1,5 +1,5 @@
-/* Pairwise judging: when two answers to one item are there, each judge is asked in both orders, and the
- * two verdicts together make the comparison's score. */
+/* Pairwise judging: when two answers to one item are there, each judge is asked in both orders, and
+ * the two verdicts together make the comparison's score. */
 #include "bench/run.h"
 
 #include "base/encode.h"
@@ -133,7 +133,8 @@ static enum err_code ask(struct request *request, struct bytes prompt, struct er
 	json_decref(words);
 	if (code != ERR_OK || plan->replay)
 		return code;
-	json_t *settings = json_pack("{s:i, s:i}", "max_output", JUDGE_OUTPUT_MAX, "temperature", 0);
+	json_t *settings =
+		json_pack("{s:i, s:i}", "max_output", JUDGE_OUTPUT_MAX, "temperature", 0);
 	code = dialect_build_request(plan->dialect, request->item.words, settings, plan->name,
 				     false, &request->body, err);
 	json_decref(settings);

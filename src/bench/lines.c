@@ -1,6 +1,6 @@
 /* The journal's lines: composing them, and taking them back when a run is resumed. An attempt and a
- * score carry their line of transcripts.jsonl or scores.jsonl verbatim as the last member, so that those
- * files are cut out of the journal without parsing it. */
+ * score carry their line of transcripts.jsonl or scores.jsonl verbatim as the last member, so that
+ * those files are cut out of the journal without parsing it. */
 #include "bench/run.h"
 
 #include "base/json.h"
@@ -91,6 +91,7 @@ void lines_gateway(struct run *run, const struct run_model *model, unsigned suit
 	member(out, "suite", registered->suite);
 	member(out, "run", registered->run);
 	member(out, "record", registered->record);
+	member(out, "suite_record", registered->suite_record);
 	buf_append_cstr(out, registered->closed ? ",\"closed\":true" : ",\"closed\":false");
 	end(run);
 }
@@ -141,8 +142,7 @@ static enum err_code find_task(struct run *run, const json_t *line, struct cell 
 	return ERR_OK;
 }
 
-static enum err_code take_ask(struct run *run, const json_t *line, uint64_t offset,
-			      struct err *err)
+static enum err_code take_ask(struct run *run, const json_t *line, uint64_t offset, struct err *err)
 {
 	struct cell *cell;
 	size_t index;
@@ -228,7 +228,7 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 {
 	static const char what[] = "journal";
 	int64_t model_number, suite;
-	const char *name, *vkey, *suite_id, *id, *record;
+	const char *name, *vkey, *suite_id, *id, *record, *suite_record;
 	ERR_TRY(json_get_integer(line, "model", what, 0, (int64_t)run->model_count - 1,
 				 &model_number, err));
 	ERR_TRY(json_get_integer(line, "number", what, 0, (int64_t)run->suite_count - 1, &suite,
@@ -238,6 +238,7 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 	ERR_TRY(json_get_string(line, "suite", what, &suite_id, err));
 	ERR_TRY(json_get_string(line, "run", what, &id, err));
 	ERR_TRY(json_get_string(line, "record", what, &record, err));
+	ERR_TRY(json_get_string(line, "suite_record", what, &suite_record, err));
 	struct run_model *model = &run->models[model_number];
 	struct gateway_run *registered = &model->gateway_runs[suite];
 	snprintf(model->gateway_name, sizeof(model->gateway_name), "%s", name);
@@ -245,7 +246,11 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 	snprintf(registered->suite, sizeof(registered->suite), "%s", suite_id);
 	snprintf(registered->run, sizeof(registered->run), "%s", id);
 	snprintf(registered->record, sizeof(registered->record), "%s", record);
+	snprintf(registered->suite_record, sizeof(registered->suite_record), "%s", suite_record);
 	registered->open = true;
+	voucher_want_receipt(model, registered->record);
+	if (*registered->suite_record)
+		voucher_want_receipt(model, registered->suite_record);
 	return json_get_bool_or(line, "closed", what, false, &registered->closed, err);
 }
 

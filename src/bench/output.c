@@ -20,9 +20,8 @@ static void flush(struct output *output)
 		ERR_SET(&output->err, ERR_NO_MEMORY, "out of memory writing the results");
 		return;
 	}
-	if (output->buf.size > 0 &&
-	    env_file_write(output->file, output->offset, output->buf.data, output->buf.size,
-			   &output->err) == ERR_OK)
+	if (output->buf.size > 0 && env_file_write(output->file, output->offset, output->buf.data,
+						   output->buf.size, &output->err) == ERR_OK)
 		output->offset += output->buf.size;
 	buf_clear(&output->buf);
 }

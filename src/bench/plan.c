@@ -64,9 +64,10 @@ static enum err_code check_model(const struct plan *plan, const struct plan_mode
 	if (plan->model_count >= PLAN_MODELS_MAX)
 		return ERR_SET(err, ERR_USAGE, "more than %u models", PLAN_MODELS_MAX);
 	if (!is_model_name(bytes_from(model->name)))
-		return ERR_SET(err, ERR_USAGE,
-			       "model name \"%s\": letters, digits and . _ : / @ - only, at most %d",
-			       model->name, NAME_MAX_BYTES);
+		return ERR_SET(
+			err, ERR_USAGE,
+			"model name \"%s\": letters, digits and . _ : / @ - only, at most %d",
+			model->name, NAME_MAX_BYTES);
 	for (unsigned i = 0; i < plan->model_count; i++)
 		if (strcmp(plan->models[i].name, model->name) == 0)
 			return ERR_SET(err, ERR_USAGE, "two models are named \"%s\"", model->name);
@@ -92,9 +93,10 @@ static enum err_code read_dialect(struct bytes name, enum dialect_id *out, struc
 	*out = dialect_from_name(name);
 	if (*out != DIALECT_NONE)
 		return ERR_OK;
-	return ERR_SET(err, ERR_USAGE,
-		       "unknown dialect \"%.*s\"; this build speaks anthropic and openai, or replay@FILE",
-		       BYTES_ARG(name));
+	return ERR_SET(
+		err, ERR_USAGE,
+		"unknown dialect \"%.*s\"; this build speaks anthropic and openai, or replay@FILE",
+		BYTES_ARG(name));
 }
 
 enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role role,
@@ -109,9 +111,10 @@ enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role
 	}
 	struct bytes dialect = bytes_split(rest, '@', &url);
 	if (!rest.data || !url.data || url.size == 0)
-		return ERR_SET(err, ERR_USAGE,
-			       "model \"%s\": write NAME=DIALECT@URL#VARIABLE or NAME=replay@FILE%s",
-			       text, role == PLAN_CONTESTANT ? "" : ", or the name of a --model");
+		return ERR_SET(
+			err, ERR_USAGE,
+			"model \"%s\": write NAME=DIALECT@URL#VARIABLE or NAME=replay@FILE%s", text,
+			role == PLAN_CONTESTANT ? "" : ", or the name of a --model");
 	model.name = keep(plan, name);
 	if (bytes_is(dialect, "replay")) {
 		model.replay = keep(plan, url);
@@ -132,16 +135,18 @@ enum err_code plan_key(const struct plan_model *model, const char **key, struct 
 		return ERR_OK;
 	*key = getenv(model->key_env);
 	if (!*key || !**key)
-		return ERR_SET(err, ERR_INVALID,
-			       "the environment variable %s is not set; it must hold the key for model "
-			       "%s",
-			       model->key_env, model->name);
+		return ERR_SET(
+			err, ERR_INVALID,
+			"the environment variable %s is not set; it must hold the key for model "
+			"%s",
+			model->key_env, model->name);
 	for (const char *c = *key; *c; c++)
 		if (*c <= ' ' || *c > '~')
-			return ERR_SET(err, ERR_INVALID,
-				       "the environment variable %s holds a space or a control character; "
-				       "a key has none",
-				       model->key_env);
+			return ERR_SET(
+				err, ERR_INVALID,
+				"the environment variable %s holds a space or a control character; "
+				"a key has none",
+				model->key_env);
 	return ERR_OK;
 }
 
@@ -168,10 +173,11 @@ static enum err_code add_suite(struct plan *plan, struct env *env, const char *t
 				directory = candidate;
 		}
 	if (!directory)
-		return ERR_SET(err, ERR_USAGE,
-			       "there is no suite \"%s\": neither a folder with suite.yaml nor the name "
-			       "of one",
-			       text);
+		return ERR_SET(
+			err, ERR_USAGE,
+			"there is no suite \"%s\": neither a folder with suite.yaml nor the name "
+			"of one",
+			text);
 	plan->suites[plan->suite_count++].directory = keep(plan, bytes_from(directory));
 	return kept_all(plan, err);
 }
@@ -185,9 +191,8 @@ static enum err_code at_element(const struct yaml_tree *tree, const json_t *list
 	return yaml_fail_at(tree, list, index, err, inner.code, "%s", inner.message);
 }
 
-static enum err_code parse_suites(struct plan *plan, struct env *env,
-				  const struct yaml_tree *tree, const char *const *suite_paths,
-				  struct err *err)
+static enum err_code parse_suites(struct plan *plan, struct env *env, const struct yaml_tree *tree,
+				  const char *const *suite_paths, struct err *err)
 {
 	json_t *list;
 	ERR_TRY(yaml_get_strings(tree, yaml_root(tree), "suites", false, &list, err));
@@ -219,7 +224,7 @@ static enum err_code parse_model_object(struct plan *plan, const struct yaml_tre
 					json_t *object, enum plan_role role, struct err *err)
 {
 	static const char *const keys[] = {"name",   "dialect", "url", "key_env",
-					   "replay", "price",	NULL};
+					   "replay", "price",   NULL};
 	const char *name, *dialect, *url, *key_env, *replay;
 	struct plan_model model = {.roles = role};
 	ERR_TRY(yaml_only_keys(tree, object, keys, err));
@@ -295,15 +300,13 @@ static enum err_code parse_budget(struct plan *plan, const struct yaml_tree *tre
 	return yaml_get_number_or(tree, budget, "usd", 0, 1e9, 0, &plan->budget_usd, err);
 }
 
-static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tree,
-				   struct err *err)
+static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tree, struct err *err)
 {
 	const json_t *root = yaml_root(tree);
 	int64_t concurrency, samples, timeout;
 	ERR_TRY(yaml_get_integer_or(tree, root, "concurrency", 1, PLAN_CONCURRENCY_MAX,
 				    PLAN_CONCURRENCY_DEFAULT, &concurrency, err));
-	ERR_TRY(yaml_get_integer_or(tree, root, "samples", 1, SUITE_SAMPLES_MAX, 0, &samples,
-				    err));
+	ERR_TRY(yaml_get_integer_or(tree, root, "samples", 1, SUITE_SAMPLES_MAX, 0, &samples, err));
 	ERR_TRY(yaml_get_integer_or(tree, root, "timeout_seconds", 1, PLAN_TIMEOUT_MAX,
 				    PLAN_TIMEOUT_DEFAULT, &timeout, err));
 	ERR_TRY(yaml_get_bool_or(tree, root, "self_judging", false, &plan->self_judging, err));
@@ -316,10 +319,9 @@ static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tr
 static enum err_code parse_tree(struct plan *plan, struct env *env, const struct yaml_tree *tree,
 				const char *const *suite_paths, struct err *err)
 {
-	static const char *const keys[] = {"suites",	  "models",  "judges",
-					   "baseline",	  "budget",  "concurrency",
-					   "samples",	  "timeout_seconds", "self_judging",
-					   NULL};
+	static const char *const keys[] = {
+		"suites",      "models",  "judges",          "baseline",     "budget",
+		"concurrency", "samples", "timeout_seconds", "self_judging", NULL};
 	ERR_TRY(yaml_only_keys(tree, yaml_root(tree), keys, err));
 	ERR_TRY(parse_suites(plan, env, tree, suite_paths, err));
 	ERR_TRY(parse_models(plan, tree, "models", PLAN_CONTESTANT, err));
@@ -402,8 +404,9 @@ enum err_code plan_read(struct plan *plan, struct env *env, const struct bench_o
 	if (plan->suite_count == 0)
 		return ERR_SET(err, ERR_USAGE, "no suite: add --suite NAME_OR_DIR");
 	if (plan->model_count == 0)
-		return ERR_SET(err, ERR_USAGE,
-			       "no model: add --model NAME=DIALECT@URL#VARIABLE or NAME=replay@FILE");
+		return ERR_SET(
+			err, ERR_USAGE,
+			"no model: add --model NAME=DIALECT@URL#VARIABLE or NAME=replay@FILE");
 	ERR_TRY(override(plan, options, err));
 	env_random(env, id, sizeof(id));
 	hex_encode(id, sizeof(id), plan->id);
@@ -429,10 +432,11 @@ static enum err_code check_budget(const struct plan *plan, struct err *err)
 {
 	for (unsigned i = 0; plan->budget_usd > 0 && i < plan->model_count; i++)
 		if (!plan->models[i].replay && !has_price(&plan->models[i].price))
-			return ERR_SET(err, ERR_INVALID,
-				       "a budget in USD needs the price of every model; give model %s a "
-				       "price {input, output} in the plan",
-				       plan->models[i].name);
+			return ERR_SET(
+				err, ERR_INVALID,
+				"a budget in USD needs the price of every model; give model %s a "
+				"price {input, output} in the plan",
+				plan->models[i].name);
 	return ERR_OK;
 }
 
@@ -451,17 +455,19 @@ enum err_code plan_check(const struct plan *plan, bool pairwise, struct err *err
 	for (unsigned i = 0; i < plan->model_count; i++)
 		if ((plan->models[i].roles & PLAN_JUDGE) && plan->models[i].roles != PLAN_JUDGE &&
 		    !plan->self_judging)
-			return ERR_SET(err, ERR_INVALID,
-				       "model %s would judge its own answers: name another --judge, or "
-				       "allow it with --allow-self-judging (the report then says so)",
-				       plan->models[i].name);
+			return ERR_SET(
+				err, ERR_INVALID,
+				"model %s would judge its own answers: name another --judge, or "
+				"allow it with --allow-self-judging (the report then says so)",
+				plan->models[i].name);
 	bool opponent = contestants > 1;
 	for (unsigned i = 0; i < plan->model_count; i++)
 		opponent |= (plan->models[i].roles & (PLAN_BASELINE | PLAN_CONTESTANT)) ==
 			    PLAN_BASELINE;
 	if (!opponent)
-		return ERR_SET(err, ERR_INVALID,
-			       "a writing suite compares two models: add a second --model, or --baseline "
-			       "NAME=replay@FILE with stored answers");
+		return ERR_SET(
+			err, ERR_INVALID,
+			"a writing suite compares two models: add a second --model, or --baseline "
+			"NAME=replay@FILE with stored answers");
 	return ERR_OK;
 }

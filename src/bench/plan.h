@@ -1,5 +1,5 @@
-/* What a run is to do: from plan.yaml, from the command line, or from the plan.json that an earlier run
- * wrote. A plan names keys by environment variable only; no key ever stands in it. */
+/* What a run is to do: from plan.yaml, from the command line, or from the plan.json that an earlier
+ * run wrote. A plan names keys by environment variable only; no key ever stands in it. */
 #ifndef BENCH_PLAN_H
 #define BENCH_PLAN_H
 
@@ -52,7 +52,7 @@ struct plan {
 	unsigned samples;     /* answers for each item; 0: what the suite says */
 	unsigned timeout_seconds;
 	uint64_t budget_tokens; /* 0: none */
-	double budget_usd;	/* 0: none */
+	double budget_usd;      /* 0: none */
 	bool self_judging;
 	char id[33]; /* 16 random bytes in hex: two runs of one plan commit to different digests */
 };
@@ -61,9 +61,9 @@ struct plan {
 void plan_init(struct plan *plan);
 void plan_release(struct plan *plan);
 
-/* From options->plan, or from options->suites and its companions, with the overriding options on top.
- * Suites are looked for but not loaded. ERR_INVALID (with file and line for a plan file) or ERR_USAGE
- * says what is wrong and what to write instead. */
+/* From options->plan, or from options->suites and its companions, with the overriding options on
+ * top. Suites are looked for but not loaded. ERR_INVALID (with file and line for a plan file) or
+ * ERR_USAGE says what is wrong and what to write instead. */
 enum err_code plan_read(struct plan *plan, struct env *env, const struct bench_options *options,
 			struct err *err);
 
@@ -71,13 +71,14 @@ enum err_code plan_read(struct plan *plan, struct env *env, const struct bench_o
 enum err_code plan_parse(struct plan *plan, struct env *env, struct bytes text, const char *file,
 			 const char *const *suite_paths, struct err *err);
 
-/* NAME=DIALECT@URL#ENV or NAME=replay@FILE or, for judges and the baseline, the name of a model that
- * is there already. A second model of one name is ERR_USAGE. */
+/* NAME=DIALECT@URL#ENV or NAME=replay@FILE or, for judges and the baseline, the name of a model
+ * that is there already. A second model of one name is ERR_USAGE. */
 enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role role,
 			     struct err *err);
 
-/* What cannot be known before the suites are loaded: `pairwise` tells whether any of them is judged in
- * pairs. ERR_INVALID names what is missing: a judge, an opponent; or a contestant judging itself. */
+/* What cannot be known before the suites are loaded: `pairwise` tells whether any of them is judged
+ * in pairs. ERR_INVALID names what is missing: a judge, an opponent; or a contestant judging
+ * itself. */
 enum err_code plan_check(const struct plan *plan, bool pairwise, struct err *err);
 
 /* The key of a model from its variable: *key is borrowed from the environment, NULL where the model

@@ -40,9 +40,9 @@ static json_t *encode_suites(const struct plan *plan)
 	char root[2 * SHA256_SIZE + 1];
 	for (unsigned i = 0; i < plan->suite_count; i++) {
 		hex_encode(plan->suites[i].root, SHA256_SIZE, root);
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name",
-						      plan->suites[i].name, "version",
-						      plan->suites[i].version, "root", root));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s}", "name", plan->suites[i].name,
+						"version", plan->suites[i].version, "root", root));
 	}
 	return list;
 }
@@ -52,12 +52,12 @@ enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *
 	json_t *models = json_array();
 	for (unsigned i = 0; i < plan->model_count; i++)
 		json_array_append_new(models, encode_model(&plan->models[i]));
-	json_t *root = json_pack(
-		"{s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:b, s:{s:I, s:f}}", "format", PLAN_FORMAT,
-		"id", plan->id, "suites", encode_suites(plan), "models", models, "concurrency",
-		(int)plan->concurrency, "samples", (int)plan->samples, "timeout_seconds",
-		(int)plan->timeout_seconds, "self_judging", (int)plan->self_judging, "budget",
-		"tokens", (json_int_t)plan->budget_tokens, "usd", plan->budget_usd);
+	json_t *root = json_pack("{s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:b, s:{s:I, s:f}}", "format",
+				 PLAN_FORMAT, "id", plan->id, "suites", encode_suites(plan),
+				 "models", models, "concurrency", (int)plan->concurrency, "samples",
+				 (int)plan->samples, "timeout_seconds", (int)plan->timeout_seconds,
+				 "self_judging", (int)plan->self_judging, "budget", "tokens",
+				 (json_int_t)plan->budget_tokens, "usd", plan->budget_usd);
 	if (!root)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the plan");
 	enum err_code code = json_canonical(root, out, err);

@@ -11,7 +11,7 @@
 #define LIVE_NS 200000000u
 #define LINES_NS 5000000000u
 #define RATE_NS 10000000000u
-#define BAR_COLUMNS 20u
+#define BAR_COLUMNS 12u
 #define VIEW_MAX ((size_t)256 << 10)
 #define COLUMNS_DEFAULT 80u
 
@@ -45,8 +45,7 @@ static void append_interval(struct buf *out, const struct cell *cell)
 {
 	if (cell->scored == 0)
 		return;
-	struct interval interval =
-		statistics_wilson(cell->score_sum, (double)cell->scored, 0.95);
+	struct interval interval = statistics_wilson(cell->score_sum, (double)cell->scored, 0.95);
 	double mean = cell->score_sum / (double)cell->scored;
 	buf_printf(out, "  %5.1f %% [%.1f, %.1f]", 100 * mean, 100 * interval.low,
 		   100 * interval.high);
@@ -73,7 +72,7 @@ static void append_name(struct buf *out, const struct run *run, const struct cel
 		text_append_line(&name, bytes_from(run->models[cell->judge].plan->name), 40);
 	}
 	buf_append_bytes(out, buf_bytes(&name));
-	for (size_t i = text_columns(buf_bytes(&name)); i < 36; i++)
+	for (size_t i = text_columns(buf_bytes(&name)); i < 30; i++)
 		buf_append_char(out, ' ');
 	buf_release(&name);
 }
@@ -102,9 +101,8 @@ static void measure_rate(struct progress *progress)
 		return;
 	double recent = (double)(run->outcomes - progress->rate_outcomes) * 1e9 / (double)passed;
 	double weight = fmin(1, (double)passed / (double)RATE_NS);
-	progress->rate = progress->rate > 0
-				 ? progress->rate * (1 - weight) + recent * weight
-				 : recent;
+	progress->rate =
+		progress->rate > 0 ? progress->rate * (1 - weight) + recent * weight : recent;
 	progress->rate_ns = now;
 	progress->rate_outcomes = run->outcomes;
 }
@@ -163,7 +161,8 @@ static void append_cut(struct buf *out, struct bytes text, unsigned columns)
 		struct bytes rest, line = bytes_split(text, '\n', &rest);
 		while (line.size > 0 && text_columns(line) > columns) {
 			line.size--;
-			while (line.size > 0 && ((unsigned char)line.data[line.size] & 0xc0) == 0x80)
+			while (line.size > 0 &&
+			       ((unsigned char)line.data[line.size] & 0xc0) == 0x80)
 				line.size--;
 		}
 		buf_append_bytes(out, line);

@@ -1,4 +1,5 @@
-/* What is seen of a run: a live view on a terminal, plain lines elsewhere, and the table at the end. */
+/* What is seen of a run: a live view on a terminal, plain lines elsewhere, and the table at the
+ * end. */
 #ifndef BENCH_PROGRESS_H
 #define BENCH_PROGRESS_H
 

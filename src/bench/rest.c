@@ -35,10 +35,9 @@ static void take_head(struct http_call *call, const struct http_head *head, stru
 	struct bytes type = http_known(head, head_bytes.data, HTTP_FIELD_CONTENT_TYPE);
 	rest->status = head->status;
 	rest->problem = bytes_starts_with(type, BYTES("application/problem+json"));
-	rest->retry_after_ms =
-		retry_after_read(http_known(head, head_bytes.data, HTTP_FIELD_RETRY_AFTER_MS),
-				 http_known(head, head_bytes.data, HTTP_FIELD_RETRY_AFTER),
-				 rest->loop->wall_ms);
+	rest->retry_after_ms = retry_after_read(
+		http_known(head, head_bytes.data, HTTP_FIELD_RETRY_AFTER_MS),
+		http_known(head, head_bytes.data, HTTP_FIELD_RETRY_AFTER), rest->loop->wall_ms);
 }
 
 static void take_body(struct http_call *call, struct bytes piece)
@@ -67,8 +66,8 @@ static void append_path(struct buf *out, const struct http_origin *origin, const
 	buf_append_cstr(out, path);
 }
 
-void rest_start(struct rest *rest, struct http_origin *origin, const char *method,
-		const char *path, struct bytes credential, struct bytes body)
+void rest_start(struct rest *rest, struct http_origin *origin, const char *method, const char *path,
+		struct bytes credential, struct bytes body)
 {
 	const struct bytes names[] = {BYTES("content-type"), BYTES("user-agent")};
 	const struct bytes values[] = {BYTES("application/json"),

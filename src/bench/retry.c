@@ -14,14 +14,23 @@ static bool is_final_for_all(int status)
 	return status == 401 || status == 402 || status == 404;
 }
 
-/* Rules of gateways that end a run, by their beginning; everything else about a request refuses this
- * request only. */
+/* Rules of gateways that end a run, by their beginning; everything else about a request refuses
+ * this request only. */
 static bool rule_ends(struct bytes rule)
 {
 	static const struct bytes beginnings[] = {
-		{"key.", 4},	    {"org.", 4},	 {"grant.", 6},	  {"model.", 6},
-		{"purpose.", 8},    {"endpoint.", 9},	 {"suite.run", 9}, {"suite.class", 11},
-		{"suite.settings", 14}, {"suite.budget", 12}, {"release.", 8}};
+		{"key.",           4 },
+                {"org.",           4 },
+                {"grant.",         6 },
+		{"model.",         6 },
+                {"purpose.",       8 },
+                {"endpoint.",      9 },
+		{"suite.run",      9 },
+                {"suite.class",    11},
+                {"suite.settings", 14},
+		{"suite.budget",   12},
+                {"release.",       8 }
+        };
 	for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
 		if (bytes_starts_with(rule, beginnings[i]))
 			return true;
@@ -56,7 +65,8 @@ enum retry_verdict retry_decide(const struct retry_facts *facts)
 {
 	if (facts->status >= 300)
 		return decide_status(facts);
-	/* A 200 that is no answer, or no answer at all: once more may help, unless the failure is ours. */
+	/* A 200 that is no answer, or no answer at all: once more may help, unless the failure is
+	 * ours. */
 	bool ours = facts->transport == ERR_NO_MEMORY || facts->transport == ERR_INVALID ||
 		    facts->transport == ERR_TOO_LARGE;
 	return ours ? RETRY_NEVER : RETRY_LATER;

@@ -1,11 +1,11 @@
-/* A run in progress: what bench.c (beginning and end), ask.c, answer.c, scoring.c, judging.c, voucher.c
- * and the writers of results share. One loop, one thread; only programs under test, syncs and name
- * lookups run beside it.
+/* A run in progress: what bench.c (beginning and end), ask.c, answer.c, scoring.c, judging.c,
+ * voucher.c and the writers of results share. One loop, one thread; only programs under test, syncs
+ * and name lookups run beside it.
  *
- * The work is a table of cells: one for every (suite, model) that answers, and for pairwise suites one
- * for every (suite, model, opponent, judge) that compares. A cell's tasks are its items times samples
- * (times two orders for judges). A task is 32 bytes, so that 100,000 of them stay small; its answer is
- * in the journal, at `offset`. */
+ * The work is a table of cells: one for every (suite, model) that answers, and for pairwise suites
+ * one for every (suite, model, opponent, judge) that compares. A cell's tasks are its items times
+ * samples (times two orders for judges). A task is 32 bytes, so that 100,000 of them stay small;
+ * its answer is in the journal, at `offset`. */
 #ifndef BENCH_RUN_H
 #define BENCH_RUN_H
 
@@ -19,7 +19,7 @@
 #include "net/http_client.h"
 #include "suite/transcript.h"
 
-#define RUN_RESPONSE_MAX ((size_t)2 << 20) /* bytes of one answer's body */
+#define RUN_RESPONSE_MAX ((size_t)2 << 20)    /* bytes of one answer's body */
 #define RUN_BODY_KEPT_MAX ((size_t)256 << 10) /* bodies beyond it are kept as digests only */
 #define RUN_TASKS_MAX ((size_t)16 << 20)
 #define RUN_RECORD_ID_MAX 64
@@ -62,14 +62,14 @@ enum task_state {
 #define TASK_NO_VERDICT 255
 
 struct task {
-	uint64_t offset; /* of the journal line with the answer, or with the last failure */
+	uint64_t offset;       /* of the journal line with the answer, or with the last failure */
 	uint64_t score_offset; /* of the journal line with the score */
-	double score;	 /* a comparison's stands in the task of order 0 */
+	double score;          /* a comparison's stands in the task of order 0 */
 	uint16_t attempts;
 	uint8_t failures, throttles;
-	uint8_t state;	 /* enum task_state */
+	uint8_t state;   /* enum task_state */
 	uint8_t verdict; /* judges: enum judge_verdict, or TASK_NO_VERDICT */
-	int8_t refused;	 /* enum refused */
+	int8_t refused;  /* enum refused */
 	bool scored : 1; /* `score` holds (for judges: the comparison was scored) */
 	bool failed_score : 1;
 	bool time_limited : 1;
@@ -79,14 +79,14 @@ struct task {
 struct cell {
 	unsigned number; /* its place in run->cells: what the journal calls it */
 	unsigned suite;
-	unsigned model;	   /* contestant */
+	unsigned model;    /* contestant */
 	unsigned opponent; /* judging cells */
-	unsigned judge;	   /* judging cells */
+	unsigned judge;    /* judging cells */
 	bool judging;
 	size_t count;
 	struct task *tasks;
-	size_t ready, cursor;		/* tasks that are TASK_READY; none of them before cursor */
-	size_t ungraded, grade_cursor;	/* the same for TASK_UNGRADED */
+	size_t ready, cursor;          /* tasks that are TASK_READY; none of them before cursor */
+	size_t ungraded, grade_cursor; /* the same for TASK_UNGRADED */
 	/* Told by progress and tables; counted when durable. */
 	size_t done, failed, scored;
 	double score_sum;
@@ -103,14 +103,15 @@ static inline unsigned cell_asks(const struct cell *cell)
 enum gateway_state {
 	GATEWAY_UNKNOWN,
 	GATEWAY_ASKING, /* a call of the preparation is under way */
-	GATEWAY_NONE,	/* a bare provider: nothing vouches */
+	GATEWAY_NONE,   /* a bare provider: nothing vouches */
 	GATEWAY_READY,
 };
 
 /* A suite registered with a gateway, and the run opened on it. */
 struct gateway_run {
 	char suite[128], run[128];
-	char record[RUN_RECORD_ID_MAX + 1]; /* of the run's registration */
+	char record[RUN_RECORD_ID_MAX + 1];       /* of the run's registration */
+	char suite_record[RUN_RECORD_ID_MAX + 1]; /* of the suite's; "" where none was named */
 	bool open, closed;
 };
 
@@ -119,7 +120,7 @@ struct run_ending {
 	bool by_gateway;  /* a refusal with a rule */
 	bool unreachable; /* no connection could be made at all */
 	int64_t time_ms;
-	char reason[512]; /* one line, printable */
+	char reason[512];                       /* one line, printable */
 	char rule[64], clause[64], appeal[256]; /* "" where unknown */
 };
 
@@ -131,25 +132,25 @@ struct run_model {
 	struct run *run;
 	unsigned number;
 	const struct plan_model *plan;
-	const char *key; /* borrowed from the environment; NULL: none */
+	const char *key;               /* borrowed from the environment; NULL: none */
 	struct transcript *transcript; /* replay; else NULL */
 	struct http_origin *origin;
 	struct buf target;     /* path of a generation */
 	struct buf credential; /* fields, each with CR LF */
 	/* Requests */
-	struct request *free;	   /* to be used again */
+	struct request *free;      /* to be used again */
 	struct request *in_flight; /* list */
 	unsigned in_flight_count;
-	double window; /* how many may be in flight now */
-	uint64_t hold_until_ns;	  /* nobody is asked before */
-	uint64_t throttled_ns;	  /* when the window was last made smaller */
-	struct heap waiting;	  /* struct waiting_task, by time */
+	double window;          /* how many may be in flight now */
+	uint64_t hold_until_ns; /* nobody is asked before */
+	uint64_t throttled_ns;  /* when the window was last made smaller */
+	struct heap waiting;    /* struct waiting_task, by time */
 	struct env_timer timer;
 	size_t answered, failed_in_a_row;
 	struct run_ending ending;
 	/* Gateway */
 	enum gateway_state gateway_state;
-	struct gateway *gateway; /* NULL until it is asked */
+	struct gateway *gateway;          /* NULL until it is asked */
 	struct gateway_run *gateway_runs; /* one for every suite */
 	char gateway_name[256];
 	char vkey[512];
@@ -234,8 +235,8 @@ struct run {
 	double usd;
 	bool interrupted, over_budget, resumed;
 	struct env_timer patience; /* how long requests under way are waited for after a signal */
-	struct err fatal;	   /* the journal or memory failed: nothing more is done */
-	struct buf scratch;	   /* a journal line being read */
+	struct err fatal;          /* the journal or memory failed: nothing more is done */
+	struct buf scratch;        /* a journal line being read */
 	int64_t started_ms, ended_ms;
 	uint64_t started_ns;
 	struct progress *progress;
@@ -301,8 +302,8 @@ void answer_count_use(struct run *run, struct run_model *model,
 void answer_impossible(struct request *request, const struct err *err);
 
 /* scoring.c: from answers to scores, at once or in a job. */
-void scoring_answer(struct run *run, struct cell *cell, size_t index,
-		    const struct suite_item *item, struct bytes answer);
+void scoring_answer(struct run *run, struct cell *cell, size_t index, const struct suite_item *item,
+		    struct bytes answer);
 void scoring_failed(struct run *run, struct cell *cell, size_t index, const char *why);
 void scoring_pump(struct run *run);
 /* The record of one sample's or comparison's score, from what the task knows. */

@@ -1,6 +1,6 @@
-/* From answers to scores. Pure scorers run at once; programs under test run in jobs, so many at a time
- * as there are graders, and read their answer back from the journal, so that what waits for a grader
- * takes no memory. */
+/* From answers to scores. Pure scorers run at once; programs under test run in jobs, so many at a
+ * time as there are graders, and read their answer back from the journal, so that what waits for a
+ * grader takes no memory. */
 #include "bench/run.h"
 
 #include "bench/text.h"
@@ -93,8 +93,8 @@ static void cannot_score(struct run *run, const struct cell *cell, size_t index,
 {
 	const struct suite *suite = run->suites[cell->suite].suite;
 	struct err err = *cause;
-	err_prefix(&err, "cannot grade item %s of %s",
-		   suite_id(suite, cell_item(run, cell, index)), suite_name(suite));
+	err_prefix(&err, "cannot grade item %s of %s", suite_id(suite, cell_item(run, cell, index)),
+		   suite_name(suite));
 	run_fail(run, &err);
 }
 
@@ -111,8 +111,8 @@ static void score_now(struct run *run, struct cell *cell, size_t index, const js
 	cannot_score(run, cell, index, &err);
 }
 
-void scoring_answer(struct run *run, struct cell *cell, size_t index,
-		    const struct suite_item *item, struct bytes answer)
+void scoring_answer(struct run *run, struct cell *cell, size_t index, const struct suite_item *item,
+		    struct bytes answer)
 {
 	if (!run->suites[cell->suite].scorer->blocks) {
 		score_now(run, cell, index, item->scorer, answer);
@@ -165,8 +165,8 @@ static struct grading_job *take_job(struct run *run, struct cell *cell, size_t i
 	}
 	*grading = (struct grading_job){.run = run, .cell = cell, .index = index};
 	grading->line = lines_answer(run, cell->tasks[index].offset, &grading->answer, err);
-	if (!grading->line || suite_item_render(suite, cell_item(run, cell, index), &grading->item,
-						err) != ERR_OK) {
+	if (!grading->line ||
+	    suite_item_render(suite, cell_item(run, cell, index), &grading->item, err) != ERR_OK) {
 		json_decref(grading->line);
 		free(grading);
 		return NULL;

@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 
-/* The character at the beginning of `text` (not empty): its size in bytes and its code point; size 1 and
- * UINT32_MAX for a byte that begins no valid one. */
+/* The character at the beginning of `text` (not empty): its size in bytes and its code point; size
+ * 1 and UINT32_MAX for a byte that begins no valid one. */
 static size_t next_character(struct bytes text, uint32_t *point)
 {
 	unsigned char first = (unsigned char)text.data[0];

@@ -1,12 +1,12 @@
-/* Text from models, providers and suites made fit to be shown: nothing in it can move a cursor, end an
- * element or hide. Pure. */
+/* Text from models, providers and suites made fit to be shown: nothing in it can move a cursor, end
+ * an element or hide. Pure. */
 #ifndef BENCH_TEXT_H
 #define BENCH_TEXT_H
 
 #include "base/buf.h"
 
-/* One line for a terminal: control characters, bidirectional overrides and bytes that are not UTF-8 are
- * written \n, \t, \x1b or \u202e; at most `limit` bytes of text are taken, then "…" follows. */
+/* One line for a terminal: control characters, bidirectional overrides and bytes that are not UTF-8
+ * are written \n, \t, \x1b or \u202e; at most `limit` bytes of text are taken, then "…" follows. */
 void text_append_line(struct buf *out, struct bytes text, size_t limit);
 
 /* The same into a fixed array, NUL-terminated, never split inside a character. */

@@ -1,72 +1,33 @@
-/* The Parley gateway before a model: found out by its own endpoint, told about suite and run before the
- * first request, asked for receipts while the run goes on (so that a revocation in the middle leaves
- * evidence for everything before it), and told when the run is over. A bare provider answers none of
- * this, and nothing then vouches for its answers. */
-#include "bench/run.h"
+/* The Parley gateway before a model: found out by its own endpoint, told about suite and run before
+ * the first request, asked for receipts while the run goes on (so that a revocation in the middle
+ * leaves evidence for everything before it), and told when the run is over. A bare provider answers
+ * none of this, and nothing then vouches for its answers. */
+#include "bench/voucher_internal.h"
 
 #include "base/encode.h"
 #include "base/json.h"
-#include "bench/rest.h"
 #include "bench/text.h"
-#include "grade/bundle.h"
-#include "ledger/proof.h"
+#include "ledger/note.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define PROBES_MAX 3u
 #define PROBE_PAUSE_NS 1000000000u
-#define FETCHERS 4u
-#define RECEIPT_DELAY_NS 1200000000u /* a checkpoint covers every record within a second */
-#define RECEIPT_PATIENCE_NS 30000000000u
 #define REGISTRATION_MAX ((size_t)64 << 20)
-
-struct receipt {
-	char record[RUN_RECORD_ID_MAX + 1];
-	uint64_t due_ns, give_up_ns;
-	bool optional; /* of the run's registration: not every gateway gives one */
-};
-
-struct fetcher {
-	struct rest rest; /* first */
-	struct run_model *model;
-	struct receipt receipt;
-};
-
-struct gateway {
-	struct rest rest; /* first; preparation and closing, one call at a time */
-	struct run_model *model;
-	unsigned probes, suite; /* the suite being registered or closed */
-	bool evaluation[2];	/* purposes of the grant: capability_benchmark, safety_evaluation */
-	bool closing, closed;
-	struct env_timer timer; /* probe again, or the next receipt is due */
-	/* Receipts */
-	struct receipt *wanted; /* in the order in which they are due, from `first` */
-	size_t first, count, capacity;
-	struct fetcher fetchers[FETCHERS];
-	size_t got, lost;
-	bool refused; /* the key may not ask any more */
-};
 
 static void probe(struct gateway *gateway);
 static void register_next(struct gateway *gateway);
-static void fetch(struct gateway *gateway);
 
 static struct gateway *gateway_of(struct rest *rest)
 {
 	return (struct gateway *)rest;
 }
 
-static struct bytes credential(const struct run_model *model)
-{
-	return buf_bytes(&model->credential);
-}
-
 static void ready(struct gateway *gateway, enum gateway_state state)
 {
 	gateway->model->gateway_state = state;
-	fetch(gateway);
+	voucher_fetch(gateway);
 	run_wake(gateway->model->run);
 }
 
@@ -89,11 +50,12 @@ static void unreachable(struct gateway *gateway, const struct err *err)
 
 static void timer_fired(struct env_timer *timer)
 {
-	struct gateway *gateway = (struct gateway *)((char *)timer - offsetof(struct gateway, timer));
+	struct gateway *gateway =
+		(struct gateway *)((char *)timer - offsetof(struct gateway, timer));
 	if (gateway->model->gateway_state == GATEWAY_ASKING)
 		probe(gateway);
 	else
-		fetch(gateway);
+		voucher_fetch(gateway);
 }
 
 static void read_purposes(struct gateway *gateway, const json_t *self)
@@ -144,7 +106,7 @@ static void probe_answered(struct rest *rest, const struct err *err)
 	if (found) {
 		read_purposes(gateway, self);
 		rest->done = vkey_answered;
-		rest_start(rest, model->origin, "GET", "/log/vkey", credential(model),
+		rest_start(rest, model->origin, "GET", "/log/vkey", voucher_credential(model),
 			   bytes_of(NULL, 0));
 	} else if (rest->problem && (rest->status == 401 || rest->status == 403)) {
 		rest_describe(rest, why, sizeof(why));
@@ -160,8 +122,8 @@ static void probe(struct gateway *gateway)
 	struct run_model *model = gateway->model;
 	gateway->probes++;
 	gateway->rest.done = probe_answered;
-	rest_start(&gateway->rest, model->origin, "GET", "/parley/v1/self", credential(model),
-		   bytes_of(NULL, 0));
+	rest_start(&gateway->rest, model->origin, "GET", "/parley/v1/self",
+		   voucher_credential(model), bytes_of(NULL, 0));
 }
 
 /* ---- registering ---- */
@@ -207,7 +169,7 @@ static bool read_texts(const struct rest *rest, const char *const *keys, char *c
 	return fine;
 }
 
-static bool is_plain_id(const char *text)
+bool voucher_is_plain_id(const char *text)
 {
 	for (const char *c = text; *c; c++)
 		if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
@@ -224,9 +186,8 @@ static void run_answered(struct rest *rest, const struct err *err)
 	const char *const keys[] = {"run", "record", NULL};
 	char *const out[] = {registered->run, registered->record};
 	const size_t sizes[] = {sizeof(registered->run), sizeof(registered->record)};
-	if (err->code != ERR_OK || rest->status / 100 != 2 ||
-	    !read_texts(rest, keys, out, sizes) || !is_plain_id(registered->run) ||
-	    !is_plain_id(registered->record)) {
+	if (err->code != ERR_OK || rest->status / 100 != 2 || !read_texts(rest, keys, out, sizes) ||
+	    !voucher_is_plain_id(registered->run) || !voucher_is_plain_id(registered->record)) {
 		registration_failed(gateway, "run", err);
 		return;
 	}
@@ -250,9 +211,23 @@ static void open_run(struct gateway *gateway)
 	buf_printf(&body, ",\"samples\":%u,\"plan_digest\":\"%s\"}",
 		   run->suites[gateway->suite].samples, digest);
 	gateway->rest.done = run_answered;
-	rest_start(&gateway->rest, model->origin, "POST", "/parley/v1/runs", credential(model),
-		   buf_bytes(&body));
+	rest_start(&gateway->rest, model->origin, "POST", "/parley/v1/runs",
+		   voucher_credential(model), buf_bytes(&body));
 	buf_release(&body);
+}
+
+/* The record of the suite's registration, where the gateway names it. */
+static void note_suite_record(struct gateway *gateway)
+{
+	struct gateway_run *registered = &gateway->model->gateway_runs[gateway->suite];
+	const char *const keys[] = {"record", NULL};
+	char *const out[] = {registered->suite_record};
+	const size_t sizes[] = {sizeof(registered->suite_record)};
+	if (!read_texts(&gateway->rest, keys, out, sizes) ||
+	    !voucher_is_plain_id(registered->suite_record))
+		registered->suite_record[0] = '\0';
+	else
+		voucher_want_receipt(gateway->model, registered->suite_record);
 }
 
 /* A suite may be registered that the grant does not let anybody use; the gateway says why. */
@@ -279,12 +254,14 @@ static void suite_answered(struct rest *rest, const struct err *err)
 	const char *const keys[] = {"suite", NULL};
 	char *const out[] = {registered->suite};
 	const size_t sizes[] = {sizeof(registered->suite)};
-	if (err->code != ERR_OK || rest->status / 100 != 2 || !read_texts(rest, keys, out, sizes))
+	if (err->code != ERR_OK || rest->status / 100 != 2 || !read_texts(rest, keys, out, sizes)) {
 		registration_failed(gateway, "items", err);
-	else if (!is_usable(rest, &refusal))
+	} else if (!is_usable(rest, &refusal)) {
 		registration_failed(gateway, "items", &refusal);
-	else
+	} else {
+		note_suite_record(gateway);
 		open_run(gateway);
+	}
 }
 
 static void register_suite(struct gateway *gateway)
@@ -299,7 +276,7 @@ static void register_suite(struct gateway *gateway)
 	} else {
 		gateway->rest.done = suite_answered;
 		rest_start(&gateway->rest, model->origin, "POST", "/parley/v1/suites",
-			   credential(model), buf_bytes(&body));
+			   voucher_credential(model), buf_bytes(&body));
 	}
 	buf_release(&body);
 }
@@ -316,199 +293,6 @@ static void register_next(struct gateway *gateway)
 		register_suite(gateway);
 	else
 		ready(gateway, GATEWAY_READY);
-}
-
-/* ---- receipts ---- */
-
-static bool reserve(struct gateway *gateway)
-{
-	if (gateway->first == gateway->count)
-		gateway->first = gateway->count = 0;
-	if (gateway->count < gateway->capacity)
-		return true;
-	if (gateway->first > gateway->capacity / 2) {
-		memmove(gateway->wanted, gateway->wanted + gateway->first,
-			(gateway->count - gateway->first) * sizeof(*gateway->wanted));
-		gateway->count -= gateway->first;
-		gateway->first = 0;
-		return true;
-	}
-	size_t capacity = gateway->capacity ? 2 * gateway->capacity : 64;
-	struct receipt *grown = reallocarray(gateway->wanted, capacity, sizeof(*grown));
-	if (!grown)
-		return false;
-	gateway->wanted = grown;
-	gateway->capacity = capacity;
-	return true;
-}
-
-static void want(struct gateway *gateway, const struct receipt *receipt)
-{
-	if (!reserve(gateway)) {
-		gateway->lost++;
-		return;
-	}
-	gateway->wanted[gateway->count++] = *receipt;
-	fetch(gateway);
-}
-
-static bool is_registration(const struct run_model *model, const char *record)
-{
-	for (unsigned i = 0; i < model->run->suite_count; i++)
-		if (strcmp(model->gateway_runs[i].record, record) == 0)
-			return true;
-	return false;
-}
-
-static void receipt_path(const struct run *run, const char *record, char *out, size_t size)
-{
-	snprintf(out, size, "%s/bundle/%s/%s.tlog-proof", run->directory, BUNDLE_RECEIPTS, record);
-}
-
-static struct gateway *gateway_new(struct run_model *model);
-
-void voucher_want_receipt(struct run_model *model, const char *record)
-{
-	struct run *run = model->run;
-	char path[4200];
-	struct receipt receipt = {.due_ns = run->loop->now_ns + RECEIPT_DELAY_NS,
-				  .give_up_ns = run->loop->now_ns + RECEIPT_PATIENCE_NS};
-	if (!is_plain_id(record) || strlen(record) > RUN_RECORD_ID_MAX)
-		return;
-	receipt_path(run, record, path, sizeof(path));
-	if (run->resumed && env_file_exists(run->env, path))
-		return;
-	if (!model->gateway)
-		model->gateway = gateway_new(model);
-	snprintf(receipt.record, sizeof(receipt.record), "%s", record);
-	receipt.optional = is_registration(model, record);
-	if (model->gateway)
-		want(model->gateway, &receipt);
-}
-
-/* A receipt stands by itself: the record is put into the proof's extra line. No sync for each: they can
- * be fetched again, and the bundle's manifest is written after them. */
-static enum err_code write_receipt(struct run *run, const char *record_line, const char *proof_text,
-				   struct err *err)
-{
-	json_t *record = NULL;
-	const char *id;
-	char path[4200];
-	struct proof proof;
-	struct buf extra = BUF_INIT(65536), text = BUF_INIT((size_t)1 << 20);
-	struct env_file *file = NULL;
-	enum err_code code = json_parse(bytes_from(record_line), "a receipt", &record, err);
-	if (code == ERR_OK)
-		code = json_get_string(record, "id", "a receipt", &id, err);
-	if (code == ERR_OK && !is_plain_id(id))
-		code = ERR_SET(err, ERR_PROTOCOL, "a receipt's record id is malformed");
-	if (code == ERR_OK)
-		code = proof_parse(bytes_from(proof_text), &proof, err);
-	if (code == ERR_OK) {
-		base64_append(&extra, record_line, strlen(record_line));
-		proof.extra = buf_bytes(&extra);
-		proof_format(&proof, &text);
-		receipt_path(run, id, path, sizeof(path));
-		code = env_file_open(run->env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file, err);
-	}
-	if (code == ERR_OK)
-		code = env_file_truncate(file, 0, err);
-	if (code == ERR_OK)
-		code = env_file_write(file, 0, text.data, text.size, err);
-	env_file_close(file);
-	buf_release(&extra);
-	buf_release(&text);
-	json_decref(record);
-	return code;
-}
-
-static enum err_code take_receipts(struct run *run, struct bytes response, struct err *err)
-{
-	json_t *tree, *list;
-	ERR_TRY(json_parse(response, "the receipts", &tree, err));
-	enum err_code code = json_get_container(tree, "receipts", "the receipts", JSON_ARRAY, false,
-						&list, err);
-	for (size_t i = 0; code == ERR_OK && i < json_array_size(list); i++) {
-		const char *record, *proof;
-		const json_t *entry = json_array_get(list, i);
-		code = json_get_string(entry, "record", "a receipt", &record, err);
-		if (code == ERR_OK)
-			code = json_get_string(entry, "proof", "a receipt", &proof, err);
-		if (code == ERR_OK)
-			code = write_receipt(run, record, proof, err);
-	}
-	json_decref(tree);
-	return code;
-}
-
-static void receipt_answered(struct rest *rest, const struct err *err)
-{
-	struct fetcher *fetcher = (struct fetcher *)rest;
-	struct run_model *model = fetcher->model;
-	struct gateway *gateway = model->gateway;
-	struct run *run = model->run;
-	struct receipt receipt = fetcher->receipt;
-	struct err inner = ERR_INIT;
-	uint64_t now = run->loop->now_ns;
-	int64_t pause = rest->retry_after_ms >= 0 ? rest->retry_after_ms : 1000;
-	bool later = err->code != ERR_OK || rest->status == 425 || rest->status == 429 ||
-		     rest->status >= 500;
-	if (!later && rest->status == 200) {
-		if (take_receipts(run, buf_bytes(&rest->response), &inner) == ERR_OK)
-			gateway->got++;
-		else
-			gateway->lost++;
-	} else if (!later || now + (uint64_t)pause * 1000000u > receipt.give_up_ns) {
-		gateway->lost += !(receipt.optional && rest->status == 404);
-		gateway->refused |= rest->status == 401;
-	} else {
-		receipt.due_ns = now + (uint64_t)pause * 1000000u;
-		want(gateway, &receipt);
-	}
-	fetch(gateway);
-	run_wake(run);
-}
-
-static struct fetcher *idle_fetcher(struct gateway *gateway)
-{
-	for (unsigned i = 0; i < FETCHERS; i++)
-		if (!gateway->fetchers[i].rest.busy)
-			return &gateway->fetchers[i];
-	return NULL;
-}
-
-static void fetch(struct gateway *gateway)
-{
-	struct run_model *model = gateway->model;
-	struct fetcher *fetcher;
-	if (model->gateway_state != GATEWAY_READY)
-		return;
-	if (gateway->refused) {
-		gateway->lost += gateway->count - gateway->first;
-		gateway->first = gateway->count = 0;
-	}
-	while (gateway->first < gateway->count && (fetcher = idle_fetcher(gateway))) {
-		const struct receipt *next = &gateway->wanted[gateway->first];
-		char path[128];
-		if (next->due_ns > model->run->loop->now_ns) {
-			env_timer_arm(model->run->loop, &gateway->timer, next->due_ns);
-			return;
-		}
-		fetcher->receipt = *next;
-		gateway->first++;
-		snprintf(path, sizeof(path), "/parley/v1/receipts/%s", fetcher->receipt.record);
-		fetcher->rest.done = receipt_answered;
-		rest_start(&fetcher->rest, model->origin, "GET", path, credential(model),
-			   bytes_of(NULL, 0));
-	}
-}
-
-static bool receipts_done(const struct gateway *gateway)
-{
-	for (unsigned i = 0; i < FETCHERS; i++)
-		if (gateway->fetchers[i].rest.busy)
-			return false;
-	return gateway->first == gateway->count;
 }
 
 /* ---- closing ---- */
@@ -545,7 +329,7 @@ static void close_next(struct gateway *gateway)
 			continue;
 		snprintf(path, sizeof(path), "/parley/v1/runs/%s/close", registered->run);
 		gateway->rest.done = close_answered;
-		rest_start(&gateway->rest, model->origin, "POST", path, credential(model),
+		rest_start(&gateway->rest, model->origin, "POST", path, voucher_credential(model),
 			   BYTES("{}"));
 		return;
 	}
@@ -555,7 +339,7 @@ static void close_next(struct gateway *gateway)
 
 /* ---- all models ---- */
 
-static struct gateway *gateway_new(struct run_model *model)
+struct gateway *voucher_new(struct run_model *model)
 {
 	struct gateway *gateway = calloc(1, sizeof(*gateway));
 	if (!gateway)
@@ -579,7 +363,7 @@ void voucher_prepare(struct run *run)
 			continue;
 		}
 		if (!model->gateway)
-			model->gateway = gateway_new(model);
+			model->gateway = voucher_new(model);
 		if (!model->gateway) {
 			struct err err = ERR_INIT;
 			ERR_SET(&err, ERR_NO_MEMORY, "out of memory");
@@ -622,17 +406,10 @@ bool voucher_is_closed(const struct run *run)
 		const struct run_model *model = &run->models[i];
 		if (!model->gateway || model->gateway_state != GATEWAY_READY)
 			continue;
-		if (!model->gateway->closed || !receipts_done(model->gateway))
+		if (!model->gateway->closed || !voucher_receipts_done(model->gateway))
 			return false;
 	}
 	return true;
-}
-
-void voucher_receipts(const struct run_model *model, size_t *got, size_t *lost)
-{
-	const struct gateway *gateway = model->gateway;
-	*got = gateway ? gateway->got : 0;
-	*lost = gateway ? gateway->lost + gateway->count - gateway->first : 0;
 }
 
 void voucher_stop(struct run *run)

@@ -59,26 +59,36 @@ static void append_field(struct buf *out, const char *before, const char *name, 
 	buf_append(out, "\r\n", 2);
 }
 
+/* Most limits are full again within the same second: its text is made once. */
+struct reset_text {
+	int64_t second;
+	char text[DIALECT_TIME_SIZE];
+};
+
 static void anthropic_limit(const char *name, const struct dialect_limit *limit, int64_t wall_ms,
-			    struct buf *out)
+			    struct reset_text *reset, struct buf *out)
 {
-	char reset[DIALECT_TIME_SIZE];
+	int64_t second = (wall_ms + limit->reset_ms + 999) / 1000;
 	if (limit->limit < 0)
 		return;
-	dialect_time_text((wall_ms + limit->reset_ms + 999) / 1000, reset);
+	if (second != reset->second) {
+		reset->second = second;
+		dialect_time_text(second, reset->text);
+	}
 	append_field(out, "anthropic-ratelimit-", name, "-limit", limit->limit);
 	append_field(out, "anthropic-ratelimit-", name, "-remaining", remaining(limit));
 	append_name(out, "anthropic-ratelimit-", name, "-reset");
-	buf_append_cstr(out, reset);
+	buf_append(out, reset->text, DIALECT_TIME_SIZE - 1);
 	buf_append(out, "\r\n", 2);
 }
 
 void anthropic_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out)
 {
-	anthropic_limit("requests", &limits->requests, wall_ms, out);
-	anthropic_limit("input-tokens", &limits->input, wall_ms, out);
-	anthropic_limit("output-tokens", &limits->output, wall_ms, out);
-	anthropic_limit("tokens", tighter(&limits->input, &limits->output), wall_ms, out);
+	struct reset_text reset = {.second = -1};
+	anthropic_limit("requests", &limits->requests, wall_ms, &reset, out);
+	anthropic_limit("input-tokens", &limits->input, wall_ms, &reset, out);
+	anthropic_limit("output-tokens", &limits->output, wall_ms, &reset, out);
+	anthropic_limit("tokens", tighter(&limits->input, &limits->output), wall_ms, &reset, out);
 }
 
 /* As OpenAI writes a duration: "0s", "20ms", "8.64s", "6m0s", "1h0m3s". */

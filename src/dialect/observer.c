@@ -53,7 +53,7 @@ static struct bytes decoded(struct dialect_observer *observer, struct json_value
 
 static bool needs_escape(struct bytes text)
 {
-	for (size_t i = 0; i < text.size; i++) {
+	for (size_t i = json_plain_run(text); i < text.size; i++) {
 		unsigned char c = (unsigned char)text.data[i];
 		if (c < 0x20 || c == '"' || c == '\\')
 			return true;

@@ -156,17 +156,25 @@ static struct log *log_of_id(struct gateway *gateway, struct bytes id, uint64_t 
 	return NULL;
 }
 
-static bool belongs_to(struct bytes record, const char *grant)
+/* What a key's holder may have a receipt of: requests, and the registrations that a result rests on. */
+static bool has_receipt(const char *kind)
+{
+	return strcmp(kind, "admit") == 0 || strcmp(kind, "suite") == 0 || strcmp(kind, "run") == 0;
+}
+
+/* Whether the record is the grant's and has a receipt; if so, whether an outcome belongs to it. */
+static bool belongs_to(struct bytes record, const char *grant, bool *is_request)
 {
 	json_t *tree = NULL;
-	bool same = false;
+	bool good = false;
 	if (json_parse(record, "record", &tree, NULL) == ERR_OK) {
 		const char *owner = json_string_value(json_object_get(tree, "grant"));
 		const char *kind = json_string_value(json_object_get(tree, "kind"));
-		same = owner && kind && strcmp(owner, grant) == 0 && strcmp(kind, "admit") == 0;
+		good = owner && kind && strcmp(owner, grant) == 0 && has_receipt(kind);
+		*is_request = good && strcmp(kind, "admit") == 0;
 	}
 	json_decref(tree);
-	return same;
+	return good;
 }
 
 /* Appends {"proof":…,"record":…} for one record. */
@@ -192,21 +200,24 @@ static enum err_code read_receipts(struct own_call *call, struct bytes id)
 {
 	struct buf record = BUF_INIT(RECORD_SIZE_MAX);
 	uint64_t index, settle;
+	bool is_request = false;
 	struct log *log = log_of_id(call->gateway, id, &index);
 	if (!log)
 		return ERR_NOT_FOUND;
 	enum err_code code = log_read_entry(log, index, &record, NULL);
-	if (code == ERR_OK && !belongs_to(buf_bytes(&record), call->grant))
+	if (code == ERR_OK && !belongs_to(buf_bytes(&record), call->grant, &is_request))
 		code = ERR_NOT_FOUND;
 	buf_release(&record);
 	ERR_TRY(code);
 	/* Without an outcome yet there is nothing to vouch for: ask again. */
-	if (log_find_settle(log, index, &settle, NULL) != ERR_OK)
+	if (is_request && log_find_settle(log, index, &settle, NULL) != ERR_OK)
 		return ERR_TIMEOUT;
 	buf_append_cstr(&call->answer, "{\"receipts\":[");
 	ERR_TRY(append_receipt(log, index, &call->answer));
-	buf_append_char(&call->answer, ',');
-	ERR_TRY(append_receipt(log, settle, &call->answer));
+	if (is_request) {
+		buf_append_char(&call->answer, ',');
+		ERR_TRY(append_receipt(log, settle, &call->answer));
+	}
 	buf_append_cstr(&call->answer, "]}");
 	return ERR_OK;
 }

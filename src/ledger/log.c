@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 /* A producer that is busy holds records back for at most so long. */
+#define QUIET_NS 20000000u
 #define HOLD_NS UINT64_C(1000000)
 #define CHECKPOINT_DELAY_NS UINT64_C(100000000)
 #define CHECKPOINT_GAP_NS UINT64_C(2000000)
@@ -261,6 +262,7 @@ static void done_commit(struct log *log)
 	}
 	if (log->commit.count == 0)
 		return;
+	log->commit_ns = log->loop->now_ns;
 	log_commit_integrate(log);
 	atomic_store_explicit(&log->durable, log->next_commit, memory_order_release);
 	notify_producers(log);
@@ -346,14 +348,20 @@ static bool prepare_is_wanted(struct log *log, int64_t below)
 	       atomic_load(&log->room) < below;
 }
 
-/* Tiles come with every commit of a busy log: room must not wait for them when it grows short. */
+/* Making a file costs more than committing the records it sums up, so tiles wait until the log is
+ * quiet; the checkpoint that follows the last commit comes later than that and leads here. */
+static bool is_quiet(const struct log *log)
+{
+	return log->loop->now_ns - log->commit_ns >= QUIET_NS;
+}
+
 static enum log_work choose_housekeeping(struct log *log)
 {
 	if (checkpoint_is_wanted(log))
 		return LOG_WORK_CHECKPOINT;
 	if (prepare_is_wanted(log, low_room(log) / 2))
 		return LOG_WORK_PREPARE;
-	if (log->tree.full_count > 0)
+	if (log->tree.full_count > 0 && is_quiet(log))
 		return LOG_WORK_TILES;
 	return prepare_is_wanted(log, low_room(log)) ? LOG_WORK_PREPARE : LOG_WORK_NONE;
 }

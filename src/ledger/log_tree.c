@@ -7,11 +7,16 @@
 #include <stdlib.h>
 
 #define TILE_BYTES (TILE_WIDTH * MERKLE_HASH_SIZE)
+/* Tiles of the lowest level that wait for a quiet moment. Further ones are not kept: they can be made
+ * again from 256 records each. */
+#define WAITING_MAX 64
 
 /* ---- in memory ---- */
 
 static void keep_full(struct log_tree *tree, unsigned level, uint64_t number)
 {
+	if (level == 0 && tree->full_count >= WAITING_MAX)
+		return;
 	struct log_tile *tile = malloc(sizeof(*tile));
 	if (!tile)
 		return;
@@ -252,7 +257,7 @@ enum err_code log_tree_load(struct log *log, const struct merkle_range *range, s
 enum err_code log_tree_repair(struct log *log, struct err *err)
 {
 	struct merkle_hash root;
-	for (unsigned level = 0; level < LOG_TREE_LEVELS; level++) {
+	for (unsigned level = 1; level < LOG_TREE_LEVELS; level++) {
 		uint64_t full = log->tree.size >> (8 * (level + 1));
 		for (uint64_t number = 0; number < full; number++)
 			if (!tile_is_there(log, level, number))

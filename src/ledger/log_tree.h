@@ -26,7 +26,8 @@ struct log_tree {
 	unsigned full_count;
 };
 
-/* A tile that is full goes to tree->full; if memory is out it is left out: it can be made again. */
+/* A tile that is full goes to tree->full; if memory is out, or too many of the lowest level wait, it is
+ * left out: it can be made again. */
 void log_tree_append(struct log_tree *tree, const struct merkle_hash *leaf);
 /* The tree's complete subtrees, from the edges. */
 void log_tree_range(const struct log_tree *tree, struct merkle_range *out);
@@ -37,7 +38,7 @@ void log_tree_flush(struct log *log);
 /* Fills the edges for a tree of size range->size from tile files, or, where they are missing or do
  * not lead to `range`, from the records. ERR_CORRUPT if the records do not lead to it either. */
 enum err_code log_tree_load(struct log *log, const struct merkle_range *range, struct err *err);
-/* Makes the missing ones of the full tiles again. */
+/* Makes missing full tiles above the lowest level again; those of the lowest are made when read. */
 enum err_code log_tree_repair(struct log *log, struct err *err);
 
 /* Hashes on demand, for proofs: memory, tile files (each checked against the level above), records.

@@ -64,12 +64,6 @@ static void put_u64(struct writer *writer, uint64_t value)
 	put(writer, digits + at, sizeof(digits) - at);
 }
 
-/* Printable ASCII that JSON needs no escape for. */
-static bool is_plain(unsigned char c)
-{
-	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
-
 static void put_escape(struct writer *writer, unsigned char c)
 {
 	static const char short_of[0x20] = {
@@ -97,9 +91,7 @@ static void put_string(struct writer *writer, struct bytes text)
 {
 	put(writer, "\"", 1);
 	while (text.size > 0 && !writer->failed) {
-		size_t size = 0;
-		while (size < text.size && is_plain((unsigned char)text.data[size]))
-			size++;
+		size_t size = json_plain_run(text);
 		put(writer, text.data, size);
 		if (size == 0 && (unsigned char)text.data[0] < 0x80) {
 			put_escape(writer, (unsigned char)text.data[0]);
@@ -142,11 +134,13 @@ static void raw_member(struct writer *writer, const char *name, struct bytes jso
 
 static void digest_member(struct writer *writer, const char *name, const uint8_t *digest)
 {
-	char hex[65];
+	char hex[67] = "\"";
 	if (!digest)
 		return;
-	hex_encode(digest, 32, hex);
-	member(writer, name, (struct bytes){hex, 64});
+	hex_encode(digest, 32, hex + 1);
+	hex[65] = '"';
+	name_member(writer, name);
+	put(writer, hex, 66);
 }
 
 static void number_member(struct writer *writer, const char *name, uint64_t value, bool present)

@@ -1,9 +1,11 @@
-/* The stand-in judge prefers the answer with more different words, and calls it a tie where they are
- * within five in a hundred. No judgement of quality: a rule that gives the same verdict in both
- * orders, so that a run can be shown without a real judge. */
+/* The stand-in judge prefers the answer with more different words among its first fifty, so that
+ * length alone does not win, and calls it a tie where they are within two in a hundred. No judgement
+ * of quality: a rule that gives the same verdict in both orders, so that a run can be shown without a
+ * real judge. */
 #include "standin/standin.h"
 
-#define WORDS_MAX_COUNTED 4096
+#define WORDS_COUNTED 50
+#define PLACES 256
 
 static bool between(struct bytes text, const char *open, const char *close, struct bytes *out)
 {
@@ -24,12 +26,12 @@ static bool is_letter(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80;
 }
 
-/* How many different words: each as a 64-bit hash in a small table. */
+/* How many different words among the first: each as a 64-bit hash in a small table. */
 static size_t different_words(struct bytes text)
 {
-	uint64_t seen[WORDS_MAX_COUNTED * 2] = {0};
-	size_t count = 0;
-	for (size_t i = 0; i < text.size && count < WORDS_MAX_COUNTED;) {
+	uint64_t seen[PLACES] = {0};
+	size_t different = 0, words = 0;
+	for (size_t i = 0; i < text.size && words < WORDS_COUNTED;) {
 		uint64_t hash = 14695981039346656037u;
 		size_t start = i;
 		for (; i < text.size && is_letter(text.data[i]); i++)
@@ -38,14 +40,15 @@ static size_t different_words(struct bytes text)
 			i++;
 			continue;
 		}
+		words++;
 		hash |= 1;
-		size_t at = hash % (WORDS_MAX_COUNTED * 2);
+		size_t at = hash % PLACES;
 		while (seen[at] && seen[at] != hash)
-			at = (at + 1) % (WORDS_MAX_COUNTED * 2);
-		count += seen[at] == 0;
+			at = (at + 1) % PLACES;
+		different += seen[at] == 0;
 		seen[at] = hash;
 	}
-	return count;
+	return different;
 }
 
 bool standin_judge(struct bytes prompt, struct buf *reply)
@@ -55,7 +58,8 @@ bool standin_judge(struct bytes prompt, struct buf *reply)
 	    !between(prompt, "<answer_b>", "</answer_b>", &b))
 		return false;
 	size_t in_a = different_words(a), in_b = different_words(b);
-	const char *verdict = in_a * 20 > in_b * 21 ? "A" : in_b * 20 > in_a * 21 ? "B" : "TIE";
-	buf_printf(reply, "Different words: %zu in A, %zu in B.\n%s", in_a, in_b, verdict);
+	const char *verdict = in_a * 50 > in_b * 51 ? "A" : in_b * 50 > in_a * 51 ? "B" : "TIE";
+	buf_printf(reply, "Different words among the first %d: %zu in A, %zu in B.\n%s",
+		   WORDS_COUNTED, in_a, in_b, verdict);
 	return true;
 }

@@ -92,10 +92,16 @@ static void append_name(char *out, size_t size, const char *name)
 /* Logs whose receipts verify with such a key. */
 static void name_logs(const struct audit *audit, enum signer signer, char *out, size_t size)
 {
+	const struct receipt_log *logs = audit->receipts.logs;
 	out[0] = '\0';
-	for (unsigned i = 0; i < audit->receipts.log_count; i++)
-		if (audit->receipts.logs[i].signer == signer)
-			append_name(out, size, audit->receipts.logs[i].origin);
+	for (unsigned i = 0; i < audit->receipts.log_count; i++) {
+		bool named = logs[i].signer != signer;
+		for (unsigned k = 0; k < i; k++)
+			named |= logs[k].signer == signer &&
+				 strcmp(logs[k].origin, logs[i].origin) == 0;
+		if (!named)
+			append_name(out, size, logs[i].origin);
+	}
 }
 
 /* Judges and baselines for whom no gateway speaks. */

@@ -23,62 +23,66 @@ struct receipt_ref {
 struct known_head {
 	uint8_t digest[SHA256_SIZE];
 	struct checkpoint head;
+	uint8_t key[4]; /* id of the key that signed */
 	enum signer signer;
 	bool known;
 };
 
 /* ---- signatures ---- */
 
+/* Opens known->head with one of the keys that have the log's name. *named: there is such a key;
+ * *found: one of them signed. */
 static enum err_code open_with(const struct verify_keys *keys, struct bytes note_text,
-			       const char *origin, struct checkpoint *head, bool *named, bool *signed_by,
-			       struct err *err)
+			       struct known_head *known, bool *named, bool *found, struct err *err)
 {
 	const struct note_key *key;
 	size_t at = 0;
-	*named = *signed_by = false;
-	while (keys && (key = verify_keys_next(keys, origin, &at))) {
+	*named = *found = false;
+	while (keys && (key = verify_keys_next(keys, known->head.origin, &at))) {
 		struct err inner = ERR_INIT;
+		struct checkpoint head;
 		*named = true;
-		if (checkpoint_open(note_text, key, head, &inner) == ERR_OK) {
-			*signed_by = true;
-			return ERR_OK;
-		}
-		if (inner.code == ERR_INVALID || inner.code == ERR_MISMATCH) {
+		enum err_code code = checkpoint_open(note_text, key, &head, &inner);
+		if (code == ERR_NOT_FOUND)
+			continue;
+		if (code != ERR_OK) {
 			*err = inner;
-			return inner.code;
+			return code;
 		}
+		known->head = head;
+		memcpy(known->key, key->id, sizeof(known->key));
+		*found = true;
+		return ERR_OK;
 	}
 	return ERR_OK;
 }
 
 /* A log that the reader has a key of must be signed with it, whatever else the bundle says. */
 static enum err_code open_head(const struct verify_keys *reader, const struct verify_keys *own,
-			       struct bytes note_text, struct checkpoint *head, enum signer *signer,
-			       struct err *err)
+			       struct bytes note_text, struct known_head *known, struct err *err)
 {
 	struct note note;
 	bool named, found;
 	ERR_TRY(note_parse(note_text, &note, err));
-	ERR_TRY(checkpoint_parse(note.text, head, err));
-	char origin[NOTE_NAME_MAX + 1];
-	memcpy(origin, head->origin, sizeof(origin));
-	*signer = SIGNER_READER;
-	ERR_TRY(open_with(reader, note_text, origin, head, &named, &found, err));
+	ERR_TRY(checkpoint_parse(note.text, &known->head, err));
+	memcpy(known->key, note.signatures[0].id, sizeof(known->key));
+	known->signer = SIGNER_READER;
+	ERR_TRY(open_with(reader, note_text, known, &named, &found, err));
 	if (found)
 		return ERR_OK;
 	if (named)
 		return ERR_SET(err, ERR_MISMATCH,
 			       "the checkpoint of %s is not signed with the key that you gave for it: "
 			       "somebody else made this log",
-			       origin);
-	*signer = SIGNER_BUNDLE;
-	ERR_TRY(open_with(own, note_text, origin, head, &named, &found, err));
+			       known->head.origin);
+	known->signer = SIGNER_BUNDLE;
+	ERR_TRY(open_with(own, note_text, known, &named, &found, err));
 	if (named && !found)
 		return ERR_SET(err, ERR_MISMATCH,
-			       "the checkpoint of %s is not signed with the key in %s", origin,
-			       BUNDLE_POLICY);
+			       "the checkpoint of %s is not signed with the key in %s",
+			       known->head.origin, BUNDLE_POLICY);
 	if (!found)
-		*signer = SIGNER_NONE;
+		known->signer = SIGNER_NONE;
 	return ERR_OK;
 }
 
@@ -99,8 +103,11 @@ enum err_code receipt_check(const struct verify_keys *reader, const struct verif
 			    enum signer *signer, struct err *err)
 {
 	struct proof proof;
+	struct known_head known = {0};
 	ERR_TRY(proof_parse(proof_text, &proof, err));
-	ERR_TRY(open_head(reader, own, proof.checkpoint, head, signer, err));
+	ERR_TRY(open_head(reader, own, proof.checkpoint, &known, err));
+	*head = known.head;
+	*signer = known.signer;
 	return check_inclusion(&proof, record, head, err);
 }
 
@@ -115,8 +122,7 @@ static enum err_code known_head(struct receipts *receipts, struct bytes note_tex
 	if (place->known && memcmp(place->digest, digest, SHA256_SIZE) == 0)
 		return ERR_OK;
 	place->known = false;
-	ERR_TRY(open_head(receipts->reader, receipts->own, note_text, &place->head, &place->signer,
-			  err));
+	ERR_TRY(open_head(receipts->reader, receipts->own, note_text, place, err));
 	memcpy(place->digest, digest, SHA256_SIZE);
 	place->known = true;
 	return ERR_OK;
@@ -127,15 +133,19 @@ static enum err_code known_head(struct receipts *receipts, struct bytes note_tex
 static enum err_code log_number(struct receipts *receipts, const struct known_head *known,
 				unsigned *out, struct err *err)
 {
-	for (*out = 0; *out < receipts->log_count; ++*out)
-		if (strcmp(receipts->logs[*out].origin, known->head.origin) == 0)
+	for (*out = 0; *out < receipts->log_count; ++*out) {
+		const struct receipt_log *log = &receipts->logs[*out];
+		if (strcmp(log->origin, known->head.origin) == 0 &&
+		    memcmp(log->key, known->key, sizeof(log->key)) == 0)
 			return ERR_OK;
+	}
 	if (receipts->log_count == RECEIPT_LOGS_MAX)
 		return ERR_SET(err, ERR_TOO_LARGE, "the receipts are of more than %u logs",
 			       RECEIPT_LOGS_MAX);
-	memcpy(receipts->logs[receipts->log_count].origin, known->head.origin,
-	       sizeof(known->head.origin));
-	receipts->log_count++;
+	struct receipt_log *log = &receipts->logs[receipts->log_count++];
+	memcpy(log->origin, known->head.origin, sizeof(log->origin));
+	memcpy(log->key, known->key, sizeof(log->key));
+	log->signer = known->signer;
 	return ERR_OK;
 }
 
@@ -171,7 +181,6 @@ static enum err_code verify_text(struct receipts *receipts, struct bytes text, c
 	ERR_TRY(log_number(receipts, known, &out->log, err));
 	out->signer = known->signer;
 	struct receipt_log *log = &receipts->logs[out->log];
-	log->signer = known->signer;
 	if (known->head.size > log->size)
 		log->size = known->head.size;
 	struct merkle_hash leaf = merkle_leaf(record->data, record->size);
@@ -435,25 +444,32 @@ enum err_code receipts_outcome(struct receipts *receipts, const char *admit, str
 			found, err);
 }
 
-static enum err_code name_ref(const char *problem, const struct receipt_ref *ref, struct err *err)
+bool receipts_unused(const struct receipts *receipts, char id[static RECORD_ID_SIZE + 1])
 {
-	char id[RECORD_ID_SIZE + 1];
-	hex_encode(ref->id, ID_BYTES, id);
-	return ERR_SET(err, ERR_MISMATCH, BUNDLE_RECEIPTS "/%s" SUFFIX ": %s", id, problem);
+	for (size_t i = 0; i < receipts->admit_count; i++) {
+		if (receipts->admits[i].used)
+			continue;
+		hex_encode(receipts->admits[i].id, ID_BYTES, id);
+		return true;
+	}
+	return false;
 }
 
-enum err_code receipts_check_used(const struct receipts *receipts, struct err *err)
+enum err_code receipts_check_outcomes(const struct receipts *receipts, struct err *err)
 {
-	for (size_t i = 0; i < receipts->admit_count; i++)
-		if (!receipts->admits[i].used)
-			return name_ref("no attempt in transcripts.jsonl names this admitted request",
-					&receipts->admits[i], err);
-	for (size_t i = 0; i < receipts->outcome_count; i++)
-		if (receipts->admit_count == 0 ||
-		    !bsearch(&receipts->outcomes[i], receipts->admits, receipts->admit_count,
-			     sizeof(*receipts->admits), compare))
-			return name_ref("the record of its admission is missing",
-					&receipts->outcomes[i], err);
+	for (size_t i = 0; i < receipts->outcome_count; i++) {
+		const struct receipt_ref *outcome = &receipts->outcomes[i];
+		char id[RECORD_ID_SIZE + 1];
+		if (receipts->admit_count > 0 &&
+		    bsearch(outcome, receipts->admits, receipts->admit_count,
+			    sizeof(*receipts->admits), compare))
+			continue;
+		hex_encode(outcome->id, ID_BYTES, id);
+		return ERR_SET(err, ERR_MISMATCH,
+			       BUNDLE_RECEIPTS "/%s" SUFFIX
+					       ": the receipt of its admission is missing",
+			       id);
+	}
 	return ERR_OK;
 }
 

@@ -44,9 +44,11 @@ struct registered {
 	enum signer signer;
 };
 
+/* One name and one key. */
 struct receipt_log {
 	char origin[NOTE_NAME_MAX + 1];
-	enum signer signer; /* of its last receipt */
+	uint8_t key[4]; /* id of the key that signed */
+	enum signer signer;
 	size_t receipts;
 	uint64_t size; /* of the largest checkpoint */
 };
@@ -88,8 +90,10 @@ enum err_code receipts_outcome(struct receipts *receipts, const char *admit, str
 			       bool *found, struct err *err);
 void receipt_release(struct receipt *receipt);
 
-/* ERR_MISMATCH naming an admit record that no attempt names: the attempt was left out. */
-enum err_code receipts_check_used(const struct receipts *receipts, struct err *err);
+/* An admit record that no attempt names: the attempt was left out. False if there is none. */
+bool receipts_unused(const struct receipts *receipts, char id[static RECORD_ID_SIZE + 1]);
+/* ERR_MISMATCH naming an outcome whose admission has no receipt. */
+enum err_code receipts_check_outcomes(const struct receipts *receipts, struct err *err);
 
 /* NULL if no receipt shows that run or suite of that log. */
 const struct registered *receipts_registered(const struct receipts *receipts, bool is_suite,

@@ -17,7 +17,8 @@ const char *verify_verdict_name(enum verify_verdict verdict)
 	return verdict_names[verdict];
 }
 
-static void format_line(char *out, size_t size, const char *format, va_list arguments)
+static void __attribute__((format(printf, 3, 0)))
+format_line(char *out, size_t size, const char *format, va_list arguments)
 {
 	char text[NOTE_TEXT_MAX];
 	vsnprintf(text, sizeof(text), format, arguments);

@@ -160,7 +160,7 @@ static enum err_code settle_program(struct audit *audit, struct scored *scored, 
 
 static enum err_code check_line(struct audit *audit, struct scored *scored, struct err *err)
 {
-	struct run_score expected;
+	struct run_score expected = {0};
 	struct audit_slot *slot = &scored->cell->slots[scored->slot];
 	if (slot->listed)
 		return ERR_SET(err, ERR_MISMATCH, "%s: it stands there twice", scored->where);

@@ -331,10 +331,44 @@ static enum err_code check_commitment(const struct audit *audit, const struct au
 	return ERR_OK;
 }
 
+/* Which item the gateway was asked for, as far as its record tells. */
+static enum err_code blame_record(struct audit *audit, const struct receipt *admit, struct err *err)
+{
+	const char *run = text_of(admit, "run"), *model = text_of(admit, "model");
+	const json_t *leaf = json_object_get(admit->record, "leaf");
+	for (size_t i = 0; run && model && leaf && i < audit->cell_count; i++) {
+		const struct audit_cell *cell = &audit->cells[i];
+		const struct audit_suite *suite = &audit->suites[cell->suite];
+		size_t item = (size_t)json_integer_value(leaf);
+		if (!cell->judging && cell->log == admit->log && strcmp(cell->run, run) == 0 &&
+		    strcmp(audit->plan.models[cell->model].name, model) == 0 && item < suite->items)
+			return audit_blame(audit, cell, item * suite->samples, err);
+	}
+	return err->code;
+}
+
+/* Whatever was admitted is shown. */
+static enum err_code check_unused(struct audit *audit, struct err *err)
+{
+	char id[RECORD_ID_SIZE + 1];
+	struct receipt admit;
+	bool found;
+	if (!receipts_unused(&audit->receipts, id))
+		return receipts_check_outcomes(&audit->receipts, err);
+	ERR_TRY(receipts_admit(&audit->receipts, id, &admit, &found, err));
+	ERR_SET(err, ERR_MISMATCH,
+		BUNDLE_RECEIPTS "/%s.tlog-proof: no attempt in " BUNDLE_TRANSCRIPTS
+				" names this admitted request: it was left out",
+		id);
+	enum err_code code = found ? blame_record(audit, &admit, err) : err->code;
+	receipt_release(&admit);
+	return code;
+}
+
 enum err_code audit_commitments(struct audit *audit, struct err *err)
 {
 	for (size_t i = 0; i < audit->cell_count; i++)
 		if (audit->cells[i].registered)
 			ERR_TRY(check_commitment(audit, &audit->cells[i], err));
-	return receipts_check_used(&audit->receipts, err);
+	return check_unused(audit, err);
 }

@@ -63,8 +63,10 @@ void provider_forget(struct provider *provider)
 static void respond(struct http_exchange *exchange, int status, const char *header,
 		    const char *value, struct bytes body)
 {
-	struct http_header headers[3] = {{"content-type", BYTES("application/json")},
-					 {"request-id", BYTES("req_test")}};
+	struct http_header headers[3] = {
+		{"content-type", BYTES("application/json")},
+                {"request-id",   BYTES("req_test")        }
+        };
 	size_t count = 2;
 	if (header)
 		headers[count++] = (struct http_header){header, bytes_from(value)};
@@ -97,10 +99,10 @@ static void respond_text(struct provider *provider, struct http_exchange *exchan
 	entry->answered++;
 	snprintf(record, sizeof(record), "rec%u", provider->requests);
 	struct http_header headers[4] = {
-		{"content-type", BYTES("application/json")},
-		{"request-id", BYTES("req_test")},
-		{"parley-record", bytes_from(record)},
-		{"parley-nonce", BYTES("00112233445566778899aabbccddeeff")},
+		{"content-type",  BYTES("application/json")                },
+		{"request-id",    BYTES("req_test")                        },
+		{"parley-record", bytes_from(record)                       },
+		{"parley-nonce",  BYTES("00112233445566778899aabbccddeeff")},
 	};
 	http_respond(exchange, 200, headers, provider->gateway ? 4 : 2, buf_bytes(&body));
 	buf_release(&body);
@@ -112,7 +114,7 @@ static const char *judge(const char *body)
 	const char *a = strstr(body, "<answer_a>"), *b = strstr(body, "<answer_b>");
 	const char *fox = strstr(body, "quick fox");
 	if (!fox)
-		return "Neither.\\nTIE";
+		return "Neither.\nTIE";
 	return fox > a && fox < b ? "A" : "B";
 }
 
@@ -170,8 +172,8 @@ static void take_model_request(struct provider *provider, struct http_exchange *
 {
 	char marker[64];
 	read_marker(body, marker);
-	struct bytes run = http_known(&exchange->head, exchange->head_bytes.data,
-				      HTTP_FIELD_PARLEY_RUN);
+	struct bytes run =
+		http_known(&exchange->head, exchange->head_bytes.data, HTTP_FIELD_PARLEY_RUN);
 	if (provider->gateway && run.size == 0)
 		provider->without_run++;
 	if (provider->gateway && provider->runs == 0)
@@ -257,9 +259,9 @@ static void take_gateway_request(struct provider *provider, struct http_exchange
 	} else if (bytes_is(path, "/parley/v1/suites")) {
 		provider->suites++;
 		respond(exchange, 201, NULL, NULL,
-			provider->unusable
-				? BYTES("{\"suite\":\"s1\",\"usable\":false,\"note\":\"not public\"}")
-				: BYTES("{\"suite\":\"s1\",\"usable\":true}"));
+			provider->unusable ? BYTES("{\"suite\":\"s1\",\"usable\":false,\"note\":"
+						   "\"not public\"}")
+					   : BYTES("{\"suite\":\"s1\",\"usable\":true}"));
 	} else if (bytes_is(path, "/parley/v1/runs")) {
 		take_run(provider, exchange, body);
 	} else if (bytes_ends_with(path, BYTES("/close"))) {
@@ -314,7 +316,7 @@ void provider_start(struct provider *provider, struct env *env)
 		.body_timeout_ns = 10ull * SECOND,
 		.idle_timeout_ns = 60ull * SECOND,
 		.write_timeout_ns = 10ull * SECOND,
-		.connections_max = 1000,
+		.connections_max = 6000,
 	};
 	provider->loop = env_loop_new(env, "provider", false);
 	provider->server = http_server_new(provider->loop, &options);

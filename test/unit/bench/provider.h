@@ -1,6 +1,6 @@
-/* A provider for tests: a small HTTP server on a thread of its own that answers in Anthropic's dialect
- * and misbehaves as the prompt asks. A prompt holds a marker "[[KIND NAME]]"; requests are counted by
- * marker. With `gateway` set it also answers Parley's own endpoints. */
+/* A provider for tests: a small HTTP server on a thread of its own that answers in Anthropic's
+ * dialect and misbehaves as the prompt asks. A prompt holds a marker "[[KIND NAME]]"; requests are
+ * counted by marker. With `gateway` set it also answers Parley's own endpoints. */
 #ifndef TEST_BENCH_PROVIDER_H
 #define TEST_BENCH_PROVIDER_H
 
@@ -28,7 +28,7 @@ struct provider {
 	unsigned count, requests;
 	/* What it does; set before the run. */
 	bool gateway;
-	bool unusable;	       /* the gateway registers the suite but grants no use of it */
+	bool unusable;         /* the gateway registers the suite but grants no use of it */
 	unsigned revoke_after; /* requests; then 403 by rule grant.revoked; 0: never */
 	unsigned signal_after; /* requests; then SIGINT to this process; 0: never */
 	/* What the gateway saw. */

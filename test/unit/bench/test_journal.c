@@ -179,9 +179,9 @@ static void two_processes_cannot_share_it(void **state)
 	assert_int_equal(journal_open(&second, fixture->env, fixture->path, fixture->plan, take,
 				      fixture, &torn, &err),
 			 ERR_LOCKED);
-	assert_int_equal(journal_create(&second, fixture->env, fixture->path, fixture->plan, 1,
-					&err),
-			 ERR_EXISTS);
+	assert_int_equal(
+		journal_create(&second, fixture->env, fixture->path, fixture->plan, 1, &err),
+		ERR_EXISTS);
 	journal_close(&fixture->journal);
 }
 
@@ -238,12 +238,9 @@ static void many_lines_share_a_sync(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(lines_come_back_in_order),
-		TEST(every_cut_keeps_the_complete_lines),
-		TEST(damage_before_the_end_is_named),
-		TEST(a_journal_of_another_plan_is_refused),
-		TEST(two_processes_cannot_share_it),
-		TEST(a_missing_journal_is_not_found),
+		TEST(lines_come_back_in_order),       TEST(every_cut_keeps_the_complete_lines),
+		TEST(damage_before_the_end_is_named), TEST(a_journal_of_another_plan_is_refused),
+		TEST(two_processes_cannot_share_it),  TEST(a_missing_journal_is_not_found),
 		TEST(many_lines_share_a_sync),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

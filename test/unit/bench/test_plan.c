@@ -73,7 +73,8 @@ static void a_plan_file_is_read(void **state)
 		parse(fixture,
 		      "suites: [ foxes ]\n"
 		      "models:\n"
-		      "  - { name: north-1, dialect: anthropic, url: \"https://api.north.example\", "
+		      "  - { name: north-1, dialect: anthropic, url: "
+		      "\"https://api.north.example\", "
 		      "key_env: NORTH_KEY, price: { input: 3, output: 15 } }\n"
 		      "  - { name: south-1, dialect: openai, url: \"https://south.example/v1\" }\n"
 		      "judges: [ \"third=anthropic@http://127.0.0.1:1#K\" ]\n"
@@ -103,18 +104,18 @@ static void mistakes_are_told_by_line(void **state)
 	static const char good[] = "suites: [ foxes ]\n";
 	char text[512];
 	assert_refused(fixture, "models: []\n", "plan.yaml:1", "suites");
-	assert_refused(fixture, "suites: [ foxes ]\nmodels: []\nspeed: 1\n", "plan.yaml:3", "speed");
+	assert_refused(fixture, "suites: [ foxes ]\nmodels: []\nspeed: 1\n", "plan.yaml:3",
+		       "speed");
 	assert_refused(fixture, "suites:\n  - nothing\nmodels: []\n", "plan.yaml:2", "nothing");
-	snprintf(text, sizeof(text), "%smodels:\n  - { name: a, dialect: klingon, url: \"http://a\" }\n",
-		 good);
+	snprintf(text, sizeof(text),
+		 "%smodels:\n  - { name: a, dialect: klingon, url: \"http://a\" }\n", good);
 	assert_refused(fixture, text, "plan.yaml:3", "klingon");
 	snprintf(text, sizeof(text), "%smodels:\n  - { name: a, dialect: openai }\n", good);
 	assert_refused(fixture, text, "plan.yaml:3", "url");
-	snprintf(text, sizeof(text), "%smodels:\n  - { name: a, dialect: openai, url: \"ftp://a\" }\n",
-		 good);
-	assert_refused(fixture, text, "plan.yaml:3", "ftp://a");
 	snprintf(text, sizeof(text),
-		 "%smodels: [ \"a=replay@f\", \"a=replay@g\" ]\n", good);
+		 "%smodels:\n  - { name: a, dialect: openai, url: \"ftp://a\" }\n", good);
+	assert_refused(fixture, text, "plan.yaml:3", "ftp://a");
+	snprintf(text, sizeof(text), "%smodels: [ \"a=replay@f\", \"a=replay@g\" ]\n", good);
 	assert_refused(fixture, text, "plan.yaml:2", "two models");
 	snprintf(text, sizeof(text), "%smodels: []\nconcurrency: 5001\n", good);
 	assert_refused(fixture, text, "plan.yaml:3", "concurrency");
@@ -127,10 +128,11 @@ static void mistakes_are_told_by_line(void **state)
 static void a_key_never_stands_in_a_plan(void **state)
 {
 	struct fixture *fixture = *state;
-	assert_refused(fixture,
-		       "suites: [ foxes ]\nmodels:\n  - { name: a, dialect: openai, url: \"http://a\", "
-		       "key: sk-secret }\n",
-		       "plan.yaml:3", "key");
+	assert_refused(
+		fixture,
+		"suites: [ foxes ]\nmodels:\n  - { name: a, dialect: openai, url: \"http://a\", "
+		"key: sk-secret }\n",
+		"plan.yaml:3", "key");
 }
 
 static void models_on_the_command_line(void **state)
@@ -147,11 +149,18 @@ static void models_on_the_command_line(void **state)
 
 static void malformed_models_are_refused(void **state)
 {
-	static const char *const texts[] = {
-		"",	      "m",		      "m=",	     "m=openai",
-		"m=openai@",  "=openai@http://h",     "m=x@http://h", "m=openai@h",
-		"m=openai@http://u:p@h", "m n=openai@http://h", "m=openai@http://h?q=1",
-		"m\x1b=replay@f"};
+	static const char *const texts[] = {"",
+					    "m",
+					    "m=",
+					    "m=openai",
+					    "m=openai@",
+					    "=openai@http://h",
+					    "m=x@http://h",
+					    "m=openai@h",
+					    "m=openai@http://u:p@h",
+					    "m n=openai@http://h",
+					    "m=openai@http://h?q=1",
+					    "m\x1b=replay@f"};
 	struct fixture *fixture = *state;
 	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (add(fixture, texts[i], PLAN_CONTESTANT) == ERR_OK)
@@ -201,9 +210,9 @@ static void a_plan_survives_its_file(void **state)
 	memcpy(fixture->plan.id, "0123456789abcdef0123456789abcdef", 33);
 	encode(&fixture->plan, &first);
 	plan_init(&again);
-	assert_int_equal(plan_decode(&again, buf_bytes(&first), "plan.json", "out/suite",
-				     &fixture->err),
-			 ERR_OK);
+	assert_int_equal(
+		plan_decode(&again, buf_bytes(&first), "plan.json", "out/suite", &fixture->err),
+		ERR_OK);
 	assert_string_equal(again.suites[0].directory, "out/suite/foxes");
 	assert_int_equal(again.models[1].roles, PLAN_CONTESTANT | PLAN_JUDGE);
 	encode(&again, &second);
@@ -216,7 +225,10 @@ static void a_plan_survives_its_file(void **state)
 static void a_plan_file_that_was_changed_is_refused(void **state)
 {
 	static const char *const texts[] = {
-		"", "{}", "[]", "{\"format\":\"parley-plan-9\"}",
+		"",
+		"{}",
+		"[]",
+		"{\"format\":\"parley-plan-9\"}",
 		"{\"format\":\"parley-plan-1\",\"suites\":[{\"name\":\"../x\",\"version\":\"1\","
 		"\"root\":\"0000000000000000000000000000000000000000000000000000000000000000\"}],"
 		"\"models\":[]}",
@@ -225,9 +237,9 @@ static void a_plan_file_that_was_changed_is_refused(void **state)
 	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		struct plan plan;
 		plan_init(&plan);
-		assert_int_not_equal(plan_decode(&plan, bytes_from(texts[i]), "plan.json", "s",
-						 &fixture->err),
-				     ERR_OK);
+		assert_int_not_equal(
+			plan_decode(&plan, bytes_from(texts[i]), "plan.json", "s", &fixture->err),
+			ERR_OK);
 		plan_release(&plan);
 	}
 }

@@ -95,7 +95,8 @@ static void the_time_to_wait_is_read_in_all_its_forms(void **state)
 	assert_int_equal(retry_after_read(BYTES("250"), BYTES("9"), now), 250);
 	assert_int_equal(retry_after_read(none, BYTES("9"), now), 9000);
 	assert_int_equal(retry_after_read(none, BYTES("1.5"), now), 2000);
-	assert_int_equal(retry_after_read(none, BYTES("Sun, 01 Nov 2026 00:00:30 GMT"), now), 30000);
+	assert_int_equal(retry_after_read(none, BYTES("Sun, 01 Nov 2026 00:00:30 GMT"), now),
+			 30000);
 	assert_int_equal(retry_after_read(none, BYTES("Sat, 31 Oct 2026 00:00:30 GMT"), now), 0);
 	assert_int_equal(retry_after_read(none, none, now), -1);
 	assert_int_equal(retry_after_read(none, BYTES("soon"), now), -1);

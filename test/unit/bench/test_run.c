@@ -51,7 +51,8 @@ static void write_suite(const struct fixture *fixture, const char *directory, co
 	assert_int_equal(system(command), 0);
 	for (unsigned i = 0; markers[i]; i++)
 		buf_printf(&items,
-			   "{\"id\":\"item-%u\",\"question\":\"[[%s]] What jumps?\",\"answer\":\"fox\"}\n",
+			   "{\"id\":\"item-%u\",\"question\":\"[[%s]] What "
+			   "jumps?\",\"answer\":\"fox\"}\n",
 			   i, markers[i]);
 	folder_write(directory, "suite.yaml", yaml);
 	folder_write(directory, "items.jsonl", items.data);
@@ -154,9 +155,9 @@ static void assert_ok(enum err_code code, const struct err *err)
 
 /* ---- outcomes ---- */
 
-static const char *const mixed[] = {"ok 1",	 "ok 2",     "wrong 3",	 "throttle 4", "flaky 5",
-				    "garbage 6", "poison 7", "broken 8", "final 9",    "control 10",
-				    NULL};
+static const char *const mixed[] = {"ok 1",    "ok 2",       "wrong 3",  "throttle 4",
+				    "flaky 5", "garbage 6",  "poison 7", "broken 8",
+				    "final 9", "control 10", NULL};
 
 static void every_kind_of_outcome_is_counted(void **state)
 {
@@ -361,7 +362,7 @@ static void an_unknown_outcome_is_marked_and_asked_again(void **state)
 	free(transcripts);
 }
 
-static const char *const many[] = {"ok 1",  "ok 2",  "ok 3",  "ok 4",  "ok 5",	"ok 6",	 "ok 7",
+static const char *const many[] = {"ok 1",  "ok 2",  "ok 3",  "ok 4",  "ok 5",  "ok 6",  "ok 7",
 				   "ok 8",  "ok 9",  "ok 10", "ok 11", "ok 12", "ok 13", "ok 14",
 				   "ok 15", "ok 16", "ok 17", "ok 18", "ok 19", "ok 20", NULL};
 
@@ -383,8 +384,8 @@ static void an_interrupted_run_resumes_and_bills_nothing_twice(void **state)
 		assert_int_equal(provider_answered(&fixture->provider, many[i]), 1);
 }
 
-/* The harness is killed at once, several times over. What was answered but not noted is asked again:
- * at most what was in flight at each kill. */
+/* The harness is killed at once, several times over. What was answered but not noted is asked
+ * again: at most what was in flight at each kill. */
 static void a_killed_run_resumes(void **state)
 {
 	struct fixture *fixture = *state;
@@ -564,9 +565,9 @@ static void a_gateway_is_told_first_and_asked_for_receipts(void **state)
 	assert_non_null(strstr(transcripts, "\"nonce\":\"00112233445566778899aabbccddeeff\""));
 	assert_non_null(strstr(transcripts, "\"request_body\""));
 	free(transcripts);
-	assert_string_equal(json_string_value(json_object_get(fixture->outcome.summary,
-							      "vouched_by")),
-			    "gateways");
+	assert_string_equal(
+		json_string_value(json_object_get(fixture->outcome.summary, "vouched_by")),
+		"gateways");
 	assert_bundle(fixture);
 }
 
@@ -577,9 +578,9 @@ static void nothing_vouches_for_a_bare_provider(void **state)
 	struct err err;
 	write_suite(fixture, fixture->suite, suite_yaml, markers);
 	assert_ok(run(fixture, &err), &err);
-	assert_string_equal(json_string_value(json_object_get(fixture->outcome.summary,
-							      "vouched_by")),
-			    "nobody");
+	assert_string_equal(
+		json_string_value(json_object_get(fixture->outcome.summary, "vouched_by")),
+		"nobody");
 	assert_null(folder_read(fixture->output, "bundle/policy"));
 	char *report = folder_read(fixture->output, "report.html");
 	assert_non_null(strstr(report, "nothing vouches"));

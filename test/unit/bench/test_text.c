@@ -35,14 +35,18 @@ static void nothing_moves_the_cursor(void **state)
 	assert_line(BYTES("a\x1b[2Jb"), "a\\x1b[2Jb");
 	assert_line(BYTES("a\nb\tc\rd"), "a\\nb\\tc\\rd");
 	assert_line(BYTES("\x7f"), "\\x7f");
-	assert_line(BYTES("\xc2\x9b" "31m"), "\\x9b31m"); /* CSI as one C1 control */
+	assert_line(BYTES("\xc2\x9b"
+			  "31m"),
+		    "\\x9b31m"); /* CSI as one C1 control */
 	assert_line(bytes_of("a\0b", 3), "a\\x00b");
 }
 
 static void nothing_hides_or_turns_around(void **state)
 {
 	(void)state;
-	assert_line(BYTES("\xe2\x80\xae" "x"), "\\u202ex");
+	assert_line(BYTES("\xe2\x80\xae"
+			  "x"),
+		    "\\u202ex");
 	assert_line(BYTES("\xe2\x80\x8b"), "\\u200b");
 	assert_line(BYTES("\xef\xbb\xbf"), "\\ufeff");
 }
@@ -58,8 +62,7 @@ static void broken_bytes_are_shown(void **state)
 static void html_cannot_be_left(void **state)
 {
 	(void)state;
-	assert_html(BYTES("</pre><script>\"'&"),
-		    "&lt;/pre&gt;&lt;script&gt;&quot;&#39;&amp;");
+	assert_html(BYTES("</pre><script>\"'&"), "&lt;/pre&gt;&lt;script&gt;&quot;&#39;&amp;");
 	assert_html(BYTES("a\nb\x1b"), "a\nb\\x1b");
 }
 
