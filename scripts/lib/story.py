@@ -23,7 +23,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2]
-OUT = SOURCE / "demo" / "out"
+OUT = Path(os.environ.get("PARLEY_DEMO_OUT", SOURCE / "demo" / "out"))
 SUITES = ("coding", "writing", "safety")
 CLAUSE = "D.4a"
 COLOUR = sys.stdout.isatty()
@@ -485,7 +485,7 @@ def keep_running(story, north, south, roots):
   As {lab.rival}, run a suite on {lab.model.name} through {lab.name}'s gateway:
     export PARLEY_KEY={keys[lab.name]}
     {short(story.parley)} bench run --suite suites/safety \\
-      --model {lab.model.name}={lab.dialect}@{lab.url}#PARLEY_KEY -o demo/out/mine-{lab.model.name}
+      --model {lab.model.name}={lab.dialect}@{lab.url}#PARLEY_KEY -o mine-{lab.model.name}
   As {lab.name}, look after the gateway:
     {short(story.parley)} grant list -c {short(str(lab.config))}""")
     print("\n  Stop everything:\n    kill " + " ".join(str(child.pid) for child in story.children))
@@ -518,7 +518,7 @@ def main():
     try:
         tell(story, len(sys.argv) == 3)
     except (Broken, OSError, subprocess.TimeoutExpired) as error:
-        print(f"\nscripts/demo: {error}\nLogs: demo/out/logs/", file=sys.stderr)
+        print(f"\nscripts/demo: {error}\nLogs: {OUT / 'logs'}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

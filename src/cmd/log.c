@@ -4,6 +4,7 @@
 #include "cmd/commands.h"
 #include "ledger/log_read.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 #define SHOWN_DEFAULT 20
@@ -55,7 +56,8 @@ static enum err_code run_show(struct env *env, const char *directory, const stru
 static int finish(struct env *env, enum err_code code, const struct err *err)
 {
 	env_os_free(env);
-	if (fflush(stdout) != 0 || ferror(stdout)) {
+	errno = 0;
+	if ((fflush(stdout) != 0 || ferror(stdout)) && errno != EPIPE) {
 		fprintf(stderr, "parley: the output cannot be written\n");
 		return 3;
 	}

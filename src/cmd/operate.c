@@ -101,16 +101,24 @@ static json_t *body_of(const struct verb *verb, const struct telling *telling)
 	return body;
 }
 
+/* The verb's path, with the id where it has its `%s`. */
+static void write_target(const struct verb *verb, const char *id, char *out, size_t size)
+{
+	const char *place = strstr(verb->path, "%s");
+	if (place)
+		snprintf(out, size, "%.*s%s%s", (int)(place - verb->path), verb->path, id,
+			 place + 2);
+	else
+		snprintf(out, size, "%s", verb->path);
+}
+
 static int call_and_show(const struct verb *verb, const struct telling *telling, const char *id)
 {
 	struct err err = ERR_INIT;
 	struct admin_answer answer;
 	char target[1024];
 	bool get = strcmp(verb->method, "GET") == 0;
-	if (verb->has_id)
-		snprintf(target, sizeof(target), verb->path, id);
-	else
-		snprintf(target, sizeof(target), "%s", verb->path);
+	write_target(verb, id, target, sizeof(target));
 	json_t *body = get ? NULL : body_of(verb, telling);
 	enum err_code code =
 		admin_client_call(telling->config, verb->method, target, body, &answer, &err);

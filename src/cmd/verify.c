@@ -2,6 +2,8 @@
 #include "cmd/commands.h"
 #include "verify/verify.h"
 
+#include <errno.h>
+
 #define TEXT_MAX ((size_t)4 << 20)
 
 struct verify_command {
@@ -10,9 +12,11 @@ struct verify_command {
 	bool rerun, json;
 };
 
-/* The standard library's file layer drops write errors until the end. */
+/* A reader that closes the pipe early (head -1) has seen what it wanted. */
 static int print_report(const struct verify_report *report, bool as_json)
 {
+	struct buf text = BUF_INIT(TEXT_MAX);
+	errno = 0;
 	if (as_json) {
 		json_t *object = verify_report_json(report);
 		if (!object)
@@ -20,12 +24,13 @@ static int print_report(const struct verify_report *report, bool as_json)
 		cli_print_json(object);
 		json_decref(object);
 	} else {
-		struct buf text = BUF_INIT(TEXT_MAX);
 		verify_report_text(report, &text);
 		fwrite(text.data, 1, text.size, stdout);
-		buf_release(&text);
 	}
-	if (fflush(stdout) == 0 && !ferror(stdout))
+	bool written = fflush(stdout) == 0 && !ferror(stdout);
+	bool closed = errno == EPIPE;
+	buf_release(&text);
+	if (written || closed)
 		return 0;
 	fprintf(stderr, "parley: the report cannot be written to stdout\n");
 	return 3;

@@ -455,7 +455,11 @@ void control_close(struct control *control)
 {
 	if (!control)
 		return;
-	assert(!control->first);
+	while (control->first) { /* after a failure only: nobody is told any more */
+		struct control_operation *operation = control->first;
+		control->first = operation->next;
+		control_operation_free(operation);
+	}
 	if (control->timer_armed)
 		env_timer_disarm(control->loop, &control->idle_timer);
 	world_drop(control->world);

@@ -90,7 +90,7 @@ struct control_options {
  */
 enum err_code control_open(const struct control_options *options, struct control **out,
 			   struct err *err);
-/* No act may be under way (control_busy). */
+/* Acts under way (control_busy) are forgotten, as in a crash: nobody is told of them. */
 void control_close(struct control *control);
 bool control_busy(const struct control *control);
 

@@ -137,8 +137,9 @@ static enum err_code check_json(const struct verify_keys *reader, struct bytes t
 static void conclude(const struct standing *standing, struct verify_report *report)
 {
 	if (standing->signer == SIGNER_READER) {
-		report_verdict(report, VERIFY_VOUCHED, "VOUCHED by %s; %zu records",
-			       standing->origin, standing->receipts);
+		report_verdict(report, VERIFY_VOUCHED, "VOUCHED by %s; %zu record%s",
+			       standing->origin, standing->receipts,
+			       standing->receipts == 1 ? "" : "s");
 		report_note(report, VERIFY_TRUSTED, "%s, whose key you gave", standing->origin);
 		return;
 	}

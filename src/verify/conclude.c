@@ -123,17 +123,38 @@ static void name_unvouched(const struct audit *audit, bool judges, char *out, si
 
 /* ---- the headline ---- */
 
+static void append_exception(struct buf *out, const char *what, const char *whose)
+{
+	buf_printf(out, "%s%s%s", out->size ? " and " : "; ", what, whose);
+}
+
+/* What the gateways say nothing about, though results rest on it. */
+static void append_exceptions(const struct audit *audit, struct buf *out)
+{
+	char names[NAMES_MAX];
+	name_unvouched(audit, true, names, sizeof(names));
+	if (*names)
+		append_exception(out, "the verdicts of ", names);
+	name_unvouched(audit, false, names, sizeof(names));
+	if (*names)
+		append_exception(out, "the answers of ", names);
+	snprintf(names, sizeof(names), "%zu programs", audit->counts.programs);
+	if (audit->counts.programs > 0)
+		append_exception(out, "the scores of ", names);
+	if (out->size > 0)
+		buf_append_cstr(out, " are the evaluator's word");
+}
+
 static void conclude_vouched(struct audit *audit, const struct standing *standing)
 {
-	char logs[NAMES_MAX], judges[NAMES_MAX], baselines[NAMES_MAX];
+	char logs[NAMES_MAX];
+	struct buf exceptions = BUF_INIT(4096);
 	name_logs(audit, SIGNER_READER, logs, sizeof(logs));
-	name_unvouched(audit, true, judges, sizeof(judges));
-	name_unvouched(audit, false, baselines, sizeof(baselines));
-	report_verdict(audit->report, VERIFY_VOUCHED,
-		       "VOUCHED by %s; %zu of %zu answers%s%s%s%s%s", logs, standing->vouched,
-		       standing->samples, *judges ? "; the verdicts of " : "", judges,
-		       *baselines ? "; the answers of " : "", baselines,
-		       *judges || *baselines ? " are the evaluator's word" : "");
+	append_exceptions(audit, &exceptions);
+	report_verdict(audit->report, VERIFY_VOUCHED, "VOUCHED by %s; %zu of %zu answers%s", logs,
+		       standing->vouched, standing->samples,
+		       exceptions.size && !exceptions.failed ? exceptions.data : "");
+	buf_release(&exceptions);
 }
 
 static void conclude_self_certified(struct audit *audit, const struct standing *standing)
@@ -216,8 +237,9 @@ static void note_receipts(struct audit *audit)
 			continue;
 		report_note(audit->report, VERIFY_CHECKED,
 			    "run %.64s: plan and items of %.64s were in the log before the first "
-			    "request",
-			    cell->run, audit->suites[cell->suite].name);
+			    "request to %.64s",
+			    cell->run, audit->suites[cell->suite].name,
+			    audit->plan.models[cell->model].name);
 	}
 }
 

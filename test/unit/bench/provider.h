@@ -22,7 +22,7 @@ struct provider {
 	struct http_server *server;
 	struct env_timer stop_timer;
 	struct env_message stop;
-	char url[64];
+	char url[96];
 	pthread_mutex_t lock;
 	struct provider_count counts[PROVIDER_MARKERS_MAX];
 	unsigned count, requests;

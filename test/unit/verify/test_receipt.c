@@ -80,7 +80,7 @@ static void test_with_its_record(void **state)
 	for (size_t i = 0; i < test->ledger.count; i++) {
 		write_receipt(test, i, true);
 		expect(test, test->ledger.vkey_text, NULL, VERIFY_VOUCHED,
-		       "VOUCHED by " ORIGIN "; 1 records");
+		       "VOUCHED by " ORIGIN "; 1 record");
 		expect(test, NULL, NULL, VERIFY_SELF_CERTIFIED, "calls itself " ORIGIN);
 	}
 }
