@@ -400,7 +400,7 @@ enum err_code env_read_file(struct env *env, const char *path, struct buf *out, 
  * directory. `mode` as for chmod (0600 for secrets). */
 enum err_code env_write_file(struct env *env, const char *path, struct bytes content, unsigned mode,
 			     struct err *err);
-/* Makes the directory and its missing parents. */
+/* Makes the directory and its missing parents, durably. */
 enum err_code env_make_directories(struct env *env, const char *path, struct err *err);
 bool env_file_exists(struct env *env, const char *path);
 

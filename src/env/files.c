@@ -109,6 +109,19 @@ enum err_code env_write_file(struct env *env, const char *path, struct bytes con
 	return env_sync_directory(env, parent, err);
 }
 
+/* Its name is made durable, too, or everything in it would go with it. One that was there before may
+ * stand in a directory that is not ours to read. */
+static enum err_code make_durably(struct env *env, const char *path, struct err *err)
+{
+	char parent[PATH_SIZE];
+	struct err ignored;
+	bool was_there = env_file_exists(env, path);
+	parent_of(path, parent);
+	ERR_TRY(env_make_directory(env, path, err));
+	enum err_code code = env_sync_directory(env, parent, was_there ? &ignored : err);
+	return was_there ? ERR_OK : code;
+}
+
 enum err_code env_make_directories(struct env *env, const char *path, struct err *err)
 {
 	char prefix[PATH_SIZE];
@@ -120,9 +133,9 @@ enum err_code env_make_directories(struct env *env, const char *path, struct err
 			continue;
 		memcpy(prefix, path, i);
 		prefix[i] = '\0';
-		ERR_TRY(env_make_directory(env, prefix, err));
+		ERR_TRY(make_durably(env, prefix, err));
 	}
-	return size ? env_make_directory(env, path, err) : ERR_OK;
+	return size ? make_durably(env, path, err) : ERR_OK;
 }
 
 bool env_file_exists(struct env *env, const char *path)

@@ -123,6 +123,11 @@ static void name_unvouched(const struct audit *audit, bool judges, char *out, si
 
 /* ---- the headline ---- */
 
+static bool was_cut_off(const struct audit *audit)
+{
+	return json_is_false(json_object_get(audit->summary, "complete"));
+}
+
 static void append_exception(struct buf *out, const char *what, const char *whose)
 {
 	buf_printf(out, "%s%s%s", out->size ? " and " : "; ", what, whose);
@@ -151,8 +156,9 @@ static void conclude_vouched(struct audit *audit, const struct standing *standin
 	struct buf exceptions = BUF_INIT(4096);
 	name_logs(audit, SIGNER_READER, logs, sizeof(logs));
 	append_exceptions(audit, &exceptions);
-	report_verdict(audit->report, VERIFY_VOUCHED, "VOUCHED by %s; %zu of %zu answers%s", logs,
-		       standing->vouched, standing->samples,
+	report_verdict(audit->report, VERIFY_VOUCHED, "VOUCHED by %s; %zu of %zu answers%s%s",
+		       logs, standing->vouched, standing->samples,
+		       was_cut_off(audit) ? " of a run that was cut off" : "",
 		       exceptions.size && !exceptions.failed ? exceptions.data : "");
 	buf_release(&exceptions);
 }
@@ -266,6 +272,14 @@ static void note_simulated(struct audit *audit)
 	}
 }
 
+static void note_ending(struct audit *audit)
+{
+	const char *ending = json_string_value(json_object_get(audit->summary, "ending"));
+	if (was_cut_off(audit))
+		report_note(audit->report, VERIFY_UNCHECKED,
+			    "the run was cut off, by its own account: %.300s", ending ? ending : "");
+}
+
 static void note_unchecked(struct audit *audit)
 {
 	const struct audit_counts *counts = &audit->counts;
@@ -298,6 +312,7 @@ static void note_unchecked(struct audit *audit)
 		report_note(report, VERIFY_UNCHECKED,
 			    "the grant's limits and how many other runs there were: the bundle does "
 			    "not hold them");
+	note_ending(audit);
 	note_simulated(audit);
 }
 

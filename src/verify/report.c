@@ -146,6 +146,8 @@ static void append_result(struct buf *out, const json_t *result)
 	long long failed = json_integer_value(json_object_get(result, "failed"));
 	if (failed > 0)
 		buf_printf(out, ", %lld failed", failed);
+	if (failed > 0 && json_object_get(result, "if_passed"))
+		buf_printf(out, " (had they passed: %.4f)", number(result, "if_passed"));
 	buf_append_char(out, '\n');
 }
 

@@ -218,6 +218,23 @@ static enum err_code check_statement(struct audit *audit, struct err *err)
 
 /* ---- all of it ---- */
 
+/* As published, and where samples failed the bound had they all passed. */
+static json_t *describe_results(const struct results *results)
+{
+	json_t *list = results_encode(results);
+	for (size_t i = 0; list && i < results->count; i++) {
+		const struct result *result = &results->items[i];
+		if (result->failed == 0 || strcmp(result->metric, "bt_strength") == 0)
+			continue;
+		if (json_object_set_new(json_array_get(list, i), "if_passed",
+					json_real(result_if_failed_had_passed(result))) != 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
 static const char *baseline_name(const struct audit *audit)
 {
 	for (unsigned i = 0; i < audit->plan.model_count; i++)
@@ -240,7 +257,7 @@ enum err_code audit_results(struct audit *audit, struct err *err)
 	ERR_TRY(check_counts(audit, err));
 	ERR_TRY(check_use(audit, err));
 	ERR_TRY(check_statement(audit, err));
-	audit->report->results = results_encode(&audit->results);
+	audit->report->results = describe_results(&audit->results);
 	return audit->report->results ? ERR_OK
 				      : ERR_SET(err, ERR_NO_MEMORY, "out of memory for the results");
 }

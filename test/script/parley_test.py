@@ -491,8 +491,12 @@ class Case(unittest.TestCase):
         self.addCleanup(sim.end)
         return sim
 
-    def gateway(self, upstream, *grants, name="gateway", prefix=(), public_suites=(), **config):
-        """A running gateway in front of `upstream` (a Sim or a URL) with these grants applied."""
+    def gateway(self, upstream, *grants, name="gateway", origin=None, prefix=(), public_suites=(),
+                **config):
+        """A running gateway in front of `upstream` (a Sim or a URL) with these grants applied;
+        `origin` names its log."""
+        if origin:
+            config["name"] = origin
         url = upstream.url if isinstance(upstream, Sim) else upstream
         gateway = Gateway(self.directory / name, url, prefix, **config)
         self.addCleanup(self.check_end, gateway)

@@ -74,7 +74,7 @@ class Published(Case):
         sim = self.sim("--persona", persona)
         gateway = self.gateway(
             sim, evaluation(models=[name], limits={"rpm": 100000, "output_tpm": 100000000}),
-            name=name, public_suites=[{"name": "humaneval", "root": root}],
+            name=name, origin=f"{name}.example/parley", public_suites=[{"name": "humaneval", "root": root}],
             providers=[{"name": "own", "dialect": dialect, "url": sim.url, "key": "upstream"}],
             models=[{"name": name, "provider": "own", "max_output": 8192}])
         return gateway, gateway.key("eval", "southlab")
