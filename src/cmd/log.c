@@ -68,15 +68,18 @@ static int log_show(int argc, char **argv)
 {
 	struct show show = {.count = SHOWN_DEFAULT};
 	const struct cli_option options[] = {
-		{"from", 0, CLI_INTEGER, &show.from, "N", "the first record, from 0", 0, INDEX_MAX},
+		{"from",       0, CLI_INTEGER, &show.from, "N", "the first record, from 0", 0, INDEX_MAX},
 		{"count", 0, CLI_INTEGER, &show.count, "N", "how many; default 20", 1, INDEX_MAX},
-		{"json", 0, CLI_FLAG, &show.json, NULL, "the records alone, one a line", 0, 0},
-		{0},
+		{"json",         0, CLI_FLAG, &show.json, NULL, "the records alone, one a line", 0, 0},
+		{0          },
 	};
-	const struct cli_command command = {
-		"log show", "DIR [--from N] [--count N] [--json]",
-		"Shows the records of a log's directory, each with its index. Also of a log in use.",
-		options, 1, 1};
+	const struct cli_command command = {"log show",
+					    "DIR [--from N] [--count N] [--json]",
+					    "Shows the records of a log's directory, each with its "
+					    "index. Also of a log in use.",
+					    options,
+					    1,
+					    1};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	int status = cli_parse(&command, argc, argv, &arguments);
@@ -132,8 +135,9 @@ static enum err_code check_id(const char *name, const struct buf *record, struct
 	bool same = id && strcmp(id, name) == 0;
 	json_decref(tree);
 	return same ? ERR_OK
-		    : ERR_SET(err, ERR_NOT_FOUND, "this log has no record %s: its record %" PRIu64
-						  " is another", name, index);
+		    : ERR_SET(err, ERR_NOT_FOUND,
+			      "this log has no record %s: its record %" PRIu64 " is another", name,
+			      index);
 }
 
 static enum err_code run_prove(struct env *env, const char *directory, const char *name,
@@ -162,17 +166,21 @@ static int log_prove(int argc, char **argv)
 {
 	struct prove prove = {0};
 	const struct cli_option options[] = {
-		{"bare", 0, CLI_FLAG, &prove.bare, NULL,
+		{"bare",    0, CLI_FLAG, &prove.bare, NULL,
 		 "leave the record out of the proof's extra line", 0, 0},
 		{"json", 0, CLI_FLAG, &prove.json, NULL, "as a gateway serves it: {receipts: […]}",
 		 0, 0},
-		{0},
+		{0    },
 	};
 	const struct cli_command command = {
-		"log prove", "DIR INDEX|ID [--bare] [--json]",
-		"Prints the receipt of a record: a proof (C2SP tlog-proof) against the log's signed\n"
+		"log prove",
+		"DIR INDEX|ID [--bare] [--json]",
+		"Prints the receipt of a record: a proof (C2SP tlog-proof) against the log's "
+		"signed\n"
 		"checkpoint, with the record in it. `parley verify` checks it.",
-		options, 2, 2};
+		options,
+		2,
+		2};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	uint64_t index;
@@ -186,7 +194,8 @@ static int log_prove(int argc, char **argv)
 	struct env *env = env_os_new(1);
 	if (!env)
 		return 3;
-	return finish(env, run_prove(env, arguments.positional[0], name, index, &prove, &err), &err);
+	return finish(env, run_prove(env, arguments.positional[0], name, index, &prove, &err),
+		      &err);
 }
 
 /* ---- checkpoint ---- */
@@ -221,12 +230,15 @@ static int log_checkpoint(int argc, char **argv)
 {
 	bool json = false;
 	const struct cli_option options[] = {
-		{"json", 0, CLI_FLAG, &json, NULL, "its parts as JSON", 0, 0},
+		{"json",    0, CLI_FLAG, &json, NULL, "its parts as JSON", 0, 0},
 		{0},
 	};
-	const struct cli_command command = {"log checkpoint", "DIR [--json]",
+	const struct cli_command command = {"log checkpoint",
+					    "DIR [--json]",
 					    "Prints the signed checkpoint of a log's directory.",
-					    options, 1, 1};
+					    options,
+					    1,
+					    1};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	int status = cli_parse(&command, argc, argv, &arguments);
@@ -241,10 +253,10 @@ static int log_checkpoint(int argc, char **argv)
 int cmd_log(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
-		{"show", log_show, "show records"},
-		{"prove", log_prove, "print the receipt of a record"},
-		{"checkpoint", log_checkpoint, "print the signed checkpoint"},
-		{NULL, NULL, NULL},
+		{"show",       log_show,       "show records"                 },
+		{"prove",      log_prove,      "print the receipt of a record"},
+		{"checkpoint", log_checkpoint, "print the signed checkpoint"  },
+		{NULL,         NULL,           NULL                           },
 	};
 	return cli_dispatch("log", verbs, argc, argv);
 }

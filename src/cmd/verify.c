@@ -72,26 +72,32 @@ int cmd_verify(int argc, char **argv)
 {
 	struct verify_command chosen = {0};
 	const struct cli_option options[] = {
-		{"key", 'k', CLI_LIST, &chosen.keys, "KEY",
-		 "a key you trust: a log's verifier key (name+id+base64), an evaluator's public key "
-		 "(base64), or a file of such lines; may be repeated",
-		 0, 0},
+		{"key",     'k', CLI_LIST, &chosen.keys, "KEY",
+		 "a key you trust: a log's verifier key (name+id+base64), an evaluator's public "
+		 "key "
+		 "(base64), or a file of such lines; may be repeated", 0, 0},
 		{"require", 0, CLI_TEXT, &chosen.require, "vouched",
 		 "exit 1 unless one of your keys stands behind it", 0, 0},
-		{"rerun", 0, CLI_FLAG, &chosen.rerun, NULL,
+		{"rerun",    0, CLI_FLAG, &chosen.rerun, NULL,
 		 "run generated programs again, in the sandbox", 0, 0},
-		{"record", 0, CLI_TEXT, &chosen.record, "FILE",
+		{"record",        0, CLI_TEXT, &chosen.record, "FILE",
 		 "the record that a .tlog-proof without one is about", 0, 0},
-		{"json", 0, CLI_FLAG, &chosen.json, NULL, "the report as JSON", 0, 0},
-		{0},
+		{"json",         0, CLI_FLAG, &chosen.json, NULL, "the report as JSON", 0, 0},
+		{0       },
 	};
 	const struct cli_command command = {
-		"verify", "PATH [--key KEY]... [--require vouched] [--rerun] [--json]",
-		"Checks a bundle, a log's directory or a receipt, without any network. The first line\n"
-		"says VOUCHED by NAME, CONSISTENT, SELF-CERTIFIED or FALSE: and what does not hold.\n"
-		"Exit status: 0 it holds, 1 it is false (or not vouched for, with --require vouched),\n"
+		"verify",
+		"PATH [--key KEY]... [--require vouched] [--rerun] [--json]",
+		"Checks a bundle, a log's directory or a receipt, without any network. The first "
+		"line\n"
+		"says VOUCHED by NAME, CONSISTENT, SELF-CERTIFIED or FALSE: and what does not "
+		"hold.\n"
+		"Exit status: 0 it holds, 1 it is false (or not vouched for, with --require "
+		"vouched),\n"
 		"2 wrong use, 3 it could not be checked.",
-		options, 1, 1};
+		options,
+		1,
+		1};
 	struct cli_arguments arguments;
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)

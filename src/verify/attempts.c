@@ -1,6 +1,6 @@
-/* transcripts.jsonl: every attempt belongs to the plan, none is missing in between, the model was asked
- * the item's own words, and the bytes that were kept say what the line says. Answers are graded as they
- * come by. */
+/* transcripts.jsonl: every attempt belongs to the plan, none is missing in between, the model was
+ * asked the item's own words, and the bytes that were kept say what the line says. Answers are
+ * graded as they come by. */
 #include "verify/audit.h"
 
 #include "base/encode.h"
@@ -32,8 +32,8 @@ static enum err_code find_place(struct audit *audit, struct attempt *attempt, st
 			       line->item, attempt->where, suite->name);
 	if (line->sample >= suite->samples)
 		return ERR_SET(err, ERR_MISMATCH,
-			       "item %.100s: %s: sample %u of %u that the plan asks for", line->item,
-			       attempt->where, line->sample, suite->samples);
+			       "item %.100s: %s: sample %u of %u that the plan asks for",
+			       line->item, attempt->where, line->sample, suite->samples);
 	attempt->slot = item * suite->samples + line->sample;
 	if (!attempt->cell->judging)
 		return ERR_OK;
@@ -49,7 +49,8 @@ static enum err_code check_order(const struct attempt *attempt, struct err *err)
 	struct audit_slot *slot = &attempt->cell->slots[attempt->slot];
 	if (slot->answered)
 		return ERR_SET(err, ERR_MISMATCH,
-			       "%s: it was asked again although an answer was there", attempt->where);
+			       "%s: it was asked again although an answer was there",
+			       attempt->where);
 	if (attempt->line.attempt != slot->attempts)
 		return ERR_SET(err, ERR_MISMATCH, "%s: attempt %u stands where attempt %u is due",
 			       attempt->where, attempt->line.attempt, slot->attempts);
@@ -89,7 +90,8 @@ static enum err_code check_body_words(struct audit *audit, const struct attempt 
 	leaf_words_digest(buf_bytes(&words), digest);
 	hex_encode(digest, sizeof(digest), hex);
 	if (code == ERR_OK && strcmp(hex, expected) != 0)
-		code = ERR_SET(err, ERR_MISMATCH, "the request's body has other words than the item");
+		code = ERR_SET(err, ERR_MISMATCH,
+			       "the request's body has other words than the item");
 	if (code == ERR_OK && !cell->judging) {
 		code = json_canonical(suite_settings(audit->suites[cell->suite].suite), &wanted,
 				      err);
@@ -105,7 +107,8 @@ static enum err_code check_body_words(struct audit *audit, const struct attempt 
 	return code;
 }
 
-static enum err_code check_words(struct audit *audit, const struct attempt *attempt, struct err *err)
+static enum err_code check_words(struct audit *audit, const struct attempt *attempt,
+				 struct err *err)
 {
 	const struct run_transcript *line = &attempt->line;
 	uint8_t digest[SHA256_SIZE];
@@ -117,11 +120,11 @@ static enum err_code check_words(struct audit *audit, const struct attempt *atte
 	ERR_TRY(expected_words(audit, attempt, digest, err));
 	hex_encode(digest, sizeof(digest), hex);
 	if (strcmp(line->words, hex) != 0)
-		return ERR_SET(err, ERR_MISMATCH,
-			       "%s: it was asked other words than the %s (digest %.16s…, not %.16s…)",
-			       attempt->where,
-			       attempt->cell->judging ? "two answers give" : "item has", line->words,
-			       hex);
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			"%s: it was asked other words than the %s (digest %.16s…, not %.16s…)",
+			attempt->where, attempt->cell->judging ? "two answers give" : "item has",
+			line->words, hex);
 	if (line->request_body && check_body_words(audit, attempt, hex, err) != ERR_OK)
 		return err_prefix(err, "%s", attempt->where);
 	return ERR_OK;
@@ -165,8 +168,8 @@ static enum err_code compare_answer(const struct attempt *attempt,
 		code = ERR_SET(err, ERR_MISMATCH,
 			       "%s: the answer is not the text of the response's body",
 			       attempt->where);
-	else if (line->finish && strcmp(line->finish,
-					dialect_finish_name(answer->outcome.finish)) != 0)
+	else if (line->finish &&
+		 strcmp(line->finish, dialect_finish_name(answer->outcome.finish)) != 0)
 		code = ERR_SET(err, ERR_MISMATCH,
 			       "%s: the response's body ended otherwise than \"%.40s\"",
 			       attempt->where, line->finish);
@@ -195,7 +198,8 @@ static enum err_code check_answer_text(struct audit *audit, const struct attempt
 }
 
 /* An attempt has an answer or says why it has none. */
-static enum err_code check_shape(struct audit *audit, const struct attempt *attempt, struct err *err)
+static enum err_code check_shape(struct audit *audit, const struct attempt *attempt,
+				 struct err *err)
 {
 	const struct run_transcript *line = &attempt->line;
 	bool replay = audit->plan.models[audit_asked(attempt->cell)].replay != NULL;
@@ -301,12 +305,14 @@ static enum err_code take_line(struct audit *audit, const struct jsonl_line *lin
 	return ERR_OK;
 }
 
-/* The gateway counts every sample of an item that it answered: none of them may have been left out. */
+/* The gateway counts every sample of an item that it answered: none of them may have been left out.
+ */
 static enum err_code check_samples(const struct audit *audit, const struct audit_cell *cell,
 				   struct err *err)
 {
 	const struct audit_suite *suite = &audit->suites[cell->suite];
-	for (size_t item = 0; item < suite->items && !cell->judging && !cell->shared_words; item++) {
+	for (size_t item = 0; item < suite->items && !cell->judging && !cell->shared_words;
+	     item++) {
 		size_t shown = 0;
 		for (unsigned k = 0; k < suite->samples; k++)
 			shown += cell->slots[item * suite->samples + k].attempts;

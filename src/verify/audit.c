@@ -79,8 +79,8 @@ static enum err_code load_suite(struct audit *audit, unsigned number, struct err
 	suite->name = suite_name(suite->suite);
 	suite->scorer = scorer_find(suite_scorer_kind(suite->suite));
 	suite->items = suite_count(suite->suite);
-	suite->samples = audit->plan.samples ? audit->plan.samples
-					     : (unsigned)suite_samples(suite->suite);
+	suite->samples =
+		audit->plan.samples ? audit->plan.samples : (unsigned)suite_samples(suite->suite);
 	if (!suite->scorer || strcmp(suite->name, planned->name) != 0)
 		return ERR_SET(err, ERR_MISMATCH,
 			       BUNDLE_SUITES "/%.64s: it is another suite than the plan's",
@@ -256,8 +256,9 @@ struct audit_cell *audit_find_cell(struct audit *audit, const char *suite, const
 	struct audit_cell wanted = {.judging = opponent || judge};
 	if (!find_suite(audit, suite, &wanted.suite) || !find_model(audit, model, &wanted.model))
 		return NULL;
-	if (wanted.judging && (!opponent || !judge || !find_model(audit, opponent, &wanted.opponent) ||
-			       !find_model(audit, judge, &wanted.judge)))
+	if (wanted.judging &&
+	    (!opponent || !judge || !find_model(audit, opponent, &wanted.opponent) ||
+	     !find_model(audit, judge, &wanted.judge)))
 		return NULL;
 	for (size_t i = 0; i < audit->cell_count; i++) {
 		struct audit_cell *cell = &audit->cells[i];
@@ -317,8 +318,8 @@ enum err_code audit_blame(const struct audit *audit, const struct audit_cell *ce
 	if (suite->samples > 1)
 		snprintf(number, sizeof(number), ", sample %u", sample);
 	if (cell->judging)
-		return err_prefix(err, "item %.100s%s (suite %.64s, %.64s against %.64s)", id, number,
-				  suite->name, audit->plan.models[cell->model].name,
+		return err_prefix(err, "item %.100s%s (suite %.64s, %.64s against %.64s)", id,
+				  number, suite->name, audit->plan.models[cell->model].name,
 				  audit->plan.models[cell->opponent].name);
 	return err_prefix(err, "item %.100s%s (suite %.64s, model %.64s)", id, number, suite->name,
 			  audit->plan.models[cell->model].name);

@@ -6,9 +6,9 @@
  *   scores       scores.jsonl against the transcripts        scores.c
  *   results      aggregates, summary and statement           results.c
  *
- * The work that the plan asks for is laid out as in the harness: a cell for each suite and model that
- * answers, and for pairwise suites one for each comparison by a judge; a slot for each sample (two for a
- * comparison: one for each order). */
+ * The work that the plan asks for is laid out as in the harness: a cell for each suite and model
+ * that answers, and for pairwise suites one for each comparison by a judge; a slot for each sample
+ * (two for a comparison: one for each order). */
 #ifndef VERIFY_AUDIT_H
 #define VERIFY_AUDIT_H
 
@@ -45,15 +45,15 @@ struct audit_suite {
 
 struct audit_slot {
 	uint64_t offset; /* of the answer's line */
-	double score;	 /* found again here */
+	double score;    /* found again here */
 	uint16_t attempts;
-	int8_t refused;	    /* enum refused */
-	uint8_t verdict;    /* of a judge: enum judge_verdict, or AUDIT_NO_VERDICT */
+	int8_t refused;  /* enum refused */
+	uint8_t verdict; /* of a judge: enum judge_verdict, or AUDIT_NO_VERDICT */
 	bool answered : 1;
-	bool graded : 1;    /* `score` was found again */
-	bool limited : 1;   /* it hangs on a time limit */
-	bool ungraded : 1;  /* published without a grade, though there is an answer */
-	bool listed : 1;    /* scores.jsonl has it */
+	bool graded : 1;   /* `score` was found again */
+	bool limited : 1;  /* it hangs on a time limit */
+	bool ungraded : 1; /* published without a grade, though there is an answer */
+	bool listed : 1;   /* scores.jsonl has it */
 };
 
 struct audit_cell {
@@ -67,7 +67,7 @@ struct audit_cell {
 	unsigned log;
 	enum signer signer; /* the weakest of its answers' receipts */
 	bool shared_words;  /* items with equal words: the gateway counts them together */
-	uint16_t *used;	    /* for each item: samples that the gateway counted, at least */
+	uint16_t *used;     /* for each item: samples that the gateway counted, at least */
 	size_t answered, vouched, failed;
 };
 

@@ -12,8 +12,9 @@ static enum err_code check_signature(struct audit *audit, struct err *err)
 	const struct dsse *envelope = &audit->bundle.envelope;
 	for (size_t i = 0; i < audit->reader.evaluator_count; i++)
 		if (dsse_signed_by(envelope, audit->reader.evaluators[i])) {
-			report_note(audit->report, VERIFY_TRUSTED,
-				    "the evaluator, whose key you gave and who signed the statement");
+			report_note(
+				audit->report, VERIFY_TRUSTED,
+				"the evaluator, whose key you gave and who signed the statement");
 			return ERR_OK;
 		}
 	if (audit->reader.evaluator_count > 0)

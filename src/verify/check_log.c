@@ -1,5 +1,6 @@
 /* A log's directory: records, chain, tree, tiles and checkpoint (ledger/log_read.h), and what the
- * records say of each other: every id stands for its place, every outcome for an admission before it. */
+ * records say of each other: every id stands for its place, every outcome for an admission before
+ * it. */
 #include "verify/audit.h"
 
 #include "base/json.h"
@@ -26,7 +27,8 @@ static bool grow_bits(struct walk *walk, uint64_t index)
 	if (index < walk->bits)
 		return true;
 	uint64_t bits = walk->bits ? 2 * walk->bits : 1 << 16;
-	uint8_t *grown = index < OPEN_MAX && bits > index ? realloc(walk->admitted, bits / 8) : NULL;
+	uint8_t *grown =
+		index < OPEN_MAX && bits > index ? realloc(walk->admitted, bits / 8) : NULL;
 	if (!grown)
 		return false;
 	memset(grown + walk->bits / 8, 0, (size_t)(bits - walk->bits) / 8);
@@ -49,11 +51,12 @@ static enum err_code damaged(const struct log_read_entry *entry, const char *pro
 			     struct err *err)
 {
 	return ERR_SET(err, ERR_CORRUPT, "%s, offset %llu: record %llu %s", entry->segment,
-		       (unsigned long long)entry->offset, (unsigned long long)entry->index, problem);
+		       (unsigned long long)entry->offset, (unsigned long long)entry->index,
+		       problem);
 }
 
-/* The id without a parse: in RFC 8785 text a quote inside a string is escaped, and only `detail`, which
- * such records do not have, nests members. */
+/* The id without a parse: in RFC 8785 text a quote inside a string is escaped, and only `detail`,
+ * which such records do not have, nests members. */
 static struct bytes quick_id(struct bytes text)
 {
 	static const char member[] = "\"id\":\"";
@@ -88,7 +91,8 @@ static enum err_code check_id(const struct log_read_entry *entry, struct err *er
 	return right ? ERR_OK : damaged(entry, "has an id of another place", err);
 }
 
-static enum err_code check_entry(void *argument, const struct log_read_entry *entry, struct err *err)
+static enum err_code check_entry(void *argument, const struct log_read_entry *entry,
+				 struct err *err)
 {
 	struct walk *walk = argument;
 	uint64_t admit;
@@ -154,9 +158,10 @@ static enum err_code choose_key(const struct verify_keys *keys, struct bytes tex
 	}
 	if (!named)
 		return ERR_OK;
-	return ERR_SET(err, ERR_MISMATCH,
-		       "checkpoint: it is not signed with the key for %s that was given or lies beside",
-		       head->origin);
+	return ERR_SET(
+		err, ERR_MISMATCH,
+		"checkpoint: it is not signed with the key for %s that was given or lies beside",
+		head->origin);
 }
 
 /* ---- the report ---- */
@@ -175,8 +180,7 @@ static void note_kinds(const struct walk *walk, struct verify_report *report)
 	}
 	report_note(report, VERIFY_CHECKED, "ids and outcomes: %s", *line ? line : "no records");
 	if (walk->open > 0)
-		report_note(report, VERIFY_UNCHECKED,
-			    "%llu admitted requests have no outcome yet",
+		report_note(report, VERIFY_UNCHECKED, "%llu admitted requests have no outcome yet",
 			    (unsigned long long)walk->open);
 }
 
@@ -210,10 +214,11 @@ static void conclude(const struct log_check_result *result, bool signed_by, bool
 			       "CONSISTENT, SELF-CERTIFIED: %llu records, no checkpoint is there",
 			       (unsigned long long)result->records);
 	else
-		report_verdict(report, VERIFY_SELF_CERTIFIED,
-			       "CONSISTENT, SELF-CERTIFIED: %llu records of a log that calls itself %s; "
-			       "give its key, from a source that you trust, with --key",
-			       covered, origin);
+		report_verdict(
+			report, VERIFY_SELF_CERTIFIED,
+			"CONSISTENT, SELF-CERTIFIED: %llu records of a log that calls itself %s; "
+			"give its key, from a source that you trust, with --key",
+			covered, origin);
 	if (vouched)
 		report_note(report, VERIFY_TRUSTED, "%s, whose key you gave", origin);
 	else if (*origin && !signed_by)

@@ -33,9 +33,9 @@ static void tell(struct verify_report *report, const json_t *record, const struc
 	const char *kind = json_string_value(json_object_get(record, "kind"));
 	const char *time = json_string_value(json_object_get(record, "time"));
 	report_note(report, VERIFY_CHECKED,
-		    "record %.40s (%.20s%s%.40s) is entry %llu of the log %s of size %llu", id, kind,
-		    time ? ", " : "", time ? time : "", (unsigned long long)index, head->origin,
-		    (unsigned long long)head->size);
+		    "record %.40s (%.20s%s%.40s) is entry %llu of the log %s of size %llu", id,
+		    kind, time ? ", " : "", time ? time : "", (unsigned long long)index,
+		    head->origin, (unsigned long long)head->size);
 }
 
 static enum err_code check_one(const struct verify_keys *reader, struct bytes proof_text,
@@ -56,9 +56,8 @@ static enum err_code check_one(const struct verify_keys *reader, struct bytes pr
 	if (code == ERR_OK) {
 		tell(report, tree, &head, proof.index);
 		memcpy(standing->origin, head.origin, sizeof(standing->origin));
-		standing->signer = standing->receipts && standing->signer < signer
-					   ? standing->signer
-					   : signer;
+		standing->signer =
+			standing->receipts && standing->signer < signer ? standing->signer : signer;
 		standing->receipts++;
 	}
 	json_decref(tree);
@@ -67,8 +66,8 @@ static enum err_code check_one(const struct verify_keys *reader, struct bytes pr
 
 /* ---- a .tlog-proof ---- */
 
-/* The record of --record without the newline that an editor may have put behind it, else the one in the
- * proof's extra line. */
+/* The record of --record without the newline that an editor may have put behind it, else the one in
+ * the proof's extra line. */
 static enum err_code find_record(struct env *env, const char *path, struct bytes proof_text,
 				 struct buf *out, struct err *err)
 {
@@ -143,10 +142,11 @@ static void conclude(const struct standing *standing, struct verify_report *repo
 		report_note(report, VERIFY_TRUSTED, "%s, whose key you gave", standing->origin);
 		return;
 	}
-	report_verdict(report, VERIFY_SELF_CERTIFIED,
-		       "CONSISTENT, SELF-CERTIFIED: by a log that calls itself %s; give its key, from "
-		       "a source that you trust, with --key",
-		       standing->origin);
+	report_verdict(
+		report, VERIFY_SELF_CERTIFIED,
+		"CONSISTENT, SELF-CERTIFIED: by a log that calls itself %s; give its key, from "
+		"a source that you trust, with --key",
+		standing->origin);
 	report_note(report, VERIFY_UNCHECKED, "the checkpoint's signature: no key for %s was given",
 		    standing->origin);
 }

@@ -23,7 +23,8 @@ static const struct registered *registered_suite(const struct audit *audit,
 				   cell->registered->suite);
 }
 
-/* Why the gateway does not vouch for this cell's answers; NULL where it does, under whatever key. */
+/* Why the gateway does not vouch for this cell's answers; NULL where it does, under whatever key.
+ */
 static const char *what_lacks(const struct audit *audit, const struct audit_cell *cell)
 {
 	const struct registered *suite = registered_suite(audit, cell);
@@ -32,10 +33,12 @@ static const char *what_lacks(const struct audit *audit, const struct audit_cell
 	if (cell->answered == 0)
 		return NULL;
 	if (!cell->registered || !cell->registered->has_plan)
-		return "there is no receipt of the run's opening, so that the items could have been "
+		return "there is no receipt of the run's opening, so that the items could have "
+		       "been "
 		       "chosen afterwards";
 	if (!suite || !suite->has_root)
-		return "there is no receipt of the suite's registration, so that its items could have "
+		return "there is no receipt of the suite's registration, so that its items could "
+		       "have "
 		       "been chosen afterwards";
 	return NULL;
 }
@@ -54,7 +57,7 @@ static enum signer weakest(const struct audit *audit, const struct audit_cell *c
 struct standing {
 	size_t samples, answered, vouched;
 	const char *lack; /* the first reason against "vouched" */
-	bool own_key;	  /* all that lacks is a key of the reader's */
+	bool own_key;     /* all that lacks is a key of the reader's */
 };
 
 static struct standing take_stock(struct audit *audit)
@@ -72,7 +75,8 @@ static struct standing take_stock(struct audit *audit)
 		unsigned_by_reader |= cell->vouched > 0 && weakest(audit, cell) != SIGNER_READER;
 		if (!lack)
 			continue;
-		report_note(audit->report, VERIFY_UNCHECKED, "suite %.64s, model %.64s: %s (%zu of %zu)",
+		report_note(audit->report, VERIFY_UNCHECKED,
+			    "suite %.64s, model %.64s: %s (%zu of %zu)",
 			    audit->suites[cell->suite].name, audit->plan.models[cell->model].name,
 			    lack, cell->vouched, cell->answered);
 		standing.lack = standing.lack ? standing.lack : lack;
@@ -156,8 +160,8 @@ static void conclude_vouched(struct audit *audit, const struct standing *standin
 	struct buf exceptions = BUF_INIT(4096);
 	name_logs(audit, SIGNER_READER, logs, sizeof(logs));
 	append_exceptions(audit, &exceptions);
-	report_verdict(audit->report, VERIFY_VOUCHED, "VOUCHED by %s; %zu of %zu answers%s%s",
-		       logs, standing->vouched, standing->samples,
+	report_verdict(audit->report, VERIFY_VOUCHED, "VOUCHED by %s; %zu of %zu answers%s%s", logs,
+		       standing->vouched, standing->samples,
 		       was_cut_off(audit) ? " of a run that was cut off" : "",
 		       exceptions.size && !exceptions.failed ? exceptions.data : "");
 	buf_release(&exceptions);
@@ -171,10 +175,11 @@ static void conclude_self_certified(struct audit *audit, const struct standing *
 			       "CONSISTENT, SELF-CERTIFIED: no gateway vouches for the answers");
 	} else if (standing->own_key) {
 		name_logs(audit, SIGNER_BUNDLE, logs, sizeof(logs));
-		report_verdict(audit->report, VERIFY_SELF_CERTIFIED,
-			       "CONSISTENT, SELF-CERTIFIED: by a log that calls itself %s; give its "
-			       "key, from a source that you trust, with --key",
-			       *logs ? logs : "something without a key");
+		report_verdict(
+			audit->report, VERIFY_SELF_CERTIFIED,
+			"CONSISTENT, SELF-CERTIFIED: by a log that calls itself %s; give its "
+			"key, from a source that you trust, with --key",
+			*logs ? logs : "something without a key");
 	} else {
 		report_verdict(audit->report, VERIFY_SELF_CERTIFIED,
 			       "CONSISTENT, SELF-CERTIFIED: %s",
@@ -195,10 +200,11 @@ static void note_checked(struct audit *audit)
 		report_note(report, VERIFY_CHECKED,
 			    "suite %.64s: its root from %zu items, as in the plan",
 			    audit->suites[i].name, audit->suites[i].items);
-	report_note(report, VERIFY_CHECKED,
-		    "%zu attempts (%zu answers, %zu failures): all that the plan asks for, none left "
-		    "out in between, each with the item's own words",
-		    counts->attempts, counts->answers, counts->failures);
+	report_note(
+		report, VERIFY_CHECKED,
+		"%zu attempts (%zu answers, %zu failures): all that the plan asks for, none left "
+		"out in between, each with the item's own words",
+		counts->attempts, counts->answers, counts->failures);
 	if (counts->rebuilt > 0)
 		report_note(report, VERIFY_CHECKED,
 			    "%zu answers against the exact bytes of their responses",
@@ -225,11 +231,12 @@ static void note_receipts(struct audit *audit)
 	const struct receipts *receipts = &audit->receipts;
 	for (unsigned i = 0; i < receipts->log_count; i++) {
 		const struct receipt_log *log = &receipts->logs[i];
-		report_note(audit->report, VERIFY_CHECKED,
-			    "%zu receipts of the log %s, of size %llu or more: proofs, one history, "
-			    "signed with %s",
-			    log->receipts, log->origin, (unsigned long long)log->size,
-			    whose[log->signer]);
+		report_note(
+			audit->report, VERIFY_CHECKED,
+			"%zu receipts of the log %s, of size %llu or more: proofs, one history, "
+			"signed with %s",
+			log->receipts, log->origin, (unsigned long long)log->size,
+			whose[log->signer]);
 	}
 	if (audit->counts.digests > 0)
 		report_note(audit->report, VERIFY_CHECKED,
@@ -262,13 +269,15 @@ static void note_simulated(struct audit *audit)
 {
 	const json_t *models = json_object_get(audit->summary, "models"), *entry;
 	size_t i;
-	json_array_foreach((json_t *)models, i, entry) {
+	json_array_foreach((json_t *)models, i, entry)
+	{
 		const char *label = json_string_value(json_object_get(entry, "simulated"));
 		const char *name = json_string_value(json_object_get(entry, "name"));
 		if (label && name)
-			report_note(audit->report, VERIFY_UNCHECKED,
-				    "%.64s is a simulated model, by the bundle's own account: %.200s",
-				    name, label);
+			report_note(
+				audit->report, VERIFY_UNCHECKED,
+				"%.64s is a simulated model, by the bundle's own account: %.200s",
+				name, label);
 	}
 }
 
@@ -277,7 +286,8 @@ static void note_ending(struct audit *audit)
 	const char *ending = json_string_value(json_object_get(audit->summary, "ending"));
 	if (was_cut_off(audit))
 		report_note(audit->report, VERIFY_UNCHECKED,
-			    "the run was cut off, by its own account: %.300s", ending ? ending : "");
+			    "the run was cut off, by its own account: %.300s",
+			    ending ? ending : "");
 }
 
 static void note_unchecked(struct audit *audit)
@@ -286,10 +296,11 @@ static void note_unchecked(struct audit *audit)
 	struct verify_report *report = audit->report;
 	size_t failed = count_failed(audit);
 	if (counts->programs > 0)
-		report_note(report, VERIFY_UNCHECKED,
-			    "%zu programs were not run again: their scores are the evaluator's word "
-			    "(--rerun runs them)",
-			    counts->programs);
+		report_note(
+			report, VERIFY_UNCHECKED,
+			"%zu programs were not run again: their scores are the evaluator's word "
+			"(--rerun runs them)",
+			counts->programs);
 	if (counts->limited > 0)
 		report_note(report, VERIFY_UNCHECKED,
 			    "%zu programs depend on the time limit: run again they ended otherwise",
@@ -309,9 +320,10 @@ static void note_unchecked(struct audit *audit)
 			    "%zu answers come from a stored transcript, not from a model",
 			    counts->replayed);
 	if (audit->receipts.count > 0)
-		report_note(report, VERIFY_UNCHECKED,
-			    "the grant's limits and how many other runs there were: the bundle does "
-			    "not hold them");
+		report_note(
+			report, VERIFY_UNCHECKED,
+			"the grant's limits and how many other runs there were: the bundle does "
+			"not hold them");
 	note_ending(audit);
 	note_simulated(audit);
 }
@@ -322,14 +334,14 @@ static void note_trusted(struct audit *audit)
 	struct verify_report *report = audit->report;
 	name_logs(audit, SIGNER_READER, logs, sizeof(logs));
 	if (*logs)
-		report_note(report, VERIFY_TRUSTED,
-			    "%s: that it recorded what passed through it, and served the model that "
-			    "it names",
-			    logs);
+		report_note(
+			report, VERIFY_TRUSTED,
+			"%s: that it recorded what passed through it, and served the model that "
+			"it names",
+			logs);
 	name_logs(audit, SIGNER_BUNDLE, logs, sizeof(logs));
 	if (*logs)
-		report_note(report, VERIFY_TRUSTED,
-			    "the bundle itself: for the key of %s", logs);
+		report_note(report, VERIFY_TRUSTED, "the bundle itself: for the key of %s", logs);
 	name_logs(audit, SIGNER_NONE, logs, sizeof(logs));
 	if (*logs)
 		report_note(report, VERIFY_UNCHECKED, "the signature of %s: its key is not known",

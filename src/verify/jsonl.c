@@ -36,8 +36,8 @@ static enum err_code read_piece(struct jsonl *lines, struct buf *buffer, uint64_
 	return ERR_OK;
 }
 
-/* The line that begins at `start` of the buffer, which holds the file from buffer_at on, read as far as
- * it takes. Without its newline; *found is false at the end of the file. */
+/* The line that begins at `start` of the buffer, which holds the file from buffer_at on, read as
+ * far as it takes. Without its newline; *found is false at the end of the file. */
 static enum err_code find_line(struct jsonl *lines, struct buf *buffer, uint64_t buffer_at,
 			       size_t start, const char *where, struct bytes *out, bool *found,
 			       struct err *err)
@@ -59,9 +59,9 @@ static enum err_code find_line(struct jsonl *lines, struct buf *buffer, uint64_t
 		if (got > 0)
 			continue;
 		*found = false;
-		return searched == start ? ERR_OK
-					 : ERR_SET(err, ERR_INVALID, "%s: the line was cut off",
-						   where);
+		return searched == start
+			       ? ERR_OK
+			       : ERR_SET(err, ERR_INVALID, "%s: the line was cut off", where);
 	}
 }
 

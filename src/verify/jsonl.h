@@ -19,14 +19,14 @@ struct jsonl {
 struct jsonl_line {
 	uint64_t offset;
 	char where[160]; /* "scores.jsonl:12" */
-	json_t *tree;	 /* a new reference */
+	json_t *tree;    /* a new reference */
 };
 
 /* jsonl_close is needed in every case. */
 enum err_code jsonl_open(struct jsonl *lines, struct env *env, const char *path, const char *name,
 			 size_t line_max, struct err *err);
-/* The next line, parsed; *more is false after the last. ERR_INVALID, naming the line, for blank lines,
- * a last line without newline and what is no JSON; ERR_TOO_LARGE. */
+/* The next line, parsed; *more is false after the last. ERR_INVALID, naming the line, for blank
+ * lines, a last line without newline and what is no JSON; ERR_TOO_LARGE. */
 enum err_code jsonl_next(struct jsonl *lines, struct jsonl_line *out, bool *more, struct err *err);
 /* The line at an offset that jsonl_next gave: a new reference in *tree. */
 enum err_code jsonl_at(struct jsonl *lines, uint64_t offset, json_t **tree, struct err *err);

@@ -38,10 +38,11 @@ static enum err_code add_key(struct verify_keys *keys, struct bytes word, struct
 	else if (base64_decode_exact(word, public_key, sizeof(public_key)))
 		added = add_evaluator(keys, public_key);
 	else
-		return ERR_SET(err, ERR_INVALID,
-			       "\"%.*s\" is neither a verifier key (name+id+base64) nor a public key "
-			       "(base64 of 32 bytes)",
-			       (int)(word.size < 100 ? word.size : 100), word.data);
+		return ERR_SET(
+			err, ERR_INVALID,
+			"\"%.*s\" is neither a verifier key (name+id+base64) nor a public key "
+			"(base64 of 32 bytes)",
+			(int)(word.size < 100 ? word.size : 100), word.data);
 	return added ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory for keys");
 }
 
@@ -115,7 +116,8 @@ void verify_keys_release(struct verify_keys *keys)
 	*keys = (struct verify_keys){0};
 }
 
-const struct note_key *verify_keys_next(const struct verify_keys *keys, const char *name, size_t *at)
+const struct note_key *verify_keys_next(const struct verify_keys *keys, const char *name,
+					size_t *at)
 {
 	while (*at < keys->log_count) {
 		const struct note_key *key = &keys->logs[(*at)++];

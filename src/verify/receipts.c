@@ -71,10 +71,11 @@ static enum err_code open_head(const struct verify_keys *reader, const struct ve
 	if (found)
 		return ERR_OK;
 	if (named)
-		return ERR_SET(err, ERR_MISMATCH,
-			       "the checkpoint of %s is not signed with the key that you gave for it: "
-			       "somebody else made this log",
-			       known->head.origin);
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			"the checkpoint of %s is not signed with the key that you gave for it: "
+			"somebody else made this log",
+			known->head.origin);
 	known->signer = SIGNER_BUNDLE;
 	ERR_TRY(open_with(own, note_text, known, &named, &found, err));
 	if (named && !found)
@@ -301,8 +302,8 @@ static enum err_code take_registered(struct receipts *receipts, const struct rec
 	if (receipts->registered_count == RECEIPT_RUNS_MAX)
 		return ERR_SET(err, ERR_TOO_LARGE, "there are more than %u runs and suites",
 			       RECEIPT_RUNS_MAX);
-	struct registered *grown = reallocarray(
-		receipts->registered, receipts->registered_count + 1, sizeof(*grown));
+	struct registered *grown =
+		reallocarray(receipts->registered, receipts->registered_count + 1, sizeof(*grown));
 	if (!grown)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for receipts");
 	receipts->registered = grown;
@@ -314,8 +315,11 @@ static const struct {
 	const char *kind;
 	enum err_code (*take)(struct receipts *, const struct receipt *, struct err *);
 } kinds[] = {
-	{"admit", take_admit}, {"settle", take_outcome}, {"unknown", take_outcome},
-	{"run", take_registered}, {"suite", take_registered},
+	{"admit",   take_admit     },
+        {"settle",  take_outcome   },
+        {"unknown", take_outcome   },
+	{"run",     take_registered},
+        {"suite",   take_registered},
 };
 
 static enum err_code take_file(struct receipts *receipts, struct bytes name, struct err *err)
@@ -372,18 +376,19 @@ enum err_code receipts_open(struct receipts *receipts, struct env *env, const ch
 {
 	const json_t *entry;
 	size_t i;
-	*receipts = (struct receipts){
-		.env = env, .directory = directory, .reader = reader, .own = own};
+	*receipts =
+		(struct receipts){.env = env, .directory = directory, .reader = reader, .own = own};
 	receipts->heads = calloc(HEADS, sizeof(*receipts->heads));
 	if (!receipts->heads)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for receipts");
-	json_array_foreach((json_t *)files, i, entry) {
+	json_array_foreach((json_t *)files, i, entry)
+	{
 		struct bytes path = bytes_from(json_string_value(json_object_get(entry, "path")));
 		struct bytes folder = BYTES(BUNDLE_RECEIPTS "/");
 		if (bytes_starts_with(path, folder))
-			ERR_TRY(take_file(receipts,
-					  bytes_of(path.data + folder.size, path.size - folder.size),
-					  err));
+			ERR_TRY(take_file(
+				receipts,
+				bytes_of(path.data + folder.size, path.size - folder.size), err));
 	}
 	return sort(receipts, err);
 }

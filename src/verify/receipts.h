@@ -58,9 +58,9 @@ struct known_head;
 
 struct receipts {
 	struct env *env;
-	const char *directory;		  /* of the bundle */
+	const char *directory;            /* of the bundle */
 	const struct verify_keys *reader; /* keys that were given */
-	const struct verify_keys *own;	  /* keys that the bundle names */
+	const struct verify_keys *own;    /* keys that the bundle names */
 	struct receipt_log logs[RECEIPT_LOGS_MAX];
 	unsigned log_count;
 	struct registered *registered; /* owned */
@@ -73,8 +73,8 @@ struct receipts {
 	struct spans spans;
 };
 
-/* `files` is the manifest's list. Errors name the receipt: ERR_MISMATCH (a proof, signature or id that
- * is wrong, a fork) or ERR_INVALID. `receipts` is overwritten; release it in any case. */
+/* `files` is the manifest's list. Errors name the receipt: ERR_MISMATCH (a proof, signature or id
+ * that is wrong, a fork) or ERR_INVALID. `receipts` is overwritten; release it in any case. */
 enum err_code receipts_open(struct receipts *receipts, struct env *env, const char *directory,
 			    const json_t *files, const struct verify_keys *reader,
 			    const struct verify_keys *own, struct err *err);
@@ -99,8 +99,8 @@ enum err_code receipts_check_outcomes(const struct receipts *receipts, struct er
 const struct registered *receipts_registered(const struct receipts *receipts, bool is_suite,
 					     unsigned log, const char *id);
 
-/* One receipt that stands alone: proof text and record. Verified with whichever key fits; *head is its
- * checkpoint. Errors as in receipts_open. */
+/* One receipt that stands alone: proof text and record. Verified with whichever key fits; *head is
+ * its checkpoint. Errors as in receipts_open. */
 enum err_code receipt_check(const struct verify_keys *reader, const struct verify_keys *own,
 			    struct bytes proof_text, struct bytes record, struct checkpoint *head,
 			    enum signer *signer, struct err *err);

@@ -26,11 +26,12 @@ static json_t *put_in_order(const struct results *results, const json_t *publish
 	json_t *list = json_array(), *entry;
 	size_t i;
 	for (size_t k = 0; list && k < results->count; k++) {
-		json_array_foreach((json_t *)published, i, entry)
-			if (is_about(entry, &results->items[k])) {
-				json_array_append(list, entry);
-				break;
-			}
+		json_array_foreach((json_t *)published, i,
+				   entry) if (is_about(entry, &results->items[k]))
+		{
+			json_array_append(list, entry);
+			break;
+		}
 	}
 	return list;
 }
@@ -42,8 +43,8 @@ static enum err_code name_missing(const struct results *results, const json_t *p
 	size_t i;
 	for (size_t k = 0; k < results->count; k++) {
 		bool found = false;
-		json_array_foreach((json_t *)published, i, entry)
-			found |= is_about(entry, &results->items[k]);
+		json_array_foreach((json_t *)published, i, entry) found |=
+			is_about(entry, &results->items[k]);
 		if (!found)
 			return ERR_SET(err, ERR_MISMATCH,
 				       "%s: %s of %.64s in suite %.64s is not published",
@@ -95,7 +96,8 @@ static enum err_code check_bounds(struct audit *audit, struct err *err)
 	size_t i;
 	ERR_TRY(json_get_container(audit->summary, "bounds", BUNDLE_SUMMARY, JSON_ARRAY, true,
 				   &bounds, err));
-	json_array_foreach(bounds, i, entry) {
+	json_array_foreach(bounds, i, entry)
+	{
 		const struct result *result = find_result(&audit->results, entry);
 		if (!result || !near(entry, "if_failed", result->value) ||
 		    !near(entry, "if_passed", result_if_failed_had_passed(result)))
@@ -181,7 +183,8 @@ static enum err_code check_use(struct audit *audit, struct err *err)
 	size_t i;
 	ERR_TRY(json_get_container(audit->summary, "models", BUNDLE_SUMMARY, JSON_ARRAY, true,
 				   &models, err));
-	json_array_foreach(models, i, entry) {
+	json_array_foreach(models, i, entry)
+	{
 		const char *name = json_string_value(json_object_get(entry, "name"));
 		for (unsigned k = 0; name && k < audit->plan.model_count; k++) {
 			if (strcmp(audit->plan.models[k].name, name) != 0)
@@ -258,6 +261,7 @@ enum err_code audit_results(struct audit *audit, struct err *err)
 	ERR_TRY(check_use(audit, err));
 	ERR_TRY(check_statement(audit, err));
 	audit->report->results = describe_results(&audit->results);
-	return audit->report->results ? ERR_OK
-				      : ERR_SET(err, ERR_NO_MEMORY, "out of memory for the results");
+	return audit->report->results
+		       ? ERR_OK
+		       : ERR_SET(err, ERR_NO_MEMORY, "out of memory for the results");
 }

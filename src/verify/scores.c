@@ -1,5 +1,5 @@
-/* scores.jsonl: one line for every sample that the plan asks for, no more and no less, and each what the
- * transcripts give. The scores that results are computed from are put together anew. */
+/* scores.jsonl: one line for every sample that the plan asks for, no more and no less, and each
+ * what the transcripts give. The scores that results are computed from are put together anew. */
 #include "verify/audit.h"
 
 #include "base/json.h"
@@ -24,9 +24,10 @@ static enum err_code find_place(struct audit *audit, struct scored *scored, stru
 	bool scores = scored->cell && (scored->cell->judging ||
 				       !audit->suites[scored->cell->suite].scorer->pairwise);
 	if (!scores)
-		return ERR_SET(err, ERR_MISMATCH,
-			       "item %.100s: %s: the plan has no such score for %.64s in suite %.64s",
-			       line->item, scored->where, line->model, line->suite);
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			"item %.100s: %s: the plan has no such score for %.64s in suite %.64s",
+			line->item, scored->where, line->model, line->suite);
 	const struct audit_suite *suite = &audit->suites[scored->cell->suite];
 	if (!suite_find(suite->suite, bytes_from(line->item), &item) ||
 	    line->sample >= suite->samples)
@@ -125,8 +126,9 @@ static enum err_code compare_score(const struct scored *scored, const struct run
 {
 	const struct run_score *line = &scored->line;
 	if (line->failed != expected->failed)
-		return ERR_SET(err, ERR_MISMATCH, "%s: it is published as %s, the transcripts show %s",
-			       scored->where, line->failed ? "failed" : "scored",
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: it is published as %s, the transcripts show %s", scored->where,
+			       line->failed ? "failed" : "scored",
 			       expected->failed ? "no answer" : "an answer");
 	if (line->score != expected->score)
 		return ERR_SET(err, ERR_MISMATCH, "%s: the score is %g, the answer gives %g",
@@ -191,8 +193,7 @@ static enum err_code read_lines(struct audit *audit, struct err *err)
 	const char *path = audit_path(audit, BUNDLE_SCORES);
 	if (!path)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the bundle");
-	enum err_code code =
-		jsonl_open(&lines, audit->env, path, BUNDLE_SCORES, RUN_LINE_MAX, err);
+	enum err_code code = jsonl_open(&lines, audit->env, path, BUNDLE_SCORES, RUN_LINE_MAX, err);
 	while (code == ERR_OK && more) {
 		code = jsonl_next(&lines, &line, &more, err);
 		if (code == ERR_OK && more)

@@ -55,12 +55,12 @@ static enum err_code add(struct spans *spans, const struct span_entry *entry,
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for proofs");
 	struct span_entry *found = find(spans, entry);
 	if (found->end != 0 && !merkle_equal(&found->hash, &entry->hash))
-		return ERR_SET(err, ERR_MISMATCH,
-			       "the checkpoint of size %llu is of another history of the log %s than "
-			       "an earlier one: they differ in records %llu to %llu",
-			       (unsigned long long)head->size, head->origin,
-			       (unsigned long long)entry->begin,
-			       (unsigned long long)entry->end - 1);
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			"the checkpoint of size %llu is of another history of the log %s than "
+			"an earlier one: they differ in records %llu to %llu",
+			(unsigned long long)head->size, head->origin,
+			(unsigned long long)entry->begin, (unsigned long long)entry->end - 1);
 	if (found->end == 0 && spans->count < SPANS_MAX) {
 		*found = *entry;
 		spans->count++;

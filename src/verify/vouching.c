@@ -1,6 +1,6 @@
-/* An attempt against what the gateway recorded: that this request was admitted under this run and item,
- * that this answer is the one that was given, and what it used. Where the record says otherwise the
- * bundle is false; where it says nothing the answer is not vouched for. */
+/* An attempt against what the gateway recorded: that this request was admitted under this run and
+ * item, that this answer is the one that was given, and what it used. Where the record says
+ * otherwise the bundle is false; where it says nothing the answer is not vouched for. */
 #include "verify/audit.h"
 
 #include "base/encode.h"
@@ -67,7 +67,8 @@ static enum err_code read_count(const struct receipt *receipt, const char *key, 
 	return json_get_integer_or(receipt->record, key, receipt->id, 0, max, -1, out, err);
 }
 
-/* The gateway matched the words to a leaf: the item's own, or an earlier one with the same words. */
+/* The gateway matched the words to a leaf: the item's own, or an earlier one with the same words.
+ */
 static enum err_code check_leaf(struct audit *audit, const struct attempt *attempt, int64_t leaf,
 				struct err *err)
 {
@@ -128,11 +129,12 @@ static enum err_code check_run(struct audit *audit, const struct attempt *attemp
 	if (!cell->registered)
 		return ERR_OK;
 	if (admit->index < cell->registered->index)
-		return ERR_SET(err, ERR_MISMATCH,
-			       "%s: it was admitted (record %llu) before its run was opened (record "
-			       "%llu)",
-			       attempt->where, (unsigned long long)admit->index,
-			       (unsigned long long)cell->registered->index);
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			"%s: it was admitted (record %llu) before its run was opened (record "
+			"%llu)",
+			attempt->where, (unsigned long long)admit->index,
+			(unsigned long long)cell->registered->index);
 	return check_text(attempt, admit, "suite", cell->registered->suite, err);
 }
 
@@ -141,8 +143,8 @@ static enum err_code check_admit(struct audit *audit, const struct attempt *atte
 {
 	const struct audit_cell *cell = attempt->cell;
 	bool checked;
-	ERR_TRY(check_text(attempt, admit, "model",
-			   audit->plan.models[audit_asked(cell)].name, err));
+	ERR_TRY(check_text(attempt, admit, "model", audit->plan.models[audit_asked(cell)].name,
+			   err));
 	ERR_TRY(check_digest(attempt, admit, "request", attempt->line.request_body, &checked, err));
 	audit->counts.digests += checked;
 	if (cell->judging)
@@ -162,7 +164,8 @@ static enum dialect_finish finish_of(const char *name)
 	return finish;
 }
 
-/* Without the body: the record's digest of the canonical answer, made again from text and finish. */
+/* Without the body: the record's digest of the canonical answer, made again from text and finish.
+ */
 static enum err_code check_canonical(const struct attempt *attempt, const struct receipt *settle,
 				     bool *checked, struct err *err)
 {
@@ -196,10 +199,11 @@ static enum err_code check_usage(struct audit *audit, const struct attempt *atte
 		ERR_TRY(json_get_integer_or(recorded, keys[i], settle->id, 0, INT64_MAX, 0, &tokens,
 					    err));
 		if (shown[i] >= 0 && shown[i] != tokens)
-			return ERR_SET(err, ERR_MISMATCH,
-				       "%s: usage.%s is %lld, in the gateway's record %.32s it is %lld",
-				       attempt->where, keys[i], (long long)shown[i], settle->id,
-				       (long long)tokens);
+			return ERR_SET(
+				err, ERR_MISMATCH,
+				"%s: usage.%s is %lld, in the gateway's record %.32s it is %lld",
+				attempt->where, keys[i], (long long)shown[i], settle->id,
+				(long long)tokens);
 	}
 	audit->counts.usages++;
 	return ERR_OK;
@@ -227,8 +231,8 @@ static enum err_code check_settle(struct audit *audit, const struct attempt *att
 	return check_usage(audit, attempt, settle, err);
 }
 
-/* The gateway saw a whole answer go out, and the transcript shows none. That can be true (the harness
- * was cut off), and can be used to hide an answer: it is told, not judged. */
+/* The gateway saw a whole answer go out, and the transcript shows none. That can be true (the
+ * harness was cut off), and can be used to hide an answer: it is told, not judged. */
 static void note_hidden(struct audit *audit, const struct attempt *attempt,
 			const struct receipt *settle)
 {
@@ -248,9 +252,10 @@ static enum err_code check_outcome(struct audit *audit, const struct attempt *at
 	struct audit_cell *cell = attempt->cell;
 	bool bound = false;
 	if (outcome->log != admit->log || outcome->index <= admit->index)
-		return ERR_SET(err, ERR_MISMATCH,
-			       "%s: the outcome %.32s does not follow the admission %.32s in one log",
-			       attempt->where, outcome->id, admit->id);
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			"%s: the outcome %.32s does not follow the admission %.32s in one log",
+			attempt->where, outcome->id, admit->id);
 	if (strcmp(outcome->kind, "settle") != 0)
 		return ERR_OK;
 	if (!attempt->line.answer) {
@@ -279,8 +284,7 @@ static enum err_code vouch(struct audit *audit, const struct attempt *attempt,
 			       attempt->where, admit->id);
 	ERR_TRY(check_admit(audit, attempt, admit, err));
 	ERR_TRY(receipts_outcome(&audit->receipts, admit->id, &outcome, &found, err));
-	enum err_code code =
-		found ? check_outcome(audit, attempt, admit, &outcome, err) : ERR_OK;
+	enum err_code code = found ? check_outcome(audit, attempt, admit, &outcome, err) : ERR_OK;
 	receipt_release(&outcome);
 	return code;
 }

@@ -26,7 +26,7 @@
 #endif
 #define USERS 5
 #define ASKS 10 /* of each user */
-#define LIMITS_KEPT 1000
+#define KEPT_MAX 1000
 #define FAULTS_END (40 * SECOND)
 #define SERVED_BY (400 * SECOND)
 #define QUIET (800 * SECOND)
@@ -133,7 +133,7 @@ struct town {
 	struct buf texts[QUESTIONS]; /* what the stand-in answers */
 	size_t known_texts;
 	/* What users have seen */
-	struct kept kept[LIMITS_KEPT];
+	struct kept kept[KEPT_MAX];
 	size_t kept_count;
 	unsigned crashes, answered, refused;
 	const char *violation;
@@ -192,7 +192,7 @@ static void keep_record(struct ask *ask, bool settled)
 		note_violation(town, "an answer without a record's id");
 		return;
 	}
-	if (town->kept_count == LIMITS_KEPT)
+	if (town->kept_count == KEPT_MAX)
 		return;
 	struct kept *kept = &town->kept[town->kept_count++];
 	memcpy(kept->id, ask->record, sizeof(kept->id));
@@ -534,30 +534,44 @@ static void gateway_end(struct town *town)
 
 /* ---- the oracle ---- */
 
+/* A disk that would not say is asked another time. */
+static bool is_lost(enum err_code code)
+{
+	return code == ERR_NOT_FOUND || code == ERR_CORRUPT;
+}
+
+/* False if the record is lost, or is not of this kind or does not name the id. */
 static bool has_kind(struct log *log, uint64_t index, const char *kind, struct bytes id)
 {
 	struct buf text = BUF_INIT(RECORD_SIZE_MAX);
 	char wanted[64];
 	snprintf(wanted, sizeof(wanted), "\"kind\":\"%s\"", kind);
-	bool has = log_read_entry(log, index, &text, NULL) == ERR_OK &&
-		   memmem(text.data, text.size, wanted, strlen(wanted)) &&
-		   (!id.size || memmem(text.data, text.size, id.data, id.size));
+	enum err_code code = log_read_entry(log, index, &text, NULL);
+	bool has = !is_lost(code);
+	if (code == ERR_OK)
+		has = memmem(text.data, text.size, wanted, strlen(wanted)) &&
+		      (!id.size || memmem(text.data, text.size, id.data, id.size));
 	buf_release(&text);
 	return has;
+}
+
+static bool has_settle(struct log *log, uint64_t admit, struct bytes id)
+{
+	uint64_t settle;
+	enum err_code code = log_find_settle(log, admit, &settle, NULL);
+	return code == ERR_OK ? has_kind(log, settle, "settle", id) : !is_lost(code);
 }
 
 static void check_kept(struct town *town, const struct kept *kept)
 {
 	struct log *log = gateway_log(town->gateway, CONTROL_USAGE);
 	struct bytes id = bytes_of(kept->id, RECORD_ID_SIZE);
-	uint64_t index, settle;
+	uint64_t index;
 	if (!record_id_index(id, &index))
 		note_violation(town, "an answer names no record");
 	else if (!has_kind(log, index, "admit", id))
 		note_violation(town, "an answer was begun whose admit record is not in the log");
-	else if (kept->settled &&
-		 (log_find_settle(log, index, &settle, NULL) != ERR_OK ||
-		  !has_kind(log, settle, "settle", id)))
+	else if (kept->settled && !has_settle(log, index, id))
 		note_violation(town, "an answer was ended whose settle record is not in the log");
 }
 

@@ -1,6 +1,7 @@
 /* A small world to publish from: two labs behind gateways with logs, a judge, three suites. A test
- * changes what it likes (an attempt before it is published, a file afterwards) and looks at what the
- * verifier says. Scores and figures are always computed from the attempts, as a careful forger would. */
+ * changes what it likes (an attempt before it is published, a file afterwards) and looks at what
+ * the verifier says. Scores and figures are always computed from the attempts, as a careful forger
+ * would. */
 #ifndef TEST_VERIFY_FIXTURE_H
 #define TEST_VERIFY_FIXTURE_H
 
@@ -39,9 +40,9 @@ struct ledger {
 };
 
 struct shot {
-	bool dropped;	 /* is not published */
+	bool dropped;    /* is not published */
 	bool no_receipt; /* the receipts of its record are not published */
-	unsigned model;	 /* 0: north-1, 1: south-1, 2: judge-1 */
+	unsigned model;  /* 0: north-1, 1: south-1, 2: judge-1 */
 	unsigned suite;
 	size_t item;
 	struct run_transcript line;
@@ -63,19 +64,19 @@ struct world {
 	size_t count;
 	json_t *plan;
 	/* What a forger may do */
-	bool no_runs;	      /* no receipts of runs and suites */
+	bool no_runs; /* no receipts of runs and suites */
 	bool no_policy;
-	bool bare;	      /* no gateway at all */
-	size_t score_forged;  /* number of a score line, from 1, whose score is turned round */
-	const char *result;   /* of the statement; NULL: the true one */
+	bool bare;           /* no gateway at all */
+	size_t score_forged; /* number of a score line, from 1, whose score is turned round */
+	const char *result;  /* of the statement; NULL: the true one */
 	struct ed25519_private *evaluator; /* signs the statement; NULL: unsigned */
 	/* The labs' true keys */
 	char vkeys[2][256];
 	struct verify_report report;
 };
 
-/* Answers everything: north-1 is good, south-1 less so, one attempt of it fails first, and one sample
- * of it has no answer at all. */
+/* Answers everything: north-1 is good, south-1 less so, one attempt of it fails first, and one
+ * sample of it has no answer at all. */
 void world_init(struct world *world);
 void world_release(struct world *world);
 /* Has the labs' gateways record all attempts, with their words and bodies as they are. */

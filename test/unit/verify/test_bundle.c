@@ -1,5 +1,5 @@
-/* What `parley verify` says of honest bundles, and of every kind of forgery that leaves the rest of the
- * bundle consistent. */
+/* What `parley verify` says of honest bundles, and of every kind of forgery that leaves the rest of
+ * the bundle consistent. */
 #include "fixture.h"
 
 #include "base/encode.h"
@@ -169,7 +169,8 @@ static void test_one_byte_of_every_file(void **state)
 	world_path(world, BUNDLE_MANIFEST, path);
 	file_read(path, &text);
 	assert_int_equal(json_parse(buf_bytes(&text), "manifest", &manifest, NULL), ERR_OK);
-	json_array_foreach(json_object_get(manifest, "files"), i, entry) {
+	json_array_foreach(json_object_get(manifest, "files"), i, entry)
+	{
 		const char *name = json_string_value(json_object_get(entry, "path"));
 		size_t size = (size_t)json_integer_value(json_object_get(entry, "size"));
 		world_path(world, name, path);
@@ -211,8 +212,9 @@ static void test_answer_changed_digests_left(void **state)
 	world_record(world);
 	shot_answer(world_shot(world, CAPITALS, 0, 2), "Kyoto!");
 	world_publish(world);
-	world_expect_false(world, "item jp, sample 0 (suite capitals, model north-1): "
-				  "transcripts.jsonl:5: the answer is not the text of the response");
+	world_expect_false(world,
+			   "item jp, sample 0 (suite capitals, model north-1): "
+			   "transcripts.jsonl:5: the answer is not the text of the response");
 }
 
 static void test_answer_and_body_changed(void **state)
@@ -340,7 +342,8 @@ static void test_item_dropped_from_lines(void **state)
 	}
 	file_write(path, buf_bytes(&kept));
 	world_seal(world);
-	world_expect_false(world, "item 2 (suite manners, model north-1): scores.jsonl has no line");
+	world_expect_false(world,
+			   "item 2 (suite manners, model north-1): scores.jsonl has no line");
 	buf_release(&text);
 	buf_release(&kept);
 }
@@ -444,8 +447,9 @@ static void test_best_of_two(void **state)
 	world_record(world);
 	world_shot(world, MANNERS, 0, 1)->line.sample = 0;
 	world_publish(world);
-	world_expect_false(world, "item 2 (suite manners, model north-1): the gateway answered it 2 "
-				  "times or more");
+	world_expect_false(world,
+			   "item 2 (suite manners, model north-1): the gateway answered it 2 "
+			   "times or more");
 }
 
 static void test_answered_twice(void **state)
@@ -543,7 +547,8 @@ static void test_figures_changed(void **state)
 {
 	struct world *world = *state;
 	publish(world);
-	world_replace(world, BUNDLE_SUMMARY, "\"metric\":\"accuracy\",\"model\":\"north-1\",\"n\":6",
+	world_replace(world, BUNDLE_SUMMARY,
+		      "\"metric\":\"accuracy\",\"model\":\"north-1\",\"n\":6",
 		      "\"metric\":\"accuracy\",\"model\":\"north-1\",\"n\":7");
 	world_seal(world);
 	world_expect_false(world, "summary.json: accuracy of north-1 in suite capitals");
@@ -592,7 +597,8 @@ static void test_records_swapped_in_transcripts(void **state)
 	struct world *world = *state;
 	char kept[33];
 	world_record(world);
-	struct shot *one = world_shot(world, CAPITALS, 0, 0), *two = world_shot(world, CAPITALS, 0, 1);
+	struct shot *one = world_shot(world, CAPITALS, 0, 0),
+		    *two = world_shot(world, CAPITALS, 0, 1);
 	memcpy(kept, one->record, sizeof(kept));
 	memcpy(one->record, two->record, sizeof(kept));
 	memcpy(two->record, kept, sizeof(kept));
@@ -623,7 +629,8 @@ static void test_home_made_gateway(void **state)
 	ledger_init(&world->ledgers[0], "northlab.example/parley", 66);
 	publish(world);
 	assert_int_equal(world_verify(world, NULL), VERIFY_SELF_CERTIFIED);
-	world_expect_false(world, "northlab.example/parley is not signed with the key that you gave");
+	world_expect_false(world,
+			   "northlab.example/parley is not signed with the key that you gave");
 }
 
 static void test_policy_with_another_key(void **state)
@@ -681,7 +688,8 @@ static void test_admitted_before_the_run(void **state)
 	record.plan = plan;
 	record.samples = 2;
 	size_t late = ledger_add(ledger, &record, id);
-	ledger->records[1] = strdup("{\"id\":\"000000000001000000000001ef00006e\",\"kind\":\"notice\"}");
+	ledger->records[1] =
+		strdup("{\"id\":\"000000000001000000000001ef00006e\",\"kind\":\"notice\"}");
 	world_publish(world);
 	struct buf text = BUF_INIT(65536);
 	char path[512], name[128];
@@ -751,18 +759,18 @@ static void test_broken_lines(void **state)
 	static const struct {
 		const char *file, *old, *new, *words;
 	} cases[] = {
-		{BUNDLE_TRANSCRIPTS, "{", "\n{", "transcripts.jsonl:1: the line is empty"},
-		{BUNDLE_TRANSCRIPTS, "\"attempt\":0", "\"attempt\":-1", "transcripts.jsonl:1"},
-		{BUNDLE_TRANSCRIPTS, "\"attempt\":0", "\"attempt\":0,\"attempt\":0",
-		 "transcripts.jsonl:1"},
+		{BUNDLE_TRANSCRIPTS, "{",                     "\n{",                         "transcripts.jsonl:1: the line is empty"},
+		{BUNDLE_TRANSCRIPTS, "\"attempt\":0",         "\"attempt\":-1",              "transcripts.jsonl:1"                   },
+		{BUNDLE_TRANSCRIPTS, "\"attempt\":0",         "\"attempt\":0,\"attempt\":0",
+		 "transcripts.jsonl:1"											       },
 		{BUNDLE_TRANSCRIPTS, "\"model\":\"north-1\"", "\"model\":\"west-1\"",
-		 "the plan asks nothing of west-1"},
-		{BUNDLE_TRANSCRIPTS, "\"sample\":0", "\"sample\":7", "sample 7 of 2"},
-		{BUNDLE_SCORES, "\"score\":1", "\"score\":\"1\"", "scores.jsonl:1"},
-		{BUNDLE_SCORES, "{", "[{", "scores.jsonl:1"},
-		{BUNDLE_PLAN, "parley-plan-1", "parley-plan-0", NULL},
-		{BUNDLE_SUMMARY, "\"results\"", "\"Results\"", "results"},
-		{BUNDLE_POLICY, "northlab", "n\xc3", "policy:2"},
+		 "the plan asks nothing of west-1"										   },
+		{BUNDLE_TRANSCRIPTS, "\"sample\":0",          "\"sample\":7",                "sample 7 of 2"                         },
+		{BUNDLE_SCORES,      "\"score\":1",           "\"score\":\"1\"",             "scores.jsonl:1"                        },
+		{BUNDLE_SCORES,      "{",                     "[{",                          "scores.jsonl:1"                        },
+		{BUNDLE_PLAN,        "parley-plan-1",         "parley-plan-0",               NULL                                    },
+		{BUNDLE_SUMMARY,     "\"results\"",           "\"Results\"",                 "results"                               },
+		{BUNDLE_POLICY,      "northlab",              "n\xc3",                       "policy:2"                              },
 	};
 	struct world *world = *state;
 	publish(world);
@@ -780,9 +788,9 @@ static void test_broken_lines(void **state)
 		struct verify_options options = {0};
 		struct err err = ERR_INIT;
 		verify_report_release(&world->report);
-		assert_int_equal(verify_path(world->env, world->directory, &options,
-					     &world->report, &err),
-				 ERR_UNSUPPORTED);
+		assert_int_equal(
+			verify_path(world->env, world->directory, &options, &world->report, &err),
+			ERR_UNSUPPORTED);
 	}
 }
 

@@ -88,11 +88,11 @@ static void test_what_is_refused(void **state)
 		const char *text, *words;
 		size_t lines;
 	} cases[] = {
-		{"{}\n\n{}\n", "x.jsonl:2: the line is empty", 1},
-		{"{}\n{}", "x.jsonl:2: the line was cut off", 1},
-		{"{}\n{\"a\":1,\"a\":2}\n", "x.jsonl:2", 1},
-		{"{}\n{} {}\n", "x.jsonl:2", 1},
-		{"\n", "x.jsonl:1: the line is empty", 0},
+		{"{}\n\n{}\n",              "x.jsonl:2: the line is empty",    1},
+		{"{}\n{}",                  "x.jsonl:2: the line was cut off", 1},
+		{"{}\n{\"a\":1,\"a\":2}\n", "x.jsonl:2",                       1},
+		{"{}\n{} {}\n",             "x.jsonl:2",                       1},
+		{"\n",                      "x.jsonl:1: the line is empty",    0},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct err err = ERR_INIT;

@@ -116,8 +116,9 @@ static void test_too_many(void **state)
 	for (unsigned i = 0; i < VERIFY_KEYS_MAX; i++)
 		buf_printf(&text, "%s\n", ring->public_text);
 	assert_int_equal(verify_keys_parse(buf_bytes(&text), "keys", &ring->keys, &err), ERR_OK);
-	assert_int_equal(verify_keys_parse(bytes_from(ring->public_text), "keys", &ring->keys, &err),
-			 ERR_TOO_LARGE);
+	assert_int_equal(
+		verify_keys_parse(bytes_from(ring->public_text), "keys", &ring->keys, &err),
+		ERR_TOO_LARGE);
 	buf_release(&text);
 }
 
@@ -126,7 +127,7 @@ static void test_too_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_both_kinds), CASE(test_file_of_keys), CASE(test_no_keys),
+		CASE(test_both_kinds),       CASE(test_file_of_keys), CASE(test_no_keys),
 		CASE(test_bad_line_in_file), CASE(test_too_many),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

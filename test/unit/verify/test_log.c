@@ -264,9 +264,8 @@ static void test_altered_checkpoint(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_honest_log),	   CASE(test_home_made_log),
-		CASE(test_id_of_another_place), CASE(test_two_outcomes),
-		CASE(test_altered_record), CASE(test_altered_checkpoint),
+		CASE(test_honest_log),   CASE(test_home_made_log),  CASE(test_id_of_another_place),
+		CASE(test_two_outcomes), CASE(test_altered_record), CASE(test_altered_checkpoint),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,8 +57,7 @@ static void write_receipt(struct case_state *test, size_t index, bool embed)
 static enum err_code run(struct case_state *test, const char *key, const char *record,
 			 struct err *err)
 {
-	struct verify_options options = {
-		.keys = &key, .key_count = key != NULL, .record = record};
+	struct verify_options options = {.keys = &key, .key_count = key != NULL, .record = record};
 	verify_report_release(&test->report);
 	return verify_path(test->env, test->path, &options, &test->report, err);
 }
