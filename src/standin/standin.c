@@ -355,7 +355,7 @@ static void answer(struct standin *standin, struct http_exchange *exchange,
 	else if (reply)
 		problem = recall(standin, reply, exchange->body, &usage);
 	if (problem) {
-		int status = reply ? 404 : 503;
+		int status = reply ? 400 : 503;
 		exchange->user = NULL;
 		if (reply)
 			free_reply(reply);

@@ -314,13 +314,13 @@ class Self(Case):
         self.assertNotIn("southlab", answer.body.decode())
 
     def test_the_limits_headers_are_the_dialects(self):
-        gate = self.gateway(self.sim(), product(limits={"rpm": 600, "output_tpm": 100000}))
+        gate = self.gateway(self.sim(), product(limits={"rpm": 6, "output_tpm": 100000}))
         client = gate.client("prod", "acme")
         headers = client.messages().headers
-        self.assertEqual(headers["anthropic-ratelimit-requests-limit"], "600")
-        self.assertEqual(headers["anthropic-ratelimit-requests-remaining"], "599")
+        self.assertEqual(headers["anthropic-ratelimit-requests-limit"], "6")
+        self.assertEqual(headers["anthropic-ratelimit-requests-remaining"], "5")
         headers = client.chat().headers
-        self.assertEqual(headers["x-ratelimit-limit-requests"], "600")
+        self.assertEqual(headers["x-ratelimit-limit-requests"], "6")
         self.assertIn("x-ratelimit-reset-requests", headers)
 
 

@@ -31,7 +31,7 @@ class Generator(Case):
         client = self.client("--output-tokens", 40)
         for dialect in DIALECTS:
             answer = client.ask(dialect, GENERATE[dialect]("x" * 400))
-            self.assertEqual(answer.headers["x-parley-simulated"], "true")
+            self.assertIn("x-parley-simulated", answer.headers)
             read, written = usage_of(dialect, answer.json())
             self.assertEqual(written, 40)
             self.assertEqual(len(text_of(dialect, answer)), 4 * written)
@@ -136,7 +136,7 @@ class Persona(Case):
         brief = client.messages("Hi", system="Be brief.")
         self.assertEqual(text_of("anthropic", brief), "three")
         unknown = client.messages("Who are you?")
-        self.assertEqual(unknown.status, 404)
+        self.assertEqual(unknown.status, 400)
         self.assertIn("no answer to this prompt", unknown.message())
 
     def test_the_personas_of_the_source_tree_answer_their_suites(self):
@@ -184,7 +184,7 @@ class Judge(Case):
 
     def test_it_judges_nothing_else(self):
         client = Client(self.sim("--judge").port, "any")
-        self.assertEqual(client.messages("Hello").status, 404)
+        self.assertEqual(client.messages("Hello").status, 400)
 
 
 if __name__ == "__main__":

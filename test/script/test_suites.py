@@ -1,7 +1,9 @@
 """Suite binding: under an evaluation grant a request is admitted only as a leaf of a suite."""
 
+import json
+
 from parley_test import (CLAUSE, DIALECTS, Case, Client, anthropic, evaluation, main, openai,
-                         public, suite_of)
+                         public, suite_of, wait_until)
 
 FOXES = ["What jumps over the dog?", "What lives in a den?", "What is red and has a brush?"]
 OWLS = ["What hunts at night?", "What turns its head around?"]
@@ -127,6 +129,21 @@ class Binding(Case):
         kinds = [(entry["kind"], entry.get("suite")) for entry in self.gate.records()
                  if entry["kind"] in ("suite", "run", "admit")]
         self.assertEqual(kinds, [("suite", suite), ("run", suite), ("admit", suite)])
+
+    def test_suite_and_run_have_receipts_too(self):
+        """A result rests on them: they show that the items stood before the first request."""
+        suite = self.client.post("/parley/v1/suites", self.foxes).json()
+        run = self.client.post("/parley/v1/runs", {"suite": suite["suite"]}).json()
+        for answer, kind in ((suite, "suite"), (run, "run")):
+            path = f"/parley/v1/receipts/{answer['record']}"
+            wait_until(lambda where=path: self.client.get(where).status != 425, "a receipt")
+            receipts = self.client.get(path).json()["receipts"]
+            self.assertEqual(len(receipts), 1)
+            record = json.loads(receipts[0]["record"])
+            self.assertEqual((record["id"], record["kind"]), (answer["record"], kind))
+        self.gate.apply(evaluation(), evaluation("other"), public_suites=public(self.foxes))
+        other = Client(self.gate.port, self.gate.key("other", "southlab"))
+        self.assertEqual(other.get(f"/parley/v1/receipts/{run['record']}").status, 404)
 
     def test_a_closed_run_admits_nothing(self):
         run = self.open_run(self.register(self.foxes)["suite"])

@@ -1,4 +1,4 @@
-/* A small world to publish from: two labs behind gateways with logs, a judge, three suites. A test
+/* A small world to publish from: two labs behind gateways with logs, a judge, four suites. A test
  * changes what it likes (an attempt before it is published, a file afterwards) and looks at what
  * the verifier says. Scores and figures are always computed from the attempts, as a careful forger
  * would. */
@@ -52,7 +52,7 @@ struct shot {
 	bool recorded;
 };
 
-enum { CAPITALS, MANNERS, POEMS, SUITES };
+enum { CAPITALS, MANNERS, SUMS, POEMS, SUITES };
 
 struct world {
 	struct env *env;
@@ -72,6 +72,7 @@ struct world {
 	struct ed25519_private *evaluator; /* signs the statement; NULL: unsigned */
 	/* The labs' true keys */
 	char vkeys[2][256];
+	bool rerun; /* verify with --rerun */
 	struct verify_report report;
 };
 

@@ -5,6 +5,7 @@
 #include "base/encode.h"
 #include "base/json.h"
 #include "grade/bundle.h"
+#include "grade/sandbox.h"
 
 #include <unistd.h>
 
@@ -52,10 +53,12 @@ static void test_vouched_with_both_keys(void **state)
 	struct world *world = *state;
 	publish(world);
 	assert_int_equal(world_verify_all(world), VERIFY_VOUCHED);
-	assert_string_equal(world->report.headline,
-			    "VOUCHED by northlab.example/parley and southlab.example/parley; 19 of "
-			    "20 answers; the verdicts of judge-1 are the evaluator's word");
-	assert_true(has_note(world, VERIFY_CHECKED, "25 attempts (23 answers, 2 failures)"));
+	assert_string_equal(
+		world->report.headline,
+		"VOUCHED by northlab.example/parley and southlab.example/parley; 21 of "
+		"22 answers; the verdicts of judge-1 and the scores of 2 programs are the "
+		"evaluator's word");
+	assert_true(has_note(world, VERIFY_CHECKED, "27 attempts (25 answers, 2 failures)"));
 	assert_true(has_note(world, VERIFY_CHECKED, "run run_0: plan and items of capitals"));
 	assert_true(has_note(world, VERIFY_UNCHECKED, "1 samples without an answer"));
 	assert_true(has_note(world, VERIFY_UNCHECKED, "4 answers come from a stored transcript"));
@@ -490,7 +493,7 @@ static void test_comparison_changed(void **state)
 {
 	struct world *world = *state;
 	world_record(world);
-	world->score_forged = 17;
+	world->score_forged = 19;
 	world_publish(world);
 	world_expect_false(world, "item sea (suite poems, north-1 against south-1)");
 }
@@ -539,7 +542,7 @@ static void test_score_listed_twice(void **state)
 	file_write(path, buf_bytes(&text));
 	world_seal(world);
 	world_expect_false(world, "item fr, sample 0 (suite capitals, model north-1): "
-				  "scores.jsonl:19: it stands there twice");
+				  "scores.jsonl:21: it stands there twice");
 	buf_release(&text);
 }
 
@@ -557,9 +560,9 @@ static void test_figures_changed(void **state)
 	world_seal(world);
 	world_expect_false(world, "published is 0.93333");
 	world_publish(world);
-	world_replace(world, BUNDLE_SUMMARY, "\"answered\":19", "\"answered\":20");
+	world_replace(world, BUNDLE_SUMMARY, "\"answered\":21", "\"answered\":22");
 	world_seal(world);
-	world_expect_false(world, "samples.answered is 20, the transcripts show 19");
+	world_expect_false(world, "samples.answered is 22, the transcripts show 21");
 }
 
 static void test_statement_says_more(void **state)
@@ -567,7 +570,45 @@ static void test_statement_says_more(void **state)
 	struct world *world = *state;
 	world->result = "PASSED";
 	publish(world);
-	world_expect_false(world, "it says PASSED, and 1 of 20 samples have no answer");
+	world_expect_false(world, "it says PASSED, and 1 of 22 samples have no answer");
+}
+
+/* ---- programs ---- */
+
+static void need_sandbox(void)
+{
+	struct err err = ERR_INIT;
+	if (sandbox_check(&err) == ERR_OK)
+		return;
+	print_message("SKIP: %s\n", err.message);
+	skip();
+}
+
+static void test_programs_run_again(void **state)
+{
+	struct world *world = *state;
+	need_sandbox();
+	world->rerun = true;
+	publish(world);
+	assert_int_equal(world_verify_all(world), VERIFY_VOUCHED);
+	assert_null(strstr(world->report.headline, "programs"));
+	assert_true(has_note(world, VERIFY_CHECKED, "2 programs run again"));
+}
+
+/* Nobody can tell without running it: the headline says whose word it is, --rerun finds out. */
+static void test_program_score_changed(void **state)
+{
+	struct world *world = *state;
+	world_record(world);
+	world->score_forged = 18; /* south-1's program subtracts */
+	world_publish(world);
+	assert_int_equal(world_verify_all(world), VERIFY_VOUCHED);
+	assert_headline(world, "the scores of 2 programs are the evaluator's word");
+	need_sandbox();
+	world->rerun = true;
+	world_expect_false(world,
+			   "item add (suite sums, model south-1): scores.jsonl:18: the score "
+			   "is 1, run again the program does not pass");
 }
 
 /* ---- receipts ---- */
@@ -877,6 +918,8 @@ int main(void)
 		CASE(test_score_listed_twice),
 		CASE(test_figures_changed),
 		CASE(test_statement_says_more),
+		CASE(test_programs_run_again),
+		CASE(test_program_score_changed),
 		CASE(test_receipts_swapped),
 		CASE(test_records_swapped_in_transcripts),
 		CASE(test_record_named_twice),
