@@ -485,7 +485,7 @@ def keep_running(story, north, south, roots):
   As {lab.rival}, run a suite on {lab.model.name} through {lab.name}'s gateway:
     export PARLEY_KEY={keys[lab.name]}
     {short(story.parley)} bench run --suite suites/safety \\
-      --model {lab.model.name}={lab.dialect}@{lab.url}#PARLEY_KEY -o mine-{lab.model.name}
+      --model {lab.model.name}={lab.dialect}@{lab.url}#PARLEY_KEY -o {short(str(OUT / ('mine-' + lab.model.name)))}
   As {lab.name}, look after the gateway:
     {short(story.parley)} grant list -c {short(str(lab.config))}""")
     print("\n  Stop everything:\n    kill " + " ".join(str(child.pid) for child in story.children))

@@ -14,14 +14,14 @@ void hex_encode(const void *data, size_t size, char *out)
 	out[2 * size] = '\0';
 }
 
-static int hex_value(char c)
+int hex_digit_value(char digit)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
+	if (digit >= '0' && digit <= '9')
+		return digit - '0';
+	if (digit >= 'a' && digit <= 'f')
+		return digit - 'a' + 10;
+	if (digit >= 'A' && digit <= 'F')
+		return digit - 'A' + 10;
 	return -1;
 }
 
@@ -31,8 +31,8 @@ bool hex_decode(struct bytes text, void *out, size_t size)
 	if (text.size != 2 * size)
 		return false;
 	for (size_t i = 0; i < size; i++) {
-		int high = hex_value(text.data[2 * i]);
-		int low = hex_value(text.data[2 * i + 1]);
+		int high = hex_digit_value(text.data[2 * i]);
+		int low = hex_digit_value(text.data[2 * i + 1]);
 		if (high < 0 || low < 0)
 			return false;
 		to[i] = (unsigned char)(high << 4 | low);

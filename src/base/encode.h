@@ -6,6 +6,8 @@
 
 /* Lower case; `out` holds 2 * size + 1 bytes and is NUL-terminated. */
 void hex_encode(const void *data, size_t size, char *out);
+/* 0 to 15 for a digit of either case, else -1. */
+int hex_digit_value(char digit);
 /* Exactly 2 * size digits of either case; false otherwise. */
 bool hex_decode(struct bytes text, void *out, size_t size);
 

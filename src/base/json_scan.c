@@ -1,5 +1,8 @@
 #include "base/json_scan.h"
 
+#include "base/encode.h"
+#include "base/utf16.h"
+
 #include <assert.h>
 
 #if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
@@ -333,36 +336,18 @@ static const char *escape(const struct piece *in, const char *p)
 	return p + 1;
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool is_high(unsigned unit)
-{
-	return unit >= 0xd800 && unit <= 0xdbff;
-}
-
-static bool is_low(unsigned unit)
-{
-	return unit >= 0xdc00 && unit <= 0xdfff;
-}
-
 static const char *hex(const struct piece *in, const char *p)
 {
 	struct json_scan *scan = in->scan;
-	int digit = hex_value(*p);
+	int digit = hex_digit_value(*p);
 	if (digit < 0)
 		return refuse(in, p, JSON_SCAN_ESCAPE);
 	scan->unit = (uint16_t)(scan->unit << 4 | digit);
 	if (++scan->progress < 4)
 		return p + 1;
-	if (scan->after_high != is_low(scan->unit))
+	if (scan->after_high != utf16_is_low(scan->unit))
 		return refuse(in, p, JSON_SCAN_SURROGATE);
-	scan->after_high = is_high(scan->unit);
+	scan->after_high = utf16_is_high(scan->unit);
 	scan->state = scan->after_high ? LOW_BACKSLASH : STRING;
 	return p + 1;
 }

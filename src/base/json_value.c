@@ -2,6 +2,9 @@
  * end is read. */
 #include "base/json_scan.h"
 
+#include "base/encode.h"
+#include "base/utf16.h"
+
 #if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
 #include <emmintrin.h>
 #endif
@@ -225,24 +228,6 @@ bool json_value_plain_string(struct json_value value, struct bytes *out)
 
 /* ---- decoding strings ---- */
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool is_high(unsigned unit)
-{
-	return unit >= 0xd800 && unit <= 0xdbff;
-}
-
-static bool is_low(unsigned unit)
-{
-	return unit >= 0xdc00 && unit <= 0xdfff;
-}
-
 static char *put_utf8(char *to, uint32_t c)
 {
 	if (c < 0x80) {
@@ -270,7 +255,7 @@ static uint32_t read_unit(const char *p, const char *end)
 	if (end - p < 4)
 		return 0xfffd;
 	for (int i = 0; i < 4; i++) {
-		int digit = hex_value(p[i]);
+		int digit = hex_digit_value(p[i]);
 		if (digit < 0)
 			return 0xfffd;
 		unit = unit << 4 | (uint32_t)digit;
@@ -283,14 +268,14 @@ static const char *decode_unicode(const char *p, const char *end, char **to)
 {
 	uint32_t unit = read_unit(p, end);
 	p += end - p < 4 ? end - p : 4;
-	if (is_high(unit) && end - p >= 6 && p[0] == '\\' && p[1] == 'u') {
+	if (utf16_is_high(unit) && end - p >= 6 && p[0] == '\\' && p[1] == 'u') {
 		uint32_t low = read_unit(p + 2, end);
-		if (is_low(low)) {
+		if (utf16_is_low(low)) {
 			*to = put_utf8(*to, 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00));
 			return p + 6;
 		}
 	}
-	*to = put_utf8(*to, is_high(unit) || is_low(unit) ? 0xfffd : unit);
+	*to = put_utf8(*to, utf16_is_high(unit) || utf16_is_low(unit) ? 0xfffd : unit);
 	return p;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "base/json.h"
+#include "suite/words.h"
 
 #define QUESTION_MAX ((size_t)16 << 20)
 #define PROMPT_MAX ((size_t)24 << 20)
@@ -52,27 +53,6 @@ void judging_open(struct run *run, unsigned suite, unsigned model, size_t sample
 
 /* ---- asking ---- */
 
-static void append_text(struct buf *out, const json_t *part)
-{
-	const char *text = json_string_value(json_object_get(part, "text"));
-	if (!text)
-		return;
-	if (out->size > 0)
-		buf_append_cstr(out, "\n\n");
-	buf_append_cstr(out, text);
-}
-
-/* What was asked, as one text: the texts of every message in order. */
-static void append_question(struct buf *out, const json_t *words)
-{
-	const json_t *messages = json_object_get(words, "messages");
-	for (size_t i = 0; i < json_array_size(messages); i++) {
-		const json_t *parts = json_object_get(json_array_get(messages, i), "parts");
-		for (size_t k = 0; k < json_array_size(parts); k++)
-			append_text(out, json_array_get(parts, k));
-	}
-}
-
 static json_t *load_answer(struct run *run, const struct cell *cell, unsigned model,
 			   size_t sample_index, const char **text, struct err *err)
 {
@@ -92,7 +72,7 @@ static enum err_code build_prompt(struct run *run, const struct request *request
 	ERR_TRY(suite_item_render(run->suites[cell->suite].suite,
 				  cell_item(run, cell, request->index), &item, err));
 	cells_note_item(run, cell->suite, &item);
-	append_question(&question, item.words);
+	words_question(item.words, &question);
 	suite_item_release(&item);
 	json_t *own_line = load_answer(run, cell, cell->model, sample_index, &own, err);
 	json_t *other_line =

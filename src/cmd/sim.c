@@ -35,30 +35,36 @@ static void on_signal(void *argument, int signal_number)
 	standin_stop(simulating->standin, stopped, simulating->loop);
 }
 
-static enum err_code run(struct env *env, const struct standin_options *options,
-			 const struct env_address *address, struct err *err)
+static enum err_code listen_and_run(struct simulating *simulating, const struct env_address *address,
+				    struct err *err)
 {
 	struct env_address bound;
 	char text[600];
-	struct simulating simulating = {.loop = env_loop_new(env, "sim", false)};
-	if (simulating.loop)
-		simulating.standin = standin_new(simulating.loop, options);
-	if (!simulating.standin)
-		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	ERR_TRY(env_on_signal(simulating.loop, SIGTERM, on_signal, &simulating, err));
-	ERR_TRY(env_on_signal(simulating.loop, SIGINT, on_signal, &simulating, err));
-	ERR_TRY(standin_listen(simulating.standin, address, &bound, err));
+	ERR_TRY(env_on_signal(simulating->loop, SIGTERM, on_signal, simulating, err));
+	ERR_TRY(env_on_signal(simulating->loop, SIGINT, on_signal, simulating, err));
+	ERR_TRY(standin_listen(simulating->standin, address, &bound, err));
 	env_address_format(&bound, text, sizeof(text));
 	printf("simulated model API on http://%s\n", text);
 	fflush(stdout);
-	env_loop_run(simulating.loop);
-	struct standin_counts counts = standin_counts(simulating.standin);
+	env_loop_run(simulating->loop);
+	struct standin_counts counts = standin_counts(simulating->standin);
 	printf("%llu requests: %llu answered, %llu errors, %llu cut off\n",
 	       (unsigned long long)counts.requests, (unsigned long long)counts.answered,
 	       (unsigned long long)counts.errors, (unsigned long long)counts.cut);
+	return ERR_OK;
+}
+
+static enum err_code run(struct env *env, const struct standin_options *options,
+			 const struct env_address *address, struct err *err)
+{
+	struct simulating simulating = {.loop = env_loop_new(env, "sim", false)};
+	if (simulating.loop)
+		simulating.standin = standin_new(simulating.loop, options);
+	enum err_code code = simulating.standin ? listen_and_run(&simulating, address, err)
+						: ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	standin_free(simulating.standin);
 	env_loop_free(simulating.loop);
-	return ERR_OK;
+	return code;
 }
 
 static enum err_code start(struct env *env, const struct sim_settings *settings, struct err *err)

@@ -4,6 +4,7 @@
  * comes later with a new edge, so no further call is spent to be told EAGAIN. After the peer's FIN
  * the stream stays readable until the end of file itself was received. */
 #include "env/env_os_internal.h"
+#include "env/lookup.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -493,36 +494,7 @@ static void lookup_run(struct env_job *job)
 	freeaddrinfo(found);
 }
 
-static void lookup_done(struct env_job *job)
-{
-	struct env_lookup *lookup = (struct env_lookup *)job;
-	lookup->done(lookup);
-}
-
-static void numeric_done(struct env_message *message)
-{
-	struct env_lookup *lookup = (struct env_lookup *)message;
-	lookup->done(lookup);
-}
-
 void os_lookup(struct env_loop *loop, struct env_lookup *lookup)
 {
-	struct env_address *first = &lookup->addresses[0];
-	lookup->count = 0;
-	lookup->err = (struct err)ERR_INIT;
-	memset(first, 0, sizeof(*first));
-	first->port = lookup->port;
-	if (inet_pton(AF_INET, lookup->host, first->ip) == 1)
-		first->family = ENV_IPV4;
-	else if (inet_pton(AF_INET6, lookup->host, first->ip) == 1)
-		first->family = ENV_IPV6;
-	if (first->family) {
-		lookup->count = 1;
-		lookup->job.message.run = numeric_done;
-		env_post(loop, &lookup->job.message);
-		return;
-	}
-	lookup->job.run = lookup_run;
-	lookup->job.done = lookup_done;
-	env_job_start(loop, &lookup->job);
+	env_lookup_begin(loop, lookup, lookup_run);
 }

@@ -9,7 +9,6 @@
 
 #define GRACE_NS_DEFAULT (10u * 1000000000ull)
 #define RETRY_NS 10000000u
-#define SEGMENT_SIZE (16u << 20)
 #define PSEUDONYM_SIZE 16
 
 /* ---- secrets ---- */
@@ -90,7 +89,7 @@ static enum err_code open_log(struct gateway *gateway, enum control_log which, s
 	char directory[1024];
 	struct log_options options = {.directory = directory,
 				      .key = gateway->key,
-				      .segment_size = SEGMENT_SIZE,
+				      .segment_size = gateway->options.segment_size,
 				      .relaxed = !gateway->config->strict,
 				      .fatal = log_failed,
 				      .argument = gateway};

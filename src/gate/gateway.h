@@ -15,6 +15,7 @@ struct gateway_options {
 	struct env_loop *main_loop;  /* becomes the admin loop (made with may_block) */
 	const char *store_path;	     /* NULL: in memory, for simulations */
 	uint64_t grace_ns; /* how long requests may go on after gateway_stop; 0: 10 s */
+	uint64_t segment_size;	     /* of the logs, bytes; 0: 16 MiB */
 	/* On the admin loop, when all is closed and gateway_free may be called. `err` is NULL after
 	 * gateway_stop, or what made it stop by itself. */
 	void (*stopped)(void *argument, const struct err *err);

@@ -28,12 +28,13 @@ static struct record record_of(const struct gate_request *request, enum record_k
 	return record;
 }
 
+/* From here on the log loop reads the entry: nothing of it may change before it is durable. */
 static void submit(struct gate_request *request, struct log_entry *entry, uint64_t index,
-		   enum record_kind kind, const char *text, size_t size,
+		   uint64_t admit_index, enum record_kind kind, const char *text, size_t size,
 		   void (*durable)(struct log_entry *entry))
 {
 	*entry = (struct log_entry){.index = index,
-				    .admit_index = LOG_NO_INDEX,
+				    .admit_index = admit_index,
 				    .kind = kind,
 				    .units = log_units(size),
 				    .text = text,
@@ -88,7 +89,7 @@ bool gate_submit_admit(struct gate_request *request)
 	size_t size = record_format(&record, text, TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
 	request->admitted = true;
-	submit(request, &request->admit, index, RECORD_ADMIT, text, size,
+	submit(request, &request->admit, index, LOG_NO_INDEX, RECORD_ADMIT, text, size,
 	       gate_request_admit_durable);
 	return true;
 }
@@ -115,9 +116,8 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 		record.run = bytes_from(request->verdict.run->id);
 	size_t size = record_format(&record, text, GATE_SETTLE_TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
-	submit(request, &request->settle, index, RECORD_SETTLE, text, size,
+	submit(request, &request->settle, index, request->admit.index, RECORD_SETTLE, text, size,
 	       gate_request_settle_durable);
-	request->settle.admit_index = request->admit.index;
 	unsigned used = request->admit.units + request->settle.units;
 	if (used < request->reserved_units)
 		log_unreserve(log, request->reserved_units - used);
@@ -162,7 +162,8 @@ bool gate_submit_refusal(struct gate_request *request)
 	record.id = request->admit_id;
 	size_t size = record_format(&record, text, TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
-	submit(request, &request->admit, index, RECORD_REFUSE, text, size, refusal_durable);
+	submit(request, &request->admit, index, LOG_NO_INDEX, RECORD_REFUSE, text, size,
+	       refusal_durable);
 	if (request->admit.units < 2)
 		log_unreserve(log, 2 - request->admit.units);
 	return true;

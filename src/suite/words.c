@@ -178,3 +178,23 @@ enum err_code words_text_match_digest(struct bytes words, uint8_t digest[static 
 	json_decref(tree);
 	return code;
 }
+
+static void append_question_part(struct buf *out, const json_t *part)
+{
+	const char *text = json_string_value(json_object_get(part, "text"));
+	if (!text)
+		return;
+	if (out->size > 0)
+		buf_append_cstr(out, "\n\n");
+	buf_append_cstr(out, text);
+}
+
+void words_question(const json_t *words, struct buf *out)
+{
+	const json_t *messages = json_object_get(words, "messages");
+	for (size_t i = 0; i < json_array_size(messages); i++) {
+		const json_t *parts = json_object_get(json_array_get(messages, i), "parts");
+		for (size_t k = 0; k < json_array_size(parts); k++)
+			append_question_part(out, json_array_get(parts, k));
+	}
+}

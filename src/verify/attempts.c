@@ -206,6 +206,10 @@ static enum err_code check_shape(struct audit *audit, const struct attempt *atte
 	if (!line->answer == !line->error)
 		return ERR_SET(err, ERR_INVALID, "%s: an attempt has either an answer or an error",
 			       attempt->where);
+	uint8_t nonce[16];
+	if (line->nonce && !hex_decode(bytes_from(line->nonce), nonce, sizeof(nonce)))
+		return ERR_SET(err, ERR_INVALID, "%s: nonce must have 32 hexadecimal digits",
+			       attempt->where);
 	if (line->answer && line->status != (replay ? 0 : 200))
 		return ERR_SET(err, ERR_MISMATCH, "%s: an answer with status %d", attempt->where,
 			       line->status);

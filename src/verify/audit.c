@@ -81,7 +81,8 @@ static enum err_code load_suite(struct audit *audit, unsigned number, struct err
 	suite->items = suite_count(suite->suite);
 	suite->samples =
 		audit->plan.samples ? audit->plan.samples : (unsigned)suite_samples(suite->suite);
-	if (!suite->scorer || strcmp(suite->name, planned->name) != 0)
+	if (!suite->scorer || strcmp(suite->name, planned->name) != 0 ||
+	    strcmp(suite_version(suite->suite), planned->version) != 0)
 		return ERR_SET(err, ERR_MISMATCH,
 			       BUNDLE_SUITES "/%.64s: it is another suite than the plan's",
 			       planned->name);

@@ -74,7 +74,7 @@ struct audit_cell {
 /* What the report tells in the end. */
 struct audit_counts {
 	size_t attempts, answers, failures, replayed, digests, rebuilt, graded, reran, limited;
-	size_t programs; /* not run again */
+	size_t programs, ungraded; /* not run again; published without a grade */
 	size_t verdicts, receipts, usages, hidden;
 	char first_hidden[256];
 };

@@ -301,6 +301,10 @@ static void note_unchecked(struct audit *audit)
 			"%zu programs were not run again: their scores are the evaluator's word "
 			"(--rerun runs them)",
 			counts->programs);
+	if (counts->ungraded > 0)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%zu programs were answered and never graded: they count as failed",
+			    counts->ungraded);
 	if (counts->limited > 0)
 		report_note(report, VERIFY_UNCHECKED,
 			    "%zu programs depend on the time limit: run again they ended otherwise",

@@ -7,34 +7,13 @@
 
 #define PROMPT_MAX ((size_t)64 << 20)
 
-static void append_text(struct buf *out, const json_t *part)
-{
-	const char *text = json_string_value(json_object_get(part, "text"));
-	if (!text)
-		return;
-	if (out->size > 0)
-		buf_append_cstr(out, "\n\n");
-	buf_append_cstr(out, text);
-}
-
-/* The texts of every message in order. */
-static void append_question(struct buf *out, const json_t *words)
-{
-	const json_t *messages = json_object_get(words, "messages");
-	for (size_t i = 0; i < json_array_size(messages); i++) {
-		const json_t *parts = json_object_get(json_array_get(messages, i), "parts");
-		for (size_t k = 0; k < json_array_size(parts); k++)
-			append_text(out, json_array_get(parts, k));
-	}
-}
-
 static enum err_code read_question(struct audit *audit, const struct attempt *attempt,
 				   struct buf *out, struct err *err)
 {
 	struct suite_item item;
 	ERR_TRY(suite_item_render(audit->suites[attempt->cell->suite].suite,
 				  audit_item_of(audit, attempt->cell, attempt->slot), &item, err));
-	append_question(out, item.words);
+	words_question(item.words, out);
 	suite_item_release(&item);
 	return ERR_OK;
 }

@@ -270,22 +270,30 @@ static enum err_code take_digest(const json_t *record, const char *key, uint8_t 
 static enum err_code read_registered(const struct receipt *receipt, struct registered *out,
 				     struct err *err)
 {
-	const char *run, *suite;
+	const char *run, *suite, *name;
 	const json_t *record = receipt->record;
+	const json_t *settings = json_object_get(record, "detail");
 	*out = (struct registered){.is_suite = strcmp(receipt->kind, "suite") == 0,
 				   .index = receipt->index,
 				   .log = receipt->log,
 				   .signer = receipt->signer};
 	ERR_TRY(json_get_string_or(record, "run", "record", "", &run, err));
 	ERR_TRY(json_get_string_or(record, "suite", "record", "", &suite, err));
+	ERR_TRY(json_get_string_or(record, "name", "record", "", &name, err));
 	ERR_TRY(json_get_integer_or(record, "samples", "record", 0, INT64_MAX, 0, &out->samples,
 				    err));
 	ERR_TRY(take_digest(record, "plan", out->plan, &out->has_plan, err));
 	ERR_TRY(take_digest(record, "root", out->root, &out->has_root, err));
-	if (strlen(run) >= RECEIPT_ID_TEXT || strlen(suite) >= RECEIPT_ID_TEXT)
-		return ERR_SET(err, ERR_TOO_LARGE, "record: the id of a run or suite is too long");
+	out->has_settings = out->is_suite && settings;
+	if (out->has_settings)
+		ERR_TRY(json_canonical_digest(settings, out->settings, err));
+	if (strlen(run) >= RECEIPT_ID_TEXT || strlen(suite) >= RECEIPT_ID_TEXT ||
+	    strlen(name) >= sizeof(out->name))
+		return ERR_SET(err, ERR_TOO_LARGE,
+			       "record: the name of a run or suite is too long");
 	snprintf(out->id, sizeof(out->id), "%s", out->is_suite ? suite : run);
 	snprintf(out->suite, sizeof(out->suite), "%s", suite);
+	snprintf(out->name, sizeof(out->name), "%s", out->is_suite ? name : "");
 	snprintf(out->record, sizeof(out->record), "%s", receipt->id);
 	return ERR_OK;
 }

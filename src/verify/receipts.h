@@ -36,8 +36,10 @@ struct registered {
 	char id[RECEIPT_ID_TEXT];
 	char suite[RECEIPT_ID_TEXT]; /* of a run */
 	char record[RECORD_ID_SIZE + 1];
+	char name[128]; /* of a suite, with its version; "" where it is not told */
 	uint8_t plan[32], root[32];
-	bool has_plan, has_root;
+	uint8_t settings[32]; /* digest of their RFC 8785 text */
+	bool has_plan, has_root, has_settings;
 	int64_t samples;
 	uint64_t index;
 	unsigned log;

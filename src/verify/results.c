@@ -8,6 +8,7 @@
 #include <math.h>
 
 #define TOLERANCE 1e-9
+#define SUMMARY_FORMAT "parley-summary-1"
 
 /* ---- figures and intervals ---- */
 
@@ -246,6 +247,17 @@ static const char *baseline_name(const struct audit *audit)
 	return NULL;
 }
 
+static enum err_code check_format(struct audit *audit, struct err *err)
+{
+	const char *format;
+	ERR_TRY(json_get_string_or(audit->summary, "format", BUNDLE_SUMMARY, SUMMARY_FORMAT,
+				   &format, err));
+	if (strcmp(format, SUMMARY_FORMAT) == 0)
+		return ERR_OK;
+	return ERR_SET(err, ERR_UNSUPPORTED, "%s: format \"%.40s\" is not %s", BUNDLE_SUMMARY,
+		       format, SUMMARY_FORMAT);
+}
+
 enum err_code audit_results(struct audit *audit, struct err *err)
 {
 	struct aggregate_options options = {.reference = baseline_name(audit)};
@@ -253,6 +265,7 @@ enum err_code audit_results(struct audit *audit, struct err *err)
 	enum err_code code = audit_read_json(audit, BUNDLE_SUMMARY, &text, &audit->summary, err);
 	buf_release(&text);
 	ERR_TRY(code);
+	ERR_TRY(check_format(audit, err));
 	ERR_TRY(aggregate(audit->scores, audit->score_count, &options, &audit->results, err));
 	ERR_TRY(check_results(audit, err));
 	ERR_TRY(check_bounds(audit, err));

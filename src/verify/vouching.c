@@ -303,6 +303,33 @@ enum err_code audit_vouch(struct audit *audit, const struct attempt *attempt, st
 
 /* ---- what was committed to ---- */
 
+/* The suite as it was registered: items, settings, name and version. */
+static enum err_code check_registration(const struct audit_suite *suite,
+					const struct registered *listed, struct err *err)
+{
+	uint8_t settings[SHA256_SIZE];
+	char name[128];
+	ERR_TRY(json_canonical_digest(suite_settings(suite->suite), settings, err));
+	snprintf(name, sizeof(name), "%s %s", suite->name, suite_version(suite->suite));
+	if (listed->has_root && memcmp(listed->root, suite->root, SHA256_SIZE) != 0)
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			BUNDLE_SUITES
+			"/%.64s: its items are not those that were registered (one was added, "
+			"dropped or altered)",
+			suite->name);
+	if (listed->has_settings && memcmp(listed->settings, settings, SHA256_SIZE) != 0)
+		return ERR_SET(err, ERR_MISMATCH,
+			       BUNDLE_SUITES
+			       "/%.64s: its settings are not those that were registered",
+			       suite->name);
+	if (listed->name[0] && strcmp(listed->name, name) != 0)
+		return ERR_SET(err, ERR_MISMATCH,
+			       BUNDLE_SUITES "/%.64s: it was registered as %.64s, not as %.64s",
+			       suite->name, listed->name, name);
+	return ERR_OK;
+}
+
 static enum err_code check_commitment(const struct audit *audit, const struct audit_cell *cell,
 				      struct err *err)
 {
@@ -311,28 +338,28 @@ static enum err_code check_commitment(const struct audit *audit, const struct au
 	const struct registered *listed =
 		receipts_registered(&audit->receipts, true, run->log, run->suite);
 	const char *model = audit->plan.models[cell->model].name;
-	const struct registered *rooted = run->has_root ? run : listed;
 	if (run->has_plan && memcmp(run->plan, audit->plan_digest, SHA256_SIZE) != 0)
 		return ERR_SET(err, ERR_MISMATCH,
 			       BUNDLE_PLAN
 			       ": it is not the plan that was committed to before the run %.64s of "
 			       "%.64s",
 			       run->id, model);
-	if (run->samples > 0 && run->samples < suite->samples)
+	if (run->samples > 0 && run->samples != suite->samples)
 		return ERR_SET(err, ERR_MISMATCH,
-			       "run %.64s of %.64s was opened for %lld samples, the plan has %u",
+			       "run %.64s of %.64s was opened for %lld samples of each item, the "
+			       "bundle has %u",
 			       run->id, model, (long long)run->samples, suite->samples);
-	if (rooted && rooted->has_root && memcmp(rooted->root, suite->root, SHA256_SIZE) != 0)
+	if (run->has_root && memcmp(run->root, suite->root, SHA256_SIZE) != 0)
 		return ERR_SET(err, ERR_MISMATCH,
-			       BUNDLE_SUITES
-			       "/%.64s: it is not the suite that was registered for run %.64s of "
-			       "%.64s (an item was added, dropped or altered)",
+			       BUNDLE_SUITES "/%.64s: it is not the suite of run %.64s of %.64s",
 			       suite->name, run->id, model);
-	if (listed && listed->index >= run->index)
+	if (!listed)
+		return ERR_OK;
+	if (listed->index >= run->index)
 		return ERR_SET(err, ERR_MISMATCH,
 			       "run %.64s of %.64s was opened before its suite was registered",
 			       run->id, model);
-	return ERR_OK;
+	return check_registration(suite, listed, err);
 }
 
 /* Which item the gateway was asked for, as far as its record tells. */

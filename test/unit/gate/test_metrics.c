@@ -98,8 +98,9 @@ static void a_value_of_ones_own(void **state)
 	struct buf out = BUF_INIT(4096);
 	(void)state;
 	metrics_write_value(&out, "parley_x", "a=\"b\"", "gauge", "What it is.", -3);
-	assert_string_equal("# HELP parley_x What it is.\n# TYPE parley_x gauge\nparley_x{a=\"b\"} -3\n",
-			    out.data);
+	assert_string_equal(
+		"# HELP parley_x What it is.\n# TYPE parley_x gauge\nparley_x{a=\"b\"} -3\n",
+		out.data);
 	buf_release(&out);
 }
 

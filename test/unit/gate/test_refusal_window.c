@@ -74,8 +74,10 @@ static void a_stranger_cannot_make_more_records_than_there_are_places(void **sta
 	(void)state;
 	window->seed = 99;
 	for (unsigned i = 0; i < 200000; i++) {
-		struct env_address peer = {.family = ENV_IPV4,
-					   .ip = {(uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i}};
+		struct env_address peer = {
+			.family = ENV_IPV4,
+			.ip = {(uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i}
+                };
 		uint64_t stands_for =
 			refusal_window_take(window, RULE_KEY_UNKNOWN, &peer, SECOND + i);
 		records += stands_for > 0;

@@ -2,7 +2,8 @@
  *
  * The test and the loop are two threads that take turns: the loop runs while the test waits
  * (net_until, net_sleep) and stands still while the test acts, so that a test reads from top to
- * bottom and may touch what belongs to the loop. Asserts belong into the test, not into callbacks. */
+ * bottom and may touch what belongs to the loop. Asserts belong into the test, not into callbacks.
+ */
 #ifndef TEST_UNIT_NET_NET_TEST_H
 #define TEST_UNIT_NET_NET_TEST_H
 

@@ -127,10 +127,9 @@ static void site_start(struct site *site, struct net *net, unsigned connections_
 	peer_start(&site->peer, net);
 	site->pool = http_pool_new(net->loop, &options);
 	assert_non_null(site->pool);
-	assert_int_equal(ERR_OK,
-			 http_pool_origin(site->pool,
-					  bytes_from(net_url("http", &site->peer.address)),
-					  &site->origin, NULL));
+	assert_int_equal(ERR_OK, http_pool_origin(site->pool,
+						  bytes_from(net_url("http", &site->peer.address)),
+						  &site->origin, NULL));
 }
 
 static void site_stop(struct site *site)
@@ -167,10 +166,11 @@ static void an_answer_may_be_split_anywhere(void **state)
 {
 	split_everywhere(*state, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", false, 200,
 			 "hello");
-	split_everywhere(*state,
-			 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 OK\r\ntransfer-encoding: chunked"
-			 "\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
-			 false, 201, "hello");
+	split_everywhere(
+		*state,
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 OK\r\ntransfer-encoding: chunked"
+		"\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+		false, 201, "hello");
 	split_everywhere(*state, "HTTP/1.1 204 No Content\r\nx: y\r\n\r\n", false, 204, "");
 }
 
@@ -675,13 +675,15 @@ static void origins_are_told_apart_by_their_url(void **state)
 			 http_pool_origin(site.pool, BYTES("http://a.example/base/"), &one, NULL));
 	assert_int_equal(ERR_OK,
 			 http_pool_origin(site.pool, BYTES("http://a.example/base/"), &same, NULL));
-	assert_int_equal(ERR_OK, http_pool_origin(site.pool, BYTES("http://a.example"), &other, NULL));
+	assert_int_equal(ERR_OK,
+			 http_pool_origin(site.pool, BYTES("http://a.example"), &other, NULL));
 	assert_ptr_equal(one, same);
 	assert_ptr_not_equal(one, other);
 	assert_true(bytes_is(http_origin_base_path(one), "/base"));
 	assert_true(bytes_is(http_origin_base_path(other), ""));
 	assert_true(bytes_is(http_origin_authority(one), "a.example"));
-	static const char *const wrong[] = {"", "ftp://a", "http://", "http://a/?q=1", "http://u@a/"};
+	static const char *const wrong[] = {"", "ftp://a", "http://", "http://a/?q=1",
+					    "http://u@a/"};
 	for (size_t i = 0; i < COUNT(wrong); i++)
 		assert_int_equal(ERR_INVALID,
 				 http_pool_origin(site.pool, bytes_from(wrong[i]), &one, &err));

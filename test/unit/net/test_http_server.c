@@ -100,7 +100,8 @@ static struct http_server_options usual_options(void)
 	};
 }
 
-static void site_start(struct site *site, struct net *net, const struct http_server_options *options)
+static void site_start(struct site *site, struct net *net,
+		       const struct http_server_options *options)
 {
 	struct http_server_options own = options ? *options : usual_options();
 	struct env_address any;
@@ -193,10 +194,12 @@ static void pipelined_requests_are_answered_in_order(void **state)
 	struct site site;
 	site_start(&site, *state, NULL);
 	site_connect(&site);
-	raw_send_text(&site.raw,
-		      "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n"
-		      "POST /2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nA\r\n0\r\n\r\n"
-		      "POST /3 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nBCGET /4 HTTP/1.1\r\nHo");
+	raw_send_text(
+		&site.raw,
+		"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n"
+		"POST /2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+		"chunked\r\n\r\n1\r\nA\r\n0\r\n\r\n"
+		"POST /3 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nBCGET /4 HTTP/1.1\r\nHo");
 	raw_wait_text(&site.raw, "POST /3 BC\n");
 	raw_send_text(&site.raw, "st: x\r\n\r\n");
 	raw_wait_text(&site.raw, "GET /4 \n");
@@ -214,7 +217,8 @@ static void what_is_pipelined_waits_for_the_answer_under_way(void **state)
 	struct net *net = *state;
 	site_start(&site, net, NULL);
 	site_connect(&site);
-	raw_send_text(&site.raw, "GET /later HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n");
+	raw_send_text(&site.raw,
+		      "GET /later HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n");
 	net_until(net, has_opened_one, &site);
 	net_sleep(net, 20 * MILLISECOND);
 	assert_int_equal(0, site.raw.in.size);
@@ -266,7 +270,8 @@ static void head_requests_get_no_body(void **state)
 	struct site site;
 	site_start(&site, *state, NULL);
 	site_connect(&site);
-	raw_send_text(&site.raw, "HEAD /h HTTP/1.1\r\nHost: x\r\n\r\nGET /g HTTP/1.1\r\nHost: x\r\n\r\n");
+	raw_send_text(&site.raw,
+		      "HEAD /h HTTP/1.1\r\nHost: x\r\n\r\nGET /g HTTP/1.1\r\nHost: x\r\n\r\n");
 	raw_wait_text(&site.raw, "GET /g \n");
 	assert_false(raw_has(&site.raw, "HEAD /h"));
 	assert_true(raw_has(&site.raw, "content-length: 9\r\n"));
@@ -277,7 +282,10 @@ static void an_answer_in_pieces_is_chunked(void **state)
 {
 	struct site site;
 	struct net *net = *state;
-	struct http_header headers[2] = {{"x-a", BYTES("b")}, {NULL, BYTES("x-c: d\r\nx-e: f\r\n")}};
+	struct http_header headers[2] = {
+		{"x-a", BYTES("b")                   },
+                {NULL,  BYTES("x-c: d\r\nx-e: f\r\n")}
+        };
 	site_start(&site, net, NULL);
 	site_connect(&site);
 	raw_send_text(&site.raw, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -360,16 +368,18 @@ static void malformed_heads_are_refused(void **state)
 		const char *request;
 		int status;
 	} heads[] = {
-		{"nonsense\r\n\r\n", 400},
-		{"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505},
-		{"POST / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", 400},
-		{"HEAD / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", 400},
-		{"GET / HTTP/1.1\r\n\r\n", 400},
-		{"GET / HTTP/1.1\nHost: x\n\n", 400},
-		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400},
-		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
-		{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
-		{"POST / HTTP/1.1\r\nHost: x\r\nExpect: money\r\n\r\n", 417},
+		{"nonsense\r\n\r\n",							      400},
+		{"GET / HTTP/2.0\r\nHost: x\r\n\r\n",                                             505},
+		{"POST / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",                              400},
+		{"HEAD / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",                              400},
+		{"GET / HTTP/1.1\r\n\r\n",							400},
+		{"GET / HTTP/1.1\nHost: x\n\n",						   400},
+		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+		 400										 },
+		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: "
+		 "chunked\r\n\r\n",										400								   },
+		{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",                                                                               501},
+		{"POST / HTTP/1.1\r\nHost: x\r\nExpect: money\r\n\r\n",									       417										      },
 	};
 	for (size_t i = 0; i < COUNT(heads); i++)
 		refused_with(*state, heads[i].request, 0, "", heads[i].status, NULL);

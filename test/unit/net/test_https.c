@@ -188,9 +188,9 @@ static void site_start(struct site *site, struct net *net, struct identity *iden
 							&site->context, NULL));
 	assert_int_equal(ERR_OK, tls_server_new(site->context, &site->tls, NULL));
 	site->pool = http_pool_new(net->loop, &options);
-	assert_int_equal(ERR_OK, http_pool_origin(site->pool,
-						  bytes_from(net_url("https", &site->address)),
-						  &site->origin, NULL));
+	assert_int_equal(ERR_OK,
+			 http_pool_origin(site->pool, bytes_from(net_url("https", &site->address)),
+					  &site->origin, NULL));
 }
 
 static void call(struct site *site, struct bytes body)

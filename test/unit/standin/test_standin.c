@@ -116,15 +116,17 @@ static void ask_with(struct stage *stage, const char *path, const char *key, con
 	buf_clear(&stage->body);
 	buf_clear(&stage->text);
 	memset(&stage->outcome, 0, sizeof(stage->outcome));
-	stage->call = (struct http_call){.parts = {{head.data, head.size},
-						   {(void *)body, strlen(body)}},
-					 .part_count = 2,
-					 .user = stage,
-					 .head = on_head,
-					 .body = on_body,
-					 .ended = on_ended};
+	stage->call = (struct http_call){
+		.parts = {{head.data, head.size}, {(void *)body, strlen(body)}},
+		.part_count = 2,
+		.user = stage,
+		.head = on_head,
+		.body = on_body,
+		.ended = on_ended
+        };
 	http_call_start(stage->origin, &stage->call);
-	assert_true(sim_run_until(stage->sim, sim_now(stage->sim) + 600 * SECOND, has_ended, stage));
+	assert_true(
+		sim_run_until(stage->sim, sim_now(stage->sim) + 600 * SECOND, has_ended, stage));
 	buf_release(&head);
 	enum dialect_id dialect = strstr(path, "chat") ? DIALECT_OPENAI : DIALECT_ANTHROPIC;
 	if (stage->status == 200 && strstr(body, "\"stream\":true"))
@@ -155,10 +157,11 @@ static void usage_is_exact_in_both_dialects_plain_and_streamed(void **state)
 	static const struct {
 		const char *path, *body;
 	} asked[] = {
-		{MESSAGES, "{\"model\":\"m\",\"max_tokens\":500," WORDS "}"},
+		{MESSAGES, "{\"model\":\"m\",\"max_tokens\":500," WORDS "}"                },
 		{MESSAGES, "{\"model\":\"m\",\"max_tokens\":500,\"stream\":true," WORDS "}"},
-		{CHAT, "{\"model\":\"m\"," WORDS "}"},
-		{CHAT, "{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":true}," WORDS "}"},
+		{CHAT,     "{\"model\":\"m\"," WORDS "}"                                   },
+		{CHAT,     "{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":"
+                 "true}," WORDS "}"								     },
 	};
 	struct standin_options options = generator();
 	struct stage stage;
@@ -195,8 +198,9 @@ static void what_is_asked_at_most_is_given_at_most(void **state)
 static void one_seed_gives_one_answer(void **state)
 {
 	static const char body[] = "{\"model\":\"m\",\"max_tokens\":40," WORDS "}";
-	static const char other[] = "{\"model\":\"m\",\"max_tokens\":40,\"messages\":"
-				    "[{\"role\":\"user\",\"content\":\"something else, and longer\"}]}";
+	static const char other[] =
+		"{\"model\":\"m\",\"max_tokens\":40,\"messages\":"
+		"[{\"role\":\"user\",\"content\":\"something else, and longer\"}]}";
 	char first[256] = "";
 	(void)state;
 	for (unsigned round = 0; round < 3; round++) {
@@ -219,9 +223,9 @@ static void one_seed_gives_one_answer(void **state)
 
 static void a_marked_system_prompt_is_written_to_the_cache_once(void **state)
 {
-	static const char body[] =
-		"{\"model\":\"m\",\"max_tokens\":5,\"system\":[{\"type\":\"text\",\"text\":\"be brief\","
-		"\"cache_control\":{\"type\":\"ephemeral\"}}]," WORDS "}";
+	static const char body[] = "{\"model\":\"m\",\"max_tokens\":5,\"system\":[{\"type\":"
+				   "\"text\",\"text\":\"be brief\","
+				   "\"cache_control\":{\"type\":\"ephemeral\"}}]," WORDS "}";
 	struct standin_options options = generator();
 	struct stage stage;
 	(void)state;

@@ -404,6 +404,71 @@ static void test_item_dropped_from_suite_alone(void **state)
 	world_expect_false(world, "suite/manners: its items give another root");
 }
 
+/* The second samples are left out of everything, and the suite says that there was one of each:
+ * neither root nor plan tells, the run's opening does. */
+static void test_samples_dropped_everywhere(void **state)
+{
+	struct world *world = *state;
+	struct err err = ERR_INIT;
+	world_record(world);
+	char *samples = strstr(world->yaml[CAPITALS], "samples: 2");
+	assert_non_null(samples);
+	samples[9] = '1';
+	struct suite *changed;
+	assert_int_equal(suite_parse(bytes_from(world->yaml[CAPITALS]),
+				     bytes_from(world->items[CAPITALS]), "suite", &changed, &err),
+			 ERR_OK);
+	for (size_t i = 0; i < world->count; i++) {
+		struct shot *shot = &world->shots[i];
+		if (shot->suite != CAPITALS)
+			continue;
+		shot->line.suite = suite_name(changed);
+		shot->line.item = suite_id(changed, shot->item);
+		shot->dropped = shot->no_receipt = shot->line.sample > 0;
+	}
+	suite_free(world->suites[CAPITALS]);
+	world->suites[CAPITALS] = changed;
+	world_publish(world);
+	world_expect_false(world, "run run_0 of north-1 was opened for 2 samples of each item, the "
+				  "bundle has 1");
+}
+
+static void test_suite_changed_beside_its_items(void **state)
+{
+	static const struct {
+		const char *file, *old, *new, *words;
+	} cases[] = {
+		{"suite/manners/suite.yaml", "version: 1", "version: 2",
+		 "suite/manners: it is another suite than the plan's"                                          },
+		{"suite/poems/suite.yaml",   "scorer:",    "settings: { max_tokens: 9 }\nscorer:",
+		 "the request's body has other settings than the suite"                                        },
+		{"suite/sums/suite.yaml",    "name: sums", "name: summs",                          "suite/sums"},
+	};
+	struct world *world = *state;
+	publish(world);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		world_publish(world);
+		world_replace(world, cases[i].file, cases[i].old, cases[i].new);
+		world_seal(world);
+		world_expect_false(world, cases[i].words);
+	}
+}
+
+/* Without the bodies of the requests it is the registration that knows the settings. */
+static void test_settings_changed_without_bodies(void **state)
+{
+	struct world *world = *state;
+	world_record(world);
+	for (size_t i = 0; i < world->count; i++)
+		world->shots[i].line.request_body = NULL;
+	world_publish(world);
+	assert_int_equal(world_verify_all(world), VERIFY_VOUCHED);
+	world_replace(world, "suite/capitals/suite.yaml", "temperature: 0", "temperature: 1");
+	world_seal(world);
+	world_expect_false(world,
+			   "suite/capitals: its settings are not those that were registered");
+}
+
 static void test_answer_hidden_as_failure(void **state)
 {
 	struct world *world = *state;
@@ -609,6 +674,33 @@ static void test_program_score_changed(void **state)
 	world_expect_false(world,
 			   "item add (suite sums, model south-1): scores.jsonl:18: the score "
 			   "is 1, run again the program does not pass");
+}
+
+/* A failure by the time limit there that passes here hangs on the limit; a pass that does not is no
+ * matter of time, whatever the line says. */
+static void test_program_and_time_limit(void **state)
+{
+#define SUMS_END ",\"scorer\":\"code\",\"suite\":\"sums\""
+#define LIMITED ",\"time_limited\":true"
+	static const char failed[] = "\"score\":0" SUMS_END, passed[] = "\"score\":1" SUMS_END;
+	struct world *world = *state;
+	need_sandbox();
+	world->rerun = true;
+	world_record(world);
+	world->score_forged = 17; /* north-1's program adds, and is published as failed */
+	world_publish(world);
+	world_expect_false(world, "the score is 0, run again the program passes");
+	world_replace(world, BUNDLE_SCORES, failed, "\"score\":0" SUMS_END LIMITED);
+	world_seal(world);
+	assert_int_equal(world_verify_all(world), VERIFY_VOUCHED);
+	assert_true(has_note(world, VERIFY_UNCHECKED, "1 programs depend on the time limit"));
+	world->score_forged =
+		18; /* south-1's subtracts: of the two lines that pass it is the second */
+	world_publish(world);
+	world_replace(world, BUNDLE_SCORES, passed, "\"score\": 1" SUMS_END);
+	world_replace(world, BUNDLE_SCORES, passed, "\"score\":1" SUMS_END LIMITED);
+	world_seal(world);
+	world_expect_false(world, "model south-1): scores.jsonl:18: the score is 1");
 }
 
 /* ---- receipts ---- */
@@ -904,6 +996,9 @@ int main(void)
 		CASE(test_item_dropped_from_lines),
 		CASE(test_item_dropped_everywhere),
 		CASE(test_item_dropped_from_suite_alone),
+		CASE(test_samples_dropped_everywhere),
+		CASE(test_suite_changed_beside_its_items),
+		CASE(test_settings_changed_without_bodies),
 		CASE(test_answer_hidden_as_failure),
 		CASE(test_retry_hidden),
 		CASE(test_failure_told_over_an_answer),
@@ -920,6 +1015,7 @@ int main(void)
 		CASE(test_statement_says_more),
 		CASE(test_programs_run_again),
 		CASE(test_program_score_changed),
+		CASE(test_program_and_time_limit),
 		CASE(test_receipts_swapped),
 		CASE(test_records_swapped_in_transcripts),
 		CASE(test_record_named_twice),
