@@ -9,7 +9,7 @@ struct arena_block;
 
 struct arena {
 	struct arena_block *first, *current;
-	size_t used;	   /* in the current block */
+	size_t used;       /* in the current block */
 	size_t total, max; /* bytes of all blocks, and their limit */
 	size_t block_size;
 	bool failed;

@@ -15,9 +15,9 @@ struct buf {
 	bool failed;
 };
 
-#define BUF_INIT(max_bytes)                                                                        \
-	{                                                                                          \
-		.max = (max_bytes)                                                                 \
+#define BUF_INIT(max_bytes)        \
+	{                          \
+		.max = (max_bytes) \
 	}
 
 void buf_init(struct buf *buf, size_t max);

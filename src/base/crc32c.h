@@ -1,4 +1,5 @@
-/* CRC-32C (Castagnoli, RFC 3720 appendix B.4), with the processor's instruction where it has one. */
+/* CRC-32C (Castagnoli, RFC 3720 appendix B.4), with the processor's instruction where it has one.
+ */
 #ifndef BASE_CRC32C_H
 #define BASE_CRC32C_H
 

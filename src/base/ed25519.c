@@ -42,7 +42,8 @@ enum err_code ed25519_from_pem(struct bytes pem, struct ed25519_private **out, s
 {
 	*out = NULL;
 	if (pem.size > 65536)
-		return ERR_SET(err, ERR_INVALID, "a signing key of %zu bytes is too large", pem.size);
+		return ERR_SET(err, ERR_INVALID, "a signing key of %zu bytes is too large",
+			       pem.size);
 	BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
 	if (!bio)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
@@ -50,8 +51,9 @@ enum err_code ed25519_from_pem(struct bytes pem, struct ed25519_private **out, s
 	BIO_free(bio);
 	if (!pkey || EVP_PKEY_id(pkey) != EVP_PKEY_ED25519) {
 		EVP_PKEY_free(pkey);
-		return ERR_SET(err, ERR_INVALID,
-			       "not an Ed25519 private key in PKCS#8 PEM (make one with `parley keygen`)");
+		return ERR_SET(
+			err, ERR_INVALID,
+			"not an Ed25519 private key in PKCS#8 PEM (make one with `parley keygen`)");
 	}
 	*out = wrap(pkey);
 	return *out ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
@@ -87,14 +89,13 @@ bool ed25519_sign(const struct ed25519_private *key, const void *data, size_t si
 	return ok;
 }
 
-bool ed25519_verify(const uint8_t public_key[static ED25519_KEY_SIZE], const void *data, size_t size,
-		    const uint8_t signature[static ED25519_SIGNATURE_SIZE])
+bool ed25519_verify(const uint8_t public_key[static ED25519_KEY_SIZE], const void *data,
+		    size_t size, const uint8_t signature[static ED25519_SIGNATURE_SIZE])
 {
 	EVP_PKEY *pkey =
 		EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public_key, ED25519_KEY_SIZE);
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	bool ok = pkey && context &&
-		  EVP_DigestVerifyInit(context, NULL, NULL, NULL, pkey) == 1 &&
+	bool ok = pkey && context && EVP_DigestVerifyInit(context, NULL, NULL, NULL, pkey) == 1 &&
 		  EVP_DigestVerify(context, signature, ED25519_SIGNATURE_SIZE, data, size) == 1;
 	EVP_MD_CTX_free(context);
 	EVP_PKEY_free(pkey);

@@ -23,7 +23,7 @@ void ed25519_public(const struct ed25519_private *key, uint8_t out[static ED2551
 /* False only when memory is out. */
 bool ed25519_sign(const struct ed25519_private *key, const void *data, size_t size,
 		  uint8_t signature[static ED25519_SIGNATURE_SIZE]);
-bool ed25519_verify(const uint8_t public_key[static ED25519_KEY_SIZE], const void *data, size_t size,
-		    const uint8_t signature[static ED25519_SIGNATURE_SIZE]);
+bool ed25519_verify(const uint8_t public_key[static ED25519_KEY_SIZE], const void *data,
+		    size_t size, const uint8_t signature[static ED25519_SIGNATURE_SIZE]);
 
 #endif

@@ -22,9 +22,9 @@ struct err {
 	char message[512];
 };
 
-#define ERR_INIT                                                                                   \
-	{                                                                                          \
-		.code = ERR_OK                                                                     \
+#define ERR_INIT               \
+	{                      \
+		.code = ERR_OK \
 	}
 
 /* Fills `err` (which may be NULL) and returns `code`, so that a function can
@@ -34,11 +34,11 @@ struct err {
 #define ERR_SYS(err, code, ...) err_set((err), (code), errno, __FILE__, __LINE__, __VA_ARGS__)
 
 /* Returns early with the code of a failed call. */
-#define ERR_TRY(call)                                                                              \
-	do {                                                                                       \
-		enum err_code try_code_ = (call);                                                  \
-		if (try_code_ != ERR_OK)                                                           \
-			return try_code_;                                                          \
+#define ERR_TRY(call)                             \
+	do {                                      \
+		enum err_code try_code_ = (call); \
+		if (try_code_ != ERR_OK)          \
+			return try_code_;         \
 	} while (0)
 
 enum err_code err_set(struct err *err, enum err_code code, int sys, const char *file, int line,
@@ -48,9 +48,9 @@ enum err_code err_set(struct err *err, enum err_code code, int sys, const char *
 enum err_code err_prefix(struct err *err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-const char *err_name(enum err_code code);	/* "INVALID" */
-const char *err_text(enum err_code code);	/* the text a client may see */
-int err_exit_status(enum err_code code);	/* 0, 1, 2 or 3 (DESIGN.md section 3) */
+const char *err_name(enum err_code code); /* "INVALID" */
+const char *err_text(enum err_code code); /* the text a client may see */
+int err_exit_status(enum err_code code);  /* 0, 1, 2 or 3 (DESIGN.md section 3) */
 int err_http_status(enum err_code code);
 bool err_retryable(enum err_code code);
 

@@ -57,7 +57,8 @@ bool heap_push(struct heap *heap, struct heap_node *node)
 		size_t wanted = heap->capacity ? heap->capacity * 2 : 64;
 		if (wanted > HEAP_MAX)
 			return false;
-		struct heap_node **grown = realloc(heap->nodes, wanted * sizeof(struct heap_node *));
+		struct heap_node **grown =
+			realloc(heap->nodes, wanted * sizeof(struct heap_node *));
 		if (!grown)
 			return false;
 		heap->nodes = grown;

@@ -10,7 +10,7 @@
 struct heap_node {
 	uint64_t key;
 	uint64_t order; /* filled by the heap */
-	size_t index;	/* 1-based place; 0: in no heap. Start it at 0. */
+	size_t index;   /* 1-based place; 0: in no heap. Start it at 0. */
 };
 
 struct heap {

@@ -24,8 +24,8 @@ enum err_code json_parse(struct bytes text, const char *what, json_t **out, stru
 		       what, error.text);
 }
 
-/* Eight bytes at a time (Lamport, "Multiple byte processing with full-word instructions", 1975): a byte
- * is marked if it is below 0x20, a quote, a backslash, or has its high bit set. */
+/* Eight bytes at a time (Lamport, "Multiple byte processing with full-word instructions", 1975): a
+ * byte is marked if it is below 0x20, a quote, a backslash, or has its high bit set. */
 static uint64_t mark_special(uint64_t word)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
@@ -38,8 +38,8 @@ static uint64_t mark_special(uint64_t word)
 size_t json_plain_run(struct bytes text)
 {
 	size_t run = 0;
-	/* Borrows may mark a byte after a marked one too much, never one too little, and never before the
-	 * first: what is marked is looked at byte by byte below. */
+	/* Borrows may mark a byte after a marked one too much, never one too little, and never
+	 * before the first: what is marked is looked at byte by byte below. */
 	for (uint64_t word; run + 8 <= text.size; run += 8) {
 		memcpy(&word, text.data + run, 8);
 		if (mark_special(word))
@@ -55,8 +55,8 @@ size_t json_plain_run(struct bytes text)
 
 void json_append_string(struct buf *out, struct bytes text)
 {
-	static const char *const short_forms[32] = {['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n",
-						    ['\f'] = "\\f", ['\r'] = "\\r"};
+	static const char *const short_forms[32] = {
+		['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
 	buf_append_char(out, '"');
 	size_t from = 0;
 	for (size_t i = json_plain_run(text); i < text.size; i++) {
@@ -121,14 +121,15 @@ size_t json_number_text(double value, char out[static 32])
 	} else if (-6 < n && n <= 0) {
 		length = snprintf(to, room, "0.%.*s%s", -n, "000000", digits);
 	} else {
-		length = snprintf(to, room, "%c%s%s%s%d", digits[0], count > 1 ? "." : "", digits + 1,
-				  n > 0 ? "e+" : "e", n - 1);
+		length = snprintf(to, room, "%c%s%s%s%d", digits[0], count > 1 ? "." : "",
+				  digits + 1, n > 0 ? "e+" : "e", n - 1);
 	}
 	return (size_t)(to - out) + (size_t)length;
 }
 
 /* The UTF-16 code units of a valid UTF-8 text decide the order of keys (RFC 8785, 3.2.3). Only
- * characters beyond U+FFFF sort differently from their bytes: as surrogates, below U+E000-U+FFFF. */
+ * characters beyond U+FFFF sort differently from their bytes: as surrogates, below U+E000-U+FFFF.
+ */
 static int compare_utf16(const char *a, const char *b)
 {
 	const unsigned char *x = (const unsigned char *)a;
@@ -199,9 +200,10 @@ static enum err_code canonical_number(const json_t *value, struct buf *out, stru
 	char text[32];
 	if (!isfinite(number))
 		return ERR_SET(err, ERR_INVALID, "a number that is not finite has no JSON form");
-	if (json_is_integer(value) && (json_integer_value(value) > (1LL << 53) ||
-				       json_integer_value(value) < -(1LL << 53)))
-		return ERR_SET(err, ERR_INVALID, "integer %lld is beyond 2^53 (RFC 8785 needs a string)",
+	if (json_is_integer(value) &&
+	    (json_integer_value(value) > (1LL << 53) || json_integer_value(value) < -(1LL << 53)))
+		return ERR_SET(err, ERR_INVALID,
+			       "integer %lld is beyond 2^53 (RFC 8785 needs a string)",
 			       (long long)json_integer_value(value));
 	buf_append(out, text, json_number_text(number, text));
 	return ERR_OK;
@@ -240,8 +242,9 @@ static enum err_code canonical_value(const json_t *value, struct buf *out, int d
 enum err_code json_canonical(const json_t *value, struct buf *out, struct err *err)
 {
 	ERR_TRY(canonical_value(value, out, 0, err));
-	return out->failed ? ERR_SET(err, ERR_NO_MEMORY, "JSON text is larger than %zu bytes", out->max)
-			   : ERR_OK;
+	return out->failed
+		       ? ERR_SET(err, ERR_NO_MEMORY, "JSON text is larger than %zu bytes", out->max)
+		       : ERR_OK;
 }
 
 enum err_code json_canonical_digest(const json_t *value, uint8_t digest[static 32], struct err *err)
@@ -259,7 +262,8 @@ static enum err_code missing(const char *key, const char *what, const char *type
 	return ERR_SET(err, ERR_INVALID, "%s: \"%s\" is missing (%s)", what, key, type);
 }
 
-static enum err_code wrong_type(const char *key, const char *what, const char *type, struct err *err)
+static enum err_code wrong_type(const char *key, const char *what, const char *type,
+				struct err *err)
 {
 	return ERR_SET(err, ERR_INVALID, "%s: \"%s\" is not %s", what, key, type);
 }
@@ -297,8 +301,8 @@ enum err_code json_get_integer_or(const json_t *object, const char *key, const c
 		return wrong_type(key, what, "an integer", err);
 	int64_t number = json_integer_value(value);
 	if (number < min || number > max)
-		return ERR_SET(err, ERR_INVALID, "%s: \"%s\" is %lld, outside %lld to %lld", what, key,
-			       (long long)number, (long long)min, (long long)max);
+		return ERR_SET(err, ERR_INVALID, "%s: \"%s\" is %lld, outside %lld to %lld", what,
+			       key, (long long)number, (long long)min, (long long)max);
 	*out = number;
 	return ERR_OK;
 }

@@ -8,9 +8,9 @@
 
 #include <jansson.h>
 
-/* Parses one whole document: duplicate keys, trailing bytes and NUL bytes are refused; any value may
- * stand at the top. `what` names the text in errors ("line 3, column 7 of <what>: …"). The caller
- * owns *out (json_decref). */
+/* Parses one whole document: duplicate keys, trailing bytes and NUL bytes are refused; any value
+ * may stand at the top. `what` names the text in errors ("line 3, column 7 of <what>: …"). The
+ * caller owns *out (json_decref). */
 enum err_code json_parse(struct bytes text, const char *what, json_t **out, struct err *err);
 
 /* RFC 8785 (JSON Canonicalization Scheme) text of `value`, appended. Fails with ERR_INVALID on a
@@ -18,7 +18,8 @@ enum err_code json_parse(struct bytes text, const char *what, json_t **out, stru
 enum err_code json_canonical(const json_t *value, struct buf *out, struct err *err);
 
 /* SHA-256 of the canonical text. */
-enum err_code json_canonical_digest(const json_t *value, uint8_t digest[static 32], struct err *err);
+enum err_code json_canonical_digest(const json_t *value, uint8_t digest[static 32],
+				    struct err *err);
 
 /* How many of the first bytes are printable ASCII that a JSON string holds as they are. */
 size_t json_plain_run(struct bytes text);
@@ -26,13 +27,13 @@ size_t json_plain_run(struct bytes text);
 /* The string as RFC 8785 writes it, with quotes. */
 void json_append_string(struct buf *out, struct bytes text);
 
-/* ECMAScript's Number::toString (RFC 8785, section 3.2.2.3) of a finite double. `out` holds 32 bytes;
- * the length is returned. */
+/* ECMAScript's Number::toString (RFC 8785, section 3.2.2.3) of a finite double. `out` holds 32
+ * bytes; the length is returned. */
 size_t json_number_text(double value, char out[static 32]);
 
-/* Typed members of an object. `json_get_*` return ERR_INVALID naming `what` and the key when the key
- * is missing or of another type; the *_or forms give the fallback when it is absent (and still fail
- * on a wrong type). Strings are borrowed from the tree. */
+/* Typed members of an object. `json_get_*` return ERR_INVALID naming `what` and the key when the
+ * key is missing or of another type; the *_or forms give the fallback when it is absent (and still
+ * fail on a wrong type). Strings are borrowed from the tree. */
 enum err_code json_get_string(const json_t *object, const char *key, const char *what,
 			      const char **out, struct err *err);
 enum err_code json_get_string_or(const json_t *object, const char *key, const char *what,

@@ -67,15 +67,16 @@ static enum err_code exchange(struct env *env, struct http_pool *pool, struct by
 	ERR_TRY(http_pool_origin(pool, url, &origin, err));
 	http_write_request_head(&head, method, bytes_from(target), http_origin_authority(origin),
 				&name, &value, 1, (int64_t)body.size);
-	calling->call = (struct http_call){.parts = {{head.data, head.size},
-						     {(void *)body.data, body.size}},
-					   .part_count = body.size ? 2 : 1,
-					   .first_byte_ns = 120 * SECOND_NS,
-					   .idle_ns = 60 * SECOND_NS,
-					   .user = calling,
-					   .head = call_head,
-					   .body = call_body,
-					   .ended = call_ended};
+	calling->call = (struct http_call){
+		.parts = {{head.data, head.size}, {(void *)body.data, body.size}},
+		.part_count = body.size ? 2 : 1,
+		.first_byte_ns = 120 * SECOND_NS,
+		.idle_ns = 60 * SECOND_NS,
+		.user = calling,
+		.head = call_head,
+		.body = call_body,
+		.ended = call_ended
+        };
 	http_call_start(origin, &calling->call);
 	env_loop_run(calling->loop);
 	buf_release(&head);
@@ -108,7 +109,8 @@ static enum err_code call_over(struct env *env, const char *config_file, const c
 	out->elapsed_us = (int64_t)((env_clock_ns(env) - started) / 1000);
 	out->status = calling.status;
 	if (code == ERR_OK)
-		code = json_parse(buf_bytes(&calling.body), "the gateway's answer", &out->body, err);
+		code = json_parse(buf_bytes(&calling.body), "the gateway's answer", &out->body,
+				  err);
 	free(text);
 	buf_release(&url);
 	buf_release(&calling.body);
@@ -124,16 +126,15 @@ enum err_code admin_client_call(const char *config_file, const char *method, con
 	struct env *env = env_os_new(1);
 	if (!env)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	enum err_code code =
-		call_over(env, config_file, method, target, body, out, err);
+	enum err_code code = call_over(env, config_file, method, target, body, out, err);
 	env_os_free(env);
 	return code;
 }
 
 static enum err_code code_named(const char *name)
 {
-#define X(code, exit_status, http, retry, text)                                                    \
-	if (name && strcmp(name, #code) == 0)                                                      \
+#define X(code, exit_status, http, retry, text) \
+	if (name && strcmp(name, #code) == 0)   \
 		return ERR_##code;
 	ERROR_TABLE(X)
 #undef X

@@ -6,7 +6,7 @@
 
 struct admin_answer {
 	int status;
-	json_t *body; /* owned by the caller */
+	json_t *body;       /* owned by the caller */
 	int64_t elapsed_us; /* from sending to the complete answer */
 };
 

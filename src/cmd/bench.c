@@ -86,50 +86,86 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 	return code == ERR_OK ? 0 : cli_fail(&err);
 }
 
-#define SHARED_OPTIONS(s)                                                                          \
-	{"concurrency", 0, CLI_INTEGER, &(s).concurrency, "N", "requests at once for each model", 1, \
-	 5000},                                                                                    \
-		{"timeout", 0, CLI_INTEGER, &(s).timeout_seconds, "S",                             \
-		 "seconds for one request (600)", 1, 86400},                                       \
-		{"graders", 0, CLI_INTEGER, &(s).graders, "N",                                     \
-		 "programs graded at once (one for each processor)", 1, 32},                       \
-		{"budget-tokens", 0, CLI_INTEGER, &(s).budget_tokens, "N",                         \
-		 "stop asking once this many tokens were used", 1, 1e15},                          \
-		{"budget-usd", 0, CLI_NUMBER, &(s).budget_usd, "X",                                \
-		 "the same in money (needs prices in the plan)", 0, 1e9},                          \
-		{"key", 0, CLI_TEXT, &(s).key, "FILE", "sign the bundle with this Ed25519 key", 0, 0}, \
-		{"ca", 0, CLI_TEXT, &(s).authorities, "FILE",                                      \
-		 "certificates to trust instead of the system's", 0, 0},                           \
-		{"json", 0, CLI_FLAG, &(s).json, NULL, "no progress; the summary as JSON", 0, 0}
+#define SHARED_OPTIONS(s)                                                                       \
+	{                                                                                       \
+		"concurrency",                                                                  \
+		0,                                                                              \
+		CLI_INTEGER,                                                                    \
+		&(s).concurrency,                                                               \
+		"N",                                                                            \
+		"requests at once for each model",                                              \
+		1,                                                                              \
+		5000},                                                                          \
+		{"timeout",   0,                                                                \
+		 CLI_INTEGER, &(s).timeout_seconds,                                             \
+		 "S",         "seconds for one request (600)",                                  \
+		 1,           86400},                                                           \
+		{"graders",   0,                                                                \
+		 CLI_INTEGER, &(s).graders,                                                     \
+		 "N",         "programs graded at once (one for each processor)",               \
+		 1,           32},                                                              \
+		{"budget-tokens",                                                               \
+		 0,                                                                             \
+		 CLI_INTEGER,                                                                   \
+		 &(s).budget_tokens,                                                            \
+		 "N",                                                                           \
+		 "stop asking once this many tokens were used",                                 \
+		 1,                                                                             \
+		 1e15},                                                                         \
+		{"budget-usd",                                                                  \
+		 0,                                                                             \
+		 CLI_NUMBER,                                                                    \
+		 &(s).budget_usd,                                                               \
+		 "X",                                                                           \
+		 "the same in money (needs prices in the plan)",                                \
+		 0,                                                                             \
+		 1e9},                                                                          \
+		{"key", 0, CLI_TEXT, &(s).key, "FILE", "sign the bundle with this Ed25519 key", \
+		 0,     0},                                                                     \
+		{"ca",     0,                                                                   \
+		 CLI_TEXT, &(s).authorities,                                                    \
+		 "FILE",   "certificates to trust instead of the system's",                     \
+		 0,        0},                                                                  \
+	{                                                                                       \
+		"json", 0, CLI_FLAG, &(s).json, NULL, "no progress; the summary as JSON", 0, 0  \
+	}
 
 static int run_run(int argc, char **argv)
 {
 	struct bench_settings settings = {0};
 	const struct cli_option options[] = {
-		{"suite", 's', CLI_LIST, &settings.suites, "NAME|DIR", "a suite (repeatable)", 0, 0},
-		{"model", 'm', CLI_LIST, &settings.models, "MODEL",
+		{"suite",						 's', CLI_LIST, &settings.suites, "NAME|DIR", "a suite (repeatable)", 0,
+		 0},
+		{"model",					       'm', CLI_LIST, &settings.models, "MODEL",
 		 "NAME=DIALECT@URL#ENV or NAME=replay@FILE (repeatable)", 0, 0},
-		{"judge", 'j', CLI_LIST, &settings.judges, "MODEL",
+		{"judge",					     'j', CLI_LIST, &settings.judges, "MODEL",
 		 "who judges writing: a MODEL, or the name of one", 0, 0},
-		{"baseline", 'b', CLI_TEXT, &settings.baseline, "MODEL",
+		{"baseline",						      'b', CLI_TEXT, &settings.baseline, "MODEL",
 		 "what writing is compared with", 0, 0},
-		{"output", 'o', CLI_TEXT, &settings.output, "DIR", "where everything goes", 0, 0},
-		{"samples", 0, CLI_INTEGER, &settings.samples, "N", "answers for each item", 1, 1000},
-		{"suites", 0, CLI_LIST, &settings.paths, "DIR",
+		{"output",						       'o', CLI_TEXT, &settings.output, "DIR", "where everything goes", 0, 0},
+		{"samples",      0, CLI_INTEGER, &settings.samples, "N", "answers for each item", 1,
+		 1000},
+		{"suites",				       0, CLI_LIST, &settings.paths, "DIR",
 		 "where suites are found by name (./suites)", 0, 0},
 		{"allow-self-judging", 0, CLI_FLAG, &settings.self_judging, NULL,
 		 "let a contestant judge itself", 0, 0},
 		SHARED_OPTIONS(settings),
-		{0},
+		{0						     },
 	};
 	const struct cli_command command = {
-		"bench run", "PLAN.yaml -o DIR | --suite S --model M … -o DIR",
-		"Asks models the items of suites, grades the answers, and writes summary.json, report.html\n"
-		"and a bundle that `parley verify` checks. DIALECT is anthropic or openai; the key comes\n"
-		"from the environment variable ENV. Against a Parley gateway it registers suite and run,\n"
+		"bench run",
+		"PLAN.yaml -o DIR | --suite S --model M … -o DIR",
+		"Asks models the items of suites, grades the answers, and writes summary.json, "
+		"report.html\n"
+		"and a bundle that `parley verify` checks. DIALECT is anthropic or openai; the key "
+		"comes\n"
+		"from the environment variable ENV. Against a Parley gateway it registers suite "
+		"and run,\n"
 		"stays inside the grant and collects receipts. Ctrl-C leaves a directory that\n"
 		"`parley bench resume` goes on with.",
-		options, 0, 1};
+		options,
+		0,
+		1};
 	struct cli_arguments arguments;
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)
@@ -140,7 +176,8 @@ static int run_run(int argc, char **argv)
 	if (arguments.count && lists)
 		return cli_usage("bench run", "give a plan, or --suite and --model, not both");
 	if (!arguments.count && (!settings.suites.count || !settings.models.count))
-		return cli_usage("bench run", "give a plan, or at least one --suite and one --model");
+		return cli_usage("bench run",
+				 "give a plan, or at least one --suite and one --model");
 	return run(&settings, arguments.count ? arguments.positional[0] : NULL, false);
 }
 
@@ -149,9 +186,12 @@ static int run_resume(int argc, char **argv)
 	struct bench_settings settings = {0};
 	const struct cli_option options[] = {SHARED_OPTIONS(settings), {0}};
 	const struct cli_command command = {
-		"bench resume", "DIR [options]",
+		"bench resume",
+		"DIR [options]",
 		"Goes on with a run that was interrupted. What has an outcome is not asked again.",
-		options, 1, 1};
+		options,
+		1,
+		1};
 	struct cli_arguments arguments;
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)
@@ -164,8 +204,8 @@ int cmd_bench(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
 		{"run",    run_run,    "ask models the items of suites, grade, report"},
-		{"resume", run_resume, "go on with a run that was interrupted"	    },
-		{NULL,     NULL,	     NULL					   },
+		{"resume", run_resume, "go on with a run that was interrupted"        },
+		{NULL,     NULL,       NULL					   },
 	};
 	return cli_dispatch("bench", verbs, argc, argv);
 }

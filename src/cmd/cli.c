@@ -114,7 +114,7 @@ static int take_option(const struct cli_command *command, int argc, char **argv,
 	const char *name = word + (is_long ? 2 : 1);
 	const char *equals = is_long ? strchr(name, '=') : NULL;
 	size_t size = equals ? (size_t)(equals - name) : strlen(name);
-	const struct cli_option *option = is_long		   ? find_long(command, name, size)
+	const struct cli_option *option = is_long             ? find_long(command, name, size)
 					  : strlen(name) == 1 ? find_letter(command, name[0])
 							      : NULL;
 	if (!option)
@@ -163,20 +163,26 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, struct c
 	return -1;
 }
 
-int cli_dispatch(const char *group, const struct cli_verb *verbs, int argc, char **argv)
+int cli_overview(const char *group, const struct cli_verb *verbs, int argc, char **argv)
 {
 	bool help = argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0);
-	for (const struct cli_verb *verb = verbs; argc > 0 && verb->name; verb++)
-		if (strcmp(verb->name, argv[0]) == 0)
-			return verb->run(argc - 1, argv + 1);
 	FILE *out = help ? stdout : stderr;
 	if (argc > 0 && !help)
 		fprintf(stderr, "parley %s: unknown command \"%s\"\n", group, argv[0]);
 	fprintf(out, "usage: parley %s COMMAND …\n\n", group);
 	for (const struct cli_verb *verb = verbs; verb->name; verb++)
-		fprintf(out, "  %-12s%s\n", verb->name, verb->help);
+		fprintf(out, "  %-12s%.*s\n", verb->name, (int)strcspn(verb->help, ".;\n"),
+			verb->help);
 	fprintf(out, "\n`parley %s COMMAND --help` tells more.\n", group);
 	return help ? 0 : 2;
+}
+
+int cli_dispatch(const char *group, const struct cli_verb *verbs, int argc, char **argv)
+{
+	for (const struct cli_verb *verb = verbs; argc > 0 && verb->name; verb++)
+		if (strcmp(verb->name, argv[0]) == 0)
+			return verb->run(argc - 1, argv + 1);
+	return cli_overview(group, verbs, argc, argv);
 }
 
 /* ---- printing ---- */

@@ -24,8 +24,8 @@ struct cli_list {
 };
 
 struct cli_option {
-	const char *name;     /* "listen", given as --listen; NULL ends the table */
-	char letter;	      /* 'c' for -c; 0: none */
+	const char *name; /* "listen", given as --listen; NULL ends the table */
+	char letter;      /* 'c' for -c; 0: none */
 	enum cli_type type;
 	void *target;
 	const char *argument; /* how help names the value: "ADDR" */
@@ -49,7 +49,8 @@ struct cli_arguments {
 	size_t rest_count;
 };
 
-/* Parses everything after the command's name. Returns -1 to go on, or the status to exit with: 0 after
+/* Parses everything after the command's name. Returns -1 to go on, or the status to exit with: 0
+ * after
  * --help, 2 after wrong use (told on stderr with what to do). */
 int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *out);
 
@@ -61,6 +62,10 @@ struct cli_verb {
 };
 /* Runs the verb named by argv[0]; help and errors as above. */
 int cli_dispatch(const char *group, const struct cli_verb *verbs, int argc, char **argv);
+
+/* What a group answers where argv[0] is none of its verbs: the list of them (first sentences of
+ * their help), status 0 if help was asked for, else 2. */
+int cli_overview(const char *group, const struct cli_verb *verbs, int argc, char **argv);
 
 /* "parley: <message>" on stderr; the error's exit status. */
 int cli_fail(const struct err *err);

@@ -6,15 +6,19 @@ int cmd_init(int argc, char **argv)
 {
 	const char *name = NULL;
 	const struct cli_option options[] = {
-		{"name", 0, CLI_TEXT, &name, "ORIGIN", "log origin and name of the signing key "
-							"(northlab.example/parley)", 0, 0},
+		{"name",    0, CLI_TEXT, &name, "ORIGIN",
+		 "log origin and name of the signing key "
+		 "(northlab.example/parley)", 0, 0},
 		{0},
 	};
-	const struct cli_command command = {
-		"init", "DIR [--name ORIGIN]",
-		"Makes DIR with parley.yaml, access.yaml and signing.key (0600). `parley serve` runs on\n"
-		"them at once.",
-		options, 1, 1};
+	const struct cli_command command = {"init",
+					    "DIR [--name ORIGIN]",
+					    "Makes DIR with parley.yaml, access.yaml and "
+					    "signing.key (0600). `parley serve` runs on\n"
+					    "them at once.",
+					    options,
+					    1,
+					    1};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	int status = cli_parse(&command, argc, argv, &arguments);

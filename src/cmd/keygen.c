@@ -36,13 +36,13 @@ int cmd_keygen(int argc, char **argv)
 {
 	const char *path = NULL;
 	const struct cli_option options[] = {
-		{"output", 'o', CLI_TEXT, &path, "FILE", "where the private key goes (PKCS#8 PEM, 0600)",
-		 0, 0},
+		{"output",  'o', CLI_TEXT, &path, "FILE",
+		 "where the private key goes (PKCS#8 PEM, 0600)", 0, 0},
 		{0},
 	};
 	const struct cli_command command = {
-		"keygen", "-o FILE",
-		"Makes an Ed25519 key and prints its public part in base64.", options, 0, 0};
+		"keygen", "-o FILE", "Makes an Ed25519 key and prints its public part in base64.",
+		options,  0,         0};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	int status = cli_parse(&command, argc, argv, &arguments);

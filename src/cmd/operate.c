@@ -1,5 +1,5 @@
-/* parley org|grant|key and apply: each verb is a row (method, path, what it may be told), carried out
- * by the running gateway. */
+/* parley org|grant|key and apply: each verb is a row (method, path, what it may be told), carried
+ * out by the running gateway. */
 #include "cmd/admin_client.h"
 #include "cmd/commands.h"
 
@@ -8,7 +8,7 @@
 enum show { SHOW_LIST, SHOW_OBJECT, SHOW_ACT, SHOW_KEY };
 
 struct verb {
-	const char *command; /* "grant revoke" */
+	const char *command;       /* "grant revoke" */
 	const char *method, *path; /* %s: the id */
 	const char *usage, *help;
 	enum show show;
@@ -89,11 +89,13 @@ static json_t *body_of(const struct verb *verb, const struct telling *telling)
 	json_t *body = json_object();
 	const struct {
 		const char *name, *value;
-	} members[] = {{"reason", telling->reason},
-		       {"org", telling->org},
-		       {"grant", telling->grant},
-		       {"team", telling->team},
-		       {"expires", telling->expires}};
+	} members[] = {
+		{"reason",  telling->reason },
+		{"org",     telling->org    },
+		{"grant",   telling->grant  },
+		{"team",    telling->team   },
+		{"expires", telling->expires}
+        };
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
 		if (members[i].value)
 			json_object_set_new(body, members[i].name, json_string(members[i].value));
@@ -135,7 +137,8 @@ static int call_and_show(const struct verb *verb, const struct telling *telling,
 static bool is_id(const char *text)
 {
 	for (const char *c = text; *c; c++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c))
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-",
+			    *c))
 			return false;
 	return text[0] != '\0';
 }
@@ -143,27 +146,30 @@ static bool is_id(const char *text)
 static int run_verb(const struct verb *verb, int argc, char **argv)
 {
 	struct telling telling = {.config = "parley.yaml"};
-	const struct cli_option config = {"config", 'c', CLI_TEXT, &telling.config, "FILE",
-					  "the gateway's configuration (./parley.yaml)", 0, 0};
-	const struct cli_option json = {"json", 0, CLI_FLAG, &telling.json, NULL,
-					"the gateway's answer as JSON", 0, 0};
-	const struct cli_option reason = {"reason", 0, CLI_TEXT, &telling.reason, "TEXT",
-					  "why; it goes on record", 0, 0};
+	const struct cli_option config = {"config", 'c',
+					  CLI_TEXT, &telling.config,
+					  "FILE",   "the gateway's configuration (./parley.yaml)",
+					  0,        0};
+	const struct cli_option json = {
+		"json", 0, CLI_FLAG, &telling.json, NULL, "the gateway's answer as JSON", 0, 0};
+	const struct cli_option reason = {
+		"reason", 0, CLI_TEXT, &telling.reason, "TEXT", "why; it goes on record", 0, 0};
 	const struct cli_option issue[] = {
 		config,
 		json,
-		{"org", 0, CLI_TEXT, &telling.org, "O", "whose key it is", 0, 0},
+		{"org",     0, CLI_TEXT, &telling.org, "O", "whose key it is", 0, 0},
 		{"grant", 0, CLI_TEXT, &telling.grant, "G", "under which grant", 0, 0},
-		{"team", 0, CLI_TEXT, &telling.team, "T", "of which team", 0, 0},
-		{"expires", 0, CLI_TEXT, &telling.expires, "T", "last UTC day, YYYY-MM-DD", 0, 0},
-		{0}};
+		{"team",      0, CLI_TEXT, &telling.team, "T", "of which team", 0, 0},
+		{"expires",        0, CLI_TEXT, &telling.expires, "T", "last UTC day, YYYY-MM-DD", 0, 0},
+		{0        }
+        };
 	const struct cli_option plain[] = {config, json, {0}};
 	const struct cli_option act[] = {config, json, reason, {0}};
 	const struct cli_option *options = verb->show == SHOW_KEY ? issue
-					   : verb->has_reason	  ? act
+					   : verb->has_reason     ? act
 								  : plain;
-	struct cli_command command = {verb->command, verb->usage, verb->help, options,
-				      verb->has_id, verb->has_id};
+	struct cli_command command = {verb->command, verb->usage,  verb->help,
+				      options,       verb->has_id, verb->has_id};
 	struct cli_arguments arguments;
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)
@@ -177,60 +183,76 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
 
 /* ---- the verbs ---- */
 
-/* clang-format off */
-#define VERBS(X) \
-	X(org_list,      {"org list", "GET", "/admin/v1/orgs", "", "Every organisation.", SHOW_LIST, "orgs", {"id", "name", "blocked", "rival"}, false, false}) \
-	X(org_show,      {"org show", "GET", "/admin/v1/orgs/%s", "ORG", "One organisation, as JSON.", SHOW_OBJECT, NULL, {0}, true, false}) \
-	X(org_block,     {"org block", "POST", "/admin/v1/orgs/%s/block", "ORG [--reason TEXT]", "Admits nothing more of the organisation and ends its live answers. Returns when the\nrecord is durable and no worker relays another byte.", SHOW_ACT, NULL, {0}, true, true}) \
-	X(org_unblock,   {"org unblock", "POST", "/admin/v1/orgs/%s/unblock", "ORG [--reason TEXT]", "Lifts a block.", SHOW_ACT, NULL, {0}, true, true}) \
-	X(grant_list,    {"grant list", "GET", "/admin/v1/grants", "", "Every grant.", SHOW_LIST, "grants", {"id", "org", "state", "from", "to", "release"}, false, false}) \
-	X(grant_show,    {"grant show", "GET", "/admin/v1/grants/%s", "GRANT", "One grant, as JSON.", SHOW_OBJECT, NULL, {0}, true, false}) \
-	X(grant_suspend, {"grant suspend", "POST", "/admin/v1/grants/%s/suspend", "GRANT [--reason TEXT]", "Suspends a grant until it is restored; live answers end.", SHOW_ACT, NULL, {0}, true, true}) \
-	X(grant_restore, {"grant restore", "POST", "/admin/v1/grants/%s/restore", "GRANT [--reason TEXT]", "Lifts a suspension.", SHOW_ACT, NULL, {0}, true, true}) \
-	X(grant_revoke,  {"grant revoke", "POST", "/admin/v1/grants/%s/revoke", "GRANT [--reason TEXT]", "Ends a grant for ever; live answers end. Returns when the record is durable and no worker\nrelays another byte.", SHOW_ACT, NULL, {0}, true, true}) \
-	X(key_issue,     {"key issue", "POST", "/admin/v1/keys", "--org O --grant G [--team T] [--expires T]", "Issues a key and prints it alone on stdout, this once.", SHOW_KEY, NULL, {0}, false, false}) \
-	X(key_list,      {"key list", "GET", "/admin/v1/keys", "", "Every key, by its public id.", SHOW_LIST, "keys", {"id", "org", "grant", "team", "state", "expires"}, false, false}) \
-	X(key_revoke,    {"key revoke", "POST", "/admin/v1/keys/%s/revoke", "KEY [--reason TEXT]", "Ends a key for ever; live answers end.", SHOW_ACT, NULL, {0}, true, true})
+#define LIVE_ENDS \
+	"live answers end. Returns when the record is durable and no worker\nrelays another byte."
 
-#define X(name, ...) static int run_##name(int argc, char **argv) { static const struct verb verb = __VA_ARGS__; return run_verb(&verb, argc, argv); }
-VERBS(X)
-#undef X
+/* clang-format off */
+static const struct verb verbs[] = {
+	{"org list", "GET", "/admin/v1/orgs", "", "Every organisation.",
+	 SHOW_LIST, "orgs", {"id", "name", "blocked", "rival"}, false, false},
+	{"org show", "GET", "/admin/v1/orgs/%s", "ORG", "One organisation, as JSON.",
+	 SHOW_OBJECT, NULL, {0}, true, false},
+	{"org block", "POST", "/admin/v1/orgs/%s/block", "ORG [--reason TEXT]",
+	 "Admits nothing more of it; " LIVE_ENDS, SHOW_ACT, NULL, {0}, true, true},
+	{"org unblock", "POST", "/admin/v1/orgs/%s/unblock", "ORG [--reason TEXT]",
+	 "Lifts a block.", SHOW_ACT, NULL, {0}, true, true},
+	{"grant list", "GET", "/admin/v1/grants", "", "Every grant.",
+	 SHOW_LIST, "grants", {"id", "org", "state", "from", "to", "release"}, false, false},
+	{"grant show", "GET", "/admin/v1/grants/%s", "GRANT", "One grant and its use, as JSON.",
+	 SHOW_OBJECT, NULL, {0}, true, false},
+	{"grant suspend", "POST", "/admin/v1/grants/%s/suspend", "GRANT [--reason TEXT]",
+	 "Stops a grant until it is restored; " LIVE_ENDS, SHOW_ACT, NULL, {0}, true, true},
+	{"grant restore", "POST", "/admin/v1/grants/%s/restore", "GRANT [--reason TEXT]",
+	 "Lifts a suspension.", SHOW_ACT, NULL, {0}, true, true},
+	{"grant revoke", "POST", "/admin/v1/grants/%s/revoke", "GRANT [--reason TEXT]",
+	 "Ends a grant for ever; " LIVE_ENDS, SHOW_ACT, NULL, {0}, true, true},
+	{"key issue", "POST", "/admin/v1/keys", "--org O --grant G [--team T] [--expires T]",
+	 "Issues a key and prints it alone on stdout, this once.", SHOW_KEY, NULL, {0}, false, false},
+	{"key list", "GET", "/admin/v1/keys", "", "Every key, by its public id.",
+	 SHOW_LIST, "keys", {"id", "org", "grant", "team", "state"}, false, false},
+	{"key revoke", "POST", "/admin/v1/keys/%s/revoke", "KEY [--reason TEXT]",
+	 "Ends a key for ever; " LIVE_ENDS, SHOW_ACT, NULL, {0}, true, true},
+};
 /* clang-format on */
+
+#define VERBS_COUNT (sizeof(verbs) / sizeof(verbs[0]))
+
+/* The verb's own name within `group` ("revoke" of "grant revoke"), or NULL if it is another
+ * group's. */
+static const char *name_in(const struct verb *verb, const char *group)
+{
+	size_t size = strlen(group);
+	bool inside = strncmp(verb->command, group, size) == 0 && verb->command[size] == ' ';
+	return inside ? verb->command + size + 1 : NULL;
+}
+
+static int run_group(const char *group, int argc, char **argv)
+{
+	struct cli_verb listed[VERBS_COUNT + 1] = {0};
+	size_t count = 0;
+	for (size_t i = 0; i < VERBS_COUNT; i++) {
+		const char *name = name_in(&verbs[i], group);
+		if (name && argc > 0 && strcmp(name, argv[0]) == 0)
+			return run_verb(&verbs[i], argc - 1, argv + 1);
+		if (name)
+			listed[count++] = (struct cli_verb){name, NULL, verbs[i].help};
+	}
+	return cli_overview(group, listed, argc, argv);
+}
 
 int cmd_org(int argc, char **argv)
 {
-	static const struct cli_verb verbs[] = {
-		{"list",	 run_org_list,	   "every organisation"	       },
-		{"show",	 run_org_show,    "one organisation"		},
-		{"block",	  run_org_block,	 "admit nothing more of it, end what is live"},
-		{"unblock", run_org_unblock, "lift a block"				 },
-		{NULL,	   NULL,		 NULL				     },
-	};
-	return cli_dispatch("org", verbs, argc, argv);
+	return run_group("org", argc, argv);
 }
 
 int cmd_grant(int argc, char **argv)
 {
-	static const struct cli_verb verbs[] = {
-		{"list",	 run_grant_list,	"every grant"		},
-		{"show",	 run_grant_show,	"one grant"			},
-		{"suspend", run_grant_suspend, "stop it until restored"},
-		{"restore", run_grant_restore, "lift a suspension"	  },
-		{"revoke",  run_grant_revoke,	"end it for ever"		},
-		{NULL,	   NULL,		   NULL			},
-	};
-	return cli_dispatch("grant", verbs, argc, argv);
+	return run_group("grant", argc, argv);
 }
 
 int cmd_key(int argc, char **argv)
 {
-	static const struct cli_verb verbs[] = {
-		{"issue",  run_key_issue,	 "make a key and print it once"},
-		{"list",	 run_key_list,   "every key by its public id"	 },
-		{"revoke", run_key_revoke, "end a key for ever"	       },
-		{NULL,     NULL,	     NULL			  },
-	};
-	return cli_dispatch("key", verbs, argc, argv);
+	return run_group("key", argc, argv);
 }
 
 /* ---- apply ---- */
@@ -267,19 +289,23 @@ int cmd_apply(int argc, char **argv)
 	const char *config = "parley.yaml";
 	bool dry_run = false, json = false;
 	const struct cli_option options[] = {
-		{"config", 'c', CLI_TEXT, &config, "FILE",
+		{"config",  'c', CLI_TEXT, &config, "FILE",
 		 "the gateway's configuration (./parley.yaml)", 0, 0},
-		{"dry-run", 'n', CLI_FLAG, &dry_run, NULL, "print the difference, change nothing", 0,
-		 0},
-		{"json", 0, CLI_FLAG, &json, NULL, "the difference as JSON", 0, 0},
-		{0},
+		{"dry-run", 'n', CLI_FLAG, &dry_run, NULL, "print the difference, change nothing",
+		 0, 0},
+		{"json",   0, CLI_FLAG, &json, NULL, "the difference as JSON", 0, 0},
+		{0       },
 	};
-	const struct cli_command command = {
-		"apply", "ACCESS.yaml [--dry-run]",
-		"Makes organisations, links, terms and grants as the file says and prints the difference.\n"
-		"Applying the same file again changes nothing. It never deletes, unblocks, restores or\n"
-		"revives; what this build cannot enforce is refused.",
-		options, 1, 1};
+	const struct cli_command command = {"apply",
+					    "ACCESS.yaml [--dry-run]",
+					    "Makes organisations, links, terms and grants as the "
+					    "file says and prints the difference.\n"
+					    "Applying the same file again changes nothing. It "
+					    "never deletes, unblocks, restores or\n"
+					    "revives; what this build cannot enforce is refused.",
+					    options,
+					    1,
+					    1};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	int status = cli_parse(&command, argc, argv, &arguments);
@@ -290,7 +316,8 @@ int cmd_apply(int argc, char **argv)
 	if (!env)
 		return 3;
 	if (env_read_file(env, arguments.positional[0], &text, &err) == ERR_OK)
-		status = apply_text(config, arguments.positional[0], buf_bytes(&text), dry_run, json);
+		status = apply_text(config, arguments.positional[0], buf_bytes(&text), dry_run,
+				    json);
 	else
 		status = cli_fail(&err);
 	buf_release(&text);

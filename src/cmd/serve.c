@@ -100,14 +100,18 @@ int cmd_serve(int argc, char **argv)
 {
 	const char *file = "parley.yaml";
 	const struct cli_option options[] = {
-		{"config", 'c', CLI_TEXT, &file, "FILE", "configuration (./parley.yaml)", 0, 0},
+		{"config",  'c', CLI_TEXT, &file, "FILE", "configuration (./parley.yaml)", 0, 0},
 		{0},
 	};
 	const struct cli_command command = {
-		"serve", "[-c parley.yaml]",
-		"Runs the gateway until SIGTERM or SIGINT: new requests are refused, those under way\n"
+		"serve",
+		"[-c parley.yaml]",
+		"Runs the gateway until SIGTERM or SIGINT: new requests are refused, those under "
+		"way\n"
 		"finish or are ended after 10 seconds, every one with its record.",
-		options, 0, 0};
+		options,
+		0,
+		0};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	struct config *config = NULL;

@@ -35,8 +35,8 @@ static void on_signal(void *argument, int signal_number)
 	standin_stop(simulating->standin, stopped, simulating->loop);
 }
 
-static enum err_code listen_and_run(struct simulating *simulating, const struct env_address *address,
-				    struct err *err)
+static enum err_code listen_and_run(struct simulating *simulating,
+				    const struct env_address *address, struct err *err)
 {
 	struct env_address bound;
 	char text[600];
@@ -71,7 +71,7 @@ static enum err_code start(struct env *env, const struct sim_settings *settings,
 {
 	struct env_address address;
 	struct standin_options options = {
-		.mode = settings->judge	    ? STANDIN_JUDGE
+		.mode = settings->judge     ? STANDIN_JUDGE
 			: settings->persona ? STANDIN_PERSONA
 					    : STANDIN_GENERATOR,
 		.models = settings->models.items,
@@ -96,37 +96,40 @@ static enum err_code start(struct env *env, const struct sim_settings *settings,
 
 int cmd_sim(int argc, char **argv)
 {
-	struct sim_settings settings = {
-		.listen = "127.0.0.1:8090", .seed = 1, .output_tokens = 64};
+	struct sim_settings settings = {.listen = "127.0.0.1:8090", .seed = 1, .output_tokens = 64};
 	const struct cli_option options[] = {
-		{"listen", 'l', CLI_TEXT, &settings.listen, "ADDR", "where to listen (127.0.0.1:8090)",
-		 0, 0},
-		{"persona", 'p', CLI_TEXT, &settings.persona, "FILE",
+		{"listen",			      'l', CLI_TEXT, &settings.listen, "ADDR",
+		 "where to listen (127.0.0.1:8090)", 0, 0},
+		{"persona",			     'p', CLI_TEXT, &settings.persona, "FILE",
 		 "answer from this transcript (JSONL)", 0, 0},
-		{"judge", 0, CLI_FLAG, &settings.judge, NULL,
+		{"judge",			       0, CLI_FLAG, &settings.judge, NULL,
 		 "be a judge of pairs, by a fixed rule", 0, 0},
-		{"model", 'm', CLI_LIST, &settings.models, "NAME",
+		{"model",				    'm', CLI_LIST, &settings.models, "NAME",
 		 "a name for the list of models (repeatable)", 0, 0},
-		{"key", 'k', CLI_TEXT, &settings.key, "KEY", "the credential to insist on", 0, 0},
-		{"seed", 0, CLI_INTEGER, &settings.seed, "N", "of the generator and of failures (1)", 0,
-		 9007199254740992.0},
-		{"output-tokens", 0, CLI_INTEGER, &settings.output_tokens, "N",
+		{"key",				     'k', CLI_TEXT, &settings.key, "KEY", "the credential to insist on", 0, 0},
+		{"seed",      0, CLI_INTEGER, &settings.seed, "N",
+		 "of the generator and of failures (1)", 0, 9007199254740992.0},
+		{"output-tokens",                    0, CLI_INTEGER, &settings.output_tokens, "N",
 		 "length of a generated answer (64)", 1, 1000000},
 		{"first-token-ms", 0, CLI_INTEGER, &settings.first_token_ms, "MS",
 		 "delay before an answer begins (0)", 0, 600000},
-		{"tokens-per-second", 0, CLI_INTEGER, &settings.tokens_per_second, "N",
+		{"tokens-per-second",                                    0, CLI_INTEGER, &settings.tokens_per_second, "N",
 		 "speed of a stream (0: all at once)", 0, 1000000},
-		{"error-rate", 0, CLI_NUMBER, &settings.error_rate, "SHARE",
+		{"error-rate",			       0, CLI_NUMBER, &settings.error_rate, "SHARE",
 		 "of requests answered 529 or 503 (0)", 0, 1},
-		{"cut-rate", 0, CLI_NUMBER, &settings.cut_rate, "SHARE",
+		{"cut-rate",			     0, CLI_NUMBER, &settings.cut_rate, "SHARE",
 		 "of answers cut off in the middle (0)", 0, 1},
-		{0},
+		{0				},
 	};
-	const struct cli_command command = {
-		"sim", "[--listen ADDR] [--persona FILE | --judge] [options]",
-		"A stand-in model API (Anthropic Messages and count_tokens, OpenAI Chat Completions).\n"
-		"Its answers are simulated and say so in the field x-parley-simulated. A token is 4 bytes.",
-		options, 0, 0};
+	const struct cli_command command = {"sim",
+					    "[--listen ADDR] [--persona FILE | --judge] [options]",
+					    "A stand-in model API (Anthropic Messages and "
+					    "count_tokens, OpenAI Chat Completions).\n"
+					    "Its answers are simulated and say so in the field "
+					    "x-parley-simulated. A token is 4 bytes.",
+					    options,
+					    0,
+					    0};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	int status = cli_parse(&command, argc, argv, &arguments);

@@ -39,17 +39,22 @@ static int run_import(int argc, char **argv)
 	const char *format = NULL, *output = NULL;
 	bool json = false;
 	const struct cli_option options[] = {
-		{"format", 'f', CLI_TEXT, &format, "NAME", "of the input (found out if not given)", 0, 0},
+		{"format",  'f', CLI_TEXT, &format, "NAME", "of the input (found out if not given)",
+		 0, 0},
 		{"output", 'o', CLI_TEXT, &output, "DIR", "the suite folder to make", 0, 0},
-		{"json", 0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0},
-		{0},
+		{"json",   0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0},
+		{0        },
 	};
 	const struct cli_command command = {
-		"suite import", "FILE -o DIR [--format NAME]",
+		"suite import",
+		"FILE -o DIR [--format NAME]",
 		"Makes a suite folder from another project's data set (.gz is unpacked). Formats:\n"
-		"humaneval, mbpp, xstest (prompts as CSV), alpaca (outputs). Of alpaca_annotations, which\n"
+		"humaneval, mbpp, xstest (prompts as CSV), alpaca (outputs). Of "
+		"alpaca_annotations, which\n"
 		"hold verdicts and no items, it prints the win rate (mean preference - 1).",
-		options, 1, 1};
+		options,
+		1,
+		1};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	struct suite_imported imported;
@@ -62,10 +67,10 @@ static int run_import(int argc, char **argv)
 	struct env *env = env_os_new(1);
 	if (!env)
 		return 3;
-	enum err_code code =
-		annotations
-			? print_annotations(env, arguments.positional[0], json, &err)
-			: suite_import(env, format, arguments.positional[0], output, &imported, &err);
+	enum err_code code = annotations
+				     ? print_annotations(env, arguments.positional[0], json, &err)
+				     : suite_import(env, format, arguments.positional[0], output,
+						    &imported, &err);
 	env_os_free(env);
 	if (code != ERR_OK)
 		return cli_fail(&err);
@@ -103,11 +108,13 @@ static enum err_code print_digest(const struct suite *suite, bool json, struct e
 	return ERR_OK;
 }
 
-static enum err_code check(const struct suite *suite, bool json, size_t *duplicates, struct err *err)
+static enum err_code check(const struct suite *suite, bool json, size_t *duplicates,
+			   struct err *err)
 {
 	uint8_t root[SHA256_SIZE];
 	ERR_TRY(suite_root(suite, root, err)); /* renders every item */
-	ERR_TRY(suite_duplicates(suite, json ? NULL : print_duplicate, (void *)suite, duplicates, err));
+	ERR_TRY(suite_duplicates(suite, json ? NULL : print_duplicate, (void *)suite, duplicates,
+				 err));
 	if (json)
 		printf("{\"duplicates\":%zu,\"items\":%zu,\"licence\":\"%s\"}\n", *duplicates,
 		       suite_count(suite), suite_licence(suite));
@@ -147,10 +154,16 @@ static int run_digest(int argc, char **argv)
 {
 	bool json = false;
 	const struct cli_option options[] = {
-		{"json", 0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0}, {0}};
-	const struct cli_command command = {"suite digest", "DIR",
-					    "Prints the root of the suite's tree of leaves, its address.",
-					    options, 1, 1};
+		{"json",    0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0},
+                {0}
+        };
+	const struct cli_command command = {
+		"suite digest",
+		"DIR",
+		"Prints the root of the suite's tree of leaves, its address.",
+		options,
+		1,
+		1};
 	return with_suite(&command, argc, argv, &json, false);
 }
 
@@ -158,11 +171,16 @@ static int run_check(int argc, char **argv)
 {
 	bool json = false;
 	const struct cli_option options[] = {
-		{"json", 0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0}, {0}};
+		{"json",    0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0},
+                {0}
+        };
 	const struct cli_command command = {
-		"suite check", "DIR",
+		"suite check",
+		"DIR",
 		"Reads and renders every item and reports items with equal words (exit 1 if any).",
-		options, 1, 1};
+		options,
+		1,
+		1};
 	return with_suite(&command, argc, argv, &json, true);
 }
 
@@ -172,13 +190,17 @@ static int run_list(int argc, char **argv)
 {
 	const char *config = "parley.yaml";
 	const struct cli_option options[] = {
-		{"config", 'c', CLI_TEXT, &config, "FILE",
+		{"config",  'c', CLI_TEXT, &config, "FILE",
 		 "the gateway's configuration (./parley.yaml)", 0, 0},
 		{0},
 	};
-	const struct cli_command command = {"suite list", "[-c parley.yaml]",
-					    "The suites registered with the running gateway, as JSON.",
-					    options, 0, 0};
+	const struct cli_command command = {
+		"suite list",
+		"[-c parley.yaml]",
+		"The suites registered with the running gateway, as JSON.",
+		options,
+		0,
+		0};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	struct admin_answer answer;
@@ -199,10 +221,10 @@ int cmd_suite(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
 		{"import", run_import, "make a suite folder from another data set"},
-		{"digest", run_digest, "print a suite's root"	       },
-		{"check",	 run_check,  "read every item and find duplicates"	 },
-		{"list",	 run_list,   "suites registered with the gateway"	},
-		{NULL,     NULL,	     NULL					 },
+		{"digest", run_digest, "print a suite's root"                     },
+		{"check",  run_check,  "read every item and find duplicates"      },
+		{"list",   run_list,   "suites registered with the gateway"       },
+		{NULL,     NULL,       NULL				       },
 	};
 	return cli_dispatch("suite", verbs, argc, argv);
 }

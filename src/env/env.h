@@ -28,7 +28,7 @@ struct env_ops;
 
 /* Results of env_receive and env_send besides a byte count. */
 enum env_io {
-	ENV_EOF = 0,	/* receive only: the peer has finished sending */
+	ENV_EOF = 0,    /* receive only: the peer has finished sending */
 	ENV_AGAIN = -1, /* nothing now; `ready` will be called */
 	ENV_RESET = -2, /* the stream is broken: close it */
 };
@@ -47,8 +47,8 @@ struct env_message {
  * with may_block), then `done` on the loop that started it. */
 struct env_job {
 	struct env_message message; /* private */
-	struct env_loop *loop;	    /* private */
-	struct env_job *next;	    /* private */
+	struct env_loop *loop;      /* private */
+	struct env_job *next;       /* private */
 	void (*run)(struct env_job *job);
 	void (*done)(struct env_job *job);
 };
@@ -77,17 +77,17 @@ struct env_loop {
 };
 
 /* One end of a connection. The owner of the stream sets `ready` and `argument` at any time on the
- * loop. `ready` is called after the state below changed for the better: more can be read or written,
- * a connect finished, or the peer is gone. It is edge-triggered: act on the state until it is
- * exhausted, or remember that something is left. */
+ * loop. `ready` is called after the state below changed for the better: more can be read or
+ * written, a connect finished, or the peer is gone. It is edge-triggered: act on the state until it
+ * is exhausted, or remember that something is left. */
 struct env_stream {
 	const struct env_ops *ops;
 	struct env_loop *loop;
 	void (*ready)(struct env_stream *stream);
 	void *argument;
-	bool readable;	/* a receive may give something; cleared when one found nothing more */
-	bool writable;	/* a send may take something; cleared when one did not take all */
-	bool hangup;	/* the peer has closed its side (readable stays set until EOF was received) */
+	bool readable; /* a receive may give something; cleared when one found nothing more */
+	bool writable; /* a send may take something; cleared when one did not take all */
+	bool hangup; /* the peer has closed its side (readable stays set until EOF was received) */
 	bool connected; /* false while a connect is under way */
 };
 
@@ -98,8 +98,8 @@ struct env_directory_entry {
 
 enum env_open {
 	ENV_OPEN_READ = 1,
-	ENV_OPEN_WRITE = 2,	/* read and write */
-	ENV_OPEN_CREATE = 4,	/* make it (0600) if it is missing */
+	ENV_OPEN_WRITE = 2,     /* read and write */
+	ENV_OPEN_CREATE = 4,    /* make it (0600) if it is missing */
 	ENV_OPEN_EXCLUSIVE = 8, /* with CREATE: fail (ERR_EXISTS) if it is there */
 };
 
@@ -164,8 +164,8 @@ struct env {
 	const struct env_ops *ops;
 };
 
-/* The machine. `job_threads` (1 to 64) threads run jobs of loops that may not block; they start with
- * the first such job. NULL when memory is out. */
+/* The machine. `job_threads` (1 to 64) threads run jobs of loops that may not block; they start
+ * with the first such job. NULL when memory is out. */
 struct env *env_os_new(unsigned job_threads);
 void env_os_free(struct env *env);
 
@@ -250,7 +250,8 @@ static inline void env_timer_disarm(struct env_loop *loop, struct env_timer *tim
 /* ---- network ---- */
 
 /* Several loops may listen on one TCP address; the kernel spreads connections over them. `ready` is
- * called when env_accept may give a stream. Port 0 takes a free one (env_listener_address tells). */
+ * called when env_accept may give a stream. Port 0 takes a free one (env_listener_address tells).
+ */
 static inline enum err_code env_listen(struct env_loop *loop, const struct env_address *address,
 				       void (*ready)(struct env_listener *listener, void *argument),
 				       void *argument, struct env_listener **out, struct err *err)
@@ -273,8 +274,8 @@ static inline void env_listener_close(struct env_loop *loop, struct env_listener
 {
 	loop->ops->listener_close(listener);
 }
-/* NULL when there is none now. The caller sets ready and argument, and looks at the stream's state at
- * once: bytes may be there already. */
+/* NULL when there is none now. The caller sets ready and argument, and looks at the stream's state
+ * at once: bytes may be there already. */
 static inline struct env_stream *env_accept(struct env_loop *loop, struct env_listener *listener,
 					    struct env_address *peer)
 {
@@ -315,11 +316,10 @@ static inline void env_lookup_start(struct env_loop *loop, struct env_lookup *lo
 
 /* ---- disk ---- */
 
-/* A file handle is a struct env_file that starts with its ops. Nothing is durable before a sync that
- * was started after the write has returned; a sync that failed once has failed for ever: the file
- * must not be trusted or synced again. Errors name the path.
- * ERR_NOT_FOUND, ERR_EXISTS, ERR_NO_SPACE and ERR_LOCKED are told apart; all else is
- * ERR_ENVIRONMENT. */
+/* A file handle is a struct env_file that starts with its ops. Nothing is durable before a sync
+ * that was started after the write has returned; a sync that failed once has failed for ever: the
+ * file must not be trusted or synced again. Errors name the path. ERR_NOT_FOUND, ERR_EXISTS,
+ * ERR_NO_SPACE and ERR_LOCKED are told apart; all else is ERR_ENVIRONMENT. */
 struct env_file {
 	const struct env_ops *ops;
 };
@@ -384,10 +384,10 @@ static inline enum err_code env_sync_directory(struct env *env, const char *path
 	return env->ops->sync_directory(env, path, err);
 }
 /* Every entry but "." and "..", in the order of their names. */
-static inline enum err_code env_list_directory(struct env *env, const char *path,
-					       void (*each)(void *argument,
-							    const struct env_directory_entry *entry),
-					       void *argument, struct err *err)
+static inline enum err_code
+env_list_directory(struct env *env, const char *path,
+		   void (*each)(void *argument, const struct env_directory_entry *entry),
+		   void *argument, struct err *err)
 {
 	return env->ops->list_directory(env, path, each, argument, err);
 }

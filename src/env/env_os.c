@@ -1,9 +1,9 @@
-/* The machine: loops on epoll, timers in a heap, messages through a lock-free stack, jobs on a small
- * pool of threads.
+/* The machine: loops on epoll, timers in a heap, messages through a lock-free stack, jobs on a
+ * small pool of threads.
  *
  * Sleeping and waking. A loop that found nothing ready raises `sleeping`, looks at its mailbox once
- * more and then waits; a sender pushes first and then lowers `sleeping`, writing to the eventfd only
- * if it was up. Both orders are sequentially consistent, so that no message is left behind. */
+ * more and then waits; a sender pushes first and then lowers `sleeping`, writing to the eventfd
+ * only if it was up. Both orders are sequentially consistent, so that no message is left behind. */
 #include "env/env_os_internal.h"
 
 #include <assert.h>
@@ -124,13 +124,15 @@ static bool drain_mailbox(struct os_loop *loop)
 	struct env_message *newest = atomic_exchange(&loop->mailbox, NULL);
 	struct env_message *oldest = NULL;
 	while (newest) {
-		struct env_message *next = atomic_load_explicit(&newest->next, memory_order_relaxed);
+		struct env_message *next =
+			atomic_load_explicit(&newest->next, memory_order_relaxed);
 		atomic_store_explicit(&newest->next, oldest, memory_order_relaxed);
 		oldest = newest;
 		newest = next;
 	}
 	while (oldest) {
-		struct env_message *next = atomic_load_explicit(&oldest->next, memory_order_relaxed);
+		struct env_message *next =
+			atomic_load_explicit(&oldest->next, memory_order_relaxed);
 		oldest->run(oldest);
 		oldest = next;
 	}

@@ -75,8 +75,8 @@ enum err_code os_file_read(struct env_file *base, uint64_t offset, void *out, si
 	struct os_file *file = os_file_of(base);
 	*got = 0;
 	while (*got < size) {
-		ssize_t count = pread(file->fd, (char *)out + *got, size - *got,
-				      (off_t)(offset + *got));
+		ssize_t count =
+			pread(file->fd, (char *)out + *got, size - *got, (off_t)(offset + *got));
 		if (count < 0 && errno == EINTR)
 			continue;
 		if (count < 0)
@@ -210,7 +210,8 @@ enum err_code os_list_directory(struct env *env, const char *path,
 	for (int i = 0; i < count; i++) {
 		const char *name = entries[i]->d_name;
 		if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
-			each(argument, &(struct env_directory_entry){name, entries[i]->d_type == DT_DIR});
+			each(argument,
+			     &(struct env_directory_entry){name, entries[i]->d_type == DT_DIR});
 		free(entries[i]);
 	}
 	free(entries);

@@ -52,7 +52,8 @@ struct os_env {
 	pthread_t threads[OS_JOB_THREADS_MAX];
 	unsigned threads_wanted, threads_running;
 	bool stopping;
-	/* TCP addresses this process listens on: further loops may join, another process may not. */
+	/* TCP addresses this process listens on: further loops may join, another process may not.
+	 */
 	struct env_address listening[OS_ADDRESSES_MAX];
 	unsigned listening_count;
 };

@@ -63,7 +63,8 @@ static socklen_t unix_address(const char *path, union socket_address *out, int *
 	char parent[sizeof(((struct env_address *)0)->path)] = ".";
 	out->local.sun_family = AF_UNIX;
 	if (slash)
-		snprintf(parent, sizeof(parent), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+		snprintf(parent, sizeof(parent), "%.*s", slash == path ? 1 : (int)(slash - path),
+			 path);
 	*directory = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (*directory < 0)
 		return 0;
@@ -198,7 +199,8 @@ struct env_stream *os_connect(struct env_loop *base, const struct env_address *a
 	char text[sizeof(address->path)];
 	env_address_format(address, text, sizeof(text));
 	socklen_t length = to_socket(address, &to, &directory);
-	int fd = length ? socket(to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) : -1;
+	int fd = length ? socket(to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+			: -1;
 	if (fd >= 0)
 		send_at_once(fd);
 	int result = fd < 0 ? -1 : connect(fd, &to.any, length);
@@ -348,8 +350,8 @@ static int bind_socket(const union socket_address *to, socklen_t length, bool lo
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	}
-	if (bind(fd, &to->any, length) == 0 &&
-	    (!local || chmod(to->local.sun_path, 0600) == 0) && listen(fd, BACKLOG) == 0)
+	if (bind(fd, &to->any, length) == 0 && (!local || chmod(to->local.sun_path, 0600) == 0) &&
+	    listen(fd, BACKLOG) == 0)
 		return fd;
 	int error = errno;
 	close(fd);
@@ -479,8 +481,8 @@ static void lookup_run(struct env_job *job)
 	struct addrinfo *found = NULL;
 	int result = getaddrinfo(lookup->host, NULL, &hints, &found);
 	if (result != 0) {
-		ERR_SET(&lookup->err, ERR_NETWORK, "cannot find the address of %s: %s", lookup->host,
-			gai_strerror(result));
+		ERR_SET(&lookup->err, ERR_NETWORK, "cannot find the address of %s: %s",
+			lookup->host, gai_strerror(result));
 		return;
 	}
 	for (struct addrinfo *one = found; one && lookup->count < 8; one = one->ai_next) {

@@ -109,8 +109,8 @@ enum err_code env_write_file(struct env *env, const char *path, struct bytes con
 	return env_sync_directory(env, parent, err);
 }
 
-/* Its name is made durable, too, or everything in it would go with it. One that was there before may
- * stand in a directory that is not ours to read. */
+/* Its name is made durable, too, or everything in it would go with it. One that was there before
+ * may stand in a directory that is not ours to read. */
 static enum err_code make_durably(struct env *env, const char *path, struct err *err)
 {
 	char parent[PATH_SIZE];

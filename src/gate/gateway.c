@@ -29,9 +29,10 @@ static enum err_code load_key(struct gateway *gateway, struct err *err)
 	return code;
 }
 
-/* A file of `size` random bytes in hex, made at the first start; `what` says what losing it costs. */
-static enum err_code load_secret(struct gateway *gateway, const char *name, uint8_t *out, size_t size,
-				 struct err *err)
+/* A file of `size` random bytes in hex, made at the first start; `what` says what losing it costs.
+ */
+static enum err_code load_secret(struct gateway *gateway, const char *name, uint8_t *out,
+				 size_t size, struct err *err)
 {
 	char path[1024], text[129];
 	struct buf file = BUF_INIT(256);
@@ -280,7 +281,8 @@ static void finish_stop(struct env_timer *timer)
 static void worker_is_stopped(struct env_message *message)
 {
 	struct gate_worker *worker =
-		(struct gate_worker *)((char *)message - offsetof(struct gate_worker, stopped_message));
+		(struct gate_worker *)((char *)message -
+				       offsetof(struct gate_worker, stopped_message));
 	struct gateway *gateway = worker->gateway;
 	if (--gateway->workers_running > 0)
 		return;

@@ -13,9 +13,9 @@ struct gateway_options {
 	struct env *env;
 	const struct config *config; /* borrowed until the gateway is freed */
 	struct env_loop *main_loop;  /* becomes the admin loop (made with may_block) */
-	const char *store_path;	     /* NULL: in memory, for simulations */
-	uint64_t grace_ns; /* how long requests may go on after gateway_stop; 0: 10 s */
-	uint64_t segment_size;	     /* of the logs, bytes; 0: 16 MiB */
+	const char *store_path;      /* NULL: in memory, for simulations */
+	uint64_t grace_ns;           /* how long requests may go on after gateway_stop; 0: 10 s */
+	uint64_t segment_size;       /* of the logs, bytes; 0: 16 MiB */
 	/* On the admin loop, when all is closed and gateway_free may be called. `err` is NULL after
 	 * gateway_stop, or what made it stop by itself. */
 	void (*stopped)(void *argument, const struct err *err);
@@ -40,8 +40,8 @@ bool gateway_admin_address(const struct gateway *gateway, struct env_address *ou
 /* ---- for the workers ---- */
 
 const struct config *gateway_config(const struct gateway *gateway);
-/* Asks the control plane for a run of request->verdict.suite; gate_request_run_opened follows on the
- * worker's loop. False when memory is out. */
+/* Asks the control plane for a run of request->verdict.suite; gate_request_run_opened follows on
+ * the worker's loop. False when memory is out. */
 bool gateway_open_run(struct gate_request *request);
 /* The request of this opening is no more. */
 void gateway_forget_opening(struct run_opening *opening);

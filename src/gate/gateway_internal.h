@@ -1,5 +1,5 @@
-/* What the parts of the gateway share: gateway.c puts it together, hooks.c serves the control plane,
- * admin_server.c the operator, own.c the holders of keys. */
+/* What the parts of the gateway share: gateway.c puts it together, hooks.c serves the control
+ * plane, admin_server.c the operator, own.c the holders of keys. */
 #ifndef GATE_GATEWAY_INTERNAL_H
 #define GATE_GATEWAY_INTERNAL_H
 
@@ -46,8 +46,8 @@ enum err_code gateway_hook_scan(void *argument, enum control_log log, uint64_t f
 enum err_code gateway_admin_open(struct gateway *gateway, struct err *err);
 void gateway_admin_close(struct gateway *gateway);
 
-/* log_http.c: the resource of a log behind `path` ("checkpoint", "vkey", "tile/…"): status and body.
- * Blocking. */
+/* log_http.c: the resource of a log behind `path` ("checkpoint", "vkey", "tile/…"): status and
+ * body. Blocking. */
 int gateway_log_resource(struct log *log, struct bytes path, bool entries, struct buf *out,
 			 const char **type);
 

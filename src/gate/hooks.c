@@ -150,8 +150,8 @@ void gateway_hook_publish(void *argument, struct control_publish *publish)
 	assert(publication); /* a revocation must not be lost: better to end here */
 	*publication = (struct publication){gateway, publish, count};
 	for (unsigned i = 0; i < count; i++) {
-		publication->parts[i] = (struct publication_part){
-			.publication = publication, .worker = &gateway->workers[i]};
+		publication->parts[i] = (struct publication_part){.publication = publication,
+								  .worker = &gateway->workers[i]};
 		publication->parts[i].message.run = part_at_worker;
 		env_post(gateway->workers[i].loop, &publication->parts[i].message);
 	}

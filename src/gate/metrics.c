@@ -12,7 +12,7 @@ static const struct {
 	const char *name, *labels, *help;
 	enum kind kind;
 } rows[] = {
-#define X(member, name, labels, kind, help)                                                        \
+#define X(member, name, labels, kind, help) \
 	{offsetof(struct metrics, member), name, labels, help, kind},
 	METRIC_TABLE(X)
 #undef X

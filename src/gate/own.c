@@ -156,7 +156,8 @@ static struct log *log_of_id(struct gateway *gateway, struct bytes id, uint64_t 
 	return NULL;
 }
 
-/* What a key's holder may have a receipt of: requests, and the registrations that a result rests on. */
+/* What a key's holder may have a receipt of: requests, and the registrations that a result rests
+ * on. */
 static bool has_receipt(const char *kind)
 {
 	return strcmp(kind, "admit") == 0 || strcmp(kind, "suite") == 0 || strcmp(kind, "run") == 0;
@@ -224,8 +225,7 @@ static enum err_code read_receipts(struct own_call *call, struct bytes id)
 
 static void receipts_run(struct env_job *job)
 {
-	struct own_call *call =
-		(struct own_call *)((char *)job - offsetof(struct own_call, job));
+	struct own_call *call = (struct own_call *)((char *)job - offsetof(struct own_call, job));
 	struct bytes id = bytes_from(call->target);
 	call->status = 200;
 	call->type = "application/json";
@@ -280,12 +280,11 @@ static void start_receipts(struct own_call *call)
 
 static void log_run(struct env_job *job)
 {
-	struct own_call *call =
-		(struct own_call *)((char *)job - offsetof(struct own_call, job));
+	struct own_call *call = (struct own_call *)((char *)job - offsetof(struct own_call, job));
 	bool entries = call->gateway->config->log_entries_public;
-	call->status = gateway_log_resource(call->gateway->logs[CONTROL_EVALUATION],
-					    bytes_from(call->target), entries, &call->answer,
-					    &call->type);
+	call->status =
+		gateway_log_resource(call->gateway->logs[CONTROL_EVALUATION],
+				     bytes_from(call->target), entries, &call->answer, &call->type);
 	if (call->status == 403)
 		set_problem(call, 403, "entries of this log are not public", NULL);
 	else if (call->status != 200)

@@ -135,7 +135,8 @@ bool gate_submit_refusal(struct gate_request *request)
 	struct gate_worker *worker = request->worker;
 	const struct verdict *verdict = &request->verdict;
 	uint64_t count = 0;
-	/* What has no known key concerns no evaluation, and a stranger can make any number of it. */
+	/* What has no known key concerns no evaluation, and a stranger can make any number of it.
+	 */
 	if (!verdict->key) {
 		request->log = CONTROL_USAGE;
 		count = refusal_window_take(worker->refusals, verdict->rule,
@@ -152,8 +153,8 @@ bool gate_submit_refusal(struct gate_request *request)
 	record.count = count > 1 ? count : 0;
 	if (verdict->clause)
 		record.clause = bytes_from(verdict->clause->id);
-	record.status = (unsigned)(request->status ? request->status
-						   : rule_http_status(verdict->rule));
+	record.status =
+		(unsigned)(request->status ? request->status : rule_http_status(verdict->rule));
 	char *text = arena_alloc(&request->arena, TEXT_MAX);
 	if (!text || (!log_reserve(log, 2) && !log_reserve_refusal(log, 2)))
 		return false;

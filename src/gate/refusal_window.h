@@ -1,6 +1,6 @@
 /* Refusals before authentication make at most one record a second for each rule and source network
- * (DESIGN.md section 6): a stranger can cause any number of them. A fixed table; networks that share
- * a place share the count. One worker uses it. */
+ * (DESIGN.md section 6): a stranger can cause any number of them. A fixed table; networks that
+ * share a place share the count. One worker uses it. */
 #ifndef GATE_REFUSAL_WINDOW_H
 #define GATE_REFUSAL_WINDOW_H
 
@@ -12,7 +12,7 @@
 struct refusal_window {
 	struct {
 		uint64_t second_ns; /* when the last record was made */
-		uint64_t count;	    /* refusals since that no record stands for */
+		uint64_t count;     /* refusals since that no record stands for */
 	} places[REFUSAL_WINDOW_PLACES];
 	uint64_t seed; /* so that a stranger cannot choose the place */
 };

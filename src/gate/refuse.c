@@ -13,8 +13,8 @@
 bool gate_read_credential(const struct http_exchange *exchange, struct policy_request *facts)
 {
 	struct bytes key;
-	facts->has_key = http_credential(&exchange->head, exchange->head_bytes.data, &key) &&
-			 key.size > 0;
+	facts->has_key =
+		http_credential(&exchange->head, exchange->head_bytes.data, &key) && key.size > 0;
 	if (facts->has_key)
 		sha256_of(key.data, key.size, facts->key_digest);
 	return facts->has_key;
@@ -40,14 +40,15 @@ unsigned gate_limit_headers(struct gate_request *request, struct http_header *ou
 					limit_of(&scope, &clock, LIMIT_INPUT_TPM),
 					limit_of(&scope, &clock, LIMIT_OUTPUT_TPM)};
 	dialect_limit_fields(request->dialect, &limits, loop->wall_ms, &text);
-	const char *copy = text.size && !text.failed
-				   ? arena_copy(&request->arena, buf_bytes(&text))
-				   : NULL;
+	const char *copy =
+		text.size && !text.failed ? arena_copy(&request->arena, buf_bytes(&text)) : NULL;
 	size_t size = text.size;
 	buf_release(&text);
 	if (!copy)
 		return 0;
-	out[0] = (struct http_header){NULL, {copy, size}};
+	out[0] = (struct http_header){
+		NULL, {copy, size}
+        };
 	return 1;
 }
 

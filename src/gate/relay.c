@@ -1,8 +1,9 @@
 /* The steps that talk to the upstream, and what comes back.
  *
- * Order of records and bytes (DESIGN.md section 6, `strict`): nothing of an answer is sent before the
- * admit record is durable, and the end of it (the whole of a plain answer, the terminal event of a
- * stream) not before the settle record is. A stream is passed on as it comes and observed beside. */
+ * Order of records and bytes (DESIGN.md section 6, `strict`): nothing of an answer is sent before
+ * the admit record is durable, and the end of it (the whole of a plain answer, the terminal event
+ * of a stream) not before the settle record is. A stream is passed on as it comes and observed
+ * beside. */
 #include "gate/request.h"
 
 #include "gate/gateway.h"
@@ -95,17 +96,19 @@ enum gate_next gate_step_forward(struct gate_request *request)
 		request->answer = ANSWER_OVER;
 		return GATE_NEXT;
 	}
-	*call = (struct http_call){.parts[0] = {head, head_size},
-				   .part_count = 1,
-				   .first_byte_ns = FIRST_BYTE_NS,
-				   .idle_ns = IDLE_NS,
-				   .user = request,
-				   .head = call_head,
-				   .body = call_body,
-				   .ended = call_ended};
+	*call = (struct http_call){
+		.parts[0] = {head, head_size},
+		.part_count = 1,
+		.first_byte_ns = FIRST_BYTE_NS,
+		.idle_ns = IDLE_NS,
+		.user = request,
+		.head = call_head,
+		.body = call_body,
+		.ended = call_ended
+        };
 	for (unsigned i = 0; i < rewrite.count; i++)
-		call->parts[call->part_count++] = (struct iovec){(void *)rewrite.parts[i].data,
-								 rewrite.parts[i].size};
+		call->parts[call->part_count++] =
+			(struct iovec){(void *)rewrite.parts[i].data, rewrite.parts[i].size};
 	request->calling = true;
 	http_call_start(upstream->origin, call);
 	return GATE_NEXT;
@@ -183,16 +186,16 @@ static struct ending_text text_of(const struct gate_request *request)
 {
 	static const struct ending_text texts[] = {
 		[RECORD_ENDING_UPSTREAM_RESET] = {502, "upstream_reset",
-						  "the provider's answer broke off", true},
-		[RECORD_ENDING_UPSTREAM_ERROR] = {502, "upstream_error",
-						  "the provider cannot be reached or its answer cannot be read",
-						  true},
+						  "the provider's answer broke off",                             true },
+		[RECORD_ENDING_UPSTREAM_ERROR] =
+			{502, "upstream_error",
+						  "the provider cannot be reached or its answer cannot be read", true },
 		[RECORD_ENDING_TIMEOUT] = {504, "upstream_timeout",
-					   "the provider did not answer in time", true},
-		[RECORD_ENDING_LIMIT] = {429, "rate_limit_exceeded", "a limit was reached", true},
-		[RECORD_ENDING_REVOKED] = {403, "grant_revoked", "access was revoked", false},
-		[RECORD_ENDING_SHUTDOWN] = {503, "gateway_shutdown", "the gateway is shutting down",
-					    true},
+						  "the provider did not answer in time",                         true },
+		[RECORD_ENDING_LIMIT] = {429, "rate_limit_exceeded", "a limit was reached",             true },
+		[RECORD_ENDING_REVOKED] = {403, "grant_revoked",       "access was revoked",              false},
+		[RECORD_ENDING_SHUTDOWN] = {503, "gateway_shutdown",    "the gateway is shutting down",
+						  true								},
 	};
 	if (request->withheld)
 		return texts[RECORD_ENDING_REVOKED];
@@ -202,11 +205,10 @@ static struct ending_text text_of(const struct gate_request *request)
 static struct bytes failure_message(struct gate_request *request)
 {
 	struct ending_text text = text_of(request);
-	const char *message =
-		request->cut_reason
-			? arena_printf(&request->arena, "%s: %s", text.text, request->cut_reason)
-			: arena_printf(&request->arena, "%s (record %s)", text.text,
-				       request->admit_id);
+	const char *message = request->cut_reason ? arena_printf(&request->arena, "%s: %s",
+								 text.text, request->cut_reason)
+						  : arena_printf(&request->arena, "%s (record %s)",
+								 text.text, request->admit_id);
 	return bytes_from(message ? message : text.text);
 }
 
@@ -217,7 +219,8 @@ static void send_error_event(struct gate_request *request)
 	struct buf event = BUF_INIT(65536);
 	if (!may_pass(request))
 		return;
-	/* An event that broke off in the middle is ended first: its reader drops it or sees it whole. */
+	/* An event that broke off in the middle is ended first: its reader drops it or sees it
+	 * whole. */
 	if (dialect_observer_mid_event(&request->observer))
 		buf_append_cstr(&event, "\n\n");
 	dialect_error_event(request->dialect,
@@ -247,8 +250,8 @@ static bool take_slices(struct gate_request *request, struct limits_refusal *ref
 		int64_t reserved = limits_reserved_output(&request->reservation);
 		if (reserved > seen || reserved >= cap)
 			return true;
-		int64_t slice = cap - reserved < LIMITS_OUTPUT_SLICE ? cap - reserved
-								     : LIMITS_OUTPUT_SLICE;
+		int64_t slice =
+			cap - reserved < LIMITS_OUTPUT_SLICE ? cap - reserved : LIMITS_OUTPUT_SLICE;
 		if (!limits_take_output_slice(&request->reservation, &clock, slice, refusal))
 			return false;
 	}
@@ -299,8 +302,8 @@ static void slice_timer_fired(struct env_timer *timer)
 /* ---- the upstream's answer ---- */
 
 /* Fields of the provider's answer that the client gets; all else is ours or nobody's. */
-static const char *const passed_fields[] = {"content-type", "request-id", "x-request-id",
-					    "retry-after", "x-should-retry", "x-parley-simulated"};
+static const char *const passed_fields[] = {"content-type", "request-id",     "x-request-id",
+					    "retry-after",  "x-should-retry", "x-parley-simulated"};
 
 static void keep_fields(struct gate_request *request, const struct http_head *head,
 			struct bytes bytes)
@@ -311,7 +314,9 @@ static void keep_fields(struct gate_request *request, const struct http_head *he
 		char *copy = sane ? arena_copy(&request->arena, value) : NULL;
 		if (copy)
 			request->upstream_headers[request->upstream_header_count++] =
-				(struct http_header){passed_fields[i], {copy, value.size}};
+				(struct http_header){
+					passed_fields[i], {copy, value.size}
+                        };
 	}
 }
 
@@ -373,7 +378,8 @@ static enum record_ending ending_of(const struct gate_request *request, const st
 	if (err->code == ERR_TIMEOUT)
 		return RECORD_ENDING_TIMEOUT;
 	if (err->code != ERR_OK)
-		return request->status ? RECORD_ENDING_UPSTREAM_RESET : RECORD_ENDING_UPSTREAM_ERROR;
+		return request->status ? RECORD_ENDING_UPSTREAM_RESET
+				       : RECORD_ENDING_UPSTREAM_ERROR;
 	return request->status == 200 ? RECORD_ENDING_FINISH : RECORD_ENDING_UPSTREAM_ERROR;
 }
 
@@ -405,7 +411,8 @@ void gate_request_cut(struct gate_request *request, enum record_ending ending, c
 	request->answer = ANSWER_OVER;
 	if (request->exchange && request->started && ending == RECORD_ENDING_REVOKED &&
 	    http_unsent(request->exchange) > 0) {
-		http_cut(request->exchange); /* it does not read: what it has not got it never will */
+		http_cut(request->exchange); /* it does not read: what it has not got it never will
+					      */
 		request->exchange = NULL;
 	}
 	gate_request_run(request);
@@ -429,11 +436,23 @@ static void end_stream(struct gate_request *request)
 		request->ending = RECORD_ENDING_UPSTREAM_RESET;
 }
 
+/* Whether a plain answer of the provider's, good or bad, has come to its end. */
+static bool is_whole(const struct gate_request *request)
+{
+	return request->failure.code == ERR_OK && request->status != 0 &&
+	       (request->ending == RECORD_ENDING_FINISH ||
+		request->ending == RECORD_ENDING_UPSTREAM_ERROR);
+}
+
 static void end_plain(struct gate_request *request)
 {
 	struct bytes body = buf_bytes(&request->held);
-	if (request->failure.code != ERR_OK || request->status == 0)
+	if (!is_whole(request)) {
+		/* What had come was made and will be billed: an upper bound for its tokens. */
+		if (request->status == 200)
+			request->outcome.text_bytes = body.size;
 		return;
+	}
 	if (request->status == 200 && request->facts.endpoint == ENDPOINT_USE_GENERATE)
 		dialect_observe_body(request->dialect, body,
 				     bytes_of(request->nonce, sizeof(request->nonce)),
@@ -446,13 +465,15 @@ enum gate_next gate_step_relay(struct gate_request *request)
 {
 	if (request->answer != ANSWER_OVER)
 		return GATE_WAIT;
-	/* A stream that was over before its admit record was durable has not begun for the client. */
+	/* A stream that was over before its admit record was durable has not begun for the client.
+	 */
 	if (request->observing && !request->admit_durable)
 		return GATE_WAIT;
 	env_timer_disarm(request->worker->loop, &request->slice_timer);
 	if (request->observing) {
 		end_stream(request);
-		/* An error event of the provider's own has gone through; else ours ends the stream. */
+		/* An error event of the provider's own has gone through; else ours ends the stream.
+		 */
 		if (request->ending != RECORD_ENDING_FINISH && !request->outcome.failed)
 			send_error_event(request);
 		else if (request->started)
@@ -541,16 +562,12 @@ static void finish_stream(struct gate_request *request)
 
 enum gate_next gate_step_finish(struct gate_request *request)
 {
-	bool whole = request->status != 0 && request->failure.code == ERR_OK &&
-		     !request->observing && !request->withheld;
+	bool plain = is_whole(request) && !request->observing && !request->withheld;
 	if (request->exchange)
 		leave_name(request);
 	if (request->exchange && request->started)
 		finish_stream(request);
-	else if (request->exchange &&
-		 (request->ending == RECORD_ENDING_FINISH ||
-		  request->ending == RECORD_ENDING_UPSTREAM_ERROR) &&
-		 whole)
+	else if (request->exchange && plain)
 		pass_plain(request);
 	else if (request->exchange)
 		finish_with_error(request);

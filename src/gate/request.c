@@ -14,7 +14,8 @@
 #define WORDS_MAX ((size_t)64 << 20)
 /* Room asked of the log for a request: its admit and its settle record, each at most this many. */
 #define UNITS_PER_RECORD 4
-/* A body up to this size is read before a missing key is told, so that the connection can be kept. */
+/* A body up to this size is read before a missing key is told, so that the connection can be kept.
+ */
 #define REFUSED_BODY_MAX 65536
 /* An idle request object keeps a buffer up to this size. */
 #define KEPT_BUFFER_MAX 16384
@@ -161,8 +162,8 @@ static void read_head(struct gate_request *request)
 	const char *data = exchange->head_bytes.data;
 	struct bytes path = http_bytes(data, exchange->head.path);
 	bool versioned = http_has(&exchange->head, HTTP_FIELD_ANTHROPIC_VERSION);
-	request->endpoint = dialect_endpoint_find(http_bytes(data, exchange->head.method), path,
-						  versioned);
+	request->endpoint =
+		dialect_endpoint_find(http_bytes(data, exchange->head.method), path, versioned);
 	request->dialect =
 		request->endpoint ? request->endpoint->dialect : dialect_guess(path, versioned);
 	struct policy_request *facts = &request->facts;
@@ -238,8 +239,8 @@ static bool read_body(struct gate_request *request, struct err *err)
 		facts->unknown_member = request->body.unknown[0];
 	if (policy_needs_words(request->verdict.grant, facts->endpoint)) {
 		struct bytes type;
-		facts->non_text = dialect_request_non_text(&request->body, &worker->scan, body,
-							   &type);
+		facts->non_text =
+			dialect_request_non_text(&request->body, &worker->scan, body, &type);
 		read_words(request);
 	}
 	return true;
@@ -249,7 +250,8 @@ static void list_models(struct gate_request *request)
 {
 	const struct world_grant *grant = request->verdict.grant;
 	struct buf *out = &request->held;
-	struct bytes *names = arena_alloc(&request->arena, (grant->model_count + 1) * sizeof(*names));
+	struct bytes *names =
+		arena_alloc(&request->arena, (grant->model_count + 1) * sizeof(*names));
 	for (unsigned i = 0; names && i < grant->model_count; i++)
 		names[i] = bytes_from(grant->models[i]->id);
 	dialect_models(request->dialect, names, names ? grant->model_count : 0,
@@ -346,8 +348,8 @@ static enum gate_next step_reserve(struct gate_request *request)
 	struct limits_scope scopes[LIMITS_SCOPES_MAX];
 	struct limits_refusal refusal;
 	struct limits_clock clock = clock_of(request);
-	request->log = request->verdict.purpose == PURPOSE_PRODUCT ? CONTROL_USAGE
-								   : CONTROL_EVALUATION;
+	request->log =
+		request->verdict.purpose == PURPOSE_PRODUCT ? CONTROL_USAGE : CONTROL_EVALUATION;
 	struct log *log = request->worker->producers[request->log].log;
 	if (!policy_take_sample(&request->verdict, &request->facts, &request->sample))
 		return refuse(request);
@@ -394,7 +396,8 @@ static struct record_usage usage_of(const struct gate_request *request)
 	struct record_usage usage = {(uint64_t)said->input, (uint64_t)said->cache_read,
 				     (uint64_t)said->cache_write, (uint64_t)said->output, false};
 	bool generates = request->facts.endpoint == ENDPOINT_USE_GENERATE;
-	bool reached = request->status == 200 || (request->status == 0 && !request->call.unprocessed);
+	bool reached =
+		request->status == 200 || (request->status == 0 && !request->call.unprocessed);
 	if (!generates || !reached)
 		return (struct record_usage){0};
 	if (!said->input_known) {
@@ -454,14 +457,14 @@ static enum gate_next step_settle(struct gate_request *request)
 /* ---- the dispatcher ---- */
 
 static const struct gate_step steps[] = {
-	{"read",	 step_read	    },
-	{"decide",  step_decide	       },
-	{"reserve", step_reserve	 },
-	{"admit",	  step_admit	    },
-	{"forward", gate_step_forward},
-	{"relay",	  gate_step_relay  },
-	{"settle",	 step_settle	      },
-	{"finish",  gate_step_finish },
+	{"read",    step_read        },
+        {"decide",  step_decide      },
+        {"reserve", step_reserve     },
+	{"admit",   step_admit       },
+        {"forward", gate_step_forward},
+        {"relay",   gate_step_relay  },
+	{"settle",  step_settle      },
+        {"finish",  gate_step_finish },
 };
 
 static const struct gate_step *const first_step = steps;
@@ -511,7 +514,8 @@ void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 	if (small && !head->expect_continue)
 		return;
 	bool own = gateway_is_own_path(exchange);
-	struct policy_request facts = {.wall_ms = exchange->loop->wall_ms, .max_output = -1, .n = 1};
+	struct policy_request facts = {
+		.wall_ms = exchange->loop->wall_ms, .max_output = -1, .n = 1};
 	struct verdict verdict;
 	gate_read_credential(exchange, &facts);
 	policy_authenticate(worker->world, &facts, &verdict);
@@ -550,7 +554,7 @@ void gate_request_drained(struct http_exchange *exchange)
 void gate_request_refused_below(struct http_exchange *exchange, int status, const char *reason)
 {
 	struct gate_worker *worker = exchange->server_user;
-	enum rule rule = status == 413	 ? RULE_REQUEST_TOO_LARGE
+	enum rule rule = status == 413   ? RULE_REQUEST_TOO_LARGE
 			 : status == 408 ? RULE_REQUEST_TIMEOUT
 					 : RULE_REQUEST_SYNTAX;
 	struct gate_request *request = new_request(worker, exchange);

@@ -26,10 +26,10 @@ struct gate_step {
 
 /* How far the answer is. */
 enum gate_answer {
-	ANSWER_NONE,	/* nothing has come from the upstream */
-	ANSWER_PLAIN,	/* a body being collected */
-	ANSWER_STREAM,	/* a stream of events being passed on */
-	ANSWER_OVER,	/* complete, failed or cut: see `ending` */
+	ANSWER_NONE,   /* nothing has come from the upstream */
+	ANSWER_PLAIN,  /* a body being collected */
+	ANSWER_STREAM, /* a stream of events being passed on */
+	ANSWER_OVER,   /* complete, failed or cut: see `ending` */
 };
 
 struct gate_request {
@@ -73,14 +73,14 @@ struct gate_request {
 	bool calling; /* the call has neither ended nor been cancelled */
 	enum gate_answer answer;
 	enum record_ending ending;
-	int status;		/* of the upstream, or of our own refusal; 0: none yet */
-	struct err failure;	/* what went wrong upstream */
+	int status;             /* of the upstream, or of our own refusal; 0: none yet */
+	struct err failure;     /* what went wrong upstream */
 	const char *cut_reason; /* with ENDING_REVOKED or SHUTDOWN: rule-like text for the client */
-	struct buf held;	/* a plain body, or stream bytes that wait for the admit record */
-	struct buf tail;	/* the end of a stream, which waits for the settle record */
-	bool started;		/* the head of a stream has been sent */
-	bool error_sent;	/* a stream was ended with an error event */
-	bool withheld;		/* revoked while the end waited for its record: it is never sent */
+	struct buf held;        /* a plain body, or stream bytes that wait for the admit record */
+	struct buf tail;        /* the end of a stream, which waits for the settle record */
+	bool started;           /* the head of a stream has been sent */
+	bool error_sent;        /* a stream was ended with an error event */
+	bool withheld;          /* revoked while the end waited for its record: it is never sent */
 	bool observing, usage_added;
 	struct dialect_observer observer;
 	struct dialect_outcome outcome;

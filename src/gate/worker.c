@@ -45,8 +45,9 @@ static char *fixed_fields(const struct config_provider *provider, enum dialect_i
 	return out.data;
 }
 
-static enum err_code add_upstream(struct gate_worker *worker, const struct config_provider *provider,
-				  struct gate_upstream *out, struct err *err)
+static enum err_code add_upstream(struct gate_worker *worker,
+				  const struct config_provider *provider, struct gate_upstream *out,
+				  struct err *err)
 {
 	struct bytes key = bytes_from(provider->key);
 	if (!http_is_field_value(key))
@@ -174,7 +175,8 @@ struct cuts {
 	size_t count;
 };
 
-static const struct control_cut *find_cut(const struct cuts *cuts, const struct gate_answered *whose)
+static const struct control_cut *find_cut(const struct cuts *cuts,
+					  const struct gate_answered *whose)
 {
 	for (size_t i = 0; i < cuts->count; i++)
 		if (concerns(&cuts->cuts[i], whose))
@@ -191,7 +193,8 @@ static bool is_cut_answer(const struct http_exchange *exchange, void *argument)
 
 static void cut_request(struct gate_request *request, const struct control_cut *cut)
 {
-	const char *reason = arena_copy(&request->arena, bytes_from(cut->reason ? cut->reason : ""));
+	const char *reason =
+		arena_copy(&request->arena, bytes_from(cut->reason ? cut->reason : ""));
 	gate_request_cut(request, RECORD_ENDING_REVOKED, reason && reason[0] ? reason : NULL);
 }
 
@@ -258,7 +261,8 @@ static void grace_over(struct env_timer *timer)
 static void stop_now(struct env_message *message)
 {
 	struct gate_worker *worker =
-		(struct gate_worker *)((char *)message - offsetof(struct gate_worker, stop_message));
+		(struct gate_worker *)((char *)message -
+				       offsetof(struct gate_worker, stop_message));
 	uint64_t grace_ns = gateway_grace_ns(worker->gateway);
 	worker->stopping = true;
 	worker->grace.fire = grace_over;

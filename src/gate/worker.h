@@ -37,7 +37,7 @@ struct gate_worker {
 	struct gate_request *first;
 	struct gate_request *spare; /* kept for reuse, linked by next */
 	unsigned spare_count, live_count;
-	unsigned own_calls; /* on Parley's own paths, under way */
+	unsigned own_calls;    /* on Parley's own paths, under way */
 	struct json_scan scan; /* scratch: too large for each request */
 	struct metrics metrics;
 	/* Refusals before authentication: one record a second for each rule and source network. */

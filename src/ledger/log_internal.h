@@ -119,7 +119,7 @@ struct log {
 	struct env_timer checkpoint_timer, space_timer;
 	bool space_waiting;
 	uint64_t checkpoint_ns; /* when the last one was signed */
-	uint64_t commit_ns; /* when the last commit was done */
+	uint64_t commit_ns;     /* when the last commit was done */
 	uint64_t batch;
 	struct err err; /* of the job at work */
 	enum err_code code;

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #define TILE_BYTES (TILE_WIDTH * MERKLE_HASH_SIZE)
-/* Tiles of the lowest level that wait for a quiet moment. Further ones are not kept: they can be made
- * again from 256 records each. */
+/* Tiles of the lowest level that wait for a quiet moment. Further ones are not kept: they can be
+ * made again from 256 records each. */
 #define WAITING_MAX 64
 
 /* ---- in memory ---- */

@@ -26,8 +26,8 @@ struct log_tree {
 	unsigned full_count;
 };
 
-/* A tile that is full goes to tree->full; if memory is out, or too many of the lowest level wait, it is
- * left out: it can be made again. */
+/* A tile that is full goes to tree->full; if memory is out, or too many of the lowest level wait,
+ * it is left out: it can be made again. */
 void log_tree_append(struct log_tree *tree, const struct merkle_hash *leaf);
 /* The tree's complete subtrees, from the edges. */
 void log_tree_range(const struct log_tree *tree, struct merkle_range *out);

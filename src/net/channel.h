@@ -8,9 +8,9 @@
 
 struct channel {
 	struct env_stream *stream; /* owned */
-	struct tls *tls;	   /* owned; NULL: plain */
-	bool unread;		   /* there may be decrypted bytes that nobody has received */
-	struct err err;		   /* why a TLS channel broke */
+	struct tls *tls;           /* owned; NULL: plain */
+	bool unread;               /* there may be decrypted bytes that nobody has received */
+	struct err err;            /* why a TLS channel broke */
 };
 
 /* Takes over both. */

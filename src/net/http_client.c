@@ -334,7 +334,8 @@ static bool take_head(struct http_client_connection *connection, const char *dat
 }
 
 /* Bytes before the end of the response head: `data` holds all of them so far. */
-static bool take_before_head(struct http_client_connection *connection, const char *data, size_t size)
+static bool take_before_head(struct http_client_connection *connection, const char *data,
+			     size_t size)
 {
 	for (;;) {
 		enum http_parse parsed = http_response_parse(&connection->head, data, size,
@@ -386,8 +387,9 @@ static void stream_ended(struct http_client_connection *connection, bool reset)
 		return;
 	}
 	fail_with(connection, ERR_UPSTREAM,
-		  connection->call->head_seen ? "the connection closed in the middle of the response"
-					      : "the connection closed before the response");
+		  connection->call->head_seen
+			  ? "the connection closed in the middle of the response"
+			  : "the connection closed before the response");
 }
 
 /* What is left in the stream will not be announced again. */
@@ -435,9 +437,9 @@ static bool make_tls(struct http_origin *origin, struct tls **out, struct err *e
 	*out = NULL;
 	if (!origin->tls)
 		return true;
-	if (!pool->tls && tls_client_context_new(buf_bytes(&pool->ca_pem), (struct bytes){NULL, 0},
-						 (struct bytes){NULL, 0}, &pool->tls,
-						 err) != ERR_OK)
+	if (!pool->tls &&
+	    tls_client_context_new(buf_bytes(&pool->ca_pem), (struct bytes){NULL, 0},
+				   (struct bytes){NULL, 0}, &pool->tls, err) != ERR_OK)
 		return false;
 	return tls_client_new(pool->tls, origin->host, out, err) == ERR_OK;
 }
@@ -536,20 +538,21 @@ static void start_lookup(struct http_origin *origin)
 	env_lookup_start(origin->pool->loop, &own->lookup);
 }
 
-/* Whether a connection can be opened now; starts a lookup where the addresses are missing or old. */
+/* Whether a connection can be opened now; starts a lookup where the addresses are missing or old.
+ */
 static bool have_addresses(struct http_origin *origin)
 {
 	struct env_loop *loop = origin->pool->loop;
 	if (origin->resolved_ns == UINT64_MAX ||
-	    (origin->address_count > 0 &&
-	     loop->now_ns - origin->resolved_ns < ADDRESS_LIFETIME_NS))
+	    (origin->address_count > 0 && loop->now_ns - origin->resolved_ns < ADDRESS_LIFETIME_NS))
 		return true;
 	if (!origin->looking_up)
 		start_lookup(origin);
 	return false;
 }
 
-/* A kept-alive connection on which nothing has arrived: one with bytes or an end waiting is dead. */
+/* A kept-alive connection on which nothing has arrived: one with bytes or an end waiting is dead.
+ */
 static struct http_client_connection *take_idle(struct http_origin *origin)
 {
 	while (origin->idle) {
@@ -605,8 +608,8 @@ static void connect_failed(struct http_client_connection *connection)
 static void advance_active(struct http_client_connection *connection)
 {
 	if (!send_call(connection)) {
-		/* A kept-alive connection that was closed under us before it took a byte: nothing of
-		 * the request can have been acted upon, so another one is tried. */
+		/* A kept-alive connection that was closed under us before it took a byte: nothing
+		 * of the request can have been acted upon, so another one is tried. */
 		struct http_call *call = connection->call;
 		struct http_origin *origin = connection->origin;
 		if (connection->reused && !connection->sent_any) {
@@ -692,7 +695,7 @@ static void deadline_passed(struct env_timer *timer)
 	else
 		fail_with(connection, ERR_TIMEOUT,
 			  connection->state == CONNECTING ? "connecting took too long"
-			  : connection->call->head_seen	  ? "the response stopped arriving"
+			  : connection->call->head_seen   ? "the response stopped arriving"
 							  : "no response in time");
 }
 
@@ -827,7 +830,8 @@ static enum err_code read_url(struct http_origin *origin, struct err *err)
 	}
 	ERR_TRY(url_parse(text, &url, err));
 	if (url.query.size || url.host.size >= sizeof(origin->host))
-		return ERR_SET(err, ERR_INVALID, "%s: a base URL has no query and a host below 256 bytes",
+		return ERR_SET(err, ERR_INVALID,
+			       "%s: a base URL has no query and a host below 256 bytes",
 			       origin->url);
 	memcpy(origin->host, url.host.data, url.host.size);
 	origin->port = url.port;

@@ -17,24 +17,25 @@ struct http_client_connection;
  * `ended`. */
 struct http_call {
 	/* Set by the caller */
-	struct iovec parts[HTTP_CALL_PARTS_MAX]; /* head and body, ready to send; changed while sending */
+	struct iovec parts[HTTP_CALL_PARTS_MAX]; /* head and body, ready to send; changed while
+						    sending */
 	int part_count;
-	bool head_method;	  /* HEAD: the response has no body */
-	uint64_t first_byte_ns;	  /* from the start of the call to the response head; 0: no limit */
-	uint64_t idle_ns;	  /* between two pieces of the response; 0: no limit */
+	bool head_method;       /* HEAD: the response has no body */
+	uint64_t first_byte_ns; /* from the start of the call to the response head; 0: no limit */
+	uint64_t idle_ns;       /* between two pieces of the response; 0: no limit */
 	void *user;
-	/* The response head (final, never 1xx). `fields` point into head_bytes; valid during the call. */
-	void (*head)(struct http_call *call, const struct http_head *head,
-		     struct bytes head_bytes);
+	/* The response head (final, never 1xx). `fields` point into head_bytes; valid during the
+	 * call. */
+	void (*head)(struct http_call *call, const struct http_head *head, struct bytes head_bytes);
 	/* A piece of the decoded body, valid during the call. */
 	void (*body)(struct http_call *call, struct bytes piece);
-	/* The end, exactly once unless the call was cancelled. err->code is ERR_OK when the response is
-	 * complete. */
+	/* The end, exactly once unless the call was cancelled. err->code is ERR_OK when the
+	 * response is complete. */
 	void (*ended)(struct http_call *call, const struct err *err);
 	/* Told by the pool */
 	bool head_seen;
-	bool unprocessed;    /* after an error or a cancel: no byte of the request was sent, or can have
-			      * been acted upon */
+	bool unprocessed;    /* after an error or a cancel: no byte of the request was sent, or can
+			      * have    been acted upon */
 	bool until_close;    /* the body was framed by the end of the connection only */
 	uint64_t started_ns; /* when it was started */
 	uint64_t head_ns;    /* when the response head was complete */
@@ -46,11 +47,11 @@ struct http_call {
 };
 
 struct http_pool_options {
-	unsigned connections_max;     /* per origin; further calls wait in order */
-	unsigned idle_max;	      /* kept alive per origin */
-	uint64_t idle_timeout_ns;     /* of a kept-alive connection */
-	uint64_t connect_timeout_ns;  /* name, TCP and TLS */
-	struct bytes ca_pem;	      /* certificates to trust instead of the system's; empty: system */
+	unsigned connections_max;    /* per origin; further calls wait in order */
+	unsigned idle_max;           /* kept alive per origin */
+	uint64_t idle_timeout_ns;    /* of a kept-alive connection */
+	uint64_t connect_timeout_ns; /* name, TCP and TLS */
+	struct bytes ca_pem; /* certificates to trust instead of the system's; empty: system */
 };
 
 /* NULL when memory is out. The options are copied (the CA text too). */
@@ -58,11 +59,12 @@ struct http_pool *http_pool_new(struct env_loop *loop, const struct http_pool_op
 /* Every call must have ended or been cancelled. */
 void http_pool_free(struct http_pool *pool);
 
-/* "http://host[:port][/base]", "https://…" or "unix:/path/to/socket". The origin belongs to the pool;
- * the same URL gives the same origin. ERR_INVALID says what is wrong with the URL. */
+/* "http://host[:port][/base]", "https://…" or "unix:/path/to/socket". The origin belongs to the
+ * pool; the same URL gives the same origin. ERR_INVALID says what is wrong with the URL. */
 enum err_code http_pool_origin(struct http_pool *pool, struct bytes url, struct http_origin **out,
 			       struct err *err);
-/* For the Host field, and the path of the URL without a slash at the end ("" where there is none). */
+/* For the Host field, and the path of the URL without a slash at the end ("" where there is none).
+ */
 struct bytes http_origin_authority(const struct http_origin *origin);
 struct bytes http_origin_base_path(const struct http_origin *origin);
 

@@ -33,13 +33,13 @@ struct http_connection {
 	struct channel channel;
 	struct env_timer timer;
 	uint64_t armed_ns, deadline_ns; /* the timer is re-armed lazily; 0: none */
-	struct buf in;			/* head, decoded body, then bytes not looked at */
-	struct buf out;			/* what the stream did not take */
+	struct buf in;                  /* head, decoded body, then bytes not looked at */
+	struct buf out;                 /* what the stream did not take */
 	struct chunked chunked;
 	size_t body_size, body_max, lingered;
 	enum connection_state state;
 	bool advancing; /* inside advance(): calls from handlers only set flags */
-	bool closed;	/* to be freed when advance() is left */
+	bool closed;    /* to be freed when advance() is left */
 	bool above_high;
 };
 
@@ -332,7 +332,10 @@ void http_respond(struct http_exchange *exchange, int status, const struct http_
 	char head[ANSWER_HEAD_MAX];
 	prepare_start(exchange, (int64_t)body.size);
 	size_t size = write_head(exchange, status, headers, header_count, (int64_t)body.size, head);
-	struct iovec parts[2] = {{head, size}, {(void *)body.data, body.size}};
+	struct iovec parts[2] = {
+		{head,              size     },
+                {(void *)body.data, body.size}
+        };
 	bool bodiless = body.size == 0 || is_head_request(exchange);
 	send_parts(exchange->connection, parts, bodiless ? 1 : 2);
 	finish(exchange);
@@ -359,9 +362,11 @@ void http_send(struct http_exchange *exchange, struct bytes piece)
 		send_parts(exchange->connection, &whole, 1);
 		return;
 	}
-	struct iovec parts[3] = {{line, chunked_write_size(line, piece.size)},
-				 {(void *)piece.data, piece.size},
-				 {(void *)"\r\n", 2}};
+	struct iovec parts[3] = {
+		{line, chunked_write_size(line, piece.size)},
+		{(void *)piece.data,    piece.size         },
+		{(void *)"\r\n",    2    }
+        };
 	send_parts(exchange->connection, parts, 3);
 }
 
@@ -423,8 +428,8 @@ static bool fill(struct http_connection *connection, size_t want)
 		refuse(connection, 503, "out of memory");
 		return true;
 	}
-	ssize_t got = channel_receive(&connection->channel, in->data + in->size,
-				      in->capacity - in->size);
+	ssize_t got =
+		channel_receive(&connection->channel, in->data + in->size, in->capacity - in->size);
 	if (got > 0) {
 		in->size += (size_t)got;
 		return true;
@@ -551,8 +556,8 @@ static bool step_chunked_body(struct http_connection *connection)
 	if (in->size == body_end)
 		return fill(connection, BUFFER_START);
 	size_t raw = in->size - body_end;
-	enum http_body_event event = chunked_decode(&connection->chunked, in->data + body_end, raw,
-						    &used, &decoded);
+	enum http_body_event event =
+		chunked_decode(&connection->chunked, in->data + body_end, raw, &used, &decoded);
 	if (event == HTTP_BODY_REFUSED) {
 		refuse(connection, http_refusal_status(connection->chunked.refusal),
 		       http_refusal_text(connection->chunked.refusal));
@@ -607,8 +612,8 @@ static bool step_finished(struct http_connection *connection)
 	return true;
 }
 
-/* Throws away what a refused client still sends, so that it can read the answer: closing with unread
- * bytes would reset the connection under it (RFC 9112, 9.6). */
+/* Throws away what a refused client still sends, so that it can read the answer: closing with
+ * unread bytes would reset the connection under it (RFC 9112, 9.6). */
 static bool step_linger(struct http_connection *connection)
 {
 	char waste[16384];
@@ -745,7 +750,8 @@ static void accept_ready(struct env_listener *listener, void *argument)
 	}
 }
 
-struct http_server *http_server_new(struct env_loop *loop, const struct http_server_options *options)
+struct http_server *http_server_new(struct env_loop *loop,
+				    const struct http_server_options *options)
 {
 	struct http_server *server = calloc(1, sizeof(*server));
 	if (!server)

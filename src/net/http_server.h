@@ -2,8 +2,8 @@
  * client pipelines waits its turn. The whole request body is collected before the handler sees it,
  * because nothing may be decided on a part of it.
  *
- * Memory: an idle connection holds no buffer. Head and body share one buffer from the server's pool;
- * an answer goes out as it is given, and only what the socket does not take is copied. */
+ * Memory: an idle connection holds no buffer. Head and body share one buffer from the server's
+ * pool; an answer goes out as it is given, and only what the socket does not take is copied. */
 #ifndef NET_HTTP_SERVER_H
 #define NET_HTTP_SERVER_H
 
@@ -15,8 +15,8 @@
 struct http_server;
 struct http_connection;
 
-/* One request and its answer. The connection owns it; `arena`, `head` and `body` are valid until the
- * answer is finished or `aborted` was called. */
+/* One request and its answer. The connection owns it; `arena`, `head` and `body` are valid until
+ * the answer is finished or `aborted` was called. */
 struct http_exchange {
 	struct http_connection *connection;
 	struct env_loop *loop;
@@ -26,7 +26,7 @@ struct http_exchange {
 	struct bytes body;
 	struct env_address peer;
 	uint64_t started_ns; /* when the head was complete */
-	void *user;	     /* the handler's own; NULL at first */
+	void *user;          /* the handler's own; NULL at first */
 	void *server_user;   /* http_server_options.argument */
 	/* private */
 	bool started, finished, chunked, close_after;
@@ -41,19 +41,19 @@ struct http_header {
 
 struct http_server_options {
 	void *argument; /* becomes exchange->server_user */
-	/* The head is complete. May answer at once (the body is then not read); else it sets *body_max
-	 * for this request (it starts at the default below). May be NULL. */
+	/* The head is complete. May answer at once (the body is then not read); else it sets
+	 * *body_max for this request (it starts at the default below). May be NULL. */
 	void (*head)(struct http_exchange *exchange, size_t *body_max);
 	/* The request is complete: answer now or later. */
 	void (*request)(struct http_exchange *exchange);
-	/* The client is gone, or its connection broke, before the answer was finished. The exchange must
-	 * not be used afterwards. */
+	/* The client is gone, or its connection broke, before the answer was finished. The exchange
+	 * must not be used afterwards. */
 	void (*aborted)(struct http_exchange *exchange);
-	/* What was unsent has gone below http_server's low mark after being above the high one. May be
-	 * NULL. */
+	/* What was unsent has gone below http_server's low mark after being above the high one. May
+	 * be NULL. */
 	void (*drained)(struct http_exchange *exchange);
-	/* Writes an error answer for a request refused below the handler (400, 408, 413, 431, 501, 505).
-	 * NULL: plain text. It calls http_respond. */
+	/* Writes an error answer for a request refused below the handler (400, 408, 413, 431, 501,
+	 * 505). NULL: plain text. It calls http_respond. */
 	void (*refused)(struct http_exchange *exchange, int status, const char *reason);
 	size_t body_max; /* default for requests, bytes */
 	uint64_t head_timeout_ns;
@@ -67,7 +67,8 @@ struct http_server_options {
 #define HTTP_SERVER_UNSENT_LOW 16384
 
 /* NULL when memory is out. The options are copied. */
-struct http_server *http_server_new(struct env_loop *loop, const struct http_server_options *options);
+struct http_server *http_server_new(struct env_loop *loop,
+				    const struct http_server_options *options);
 /* Takes connections at the address until http_server_stop. May be called for several addresses (at
  * most 8). *bound, if not NULL, is the address with its real port. */
 enum err_code http_server_listen(struct http_server *server, const struct env_address *address,

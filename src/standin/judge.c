@@ -1,7 +1,7 @@
 /* The stand-in judge prefers the answer with more different words among its first fifty, so that
- * length alone does not win, and calls it a tie where they are within two in a hundred. No judgement
- * of quality: a rule that gives the same verdict in both orders, so that a run can be shown without a
- * real judge. */
+ * length alone does not win, and calls it a tie where they are within two in a hundred. No
+ * judgement of quality: a rule that gives the same verdict in both orders, so that a run can be
+ * shown without a real judge. */
 #include "standin/standin.h"
 
 #define WORDS_COUNTED 50

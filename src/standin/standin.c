@@ -20,7 +20,7 @@ struct standin {
 	struct http_server *server;
 	struct json_scan scan;
 	struct prng prng;
-	char corpus[CORPUS_SIZE]; /* what generated answers are cut from */
+	char corpus[CORPUS_SIZE];      /* what generated answers are cut from */
 	uint64_t cached[CACHE_PLACES]; /* digests of system prompts seen */
 	struct standin_counts counts;
 	struct buf out;
@@ -55,10 +55,10 @@ static int64_t tokens_of(size_t bytes)
 
 static void fill_corpus(struct standin *standin)
 {
-	static const char *const words[] = {"amber",  "bridge", "copper", "drift", "ember", "field",
-					    "gravel", "harbor", "island", "juniper", "kettle", "lantern",
-					    "meadow", "north",	"orchard", "pebble", "quiet", "river",
-					    "signal", "timber", "under",   "valley", "window", "yellow"};
+	static const char *const words[] = {
+		"amber",  "bridge",  "copper", "drift",   "ember",  "field",  "gravel",  "harbor",
+		"island", "juniper", "kettle", "lantern", "meadow", "north",  "orchard", "pebble",
+		"quiet",  "river",   "signal", "timber",  "under",  "valley", "window",  "yellow"};
 	struct prng prng = {standin->options.seed};
 	size_t at = 0;
 	while (at < CORPUS_SIZE) {
@@ -79,8 +79,8 @@ static uint64_t hash_of(struct bytes text)
 }
 
 /* The same body gives the same answer, whatever else was asked. */
-static void generate(struct standin *standin, struct bytes body, const struct dialect_request *facts,
-		     struct buf *out)
+static void generate(struct standin *standin, struct bytes body,
+		     const struct dialect_request *facts, struct buf *out)
 {
 	size_t tokens = standin->options.output_tokens;
 	if (facts->max_output >= 0 && (size_t)facts->max_output < tokens)
@@ -173,8 +173,10 @@ static void free_reply(struct reply *reply)
 
 static void respond_json(struct http_exchange *exchange, int status, struct bytes body)
 {
-	struct http_header headers[2] = {{"content-type", BYTES("application/json")},
-					 {simulated_field, SIMULATED_LABEL}};
+	struct http_header headers[2] = {
+		{"content-type",  BYTES("application/json")},
+                {simulated_field, SIMULATED_LABEL          }
+        };
 	http_respond(exchange, status, headers, 2, body);
 }
 
@@ -214,9 +216,11 @@ static void send_plain(struct reply *reply)
 
 static void start_stream(struct reply *reply)
 {
-	struct http_header headers[3] = {{"content-type", BYTES("text/event-stream")},
-					 {"cache-control", BYTES("no-cache")},
-					 {simulated_field, SIMULATED_LABEL}};
+	struct http_header headers[3] = {
+		{"content-type",  BYTES("text/event-stream")},
+		{"cache-control", BYTES("no-cache")         },
+		{simulated_field, SIMULATED_LABEL           }
+        };
 	reply->head_sent = true;
 	reply->started_ns = reply->standin->loop->now_ns;
 	http_start(reply->exchange, 200, headers, 3, -1);
@@ -249,9 +253,9 @@ static void append_deltas(struct reply *reply, size_t until)
 	struct bytes text = buf_bytes(&reply->text);
 	until = whole_characters(text, until);
 	while (reply->sent < until) {
-		size_t size = whole_characters(
-			text, reply->sent + BYTES_PER_TOKEN < until ? reply->sent + BYTES_PER_TOKEN
-								    : until);
+		size_t size = whole_characters(text, reply->sent + BYTES_PER_TOKEN < until
+							     ? reply->sent + BYTES_PER_TOKEN
+							     : until);
 		delta.text = bytes_of(text.data + reply->sent, size - reply->sent);
 		dialect_render_stream_delta(reply->dialect, &delta, &reply->standin->out);
 		reply->sent = size;
@@ -396,7 +400,8 @@ static void generate_or_count(struct standin *standin, struct http_exchange *exc
 	struct dialect_request facts;
 	struct err err = ERR_INIT;
 	if (json_scan_text(&standin->scan, exchange->body, "the body", &err) != ERR_OK ||
-	    dialect_request_read(endpoint, &standin->scan, exchange->body, &facts, &err) != ERR_OK) {
+	    dialect_request_read(endpoint, &standin->scan, exchange->body, &facts, &err) !=
+		    ERR_OK) {
 		respond_error(standin, exchange, endpoint->dialect, 400, err.message);
 		return;
 	}
@@ -424,8 +429,8 @@ static void request_arrived(struct http_exchange *exchange)
 	const char *data = exchange->head_bytes.data;
 	struct bytes path = http_bytes(data, exchange->head.path);
 	bool versioned = http_has(&exchange->head, HTTP_FIELD_ANTHROPIC_VERSION);
-	const struct dialect_endpoint *endpoint = dialect_endpoint_find(
-		http_bytes(data, exchange->head.method), path, versioned);
+	const struct dialect_endpoint *endpoint =
+		dialect_endpoint_find(http_bytes(data, exchange->head.method), path, versioned);
 	enum dialect_id dialect = endpoint ? endpoint->dialect : dialect_guess(path, versioned);
 	if (dialect == DIALECT_NONE)
 		dialect = DIALECT_OPENAI;

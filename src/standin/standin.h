@@ -4,8 +4,8 @@
  * `x-parley-simulated`.
  *
  * A token is 4 bytes, rounded up: of the members that hold words for input, of the text for output.
- * Where a request marks its system prompt with cache_control, the system prompt counts as written to
- * the cache the first time it is seen and as read from it afterwards. */
+ * Where a request marks its system prompt with cache_control, the system prompt counts as written
+ * to the cache the first time it is seen and as read from it afterwards. */
 #ifndef STANDIN_STANDIN_H
 #define STANDIN_STANDIN_H
 
@@ -17,16 +17,16 @@ enum standin_mode { STANDIN_GENERATOR, STANDIN_PERSONA, STANDIN_JUDGE };
 
 struct standin_options {
 	enum standin_mode mode;
-	struct transcript *persona;   /* borrowed; with STANDIN_PERSONA */
-	const char *const *models;    /* names to list; may be empty */
+	struct transcript *persona; /* borrowed; with STANDIN_PERSONA */
+	const char *const *models;  /* names to list; may be empty */
 	size_t model_count;
 	uint64_t seed;
-	unsigned output_tokens;	      /* of a generated answer */
-	uint64_t first_token_ns;      /* delay before the answer begins */
-	unsigned tokens_per_second;   /* of a stream; 0: all at once */
-	double error_rate;	      /* share of requests answered 529 or 503 */
-	double cut_rate;	      /* share of answers cut off in the middle */
-	const char *key;	      /* the credential it wants; NULL: any or none */
+	unsigned output_tokens;     /* of a generated answer */
+	uint64_t first_token_ns;    /* delay before the answer begins */
+	unsigned tokens_per_second; /* of a stream; 0: all at once */
+	double error_rate;          /* share of requests answered 529 or 503 */
+	double cut_rate;            /* share of answers cut off in the middle */
+	const char *key;            /* the credential it wants; NULL: any or none */
 };
 
 struct standin;

@@ -29,7 +29,8 @@ enum err_code words_match_digest(const json_t *words, uint8_t digest[static SHA2
 enum err_code words_text_match_digest(struct bytes words, uint8_t digest[static SHA256_SIZE],
 				      struct err *err);
 
-/* What words ask, as one text: the texts of every message in order, appended. A judge is shown it. */
+/* What words ask, as one text: the texts of every message in order, appended. A judge is shown it.
+ */
 void words_question(const json_t *words, struct buf *out);
 
 #endif

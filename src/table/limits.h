@@ -22,7 +22,7 @@ enum limit {
 #define X(name, id, kind, unit) LIMIT_##name,
 	LIMIT_TABLE(X)
 #undef X
-	LIMIT_COUNT
+		LIMIT_COUNT
 };
 
 /* A limit's value: 0 admits nothing. */

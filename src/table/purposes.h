@@ -49,35 +49,35 @@ enum purpose {
 #define X(name, id, binds, release, days, rpm, output, day, built) PURPOSE_##name,
 	PURPOSE_TABLE(X)
 #undef X
-	PURPOSE_COUNT
+		PURPOSE_COUNT
 };
 
 enum release {
 #define X(name, built) RELEASE_##name,
 	RELEASE_TABLE(X)
 #undef X
-	RELEASE_COUNT
+		RELEASE_COUNT
 };
 
 enum suite_class {
 #define X(name, id) SUITE_CLASS_##name,
 	SUITE_CLASS_TABLE(X)
 #undef X
-	SUITE_CLASS_COUNT
+		SUITE_CLASS_COUNT
 };
 
 enum grant_state {
 #define X(name, id, rule) GRANT_##name,
 	GRANT_STATE_TABLE(X)
 #undef X
-	GRANT_STATE_COUNT
+		GRANT_STATE_COUNT
 };
 
 enum endpoint_use {
 #define X(name, model, binds, sample) ENDPOINT_USE_##name,
 	ENDPOINT_TABLE(X)
 #undef X
-	ENDPOINT_USE_COUNT /* (ENDPOINT_… alone are dialect's kinds of endpoint) */
+		ENDPOINT_USE_COUNT /* (ENDPOINT_… alone are dialect's kinds of endpoint) */
 };
 
 #endif

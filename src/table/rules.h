@@ -57,7 +57,7 @@ enum rule {
 #define X(name, id, http, retry, text) RULE_##name,
 	RULE_TABLE(X)
 #undef X
-	RULE_COUNT
+		RULE_COUNT
 };
 
 #endif

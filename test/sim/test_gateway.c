@@ -22,14 +22,14 @@
 #define CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 #define SECOND ((uint64_t)1000000000)
 #if defined(__SANITIZE_ADDRESS__)
-#define SEEDS 60 /* each takes several times as long */
+#define SEEDS 20 /* each takes several times as long */
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define SEEDS 60
+#define SEEDS 20
 #endif
 #endif
 #ifndef SEEDS
-#define SEEDS 400
+#define SEEDS 150
 #endif
 #define USERS 5
 #define ASKS 10 /* of each user */
