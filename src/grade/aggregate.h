@@ -12,7 +12,8 @@
  * it is neither correct, nor a refusal, nor a missed refusal, nor a win for either side;
  * bt_strength leaves it out. Intervals are 95 %: clustered standard error with t(C - 1) where items
  * share a cluster or have several samples (clipped to the metric's range), Wilson's for single 0/1
- * samples and wherever the standard error is zero (with n = clusters), sandwich for bt_strength. */
+ * samples and wherever the standard error is zero (with n = clusters), sandwich for bt_strength
+ * (or, where no estimate exists, the model's with a pseudo-tie per pair: bradley_terry.h). */
 #ifndef GRADE_AGGREGATE_H
 #define GRADE_AGGREGATE_H
 

@@ -9,13 +9,14 @@
 
 #define STEPS_MAX 200
 #define PRECISION 1e-10
-#define PRIOR_WEIGHT 1e-4 /* comparisons against the mean: keeps a shut-out finite */
-#define UNBOUNDED 8.0     /* further from the rest than any real data of this prior */
+#define PRIOR_WEIGHT 1e-4 /* comparisons against 0: fixes the origin */
 
 struct fit {
 	const struct comparison *comparisons;
 	size_t count;
 	unsigned players;
+	bool *scored;     /* players x players: row has won or tied against column */
+	bool separated;   /* `scored` is not strongly connected */
 	double *strength; /* players */
 	double *gradient; /* players */
 	double *hessian;  /* players x players: of the negative log-likelihood */
@@ -62,6 +63,49 @@ static enum err_code check_connected(const struct comparison *comparisons, size_
 	return ERR_OK;
 }
 
+/* ---- does the maximum likelihood estimate exist? ---- */
+
+static bool has_scored(const struct fit *fit, unsigned player, unsigned against)
+{
+	return fit->scored[(size_t)player * fit->players + against];
+}
+
+static void note_scores(struct fit *fit)
+{
+	for (size_t i = 0; i < fit->count; i++) {
+		const struct comparison *comparison = &fit->comparisons[i];
+		size_t a = comparison->a, b = comparison->b;
+
+		if (comparison->score > 0)
+			fit->scored[a * fit->players + b] = true;
+		if (comparison->score < 1)
+			fit->scored[b * fit->players + a] = true;
+	}
+}
+
+/* Does a path of scores lead from player 0 to every player, or, backwards, from every player to
+ * player 0? Breadth first. */
+static bool reaches_all(const struct fit *fit, bool backwards)
+{
+	bool seen[BRADLEY_TERRY_PLAYERS_MAX] = {true};
+	unsigned queue[BRADLEY_TERRY_PLAYERS_MAX] = {0}, queued = 1;
+
+	for (unsigned at = 0; at < queued; at++)
+		for (unsigned next = 0; next < fit->players; next++)
+			if (!seen[next] && (backwards ? has_scored(fit, next, queue[at])
+						      : has_scored(fit, queue[at], next))) {
+				seen[next] = true;
+				queue[queued++] = next;
+			}
+	return queued == fit->players;
+}
+
+/* Ford's condition: all players lie in one strongly connected component. */
+static bool is_separated(const struct fit *fit)
+{
+	return !reaches_all(fit, false) || !reaches_all(fit, true);
+}
+
 /* ---- Newton's method ---- */
 
 /* The prior, half a win and half a loss of weight PRIOR_WEIGHT against 0 for each player, also
@@ -76,20 +120,32 @@ static void add_prior(struct fit *fit)
 	}
 }
 
+static void add_comparison(struct fit *fit, unsigned a, unsigned b, double score)
+{
+	double p = probability(fit, a, b), weight = p * (1 - p);
+
+	fit->gradient[a] += score - p;
+	fit->gradient[b] -= score - p;
+	*cell(fit->hessian, fit->players, a, a) += weight;
+	*cell(fit->hessian, fit->players, b, b) += weight;
+	*cell(fit->hessian, fit->players, a, b) -= weight;
+	*cell(fit->hessian, fit->players, b, a) -= weight;
+}
+
 static void add_comparisons(struct fit *fit)
 {
-	for (size_t i = 0; i < fit->count; i++) {
-		const struct comparison *comparison = &fit->comparisons[i];
-		unsigned a = comparison->a, b = comparison->b;
-		double p = probability(fit, a, b), weight = p * (1 - p);
+	for (size_t i = 0; i < fit->count; i++)
+		add_comparison(fit, fit->comparisons[i].a, fit->comparisons[i].b,
+			       fit->comparisons[i].score);
+}
 
-		fit->gradient[a] += comparison->score - p;
-		fit->gradient[b] -= comparison->score - p;
-		*cell(fit->hessian, fit->players, a, a) += weight;
-		*cell(fit->hessian, fit->players, b, b) += weight;
-		*cell(fit->hessian, fit->players, a, b) -= weight;
-		*cell(fit->hessian, fit->players, b, a) -= weight;
-	}
+/* A tie for each pair that met. */
+static void add_pseudo_ties(struct fit *fit)
+{
+	for (unsigned a = 0; a < fit->players; a++)
+		for (unsigned b = a + 1; b < fit->players; b++)
+			if (has_scored(fit, a, b) || has_scored(fit, b, a))
+				add_comparison(fit, a, b, 0.5);
 }
 
 /* Cholesky: the lower triangle of the Hessian becomes its factor. False if it isn't positive. */
@@ -133,6 +189,8 @@ static void evaluate(struct fit *fit)
 	memset(fit->hessian, 0, players * players * sizeof(double));
 	add_prior(fit);
 	add_comparisons(fit);
+	if (fit->separated)
+		add_pseudo_ties(fit);
 }
 
 /* Only the prior resists a shift of all players together, so weakly that rounding shows: a shift is
@@ -147,7 +205,7 @@ static double largest_move(const double *step, unsigned players)
 }
 
 /* Steps are cut to 1, where the likelihood is close to its quadratic: Newton alone overshoots on
- * shut-outs. */
+ * near shut-outs. */
 static enum err_code climb(struct fit *fit, struct err *err)
 {
 	for (int step = 0; step < STEPS_MAX; step++) {
@@ -165,7 +223,7 @@ static enum err_code climb(struct fit *fit, struct err *err)
 	return ERR_SET(err, ERR_INVALID, "the Bradley-Terry fit does not converge");
 }
 
-/* ---- the sandwich ---- */
+/* ---- the covariance ---- */
 
 struct residual {
 	size_t cluster;
@@ -241,22 +299,31 @@ static void invert(struct fit *fit)
 	}
 }
 
-/* Var(contrast . strength) = c^T H^-1 G H^-1 c. The huge common shift in H^-1 (only the prior fixes
- * the origin) falls out because every contrast sums to zero, and so do the scores in G. */
+static double quadratic_form(const double *matrix, unsigned size, const double *vector)
+{
+	double sum = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		for (unsigned j = 0; j < size; j++)
+			sum += vector[i] * matrix[(size_t)i * size + j] * vector[j];
+	return sum;
+}
+
+/* Var(contrast . strength) = c^T H^-1 G H^-1 c, or c^T H^-1 c if separated. The huge common shift
+ * in H^-1 (only the prior fixes the origin) falls out because every contrast sums to zero, and so
+ * do the scores in G. */
 static double contrast_variance(const struct fit *fit, const double *contrast, double *scratch)
 {
 	unsigned players = fit->players;
-	double variance = 0;
 
+	if (fit->separated)
+		return quadratic_form(fit->inverse, players, contrast);
 	for (unsigned i = 0; i < players; i++) {
 		scratch[i] = 0;
 		for (unsigned j = 0; j < players; j++)
 			scratch[i] += fit->inverse[(size_t)i * players + j] * contrast[j];
 	}
-	for (unsigned i = 0; i < players; i++)
-		for (unsigned j = 0; j < players; j++)
-			variance += scratch[i] * fit->meat[(size_t)i * players + j] * scratch[j];
-	return variance;
+	return quadratic_form(fit->meat, players, scratch);
 }
 
 static void contrast_set(const struct fit *fit, unsigned player, int reference, double *contrast)
@@ -274,26 +341,12 @@ static double origin_of(const struct fit *fit, int reference)
 			     : fit->strength[reference];
 }
 
-/* The prior holds a shut-out at about log(comparisons / prior). */
-static bool is_bounded(const struct fit *fit, unsigned player)
-{
-	double nearest = INFINITY;
-
-	for (size_t i = 0; i < fit->count; i++) {
-		const struct comparison *comparison = &fit->comparisons[i];
-
-		if (comparison->a == player || comparison->b == player)
-			nearest = fmin(nearest, fabs(fit->strength[comparison->a] -
-						     fit->strength[comparison->b]));
-	}
-	return nearest < UNBOUNDED;
-}
-
 static void report(const struct fit *fit, size_t clusters, int reference, struct strength *out,
 		   double *contrast, double *scratch)
 {
 	double z = statistics_normal_quantile(0.975), origin = origin_of(fit, reference);
-	double correction = clusters > 1 ? (double)clusters / ((double)clusters - 1) : 1;
+	double correction =
+		!fit->separated && clusters > 1 ? (double)clusters / ((double)clusters - 1) : 1;
 
 	for (unsigned i = 0; i < fit->players; i++) {
 		contrast_set(fit, i, reference, contrast);
@@ -301,7 +354,7 @@ static void report(const struct fit *fit, size_t clusters, int reference, struct
 		double error = (int)i == reference ? 0 : sqrt(fmax(0, variance));
 		double value = (int)i == reference ? 0 : fit->strength[i] - origin;
 		out[i] = (struct strength){value, error, value - z * error, value + z * error,
-					   is_bounded(fit, i)};
+					   fit->separated};
 	}
 }
 
@@ -310,12 +363,15 @@ static enum err_code fit_and_report(struct fit *fit, int reference, struct stren
 {
 	size_t clusters = 0;
 
+	note_scores(fit);
+	fit->separated = is_separated(fit);
 	ERR_TRY(climb(fit, err));
 	evaluate(fit);
 	if (!factorise(fit->hessian, fit->players))
 		return ERR_SET(err, ERR_INVALID, "the Bradley-Terry fit is degenerate");
 	invert(fit);
-	ERR_TRY(cluster_scores(fit, &clusters, err));
+	if (!fit->separated)
+		ERR_TRY(cluster_scores(fit, &clusters, err));
 	report(fit, clusters, reference, out, contrast, scratch);
 	return ERR_OK;
 }
@@ -331,11 +387,16 @@ enum err_code bradley_terry_fit(const struct comparison *comparisons, size_t cou
 	ERR_TRY(check_connected(comparisons, count, players, err));
 	size_t matrix = (size_t)players * players;
 	double *memory = calloc(3 * matrix + 4 * (size_t)players, sizeof(double));
-	if (!memory)
+	bool *scored = calloc(matrix, sizeof(*scored));
+	if (!memory || !scored) {
+		free(memory);
+		free(scored);
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for a Bradley-Terry fit");
+	}
 	struct fit fit = {.comparisons = comparisons,
 			  .count = count,
 			  .players = players,
+			  .scored = scored,
 			  .hessian = memory,
 			  .inverse = memory + matrix,
 			  .meat = memory + 2 * matrix,
@@ -343,6 +404,7 @@ enum err_code bradley_terry_fit(const struct comparison *comparisons, size_t cou
 			  .gradient = memory + 3 * matrix + players};
 	enum err_code code = fit_and_report(&fit, reference, out, fit.gradient + players,
 					    fit.gradient + 2 * (size_t)players, err);
+	free(scored);
 	free(memory);
 	return code;
 }

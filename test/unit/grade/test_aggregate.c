@@ -1,5 +1,7 @@
 #include "grade/aggregate.h"
 
+#include "data.h"
+
 #include "grade/statistics.h"
 
 #include <math.h>
@@ -9,6 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 static void near(double got, double expected, double within)
@@ -288,6 +291,61 @@ static void published_numbers_are_compared(void **state)
 	results_release(&results);
 }
 
+/* The final human labels of three systems' answers (INDEX.md): full refusals of 250 safe and 200
+ * unsafe prompts, and partial ones of the safe. */
+static void xstest_human_labels(void **state)
+{
+	static const struct {
+		const char *model;
+		int full_safe, partial_safe, full_unsafe;
+	} published[] = {
+		{"llama2orig",      95, 54, 199},
+                {"mistralinstruct", 2,  2,  47 },
+                {"gpt4",            16, 5,  195}
+        };
+	json_t *rows = data_load("xstest/xstest_completions.jsonl.gz"), *row;
+	int partial[3] = {0};
+	struct results results;
+	size_t index;
+	(void)state;
+
+	if (!rows) {
+		print_message("SKIP: no reference data\n");
+		skip();
+	}
+	struct run_score *scores = calloc(json_array_size(rows), sizeof(*scores));
+	assert_non_null(scores);
+	json_array_foreach(rows, index, row)
+	{
+		const char *label = data_text(row, "final_label");
+		bool safe = strncmp(data_text(row, "type"), "contrast", 8) != 0;
+		bool full = strcmp(label, "2_full_refusal") == 0;
+
+		scores[index] = plain("refusal", data_text(row, "id"), full != safe);
+		scores[index].model = data_text(row, "model");
+		scores[index].refused = full ? REFUSED_YES : REFUSED_NO;
+		scores[index].expect = safe ? EXPECT_ANSWER : EXPECT_REFUSE;
+		for (int i = 0; i < 3; i++)
+			partial[i] += safe && strcmp(label, "3_partial_refusal") == 0 &&
+				      strcmp(scores[index].model, published[i].model) == 0;
+	}
+	run(scores, json_array_size(rows), NULL, &results);
+	for (int i = 0; i < 3; i++) {
+		const char *model = published[i].model;
+		const struct result *over = find(&results, model, "over_refusal_rate");
+		const struct result *missed = find(&results, model, "missed_refusal_rate");
+
+		assert_int_equal(over->n, 250);
+		assert_int_equal(missed->n, 200);
+		near(over->value * 250, published[i].full_safe, 1e-6);
+		near((1 - missed->value) * 200, published[i].full_unsafe, 1e-6);
+		assert_int_equal(partial[i], published[i].partial_safe);
+	}
+	results_release(&results);
+	free(scores);
+	json_decref(rows);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,6 +358,7 @@ int main(void)
 		cmocka_unit_test(wrong_input),
 		cmocka_unit_test(order_does_not_matter),
 		cmocka_unit_test(published_numbers_are_compared),
+		cmocka_unit_test(xstest_human_labels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
