@@ -327,7 +327,7 @@ void lines_simulated(struct run *run, const struct run_model *model);
 void lines_note(struct run *run, const char *event, const char *text);
 /* The embedded `line` of an attempt or score: without parsing; false for other events. */
 bool lines_embedded(struct bytes text, const char *event, struct bytes *line);
-/* Takes one line of an earlier session's journal. */
+/* Takes one line of the journal that an earlier process left. */
 enum err_code lines_take(void *argument, const json_t *line, uint64_t offset, struct bytes text,
 			 struct err *err);
 /* After the last of them: marks unknown outcomes and finds what is left to do. */
@@ -343,7 +343,7 @@ void voucher_want_receipt(struct run_model *model, const char *record);
 /* Fetches what is left and closes finished runs. */
 void voucher_close(struct run *run);
 bool voucher_is_closed(const struct run *run);
-/* Receipts that were fetched in this session, and those that could not be had. */
+/* Receipts that were fetched by this process, and those that could not be had. */
 void voucher_receipts(const struct run_model *model, size_t *got, size_t *lost);
 void voucher_stop(struct run *run); /* no callback comes after it */
 
