@@ -191,11 +191,31 @@ static bool is_cut_answer(const struct http_exchange *exchange, void *argument)
 	return whose && !gateway_is_own_path(exchange) && find_cut(argument, whose);
 }
 
+/* What the client is told: the refusal that the same request would meet now, with the rule, the
+ * clause and the appeal, and the reason as it was given. */
+static const char *cut_message(struct gate_request *request, const struct control_cut *cut)
+{
+	struct policy_request facts = request->facts;
+	struct verdict verdict;
+	struct buf text = BUF_INIT(4096);
+	const char *copy = NULL;
+	facts.wall_ms = request->worker->loop->wall_ms;
+	policy_authenticate(request->worker->world, &facts, &verdict);
+	if (verdict.outcome == POLICY_REFUSE) {
+		if (cut->reason && cut->reason[0])
+			policy_refuse(&verdict, verdict.rule, cut->reason);
+		policy_message(&verdict, &text);
+		copy = arena_copy(&request->arena, buf_bytes(&text));
+	} else if (cut->reason && cut->reason[0]) {
+		copy = arena_copy(&request->arena, bytes_from(cut->reason));
+	}
+	buf_release(&text);
+	return copy;
+}
+
 static void cut_request(struct gate_request *request, const struct control_cut *cut)
 {
-	const char *reason =
-		arena_copy(&request->arena, bytes_from(cut->reason ? cut->reason : ""));
-	gate_request_cut(request, RECORD_ENDING_REVOKED, reason && reason[0] ? reason : NULL);
+	gate_request_cut(request, RECORD_ENDING_REVOKED, cut_message(request, cut));
 }
 
 void gate_worker_publish(struct gate_worker *worker, struct world *world,
