@@ -369,6 +369,25 @@ static enum err_code add_suite(struct registration *registration, json_t *spec)
 	return answer_suite(operation, registration->id, spec, class, true, registration->err);
 }
 
+/* A suite that is there already changes nothing, but the registration goes on record again: each run
+ * rests on a record of the suite that its holder can have a receipt of. */
+static enum err_code confirm_suite(struct registration *registration, const char *id,
+				   const json_t *document)
+{
+	struct control_operation *operation = registration->operation;
+	json_t *spec = (json_t *)control_spec_of(document);
+	char name[BINDING_NAME_SIZE + VERSION_SIZE];
+	snprintf(name, sizeof(name), "%s %s", registration->name, registration->version);
+	struct control_telling telling = {.kind = RECORD_SUITE,
+					  .act = "suite.register",
+					  .name = name,
+					  .detail = registration->settings};
+	ERR_TRY(control_change_add(operation, STORE_SUITE, id, spec, control_state_of(document),
+				   &telling, NULL, registration->err));
+	return answer_suite(operation, id, spec, control_class_of(operation->control, document),
+			    false, registration->err);
+}
+
 static enum err_code register_leaves(struct registration *registration)
 {
 	struct control *control = registration->operation->control;
@@ -381,8 +400,7 @@ static enum err_code register_leaves(struct registration *registration)
 	const json_t *same = find_same(control, spec, &id);
 	enum err_code code;
 	if (same)
-		code = answer_suite(registration->operation, id, control_spec_of(same),
-				    control_class_of(control, same), false, registration->err);
+		code = confirm_suite(registration, id, same);
 	else
 		code = check_budget(registration, new_leaves);
 	if (code == ERR_OK && !same)
