@@ -352,38 +352,38 @@ static const json_t *find_same(const struct control *control, const json_t *spec
 	return NULL;
 }
 
+/* The document with its record. `digests` is NULL where the store has them already. */
+static enum err_code record_suite(struct registration *registration, const char *id, json_t *spec,
+				  const char *state, struct buf *digests)
+{
+	char name[BINDING_NAME_SIZE + VERSION_SIZE];
+	snprintf(name, sizeof(name), "%s %s", registration->name, registration->version);
+	struct control_telling telling = {.kind = RECORD_SUITE,
+					  .act = "suite.register",
+					  .name = name,
+					  .detail = registration->settings};
+	return control_change_add(registration->operation, STORE_SUITE, id, spec, state, &telling,
+				  digests, registration->err);
+}
+
 static enum err_code add_suite(struct registration *registration, json_t *spec)
 {
 	struct control_operation *operation = registration->operation;
 	bool public_root = world_is_public_root(operation->control->world, registration->root);
 	const char *class = suite_class_id(public_root ? SUITE_CLASS_PUBLIC : SUITE_CLASS_PRIVATE);
-	char name[BINDING_NAME_SIZE + VERSION_SIZE];
-	snprintf(name, sizeof(name), "%s %s", registration->name, registration->version);
-	struct control_telling telling = {.kind = RECORD_SUITE,
-					  .act = "suite.register",
-					  .name = name,
-					  .detail = registration->settings};
 	ERR_TRY(make_suite(registration));
-	ERR_TRY(control_change_add(operation, STORE_SUITE, registration->id, spec, class, &telling,
-				   &registration->digests, registration->err));
+	ERR_TRY(record_suite(registration, registration->id, spec, class, &registration->digests));
 	return answer_suite(operation, registration->id, spec, class, true, registration->err);
 }
 
-/* A suite that is there already changes nothing, but the registration goes on record again: each run
- * rests on a record of the suite that its holder can have a receipt of. */
+/* A suite that is there already changes nothing, but the registration goes on record again: each
+ * run rests on a record of the suite that its holder can have a receipt of. */
 static enum err_code confirm_suite(struct registration *registration, const char *id,
 				   const json_t *document)
 {
 	struct control_operation *operation = registration->operation;
 	json_t *spec = (json_t *)control_spec_of(document);
-	char name[BINDING_NAME_SIZE + VERSION_SIZE];
-	snprintf(name, sizeof(name), "%s %s", registration->name, registration->version);
-	struct control_telling telling = {.kind = RECORD_SUITE,
-					  .act = "suite.register",
-					  .name = name,
-					  .detail = registration->settings};
-	ERR_TRY(control_change_add(operation, STORE_SUITE, id, spec, control_state_of(document),
-				   &telling, NULL, registration->err));
+	ERR_TRY(record_suite(registration, id, spec, control_state_of(document), NULL));
 	return answer_suite(operation, id, spec, control_class_of(operation->control, document),
 			    false, registration->err);
 }
