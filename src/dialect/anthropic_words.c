@@ -118,17 +118,7 @@ static enum err_code bind_message(struct words *words, const json_t *message, co
 
 enum err_code anthropic_bind_messages(struct words *words, const char *name, const json_t *value)
 {
-	size_t i;
-	json_t *message;
-	if (!json_is_array(value))
-		return ERR_SET(words->err, ERR_INVALID, "%s must be an array", name);
-	json_array_foreach(value, i, message)
-	{
-		char where[WORDS_WHERE_MAX];
-		snprintf(where, sizeof(where), "messages[%zu]", i);
-		ERR_TRY(bind_message(words, message, where));
-	}
-	return ERR_OK;
+	return words_each_message(words, name, value, bind_message);
 }
 
 /* ---- tools and formats ---- */

@@ -84,6 +84,11 @@ json_t *words_text_part(const char *text);
 /* Appends, taking over the reference of `value` (which may be NULL: out of memory). */
 enum err_code words_append(struct words *words, json_t *array, json_t *value);
 enum err_code words_set(struct words *words, json_t *object, const char *key, json_t *value);
+/* Calls `bind` for each message of the list `value` with its place ("messages[2]"); ERR_INVALID naming
+ * `name` if it is no list. Stops at the first failure. */
+enum err_code words_each_message(struct words *words, const char *name, const json_t *value,
+				 enum err_code (*bind)(struct words *words, const json_t *message,
+						       const char *where));
 /* A string member that must be there, or ERR_INVALID with `where`. */
 enum err_code words_string(struct words *words, const json_t *object, const char *key,
 			   const char *where, const char **out);

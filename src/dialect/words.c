@@ -25,6 +25,23 @@ json_t *words_text_part(const char *text)
 	return json_pack("{s:s, s:s}", "type", "text", "text", text);
 }
 
+enum err_code words_each_message(struct words *words, const char *name, const json_t *value,
+				 enum err_code (*bind)(struct words *words, const json_t *message,
+						       const char *where))
+{
+	size_t i;
+	json_t *message;
+	if (!json_is_array(value))
+		return ERR_SET(words->err, ERR_INVALID, "%s must be an array", name);
+	json_array_foreach(value, i, message)
+	{
+		char where[WORDS_WHERE_MAX];
+		snprintf(where, sizeof(where), "messages[%zu]", i);
+		ERR_TRY(bind(words, message, where));
+	}
+	return ERR_OK;
+}
+
 enum err_code words_string(struct words *words, const json_t *object, const char *key,
 			   const char *where, const char **out)
 {
