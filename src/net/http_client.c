@@ -1,86 +1,17 @@
-#include "net/http_client.h"
-
-#include "proto/chunked.h"
-#include "proto/url.h"
+#include "net/http_client_internal.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SCRATCH_SIZE 65536
 #define INTERIM_MAX 8
-#define ADDRESS_LIFETIME_NS 60000000000u
-#define ORIGINS_MAX 1024
 #define TURN_BYTES_MAX ((size_t)1 << 20)
 
-enum connection_state { CONNECTING, ACTIVE, IDLE };
-
-struct http_client_connection {
-	struct http_origin *origin;
-	struct http_call *call;
-	struct http_client_connection *next, *previous; /* among the origin's idle, newest first */
-	struct channel channel;
-	struct env_timer timer;
-	struct env_timer more; /* goes on reading what was left for a later turn */
-	uint64_t armed_ns, deadline_ns;
-	struct http_head head;
-	struct http_body body;
-	struct buf pending; /* of a head that did not come in one piece */
-	unsigned address_index, interim;
-	int part; /* the first of call->parts that is not wholly sent */
-	enum connection_state state;
-	bool reused, sent_any, advancing, closed;
-};
-
-/* Outlives its origin where the pool is freed while the name is still being asked for. */
-struct origin_lookup {
-	struct env_lookup lookup;
-	struct http_origin *origin; /* NULL: nobody waits any more */
-};
-
-struct http_origin {
-	struct http_origin *next;
-	struct http_pool *pool;
-	char *url;
-	struct bytes authority, base_path;
-	char host[256];
-	uint16_t port;
-	bool tls;
-	struct env_address addresses[8];
-	unsigned address_count;
-	uint64_t resolved_ns; /* 0: never; UINT64_MAX: needs no lookup */
-	struct origin_lookup *looking_up;
-	struct err err; /* why the last connection could not be tried */
-	struct http_client_connection *idle;
-	unsigned idle_count, open_count;
-	struct http_call *waiting_first, *waiting_last;
-};
-
-/* Outlives its pool where that is freed while the message is under way. */
-struct pool_delivery {
-	struct env_message message;
-	struct http_pool *pool; /* NULL: it is no more */
-	bool posted;
-};
-
-struct http_pool {
-	struct http_pool_options options;
-	struct env_loop *loop;
-	struct http_origin *origins;
-	struct buf ca_pem;
-	struct tls_context *tls;
-	struct http_call *failed; /* calls to be ended outside of http_call_start */
-	struct http_call *ending; /* of these, those that are being ended now */
-	struct pool_delivery *delivery;
-	char scratch[SCRATCH_SIZE];
-};
-
 static void advance(struct http_client_connection *connection);
-static void serve_waiting(struct http_origin *origin);
 
 /* ---- lists ---- */
 
-static void waiting_remove(struct http_origin *origin, struct http_call *call)
+void http_waiting_remove(struct http_origin *origin, struct http_call *call)
 {
 	if (call->previous)
 		call->previous->next = call->next;
@@ -166,7 +97,7 @@ static void fail_call(struct http_client_connection *connection, const struct er
 		call->unprocessed = unprocessed;
 		call->ended(call, err);
 	}
-	serve_waiting(origin);
+	http_serve_waiting(origin);
 }
 
 static void fail_with(struct http_client_connection *connection, enum err_code code,
@@ -204,7 +135,7 @@ static void deliver_failed(struct env_message *message)
 	}
 }
 
-static void fail_later(struct http_pool *pool, struct http_call *call)
+void http_fail_later(struct http_pool *pool, struct http_call *call)
 {
 	call->next = pool->failed;
 	pool->failed = call;
@@ -286,7 +217,7 @@ static void finish_call(struct http_client_connection *connection, bool reusable
 		close_connection(connection);
 	}
 	call->ended(call, &none);
-	serve_waiting(origin);
+	http_serve_waiting(origin);
 }
 
 /* Decoded pieces to the caller, who may cancel in between. Returns false when the call is over. */
@@ -472,7 +403,7 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 	struct http_pool *pool = origin->pool;
 	struct http_client_connection *connection = calloc(1, sizeof(*connection));
 	if (!connection) {
-		fail_later(pool, call);
+		http_fail_later(pool, call);
 		return;
 	}
 	connection->origin = origin;
@@ -485,70 +416,11 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 		call->connection = NULL;
 		connection->call = NULL;
 		close_connection(connection);
-		fail_later(pool, call);
+		http_fail_later(pool, call);
 		return;
 	}
 	connection->state = CONNECTING;
 	set_deadline(connection, pool->options.connect_timeout_ns);
-}
-
-static void fail_waiting(struct http_origin *origin)
-{
-	while (origin->waiting_first) {
-		struct http_call *call = origin->waiting_first;
-		waiting_remove(origin, call);
-		fail_later(origin->pool, call);
-	}
-}
-
-static void lookup_done(struct env_lookup *lookup)
-{
-	struct origin_lookup *own = (struct origin_lookup *)lookup;
-	struct http_origin *origin = own->origin;
-	if (!origin) {
-		free(own);
-		return;
-	}
-	origin->looking_up = NULL;
-	origin->err = lookup->err;
-	origin->address_count = lookup->count;
-	memcpy(origin->addresses, lookup->addresses, sizeof(lookup->addresses));
-	free(own);
-	if (origin->address_count > 0) {
-		origin->resolved_ns = origin->pool->loop->now_ns;
-		serve_waiting(origin);
-		return;
-	}
-	fail_waiting(origin);
-}
-
-static void start_lookup(struct http_origin *origin)
-{
-	struct origin_lookup *own = calloc(1, sizeof(*own));
-	if (!own) {
-		ERR_SET(&origin->err, ERR_NO_MEMORY, "out of memory");
-		fail_waiting(origin);
-		return;
-	}
-	own->origin = origin;
-	snprintf(own->lookup.host, sizeof(own->lookup.host), "%s", origin->host);
-	own->lookup.port = origin->port;
-	own->lookup.done = lookup_done;
-	origin->looking_up = own;
-	env_lookup_start(origin->pool->loop, &own->lookup);
-}
-
-/* Whether a connection can be opened now; starts a lookup where the addresses are missing or old.
- */
-static bool have_addresses(struct http_origin *origin)
-{
-	struct env_loop *loop = origin->pool->loop;
-	if (origin->resolved_ns == UINT64_MAX ||
-	    (origin->address_count > 0 && loop->now_ns - origin->resolved_ns < ADDRESS_LIFETIME_NS))
-		return true;
-	if (!origin->looking_up)
-		start_lookup(origin);
-	return false;
 }
 
 /* A kept-alive connection on which nothing has arrived: one with bytes or an end waiting is dead.
@@ -567,22 +439,22 @@ static struct http_client_connection *take_idle(struct http_origin *origin)
 	return NULL;
 }
 
-static void serve_waiting(struct http_origin *origin)
+void http_serve_waiting(struct http_origin *origin)
 {
 	while (origin->waiting_first) {
 		struct http_client_connection *connection = take_idle(origin);
 		struct http_call *call = origin->waiting_first;
 		if (connection) {
-			waiting_remove(origin, call);
+			http_waiting_remove(origin, call);
 			assign(connection, call);
 			begin_call(connection);
 			advance(connection);
 			continue;
 		}
 		if (origin->open_count >= origin->pool->options.connections_max ||
-		    !have_addresses(origin))
+		    !http_have_addresses(origin))
 			return;
-		waiting_remove(origin, call);
+		http_waiting_remove(origin, call);
 		open_connection(origin, call);
 	}
 }
@@ -617,7 +489,7 @@ static void advance_active(struct http_client_connection *connection)
 			call->connection = NULL;
 			close_connection(connection);
 			waiting_append(origin, call);
-			serve_waiting(origin);
+			http_serve_waiting(origin);
 			return;
 		}
 		/* An answer may have been sent before the reset: read it. */
@@ -712,7 +584,7 @@ void http_call_start(struct http_origin *origin, struct http_call *call)
 	struct http_client_connection *idle = origin->waiting_first ? NULL : take_idle(origin);
 	if (!idle) {
 		waiting_append(origin, call);
-		serve_waiting(origin);
+		http_serve_waiting(origin);
 		return;
 	}
 	assign(idle, call);
@@ -725,7 +597,7 @@ void http_call_start(struct http_origin *origin, struct http_call *call)
 		call->connection = NULL;
 		close_connection(idle);
 		waiting_append(origin, call);
-		serve_waiting(origin);
+		http_serve_waiting(origin);
 	} else {
 		idle->channel.stream->hangup = true; /* its event follows */
 	}
@@ -752,11 +624,11 @@ void http_call_cancel(struct http_call *call)
 		connection->call = NULL;
 		call->connection = NULL;
 		close_connection(connection);
-		serve_waiting(origin); /* another may have the place */
+		http_serve_waiting(origin); /* another may have the place */
 		return;
 	}
 	if (!remove_from(&origin->pool->failed, call) && !remove_from(&origin->pool->ending, call))
-		waiting_remove(origin, call);
+		http_waiting_remove(origin, call);
 }
 
 void http_call_pause(struct http_call *call, bool paused)
@@ -815,89 +687,4 @@ void http_pool_free(struct http_pool *pool)
 	if (!pool->delivery->posted)
 		free(pool->delivery);
 	free(pool);
-}
-
-static enum err_code read_url(struct http_origin *origin, struct err *err)
-{
-	struct bytes text = bytes_from(origin->url);
-	struct url url;
-	if (bytes_starts_with(text, BYTES("unix:"))) {
-		env_address_unix(&origin->addresses[0], origin->url + 5);
-		origin->address_count = 1;
-		origin->resolved_ns = UINT64_MAX;
-		origin->authority = BYTES("localhost");
-		return ERR_OK;
-	}
-	ERR_TRY(url_parse(text, &url, err));
-	if (url.query.size || url.host.size >= sizeof(origin->host))
-		return ERR_SET(err, ERR_INVALID,
-			       "%s: a base URL has no query and a host below 256 bytes",
-			       origin->url);
-	memcpy(origin->host, url.host.data, url.host.size);
-	origin->port = url.port;
-	origin->tls = url.tls;
-	origin->authority = url.authority;
-	origin->base_path = url.path;
-	while (origin->base_path.size && origin->base_path.data[origin->base_path.size - 1] == '/')
-		origin->base_path.size--;
-	return ERR_OK;
-}
-
-enum err_code http_pool_origin(struct http_pool *pool, struct bytes url, struct http_origin **out,
-			       struct err *err)
-{
-	unsigned count = 0;
-	for (*out = pool->origins; *out; *out = (*out)->next, count++)
-		if (bytes_is(url, (*out)->url))
-			return ERR_OK;
-	if (count >= ORIGINS_MAX)
-		return ERR_SET(err, ERR_TOO_LARGE, "more than %d origins", ORIGINS_MAX);
-	struct http_origin *origin = calloc(1, sizeof(*origin));
-	if (origin)
-		origin->url = bytes_to_cstr(url);
-	if (!origin || !origin->url) {
-		free(origin);
-		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	}
-	origin->pool = pool;
-	enum err_code code = read_url(origin, err);
-	if (code != ERR_OK) {
-		free(origin->url);
-		free(origin);
-		return code;
-	}
-	origin->next = pool->origins;
-	pool->origins = origin;
-	*out = origin;
-	return ERR_OK;
-}
-
-struct bytes http_origin_authority(const struct http_origin *origin)
-{
-	return origin->authority;
-}
-
-struct bytes http_origin_base_path(const struct http_origin *origin)
-{
-	return origin->base_path;
-}
-
-void http_write_request_head(struct buf *out, const char *method, struct bytes target,
-			     struct bytes authority, const struct bytes *names,
-			     const struct bytes *values, size_t field_count, int64_t content_length)
-{
-	buf_append_cstr(out, method);
-	buf_append_char(out, ' ');
-	buf_append_bytes(out, target);
-	buf_append_cstr(out, " HTTP/1.1\r\nhost: ");
-	buf_append_bytes(out, authority);
-	for (size_t i = 0; i < field_count; i++) {
-		buf_append_cstr(out, "\r\n");
-		buf_append_bytes(out, names[i]);
-		buf_append_cstr(out, ": ");
-		buf_append_bytes(out, values[i]);
-	}
-	if (content_length >= 0)
-		buf_printf(out, "\r\ncontent-length: %lld", (long long)content_length);
-	buf_append_cstr(out, "\r\n\r\n");
 }

@@ -1,0 +1,86 @@
+/* What http_client.c (calls and their connections) and http_origin.c (URLs and addresses) share. */
+#ifndef NET_HTTP_CLIENT_INTERNAL_H
+#define NET_HTTP_CLIENT_INTERNAL_H
+
+#include "net/http_client.h"
+#include "proto/chunked.h"
+
+#define SCRATCH_SIZE 65536
+
+enum connection_state { CONNECTING, ACTIVE, IDLE };
+
+struct http_client_connection {
+	struct http_origin *origin;
+	struct http_call *call;
+	struct http_client_connection *next, *previous; /* among the origin's idle, newest first */
+	struct channel channel;
+	struct env_timer timer;
+	struct env_timer more; /* goes on reading what was left for a later turn */
+	uint64_t armed_ns, deadline_ns;
+	struct http_head head;
+	struct http_body body;
+	struct buf pending; /* of a head that did not come in one piece */
+	unsigned address_index, interim;
+	int part; /* the first of call->parts that is not wholly sent */
+	enum connection_state state;
+	bool reused, sent_any, advancing, closed;
+};
+
+/* Outlives its origin where the pool is freed while the name is still being asked for. */
+struct origin_lookup {
+	struct env_lookup lookup;
+	struct http_origin *origin; /* NULL: nobody waits any more */
+};
+
+struct http_origin {
+	struct http_origin *next;
+	struct http_pool *pool;
+	char *url;
+	struct bytes authority, base_path;
+	char host[256];
+	uint16_t port;
+	bool tls;
+	struct env_address addresses[8];
+	unsigned address_count;
+	uint64_t resolved_ns; /* 0: never; UINT64_MAX: needs no lookup */
+	struct origin_lookup *looking_up;
+	struct err err; /* why the last connection could not be tried */
+	struct http_client_connection *idle;
+	unsigned idle_count, open_count;
+	struct http_call *waiting_first, *waiting_last;
+};
+
+/* Outlives its pool where that is freed while the message is under way. */
+struct pool_delivery {
+	struct env_message message;
+	struct http_pool *pool; /* NULL: it is no more */
+	bool posted;
+};
+
+struct http_pool {
+	struct http_pool_options options;
+	struct env_loop *loop;
+	struct http_origin *origins;
+	struct buf ca_pem;
+	struct tls_context *tls;
+	struct http_call *failed; /* calls to be ended outside of http_call_start */
+	struct http_call *ending; /* of these, those that are being ended now */
+	struct pool_delivery *delivery;
+	char scratch[SCRATCH_SIZE];
+};
+
+/* http_client.c */
+
+void http_waiting_remove(struct http_origin *origin, struct http_call *call);
+/* Ends the call with origin->err, outside of the function that calls this. */
+void http_fail_later(struct http_pool *pool, struct http_call *call);
+/* Gives connections to waiting calls, as far as there are some to be had. */
+void http_serve_waiting(struct http_origin *origin);
+
+/* http_origin.c */
+
+/* Whether a connection can be opened now; starts a lookup where the addresses are missing or old,
+ * after which http_serve_waiting is called. */
+bool http_have_addresses(struct http_origin *origin);
+
+#endif
