@@ -10,8 +10,9 @@ struct sim_settings {
 	const char *listen, *persona, *key;
 	struct cli_list models;
 	bool judge;
-	int64_t seed, output_tokens, first_token_ms, tokens_per_second;
-	double error_rate, cut_rate;
+	int64_t seed, output_tokens, first_token_ms, tokens_per_second, events, event_bytes;
+	double error_rate, cut_rate, events_per_second;
+	bool stamp;
 };
 
 static void stopped(void *argument)
@@ -58,8 +59,10 @@ static enum err_code run(struct env *env, const struct standin_options *options,
 			 const struct env_address *address, struct err *err)
 {
 	struct simulating simulating = {.loop = env_loop_new(env, "sim", false)};
-	if (simulating.loop)
+	if (simulating.loop) {
+		simulating.loop->precise = options->pulse.per_second > 0;
 		simulating.standin = standin_new(simulating.loop, options);
+	}
 	enum err_code code = simulating.standin ? listen_and_run(&simulating, address, err)
 						: ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	standin_free(simulating.standin);
@@ -80,6 +83,10 @@ static enum err_code start(struct env *env, const struct sim_settings *settings,
 		.output_tokens = (unsigned)settings->output_tokens,
 		.first_token_ns = (uint64_t)settings->first_token_ms * 1000000u,
 		.tokens_per_second = (unsigned)settings->tokens_per_second,
+		.pulse = {.per_second = settings->events_per_second,
+			  .events = (uint64_t)settings->events,
+			  .text_bytes = (unsigned)settings->event_bytes,
+			  .stamp = settings->stamp},
 		.error_rate = settings->error_rate,
 		.cut_rate = settings->cut_rate,
 		.key = settings->key,
@@ -96,7 +103,11 @@ static enum err_code start(struct env *env, const struct sim_settings *settings,
 
 int cmd_sim(int argc, char **argv)
 {
-	struct sim_settings settings = {.listen = "127.0.0.1:8090", .seed = 1, .output_tokens = 64};
+	struct sim_settings settings = {.listen = "127.0.0.1:8090",
+					.seed = 1,
+					.output_tokens = 64,
+					.events = 20,
+					.event_bytes = 64};
 	const struct cli_option options[] = {
 		{"listen",			      'l', CLI_TEXT, &settings.listen, "ADDR",
 		 "where to listen (127.0.0.1:8090)", 0, 0},
@@ -115,11 +126,18 @@ int cmd_sim(int argc, char **argv)
 		 "delay before an answer begins (0)", 0, 600000},
 		{"tokens-per-second",                                    0, CLI_INTEGER, &settings.tokens_per_second, "N",
 		 "speed of a stream (0: all at once)", 0, 1000000},
-		{"error-rate",			       0, CLI_NUMBER, &settings.error_rate, "SHARE",
+		{"events-per-second",                               0, CLI_NUMBER, &settings.events_per_second, "RATE",
+		 "each stream sends events at this exact rate instead (0: off)", 0, 100000},
+		{"events",			     0, CLI_INTEGER, &settings.events, "N", "of such a stream (20)", 1, 1e12},
+		{"event-bytes",				 0, CLI_INTEGER, &settings.event_bytes, "N",
+		 "of text in each of these events (64)", 1, 65536},
+		{"stamp",				    0, CLI_FLAG, &settings.stamp, NULL,
+		 "such events tell the time they were sent (stamp: nanoseconds)", 0, 0},
+		{"error-rate",				     0, CLI_NUMBER, &settings.error_rate, "SHARE",
 		 "of requests answered 529 or 503 (0)", 0, 1},
-		{"cut-rate",			     0, CLI_NUMBER, &settings.cut_rate, "SHARE",
+		{"cut-rate",0, CLI_NUMBER, &settings.cut_rate, "SHARE",
 		 "of answers cut off in the middle (0)", 0, 1},
-		{0				},
+		{0		    },
 	};
 	const struct cli_command command = {"sim",
 					    "[--listen ADDR] [--persona FILE | --judge] [options]",

@@ -250,6 +250,19 @@ static int sleep_ms(struct os_loop *loop)
 	return wait > 3600000 ? 3600000 : (int)wait;
 }
 
+/* To the nanosecond, where the kernel can. */
+static int sleep_precisely(struct os_loop *loop, struct epoll_event *events)
+{
+	const struct heap_node *first = heap_first(&loop->timers);
+	uint64_t now = clock_ns(loop->base.env);
+	uint64_t wait = first && first->key > now ? first->key - now : 0;
+	struct timespec limit = {(time_t)(wait / 1000000000u), (long)(wait % 1000000000u)};
+	int count = epoll_pwait2(loop->epoll, events, EVENTS_PER_TURN, first ? &limit : NULL, NULL);
+	if (count < 0 && errno == ENOSYS) /* before Linux 5.11 */
+		count = epoll_wait(loop->epoll, events, EVENTS_PER_TURN, sleep_ms(loop));
+	return count;
+}
+
 static int wait_events(struct os_loop *loop, struct epoll_event *events, bool busy)
 {
 	int count = epoll_wait(loop->epoll, events, EVENTS_PER_TURN, 0);
@@ -260,6 +273,8 @@ static int wait_events(struct os_loop *loop, struct epoll_event *events, bool bu
 	atomic_store(&loop->base.sleeping, true);
 	if (atomic_load(&loop->mailbox) || atomic_load(&loop->stopping) || loop->inline_first)
 		count = 0;
+	else if (loop->base.precise)
+		count = sleep_precisely(loop, events);
 	else
 		count = epoll_wait(loop->epoll, events, EVENTS_PER_TURN, sleep_ms(loop));
 	atomic_store(&loop->base.sleeping, false);

@@ -23,6 +23,7 @@ struct standin {
 	char corpus[CORPUS_SIZE];      /* what generated answers are cut from */
 	uint64_t cached[CACHE_PLACES]; /* digests of system prompts seen */
 	struct standin_counts counts;
+	struct pulses pulses;
 	struct buf out;
 };
 
@@ -40,6 +41,7 @@ struct reply {
 	uint64_t started_ns;
 	char id[40];
 	struct dialect_rendering rendering;
+	struct pulse pulse;
 };
 
 /* Harness and report show the value beside every figure. */
@@ -166,6 +168,7 @@ static void count_cache(struct standin *standin, struct bytes body, struct diale
 static void free_reply(struct reply *reply)
 {
 	env_timer_disarm(reply->standin->loop, &reply->timer);
+	pulse_stop(&reply->pulse);
 	buf_release(&reply->text);
 	free(reply->model);
 	free(reply);
@@ -288,11 +291,47 @@ static void send_stream(struct reply *reply)
 	}
 }
 
+/* ---- streams at an exact rate ---- */
+
+static bool pulsing(const struct reply *reply)
+{
+	return reply->stream && reply->standin->options.pulse.per_second > 0;
+}
+
+static void start_pulse(struct reply *reply)
+{
+	struct standin *standin = reply->standin;
+	buf_clear(&standin->out);
+	start_stream(reply);
+	http_send(reply->exchange, buf_bytes(&standin->out));
+	if (!pulse_start(&standin->pulses, &reply->pulse, reply->dialect, &reply->rendering))
+		cut_off(reply);
+}
+
+static void beat(struct pulse *pulse)
+{
+	struct reply *reply = (struct reply *)((char *)pulse - offsetof(struct reply, pulse));
+	struct standin *standin = reply->standin;
+	if (http_unsent(reply->exchange) > SEND_HIGH) /* a slow reader misses a beat */
+		return;
+	http_send(reply->exchange, pulse_take(pulse));
+	if (pulse->left > 0)
+		return;
+	buf_clear(&standin->out);
+	dialect_render_stream_end(reply->dialect, &reply->rendering, &standin->out);
+	http_send(reply->exchange, buf_bytes(&standin->out));
+	standin->counts.answered++;
+	http_finish(reply->exchange);
+	free_reply(reply);
+}
+
 static void go_on(struct env_timer *timer)
 {
 	struct reply *reply = (struct reply *)((char *)timer - offsetof(struct reply, timer));
 	if (!reply->stream)
 		send_plain(reply);
+	else if (pulsing(reply))
+		start_pulse(reply);
 	else if (http_unsent(reply->exchange) > SEND_HIGH) /* a slow reader: wait for it */
 		env_timer_arm(reply->standin->loop, timer,
 			      reply->standin->loop->now_ns + SECOND_NS / 100);
@@ -354,7 +393,10 @@ static void answer(struct standin *standin, struct http_exchange *exchange,
 	struct reply *reply = new_reply(standin, exchange, facts, endpoint->dialect);
 	const char *problem = reply ? NULL : "out of memory";
 	count_cache(standin, exchange->body, &usage);
-	if (reply && standin->options.mode == STANDIN_GENERATOR)
+	if (reply && pulsing(reply))
+		usage.output = (int64_t)(standin->options.pulse.events *
+					 standin->options.pulse.text_bytes / BYTES_PER_TOKEN);
+	else if (reply && standin->options.mode == STANDIN_GENERATOR)
 		generate(standin, exchange->body, facts, &reply->text);
 	else if (reply)
 		problem = recall(standin, reply, exchange->body, &usage);
@@ -474,6 +516,7 @@ struct standin *standin_new(struct env_loop *loop, const struct standin_options 
 	standin->prng.state = options->seed;
 	buf_init(&standin->out, TEXT_MAX * 8);
 	fill_corpus(standin);
+	pulses_init(&standin->pulses, loop, &options->pulse, beat);
 	standin->server = http_server_new(loop, &server);
 	if (standin->server)
 		return standin;
@@ -497,6 +540,7 @@ void standin_free(struct standin *standin)
 	if (!standin)
 		return;
 	http_server_free(standin->server);
+	pulses_stop(&standin->pulses);
 	buf_release(&standin->out);
 	free(standin);
 }

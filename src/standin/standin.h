@@ -11,6 +11,7 @@
 
 #include "base/prng.h"
 #include "net/http_server.h"
+#include "standin/pulse.h"
 #include "suite/transcript.h"
 
 enum standin_mode { STANDIN_GENERATOR, STANDIN_PERSONA, STANDIN_JUDGE };
@@ -24,6 +25,7 @@ struct standin_options {
 	unsigned output_tokens;     /* of a generated answer */
 	uint64_t first_token_ns;    /* delay before the answer begins */
 	unsigned tokens_per_second; /* of a stream; 0: all at once */
+	struct pulse_options pulse; /* streams at an exact rate instead of generated text */
 	double error_rate;          /* share of requests answered 529 or 503 */
 	double cut_rate;            /* share of answers cut off in the middle */
 	const char *key;            /* the credential it wants; NULL: any or none */

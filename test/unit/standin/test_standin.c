@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -161,7 +162,7 @@ static void usage_is_exact_in_both_dialects_plain_and_streamed(void **state)
 		{MESSAGES, "{\"model\":\"m\",\"max_tokens\":500,\"stream\":true," WORDS "}"},
 		{CHAT,     "{\"model\":\"m\"," WORDS "}"                                   },
 		{CHAT,     "{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":"
-                 "true}," WORDS "}"								     },
+		       "true}," WORDS "}"                            },
 	};
 	struct standin_options options = generator();
 	struct stage stage;
@@ -306,6 +307,38 @@ static void a_stream_takes_its_time(void **state)
 	stage_close(&stage);
 }
 
+/* Each event tells when it was sent, and the rate is exact however long the turns take. */
+static void a_stream_sends_events_at_an_exact_rate(void **state)
+{
+	enum { EVENTS = 40 };
+	struct standin_options options = generator();
+	struct stage stage;
+	uint64_t first = 0;
+	const char *at;
+	int count = 0;
+	(void)state;
+	options.pulse = (struct pulse_options){
+		.per_second = 50, .events = EVENTS, .text_bytes = 60, .stamp = true};
+	stage_open(&stage, &options);
+	ask(&stage, MESSAGES, "{\"model\":\"m\",\"max_tokens\":500,\"stream\":true," WORDS "}");
+	assert_true(stage.outcome.complete);
+	assert_int_equal(EVENTS * 60, stage.text.size);
+	assert_int_equal(EVENTS * 60 / 4, stage.outcome.usage.output);
+	for (at = stage.text.data; (at = strstr(at, PULSE_STAMP)); count++) {
+		at += sizeof(PULSE_STAMP) - 1;
+		uint64_t stamp = strtoull(at, NULL, 10);
+		assert_int_equal(' ', at[PULSE_STAMP_DIGITS]);
+		if (count == 0)
+			first = stamp;
+		uint64_t due = first + (uint64_t)count * (SECOND / 50);
+		assert_true(stamp + SECOND / 1000 > due && stamp < due + SECOND / 1000);
+	}
+	assert_int_equal(EVENTS, count);
+	ask(&stage, MESSAGES, "{\"model\":\"m\",\"max_tokens\":5," WORDS "}"); /* plain: as ever */
+	assert_int_equal(5, stage.outcome.usage.output);
+	stage_close(&stage);
+}
+
 static void keys_paths_and_bodies_are_checked(void **state)
 {
 	struct standin_options options = generator();
@@ -341,6 +374,7 @@ int main(void)
 		cmocka_unit_test(failures_follow_the_seed),
 		cmocka_unit_test(a_stream_is_cut_in_the_middle),
 		cmocka_unit_test(a_stream_takes_its_time),
+		cmocka_unit_test(a_stream_sends_events_at_an_exact_rate),
 		cmocka_unit_test(keys_paths_and_bodies_are_checked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
