@@ -46,6 +46,7 @@ static void idle_remove(struct http_client_connection *connection)
 		connection->next->previous = connection->previous;
 	connection->next = connection->previous = NULL;
 	origin->idle_count--;
+	counter_add(&origin->pool->stats.idle, -1);
 }
 
 /* ---- connections ---- */
@@ -76,6 +77,7 @@ static void close_connection(struct http_client_connection *connection)
 	if (connection->state == IDLE)
 		idle_remove(connection);
 	origin->open_count--;
+	counter_add(&origin->pool->stats.open, -1);
 	env_timer_disarm(origin->pool->loop, &connection->timer);
 	env_timer_disarm(origin->pool->loop, &connection->more);
 	if (channel_is_open(&connection->channel))
@@ -160,6 +162,7 @@ static bool send_call(struct http_client_connection *connection)
 		if (sent <= 0)
 			return true;
 		connection->sent_any = true;
+		counter_add(&connection->origin->pool->stats.sent, sent);
 		size_t left = (size_t)sent;
 		while (connection->part < call->part_count && left >= parts->iov_len) {
 			left -= parts->iov_len;
@@ -211,6 +214,7 @@ static void finish_call(struct http_client_connection *connection, bool reusable
 			origin->idle->previous = connection;
 		origin->idle = connection;
 		origin->idle_count++;
+		counter_add(&pool->stats.idle, 1);
 		buf_release(&connection->pending);
 		set_deadline(connection, pool->options.idle_timeout_ns);
 	} else {
@@ -351,6 +355,7 @@ static void receive_response(struct http_client_connection *connection)
 			return;
 		}
 		turn += (size_t)got;
+		counter_add(&pool->stats.received, got);
 		if (!take_bytes(connection, pool->scratch, (size_t)got))
 			return;
 	}
@@ -412,6 +417,8 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 	buf_init(&connection->pending, HTTP_HEAD_MAX + SCRATCH_SIZE);
 	assign(connection, call);
 	origin->open_count++;
+	counter_add(&pool->stats.open, 1);
+	counter_add(&pool->stats.opened, 1);
 	if (!dial(connection, &origin->err)) {
 		call->connection = NULL;
 		connection->call = NULL;
@@ -447,6 +454,7 @@ void http_serve_waiting(struct http_origin *origin)
 		if (connection) {
 			http_waiting_remove(origin, call);
 			assign(connection, call);
+			counter_add(&origin->pool->stats.reused, 1);
 			begin_call(connection);
 			advance(connection);
 			continue;
@@ -488,6 +496,7 @@ static void advance_active(struct http_client_connection *connection)
 			connection->call = NULL;
 			call->connection = NULL;
 			close_connection(connection);
+			counter_add(&origin->pool->stats.retried, 1);
 			waiting_append(origin, call);
 			http_serve_waiting(origin);
 			return;

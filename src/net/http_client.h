@@ -3,6 +3,7 @@
 #ifndef NET_HTTP_CLIENT_H
 #define NET_HTTP_CLIENT_H
 
+#include "base/counters.h"
 #include "env/env.h"
 #include "net/channel.h"
 #include "proto/http1.h"
@@ -67,6 +68,16 @@ enum err_code http_pool_origin(struct http_pool *pool, struct bytes url, struct 
  */
 struct bytes http_origin_authority(const struct http_origin *origin);
 struct bytes http_origin_base_path(const struct http_origin *origin);
+
+/* What a pool has done so far: written by its loop, read by any thread. */
+struct http_pool_stats {
+	_Atomic int64_t open, idle;     /* connections now; idle ones are open too */
+	_Atomic int64_t opened;         /* connections that were begun */
+	_Atomic int64_t reused;         /* calls that went out on a kept-alive connection */
+	_Atomic int64_t retried;        /* calls that were put on another connection, unprocessed */
+	_Atomic int64_t received, sent; /* bytes, without what TLS adds */
+};
+const struct http_pool_stats *http_pool_stats(const struct http_pool *pool);
 
 /* `ended` is never called from inside it. */
 void http_call_start(struct http_origin *origin, struct http_call *call);

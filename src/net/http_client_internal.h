@@ -66,6 +66,7 @@ struct http_pool {
 	struct http_call *failed; /* calls to be ended outside of http_call_start */
 	struct http_call *ending; /* of these, those that are being ended now */
 	struct pool_delivery *delivery;
+	struct http_pool_stats stats;
 	char scratch[SCRATCH_SIZE];
 };
 

@@ -127,6 +127,11 @@ enum err_code http_pool_origin(struct http_pool *pool, struct bytes url, struct 
 	return ERR_OK;
 }
 
+const struct http_pool_stats *http_pool_stats(const struct http_pool *pool)
+{
+	return &pool->stats;
+}
+
 struct bytes http_origin_authority(const struct http_origin *origin)
 {
 	return origin->authority;

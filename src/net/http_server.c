@@ -50,6 +50,7 @@ struct http_server {
 	unsigned listener_count;
 	struct http_connection *first;
 	unsigned count;
+	struct http_server_stats stats;
 	bool paused, stopping;
 	void (*stopped)(void *argument);
 	void *stopped_argument;
@@ -139,6 +140,7 @@ static void close_connection(struct http_connection *connection, bool reset)
 	if (connection->next)
 		connection->next->previous = connection->previous;
 	server->count--;
+	counter_add(&server->stats.open, -1);
 	if (!server->stopping && server->count < server->options.connections_max)
 		pause_accepting(server, false);
 	if (!connection->advancing)
@@ -183,6 +185,7 @@ static void send_parts(struct http_connection *connection, struct iovec *parts, 
 			return;
 		}
 		skip = sent > 0 ? (size_t)sent : 0;
+		counter_add(&connection->server->stats.sent, (int64_t)skip);
 	}
 	for (int i = 0; i < count; i++) {
 		size_t dropped = skip < parts[i].iov_len ? skip : parts[i].iov_len;
@@ -204,6 +207,7 @@ static bool flush_out(struct http_connection *connection)
 		return false;
 	if (sent <= 0)
 		return true;
+	counter_add(&connection->server->stats.sent, sent);
 	buf_consume(&connection->out, (size_t)sent);
 	if (connection->out.size == 0) {
 		buf_release(&connection->out);
@@ -431,6 +435,7 @@ static bool fill(struct http_connection *connection, size_t want)
 	ssize_t got =
 		channel_receive(&connection->channel, in->data + in->size, in->capacity - in->size);
 	if (got > 0) {
+		counter_add(&connection->server->stats.received, got);
 		in->size += (size_t)got;
 		return true;
 	}
@@ -729,6 +734,8 @@ static void new_connection(struct http_server *server, struct env_stream *stream
 		server->first->previous = connection;
 	server->first = connection;
 	server->count++;
+	counter_add(&server->stats.open, 1);
+	counter_add(&server->stats.accepted, 1);
 	begin_exchange(connection);
 	set_deadline(connection, server->options.head_timeout_ns);
 	advance(connection);
@@ -839,4 +846,9 @@ void http_server_free(struct http_server *server)
 unsigned http_server_connections(const struct http_server *server)
 {
 	return server->count;
+}
+
+const struct http_server_stats *http_server_stats(const struct http_server *server)
+{
+	return &server->stats;
 }

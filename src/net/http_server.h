@@ -8,6 +8,7 @@
 #define NET_HTTP_SERVER_H
 
 #include "base/arena.h"
+#include "base/counters.h"
 #include "env/env.h"
 #include "net/channel.h"
 #include "proto/http1.h"
@@ -85,6 +86,14 @@ void http_server_cut_unsent(struct http_server *server,
 /* Ends what is left (each open exchange gets `aborted`) and frees the server. */
 void http_server_free(struct http_server *server);
 unsigned http_server_connections(const struct http_server *server);
+
+/* What a server has done so far: written by its loop, read by any thread. */
+struct http_server_stats {
+	_Atomic int64_t open;           /* connections now */
+	_Atomic int64_t accepted;       /* connections */
+	_Atomic int64_t received, sent; /* bytes, without what TLS adds */
+};
+const struct http_server_stats *http_server_stats(const struct http_server *server);
 
 /* A whole answer with Content-Length. For HEAD requests the body is left out. */
 void http_respond(struct http_exchange *exchange, int status, const struct http_header *headers,
