@@ -466,5 +466,16 @@ void log_get_stats(struct log *log, struct log_stats *out)
 		.failed = atomic_load(&log->failed),
 		.no_space = atomic_load(&log->no_space),
 	};
+	uint64_t taken = atomic_load(&log->next_index);
+	out->waiting = taken > out->records ? taken - out->records : 0;
 	pthread_mutex_unlock(&log->lock);
+}
+
+/* 32 us to 1 s; 1 to 4,096 records. */
+const struct tally_scale log_time_scale = {32, 1, 16, 1e-6};
+const struct tally_scale log_batch_scale = {1, 1, 13, 1};
+
+const struct log_timings *log_timings(const struct log *log)
+{
+	return &log->timings;
 }

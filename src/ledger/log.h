@@ -7,6 +7,7 @@
 #ifndef LEDGER_LOG_H
 #define LEDGER_LOG_H
 
+#include "base/counters.h"
 #include "base/ed25519.h"
 #include "env/env.h"
 #include "ledger/record.h"
@@ -117,11 +118,22 @@ struct log_stats {
 	uint64_t checkpoint;                  /* the size the last checkpoint covers */
 	uint64_t commits, checkpoints, bytes; /* since open */
 	uint64_t segments;
-	int64_t room;  /* bytes not reserved */
-	bool failed;   /* a write or sync has failed */
-	bool no_space; /* the last attempt to prepare a segment failed */
+	int64_t room;     /* bytes not reserved */
+	uint64_t waiting; /* records that have an index and are not durable yet */
+	bool failed;      /* a write or sync has failed */
+	bool no_space;    /* the last attempt to prepare a segment failed */
 };
 void log_get_stats(struct log *log, struct log_stats *out);
+
+/* How long commits take and what they carry: written where the disk work is done, read by any
+ * thread while the log is open. */
+struct log_timings {
+	struct tally commit; /* microseconds: frames, write and sync of one group commit */
+	struct tally sync;   /* microseconds: its sync alone */
+	struct tally batch;  /* records of one commit */
+};
+extern const struct tally_scale log_time_scale, log_batch_scale;
+const struct log_timings *log_timings(const struct log *log);
 
 /* ---- reading; blocks, from any thread, made for jobs ---- */
 

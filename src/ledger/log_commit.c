@@ -180,6 +180,11 @@ static void fill_commit(struct log *log)
 	}
 }
 
+static int64_t micros_since(const struct log *log, uint64_t began_ns)
+{
+	return (int64_t)((env_clock_ns(log->env) - began_ns) / 1000);
+}
+
 enum err_code log_commit_write(struct log *log, struct err *err)
 {
 	struct log_commit *commit = &log->commit;
@@ -196,12 +201,17 @@ enum err_code log_commit_write(struct log *log, struct err *err)
 	pthread_mutex_unlock(&log->lock);
 	if (!room)
 		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", log->directory);
+	uint64_t started = env_clock_ns(log->env);
 	fill_commit(log);
 	ERR_TRY(env_file_write(log->file, log->offset, commit->bytes, commit->size, err));
-	if (log->options.relaxed)
-		return ERR_OK;
-	ERR_TRY(env_file_sync(log->file, err));
-	log->synced = log->next_commit + commit->count;
+	uint64_t written = env_clock_ns(log->env);
+	if (!log->options.relaxed) {
+		ERR_TRY(env_file_sync(log->file, err));
+		log->synced = log->next_commit + commit->count;
+		tally_add(&log->timings.sync, &log_time_scale, micros_since(log, written));
+	}
+	tally_add(&log->timings.commit, &log_time_scale, micros_since(log, started));
+	tally_add(&log->timings.batch, &log_batch_scale, (int64_t)commit->count);
 	return ERR_OK;
 }
 

@@ -130,6 +130,7 @@ struct log {
 	uint64_t offset; /* of the end in the current segment */
 	uint64_t synced; /* records known to be on the disk */
 	uint8_t link[LINK_SIZE];
+	struct log_timings timings;
 	struct log_spare spares[LOG_SPARES_MAX];
 	unsigned spare_count, spare_number;
 	struct env_file *preparing;
