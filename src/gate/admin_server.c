@@ -102,43 +102,10 @@ static void socket_request(struct http_exchange *exchange)
 
 /* ---- metrics and health ---- */
 
-static void write_log_metrics(struct gateway *gateway, struct buf *out)
-{
-	static const char *const names[CONTROL_LOGS] = {"evaluation", "usage"};
-	static const struct {
-		const char *name, *kind, *help;
-	} series[] = {
-		{"parley_log_records",       "gauge",   "Durable records."                        },
-		{"parley_log_checkpoint",    "gauge",   "Records that the last checkpoint covers."},
-		{"parley_log_commits_total", "counter", "Group commits since start."              },
-		{"parley_log_room_bytes",    "gauge",   "Prepared room that is not reserved."     },
-	};
-	struct log_stats stats[CONTROL_LOGS];
-	for (int log = 0; log < CONTROL_LOGS; log++)
-		log_get_stats(gateway->logs[log], &stats[log]);
-	for (size_t i = 0; i < sizeof(series) / sizeof(series[0]); i++) {
-		buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", series[i].name, series[i].help,
-			   series[i].name, series[i].kind);
-		for (int log = 0; log < CONTROL_LOGS; log++) {
-			const long long values[] = {
-				(long long)stats[log].records, (long long)stats[log].checkpoint,
-				(long long)stats[log].commits, (long long)stats[log].room};
-			buf_printf(out, "%s{log=\"%s\"} %lld\n", series[i].name, names[log],
-				   values[i]);
-		}
-	}
-}
-
 static void serve_metrics(struct gateway *gateway, struct http_exchange *exchange)
 {
-	struct buf out = BUF_INIT((size_t)4 << 20);
-	const struct metrics **sets = calloc(gateway->worker_count + 1, sizeof(*sets));
-	for (unsigned i = 0; sets && i < gateway->worker_count; i++)
-		sets[i] = &gateway->workers[i].metrics;
-	if (sets)
-		metrics_write(sets, gateway->worker_count, &out);
-	free(sets);
-	write_log_metrics(gateway, &out);
+	struct buf out = BUF_INIT((size_t)16 << 20);
+	gateway_write_metrics(gateway, &out);
 	respond_text(exchange, out.failed ? 503 : 200, "text/plain; version=0.0.4; charset=utf-8",
 		     buf_bytes(&out));
 	buf_release(&out);

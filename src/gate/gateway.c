@@ -186,6 +186,7 @@ static enum err_code open_workers(struct gateway *gateway, struct err *err)
 static enum err_code open_parts(struct gateway *gateway, struct err *err)
 {
 	ERR_TRY(load_secrets(gateway, err));
+	gateway_name_metrics(gateway);
 	gateway->log_loop = env_loop_new(gateway->env, "log", true);
 	if (!gateway->log_loop)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");

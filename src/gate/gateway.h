@@ -54,6 +54,9 @@ struct gate_worker *gateway_worker(struct gateway *gateway, unsigned number);
 struct log *gateway_log(struct gateway *gateway, enum control_log log);
 struct control *gateway_control(struct gateway *gateway);
 struct env_loop *gateway_admin_loop(struct gateway *gateway);
+/* Providers and models that have series of their own. */
+const struct metrics_names *gateway_provider_names(const struct gateway *gateway);
+const struct metrics_names *gateway_model_names(const struct gateway *gateway);
 
 /* own.c: /parley/v1/… and /log/… on the model listener. */
 bool gateway_is_own_path(const struct http_exchange *exchange);

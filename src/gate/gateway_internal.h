@@ -20,6 +20,7 @@ struct gateway {
 	struct log_producer producers[CONTROL_LOGS]; /* of the admin loop */
 	struct control *control;
 	struct gate_worker *workers;
+	struct metrics_names provider_names, model_names;
 	unsigned worker_count, workers_inited, workers_running;
 	struct http_server *admin_socket, *admin_tcp;
 	bool has_admin_address;
@@ -41,6 +42,11 @@ void gateway_hook_publish(void *argument, struct control_publish *publish);
 uint64_t gateway_hook_position(void *argument, enum control_log log);
 enum err_code gateway_hook_scan(void *argument, enum control_log log, uint64_t from,
 				control_scan_function *each, void *each_argument, struct err *err);
+
+/* metrics_http.c: /metrics. */
+void gateway_write_metrics(struct gateway *gateway, struct buf *out);
+/* On the admin loop: the configuration's providers and models get series of their own. */
+void gateway_name_metrics(struct gateway *gateway);
 
 /* admin_server.c */
 enum err_code gateway_admin_open(struct gateway *gateway, struct err *err);

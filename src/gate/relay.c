@@ -6,6 +6,7 @@
  * beside. */
 #include "gate/request.h"
 
+#include "gate/account.h"
 #include "gate/gateway.h"
 
 #include <assert.h>
@@ -142,6 +143,7 @@ static void pass(struct gate_request *request, struct bytes piece)
 		return;
 	sha256_add_bytes(&request->response_hash, piece);
 	request->has_response = true;
+	request->sent += piece.size;
 	http_send(request->exchange, piece);
 }
 
@@ -169,6 +171,7 @@ static void start_stream(struct gate_request *request)
 		return;
 	unsigned count = answer_headers(request, headers, 24);
 	request->started = true;
+	request->first_byte_ns = request->worker->loop->now_ns;
 	http_start(request->exchange, 200, headers, count, -1);
 	pass(request, buf_bytes(&request->held));
 	buf_clear(&request->held);
@@ -532,6 +535,7 @@ static void pass_plain(struct gate_request *request)
 		return;
 	}
 	unsigned count = answer_headers(request, headers, 24);
+	request->sent = request->held.size;
 	http_respond(request->exchange, request->status, headers, count, buf_bytes(&request->held));
 }
 
@@ -555,6 +559,7 @@ static void finish_stream(struct gate_request *request)
 	if (request->withheld) {
 		send_error_event(request);
 	} else if (!request->error_sent && request->tail.size) {
+		request->sent += request->tail.size;
 		http_send(request->exchange, buf_bytes(&request->tail));
 	}
 	http_finish(request->exchange);
@@ -565,12 +570,14 @@ enum gate_next gate_step_finish(struct gate_request *request)
 	bool plain = is_whole(request) && !request->observing && !request->withheld;
 	if (request->exchange)
 		leave_name(request);
+	request->answered = request->exchange != NULL;
 	if (request->exchange && request->started)
 		finish_stream(request);
 	else if (request->exchange && plain)
 		pass_plain(request);
 	else if (request->exchange)
 		finish_with_error(request);
+	gate_account_finished(request);
 	gate_request_free(request);
 	return GATE_DONE;
 }

@@ -1,5 +1,6 @@
 #include "gate/request.h"
 
+#include "gate/account.h"
 #include "gate/gateway.h"
 
 #include <assert.h>
@@ -54,6 +55,9 @@ static struct gate_request *new_request(struct gate_worker *worker, struct http_
 	request->world = world_hold(worker->world);
 	request->step = first_step;
 	request->started_ns = exchange->started_ns;
+	request->received = exchange->body.size;
+	request->peer_family = (uint8_t)exchange->peer.family;
+	memcpy(request->peer_network, exchange->peer.ip, sizeof(request->peer_network));
 	exchange->user = request;
 	list_add(request);
 	return request;
@@ -123,10 +127,9 @@ void gate_request_abandon(struct gate_request *request)
 
 static enum gate_next refuse(struct gate_request *request)
 {
-	metrics_add(&request->worker->metrics.refused, 1);
-	metrics_add(&request->worker->metrics.refused_by[request->verdict.rule], 1);
 	bool recorded = gate_submit_refusal(request);
 	gate_send_refusal(request);
+	gate_account_refused(request);
 	if (!recorded)
 		gate_request_free(request);
 	return GATE_DONE;
@@ -427,29 +430,14 @@ static void settle_limits(struct gate_request *request, const struct record_usag
 		binding_release(&request->sample);
 }
 
-static void count_settled(struct gate_request *request, const struct record_usage *usage)
-{
-	struct gate_worker *worker = request->worker;
-	struct metrics *metrics = &worker->metrics;
-	metrics_add(&metrics->in_flight, -1);
-	metrics_add(&metrics->input_tokens, (int64_t)usage->input);
-	metrics_add(&metrics->cache_read_tokens, (int64_t)usage->cache_read);
-	metrics_add(&metrics->cache_write_tokens, (int64_t)usage->cache_write);
-	metrics_add(&metrics->output_tokens, (int64_t)usage->output);
-	metrics_add(&metrics->estimated, usage->estimated);
-	metrics_add(&metrics->ended_by[request->ending], 1);
-	metrics_add(&metrics->duration_us,
-		    (int64_t)((worker->loop->now_ns - request->started_ns) / 1000));
-}
-
 static enum gate_next step_settle(struct gate_request *request)
 {
 	if (!request->settle_submitted) {
-		struct record_usage usage = usage_of(request);
+		request->usage = usage_of(request);
 		request->settle_submitted = true;
-		settle_limits(request, &usage);
-		count_settled(request, &usage);
-		gate_submit_settle(request, &usage);
+		settle_limits(request, &request->usage);
+		gate_account_settled(request, &request->usage);
+		gate_submit_settle(request, &request->usage);
 	}
 	return request->settle_durable ? GATE_NEXT : GATE_WAIT;
 }

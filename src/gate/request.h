@@ -51,6 +51,14 @@ struct gate_request {
 	struct verdict verdict;
 	int64_t retry_after_ms; /* with a refusal by a limit; -1: waiting does not help */
 	uint64_t started_ns;
+	/* For the account of it (account.h) */
+	uint64_t first_byte_ns; /* of a streamed answer, to the client; 0: none yet */
+	bool answered;          /* a whole answer or error was given to the connection */
+	uint64_t received;      /* bytes of the request's body */
+	uint64_t sent;          /* bytes of the answer's body */
+	struct record_usage usage;
+	uint8_t peer_family;     /* enum env_family */
+	uint8_t peer_network[6]; /* the start of its address */
 
 	/* Admission */
 	bool waits_for_run, run_opened;

@@ -1,0 +1,124 @@
+#include "gate/account.h"
+
+#include "gate/gateway.h"
+
+static int64_t micros(uint64_t from_ns, uint64_t to_ns)
+{
+	return to_ns > from_ns ? (int64_t)((to_ns - from_ns) / 1000) : 0;
+}
+
+void gate_account_refused(struct gate_request *request)
+{
+	struct metrics *metrics = &request->worker->metrics;
+	metrics_add(&metrics->refused, 1);
+	metrics_add(&metrics->refused_by[request->verdict.rule], 1);
+}
+
+/* ---- providers ---- */
+
+static enum upstream_error error_of_status(int status)
+{
+	if (status == 429 || status == 529)
+		return UPSTREAM_ERROR_THROTTLED;
+	if (status == 401 || status == 403)
+		return UPSTREAM_ERROR_CREDENTIAL;
+	return status >= 400 && status < 500 ? UPSTREAM_ERROR_CLIENT_ERROR
+					     : UPSTREAM_ERROR_SERVER_ERROR;
+}
+
+static enum upstream_error error_of_failure(enum err_code code)
+{
+	switch ((int)code) {
+	case ERR_NETWORK:
+		return UPSTREAM_ERROR_CONNECT;
+	case ERR_TIMEOUT:
+		return UPSTREAM_ERROR_TIMEOUT;
+	case ERR_UPSTREAM:
+		return UPSTREAM_ERROR_RESET;
+	default:
+		return UPSTREAM_ERROR_PROTOCOL;
+	}
+}
+
+/* Endings that are the provider's doing. */
+static bool upstream_error_of(const struct gate_request *request, enum upstream_error *out)
+{
+	bool theirs = request->ending == RECORD_ENDING_UPSTREAM_RESET ||
+		      request->ending == RECORD_ENDING_UPSTREAM_ERROR ||
+		      request->ending == RECORD_ENDING_TIMEOUT;
+	if (!theirs)
+		return false;
+	if (request->failure.code != ERR_OK)
+		*out = error_of_failure(request->failure.code);
+	else if (request->status != 200)
+		*out = error_of_status(request->status);
+	else
+		*out = request->outcome.failed ? UPSTREAM_ERROR_STREAM : UPSTREAM_ERROR_RESET;
+	return true;
+}
+
+static void count_upstream(struct gate_request *request)
+{
+	struct metrics *metrics = &request->worker->metrics;
+	enum upstream_error error;
+	if (request->call.head_seen)
+		tally_add(&metrics->upstream_first_byte, &metric_scales[METRIC_SCALE_REQUEST],
+			  micros(request->call.started_ns, request->call.head_ns));
+	if (!upstream_error_of(request, &error))
+		return;
+	unsigned place = metrics_names_find(gateway_provider_names(request->worker->gateway),
+					    request->verdict.model->provider->id);
+	metrics_add(&metrics->upstream_errors[place][error], 1);
+}
+
+/* ---- models ---- */
+
+/* OpenTelemetry counts cached tokens as input. */
+static void count_model(struct gate_request *request, const struct record_usage *usage)
+{
+	struct gate_worker *worker = request->worker;
+	const struct tally_scale *tokens = &metric_scales[METRIC_SCALE_OTEL_TOKENS];
+	if (request->facts.endpoint != ENDPOINT_USE_GENERATE)
+		return;
+	unsigned place = metrics_names_find(gateway_model_names(worker->gateway),
+					    request->verdict.model->id);
+	struct metrics_model *model = &worker->metrics.models[place];
+	tally_add(&model->duration, &metric_scales[METRIC_SCALE_OTEL_SECONDS],
+		  micros(request->started_ns, worker->loop->now_ns));
+	if (request->status != 200)
+		return;
+	tally_add(&model->input, tokens,
+		  (int64_t)(usage->input + usage->cache_read + usage->cache_write));
+	tally_add(&model->output, tokens, (int64_t)usage->output);
+}
+
+/* ---- endings ---- */
+
+void gate_account_settled(struct gate_request *request, const struct record_usage *usage)
+{
+	struct metrics *metrics = &request->worker->metrics;
+	metrics_add(&metrics->in_flight, -1);
+	metrics_add(&metrics->input_tokens, (int64_t)usage->input);
+	metrics_add(&metrics->cache_read_tokens, (int64_t)usage->cache_read);
+	metrics_add(&metrics->cache_write_tokens, (int64_t)usage->cache_write);
+	metrics_add(&metrics->output_tokens, (int64_t)usage->output);
+	metrics_add(&metrics->estimated, usage->estimated);
+	metrics_add(&metrics->ended_by[request->ending], 1);
+	count_upstream(request);
+	count_model(request, usage);
+}
+
+void gate_account_finished(struct gate_request *request)
+{
+	struct metrics *metrics = &request->worker->metrics;
+	const struct tally_scale *scale = &metric_scales[METRIC_SCALE_REQUEST];
+	uint64_t now_ns = request->worker->loop->now_ns;
+	tally_add(&metrics->duration, scale, micros(request->started_ns, now_ns));
+	/* An answer that is not streamed begins when it ends; a client that was gone before had
+	 * none. */
+	if (!request->first_byte_ns && request->answered)
+		request->first_byte_ns = now_ns;
+	if (request->first_byte_ns)
+		tally_add(&metrics->first_byte, scale,
+			  micros(request->started_ns, request->first_byte_ns));
+}

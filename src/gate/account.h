@@ -1,0 +1,16 @@
+/* What is counted about a request, and told of it, when it is refused, settled and over. On the
+ * worker's loop; takes no lock and allocates nothing. */
+#ifndef GATE_ACCOUNT_H
+#define GATE_ACCOUNT_H
+
+#include "gate/request.h"
+
+/* It was refused by verdict.rule, and the refusal has been sent. */
+void gate_account_refused(struct gate_request *request);
+/* Its ending and usage are known. */
+void gate_account_settled(struct gate_request *request, const struct record_usage *usage);
+/* The last byte of an admitted request's answer was given to its connection, or the client is gone.
+ */
+void gate_account_finished(struct gate_request *request);
+
+#endif
