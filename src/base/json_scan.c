@@ -535,15 +535,22 @@ bool json_scan_finish(struct json_scan *scan, struct bytes text)
 	return scan->refusal == JSON_SCAN_OK;
 }
 
-enum err_code json_scan_text(struct json_scan *scan, struct bytes text, const char *what,
+enum err_code json_scan_rest(struct json_scan *scan, struct bytes text, const char *what,
 			     struct err *err)
 {
-	json_scan_start(scan);
-	json_scan_feed(scan, text.data, text.size);
+	if (scan->size < text.size)
+		json_scan_feed(scan, text.data + scan->size, text.size - scan->size);
 	if (json_scan_finish(scan, text))
 		return ERR_OK;
 	return ERR_SET(err, ERR_INVALID, "%s is not acceptable JSON: %s, at byte %u", what,
 		       json_scan_problem(scan->refusal), scan->refused_at);
+}
+
+enum err_code json_scan_text(struct json_scan *scan, struct bytes text, const char *what,
+			     struct err *err)
+{
+	json_scan_start(scan);
+	return json_scan_rest(scan, text, what, err);
 }
 
 const struct json_scan_member *json_scan_member(const struct json_scan *scan, struct bytes text,

@@ -82,7 +82,12 @@ bool json_scan_feed(struct json_scan *scan, const char *data, size_t size);
  * value ends and that no top-level name stands twice. False if it is refused. */
 bool json_scan_finish(struct json_scan *scan, struct bytes text);
 
-/* All three at once. ERR_INVALID naming `what`, the offset and the problem. */
+/* Feeds what of `text` has not been fed, and finishes. ERR_INVALID naming `what`, the offset and
+ * the problem. */
+enum err_code json_scan_rest(struct json_scan *scan, struct bytes text, const char *what,
+			     struct err *err);
+
+/* The same from the start. */
 enum err_code json_scan_text(struct json_scan *scan, struct bytes text, const char *what,
 			     struct err *err);
 

@@ -39,6 +39,8 @@ static void list_add(struct gate_request *request)
 static struct gate_request *new_request(struct gate_worker *worker, struct http_exchange *exchange)
 {
 	struct gate_request *request = worker->spare;
+	struct json_scan *scan = exchange->user;
+	exchange->user = NULL;
 	if (request) {
 		worker->spare = request->next;
 		worker->spare_count--;
@@ -52,6 +54,7 @@ static struct gate_request *new_request(struct gate_worker *worker, struct http_
 	}
 	request->worker = worker;
 	request->exchange = exchange;
+	request->scan = scan;
 	request->world = world_hold(worker->world);
 	request->step = first_step;
 	request->started_ns = exchange->started_ns;
@@ -222,14 +225,17 @@ static void read_words(struct gate_request *request)
 /* The facts of the body; false with `err` set where it cannot be read. */
 static bool read_body(struct gate_request *request, struct err *err)
 {
-	struct gate_worker *worker = request->worker;
 	struct bytes body = request->exchange->body;
 	struct policy_request *facts = &request->facts;
 	const char *problem = coding_problem(request->exchange);
 	if (problem)
 		return ERR_SET(err, ERR_INVALID, "%s", problem) == ERR_OK;
-	if (json_scan_text(&worker->scan, body, "the body", err) != ERR_OK ||
-	    dialect_request_read(request->endpoint, &worker->scan, body, &request->body, err) !=
+	if (!request->scan) {
+		request->scan = &request->worker->scan;
+		json_scan_start(request->scan);
+	}
+	if (json_scan_rest(request->scan, body, "the body", err) != ERR_OK ||
+	    dialect_request_read(request->endpoint, request->scan, body, &request->body, err) !=
 		    ERR_OK)
 		return false;
 	facts->model = request->body.model;
@@ -243,7 +249,7 @@ static bool read_body(struct gate_request *request, struct err *err)
 	if (policy_needs_words(request->verdict.grant, facts->endpoint)) {
 		struct bytes type;
 		facts->non_text =
-			dialect_request_non_text(&request->body, &worker->scan, body, &type);
+			dialect_request_non_text(&request->body, request->scan, body, &type);
 		read_words(request);
 	}
 	return true;
@@ -475,6 +481,25 @@ void gate_request_run(struct gate_request *request)
 }
 
 /* ---- the server's handlers ---- */
+
+/* A large body is scanned as it comes, so that its end costs no more than that of a small one.
+ * Until the request is complete, the exchange's `user` is the scan. */
+void gate_request_progress(struct http_exchange *exchange)
+{
+	struct json_scan *scan = exchange->user;
+	if (gateway_is_own_path(exchange))
+		return;
+	if (!scan) {
+		scan = arena_alloc(&exchange->arena, sizeof(*scan));
+		if (!scan)
+			return; /* it is scanned at the end */
+		json_scan_start(scan);
+		exchange->user = scan;
+	}
+	if (scan->refusal == JSON_SCAN_OK)
+		json_scan_feed(scan, exchange->body.data + scan->size,
+			       exchange->body.size - scan->size);
+}
 
 void gate_request_arrived(struct http_exchange *exchange)
 {

@@ -46,6 +46,7 @@ struct gate_request {
 	enum dialect_id dialect;
 	struct policy_request facts;
 	struct dialect_request body;
+	struct json_scan *scan; /* of a body that was read as it came; NULL: not begun */
 	uint8_t words_digest[SHA256_SIZE];
 	struct binding_settings *settings; /* in the arena; NULL: none */
 	struct verdict verdict;
@@ -103,6 +104,7 @@ struct gate_request {
 
 /* Handlers of the worker's HTTP server. */
 void gate_request_head(struct http_exchange *exchange, size_t *body_max);
+void gate_request_progress(struct http_exchange *exchange);
 void gate_request_arrived(struct http_exchange *exchange);
 void gate_request_aborted(struct http_exchange *exchange);
 void gate_request_drained(struct http_exchange *exchange);

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 
 #define HEAD_TIMEOUT_NS (10u * 1000000000ull)
-#define BODY_TIMEOUT_NS (60u * 1000000000ull)
+/* A body has so long, and beyond that as long as it comes at the rate (bytes a second). */
+#define BODY_TIMEOUT_NS (20u * 1000000000ull)
+#define BODY_RATE_MIN 8192
 #define IDLE_TIMEOUT_NS (75u * 1000000000ull)
 #define WRITE_TIMEOUT_NS (60u * 1000000000ull)
 #define UPSTREAM_IDLE_NS (55u * 1000000000ull)
@@ -80,6 +82,7 @@ static struct http_server *new_server(struct gate_worker *worker)
 	struct http_server_options options = {
 		.argument = worker,
 		.head = gate_request_head,
+		.progress = gate_request_progress,
 		.request = gate_request_arrived,
 		.aborted = gate_request_aborted,
 		.drained = gate_request_drained,
@@ -87,6 +90,7 @@ static struct http_server *new_server(struct gate_worker *worker)
 		.body_max = config->max_body,
 		.head_timeout_ns = HEAD_TIMEOUT_NS,
 		.body_timeout_ns = BODY_TIMEOUT_NS,
+		.body_rate_min = BODY_RATE_MIN,
 		.idle_timeout_ns = IDLE_TIMEOUT_NS,
 		.write_timeout_ns = WRITE_TIMEOUT_NS,
 		.connections_max = CONNECTIONS_MAX,

@@ -37,7 +37,10 @@ struct http_connection {
 	struct buf out;                 /* what the stream did not take */
 	struct chunked chunked;
 	size_t body_size, body_max, lingered;
+	size_t told;  /* bytes of the body that `progress` was told of */
+	size_t taken; /* bytes received in this turn */
 	enum connection_state state;
+	bool yields;    /* the timer stands for the next turn, not for the deadline */
 	bool advancing; /* inside advance(): calls from handlers only set flags */
 	bool closed;    /* to be freed when advance() is left */
 	bool above_high;
@@ -92,6 +95,8 @@ static void set_deadline(struct http_connection *connection, uint64_t after_ns)
 {
 	struct env_loop *loop = connection->server->loop;
 	connection->deadline_ns = after_ns ? loop->now_ns + after_ns : 0;
+	if (connection->yields)
+		return; /* fires at once, and sees to it */
 	if (after_ns == 0 ||
 	    (connection->armed_ns && connection->armed_ns <= connection->deadline_ns))
 		return;
@@ -432,11 +437,13 @@ static bool fill(struct http_connection *connection, size_t want)
 		refuse(connection, 503, "out of memory");
 		return true;
 	}
-	ssize_t got =
-		channel_receive(&connection->channel, in->data + in->size, in->capacity - in->size);
+	size_t room = in->capacity - in->size;
+	ssize_t got = channel_receive(&connection->channel, in->data + in->size,
+				      room < HTTP_SERVER_SLICE ? room : HTTP_SERVER_SLICE);
 	if (got > 0) {
 		counter_add(&connection->server->stats.received, got);
 		in->size += (size_t)got;
+		connection->taken += (size_t)got;
 		return true;
 	}
 	if (got != ENV_AGAIN)
@@ -452,7 +459,7 @@ static void begin_exchange(struct http_connection *connection)
 	exchange->user = NULL;
 	exchange->started = exchange->finished = exchange->chunked = exchange->close_after = false;
 	connection->state = STATE_HEAD;
-	connection->body_size = 0;
+	connection->body_size = connection->told = 0;
 }
 
 /* The whole request is here. */
@@ -536,6 +543,30 @@ static bool step_head(struct http_connection *connection)
 	return false;
 }
 
+/* More of a body is wanted. What is left in the stream will not be announced again, so a connection
+ * that has had its share of this turn is woken by its timer. */
+static bool fill_body(struct http_connection *connection, size_t want)
+{
+	struct env_loop *loop = connection->server->loop;
+	struct http_exchange *exchange = &connection->exchange;
+	if (connection->server->options.progress &&
+	    connection->body_size - connection->told >= HTTP_SERVER_SLICE) {
+		connection->told = connection->body_size;
+		exchange->head_bytes = bytes_of(connection->in.data, exchange->head.size);
+		exchange->body =
+			bytes_of(connection->in.data + exchange->head.size, connection->body_size);
+		connection->server->options.progress(exchange);
+	}
+	if (connection->taken < HTTP_SERVER_SLICE || !channel_readable(&connection->channel))
+		return fill(connection, want);
+	if (!env_timer_arm(loop, &connection->timer, loop->now_ns + 1)) {
+		refuse(connection, 503, "out of memory");
+		return true;
+	}
+	connection->yields = true;
+	return false;
+}
+
 static bool step_length_body(struct http_connection *connection)
 {
 	const struct http_head *head = &connection->exchange.head;
@@ -549,7 +580,8 @@ static bool step_length_body(struct http_connection *connection)
 	/* Memory follows what has arrived, so that an announced length alone reserves nothing. */
 	size_t missing = length - have;
 	size_t step = connection->in.size > BUFFER_START ? connection->in.size : BUFFER_START;
-	return fill(connection, missing < step ? missing : step);
+	connection->body_size = have;
+	return fill_body(connection, missing < step ? missing : step);
 }
 
 static bool step_chunked_body(struct http_connection *connection)
@@ -559,7 +591,7 @@ static bool step_chunked_body(struct http_connection *connection)
 	size_t body_end = exchange->head.size + connection->body_size;
 	size_t used = 0, decoded = 0;
 	if (in->size == body_end)
-		return fill(connection, BUFFER_START);
+		return fill_body(connection, BUFFER_START);
 	size_t raw = in->size - body_end;
 	enum http_body_event event =
 		chunked_decode(&connection->chunked, in->data + body_end, raw, &used, &decoded);
@@ -680,7 +712,21 @@ static void stream_ready(struct env_stream *stream)
 		abort_exchange(connection);
 		return;
 	}
+	connection->taken = 0;
 	advance(connection);
+}
+
+/* How long a body may still take at the least rate; 0: it is too slow. */
+static uint64_t body_time_left(const struct http_connection *connection)
+{
+	const struct http_server_options *options = &connection->server->options;
+	uint64_t now_ns = connection->server->loop->now_ns;
+	if (connection->state != STATE_BODY || options->body_rate_min == 0)
+		return 0;
+	double earned = (double)connection->body_size * 1e9 / (double)options->body_rate_min;
+	uint64_t until_ns =
+		connection->exchange.started_ns + options->body_timeout_ns + (uint64_t)earned;
+	return until_ns > now_ns ? until_ns - now_ns : 0;
 }
 
 static void deadline_passed(struct env_timer *timer)
@@ -689,10 +735,25 @@ static void deadline_passed(struct env_timer *timer)
 		(struct http_connection *)((char *)timer - offsetof(struct http_connection, timer));
 	struct env_loop *loop = connection->server->loop;
 	connection->armed_ns = 0;
+	if (connection->yields) {
+		connection->yields = false;
+		connection->taken = 0;
+		if (connection->deadline_ns == 0 || connection->deadline_ns > loop->now_ns) {
+			if (connection->deadline_ns)
+				set_deadline(connection, connection->deadline_ns - loop->now_ns);
+			advance(connection);
+			return;
+		}
+	}
 	if (connection->deadline_ns == 0)
 		return;
 	if (connection->deadline_ns > loop->now_ns) {
 		set_deadline(connection, connection->deadline_ns - loop->now_ns);
+		return;
+	}
+	uint64_t left_ns = body_time_left(connection);
+	if (left_ns > 0) {
+		set_deadline(connection, left_ns);
 		return;
 	}
 	bool part = connection->state == STATE_BODY ||

@@ -45,6 +45,10 @@ struct http_server_options {
 	/* The head is complete. May answer at once (the body is then not read); else it sets
 	 * *body_max for this request (it starts at the default below). May be NULL. */
 	void (*head)(struct http_exchange *exchange, size_t *body_max);
+	/* The body is not complete, and HTTP_SERVER_SLICE bytes or more of it (exchange->body is
+	 * all that came, which may move until `request`) have come since the last call: a handler
+	 * that reads along has little left to do at the end. May not answer. May be NULL. */
+	void (*progress)(struct http_exchange *exchange);
 	/* The request is complete: answer now or later. */
 	void (*request)(struct http_exchange *exchange);
 	/* The client is gone, or its connection broke, before the answer was finished. The exchange
@@ -58,12 +62,16 @@ struct http_server_options {
 	void (*refused)(struct http_exchange *exchange, int status, const char *reason);
 	size_t body_max; /* default for requests, bytes */
 	uint64_t head_timeout_ns;
-	uint64_t body_timeout_ns;
+	uint64_t body_timeout_ns;  /* for a body in all; with a rate, what it has before that counts
+				    */
+	uint64_t body_rate_min;    /* bytes a second a body must come at on the whole; 0: none */
 	uint64_t idle_timeout_ns;  /* between requests */
 	uint64_t write_timeout_ns; /* without any progress of an answer */
 	unsigned connections_max;  /* accept pauses above it */
 };
 
+/* So much is received at a time; a body that has more waiting lets other connections go first. */
+#define HTTP_SERVER_SLICE 65536
 #define HTTP_SERVER_UNSENT_HIGH 65536
 #define HTTP_SERVER_UNSENT_LOW 16384
 

@@ -5,7 +5,7 @@ import socket
 import time
 
 from parley_test import (PATIENCE, Case, anthropic, ask, encode, main, product, send_raw,
-                         wait_until)
+                         sha256, wait_until)
 
 BODY = encode(anthropic())
 
@@ -151,6 +151,25 @@ class Framing(Case):
         text = (self.head(length) + BODY) * 3 + self.head("content-length: 2", "connection: close") + b"{}"
         received = send_raw(self.gate.port, text)
         self.assertEqual(self.statuses(received), [200, 200, 200, 400], received)
+
+    def test_a_large_body(self):
+        """It is read as it comes, and judged as a small one is."""
+        large = encode(anthropic("0123456789\\n\u00e9" * 200000))
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in
+                          (large[at:at + 50000] for at in range(0, len(large), 50000)))
+        length = self.head(f"content-length: {len(large)}", "connection: close")
+        coded = self.head("transfer-encoding: chunked", "connection: close")
+        for text in (length + large, coded + chunks + b"0\r\n\r\n"):
+            received = send_raw(self.gate.port, text)
+            self.assertEqual(self.statuses(received), [200], received[:1000])
+            record = re.search(rb"parley-record: (\S+)", received).group(1).decode()
+            nonce = re.search(rb"parley-nonce: (\S+)", received).group(1).decode()
+            admit = next(entry for entry in self.gate.records("usage") if entry.get("id") == record)
+            self.assertEqual(admit["request"], sha256(bytes.fromhex(nonce), large))
+        damaged = large[:-20] + b"\x01" + large[-19:]
+        received = send_raw(self.gate.port, length + damaged)
+        self.assertEqual(self.statuses(received), [400], received)
+        self.assertIn(f"at byte {len(large) - 20}".encode(), received)
 
     def test_a_client_that_asks_before_it_sends(self):
         with socket.create_connection(("127.0.0.1", self.gate.port), timeout=PATIENCE) as connection:

@@ -14,6 +14,9 @@ struct site {
 	bool cuts_when_drained;
 	int refused_status;
 	char refused_method[16];
+	size_t told[64]; /* sizes of the body that `progress` was given */
+	unsigned told_count;
+	bool told_wrong;
 	struct raw raw;
 };
 
@@ -35,6 +38,17 @@ static void on_head(struct http_exchange *exchange, size_t *body_max)
 		*body_max = 10;
 	if (site->answers_heads)
 		http_respond(exchange, 401, NULL, 0, BYTES("who are you?"));
+}
+
+/* Bodies of these tests repeat the alphabet. */
+static void on_progress(struct http_exchange *exchange)
+{
+	struct site *site = exchange->server_user;
+	size_t size = exchange->body.size;
+	site->told[site->told_count++ % COUNT(site->told)] = size;
+	for (size_t i = 0; i < size; i++)
+		site->told_wrong |= exchange->body.data[i] != (char)('a' + i % 26);
+	site->told_wrong |= !bytes_is(path_of(exchange), "/large");
 }
 
 /* /later waits for the test; everything else is answered at once with "METHOD PATH BODY". */
@@ -377,9 +391,9 @@ static void malformed_heads_are_refused(void **state)
 		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
 		 400										 },
 		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: "
-		 "chunked\r\n\r\n",										400								   },
-		{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",                                                                               501},
-		{"POST / HTTP/1.1\r\nHost: x\r\nExpect: money\r\n\r\n",									       417										      },
+		 "chunked\r\n\r\n",					      400},
+		{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",        501},
+		{"POST / HTTP/1.1\r\nHost: x\r\nExpect: money\r\n\r\n",                           417},
 	};
 	for (size_t i = 0; i < COUNT(heads); i++)
 		refused_with(*state, heads[i].request, 0, "", heads[i].status, NULL);
@@ -469,6 +483,75 @@ static void silence_is_not_waited_for(void **state)
 	assert_true(raw_has(&site.raw, "GET /idle \n"));
 	assert_int_equal(1, count_of(&site.raw, "HTTP/1.1"));
 	assert_int_equal(0, http_server_connections(site.server));
+	site_stop(&site);
+}
+
+static void a_large_body_is_shown_as_it_comes(void **state)
+{
+	struct site site;
+	struct http_server_options options = usual_options();
+	struct buf request = BUF_INIT(1 << 21);
+	size_t size = 700000;
+	options.body_max = size;
+	options.progress = on_progress;
+	for (int chunked = 0; chunked < 2; chunked++) {
+		site_start(&site, *state, &options);
+		site_connect(&site);
+		buf_clear(&request);
+		buf_append_cstr(&request,
+				"POST /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+		buf_printf(&request,
+			   chunked ? "Transfer-Encoding: chunked\r\n\r\n%zx\r\n"
+				   : "Content-Length: %zu\r\n\r\n",
+			   size);
+		size_t at = request.size;
+		for (size_t i = 0; i < size; i++)
+			buf_append_char(&request, (char)('a' + i % 26));
+		if (chunked)
+			buf_append_cstr(&request, "\r\n0\r\n\r\n");
+		raw_send(&site.raw, buf_bytes(&request));
+		raw_wait_end(&site.raw);
+		assert_true(raw_has(&site.raw, "HTTP/1.1 200 "));
+		assert_memory_equal(site.raw.in.data + site.raw.in.size - 1 - size,
+				    request.data + at, size);
+		assert_false(site.told_wrong);
+		assert_in_range(site.told_count, 5, size / HTTP_SERVER_SLICE);
+		for (unsigned i = 0; i < site.told_count; i++) {
+			size_t before = i ? site.told[i - 1] : 0;
+			assert_true(site.told[i] >= before + HTTP_SERVER_SLICE);
+			assert_true(site.told[i] <= before + 2 * HTTP_SERVER_SLICE);
+		}
+		site_stop(&site);
+	}
+	buf_release(&request);
+}
+
+static void a_body_must_come_at_a_rate(void **state)
+{
+	struct site site;
+	struct http_server_options options = usual_options();
+	options.body_timeout_ns = 80 * MILLISECOND;
+	options.body_rate_min = 1; /* every byte earns a second */
+	site_start(&site, *state, &options);
+	site_connect(&site);
+	raw_send_text(&site.raw,
+		      "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n0123456789");
+	for (unsigned i = 0; i < 2; i++) {
+		net_sleep(*state, 200 * MILLISECOND);
+		raw_send_text(&site.raw, "0123456789");
+	}
+	raw_wait_text(&site.raw, "POST /slow 012345678901234567890123456789\n");
+	site_stop(&site);
+	options.body_rate_min = 1000000; /* a byte earns nothing to speak of */
+	site_start(&site, *state, &options);
+	site_connect(&site);
+	raw_send_text(&site.raw, "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n");
+	for (unsigned i = 0; i < 10 && !raw_has(&site.raw, "HTTP/1.1"); i++) {
+		raw_send_text(&site.raw, "x");
+		net_sleep(*state, 30 * MILLISECOND);
+	}
+	raw_wait_text(&site.raw, "HTTP/1.1 408 ");
+	raw_wait_end(&site.raw);
 	site_stop(&site);
 }
 
@@ -757,6 +840,8 @@ int main(void)
 		cmocka_unit_test(plain_text_where_nobody_says_how_to_refuse),
 		cmocka_unit_test(an_early_answer_reaches_a_client_that_still_sends),
 		cmocka_unit_test(silence_is_not_waited_for),
+		cmocka_unit_test(a_large_body_is_shown_as_it_comes),
+		cmocka_unit_test(a_body_must_come_at_a_rate),
 		cmocka_unit_test(a_handler_may_take_as_long_as_it_likes),
 		cmocka_unit_test(a_client_that_does_not_read_is_given_up),
 		cmocka_unit_test(a_slow_reader_gets_every_byte),
