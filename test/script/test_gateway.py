@@ -4,7 +4,8 @@ import http.client
 import json
 
 from parley_test import (APPEAL, CLAUSE, DIALECTS, PATIENCE, PATHS, Case, Client, anthropic, ask,
-                         canonical, encode, evaluation, grant, main, openai, product, sha256)
+                         canonical, encode, evaluation, grant, main, openai, product, sha256,
+                         wait_until)
 
 GENERATE = {"anthropic": anthropic, "openai": openai}
 
@@ -276,8 +277,10 @@ class Refusals(Case):
     def test_a_refusal_has_a_record(self):
         key = self.gate.key("eval", "southlab")
         answer = self.refused("anthropic", 403, "suite.unbound", key=key)
-        records = {entry["id"]: entry for entry in self.gate.records("evaluation")}
-        record = records[answer.headers["parley-record"]]
+        # A refusal does not wait for its record.
+        record = wait_until(lambda: next((entry for entry in self.gate.records("evaluation") if
+                                          entry.get("id") == answer.headers["parley-record"]), None),
+                            "the record of the refusal")
         self.assertEqual((record["kind"], record["rule"], record["clause"], record["status"]),
                          ("refuse", "suite.unbound", CLAUSE, 403))
 
