@@ -16,6 +16,7 @@
 	X(verify, "check a bundle, a log directory or a receipt") \
 	X(log,    "show or prove records of a log directory") \
 	X(sim,    "a stand-in model API for demonstrations, tests and load") \
+	X(load,   "measure a model API or a gateway: closed or open loop, plain or streamed") \
 	X(keygen, "make an Ed25519 signing key")
 /* clang-format on */
 
