@@ -65,6 +65,16 @@ static void announce(const struct gateway *gateway)
 	fflush(stdout);
 }
 
+static void warn_observe(const struct config *config)
+{
+	if (config->mode == CONFIG_OBSERVE)
+		fprintf(stderr,
+			"parley serve: mode observe: requests that policy forbids are let through "
+			"and put on record; nothing this gateway admits is vouched for. Set "
+			"`mode: enforce` in %s to refuse them.\n",
+			config->file);
+}
+
 static enum err_code run(struct env *env, const struct config *config, struct err *err)
 {
 	struct serving serving = {.loop = env_loop_new(env, "admin", true)};
@@ -83,6 +93,7 @@ static enum err_code run(struct env *env, const struct config *config, struct er
 	if (code == ERR_OK)
 		code = gateway_start(serving.gateway, err);
 	if (code == ERR_OK) {
+		warn_observe(config);
 		announce(serving.gateway);
 		env_loop_run(serving.loop);
 	}

@@ -14,6 +14,13 @@ void gate_account_refused(struct gate_request *request)
 	metrics_add(&metrics->refused_by[request->verdict.rule], 1);
 }
 
+void gate_account_observed(struct gate_request *request, enum rule rule)
+{
+	struct metrics *metrics = &request->worker->metrics;
+	metrics_add(&metrics->observed, 1);
+	metrics_add(&metrics->observed_by[rule], 1);
+}
+
 /* ---- providers ---- */
 
 static enum upstream_error error_of_status(int status)

@@ -7,6 +7,8 @@
 
 /* It was refused by verdict.rule, and the refusal has been sent. */
 void gate_account_refused(struct gate_request *request);
+/* Mode observe: `rule` would have refused it, or cut it. */
+void gate_account_observed(struct gate_request *request, enum rule rule);
 /* Its ending and usage are known. */
 void gate_account_settled(struct gate_request *request, const struct record_usage *usage);
 /* The last byte of an admitted request's answer was given to its connection, or the client is gone.

@@ -181,11 +181,12 @@ json_t *admin_view_status(struct control *control)
 	}
 	json_t *status = NULL;
 	if (good)
-		status = json_pack("{s:s, s:s, s:s, s:I, s:b, s:O}", "name", control->config->name,
-				   "mode", "enforce", "durability",
-				   control->config->strict ? "strict" : "relaxed", "world",
-				   (json_int_t)world_version(control->world), "store_behind",
-				   json_array_size(control->unfinished) > 0, "documents", counts);
+		status = json_pack(
+			"{s:s, s:s, s:s, s:I, s:b, s:O}", "name", control->config->name, "mode",
+			control->config->mode == CONFIG_OBSERVE ? "observe" : "enforce",
+			"durability", control->config->strict ? "strict" : "relaxed", "world",
+			(json_int_t)world_version(control->world), "store_behind",
+			json_array_size(control->unfinished) > 0, "documents", counts);
 	json_decref(counts);
 	return status;
 }

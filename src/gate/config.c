@@ -251,7 +251,7 @@ static enum err_code read_words(struct reading *reading)
 	static const char *const counters[] = {"local", "redis", NULL};
 	static const char *const durabilities[] = {"strict", "relaxed", NULL};
 	unsigned place;
-	ERR_TRY(read_word(reading, "mode", modes, 1, &place));
+	ERR_TRY(read_word(reading, "mode", modes, 2, &place));
 	reading->config->mode = (enum config_mode)place;
 	ERR_TRY(read_word(reading, "store", stores, 1, &place));
 	ERR_TRY(read_word(reading, "counters", counters, 1, &place));

@@ -198,16 +198,15 @@ static void write_rows(const struct metrics_view *view, struct buf *out)
 	}
 }
 
-static void write_rules(const struct metrics_view *view, struct buf *out)
+static void write_rules(const struct metrics_view *view, size_t offset, const char *name,
+			const char *help, struct buf *out)
 {
-	static const char name[] = "parley_refused_by_rule_total";
-	metrics_write_header(out, name, "counter", "Requests refused, by rule.");
+	metrics_write_header(out, name, "counter", help);
 	for (unsigned rule = 1; rule < RULE_COUNT; rule++) {
 		char labels[96];
 		snprintf(labels, sizeof(labels), "rule=\"%s\"", rule_id((enum rule)rule));
 		metrics_write_sample(out, name, labels,
-				     sum_at(view, offsetof(struct metrics, refused_by) +
-							  rule * sizeof(int64_t)));
+				     sum_at(view, offset + rule * sizeof(int64_t)));
 	}
 }
 
@@ -310,7 +309,10 @@ static void write_otel(const struct metrics_view *view, struct buf *out)
 void metrics_write(const struct metrics_view *view, struct buf *out)
 {
 	write_rows(view, out);
-	write_rules(view, out);
+	write_rules(view, offsetof(struct metrics, refused_by), "parley_refused_by_rule_total",
+		    "Requests refused, by rule.", out);
+	write_rules(view, offsetof(struct metrics, observed_by), "parley_observed_by_rule_total",
+		    "Requests that the rule would have refused or cut, in mode observe.", out);
 	write_endings(view, out);
 	write_upstream_errors(view, out);
 	write_otel(view, out);

@@ -41,6 +41,7 @@ struct metrics {
 	METRIC_HISTOGRAM_TABLE(X)
 #undef X
 	_Atomic int64_t refused_by[RULE_COUNT];
+	_Atomic int64_t observed_by[RULE_COUNT];   /* would have been refused, in mode observe */
 	_Atomic int64_t ended_by[METRICS_ENDINGS]; /* enum record_ending */
 	/* By place in metrics_names; the last is for all that have none. */
 	_Atomic int64_t upstream_errors[METRICS_NAMES_MAX + 1][UPSTREAM_ERROR_COUNT];

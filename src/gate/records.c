@@ -48,6 +48,8 @@ static void submit(struct gate_request *request, struct log_entry *entry, uint64
 static void add_binding(const struct gate_request *request, struct record *record)
 {
 	const struct verdict *verdict = &request->verdict;
+	if (verdict->unbound)
+		return; /* what was not enforced is not recorded as if it had been */
 	record->purpose = bytes_from(purpose_id(verdict->purpose));
 	record->release = bytes_from(release_id(verdict->release));
 	if (verdict->suite) {
@@ -58,6 +60,19 @@ static void add_binding(const struct gate_request *request, struct record *recor
 		record->run = bytes_from(verdict->run->id);
 	if (request->sample.run)
 		record->sample = request->sample.sample - 1; /* counted from 0 in the log */
+}
+
+/* Every admission of a gateway that only observes says so: others could have come through beside
+ * it. */
+static void add_observed(const struct gate_request *request, struct record *record)
+{
+	const struct verdict *verdict = &request->verdict;
+	record->observed = request->worker->observe;
+	if (verdict->observed == RULE_NONE)
+		return;
+	record->rule = bytes_from(rule_id(verdict->observed));
+	if (verdict->observed_clause)
+		record->clause = bytes_from(verdict->observed_clause->id);
 }
 
 static void digest_request(struct gate_request *request)
@@ -86,6 +101,7 @@ bool gate_submit_admit(struct gate_request *request)
 	record.id = request->admit_id;
 	record.request = request->request_digest;
 	add_binding(request, &record);
+	add_observed(request, &record);
 	size_t size = record_format(&record, text, TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
 	request->admitted = true;

@@ -249,14 +249,21 @@ static bool take_slices(struct gate_request *request, struct limits_refusal *ref
 	struct limits_clock clock = clock_of(request);
 	int64_t cap = request->verdict.output_cap;
 	int64_t seen = dialect_output_estimate(&request->observer.outcome);
+	if (!request->reservation.open || request->slices_waived)
+		return true; /* in mode observe, a limit stood in its way already */
 	for (;;) {
 		int64_t reserved = limits_reserved_output(&request->reservation);
 		if (reserved > seen || reserved >= cap)
 			return true;
 		int64_t slice =
 			cap - reserved < LIMITS_OUTPUT_SLICE ? cap - reserved : LIMITS_OUTPUT_SLICE;
-		if (!limits_take_output_slice(&request->reservation, &clock, slice, refusal))
+		if (limits_take_output_slice(&request->reservation, &clock, slice, refusal))
+			continue;
+		if (!request->worker->observe)
 			return false;
+		gate_account_observed(request, limits_rule(refusal->limit));
+		request->slices_waived = true;
+		return true;
 	}
 }
 

@@ -138,6 +138,12 @@ static enum gate_next refuse(struct gate_request *request)
 	return GATE_DONE;
 }
 
+/* In mode observe a refusal by policy alone is told and not made. */
+static bool let_through(struct gate_request *request)
+{
+	return request->worker->observe && policy_observe(&request->facts, &request->verdict);
+}
+
 static enum gate_next refuse_by(struct gate_request *request, enum rule rule, const char *detail)
 {
 	policy_refuse(&request->verdict, rule, detail);
@@ -275,7 +281,8 @@ static enum gate_next step_read(struct gate_request *request)
 	metrics_add(&request->worker->metrics.requests, 1);
 	read_head(request);
 	policy_authenticate(request->world, &request->facts, &request->verdict);
-	if (request->verdict.outcome != POLICY_ADMIT)
+	if (request->verdict.outcome != POLICY_ADMIT &&
+	    !(request->worker->observe && policy_observe_head(&request->verdict)))
 		return refuse(request);
 	if (!request->endpoint)
 		return refuse_by(request, RULE_ENDPOINT_UNKNOWN, NULL);
@@ -313,11 +320,11 @@ static enum gate_next step_decide(struct gate_request *request)
 			request->waits_for_run = true;
 			return GATE_WAIT;
 		}
-		return refuse(request);
+		break;
 	case POLICY_REFUSE:
-		return refuse(request);
+		break;
 	}
-	return refuse(request);
+	return let_through(request) ? GATE_NEXT : refuse(request);
 }
 
 void gate_request_run_opened(struct gate_request *request, enum err_code code,
@@ -360,15 +367,19 @@ static enum gate_next step_reserve(struct gate_request *request)
 	request->log =
 		request->verdict.purpose == PURPOSE_PRODUCT ? CONTROL_USAGE : CONTROL_EVALUATION;
 	struct log *log = request->worker->producers[request->log].log;
-	if (!policy_take_sample(&request->verdict, &request->facts, &request->sample))
+	if (!policy_take_sample(&request->verdict, &request->facts, &request->sample) &&
+	    !let_through(request))
 		return refuse(request);
 	unsigned count = policy_scopes(&request->verdict, scopes);
 	if (!limits_reserve(scopes, count, &clock, wants_of(request), &request->reservation,
 			    &refusal)) {
-		binding_release(&request->sample);
+		/* Let through, it takes nothing: the limits stand as if it had been refused. */
 		policy_refuse_limit(&request->verdict, &refusal);
-		request->retry_after_ms = refusal.retry_after_ms;
-		return refuse(request);
+		if (!let_through(request)) {
+			binding_release(&request->sample);
+			request->retry_after_ms = refusal.retry_after_ms;
+			return refuse(request);
+		}
 	}
 	if (!log_reserve(log, 2 * UNITS_PER_RECORD)) {
 		binding_release(&request->sample);
@@ -394,6 +405,8 @@ static enum gate_next step_admit(struct gate_request *request)
 	}
 	metrics_add(&worker->metrics.admitted, 1);
 	metrics_add(&worker->metrics.in_flight, 1);
+	if (request->verdict.observed != RULE_NONE)
+		gate_account_observed(request, request->verdict.observed);
 	return GATE_NEXT;
 }
 
@@ -532,7 +545,7 @@ void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 	struct verdict verdict;
 	gate_read_credential(exchange, &facts);
 	policy_authenticate(worker->world, &facts, &verdict);
-	if (verdict.outcome == POLICY_ADMIT)
+	if (verdict.outcome == POLICY_ADMIT || (worker->observe && policy_observe_head(&verdict)))
 		return;
 	/* Parley's own paths answer later, when the whole request is here: it must not be long. */
 	if (own && *body_max > REFUSED_BODY_MAX)

@@ -100,6 +100,7 @@ struct gate_request {
 	unsigned upstream_header_count;
 	struct env_timer slice_timer;
 	uint64_t slice_deadline_ns; /* 0: no slice is being waited for */
+	bool slices_waived;         /* mode observe: the stream goes on without */
 };
 
 /* Handlers of the worker's HTTP server. */

@@ -121,6 +121,7 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 {
 	worker->gateway = gateway;
 	worker->number = number;
+	worker->observe = gateway_config(gateway)->mode == CONFIG_OBSERVE;
 	worker->loop = env_loop_new(gateway_admin_loop(gateway)->env, "worker", false);
 	worker->refusals = calloc(1, sizeof(*worker->refusals));
 	worker->server = worker->loop ? new_server(worker) : NULL;
@@ -177,13 +178,15 @@ static bool concerns(const struct control_cut *cut, const struct gate_answered *
 struct cuts {
 	const struct control_cut *cuts;
 	size_t count;
+	bool observe; /* only what concerns keys is enforced */
 };
 
 static const struct control_cut *find_cut(const struct cuts *cuts,
 					  const struct gate_answered *whose)
 {
 	for (size_t i = 0; i < cuts->count; i++)
-		if (concerns(&cuts->cuts[i], whose))
+		if (concerns(&cuts->cuts[i], whose) &&
+		    (!cuts->observe || cuts->cuts[i].kind == CONTROL_CUT_KEY))
 			return &cuts->cuts[i];
 	return NULL;
 }
@@ -225,7 +228,7 @@ static void cut_request(struct gate_request *request, const struct control_cut *
 void gate_worker_publish(struct gate_worker *worker, struct world *world,
 			 const struct control_cut *cuts, size_t cut_count)
 {
-	struct cuts all = {cuts, cut_count};
+	struct cuts all = {cuts, cut_count, worker->observe};
 	world_drop(worker->world);
 	worker->world = world;
 	if (cut_count == 0)

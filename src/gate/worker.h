@@ -42,6 +42,7 @@ struct gate_worker {
 	struct metrics metrics;
 	/* Refusals before authentication: one record a second for each rule and source network. */
 	struct refusal_window *refusals;
+	bool observe; /* `mode: observe`: what only policy forbids goes through, and is told */
 	bool stopping;
 	struct env_timer grace;
 	struct env_message stop_message, stopped_message;

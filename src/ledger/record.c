@@ -251,6 +251,8 @@ size_t record_format(const struct record *record, char *out, size_t capacity)
 	number_member(to, "leaf", (uint64_t)record->leaf, record->leaf >= 0);
 	member(to, "model", record->model);
 	member(to, "name", record->name);
+	if (record->observed)
+		raw_member(to, "observed", BYTES("true"));
 	member(to, "org", record->org);
 	member(to, "person", record->person);
 	digest_member(to, "plan", record->plan);

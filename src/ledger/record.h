@@ -75,6 +75,8 @@ struct record {
 	uint64_t count;                    /* refusals this record stands for */
 	unsigned status;                   /* HTTP */
 	enum record_ending ending;
+	/* Admit: the gateway was in mode observe; rule and clause would have refused it. */
+	bool observed;
 	double score;
 	const struct record_usage *usage;
 };

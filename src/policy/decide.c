@@ -555,6 +555,76 @@ void policy_decide(const struct world *world, const struct policy_request *reque
 		verdict->outcome = POLICY_ADMIT;
 }
 
+/* ---- mode observe ---- */
+
+/* Rules of policy alone. Whatever is not named here is enforced in every mode. */
+static const uint64_t observable =
+#define BIT(rule) ((uint64_t)1 << RULE_##rule)
+	BIT(ORG_BLOCKED) | BIT(ORG_RIVAL) | BIT(GRANT_OFFERED) | BIT(GRANT_SUSPENDED) |
+	BIT(GRANT_REVOKED) | BIT(GRANT_DATES) | BIT(MODEL_NOT_GRANTED) | BIT(PARAMETER_LOGPROBS) |
+	BIT(PARAMETER_LOGIT_BIAS) | BIT(PARAMETER_N) | BIT(PARAMETER_UNKNOWN) |
+	BIT(PARAMETER_PARTS) | BIT(PURPOSE_NONE) | BIT(PURPOSE_NOT_GRANTED) | BIT(PURPOSE_CAP) |
+	BIT(SUITE_UNBOUND) | BIT(SUITE_CLASS) | BIT(SUITE_SETTINGS) | BIT(SUITE_RUN) |
+	BIT(SUITE_SAMPLES) | BIT(SUITE_BUDGET) | BIT(RELEASE_VERDICT) | BIT(RELEASE_LEVEL) |
+	BIT(LIMIT_RPM) | BIT(LIMIT_INPUT_TPM) | BIT(LIMIT_OUTPUT_TPM) | BIT(LIMIT_CONCURRENCY) |
+	BIT(LIMIT_TOKENS_PER_DAY);
+#undef BIT
+
+bool policy_observe_head(struct verdict *verdict)
+{
+	if (verdict->outcome == POLICY_ADMIT || !(observable >> verdict->rule & 1))
+		return false;
+	verdict->outcome = POLICY_ADMIT;
+	if (verdict->observed == RULE_NONE) {
+		verdict->observed = verdict->rule;
+		verdict->observed_clause = verdict->clause;
+	}
+	verdict->rule = RULE_NONE;
+	return true;
+}
+
+/* Where it goes: all that a request needs besides a key. */
+static bool find_route(struct decision *decision)
+{
+	const struct policy_request *request = decision->request;
+	struct verdict *verdict = decision->verdict;
+	if (!check_endpoint(decision))
+		return false;
+	if (!endpoints[request->endpoint].model)
+		return true;
+	verdict->model = world_find_model(decision->world, request->model);
+	if (verdict->model && verdict->model->provider->dialect == request->dialect)
+		return true;
+	/* Says by which rule. A model that the grant does not name passes only if it is there. */
+	if (!verdict->model)
+		return refuse(decision, RULE_MODEL_UNKNOWN, "%.*s",
+			      request->model.size > 64 ? 64 : (int)request->model.size,
+			      request->model.data ? request->model.data : "");
+	return refuse(decision, RULE_MODEL_DIALECT,
+		      "%s is asked through the endpoints of its own provider's API",
+		      verdict->model->id);
+}
+
+bool policy_observe(const struct policy_request *request, struct verdict *verdict)
+{
+	struct decision decision = {verdict->world, request, verdict};
+	/* A limit stood in the way of what was decided already: that holds. */
+	bool decided = verdict->outcome == POLICY_REFUSE && limits_rule_is(verdict->rule);
+	if (!policy_observe_head(verdict) || decided)
+		return verdict->outcome == POLICY_ADMIT;
+	if (!find_route(&decision))
+		return false;
+	verdict->unbound = true;
+	verdict->suite = NULL;
+	verdict->run = NULL;
+	verdict->leaf = 0;
+	verdict->purpose = (enum purpose)__builtin_ctz(verdict->grant->purposes);
+	verdict->release = verdict->grant->release;
+	if (verdict->model)
+		verdict->output_cap = lower_cap(verdict->model->max_output, request->max_output);
+	return true;
+}
+
 /* ---- after the decision ---- */
 
 #define TAKE_TRIES 8

@@ -51,6 +51,12 @@ struct verdict {
 	const struct world_clause *clause; /* that the rule enforces; NULL: none */
 	const char *appeal;                /* "" where there is none */
 	char detail[192];                  /* "leaf 17, but max output 32000 > 64", or "" */
+	/* Where it was let through (policy_observe): by which rule it would have been refused, and
+	 * the clause; RULE_NONE: by none. */
+	enum rule observed;
+	const struct world_clause *observed_clause;
+	/* Let through before purpose, suite and release were found: none of them is known. */
+	bool unbound;
 	/* As far as the decision came; NULL where it did not. */
 	const struct world *world;
 	const struct world_key *key;
@@ -79,6 +85,15 @@ bool policy_needs_words(const struct world_grant *grant, enum endpoint_use endpo
 /* The whole decision. Reads counters of samples, changes nothing. */
 void policy_decide(const struct world *world, const struct policy_request *request,
 		   struct verdict *verdict);
+
+/* `mode: observe`: makes a refusal an admission that tells what would have refused it (`observed`,
+ * with its clause; detail and appeal stay), where policy alone stands against it: organisation,
+ * grant, purpose and suite, release, parameters, limits. False, and it stays a refusal (perhaps by
+ * another rule), where the request cannot be read, authenticated or routed, or the gateway itself
+ * cannot carry it. policy_observe_head is for what policy_authenticate said: the rest is to be
+ * decided still. */
+bool policy_observe(const struct policy_request *request, struct verdict *verdict);
+bool policy_observe_head(struct verdict *verdict);
 
 /* Takes the sample that an admitted request uses up, if it uses one (`hold` is empty if not).
  * False: another request was faster, and the verdict has become a refusal. */

@@ -55,6 +55,14 @@ enum rule limits_rule(enum limit limit)
 	return rows[limit].rule;
 }
 
+bool limits_rule_is(enum rule rule)
+{
+	for (unsigned i = 0; i < LIMIT_COUNT; i++)
+		if (rows[i].rule == rule)
+			return true;
+	return false;
+}
+
 enum limit limits_find(struct bytes name)
 {
 	enum limit limit = 0;

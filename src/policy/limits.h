@@ -40,6 +40,8 @@ const char *limits_name(enum limit limit);
 const char *limits_unit(enum limit limit);
 enum rule limits_rule(enum limit limit);
 enum limit limits_find(struct bytes name);
+/* Whether it is the rule of a limit. */
+bool limits_rule_is(enum rule rule);
 
 /* ---- cells ---- */
 

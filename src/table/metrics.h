@@ -9,6 +9,7 @@
 	X(requests,             "parley_requests_total",           "",                      COUNTER, "Requests for a model read completely.") \
 	X(admitted,             "parley_admitted_total",           "",                      COUNTER, "Requests admitted.") \
 	X(refused,              "parley_refused_total",            "",                      COUNTER, "Requests refused by a rule.") \
+	X(observed,             "parley_observed_total",           "",                      COUNTER, "Requests let through in mode observe that a rule would have refused or cut.") \
 	X(input_tokens,         "parley_tokens_total",             "type=\"input\"",        COUNTER, "Tokens of settled requests.") \
 	X(cache_read_tokens,    "parley_tokens_total",             "type=\"cache_read\"",   COUNTER, "Tokens of settled requests.") \
 	X(cache_write_tokens,   "parley_tokens_total",             "type=\"cache_write\"",  COUNTER, "Tokens of settled requests.") \

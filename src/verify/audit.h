@@ -69,6 +69,7 @@ struct audit_cell {
 	bool shared_words;  /* items with equal words: the gateway counts them together */
 	uint16_t *used;     /* for each item: samples that the gateway counted, at least */
 	size_t answered, vouched, failed;
+	size_t observed; /* admitted by a gateway in mode observe: recorded, not vouched for */
 };
 
 /* What the report tells in the end. */

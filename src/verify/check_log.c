@@ -18,6 +18,7 @@ struct walk {
 	uint8_t *admitted; /* a bit for each record: an admission without an outcome */
 	uint64_t bits;
 	uint64_t open;
+	uint64_t observed, forbidden; /* admitted in mode observe; of these, against a rule */
 };
 
 /* ---- each record ---- */
@@ -68,6 +69,20 @@ static struct bytes quick_id(struct bytes text)
 	return bytes_of(at, left < RECORD_ID_SIZE ? left : RECORD_ID_SIZE);
 }
 
+static bool has(struct bytes text, const char *member)
+{
+	return memmem(text.data, text.size, member, strlen(member)) != NULL;
+}
+
+/* The text alone tells: see quick_id. */
+static void count_observed(struct walk *walk, struct bytes text)
+{
+	if (!has(text, ",\"observed\":true,"))
+		return;
+	walk->observed++;
+	walk->forbidden += has(text, ",\"rule\":\"");
+}
+
 static bool is_frequent(enum record_kind kind)
 {
 	return kind == RECORD_ADMIT || kind == RECORD_SETTLE || kind == RECORD_REFUSE ||
@@ -104,6 +119,7 @@ static enum err_code check_entry(void *argument, const struct log_read_entry *en
 	if (entry->kind == RECORD_ADMIT) {
 		flip(walk, entry->index);
 		walk->open++;
+		count_observed(walk, entry->text);
 	} else if (entry->kind == RECORD_SETTLE || entry->kind == RECORD_UNKNOWN) {
 		if (!record_admit_index(entry->text, &admit) || !is_open(walk, admit))
 			return damaged(entry, "is the outcome of no open admission before it", err);
@@ -179,6 +195,12 @@ static void note_kinds(const struct walk *walk, struct verify_report *report)
 					 name);
 	}
 	report_note(report, VERIFY_CHECKED, "ids and outcomes: %s", *line ? line : "no records");
+	if (walk->observed > 0)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%llu requests were admitted in mode observe, %llu of them against a "
+			    "rule: nothing was kept out, and no run among them is vouched for",
+			    (unsigned long long)walk->observed,
+			    (unsigned long long)walk->forbidden);
 	if (walk->open > 0)
 		report_note(report, VERIFY_UNCHECKED, "%llu admitted requests have no outcome yet",
 			    (unsigned long long)walk->open);

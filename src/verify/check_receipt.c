@@ -32,6 +32,12 @@ static void tell(struct verify_report *report, const json_t *record, const struc
 	const char *id = json_string_value(json_object_get(record, "id"));
 	const char *kind = json_string_value(json_object_get(record, "kind"));
 	const char *time = json_string_value(json_object_get(record, "time"));
+	if (json_is_true(json_object_get(record, "observed")))
+		report_note(
+			report, VERIFY_UNCHECKED,
+			"record %.40s is of a gateway in mode observe: it kept out nothing that "
+			"its grants forbid",
+			id);
 	report_note(report, VERIFY_CHECKED,
 		    "record %.40s (%.20s%s%.40s) is entry %llu of the log %s of size %llu", id,
 		    kind, time ? ", " : "", time ? time : "", (unsigned long long)index,

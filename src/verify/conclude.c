@@ -28,6 +28,9 @@ static const struct registered *registered_suite(const struct audit *audit,
 static const char *what_lacks(const struct audit *audit, const struct audit_cell *cell)
 {
 	const struct registered *suite = registered_suite(audit, cell);
+	if (cell->observed > 0)
+		return "the gateway was in mode observe: it recorded the requests and kept none "
+		       "out that its grants forbid";
 	if (cell->vouched < cell->answered)
 		return "not every answer has a receipt of admission and outcome";
 	if (cell->answered == 0)

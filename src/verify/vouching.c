@@ -265,6 +265,11 @@ static enum err_code check_outcome(struct audit *audit, const struct attempt *at
 	ERR_TRY(check_settle(audit, attempt, outcome, &bound, err));
 	if (!bound)
 		return ERR_OK;
+	/* A gateway that only observes keeps nothing out: it cannot say that this was all. */
+	if (json_is_true(json_object_get(admit->record, "observed"))) {
+		cell->observed++;
+		return ERR_OK;
+	}
 	cell->vouched++;
 	if (admit->signer < cell->signer)
 		cell->signer = admit->signer;

@@ -56,7 +56,7 @@ class Serve(Case):
                           ("workers: 100000", "workers"), ("max_body: 5", "max_body"),
                           ("listen: nowhere", "listen"), ("listen: 127.0.0.1:99999", "listen"),
                           ("admin: [a]", "admin"), ("durability: perhaps", "durability"),
-                          ("mode: observe", "mode"), ("store: postgresql", "store"),
+                          ("mode: watch", "mode"), ("store: postgresql", "store"),
                           ("log: { entries: all }", "entries"), ("providers: 7", "providers"),
                           ("providers: [ { name: n } ]", "dialect"),
                           ("providers: [ { name: n, dialect: cobol, url: \"http://a\" } ]", "dialect"),

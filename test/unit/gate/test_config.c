@@ -119,7 +119,6 @@ static void faults_are_named_by_file_line_and_key(void **state)
 		{HEAD "workers: 257\n",							   ERR_INVALID,     "parley.yaml:3: workers"              },
 		{HEAD "max_body: 10\n",							   ERR_INVALID,     "parley.yaml:3: max_body"             },
 		{HEAD "data: \"\"\n",							     ERR_INVALID,     "parley.yaml:3: data"                 },
-		{HEAD "mode: observe\n",							  ERR_UNSUPPORTED, "parley.yaml:3: mode: observe"        },
 		{HEAD "mode: other\n",							    ERR_INVALID,     "parley.yaml:3: mode"                 },
 		{HEAD "store: postgresql\n",						      ERR_UNSUPPORTED, "parley.yaml:3: store"                },
 		{HEAD "counters: redis\n",							ERR_UNSUPPORTED, "parley.yaml:3: counters"             },

@@ -629,6 +629,108 @@ static void long_names_are_cut(void **state)
 	assert_int_equal(strlen(f->verdict.detail), 64);
 }
 
+/* ---- mode observe ---- */
+
+/* Decided as in enforce, then let through: what stood in the way stays to be told. */
+static void assert_observed(struct fixture *f, enum rule rule)
+{
+	assert_int_equal(decide(f), POLICY_REFUSE);
+	assert_true(policy_observe(&f->request, &f->verdict));
+	assert_int_equal(f->verdict.outcome, POLICY_ADMIT);
+	assert_int_equal(f->verdict.rule, RULE_NONE);
+	assert_string_equal(rule_id(f->verdict.observed), rule_id(rule));
+}
+
+static void what_policy_forbids_is_observed(void **state)
+{
+	struct fixture *f = *state;
+	build_with_run(f);
+	words_of("other words", f->words);
+	assert_observed(f, RULE_SUITE_UNBOUND);
+	assert_string_equal(f->verdict.observed_clause->id, "D.4a");
+	assert_true(f->verdict.unbound);
+	assert_null(f->verdict.suite);
+	assert_null(f->verdict.run);
+	assert_string_equal(f->verdict.model->id, "north-1");
+	assert_int_equal(f->verdict.output_cap, 64);
+	words_of("leaf 1", f->words);
+	f->request.max_output = 100000; /* not the suite's settings */
+	assert_observed(f, RULE_SUITE_SETTINGS);
+	assert_null(f->verdict.suite);
+	assert_int_equal(f->verdict.output_cap, 8192);
+	f->request.model = BYTES("north-2"); /* there, and not granted */
+	assert_observed(f, RULE_MODEL_NOT_GRANTED);
+	assert_string_equal(f->verdict.model->id, "north-2");
+	f->request.model = BYTES("north-1");
+	f->request.logprobs = true;
+	assert_observed(f, RULE_PARAMETER_LOGPROBS);
+}
+
+static void a_blocked_org_is_observed_from_the_head_on(void **state)
+{
+	struct fixture *f = *state;
+	f->org.blocked = true;
+	build_with_run(f);
+	policy_authenticate(f->world, &f->request, &f->verdict);
+	assert_int_equal(f->verdict.outcome, POLICY_REFUSE);
+	assert_true(policy_observe_head(&f->verdict));
+	assert_int_equal(f->verdict.outcome, POLICY_ADMIT);
+	assert_int_equal(f->verdict.observed, RULE_ORG_BLOCKED);
+	assert_observed(f, RULE_ORG_BLOCKED);
+}
+
+/* A limit comes after the decision, which holds: the request is still the leaf that it is. */
+static void a_limit_is_observed_with_its_binding(void **state)
+{
+	struct fixture *f = *state;
+	struct limits_refusal refusal = {.limit = LIMIT_RPM, .max = 1, .wanted = 1};
+	build_with_run(f);
+	assert_int_equal(decide(f), POLICY_ADMIT);
+	policy_refuse_limit(&f->verdict, &refusal);
+	assert_true(policy_observe(&f->request, &f->verdict));
+	assert_int_equal(f->verdict.observed, RULE_LIMIT_RPM);
+	assert_false(f->verdict.unbound);
+	assert_string_equal(f->verdict.run->id, "run-1");
+	/* The first rule is the one that would have refused. */
+	words_of("other words", f->words);
+	assert_observed(f, RULE_SUITE_UNBOUND);
+	policy_refuse_limit(&f->verdict, &refusal);
+	assert_true(policy_observe(&f->request, &f->verdict));
+	assert_int_equal(f->verdict.observed, RULE_SUITE_UNBOUND);
+	assert_true(f->verdict.unbound);
+}
+
+static void assert_enforced(struct fixture *f, enum rule rule)
+{
+	decide(f);
+	assert_false(policy_observe(&f->request, &f->verdict));
+	assert_int_equal(f->verdict.outcome, POLICY_REFUSE);
+	assert_string_equal(rule_id(f->verdict.rule), rule_id(rule));
+}
+
+static void what_cannot_be_carried_is_refused_in_every_mode(void **state)
+{
+	struct fixture *f = *state;
+	build_with_run(f);
+	f->request.model = BYTES("nobody's");
+	assert_enforced(f, RULE_MODEL_UNKNOWN);
+	f->request.model = BYTES("south-1");
+	assert_enforced(f, RULE_MODEL_DIALECT);
+	f->request.endpoint = ENDPOINT_USE_UNKNOWN;
+	assert_enforced(f, RULE_ENDPOINT_UNKNOWN);
+	f->request.endpoint = ENDPOINT_USE_GENERATE;
+	f->org.blocked = true; /* an earlier rule does not hide that there is no such model */
+	build(f);
+	f->request.model = BYTES("nobody's");
+	assert_enforced(f, RULE_MODEL_UNKNOWN);
+	words_of("plk_wrong", f->request.key_digest);
+	assert_enforced(f, RULE_KEY_UNKNOWN);
+	f->request.has_key = false;
+	assert_enforced(f, RULE_KEY_MISSING);
+	policy_refuse(&f->verdict, RULE_LOG_UNAVAILABLE, NULL);
+	assert_false(policy_observe_head(&f->verdict));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -657,6 +759,10 @@ int main(void)
 		TEST(release_levels),
 		TEST(limits_refuse_with_their_rule),
 		TEST(long_names_are_cut),
+		TEST(what_policy_forbids_is_observed),
+		TEST(a_blocked_org_is_observed_from_the_head_on),
+		TEST(a_limit_is_observed_with_its_binding),
+		TEST(what_cannot_be_carried_is_refused_in_every_mode),
 #undef TEST
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

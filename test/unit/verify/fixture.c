@@ -442,6 +442,7 @@ static void record_admit(struct world *world, struct shot *shot, unsigned sample
 	record.leaf = (int64_t)shot->item;
 	record.sample = sample;
 	record.request = request;
+	record.observed = shot->observed;
 	ledger_add(&world->ledgers[shot->model], &record, shot->record);
 }
 

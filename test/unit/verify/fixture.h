@@ -50,6 +50,7 @@ struct shot {
 	char *request, *response;
 	size_t settle; /* index of the settle record */
 	bool recorded;
+	bool observed; /* admitted by a gateway in mode observe */
 };
 
 enum { CAPITALS, MANNERS, SUMS, POEMS, SUITES };

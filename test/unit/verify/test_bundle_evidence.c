@@ -321,6 +321,19 @@ static void test_cut_files(void **state)
 	buf_release(&text);
 }
 
+/* One answer from a gateway that kept nothing out: its records are right, and no word for the rest.
+ */
+static void test_mode_observe_is_not_vouched_for(void **state)
+{
+	struct world *world = *state;
+	world_shot(world, CAPITALS, 0, 1)->observed = true;
+	publish(world);
+	assert_int_equal(world_verify_all(world), VERIFY_SELF_CERTIFIED);
+	assert_headline(world, "CONSISTENT, SELF-CERTIFIED: the gateway was in mode observe");
+	assert_true(has_note(world, VERIFY_UNCHECKED,
+			     "suite capitals, model north-1: the gateway was in mode observe"));
+}
+
 static void test_json_report(void **state)
 {
 	struct world *world = *state;
@@ -357,6 +370,7 @@ int main(void)
 		CASE(test_text_is_made_printable),
 		CASE(test_broken_lines),
 		CASE(test_cut_files),
+		CASE(test_mode_observe_is_not_vouched_for),
 		CASE(test_json_report),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
