@@ -5,9 +5,12 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define JOB_THREADS 4
+/* With room for fewer clients than this the operator is told at the start. */
+#define CLIENTS_WANTED 4096
 
 struct serving {
 	struct env_loop *loop;
@@ -49,6 +52,20 @@ static void on_reload_signal(void *argument, int signal_number)
 			"another configuration (the old one stays in force)\n");
 }
 
+/* The soft limit of descriptors is raised to the hard one, which is the administrator's. */
+static uint64_t raise_descriptors(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 0;
+	if (limit.rlim_cur < limit.rlim_max) {
+		struct rlimit most = {limit.rlim_max, limit.rlim_max};
+		if (setrlimit(RLIMIT_NOFILE, &most) == 0)
+			limit = most;
+	}
+	return limit.rlim_cur == RLIM_INFINITY ? 0 : (uint64_t)limit.rlim_cur;
+}
+
 static void announce(const struct gateway *gateway)
 {
 	struct env_address addresses[CONFIG_LISTENERS_MAX], admin;
@@ -62,6 +79,11 @@ static void announce(const struct gateway *gateway)
 		env_address_format(&admin, text, sizeof(text));
 		printf("admin on http://%s\n", text);
 	}
+	unsigned clients = gateway_clients_max(gateway);
+	if (clients && clients < CLIENTS_WANTED)
+		printf("at most %u clients at once: raise the limit of open files (ulimit -n) for "
+		       "more\n",
+		       clients);
 	fflush(stdout);
 }
 
@@ -82,6 +104,7 @@ static enum err_code run(struct env *env, const struct config *config, struct er
 					  .config = config,
 					  .main_loop = serving.loop,
 					  .store_path = "parley.db",
+					  .descriptors = raise_descriptors(),
 					  .stopped = stopped,
 					  .argument = &serving};
 	if (!serving.loop)

@@ -22,6 +22,11 @@
 
 #define BACKLOG 4096
 #define ACCEPT_RETRY_NS 100000000u
+/* A peer that acknowledges nothing for so long is gone, though nobody said so (RFC 5482). */
+#define PEER_TIMEOUT_MS 120000
+/* What the kernel takes of an answer beyond what is on its way: a reader that is slow costs no
+ * more. */
+#define UNSENT_BYTES 131072
 
 struct os_stream {
 	struct os_source source;
@@ -338,6 +343,15 @@ static bool address_is_free(const union socket_address *to, socklen_t length)
 	return free_now;
 }
 
+/* What is accepted has these options of its listener: a call for each connection is saved. */
+static void set_up_accepted(int fd)
+{
+	int peer_ms = PEER_TIMEOUT_MS, unsent = UNSENT_BYTES;
+	send_at_once(fd);
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &peer_ms, sizeof(peer_ms));
+	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+}
+
 static int bind_socket(const union socket_address *to, socklen_t length, bool local)
 {
 	int on = 1;
@@ -349,6 +363,7 @@ static int bind_socket(const union socket_address *to, socklen_t length, bool lo
 	} else {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+		set_up_accepted(fd);
 	}
 	if (bind(fd, &to->any, length) == 0 && (!local || chmod(to->local.sun_path, 0600) == 0) &&
 	    listen(fd, BACKLOG) == 0)
@@ -468,7 +483,6 @@ struct env_stream *os_accept(struct env_listener *listener, struct env_address *
 	}
 	if (peer)
 		from_socket(&from, peer);
-	send_at_once(fd);
 	return adopt(listener->loop, fd, true);
 }
 

@@ -1,6 +1,7 @@
 #include "gate/config.h"
 
 #include "base/yaml.h"
+#include "gate/config_internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -219,13 +220,9 @@ static enum err_code read_workers(struct reading *reading)
 	return ERR_OK;
 }
 
-static enum err_code read_max_body(struct reading *reading)
+static enum err_code read_bounds(struct reading *reading)
 {
-	int64_t size;
-	ERR_TRY(yaml_get_integer_or(reading->tree, reading->root, "max_body", 1024, CONFIG_BODY_MAX,
-				    33554432, &size, reading->err));
-	reading->config->max_body = (size_t)size;
-	return ERR_OK;
+	return config_read_bounds(reading->tree, reading->root, reading->config, reading->err);
 }
 
 /* A key with a closed set of words, of which this build can do the first `supported`. */
@@ -510,11 +507,12 @@ static enum err_code read_models(struct reading *reading)
 
 static enum err_code read_all(struct reading *reading)
 {
-	static const char *const keys[] = {"name",     "listen", "tls",       "admin",      "data",
-					   "workers",  "mode",   "providers", "models",     "log",
-					   "max_body", "store",  "counters",  "durability", NULL};
+	static const char *const keys[] = {
+		"name",     "listen",     "tls",        "admin",    "data",     "workers",
+		"mode",     "providers",  "models",     "log",      "max_body", "store",
+		"counters", "durability", "memory_max", "timeouts", NULL};
 	static enum err_code (*const steps[])(struct reading * reading) = {
-		read_name,  read_listen, read_admin, read_data,      read_workers, read_max_body,
+		read_name,  read_listen, read_admin, read_data,      read_workers, read_bounds,
 		read_words, read_log,    refuse_tls, read_providers, read_models};
 	ERR_TRY(yaml_only_keys(reading->tree, reading->root, keys, reading->err));
 	ERR_TRY(substitute_tree(reading, reading->root));

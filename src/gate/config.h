@@ -40,6 +40,18 @@ struct config_model {
 	struct config_price price;
 };
 
+/* How long the gateway waits for either side. */
+struct config_timeouts {
+	uint64_t head_ns;       /* for a request's head to arrive */
+	uint64_t body_ns;       /* for its body; longer while it comes at body_rate */
+	uint64_t idle_ns;       /* between two requests of a connection */
+	uint64_t write_ns;      /* while a client takes nothing of its answer */
+	uint64_t connect_ns;    /* to a provider: name, TCP and TLS */
+	uint64_t first_byte_ns; /* for the head of a provider's answer */
+	uint64_t stall_ns;      /* between two pieces of it */
+	unsigned body_rate;     /* bytes a second on the whole; 0: none */
+};
+
 struct config {
 	struct arena arena; /* private; owns everything below */
 	const char *file;
@@ -56,8 +68,10 @@ struct config {
 	struct config_model *models;
 	size_t model_count;
 	bool log_entries_public;
-	size_t max_body; /* bytes */
-	bool strict;     /* durability */
+	size_t max_body;   /* bytes */
+	size_t memory_max; /* bytes of bodies and answers held at once, over all workers */
+	struct config_timeouts timeouts;
+	bool strict; /* durability */
 };
 
 /* getenv, or a test's. */

@@ -3,6 +3,7 @@
 #include "base/encode.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sched.h>
@@ -199,6 +200,23 @@ static enum err_code open_parts(struct gateway *gateway, struct err *err)
 	return gateway_admin_open(gateway, err);
 }
 
+/* A client takes at most two descriptors: its own and its call's. */
+static enum err_code set_budget(struct gateway *gateway, struct err *err)
+{
+	uint64_t descriptors = gateway->options.descriptors;
+	gateway->budget.memory_max = gateway->config->memory_max;
+	if (!descriptors)
+		return ERR_OK;
+	if (descriptors < GATEWAY_DESCRIPTORS_KEPT + 2)
+		return ERR_SET(err, ERR_ENVIRONMENT,
+			       "the limit of %llu open files leaves none for clients; raise it to "
+			       "at least %d (ulimit -n, or LimitNOFILE of the unit)",
+			       (unsigned long long)descriptors, GATEWAY_DESCRIPTORS_KEPT + 2);
+	uint64_t clients = (descriptors - GATEWAY_DESCRIPTORS_KEPT) / 2;
+	gateway->budget.clients_max = clients < UINT_MAX ? (unsigned)clients : UINT_MAX;
+	return ERR_OK;
+}
+
 enum err_code gateway_open(const struct gateway_options *options, struct gateway **out,
 			   struct err *err)
 {
@@ -210,7 +228,9 @@ enum err_code gateway_open(const struct gateway_options *options, struct gateway
 	gateway->env = options->env;
 	gateway->config = options->config;
 	gateway->admin_loop = options->main_loop;
-	enum err_code code = open_parts(gateway, err);
+	enum err_code code = set_budget(gateway, err);
+	if (code == ERR_OK)
+		code = open_parts(gateway, err);
 	if (code != ERR_OK) {
 		gateway_free(gateway);
 		return code;
@@ -349,6 +369,16 @@ const struct config *gateway_config(const struct gateway *gateway)
 uint64_t gateway_grace_ns(const struct gateway *gateway)
 {
 	return gateway->options.grace_ns ? gateway->options.grace_ns : GRACE_NS_DEFAULT;
+}
+
+struct net_budget *gateway_budget(struct gateway *gateway)
+{
+	return &gateway->budget;
+}
+
+unsigned gateway_clients_max(const struct gateway *gateway)
+{
+	return gateway->budget.clients_max;
 }
 
 struct gate_worker *gateway_worker(struct gateway *gateway, unsigned number)

@@ -9,6 +9,9 @@
 struct gateway;
 struct run_opening;
 
+/* Descriptors that are not for clients and their calls: logs, store, listeners, admin. */
+#define GATEWAY_DESCRIPTORS_KEPT 500
+
 struct gateway_options {
 	struct env *env;
 	const struct config *config; /* borrowed until the gateway is freed */
@@ -16,6 +19,7 @@ struct gateway_options {
 	const char *store_path;      /* NULL: in memory, for simulations */
 	uint64_t grace_ns;           /* how long requests may go on after gateway_stop; 0: 10 s */
 	uint64_t segment_size;       /* of the logs, bytes; 0: 16 MiB */
+	uint64_t descriptors;        /* the process may have; 0: no bound */
 	/* On the admin loop, when all is closed and gateway_free may be called. `err` is NULL after
 	 * gateway_stop, or what made it stop by itself. */
 	void (*stopped)(void *argument, const struct err *err);
@@ -32,6 +36,8 @@ enum err_code gateway_start(struct gateway *gateway, struct err *err);
  * ended after the grace period. A second call does nothing. */
 void gateway_stop(struct gateway *gateway);
 void gateway_free(struct gateway *gateway);
+/* How many clients may be connected at once; 0: no bound. */
+unsigned gateway_clients_max(const struct gateway *gateway);
 /* Where it listens, with real ports; at most `max` addresses, the count is returned. */
 size_t gateway_addresses(const struct gateway *gateway, struct env_address *out, size_t max);
 /* False where it has no admin listener. */
@@ -48,6 +54,8 @@ void gateway_forget_opening(struct run_opening *opening);
 /* The last request of a worker that stops is over. */
 void gate_worker_request_over(struct gate_worker *worker);
 uint64_t gateway_grace_ns(const struct gateway *gateway);
+/* Connections and memory of all workers together. */
+struct net_budget *gateway_budget(struct gateway *gateway);
 /* On the worker's loop, at its end. */
 void gateway_worker_stopped(struct gate_worker *worker);
 struct gate_worker *gateway_worker(struct gateway *gateway, unsigned number);

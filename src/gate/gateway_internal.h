@@ -19,6 +19,7 @@ struct gateway {
 	char origins[CONTROL_LOGS][512];
 	struct log_producer producers[CONTROL_LOGS]; /* of the admin loop */
 	struct control *control;
+	struct net_budget budget; /* of all workers */
 	struct gate_worker *workers;
 	struct metrics_names provider_names, model_names;
 	unsigned worker_count, workers_inited, workers_running;

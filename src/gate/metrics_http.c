@@ -101,6 +101,20 @@ static void write_connections(struct gateway *gateway, struct buf *out)
 		    "Bytes sent to providers, without what TLS adds.", to);
 }
 
+static void write_bounds(struct gateway *gateway, struct buf *out)
+{
+	struct net_budget *budget = &gateway->budget;
+	write_value(out, "parley_client_connections_max", "gauge",
+		    "Clients that may be connected at once; 0: no bound.", budget->clients_max);
+	write_value(out, "parley_accept_pauses_total", "counter",
+		    "How often a worker stopped accepting for want of a place.",
+		    (int64_t)atomic_load_explicit(&budget->pauses, memory_order_relaxed));
+	write_value(out, "parley_buffered_bytes", "gauge", "Memory of large bodies and answers.",
+		    (int64_t)atomic_load_explicit(&budget->memory, memory_order_relaxed));
+	write_value(out, "parley_buffered_bytes_max", "gauge", "Most of it (memory_max).",
+		    (int64_t)budget->memory_max);
+}
+
 /* ---- logs ---- */
 
 static const char *const log_labels[CONTROL_LOGS] = {"log=\"evaluation\"", "log=\"usage\""};
@@ -273,6 +287,7 @@ void gateway_write_metrics(struct gateway *gateway, struct buf *out)
 	write_build(gateway, out);
 	write_workers(gateway, out);
 	write_connections(gateway, out);
+	write_bounds(gateway, out);
 	write_log_values(gateway, out);
 	write_log_timings(gateway, out);
 	write_cpu_and_memory(gateway, out);

@@ -12,8 +12,6 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define FIRST_BYTE_NS (600u * 1000000000ull)
-#define IDLE_NS (120u * 1000000000ull)
 #define SLICE_WAIT_NS 2000000000u
 #define SLICE_RETRY_MIN_NS 10000000u
 /* Longer values of the provider's fields are left out: the head of an answer is bounded. */
@@ -82,6 +80,7 @@ enum gate_next gate_step_forward(struct gate_request *request)
 	struct gate_worker *worker = request->worker;
 	const struct world_model *model = request->verdict.model;
 	const struct gate_upstream *upstream = &worker->upstreams[model->provider->index];
+	const struct config_timeouts *timeouts = &gateway_config(worker->gateway)->timeouts;
 	struct http_call *call = &request->call;
 	struct dialect_rewrite rewrite;
 	size_t head_size = 0;
@@ -100,8 +99,8 @@ enum gate_next gate_step_forward(struct gate_request *request)
 	*call = (struct http_call){
 		.parts[0] = {head, head_size},
 		.part_count = 1,
-		.first_byte_ns = FIRST_BYTE_NS,
-		.idle_ns = IDLE_NS,
+		.first_byte_ns = timeouts->first_byte_ns,
+		.idle_ns = timeouts->stall_ns,
 		.user = request,
 		.head = call_head,
 		.body = call_body,
@@ -202,6 +201,9 @@ static struct ending_text text_of(const struct gate_request *request)
 	};
 	if (request->withheld)
 		return texts[RECORD_ENDING_REVOKED];
+	if (request->verdict.rule == RULE_GATEWAY_BUSY)
+		return (struct ending_text){503, "gateway_busy", "the gateway is at its own limit",
+					    true};
 	return texts[request->ending];
 }
 
@@ -282,6 +284,17 @@ static void wait_for_slice(struct gate_request *request, const struct limits_ref
 		gate_request_cut(request, RECORD_ENDING_LIMIT, "out of memory");
 }
 
+/* Reading goes on where nothing stands in the way any more: the admit record, a slice, memory, or a
+ * client that reads too slowly. */
+static void read_on(struct gate_request *request)
+{
+	bool client_lags =
+		request->exchange && http_unsent(request->exchange) > HTTP_SERVER_UNSENT_HIGH;
+	if (request->calling && !request->slice_deadline_ns && !client_lags &&
+	    (request->admit_durable || !request->observing))
+		http_call_pause(&request->call, false);
+}
+
 static void cut_by_limit(struct gate_request *request, const struct limits_refusal *refusal)
 {
 	struct buf text = BUF_INIT(4096);
@@ -301,12 +314,82 @@ static void slice_timer_fired(struct env_timer *timer)
 		return;
 	if (take_slices(request, &refusal)) {
 		request->slice_deadline_ns = 0;
-		http_call_pause(&request->call, false);
+		read_on(request);
 	} else if (request->worker->loop->now_ns >= request->slice_deadline_ns) {
 		cut_by_limit(request, &refusal);
 	} else {
 		wait_for_slice(request, &refusal);
 	}
+}
+
+/* ---- memory of plain answers ---- */
+
+static struct net_budget *budget_of(const struct gate_request *request)
+{
+	return gateway_budget(request->worker->gateway);
+}
+
+static void cut_for_memory(struct gate_request *request)
+{
+	policy_refuse(&request->verdict, RULE_GATEWAY_BUSY,
+		      "its memory for bodies and answers is used up");
+	gate_request_cut(request, RECORD_ENDING_LIMIT, NULL);
+}
+
+/* Memory for a plain answer that grows: below the bound, or past it for one at a time. */
+static bool has_memory(struct gate_request *request)
+{
+	struct gate_worker *worker = request->worker;
+	struct net_budget *budget = budget_of(request);
+	if (worker->passes == request || !net_budget_is_full(budget))
+		return true;
+	if (worker->passes || net_budget_is_unread(budget))
+		return false;
+	worker->passes = request;
+	return true;
+}
+
+/* For as long as a client that reads nothing may keep what it has been given. */
+static void wait_for_memory(struct gate_request *request)
+{
+	const struct config_timeouts *timeouts =
+		&gateway_config(request->worker->gateway)->timeouts;
+	struct env_loop *loop = request->worker->loop;
+	if (!request->slice_deadline_ns)
+		request->slice_deadline_ns = loop->now_ns + timeouts->write_ns;
+	http_call_pause(&request->call, true);
+	if (!env_timer_arm(loop, &request->slice_timer, loop->now_ns + SLICE_RETRY_MIN_NS))
+		cut_for_memory(request);
+}
+
+static void memory_timer_fired(struct env_timer *timer)
+{
+	struct gate_request *request =
+		(struct gate_request *)((char *)timer - offsetof(struct gate_request, slice_timer));
+	if (!request->calling)
+		return;
+	if (has_memory(request)) {
+		request->slice_deadline_ns = 0;
+		read_on(request);
+	} else if (request->worker->loop->now_ns >= request->slice_deadline_ns) {
+		cut_for_memory(request);
+	} else {
+		wait_for_memory(request);
+	}
+}
+
+static void take_plain(struct gate_request *request, struct bytes piece)
+{
+	buf_append_bytes(&request->held, piece);
+	if (request->held.failed) {
+		ERR_SET(&request->failure, ERR_TOO_LARGE, "the provider's answer is too large");
+		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, NULL);
+		return;
+	}
+	net_budget_charge(budget_of(request), &request->charged,
+			  net_budget_bytes(request->held.capacity));
+	if (request->charged && !has_memory(request))
+		wait_for_memory(request);
 }
 
 /* ---- the upstream's answer ---- */
@@ -341,6 +424,7 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	if (head->status != 200 || !request->facts.stream ||
 	    !bytes_starts_with(type, BYTES("text/event-stream"))) {
 		request->answer = ANSWER_PLAIN;
+		request->slice_timer.fire = memory_timer_fired;
 		return;
 	}
 	request->answer = ANSWER_STREAM;
@@ -363,12 +447,7 @@ static void call_body(struct http_call *call, struct bytes piece)
 	struct dialect_flow flow;
 	gate_worker_turn(request->worker);
 	if (request->answer == ANSWER_PLAIN) {
-		buf_append_bytes(&request->held, piece);
-		if (request->held.failed) {
-			ERR_SET(&request->failure, ERR_TOO_LARGE,
-				"the provider's answer is too large");
-			gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, NULL);
-		}
+		take_plain(request, piece);
 		return;
 	}
 	dialect_observer_feed(&request->observer, piece.data, piece.size, &flow);
@@ -508,10 +587,17 @@ void gate_request_admit_durable(struct log_entry *entry)
 		return;
 	if (!revoked) /* else nothing that is held may leave, and the client gets a plain error */
 		start_stream(request);
-	if (request->calling && !request->slice_deadline_ns)
-		http_call_pause(&request->call, false);
+	if (request->calling)
+		read_on(request);
 	else if (request->answer == ANSWER_OVER)
 		gate_request_run(request);
+}
+
+void gate_request_drained(struct http_exchange *exchange)
+{
+	struct gate_request *request = exchange->user;
+	if (request)
+		read_on(request);
 }
 
 void gate_request_settle_durable(struct log_entry *entry)

@@ -91,6 +91,9 @@ void gate_request_free(struct gate_request *request)
 	struct arena arena = request->arena;
 	if (request->held.capacity > KEPT_BUFFER_MAX)
 		buf_release(&request->held);
+	net_budget_charge(gateway_budget(worker->gateway), &request->charged, 0);
+	if (worker->passes == request)
+		worker->passes = NULL;
 	buf_clear(&request->held);
 	buf_clear(&request->tail);
 	struct buf held = request->held, tail = request->tail;
@@ -131,8 +134,11 @@ void gate_request_abandon(struct gate_request *request)
 static enum gate_next refuse(struct gate_request *request)
 {
 	bool recorded = gate_submit_refusal(request);
+	/* What of it cannot be sent at once stays with the connection, and is nobody's answer. */
+	request->exchange->user = NULL;
 	gate_send_refusal(request);
 	gate_account_refused(request);
+	request->exchange = NULL;
 	if (!recorded)
 		gate_request_free(request);
 	return GATE_DONE;
@@ -272,6 +278,7 @@ static void list_models(struct gate_request *request)
 	dialect_models(request->dialect, names, names ? grant->model_count : 0,
 		       grant->from_ms / 1000, out);
 	struct http_header type = {"content-type", BYTES("application/json")};
+	request->exchange->user = NULL;
 	http_respond(request->exchange, 200, &type, 1, buf_bytes(out));
 }
 
@@ -529,6 +536,15 @@ void gate_request_arrived(struct http_exchange *exchange)
 	gate_request_run(request);
 }
 
+/* A chunked body may become as large as is allowed; it is checked again as it grows. */
+static bool has_memory(struct gate_worker *worker, const struct http_head *head, size_t body_max)
+{
+	struct net_budget *budget = gateway_budget(worker->gateway);
+	bool longer = head->body == HTTP_BODY_LENGTH && head->content_length > body_max;
+	size_t announced = head->body == HTTP_BODY_LENGTH ? (size_t)head->content_length : 0;
+	return longer || net_budget_has_room(budget, announced);
+}
+
 /* With a large body to come, or a client that asks first, a missing or unknown key is told before
  * anything is read. */
 void gate_request_head(struct http_exchange *exchange, size_t *body_max)
@@ -537,6 +553,11 @@ void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 	struct http_head *head = &exchange->head;
 	bool small = head->body != HTTP_BODY_CHUNKED && head->content_length <= REFUSED_BODY_MAX;
 	*body_max = gateway_body_max(worker->gateway, exchange);
+	if (!has_memory(worker, head, *body_max)) {
+		gate_request_refused_below(exchange, 503,
+					   "its memory for bodies and answers is used up");
+		return;
+	}
 	if (small && !head->expect_continue)
 		return;
 	bool own = gateway_is_own_path(exchange);
@@ -570,18 +591,12 @@ void gate_request_aborted(struct http_exchange *exchange)
 		gate_request_cut(request, RECORD_ENDING_CLIENT_GONE, NULL);
 }
 
-void gate_request_drained(struct http_exchange *exchange)
-{
-	struct gate_request *request = exchange->user;
-	if (request && request->calling && !request->slice_deadline_ns)
-		http_call_pause(&request->call, false);
-}
-
 void gate_request_refused_below(struct http_exchange *exchange, int status, const char *reason)
 {
 	struct gate_worker *worker = exchange->server_user;
 	enum rule rule = status == 413   ? RULE_REQUEST_TOO_LARGE
 			 : status == 408 ? RULE_REQUEST_TIMEOUT
+			 : status == 503 ? RULE_GATEWAY_BUSY
 					 : RULE_REQUEST_SYNTAX;
 	struct gate_request *request = new_request(worker, exchange);
 	if (!request) {
@@ -593,5 +608,6 @@ void gate_request_refused_below(struct http_exchange *exchange, int status, cons
 	else
 		request->dialect = DIALECT_OPENAI;
 	request->status = status;
+	request->retry_after_ms = rule == RULE_GATEWAY_BUSY ? 1000 : 0;
 	refuse_by(request, rule, reason);
 }

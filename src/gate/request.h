@@ -87,6 +87,7 @@ struct gate_request {
 	const char *cut_reason; /* with ENDING_REVOKED or SHUTDOWN: rule-like text for the client */
 	struct buf held;        /* a plain body, or stream bytes that wait for the admit record */
 	struct buf tail;        /* the end of a stream, which waits for the settle record */
+	size_t charged;         /* to the gateway's memory, for `held` */
 	bool started;           /* the head of a stream has been sent */
 	bool error_sent;        /* a stream was ended with an error event */
 	bool withheld;          /* revoked while the end waited for its record: it is never sent */
@@ -98,8 +99,9 @@ struct gate_request {
 	bool has_response;
 	struct http_header upstream_headers[8]; /* of the answer, passed on; in the arena */
 	unsigned upstream_header_count;
+	/* Waiting for a slice of output, or for memory for a plain answer. */
 	struct env_timer slice_timer;
-	uint64_t slice_deadline_ns; /* 0: no slice is being waited for */
+	uint64_t slice_deadline_ns; /* 0: nothing is being waited for */
 	bool slices_waived;         /* mode observe: the stream goes on without */
 };
 

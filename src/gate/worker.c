@@ -8,15 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HEAD_TIMEOUT_NS (10u * 1000000000ull)
-/* A body has so long, and beyond that as long as it comes at the rate (bytes a second). */
-#define BODY_TIMEOUT_NS (20u * 1000000000ull)
-#define BODY_RATE_MIN 8192
-#define IDLE_TIMEOUT_NS (75u * 1000000000ull)
-#define WRITE_TIMEOUT_NS (60u * 1000000000ull)
 #define UPSTREAM_IDLE_NS (55u * 1000000000ull)
-#define CONNECT_TIMEOUT_NS (3u * 1000000000ull)
-#define CONNECTIONS_MAX 9000
+#define CONNECTIONS_MAX 9000 /* where the process has no limit of descriptors */
 #define SECOND_NS 1000000000u
 
 /* ---- the log ---- */
@@ -79,6 +72,8 @@ static enum err_code add_upstreams(struct gate_worker *worker, struct err *err)
 static struct http_server *new_server(struct gate_worker *worker)
 {
 	const struct config *config = gateway_config(worker->gateway);
+	const struct config_timeouts *timeouts = &config->timeouts;
+	unsigned clients_max = gateway_clients_max(worker->gateway);
 	struct http_server_options options = {
 		.argument = worker,
 		.head = gate_request_head,
@@ -88,12 +83,13 @@ static struct http_server *new_server(struct gate_worker *worker)
 		.drained = gate_request_drained,
 		.refused = gate_request_refused_below,
 		.body_max = config->max_body,
-		.head_timeout_ns = HEAD_TIMEOUT_NS,
-		.body_timeout_ns = BODY_TIMEOUT_NS,
-		.body_rate_min = BODY_RATE_MIN,
-		.idle_timeout_ns = IDLE_TIMEOUT_NS,
-		.write_timeout_ns = WRITE_TIMEOUT_NS,
-		.connections_max = CONNECTIONS_MAX,
+		.head_timeout_ns = timeouts->head_ns,
+		.body_timeout_ns = timeouts->body_ns,
+		.body_rate_min = timeouts->body_rate,
+		.idle_timeout_ns = timeouts->idle_ns,
+		.write_timeout_ns = timeouts->write_ns,
+		.connections_max = clients_max ? clients_max : CONNECTIONS_MAX,
+		.budget = gateway_budget(worker->gateway),
 	};
 	return http_server_new(worker->loop, &options);
 }
@@ -101,14 +97,15 @@ static struct http_server *new_server(struct gate_worker *worker)
 /* The system's certificate authorities, for providers behind TLS. */
 static enum err_code new_pool(struct gate_worker *worker, struct err *err)
 {
+	unsigned clients_max = gateway_clients_max(worker->gateway);
 	struct buf authorities = BUF_INIT((size_t)16 << 20);
 	struct err ignored;
 	env_read_file(worker->loop->env, TLS_SYSTEM_AUTHORITIES, &authorities, &ignored);
 	struct http_pool_options options = {
-		.connections_max = CONNECTIONS_MAX,
+		.connections_max = clients_max ? clients_max : CONNECTIONS_MAX,
 		.idle_max = 1024,
 		.idle_timeout_ns = UPSTREAM_IDLE_NS,
-		.connect_timeout_ns = CONNECT_TIMEOUT_NS,
+		.connect_timeout_ns = gateway_config(worker->gateway)->timeouts.connect_ns,
 		.ca_pem = buf_bytes(&authorities),
 	};
 	worker->pool = http_pool_new(worker->loop, &options);

@@ -35,6 +35,8 @@ struct gate_worker {
 	struct world *world; /* one reference */
 	/* Requests admitted and not finished, and those that wait for a run to be opened. */
 	struct gate_request *first;
+	/* A plain answer that may be collected although memory is used up; NULL: none does. */
+	struct gate_request *passes;
 	struct gate_request *spare; /* kept for reuse, linked by next */
 	unsigned spare_count, live_count;
 	unsigned own_calls;    /* on Parley's own paths, under way */

@@ -16,8 +16,11 @@
 #define ARENA_BLOCK 4096
 #define ARENA_MAX ((size_t)4 << 20)
 #define LINGER_NS 2000000000u
+/* A server that has no place looks again after this time: another one may have given some back. */
+#define PLACE_RETRY_NS 50000000u
 #define LINGER_BYTES_MAX ((size_t)8 << 20)
 #define ANSWER_HEAD_MAX 8192
+#define SECOND_NS 1000000000u
 
 enum connection_state {
 	STATE_HEAD,    /* between requests, or a head is arriving */
@@ -37,8 +40,10 @@ struct http_connection {
 	struct buf out;                 /* what the stream did not take */
 	struct chunked chunked;
 	size_t body_size, body_max, lingered;
-	size_t told;  /* bytes of the body that `progress` was told of */
-	size_t taken; /* bytes received in this turn */
+	size_t told;           /* bytes of the body that `progress` was told of */
+	size_t taken;          /* bytes received in this turn */
+	size_t charged;        /* to the budget, for `in` and `out` */
+	size_t charged_unread; /* for `out` */
 	enum connection_state state;
 	bool yields;    /* the timer stands for the next turn, not for the deadline */
 	bool advancing; /* inside advance(): calls from handlers only set flags */
@@ -55,6 +60,7 @@ struct http_server {
 	unsigned count;
 	struct http_server_stats stats;
 	bool paused, stopping;
+	struct env_timer place_timer; /* while accept is paused */
 	void (*stopped)(void *argument);
 	void *stopped_argument;
 	struct buf spare[SPARE_MAX]; /* buffers of connections that fell idle */
@@ -75,6 +81,15 @@ static void take_buffer(struct http_connection *connection)
 	if (server->spare_count > 0)
 		connection->in = server->spare[--server->spare_count];
 	connection->in.max = HTTP_HEAD_MAX + BUFFER_START;
+}
+
+static void charge(struct http_connection *connection)
+{
+	struct net_budget *budget = connection->server->options.budget;
+	size_t out = net_budget_bytes(connection->out.capacity);
+	net_budget_charge(budget, &connection->charged,
+			  net_budget_bytes(connection->in.capacity) + out);
+	net_budget_follow(budget ? &budget->unread : NULL, &connection->charged_unread, out);
 }
 
 static void give_buffer(struct http_connection *connection)
@@ -111,6 +126,7 @@ static void free_connection(struct http_connection *connection)
 	struct http_server *server = connection->server;
 	give_buffer(connection);
 	buf_release(&connection->out);
+	charge(connection);
 	arena_release(&connection->exchange.arena);
 	free(connection);
 	if (server->stopping && server->count == 0 && server->stopped) {
@@ -122,9 +138,14 @@ static void free_connection(struct http_connection *connection)
 
 static void pause_accepting(struct http_server *server, bool paused)
 {
+	struct env_loop *loop = server->loop;
+	if (paused)
+		env_timer_arm(loop, &server->place_timer, loop->now_ns + PLACE_RETRY_NS);
 	if (server->paused == paused)
 		return;
 	server->paused = paused;
+	if (paused && server->options.budget)
+		atomic_fetch_add_explicit(&server->options.budget->pauses, 1, memory_order_relaxed);
 	for (unsigned i = 0; i < server->listener_count; i++)
 		env_listener_pause(server->loop, server->listeners[i], paused);
 }
@@ -146,6 +167,7 @@ static void close_connection(struct http_connection *connection, bool reset)
 		connection->next->previous = connection->previous;
 	server->count--;
 	counter_add(&server->stats.open, -1);
+	net_budget_leave(server->options.budget);
 	if (!server->stopping && server->count < server->options.connections_max)
 		pause_accepting(server, false);
 	if (!connection->advancing)
@@ -174,6 +196,7 @@ static void after_send(struct http_connection *connection, bool progress)
 		set_deadline(connection, server->options.write_timeout_ns);
 	if (connection->out.size > HTTP_SERVER_UNSENT_HIGH)
 		connection->above_high = true;
+	charge(connection);
 }
 
 /* Sends now what it can, and keeps the rest. */
@@ -216,6 +239,7 @@ static bool flush_out(struct http_connection *connection)
 	buf_consume(&connection->out, (size_t)sent);
 	if (connection->out.size == 0) {
 		buf_release(&connection->out);
+		charge(connection);
 		if (connection->state == STATE_HANDLER)
 			set_deadline(connection, 0);
 	} else {
@@ -433,10 +457,17 @@ static bool fill(struct http_connection *connection, size_t want)
 	struct buf *in = &connection->in;
 	if (in->max < in->size + want)
 		in->max = in->size + want;
+	if (connection->state == STATE_BODY && in->capacity - in->size < want &&
+	    net_budget_bytes(in->size + want) &&
+	    net_budget_is_full(connection->server->options.budget)) {
+		refuse(connection, 503, "its memory for bodies and answers is used up");
+		return true;
+	}
 	if (!buf_reserve(in, want)) {
 		refuse(connection, 503, "out of memory");
 		return true;
 	}
+	charge(connection);
 	size_t room = in->capacity - in->size;
 	ssize_t got = channel_receive(&connection->channel, in->data + in->size,
 				      room < HTTP_SERVER_SLICE ? room : HTTP_SERVER_SLICE);
@@ -619,6 +650,8 @@ static void start_linger(struct http_connection *connection)
 {
 	connection->state = STATE_LINGER;
 	connection->lingered = 0;
+	give_buffer(connection);
+	charge(connection);
 	env_shutdown(connection->channel.stream);
 	set_deadline(connection, LINGER_NS);
 }
@@ -642,6 +675,7 @@ static bool step_finished(struct http_connection *connection)
 	buf_consume(&connection->in, used);
 	if (connection->in.size == 0)
 		give_buffer(connection);
+	charge(connection);
 	begin_exchange(connection);
 	bool pipelined = connection->in.size > 0;
 	set_deadline(connection, pipelined ? connection->server->options.head_timeout_ns
@@ -758,6 +792,10 @@ static void deadline_passed(struct env_timer *timer)
 	}
 	bool part = connection->state == STATE_BODY ||
 		    (connection->state == STATE_HEAD && connection->in.size > 0);
+	if (connection->state == STATE_HEAD && connection->in.size == 0) {
+		close_connection(connection, false); /* idle: nothing is lost */
+		return;
+	}
 	if (!part || connection->exchange.finished) {
 		abort_exchange(connection);
 		return;
@@ -776,6 +814,7 @@ static void new_connection(struct http_server *server, struct env_stream *stream
 	struct http_connection *connection = calloc(1, sizeof(*connection));
 	if (!connection) {
 		env_close(stream, true);
+		net_budget_leave(server->options.budget);
 		return;
 	}
 	struct http_exchange *exchange = &connection->exchange;
@@ -807,15 +846,26 @@ static void accept_ready(struct env_listener *listener, void *argument)
 	struct http_server *server = argument;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		struct env_address peer;
-		if (server->count >= server->options.connections_max) {
+		if (server->count >= server->options.connections_max ||
+		    !net_budget_enter(server->options.budget)) {
 			pause_accepting(server, true);
 			return;
 		}
 		struct env_stream *stream = env_accept(server->loop, listener, &peer);
-		if (!stream)
+		if (!stream) {
+			net_budget_leave(server->options.budget);
 			return;
+		}
 		new_connection(server, stream, &peer);
 	}
+}
+
+static void look_for_place(struct env_timer *timer)
+{
+	struct http_server *server =
+		(struct http_server *)((char *)timer - offsetof(struct http_server, place_timer));
+	if (server->paused && !server->stopping && server->count < server->options.connections_max)
+		pause_accepting(server, false); /* what waits makes the listener ready at once */
 }
 
 struct http_server *http_server_new(struct env_loop *loop,
@@ -826,6 +876,7 @@ struct http_server *http_server_new(struct env_loop *loop,
 		return NULL;
 	server->options = *options;
 	server->loop = loop;
+	server->place_timer.fire = look_for_place;
 	server->date_second = -1;
 	return server;
 }
@@ -846,6 +897,7 @@ enum err_code http_server_listen(struct http_server *server, const struct env_ad
 
 static void close_listeners(struct http_server *server)
 {
+	env_timer_disarm(server->loop, &server->place_timer);
 	for (unsigned i = 0; i < server->listener_count; i++)
 		env_listener_close(server->loop, server->listeners[i]);
 	server->listener_count = 0;

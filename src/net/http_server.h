@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/counters.h"
 #include "env/env.h"
+#include "net/budget.h"
 #include "net/channel.h"
 #include "proto/http1.h"
 
@@ -68,6 +69,9 @@ struct http_server_options {
 	uint64_t idle_timeout_ns;  /* between requests */
 	uint64_t write_timeout_ns; /* without any progress of an answer */
 	unsigned connections_max;  /* accept pauses above it */
+	/* Shared with other servers; NULL: none. Accept pauses where it has no place left; a body
+	 * for which it has no memory left is refused with 503. Outlives the server. */
+	struct net_budget *budget;
 };
 
 /* So much is received at a time; a body that has more waiting lets other connections go first. */

@@ -50,6 +50,8 @@ static void everything_of_the_example_is_read(void **state)
 		"max_body: 1048576\n"
 		"store: sqlite\n"
 		"counters: local\n"
+		"memory_max: 8388608\n"
+		"timeouts: { head: 0.5, write: 2, body_rate: 0 }\n"
 		"durability: relaxed\n";
 	if (parse(text, &config, &err) != ERR_OK)
 		fail_msg("%s", err.message);
@@ -74,6 +76,11 @@ static void everything_of_the_example_is_read(void **state)
 	assert_int_equal(config->models[1].price.cache_read, 1000000);
 	assert_true(config->log_entries_public);
 	assert_int_equal(config->max_body, 1048576);
+	assert_int_equal(config->memory_max, 8388608);
+	assert_int_equal(config->timeouts.head_ns, 500000000);
+	assert_int_equal(config->timeouts.write_ns, 2000000000);
+	assert_int_equal(config->timeouts.idle_ns, 75000000000);
+	assert_int_equal(config->timeouts.body_rate, 0);
 	assert_false(config->strict);
 	char path[64];
 	assert_int_equal(config_data_path(config, "parley.db", path, sizeof(path), NULL), ERR_OK);
@@ -91,6 +98,9 @@ static void defaults_are_as_documented(void **state)
 	assert_int_equal(config->workers, 0);
 	assert_int_equal(config->mode, CONFIG_ENFORCE);
 	assert_int_equal(config->max_body, 33554432);
+	assert_int_equal(config->memory_max, 1 << 30);
+	assert_int_equal(config->timeouts.stall_ns, 120000000000);
+	assert_int_equal(config->timeouts.body_rate, 8192);
 	assert_true(config->strict);
 	assert_false(config->log_entries_public);
 	assert_false(config->has_admin);
@@ -118,6 +128,11 @@ static void faults_are_named_by_file_line_and_key(void **state)
 		{HEAD "workers: -1\n",							    ERR_INVALID,     "parley.yaml:3: workers"              },
 		{HEAD "workers: 257\n",							   ERR_INVALID,     "parley.yaml:3: workers"              },
 		{HEAD "max_body: 10\n",							   ERR_INVALID,     "parley.yaml:3: max_body"             },
+		{HEAD "memory_max: 1\n",							  ERR_INVALID,     "parley.yaml:3: memory_max"           },
+		{HEAD "memory_max: 100000000\n",						  ERR_INVALID,     "at least four times max_body"        },
+		{HEAD "timeouts: { heads: 1 }\n",                                                 ERR_INVALID,     "parley.yaml:3: timeouts.heads"       },
+		{HEAD "timeouts: { head: 0 }\n",						  ERR_INVALID,     "parley.yaml:3: timeouts.head"        },
+		{HEAD "timeouts: 5\n",							    ERR_INVALID,     "parley.yaml:3: timeouts"             },
 		{HEAD "data: \"\"\n",							     ERR_INVALID,     "parley.yaml:3: data"                 },
 		{HEAD "mode: other\n",							    ERR_INVALID,     "parley.yaml:3: mode"                 },
 		{HEAD "store: postgresql\n",						      ERR_UNSUPPORTED, "parley.yaml:3: store"                },
