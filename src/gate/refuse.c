@@ -52,27 +52,41 @@ unsigned gate_limit_headers(struct gate_request *request, struct http_header *ou
 	return 1;
 }
 
+/* Whether the client may try again, and when: the official SDKs obey both fields, and sleep as long
+ * as `retry-after` says. */
+struct retry_advice {
+	bool retry;
+	int64_t after_ms; /* 0: not known */
+};
+
+/* Under this name the official SDKs show the id of an answer in their errors. */
+static const char *request_id_field(enum dialect_id dialect)
+{
+	return dialect == DIALECT_ANTHROPIC ? "request-id" : "x-request-id";
+}
+
 static void send_error_with(struct gate_request *request, const struct dialect_error *error,
-			    bool retry, int64_t retry_after_ms)
+			    const struct retry_advice *advice)
 {
 	struct http_header headers[8];
 	unsigned count = 0;
 	char seconds[24];
 	struct buf body = BUF_INIT(BODY_MAX);
+	struct bytes record = bytes_from(request->admit_id);
 	dialect_error_body(request->dialect, error, &body);
 	headers[count++] = (struct http_header){"content-type", BYTES("application/json")};
-	if (request->admit_id[0])
-		headers[count++] =
-			(struct http_header){"parley-record", bytes_from(request->admit_id)};
-	if (retry && retry_after_ms > 0) {
+	if (record.size > 0) {
+		headers[count++] = (struct http_header){"parley-record", record};
+		headers[count++] = (struct http_header){request_id_field(request->dialect), record};
+	}
+	if (advice->after_ms > 0) {
 		snprintf(seconds, sizeof(seconds), "%lld",
-			 (long long)((retry_after_ms + 999) / 1000));
+			 (long long)((advice->after_ms + 999) / 1000));
 		headers[count++] = (struct http_header){"retry-after", bytes_from(seconds)};
 	}
-	if (!retry)
+	if (!advice->retry)
 		headers[count++] = (struct http_header){"x-should-retry", BYTES("false")};
 	count += gate_limit_headers(request, headers + count, 8 - count);
-	request->sent += body.size;
 	http_respond(request->exchange, error->status, headers, count, buf_bytes(&body));
 	buf_release(&body);
 }
@@ -82,12 +96,14 @@ void gate_send_refusal(struct gate_request *request)
 	const struct verdict *verdict = &request->verdict;
 	struct buf message = BUF_INIT(MESSAGE_MAX);
 	int status = request->status ? request->status : rule_http_status(verdict->rule);
-	bool retry = rule_retryable(verdict->rule) && request->retry_after_ms >= 0;
+	bool waiting_helps = rule_retryable(verdict->rule) && request->retry_after_ms >= 0;
+	struct retry_advice advice = {waiting_helps && !rule_waits_long(verdict->rule),
+				      waiting_helps ? request->retry_after_ms : 0};
 	policy_message(verdict, &message);
 	struct dialect_error error = {.status = status, .message = buf_bytes(&message)};
 	if (request->admit_id[0])
 		error.request_id = bytes_from(request->admit_id);
-	send_error_with(request, &error, retry, request->retry_after_ms);
+	send_error_with(request, &error, &advice);
 	buf_release(&message);
 }
 
@@ -95,5 +111,5 @@ void gate_send_error(struct gate_request *request, int status, const char *code,
 		     struct bytes message, bool retry)
 {
 	struct dialect_error error = {.status = status, .code = code, .message = message};
-	send_error_with(request, &error, retry, 0);
+	send_error_with(request, &error, &(struct retry_advice){.retry = retry});
 }

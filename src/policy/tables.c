@@ -5,7 +5,7 @@
 struct rule_row {
 	const char *id, *text;
 	int http;
-	bool retryable;
+	uint8_t retry;
 };
 
 /* clang-format off */
@@ -69,7 +69,12 @@ int rule_http_status(enum rule rule)
 
 bool rule_retryable(enum rule rule)
 {
-	return rules[rule].retryable;
+	return rules[rule].retry != 0;
+}
+
+bool rule_waits_long(enum rule rule)
+{
+	return rules[rule].retry == 2;
 }
 
 bool rule_find(struct bytes id, enum rule *out)

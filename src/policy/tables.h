@@ -10,7 +10,8 @@
 const char *rule_id(enum rule rule); /* "" for RULE_NONE */
 const char *rule_text(enum rule rule);
 int rule_http_status(enum rule rule);
-bool rule_retryable(enum rule rule);
+bool rule_retryable(enum rule rule);  /* waiting can help */
+bool rule_waits_long(enum rule rule); /* but longer than a client should sleep */
 bool rule_find(struct bytes id, enum rule *out);
 const char *purpose_id(enum purpose purpose);
 bool purpose_find(struct bytes id, enum purpose *out);

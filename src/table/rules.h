@@ -1,6 +1,7 @@
 /* Every reason for which a request is refused: the rule's name as clients and records see it, HTTP
- * status, whether waiting can help (`retry-after`, else `x-should-retry: false`), and the sentence
- * a refusal starts with. Names are a contract: they may be added to, never changed. */
+ * status, whether waiting can help (1: `retry-after`; 0: `x-should-retry: false`; 2: both, for a
+ * wait that no client should sleep through, because the SDKs would), and the sentence a refusal
+ * starts with. Names are a contract: they may be added to, never changed. */
 #ifndef TABLE_RULES_H
 #define TABLE_RULES_H
 
@@ -45,7 +46,7 @@
 	X(LIMIT_INPUT_TPM,     "limit.input_tpm",      429, 1, "too many input tokens a minute") \
 	X(LIMIT_OUTPUT_TPM,    "limit.output_tpm",     429, 1, "too many output tokens a minute") \
 	X(LIMIT_CONCURRENCY,   "limit.concurrency",    429, 1, "too many requests at once") \
-	X(LIMIT_TOKENS_PER_DAY,"limit.tokens_per_day", 429, 1, "the day's tokens are used up") \
+	X(LIMIT_TOKENS_PER_DAY,"limit.tokens_per_day", 429, 2, "the day's tokens are used up") \
 	X(LOG_UNAVAILABLE,     "log.unavailable",      503, 1, "the log cannot take another record") \
 	X(STORE_UNAVAILABLE,   "store.unavailable",    503, 1, "the store cannot be written") \
 	X(GATEWAY_BUSY,        "gateway.busy",         503, 1, "the gateway is at its own limit") \

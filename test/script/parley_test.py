@@ -523,6 +523,8 @@ class Case(unittest.TestCase):
         self.assertEqual(answer.status, status, answer)
         self.assertIn(f"(rule {rule}", answer.message())
         self.assert_error_shape(answer, dialect)
+        name = "request-id" if dialect == "anthropic" else "x-request-id"
+        self.assertEqual(answer.headers.get(name), answer.headers.get("parley-record"))
         if retry:
             self.assertGreaterEqual(int(answer.headers["retry-after"]), 1)
             self.assertNotIn("x-should-retry", answer.headers)

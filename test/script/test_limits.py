@@ -56,7 +56,9 @@ class Refusing(Case):
                 refused = answer
                 break
         self.assertIsNotNone(refused, "the day's budget was passed")
-        self.assert_refused(refused, 429, "limit.tokens_per_day", "anthropic", retry=True)
+        # It tells when the day ends, and that no client should sleep until then.
+        self.assert_refused(refused, 429, "limit.tokens_per_day", "anthropic")
+        self.assertGreaterEqual(int(refused.headers["retry-after"]), 1)
         records = self.gate.records("usage")
         used = sum(entry["usage"]["input"] + entry["usage"]["output"]
                    for entry in records if entry["kind"] == "settle")

@@ -370,6 +370,7 @@ static void tables_are_complete(void **state)
 		int status = rule_http_status(rule);
 		assert_int_equal(rule_retryable(rule),
 				 status == 429 || status == 503 || status == 408);
+		assert_int_equal(rule_waits_long(rule), rule == RULE_LIMIT_TOKENS_PER_DAY);
 	}
 	enum rule rule;
 	enum purpose purpose;
