@@ -7,11 +7,15 @@ static const char base64_digits[] =
 void hex_encode(const void *data, size_t size, char *out)
 {
 	const unsigned char *in = data;
-	for (size_t i = 0; i < size; i++) {
-		out[2 * i] = hex_digits[in[i] >> 4];
-		out[2 * i + 1] = hex_digits[in[i] & 15];
+#ifdef __SSE2__
+	for (; size >= 16; size -= 16, in += 16, out += 32)
+		encode_sixteen(in, out);
+#endif
+	for (; size > 0; size--, in++) {
+		*out++ = hex_digits[*in >> 4];
+		*out++ = hex_digits[*in & 15];
 	}
-	out[2 * size] = '\0';
+	*out = '\0';
 }
 
 int hex_digit_value(char digit)

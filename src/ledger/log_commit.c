@@ -139,45 +139,69 @@ static void note_producer(struct log *log, struct log_producer *producer)
 	log->commit.producers = producer;
 }
 
-static void add_record(struct log *log, const struct log_entry *entry)
-{
-	struct log_commit *commit = &log->commit;
-	struct log_committed *record = &commit->records[commit->count];
-	struct frame frame = {
-		.index = entry->index,
-		.kind = entry->kind,
-		.unsynced = (uint32_t)(entry->index - log->synced),
-		.text = bytes_of(entry->text, entry->size),
-	};
-	memcpy(frame.link, log->link, LINK_SIZE);
-	frame_write(&frame, commit->bytes + commit->size);
-	*record = (struct log_committed){merkle_leaf(entry->text, entry->size), entry->admit_index,
-					 (uint32_t)(log->offset + commit->size), entry->kind};
-	memcpy(log->link, record->leaf.bytes, LINK_SIZE);
-	commit->size += frame_size(entry->size);
-	commit->units += entry->units;
-	commit->count++;
-	note_producer(log, entry->producer);
-}
-
 static bool has_next(const struct log *log)
 {
 	return log->pending && log->pending->index == log->next_commit + log->commit.count;
 }
 
-/* A commit lies in one segment. */
-static void fill_commit(struct log *log)
+/* The records of the next commit: what is pending, in order, up to its limits. It lies in one
+ * segment. */
+static void choose_records(struct log *log)
 {
 	struct log_commit *commit = &log->commit;
+	uint64_t size = 0;
 	while (has_next(log) && commit->count < LOG_COMMIT_RECORDS) {
-		size_t size = frame_size(log->pending->size);
-		if (commit->size + size > LOG_COMMIT_BYTES ||
-		    log->offset + commit->size + size > log->segment_size)
-			return;
 		struct log_entry *entry = log->pending;
+		size += frame_size(entry->size);
+		if (size > LOG_COMMIT_BYTES || log->offset + size > log->segment_size)
+			return;
 		log->pending = entry->next;
-		add_record(log, entry);
+		commit->records[commit->count++] = (struct log_committed){
+			.entry = entry, .admit_index = entry->admit_index, .kind = entry->kind};
 	}
+}
+
+static struct bytes text_of(const struct log_committed *record)
+{
+	return bytes_of(record->entry->text, record->entry->size);
+}
+
+static void hash_records(struct log_commit *commit)
+{
+	struct log_committed *records = commit->records;
+	size_t i = 0;
+	for (; i + 1 < commit->count; i += 2)
+		merkle_two_leaves(text_of(&records[i]), text_of(&records[i + 1]), &records[i].leaf,
+				  &records[i + 1].leaf);
+	if (i < commit->count)
+		records[i].leaf = merkle_leaf(records[i].entry->text, records[i].entry->size);
+}
+
+static void frame_record(struct log *log, struct log_committed *record)
+{
+	struct log_commit *commit = &log->commit;
+	const struct log_entry *entry = record->entry;
+	struct frame frame = {
+		.index = entry->index,
+		.kind = entry->kind,
+		.unsynced = (uint32_t)(entry->index - log->synced),
+		.text = text_of(record),
+	};
+	memcpy(frame.link, log->link, LINK_SIZE);
+	frame_write(&frame, commit->bytes + commit->size);
+	record->offset = (uint32_t)(log->offset + commit->size);
+	memcpy(log->link, record->leaf.bytes, LINK_SIZE);
+	commit->size += frame_size(entry->size);
+	commit->units += entry->units;
+	note_producer(log, entry->producer);
+}
+
+static void fill_commit(struct log *log)
+{
+	choose_records(log);
+	hash_records(&log->commit);
+	for (size_t i = 0; i < log->commit.count; i++)
+		frame_record(log, &log->commit.records[i]);
 }
 
 static int64_t micros_since(const struct log *log, uint64_t began_ns)

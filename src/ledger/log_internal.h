@@ -55,6 +55,7 @@ void log_links_release(struct log_links *links);
 /* ---- commits: log_commit.c ---- */
 
 struct log_committed {
+	const struct log_entry *entry; /* the producer's, until it is told */
 	struct merkle_hash leaf;
 	uint64_t admit_index;
 	uint32_t offset; /* in the segment */

@@ -15,6 +15,14 @@ struct merkle_hash merkle_leaf(const void *data, size_t size)
 	return out;
 }
 
+void merkle_two_leaves(struct bytes a, struct bytes b, struct merkle_hash *out_a,
+		       struct merkle_hash *out_b)
+{
+	struct sha256_task first = {0, a.data, a.size, out_a->bytes};
+	struct sha256_task second = {0, b.data, b.size, out_b->bytes};
+	sha256_two(&first, &second);
+}
+
 struct merkle_hash merkle_node(const struct merkle_hash *left, const struct merkle_hash *right)
 {
 	struct merkle_hash out;
@@ -33,17 +41,31 @@ struct merkle_hash merkle_empty(void)
 	return out;
 }
 
+/* The `count` nodes above twice as many hashes, two at a time; `out` may be `hashes`. */
+static void parents(const struct merkle_hash *hashes, size_t count, struct merkle_hash *out)
+{
+	size_t i = 0;
+	for (; i + 1 < count; i += 2) {
+		struct merkle_hash a, b;
+		struct sha256_task first = {1, &hashes[2 * i], 2 * MERKLE_HASH_SIZE, a.bytes};
+		struct sha256_task second = {1, &hashes[2 * i + 2], 2 * MERKLE_HASH_SIZE, b.bytes};
+		sha256_two(&first, &second);
+		out[i] = a;
+		out[i + 1] = b;
+	}
+	if (i < count)
+		out[i] = merkle_node(&hashes[2 * i], &hashes[2 * i + 1]);
+}
+
 struct merkle_hash merkle_complete(const struct merkle_hash *hashes, size_t count)
 {
 	struct merkle_hash level[128];
 	assert(count >= 1 && count <= 256 && (count & (count - 1)) == 0);
 	if (count == 1)
 		return hashes[0];
-	for (size_t i = 0; i < count / 2; i++)
-		level[i] = merkle_node(&hashes[2 * i], &hashes[2 * i + 1]);
+	parents(hashes, count / 2, level);
 	for (size_t width = count / 2; width > 1; width /= 2)
-		for (size_t i = 0; i < width / 2; i++)
-			level[i] = merkle_node(&level[2 * i], &level[2 * i + 1]);
+		parents(level, width / 2, level);
 	return level[0];
 }
 

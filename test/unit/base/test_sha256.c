@@ -1,5 +1,7 @@
 #include "base/sha256.h"
 #include "base/encode.h"
+#include "base/prng.h"
+#include "base/sha256_blocks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +10,8 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+
+#include <openssl/sha.h>
 
 static void assert_digest(const char *expected, const uint8_t digest[SHA256_SIZE])
 {
@@ -75,12 +79,84 @@ static void hmac_vectors(void **state)
 	assert_digest("60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54", digest);
 }
 
+/* Every length around the block's, in two parts cut anywhere, against another implementation. */
+static void agrees_with_openssl(void **state)
+{
+	uint8_t data[400], expected[SHA256_SIZE], digest[SHA256_SIZE];
+	struct prng prng;
+	(void)state;
+	prng.state = 7;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)prng_next(&prng);
+	for (size_t size = 0; size <= sizeof(data); size++) {
+		struct sha256 hash;
+		size_t cut = size ? prng_next(&prng) % size : 0;
+		SHA256(data, size, expected);
+		sha256_of(data, size, digest);
+		assert_memory_equal(expected, digest, SHA256_SIZE);
+		sha256_start(&hash);
+		sha256_add(&hash, data, cut);
+		sha256_add(&hash, data + cut, size - cut);
+		sha256_finish(&hash, digest);
+		assert_memory_equal(expected, digest, SHA256_SIZE);
+	}
+}
+
+static void two_at_once_are_as_one_after_the_other(void **state)
+{
+	uint8_t data[600], a[SHA256_SIZE], b[SHA256_SIZE], expected[SHA256_SIZE];
+	struct prng prng;
+	(void)state;
+	prng.state = 8;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)prng_next(&prng);
+	for (unsigned round = 0; round < 5000; round++) {
+		size_t from_a = prng_next(&prng) % 40, from_b = prng_next(&prng) % 40;
+		size_t size_a = prng_next(&prng) % 500, size_b = prng_next(&prng) % 500;
+		struct sha256_task first = {data[0], data + 1 + from_a, size_a, a};
+		struct sha256_task second = {data[100], data + 101 + from_b, size_b % 400, b};
+		sha256_two(&first, &second);
+		uint8_t text[600];
+		text[0] = first.before;
+		memcpy(text + 1, first.data, first.size);
+		SHA256(text, first.size + 1, expected);
+		assert_memory_equal(expected, a, SHA256_SIZE);
+		text[0] = second.before;
+		memcpy(text + 1, second.data, second.size);
+		SHA256(text, second.size + 1, expected);
+		assert_memory_equal(expected, b, SHA256_SIZE);
+	}
+}
+
+static void plain_code_and_instructions_agree(void **state)
+{
+	uint8_t data[64 * 9];
+	struct prng prng;
+	(void)state;
+	if (!sha256_has_instructions())
+		skip();
+	prng.state = 9;
+	for (size_t count = 0; count <= 9; count++) {
+		uint32_t plain[8], fast[8];
+		for (size_t i = 0; i < sizeof(data); i++)
+			data[i] = (uint8_t)prng_next(&prng);
+		for (size_t i = 0; i < 8; i++)
+			plain[i] = fast[i] = (uint32_t)prng_next(&prng);
+		sha256_blocks_plain(plain, data, count);
+		sha256_blocks_instructions(fast, data, count);
+		assert_memory_equal(plain, fast, sizeof(plain));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sha256_vectors),
 		cmocka_unit_test(a_million_bytes_in_uneven_parts),
 		cmocka_unit_test(hmac_vectors),
+		cmocka_unit_test(agrees_with_openssl),
+		cmocka_unit_test(two_at_once_are_as_one_after_the_other),
+		cmocka_unit_test(plain_code_and_instructions_agree),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
