@@ -86,6 +86,14 @@ void *arena_alloc_zero(struct arena *arena, size_t size)
 	return memory;
 }
 
+void arena_trim(struct arena *arena, const void *memory, size_t size)
+{
+	size_t at = (size_t)((const char *)memory - arena->current->data);
+	size = (size + 15) & ~(size_t)15;
+	assert(at + size <= arena->used);
+	arena->used = at + size;
+}
+
 char *arena_copy(struct arena *arena, struct bytes bytes)
 {
 	char *copy = arena_alloc(arena, bytes.size + 1);

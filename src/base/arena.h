@@ -24,6 +24,8 @@ void arena_release(struct arena *arena);
 /* Aligned to 16, not zeroed; NULL (and sticky failure) beyond the maximum or when memory is out. */
 void *arena_alloc(struct arena *arena, size_t size);
 void *arena_alloc_zero(struct arena *arena, size_t size);
+/* Gives back all but the first `size` bytes of the last thing that was handed out. */
+void arena_trim(struct arena *arena, const void *memory, size_t size);
 /* NUL-terminated copies. */
 char *arena_copy(struct arena *arena, struct bytes bytes);
 char *arena_printf(struct arena *arena, const char *format, ...)

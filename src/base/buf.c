@@ -9,6 +9,13 @@ void buf_init(struct buf *buf, size_t max)
 	*buf = (struct buf)BUF_INIT(max);
 }
 
+struct buf buf_over(char *memory, size_t size)
+{
+	assert(size >= 2);
+	memory[0] = '\0';
+	return (struct buf){.data = memory, .capacity = size - 1, .max = size - 1};
+}
+
 void buf_clear(struct buf *buf)
 {
 	buf->size = 0;

@@ -21,6 +21,8 @@ struct buf {
 	}
 
 void buf_init(struct buf *buf, size_t max);
+/* A buffer in memory of the caller's, `size` >= 2 bytes, which it never outgrows. Not released. */
+struct buf buf_over(char *memory, size_t size);
 void buf_clear(struct buf *buf);   /* empties it and forgets a failure, keeps the memory */
 void buf_release(struct buf *buf); /* frees the memory; usable again */
 

@@ -55,8 +55,8 @@ static bool upstream_error_of(const struct gate_request *request, enum upstream_
 		      request->ending == RECORD_ENDING_TIMEOUT;
 	if (!theirs)
 		return false;
-	if (request->failure.code != ERR_OK)
-		*out = error_of_failure(request->failure.code);
+	if (request->failure != ERR_OK)
+		*out = error_of_failure(request->failure);
 	else if (request->status != 200)
 		*out = error_of_status(request->status);
 	else

@@ -104,6 +104,7 @@ bool gate_submit_admit(struct gate_request *request)
 	add_observed(request, &record);
 	size_t size = record_format(&record, text, TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
+	arena_trim(&request->arena, text, size);
 	request->admitted = true;
 	submit(request, &request->admit, index, LOG_NO_INDEX, RECORD_ADMIT, text, size,
 	       gate_request_admit_durable);

@@ -31,24 +31,22 @@ unsigned gate_limit_headers(struct gate_request *request, struct http_header *ou
 {
 	const struct world_grant *grant = request->verdict.grant;
 	struct env_loop *loop = request->worker->loop;
-	struct buf text = BUF_INIT(LIMIT_FIELDS_MAX);
 	if (!grant || max == 0 || !limits_any(&grant->limits))
 		return 0;
+	char *memory = arena_alloc(&request->arena, LIMIT_FIELDS_MAX);
+	if (!memory)
+		return 0;
+	struct buf text = buf_over(memory, LIMIT_FIELDS_MAX);
 	struct limits_scope scope = {grant->cells, &grant->limits, "grant"};
 	struct limits_clock clock = {loop->now_ns, loop->wall_ms};
 	struct dialect_limits limits = {limit_of(&scope, &clock, LIMIT_RPM),
 					limit_of(&scope, &clock, LIMIT_INPUT_TPM),
 					limit_of(&scope, &clock, LIMIT_OUTPUT_TPM)};
 	dialect_limit_fields(request->dialect, &limits, loop->wall_ms, &text);
-	const char *copy =
-		text.size && !text.failed ? arena_copy(&request->arena, buf_bytes(&text)) : NULL;
-	size_t size = text.size;
-	buf_release(&text);
-	if (!copy)
+	if (text.size == 0 || text.failed)
 		return 0;
-	out[0] = (struct http_header){
-		NULL, {copy, size}
-        };
+	arena_trim(&request->arena, memory, text.size);
+	out[0] = (struct http_header){NULL, buf_bytes(&text)};
 	return 1;
 }
 

@@ -91,7 +91,7 @@ enum gate_next gate_step_forward(struct gate_request *request)
 	char *head = upstream_head(request, upstream, rewrite.size, &head_size);
 	if (!head) {
 		request->call.unprocessed = true;
-		ERR_SET(&request->failure, ERR_NO_MEMORY, "out of memory");
+		request->failure = ERR_NO_MEMORY;
 		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
 		request->answer = ANSWER_OVER;
 		return GATE_NEXT;
@@ -382,7 +382,7 @@ static void take_plain(struct gate_request *request, struct bytes piece)
 {
 	buf_append_bytes(&request->held, piece);
 	if (request->held.failed) {
-		ERR_SET(&request->failure, ERR_TOO_LARGE, "the provider's answer is too large");
+		request->failure = ERR_TOO_LARGE;
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, NULL);
 		return;
 	}
@@ -476,7 +476,7 @@ static void call_ended(struct http_call *call, const struct err *err)
 {
 	struct gate_request *request = call->user;
 	request->calling = false;
-	request->failure = *err;
+	request->failure = err->code;
 	request->ending = ending_of(request, err);
 	request->answer = ANSWER_OVER;
 	gate_request_run(request);
@@ -528,7 +528,7 @@ static void end_stream(struct gate_request *request)
 /* Whether a plain answer of the provider's, good or bad, has come to its end. */
 static bool is_whole(const struct gate_request *request)
 {
-	return request->failure.code == ERR_OK && request->status != 0 &&
+	return request->failure == ERR_OK && request->status != 0 &&
 	       (request->ending == RECORD_ENDING_FINISH ||
 		request->ending == RECORD_ENDING_UPSTREAM_ERROR);
 }

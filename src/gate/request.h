@@ -83,7 +83,7 @@ struct gate_request {
 	enum gate_answer answer;
 	enum record_ending ending;
 	int status;             /* of the upstream, or of our own refusal; 0: none yet */
-	struct err failure;     /* what went wrong upstream */
+	enum err_code failure;  /* what went wrong upstream; ERR_OK: nothing */
 	const char *cut_reason; /* with ENDING_REVOKED or SHUTDOWN: rule-like text for the client */
 	struct buf held;        /* a plain body, or stream bytes that wait for the admit record */
 	struct buf tail;        /* the end of a stream, which waits for the settle record */

@@ -46,7 +46,7 @@ static char *take(struct writer *writer, size_t size)
 	return at;
 }
 
-static void put(struct writer *writer, const char *text, size_t size)
+static inline void put(struct writer *writer, const char *text, size_t size)
 {
 	char *at = take(writer, size);
 	if (at && size)
@@ -87,9 +87,8 @@ static size_t sequence_size(struct bytes text)
 	return size <= text.size && bytes_is_utf8((struct bytes){text.data, size}) ? size : 0;
 }
 
-static void put_string(struct writer *writer, struct bytes text)
+static void put_rest(struct writer *writer, struct bytes text)
 {
-	put(writer, "\"", 1);
 	while (text.size > 0 && !writer->failed) {
 		size_t size = json_plain_run(text);
 		put(writer, text.data, size);
@@ -104,19 +103,37 @@ static void put_string(struct writer *writer, struct bytes text)
 		}
 		text = (struct bytes){text.data + size, text.size - size};
 	}
+}
+
+static void put_string(struct writer *writer, struct bytes text)
+{
+	size_t plain = json_plain_run(text);
+	put(writer, "\"", 1);
+	put(writer, text.data, plain);
+	if (plain < text.size)
+		put_rest(writer, bytes_of(text.data + plain, text.size - plain));
 	put(writer, "\"", 1);
 }
 
 /* ---- members ---- */
 
-static void name_member(struct writer *writer, const char *name)
+/* Names are literals: inlined, their lengths are known. */
+static inline void name_member(struct writer *writer, const char *name)
 {
-	put(writer, writer->size > 1 ? ",\"" : "\"", writer->size > 1 ? 2 : 1);
-	put(writer, name, strlen(name));
-	put(writer, "\":", 2);
+	size_t size = strlen(name);
+	char *at = take(writer, size + 4);
+	if (!at)
+		return;
+	if (writer->size - (size + 4) > 1)
+		*at++ = ',';
+	else
+		writer->size--;
+	*at++ = '"';
+	memcpy(at, name, size);
+	memcpy(at + size, "\":", 2);
 }
 
-static void member(struct writer *writer, const char *name, struct bytes text)
+static inline void member(struct writer *writer, const char *name, struct bytes text)
 {
 	if (text.size == 0)
 		return;
@@ -124,7 +141,7 @@ static void member(struct writer *writer, const char *name, struct bytes text)
 	put_string(writer, text);
 }
 
-static void raw_member(struct writer *writer, const char *name, struct bytes json)
+static inline void raw_member(struct writer *writer, const char *name, struct bytes json)
 {
 	if (json.size == 0)
 		return;
@@ -132,18 +149,24 @@ static void raw_member(struct writer *writer, const char *name, struct bytes jso
 	put(writer, json.data, json.size);
 }
 
-static void digest_member(struct writer *writer, const char *name, const uint8_t *digest)
+static void put_digest(struct writer *writer, const uint8_t *digest)
 {
 	char hex[67] = "\"";
-	if (!digest)
-		return;
 	hex_encode(digest, 32, hex + 1);
 	hex[65] = '"';
-	name_member(writer, name);
 	put(writer, hex, 66);
 }
 
-static void number_member(struct writer *writer, const char *name, uint64_t value, bool present)
+static inline void digest_member(struct writer *writer, const char *name, const uint8_t *digest)
+{
+	if (!digest)
+		return;
+	name_member(writer, name);
+	put_digest(writer, digest);
+}
+
+static inline void number_member(struct writer *writer, const char *name, uint64_t value,
+				 bool present)
 {
 	if (!present)
 		return;

@@ -201,7 +201,7 @@ static void finish_call(struct http_client_connection *connection, bool reusable
 	struct http_call *call = connection->call;
 	struct http_origin *origin = connection->origin;
 	struct http_pool *pool = origin->pool;
-	struct err none = ERR_INIT;
+	static const struct err none = ERR_INIT;
 	connection->call = NULL;
 	call->connection = NULL;
 	if (reusable && connection->head.keep_alive && connection->part == call->part_count &&

@@ -267,7 +267,7 @@ static const char *date_of(struct http_server *server)
 	return server->date;
 }
 
-static char *put(char *to, const char *end, const void *data, size_t size)
+static inline char *put(char *to, const char *end, const void *data, size_t size)
 {
 	if ((size_t)(end - to) < size)
 		return to;
@@ -275,7 +275,8 @@ static char *put(char *to, const char *end, const void *data, size_t size)
 	return to + size;
 }
 
-static char *put_text(char *to, const char *end, const char *text)
+/* Most texts are literals: inlined, their lengths are known. */
+static inline char *put_text(char *to, const char *end, const char *text)
 {
 	return put(to, end, text, strlen(text));
 }
