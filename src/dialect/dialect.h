@@ -206,6 +206,7 @@ struct dialect_observer {
 	struct sse sse;
 	struct buf held;    /* the beginning of an unfinished event */
 	struct buf given;   /* what was held and has been handed out by this call */
+	struct buf joined;  /* parts of this call that the flow has no place for */
 	struct buf scratch; /* decoded strings */
 	struct buf *text;   /* where the caller collects text, or NULL */
 	struct sha256 hash;
@@ -214,8 +215,9 @@ struct dialect_observer {
 /* What the caller does with a piece: `now` goes on at once; `last` (the dialect's terminal event
  * and all after it) only when the end may be shown. Pointers are into the piece or the observer,
  * valid until its next call. Pieces may be empty in sum; none of them is of size 0. */
+#define DIALECT_FLOW_NOW_MAX 3
 struct dialect_flow {
-	struct bytes now[3];
+	struct bytes now[DIALECT_FLOW_NOW_MAX];
 	unsigned now_count;
 	struct bytes last[2];
 	unsigned last_count;

@@ -4,6 +4,8 @@
 
 /* An event is passed on whole up to this size; longer ones go on as they come. */
 #define HELD_MAX ((size_t)65536)
+/* No more than one piece and what was held. */
+#define JOINED_MAX ((size_t)256 << 20)
 
 void dialect_observer_init(struct dialect_observer *observer, enum dialect_id dialect,
 			   struct bytes nonce, bool strip_usage, struct buf *text)
@@ -15,6 +17,7 @@ void dialect_observer_init(struct dialect_observer *observer, enum dialect_id di
 	sse_init(&observer->sse, DIALECT_EVENT_MAX);
 	buf_init(&observer->held, HELD_MAX);
 	buf_init(&observer->given, HELD_MAX);
+	buf_init(&observer->joined, JOINED_MAX);
 	buf_init(&observer->scratch, (size_t)256 << 20);
 	sha256_start(&observer->hash);
 	sha256_add_bytes(&observer->hash, nonce);
@@ -31,6 +34,7 @@ void dialect_observer_release(struct dialect_observer *observer)
 	sse_release(&observer->sse);
 	buf_release(&observer->held);
 	buf_release(&observer->given);
+	buf_release(&observer->joined);
 	buf_release(&observer->scratch);
 }
 
@@ -184,6 +188,25 @@ static void add(struct bytes *parts, unsigned *count, const char *data, size_t s
 		parts[(*count)++] = bytes_of(data, size);
 }
 
+/* To go on at once. A piece from which several events are stripped has more parts than the flow
+ * takes: those from the last place on are joined. */
+static void add_now(struct flowing *in, const char *data, size_t size)
+{
+	struct dialect_flow *flow = in->flow;
+	struct dialect_observer *observer = in->observer;
+	if (size == 0 || flow->now_count < DIALECT_FLOW_NOW_MAX) {
+		add(flow->now, &flow->now_count, data, size);
+		return;
+	}
+	struct bytes *last = &flow->now[DIALECT_FLOW_NOW_MAX - 1];
+	if (observer->joined.size == 0)
+		buf_append_bytes(&observer->joined, *last);
+	buf_append(&observer->joined, data, size);
+	*last = buf_bytes(&observer->joined);
+	if (observer->joined.failed)
+		observer->outcome.malformed = true;
+}
+
 /* What was held goes out first; it stays valid until the next call. */
 static struct bytes hand_out_held(struct dialect_observer *observer)
 {
@@ -199,7 +222,7 @@ static void give_held(struct flowing *in)
 	if (in->observer->held.size == 0)
 		return;
 	struct bytes held = hand_out_held(in->observer);
-	add(in->flow->now, &in->flow->now_count, held.data, held.size);
+	add_now(in, held.data, held.size);
 }
 
 static void give_until(struct flowing *in, size_t end)
@@ -207,7 +230,7 @@ static void give_until(struct flowing *in, size_t end)
 	if (end <= in->done)
 		return;
 	give_held(in);
-	add(in->flow->now, &in->flow->now_count, in->data + in->done, end - in->done);
+	add_now(in, in->data + in->done, end - in->done);
 	in->done = end;
 }
 
@@ -317,6 +340,8 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 	struct flowing in = {observer, flow, data, size, 0};
 	flow->now_count = flow->last_count = 0;
 	flow->terminal = observer->ended;
+	if (observer->joined.capacity)
+		buf_release(&observer->joined);
 	if (observer->ended) {
 		add(flow->last, &flow->last_count, data, size);
 		return;

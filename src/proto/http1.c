@@ -331,13 +331,18 @@ static enum http_parse status_line(struct input *in)
 	if (result != HTTP_COMPLETE)
 		return result;
 	p += 8;
-	if (in->end - p < 5)
-		return memchr(p, '\n', (size_t)(in->end - p)) ? refuse(in, HTTP_REFUSAL_START_LINE)
-							      : HTTP_MORE;
+	if (p == in->end)
+		return HTTP_MORE;
 	if (*p++ != ' ')
 		return refuse(in, HTTP_REFUSAL_START_LINE);
-	if (p[0] < '1' || p[0] > '5' || !is_digit(p[1]) || !is_digit(p[2]))
-		return refuse(in, HTTP_REFUSAL_STATUS);
+	for (int i = 0; i < 3; i++) {
+		if (p + i == in->end)
+			return HTTP_MORE;
+		if (!is_digit(p[i]) || (i == 0 && (p[0] < '1' || p[0] > '5')))
+			return refuse(in, HTTP_REFUSAL_STATUS);
+	}
+	if (p + 3 == in->end)
+		return HTTP_MORE;
 	head->status = (uint16_t)((p[0] - '0') * 100 + (p[1] - '0') * 10 + (p[2] - '0'));
 	p += 3;
 	if (*p != ' ' && *p != '\r')

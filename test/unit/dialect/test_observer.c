@@ -254,6 +254,33 @@ static void test_openai_stream_for_every_split(void **state)
 	buf_release(&kept);
 }
 
+/* A provider may send usage as often as it likes; each is taken out, whatever else one read holds.
+ */
+static void test_usage_is_stripped_many_times(void **state)
+{
+	struct buf stream = BUF_INIT(65536), kept = BUF_INIT(65536), done = BUF_INIT(64);
+	struct seen seen;
+	(void)state;
+	seen_init(&seen);
+	buf_append_cstr(&done, openai_done);
+	for (unsigned i = 0; i < 9; i++) {
+		const char *comment = i % 2 ? ": still here\n\n" : "";
+		buf_append_cstr(&stream, comment);
+		buf_append_cstr(&kept, comment);
+		buf_append_cstr(&stream, openai_usage);
+	}
+	buf_append_cstr(&stream, openai_head);
+	buf_append_cstr(&kept, openai_head);
+	for (unsigned i = 0; i < 9; i++)
+		buf_append_cstr(&stream, openai_usage);
+	buf_append_cstr(&stream, openai_done);
+	check_openai(buf_bytes(&stream), &kept, &done, true, &seen);
+	seen_release(&seen);
+	buf_release(&stream);
+	buf_release(&kept);
+	buf_release(&done);
+}
+
 static void test_plain_answers_have_the_same_digest(void **state)
 {
 	struct dialect_outcome outcome;
@@ -473,6 +500,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_anthropic_stream_for_every_split),
 		cmocka_unit_test(test_openai_stream_for_every_split),
+		cmocka_unit_test(test_usage_is_stripped_many_times),
 		cmocka_unit_test(test_plain_answers_have_the_same_digest),
 		cmocka_unit_test(test_cut_stream_estimates),
 		cmocka_unit_test(test_unfinished_event_is_not_passed_on),

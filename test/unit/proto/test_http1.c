@@ -350,6 +350,7 @@ static void test_bad_responses(void **state)
 		const char *text;
 		enum http_refusal refusal;
 	} rows[] = {
+		{"HTTP/1.1 \r\nA: b\r\n\r\n",						  HTTP_REFUSAL_STATUS    },
 		{"HTTP/1.1 20 OK\r\n\r\n",						     HTTP_REFUSAL_STATUS    },
 		{"HTTP/1.1 099 OK\r\n\r\n",						    HTTP_REFUSAL_STATUS    },
 		{"HTTP/1.1 600 OK\r\n\r\n",						    HTTP_REFUSAL_STATUS    },
@@ -373,6 +374,12 @@ static void test_bad_responses(void **state)
 			HTTP_REFUSED);
 		if (head.refusal != rows[i].refusal)
 			fail_msg("%s: %s", rows[i].text, http_refusal_text(head.refusal));
+		/* The same where it comes byte by byte. */
+		http_head_start(&head);
+		size_t size = 1;
+		while (http_response_parse(&head, rows[i].text, size, false) == HTTP_MORE)
+			assert_true(++size <= strlen(rows[i].text));
+		assert_int_equal(head.refusal, rows[i].refusal);
 	}
 }
 
