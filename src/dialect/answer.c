@@ -103,7 +103,7 @@ static void observe_body(struct dialect_observer *observer, struct bytes body)
 	struct json_scan scan;
 	if (json_scan_text(&scan, body, "the answer", NULL) != ERR_OK ||
 	    scan.root != JSON_SCAN_OBJECT) {
-		observer->outcome.malformed = true;
+		observer->outcome.malformed = observer->outcome.unreadable = true;
 	} else {
 		const struct json_scan_member *error =
 			json_scan_member(&scan, body, BYTES("error"));

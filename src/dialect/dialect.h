@@ -162,6 +162,8 @@ const char *dialect_finish_name(enum dialect_finish finish);
 
 #define DIALECT_SERVED_MAX 256
 #define DIALECT_EVENT_MAX ((size_t)1 << 20) /* data of one event of a stream */
+/* What one event may take in all, comments and unknown fields included. */
+#define DIALECT_EVENT_BYTES_MAX ((uint64_t)16 << 20)
 
 /* What is known of an answer, from a plain body or a stream. */
 struct dialect_outcome {
@@ -170,6 +172,7 @@ struct dialect_outcome {
 	bool complete;     /* the dialect's end was seen */
 	bool failed;       /* an error body, or an error event after a 200 */
 	bool malformed;    /* not what the dialect says: usage and digest may be missing */
+	bool unreadable;   /* a plain answer that is no JSON object: none at all */
 	bool digest_known; /* `answer` holds */
 	uint8_t answer[SHA256_SIZE]; /* SHA-256(nonce || canonical answer) */
 	uint64_t text_bytes; /* of text, reasoning and tool arguments so far: output is about a
@@ -221,6 +224,7 @@ struct dialect_flow {
 	unsigned now_count;
 	struct bytes last[2];
 	unsigned last_count;
+	bool endless;  /* an event has passed DIALECT_EVENT_BYTES_MAX and not ended */
 	bool terminal; /* the terminal event is complete, in this or an earlier piece */
 };
 

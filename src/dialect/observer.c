@@ -339,6 +339,7 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 {
 	struct flowing in = {observer, flow, data, size, 0};
 	flow->now_count = flow->last_count = 0;
+	flow->endless = false;
 	flow->terminal = observer->ended;
 	if (observer->joined.capacity)
 		buf_release(&observer->joined);
@@ -354,6 +355,8 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 			treat_tail(&in);
 	}
 	observer->fed += size;
+	flow->endless = !observer->ended && !sse_at_boundary(&observer->sse) &&
+			observer->fed - observer->sse.begin > DIALECT_EVENT_BYTES_MAX;
 }
 
 bool dialect_observer_mid_event(const struct dialect_observer *observer)
@@ -366,6 +369,7 @@ void dialect_observer_end(struct dialect_observer *observer, struct dialect_flow
 	struct flowing in = {observer, flow, NULL, 0, 0};
 	flow->now_count = flow->last_count = 0;
 	flow->terminal = observer->ended;
+	flow->endless = false;
 	give_held(&in);
 	observer->outcome.complete = observer->ended;
 	observer_close(observer);

@@ -127,7 +127,8 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	record.served = bytes_from(request->outcome.served);
 	if (request->has_response)
 		record.response = request->response_digest;
-	if (request->outcome.digest_known)
+	/* Of a whole answer only: a digest of half of one could be taken for it. */
+	if (request->outcome.digest_known && request->ending == RECORD_ENDING_FINISH)
 		record.answer = request->outcome.answer;
 	if (request->verdict.run)
 		record.run = bytes_from(request->verdict.run->id);

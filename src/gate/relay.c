@@ -417,7 +417,13 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 {
 	struct gate_request *request = call->user;
 	struct bytes type = http_known(head, bytes.data, HTTP_FIELD_CONTENT_TYPE);
+	struct bytes coding = http_known(head, bytes.data, HTTP_FIELD_CONTENT_ENCODING);
 	request->status = head->status;
+	/* We have asked for none, and could neither read nor bound what is in it. */
+	if (coding.size && !bytes_equal_fold(coding, BYTES("identity"))) {
+		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, "its answer is compressed");
+		return;
+	}
 	keep_fields(request, head, bytes);
 	sha256_start(&request->response_hash);
 	sha256_add(&request->response_hash, request->nonce, sizeof(request->nonce));
@@ -452,7 +458,7 @@ static void call_body(struct http_call *call, struct bytes piece)
 	}
 	dialect_observer_feed(&request->observer, piece.data, piece.size, &flow);
 	take_flow(request, &flow);
-	if (request->held.failed || request->tail.failed) {
+	if (request->held.failed || request->tail.failed || flow.endless) {
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, NULL);
 		return;
 	}
@@ -513,7 +519,8 @@ static void end_stream(struct gate_request *request)
 {
 	struct dialect_flow flow;
 	dialect_observer_end(&request->observer, &flow);
-	if (request->ending == RECORD_ENDING_FINISH)
+	/* An event that broke off is no part of the answer: an error takes its place. */
+	if (request->ending == RECORD_ENDING_FINISH && request->observer.outcome.complete)
 		take_flow(request, &flow);
 	request->outcome = request->observer.outcome;
 	metrics_add(&request->worker->metrics.streams, -1);
@@ -546,6 +553,15 @@ static void end_plain(struct gate_request *request)
 		dialect_observe_body(request->dialect, body,
 				     bytes_of(request->nonce, sizeof(request->nonce)),
 				     &request->outcome, NULL, NULL);
+	/* A 200 that holds no answer, or half of one: it is not passed on as if it were whole. */
+	if (request->outcome.unreadable) {
+		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
+		request->failure = ERR_PROTOCOL;
+		request->outcome.text_bytes = body.size;
+		return;
+	}
+	if (request->outcome.failed)
+		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
 	sha256_add_bytes(&request->response_hash, body);
 	request->has_response = true;
 }

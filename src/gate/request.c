@@ -419,6 +419,13 @@ static enum gate_next step_admit(struct gate_request *request)
 
 /* ---- settle ---- */
 
+/* No provider makes more tokens than it may, whatever else it sends. */
+static int64_t most_output(const struct gate_request *request)
+{
+	int64_t n = request->facts.n > 1 ? request->facts.n : 1;
+	return request->verdict.output_cap * n;
+}
+
 static struct record_usage usage_of(const struct gate_request *request)
 {
 	const struct dialect_usage *said = &request->outcome.usage;
@@ -436,6 +443,8 @@ static struct record_usage usage_of(const struct gate_request *request)
 	/* A stream that was cut tells its input at the start and its output only at the end. */
 	if (!said->known) {
 		uint64_t seen = (uint64_t)dialect_output_estimate(&request->outcome);
+		uint64_t most = (uint64_t)most_output(request);
+		seen = seen < most ? seen : most;
 		usage.output = seen > usage.output ? seen : usage.output;
 		usage.estimated = true;
 	}

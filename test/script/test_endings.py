@@ -1,0 +1,466 @@
+"""However an answer ends, client, log and limits are told the truth, once.
+
+A scripted upstream drives every ending, for both dialects, streamed and plain.
+"""
+
+import json
+import socket
+import threading
+import zlib
+
+from parley_test import (PATHS, Case, anthropic, encode, main, openai, parse_events, product,
+                         wait_until)
+from raw_upstream import (LAST_CHUNK, STREAM_HEAD, Gone, RawUpstream, answer, chunk, closing, delta,
+                          event, opening, plain, plain_head)
+
+# Limits so high that they refill at once: what is not given back shows.
+HIGH = {"rpm": 60000000, "input_tpm": 6000000000, "output_tpm": 6000000000, "concurrency": 16,
+        "tokens_per_day": 100000000}
+PLAIN_CHUNKED = ("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                 "transfer-encoding: chunked\r\n\r\n")
+SAID = "some words that were said"  # 25 bytes: an estimate of 9 tokens
+
+
+def begin(call):
+    """The first events of a stream, or half of a plain answer."""
+    if b'"stream"' in call.body:
+        call.send(STREAM_HEAD)
+        call.send(chunk(opening(call.dialect) + delta(call.dialect, SAID)))
+    else:
+        body = plain(call.dialect, SAID)
+        call.send(plain_head(len(body)))
+        call.send(body[:len(body) // 2])
+
+
+# ---- how an upstream may end an answer: what it does, and the ending on record ----
+
+
+def resets(call):
+    begin(call)
+    call.reset()
+
+
+def closes(call):
+    begin(call)
+
+
+def stalls(call):
+    begin(call)
+    call.wait_for_close()
+
+
+def says_nothing(call):
+    call.wait_for_close()
+
+
+def closes_before_the_head(call):
+    pass
+
+
+def sends_a_bad_chunk(call):
+    if b'"stream"' in call.body:
+        begin(call)
+    else:
+        call.send(PLAIN_CHUNKED)
+        call.send(chunk(plain(call.dialect)[:30]))
+    call.send(b"zz\r\nnot a size\r\n")
+    call.wait_for_close()
+
+
+def ends_without_the_last_chunk(call):
+    if b'"stream"' in call.body:
+        call.send(STREAM_HEAD)
+        call.send(chunk(opening(call.dialect) + delta(call.dialect, SAID)))
+    else:
+        call.send(PLAIN_CHUNKED)
+        call.send(chunk(plain(call.dialect)))  # all of it, but nobody can know
+
+
+def announces_more_than_it_sends(call):
+    body = stream_text(call) if b'"stream"' in call.body else plain(call.dialect)
+    kind = "text/event-stream" if b'"stream"' in call.body else "application/json"
+    call.send(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body) + 50}\r\n\r\n")
+    call.send(body[:-200] if b'"stream"' in call.body else body)
+
+
+def announces_less_than_it_sends(call):
+    body = stream_text(call) if b'"stream"' in call.body else plain(call.dialect)
+    kind = "text/event-stream" if b'"stream"' in call.body else "application/json"
+    call.send(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body) - 60}\r\n\r\n")
+    call.send(body)
+    return True
+
+
+def stream_text(call):
+    return (opening(call.dialect) + delta(call.dialect, SAID) + closing(call.dialect)).encode()
+
+
+def floods_with_interim_answers(call):
+    for _ in range(100000):
+        call.send(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
+
+
+def sends_an_endless_head(call):
+    call.send(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        call.send(b"x-more: " + b"y" * 1000 + b"\r\n")
+
+
+def sends_garbage(call):
+    call.send(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    call.wait_for_close()
+
+
+def compresses(call):
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
+    data = bomb.compress(b"\0" * (20 << 20)) + bomb.flush()
+    kind = "text/event-stream" if b'"stream"' in call.body else "application/json"
+    call.send(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-encoding: gzip\r\n"
+              f"content-length: {len(data)}\r\n\r\n")
+    call.send(data)
+    call.wait_for_close()
+
+
+def says_what_is_no_answer(call):
+    if b'"stream"' in call.body:
+        call.send(STREAM_HEAD)
+        call.send(chunk(opening(call.dialect) + delta(call.dialect, SAID)))
+        call.send(LAST_CHUNK)  # in order, but without the terminal event
+        return True
+    call.send(plain_head(9))
+    call.send(b"<html>\r\n\0")
+    return True
+
+
+RESET, ERROR, TIMEOUT = "upstream_reset", "upstream_error", "timeout"
+# What the upstream does, the ending of a stream and of a plain answer.
+ENDINGS = (
+    (resets, RESET, RESET),
+    (closes, RESET, RESET),
+    (stalls, TIMEOUT, TIMEOUT),
+    (says_nothing, TIMEOUT, TIMEOUT),
+    (closes_before_the_head, ERROR, ERROR),
+    (sends_a_bad_chunk, RESET, RESET),
+    (ends_without_the_last_chunk, RESET, RESET),
+    (announces_more_than_it_sends, RESET, RESET),
+    (announces_less_than_it_sends, RESET, ERROR),
+    (floods_with_interim_answers, ERROR, ERROR),
+    (sends_an_endless_head, ERROR, ERROR),
+    (sends_garbage, ERROR, ERROR),
+    (compresses, ERROR, ERROR),
+    (says_what_is_no_answer, RESET, ERROR),
+)
+BEFORE_THE_HEAD = (says_nothing, closes_before_the_head, floods_with_interim_answers,
+                   sends_an_endless_head, sends_garbage)
+
+
+class EndingsCase(Case):
+    def start(self, handler, **timeouts):
+        self.upstream = RawUpstream(handler)
+        self.addCleanup(self.upstream.stop)
+        self.gate = self.gateway(self.upstream.url, product(limits=HIGH),
+                                 timeouts={"stall": 20, "first_byte": 20, **timeouts})
+        self.client = self.gate.client("prod", "acme")
+
+    def ask(self, dialect, stream):
+        members = {"stream": True} if stream else {}
+        return self.client.ask(dialect, (anthropic if dialect == "anthropic" else openai)(**members))
+
+    def settles(self):
+        return [entry for entry in self.gate.records("usage") if entry["kind"] == "settle"]
+
+    def check_once(self, count):
+        """One settle for each admit, and the limits have what the records say."""
+        self.assert_quiet(self.gate, "prod")
+        records = self.gate.records("usage")
+        admits = [entry["id"] for entry in records if entry["kind"] == "admit"]
+        settled = [entry["admit"] for entry in records if entry["kind"] == "settle"]
+        self.assertEqual(len(admits), count)
+        self.assertEqual(sorted(settled), sorted(admits))
+        used = sum(entry["usage"]["input"] + entry["usage"]["cache_write"] +
+                   entry["usage"]["output"] for entry in records if entry["kind"] == "settle")
+        most, left = self.gate.use("prod")["tokens_per_day"]
+        self.assertEqual(most - left, used)
+        for limit in ("rpm", "input_tpm", "output_tpm"):
+            most, left = self.gate.use("prod")[limit]
+            self.assertEqual(most, left, limit)
+
+
+def error_of(dialect, events):
+    """The error of the last event; None if the stream ended as it should."""
+    name, data = events[-1]
+    value = json.loads(data) if data.startswith("{") else {}
+    if dialect == "anthropic":
+        return value.get("error") if name == "error" else None
+    return value.get("error")
+
+
+class Upstreams(EndingsCase):
+    """What goes wrong upstream is told to the client and put on record as it was."""
+
+    def test_every_ending(self):
+        self.drive([row for row in ENDINGS if TIMEOUT not in row], stall=20, first_byte=20)
+
+    def test_every_silence(self):
+        self.drive([row for row in ENDINGS if TIMEOUT in row], stall=0.6, first_byte=0.6)
+
+    def drive(self, rows, **timeouts):
+        what = {}
+        self.start(lambda call: what["now"](call), **timeouts)
+        count = 0
+        for handler, of_stream, of_plain in rows:
+            what["now"] = handler
+            for dialect in PATHS:
+                for stream in (True, False):
+                    with self.subTest(f"{dialect} {'stream' if stream else 'plain'} "
+                                      f"{handler.__name__}"):
+                        count += 1
+                        answered = self.ask(dialect, stream)
+                        begun = stream and handler not in BEFORE_THE_HEAD + (compresses,)
+                        if begun:
+                            self.check_stream(dialect, answered)
+                        else:
+                            self.check_error(dialect, answered)
+                        self.check_record(answered.headers["parley-record"],
+                                          of_stream if stream else of_plain, begun, handler)
+        self.check_once(count)
+        wait_until(lambda: self.upstream.open <= 2, "connections that are not kept to be closed")
+
+    def check_stream(self, dialect, answered):
+        self.assertEqual(answered.status, 200)
+        self.assertIn(SAID.encode(), answered.body)
+        error = error_of(dialect, answered.events())
+        self.assertTrue(error and error["message"], answered.body[-300:])
+        for terminal in (b"message_stop", b"[DONE]"):
+            self.assertNotIn(terminal, answered.body)
+
+    def check_error(self, dialect, answered):
+        self.assertIn(answered.status, (502, 504), answered)
+        self.assert_error_shape(answered, dialect)
+        self.assertNotIn(SAID.encode(), answered.body)
+
+    def check_record(self, record, ending, begun, handler):
+        settle = self.gate.settled(record, "usage")
+        self.assertEqual(settle["ending"], ending)
+        self.assertTrue(settle["usage"]["estimated"])
+        self.assertGreater(settle["usage"]["input"], 0)
+        if begun:
+            self.assertGreaterEqual(settle["usage"]["output"], 1)
+        if handler in BEFORE_THE_HEAD:
+            self.assertEqual(settle["usage"]["output"], 0)
+        # The digest of an answer says that it was whole: there is none. That of a response is of
+        # the bytes the client got, and stands beside an ending that says they are not all.
+        if not begun:
+            self.assertNotIn("response", settle)
+            self.assertNotIn("answer", settle)
+
+    def test_an_endless_line_is_cut(self):
+        def endless(call):
+            call.send(STREAM_HEAD)
+            call.send(chunk(opening(call.dialect) + delta(call.dialect, SAID)))
+            call.send(chunk("data: "))
+            while True:
+                call.send(chunk("z" * 65536))
+
+        self.start(endless)
+        for count, dialect in enumerate(PATHS, 1):
+            with self.subTest(dialect):
+                answered = self.ask(dialect, True)
+                self.assertLess(len(answered.body), 20 << 20)
+                error = error_of(dialect, answered.events())
+                self.assertTrue(error, answered.body[-300:])
+                settle = self.gate.settled(answered.headers["parley-record"], "usage")
+                self.assertEqual(settle["ending"], ERROR)
+                self.check_once(count)
+        wait_until(lambda: self.upstream.open == 0, "the upstream to be cancelled")
+
+    def test_an_answer_larger_than_any_is_not_kept(self):
+        def endless(call):
+            call.send(PLAIN_CHUNKED)
+            while True:
+                call.send(chunk(b" " * 65536))
+
+        self.start(endless, stall=10, first_byte=10)
+        answered = self.ask("openai", False)
+        self.assertEqual(answered.status, 502)
+        self.assertEqual(self.gate.settled(answered.headers["parley-record"])["ending"], ERROR)
+        wait_until(lambda: self.upstream.open == 0, "the upstream to be cancelled")
+        self.check_once(1)
+
+    def test_an_error_after_200_passes_and_is_on_record(self):
+        def fails(call):
+            error = ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+                     if call.dialect == "anthropic" else
+                     {"error": {"message": "Overloaded", "type": "server_error", "code": None}})
+            if b'"stream"' in call.body:
+                call.send(STREAM_HEAD)
+                call.send(chunk(opening(call.dialect) + delta(call.dialect, SAID) +
+                                event(error, "error" if call.dialect == "anthropic" else None)))
+                call.send(LAST_CHUNK)
+            else:
+                body = json.dumps(error).encode()
+                call.send(plain_head(len(body)).encode() + body)
+            return True
+
+        self.start(fails)
+        count = 0
+        for dialect in PATHS:
+            for stream in (True, False):
+                with self.subTest(f"{dialect} {stream}"):
+                    count += 1
+                    answered = self.ask(dialect, stream)
+                    self.assertEqual(answered.status, 200)
+                    self.assertEqual(answered.body.count(b"Overloaded"), 1)
+                    settle = self.gate.settled(answered.headers["parley-record"], "usage")
+                    self.assertEqual(settle["ending"], ERROR)
+        self.check_once(count)
+
+    def test_a_few_interim_answers_are_nothing(self):
+        def hints(call):
+            for _ in range(3):
+                call.send(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
+            return answer(call)
+
+        self.start(hints)
+        for dialect in PATHS:
+            for stream in (True, False):
+                answered = self.ask(dialect, stream)
+                self.assertEqual(answered.status, 200)
+                settle = self.gate.settled(answered.headers["parley-record"], "usage")
+                self.assertEqual((settle["ending"], settle["usage"]["output"]), ("finish", 5))
+        self.check_once(4)
+
+
+class Reuse(EndingsCase):
+    """A kept-alive connection that the upstream closes (RFC 9112, 9.6)."""
+
+    def test_one_closed_while_idle_costs_nothing(self):
+        self.start(lambda call: answer(call) and False)  # closes after each answer
+        for _ in range(4):
+            for dialect in PATHS:
+                self.assertEqual(self.ask(dialect, False).status, 200)
+                wait_until(lambda: self.upstream.open == 0, "the connection to be closed")
+        self.assertEqual(self.upstream.requests, 8)
+        self.check_once(8)
+
+    def test_one_closed_after_the_request_is_not_tried_again(self):
+        """It may have been acted upon: an error, and it is charged once."""
+        seen = {}
+
+        def second_is_dropped(call):
+            number = seen[call.connection] = seen.get(call.connection, 0) + 1
+            return answer(call) if number == 1 else None
+
+        self.start(second_is_dropped)
+        self.gate.stop()
+        self.gate.write_config(self.upstream.url, workers=1, timeouts={"first_byte": 5})
+        self.gate.start()
+        self.client.port = self.gate.port
+        for count, dialect in enumerate(PATHS, 1):
+            self.assertEqual(self.ask(dialect, False).status, 200)
+            dropped = self.ask(dialect, False)
+            self.assertEqual(dropped.status, 502)
+            self.assertEqual(self.upstream.requests, 2 * count)
+            settle = self.gate.settled(dropped.headers["parley-record"], "usage")
+            self.assertEqual((settle["ending"], settle["usage"]["output"]), (ERROR, 0))
+            self.assertTrue(settle["usage"]["estimated"])
+        self.check_once(4)
+
+
+class ClientsGone(EndingsCase):
+    """A client that hangs up has its upstream cancelled, and pays for what was made."""
+
+    def hang_up(self, dialect, stream, when):
+        """Sends a request, waits for `when(connection)` and hangs up."""
+        members = {"stream": True} if stream else {}
+        body = encode((anthropic if dialect == "anthropic" else openai)(**members))
+        fields = "".join(f"{name}: {value}\r\n"
+                         for name, value in self.client.headers(dialect).items())
+        connection = socket.create_connection(("127.0.0.1", self.gate.port), timeout=30)
+        connection.sendall(f"POST {PATHS[dialect]} HTTP/1.1\r\nhost: gateway\r\n{fields}"
+                           f"content-length: {len(body)}\r\n\r\n".encode() + body)
+        when(connection)
+        connection.close()
+
+    def check_gone(self, count, output):
+        wait_until(lambda: len(self.settles()) == count, "the settle record")
+        settle = self.settles()[-1]
+        self.assertEqual(settle["ending"], "client_gone")
+        self.assertTrue(settle["usage"]["estimated"])
+        self.assertGreater(settle["usage"]["input"], 0)
+        self.assertEqual(settle["usage"]["output"], output)
+        wait_until(lambda: self.upstream.open == 0, "the upstream to be cancelled")
+
+    def test_before_the_first_byte(self):
+        self.start(says_nothing, first_byte=60, stall=60)
+        count = 0
+        for dialect in PATHS:
+            for stream in (True, False):
+                with self.subTest(f"{dialect} {stream}"):
+                    count += 1
+                    self.hang_up(dialect, stream, lambda connection: wait_until(
+                        lambda: self.upstream.requests == count, "the call"))
+                    self.check_gone(count, 0)
+        self.check_once(count)
+
+    def test_between_head_and_first_token(self):
+        def head_only(call):
+            call.send(STREAM_HEAD if b'"stream"' in call.body else plain_head(1000))
+            heads.release()
+            call.wait_for_close()
+
+        heads = threading.Semaphore(0)
+        self.start(head_only, stall=60)
+        count = 0
+        for dialect in PATHS:
+            for stream in (True, False):
+                with self.subTest(f"{dialect} {stream}"):
+                    count += 1
+                    self.hang_up(dialect, stream, lambda connection: heads.acquire(timeout=30))
+                    self.check_gone(count, 0)
+        self.check_once(count)
+
+    def test_in_the_middle_of_a_stream(self):
+        self.start(stalls, stall=60)
+        for count, dialect in enumerate(PATHS, 1):
+            with self.subTest(dialect):
+                def until_said(connection):
+                    received = b""
+                    while SAID.encode() not in received:
+                        received += connection.recv(65536)
+
+                self.hang_up(dialect, True, until_said)
+                # ceil(25 bytes / 3): what the provider had said first, 1, is less.
+                self.check_gone(count, 9)
+                settle = self.settles()[-1]
+                if dialect == "anthropic":  # tells the input at the start
+                    self.assertEqual(settle["usage"]["input"], 7)
+                self.assertNotIn("answer", settle)
+        self.check_once(2)
+
+    def test_while_the_upstream_is_fast(self):
+        """The upstream learns of it although it never waits for anything."""
+        sent = []
+
+        def endless(call):
+            call.send(STREAM_HEAD)
+            call.send(chunk(opening(call.dialect)))
+            try:
+                while True:
+                    call.send(chunk(delta(call.dialect, SAID)))
+            except Gone:
+                sent.append(call.sent)
+                raise
+
+        self.start(endless)
+        for count, dialect in enumerate(PATHS, 1):
+            self.hang_up(dialect, True, lambda connection: connection.recv(65536))
+            wait_until(lambda: len(self.settles()) == count, "the settle record")
+            wait_until(lambda: self.upstream.open == 0 and len(sent) == count, "the cancel")
+            self.assertEqual(self.settles()[-1]["ending"], "client_gone")
+            self.assertGreater(self.settles()[-1]["usage"]["output"], 9)
+        self.check_once(2)
+
+
+if __name__ == "__main__":
+    main()
