@@ -1,242 +1,306 @@
 #!/usr/bin/env python3
-"""CPU per request of `parley serve` beside nginx as a bare reverse proxy, in one run.
+"""What `parley serve` costs beside bare reverse proxies, in one run on one machine.
 
-One worker each, pinned to core 0; the stand-in upstream and the load generator share core 1. Rounds
-are interleaved (ABBA) and medians reported. CPU is utime + stime of every process and thread of the
-proxy, the gateway's log thread included. The gateway runs purpose product with authentication, policy,
-limits, digests and the strict log; nginx does none of that.
+Every proxy has one worker and is pinned to processor 0, its other threads (the gateway's log and admin
+threads) too; the stand-in upstream and the load generator share processor 1. Rounds are interleaved
+(ABBA); a sample in whose time the machine was stolen from is measured again; medians and median absolute
+deviations. CPU is what every thread of the proxy's processes used between the marks of the generator.
 
-    perf/gateway/compare.py --parley build/src/cmd/parley [--rounds 7] [--seconds 8] [--bytes 1024]
+    perf/gateway/compare.py --parley build/src/cmd/parley --scenario plain1k [--rounds 7] [--seconds 6]
+
+Scenarios:
+    plain1k, plain64k      64 connections, closed loop, prompts of 1 KB and 64 KB: CPU per request
+    rate1000, rate10000    the same at a fixed rate (open loop)
+    bound                  evaluation grants: each request a leaf of a registered suite
+    latency                open loop at half of what the slowest carries: latency added to direct
+    sse                    4,000 streams: CPU per event, memory per stream
+    sse500                 500 streams of 20 events/s: delay of an event added to direct
+    sse9000                9,000 streams of 1 event/s
+
+Peers: nginx and haproxy (Debian packages); portkey (npm install --no-package-lock --prefix
+perf/gateway/portkey); strict and relaxed (parley serve); bare (build with -Dperf=true); direct.
 """
 import argparse
-import http.client
 import json
 import os
-import re
+import platform
+import shlex
 import shutil
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
-CONNECTIONS = 64
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+from measure import Load, Sample, memory, rounds, slab, summarize
+from peers import Bench, LOAD_CORE
 
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+ENDLESS = 1_000_000_000
 
 
-def wait_for(port):
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit(f"nothing listens on port {port}")
+# ---- what a scenario is ----
 
 
-def process_tree(pid):
-    pids = [pid]
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat") as stat:
-                    fields = stat.read().rsplit(")", 1)[1].split()
-                if int(fields[1]) == pid:
-                    pids.append(int(entry))
-            except OSError:
-                pass
-    return pids
+class Scenario:
+    """A closed or an open loop of plain requests. `figures`: (key, heading, digits)."""
+
+    peers = ("nginx", "haproxy", "bare", "relaxed", "strict")
+    base = "nginx"
+    ratio = "cpu_us"
+    sim = ()
+    figures = (("cpu_us", "CPU us/request", 1), ("rate", "requests/s", 0), ("p50_us", "p50 us", 0),
+               ("p99_us", "p99 us", 0), ("sim_us", "sim us", 1), ("load_us", "load us", 1),
+               ("other_core", "core 1", 2))
+
+    def __init__(self, settings, *options):
+        self.settings = settings
+        self.options = options
+
+    def prepare(self, bench, load_of):
+        """Before the rounds; `load_of(peer)` gives a Load that watches it."""
+
+    def load_options(self, peer):
+        return [*peer.options(), "--warmup", self.settings.warmup, "--seconds", self.settings.seconds,
+                *self.options]
+
+    def measure(self, peer, load):
+        report = load.run(peer.url, peer.key, self.load_options(peer))
+        if report["failed"]:
+            raise SystemExit(f"{peer.name}: {report['failed']} requests failed: {report['errors']} "
+                             f"{report['first_failure']}")
+        return self.sample(report, report["requests"])
+
+    def sample(self, report, count):
+        cpu = report["cpu"]
+        each = {name: cpu[name] * 1e6 / max(1, count) for name in cpu}
+        return Sample(
+            cpu_us=each.get("proxy"), sim_us=each["sim"], load_us=each["load"],
+            rate=report["requests_per_second"], p50_us=report["latency_ns"]["p50"] / 1e3,
+            p99_us=report["latency_ns"]["p99"] / 1e3, steal=report["steal"],
+            other_core=(cpu["sim"] + cpu["load"]) / report["seconds"])
+
+    def conclude(self, summary):
+        """Figures that need more than one peer."""
 
 
-def cpu_seconds(pid):
-    total = 0
-    for one in process_tree(pid):
-        with open(f"/proc/{one}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / CLOCK_TICKS
+class Plain(Scenario):
+    pass
 
 
-def start(core, command, cwd, env=None):
-    log = open(os.path.join(cwd, os.path.basename(command[0]) + f"-{free_port()}.log"), "w")
-    return subprocess.Popen(["taskset", "-c", str(core)] + command, cwd=cwd, stdout=log, stderr=log,
-                            env=dict(os.environ, **(env or {})))
+class AtRate(Scenario):
+    def __init__(self, settings, rate, *options):
+        super().__init__(settings, "--rate", rate, *options)
 
 
-def start_nginx(folder, upstream_port, port):
-    text = f"""
-worker_processes 1;
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx-error.log;
-events {{ worker_connections 4096; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    client_body_buffer_size 8m;
-    keepalive_requests 1000000;
-    upstream model {{ server 127.0.0.1:{upstream_port}; keepalive 256; keepalive_requests 1000000; }}
-    server {{
-        listen 127.0.0.1:{port} reuseport;
-        location / {{
-            proxy_pass http://model;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_buffering off;
-        }}
-    }}
-}}
-"""
-    path = os.path.join(folder, "nginx.conf")
-    with open(path, "w") as out:
-        out.write(text)
-    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-    return start(0, [nginx, "-p", folder, "-c", path], folder)
+class BoundSuite(Scenario):
+    peers = ("nginx", "bound relaxed", "bound strict")
 
 
-def start_gateway(parley, folder, upstream_port, port, durability):
-    lab = os.path.join(folder, "lab-" + durability)
-    subprocess.run([parley, "init", lab], check=True, stdout=subprocess.DEVNULL)
-    with open(os.path.join(lab, "parley.yaml"), "w") as out:
-        out.write(f"""name: perf.example/parley
-listen: 127.0.0.1:{port}
-data: .
-workers: 1
-durability: {durability}
-providers: [ {{ name: up, dialect: anthropic, url: "http://127.0.0.1:{upstream_port}", key: "k" }} ]
-models: [ {{ name: perf-1, provider: up, max_output: 8192, context: 200000 }} ]
-""")
-    access = os.path.join(lab, "access.yaml")
-    with open(access, "w") as out:
-        out.write("""orgs: [ { id: buyer, name: Buyer } ]
-grants:
-  - id: product
-    org: buyer
-    purposes: [ product ]
-    models: [ perf-1 ]
-    release: V2
-    limits: { rpm: 1000000000000, input_tpm: 1000000000000, output_tpm: 1000000000000, concurrency: 100000, tokens_per_day: 1000000000000 }
-    valid: { from: 2026-01-01, to: 2036-01-01 }
-""")
-    process = start(0, [parley, "serve", "-c", os.path.join(lab, "parley.yaml")], folder)
-    wait_for(port)
-    config = os.path.join(lab, "parley.yaml")
-    subprocess.run([parley, "apply", access, "-c", config], check=True, stdout=subprocess.DEVNULL)
-    key = subprocess.run([parley, "key", "issue", "--org", "buyer", "--grant", "product", "-c", config],
-                         check=True, capture_output=True, text=True).stdout.split()[-1]
-    return process, key
+class Latency(Scenario):
+    """At half the rate of the slowest; Poisson arrivals, the same for all."""
+
+    peers = ("direct", "nginx", "haproxy", "relaxed", "strict")
+    ratio = None
+    figures = (("rate", "requests/s", 0), ("p50_us", "p50 us", 0), ("p99_us", "p99 us", 0),
+               ("added_p50_us", "added p50", 0), ("added_p99_us", "added p99", 0),
+               ("cpu_us", "CPU us/request", 1), ("other_core", "core 1", 2))
+
+    def prepare(self, bench, load_of):
+        rate = self.settings.rate
+        if not rate:
+            rates = {}
+            for name, peer in bench.peers.items():
+                if name != "direct":
+                    report = load_of(peer).run(peer.url, peer.key, [
+                        *peer.options(), "--warmup", 1, "--seconds", self.settings.seconds])
+                    rates[name] = report["requests_per_second"]
+            rate = min(rates.values()) / 2
+            print("closed loop: " + ", ".join(f"{name} {value:.0f}/s" for name, value in rates.items())
+                  + f"; half of the slowest: {rate:.0f}/s", flush=True)
+        self.options = ("--rate", f"{rate:.0f}", "--poisson")
+
+    def conclude(self, summary):
+        add_to_direct(summary, "p50_us", "p99_us")
 
 
-def write_script(folder, key, size):
-    prompt = ("word " * (size // 5 + 1))[:size]
-    body = json.dumps({"model": "perf-1", "max_tokens": 64,
-                       "messages": [{"role": "user", "content": prompt}]})
-    path = os.path.join(folder, "post.lua")
-    with open(path, "w") as out:
-        out.write(f'wrk.method = "POST"\nwrk.body = [==[{body}]==]\n'
-                  f'wrk.headers["content-type"] = "application/json"\n'
-                  f'wrk.headers["x-api-key"] = "{key}"\n')
-    return path, body
+class Streams(Scenario):
+    """Streams held open, each with events at an exact rate."""
+
+    figures = (("cpu_us", "CPU us/event", 2), ("rate", "events/s", 0), ("carried", "carried", 3),
+               ("p50_us", "delay p50 us", 0), ("p99_us", "delay p99 us", 0),
+               ("stream_bytes", "user B/stream", 0), ("slab_bytes", "slab B/stream", 0),
+               ("sim_us", "sim us", 1), ("load_us", "load us", 1), ("other_core", "core 1", 2))
+
+    def __init__(self, settings, streams, per_second, peers=None):
+        super().__init__(settings)
+        self.streams = settings.streams or streams
+        self.per_second = settings.events_per_second or per_second
+        self.peers = peers or self.peers
+        self.idle = {}  # user memory of each peer before its first stream
+        self.sim = ("--events-per-second", self.per_second, "--events", ENDLESS, "--stamp")
+
+    def load_options(self, peer):
+        # The generator's ramp spreads the streams over the period of their events.
+        ramp = max(self.streams / 2000, 1 / self.per_second)
+        return [*peer.options(), "--streams", self.streams, "--max-tokens", 1_000_000, "--warmup",
+                self.settings.warmup, "--seconds", self.settings.seconds, "--ramp", f"{ramp:.2f}"]
+
+    def measure(self, peer, load):
+        seen = {}
+
+        def look():
+            seen["user"] = memory(peer.process.pid) if peer.process else None
+            seen["slab"] = slab()
+
+        if peer.process:  # what was freed after earlier streams may still be resident
+            self.idle.setdefault(peer.name, memory(peer.process.pid))
+        user = self.idle.get(peer.name)
+        kernel = slab()
+        report = load.run(peer.url, peer.key, self.load_options(peer), look)
+        if report["failed"] or report["open"] < self.streams:
+            raise SystemExit(f"{peer.name}: {report['open']} of {self.streams} streams open, "
+                             f"{report['failed']} failed: {report['errors']} {report['first_failure']}")
+        out = self.sample(report, report["events"])
+        delay = report["event_delay_ns"]
+        out.update(rate=report["events_per_second"],
+                   carried=report["events_per_second"] / (self.streams * self.per_second),
+                   p50_us=delay["p50"] / 1e3, p99_us=delay["p99"] / 1e3, p999_us=delay["p999"] / 1e3,
+                   stream_bytes=(seen["user"] - user) / self.streams if peer.process else None,
+                   slab_bytes=(seen["slab"] - kernel) / self.streams)
+        return out
 
 
-def check_answer(port, key, body):
-    """Both must really answer, or the figures mean nothing."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("POST", "/v1/messages", body, {"x-api-key": key, "content-type": "application/json"})
-    answer = connection.getresponse()
-    text = answer.read()
-    if answer.status != 200 or b'"stop_reason"' not in text:
-        raise SystemExit(f"port {port}: {answer.status} {text[:200]}")
+class Delay(Streams):
+    ratio = None
+    figures = (("rate", "events/s", 0), ("p50_us", "delay p50 us", 0), ("p99_us", "delay p99 us", 0),
+               ("p999_us", "p99.9 us", 0), ("added_p50_us", "added p50", 0),
+               ("added_p99_us", "added p99", 0), ("cpu_us", "CPU us/event", 2),
+               ("other_core", "core 1", 2))
+
+    def conclude(self, summary):
+        add_to_direct(summary, "p50_us", "p99_us")
 
 
-def load(port, script, seconds):
-    out = subprocess.run(["taskset", "-c", "1", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "--latency",
-                          "-s", script, f"http://127.0.0.1:{port}/v1/messages"],
-                         capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in out:
-        raise SystemExit(out)
-    requests = int(re.search(r"(\d+) requests in", out).group(1))
-    latency = re.search(r"50%\s+([\d.]+)(us|ms|s)", out)
-    p50 = float(latency.group(1)) * {"us": 1, "ms": 1000, "s": 1e6}[latency.group(2)]
-    return requests, p50
+def add_to_direct(summary, *figures):
+    direct = summary.get("direct")
+    for name, row in summary.items():
+        for figure in figures:
+            if direct and name != "direct":
+                pairs = zip(row[figure]["samples"], direct[figure]["samples"])
+                values = [one - other for one, other in pairs]
+                row["added_" + figure] = {"median": statistics.median(values), "samples": values}
+
+
+WITH_DIRECT = ("direct", "nginx", "haproxy", "relaxed", "strict")
+SCENARIOS = {
+    "plain1k": lambda settings: Plain(settings, "--bytes", 1024),
+    "plain64k": lambda settings: Plain(settings, "--bytes", 65536),
+    "rate1000": lambda settings: AtRate(settings, 1000, "--bytes", 1024),
+    "rate10000": lambda settings: AtRate(settings, 10000, "--bytes", 1024),
+    "bound": lambda settings: BoundSuite(settings, "--bytes", 1024),
+    "latency": Latency,
+    "sse": lambda settings: Streams(settings, 4000, 12),
+    "sse500": lambda settings: Delay(settings, 500, 20, WITH_DIRECT),
+    "sse9000": lambda settings: Delay(settings, 9000, 1, ("direct", "haproxy", "strict")),
+}
+
+
+# ---- telling ----
+
+
+def cell(row, key, digits):
+    if not row or key not in row:
+        return "-"
+    return f"{row[key]['median']:,.{digits}f}"
+
+
+def print_table(scenario, summary, title):
+    base = summary.get(scenario.base, {}).get(scenario.ratio) if scenario.ratio else None
+    headings = [heading for _, heading, _ in scenario.figures]
+    if base:
+        headings.insert(1, f"x {scenario.base}")
+        headings.insert(2, "MAD")
+    print(f"\n{title}\n\n| | " + " | ".join(headings) + " |\n|---|" + "---:|" * len(headings))
+    for name, row in summary.items():
+        cells = [cell(row, key, digits) for key, _, digits in scenario.figures]
+        if base:
+            ratio = row[scenario.ratio]["median"] / base["median"] if scenario.ratio in row else None
+            cells.insert(1, f"{ratio:.2f}" if ratio else "-")
+            cells.insert(2, f"{row[scenario.ratio]['mad']:.1f}" if ratio else "-")
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
+        model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), "")
+    return {"processor": model, "processors": os.cpu_count(), "kernel": platform.release(),
+            "load_average": os.getloadavg()[0]}
+
+
+def say(number, name, sample, good):
+    figures = ", ".join(f"{key} {value:.1f}" for key, value in sample.items()
+                        if isinstance(value, (int, float)) and key != "steal")
+    print(f"round {number + 1} {name:14s} {figures}, steal {sample['steal']:.3f}"
+          + ("" if good else " (thrown away)"), flush=True)
+
+
+# ---- running ----
+
+
+def run(settings, name, scenario, folder):
+    peers = settings.peers.split(",") if settings.peers else scenario.peers
+    with Bench(settings.parley, settings.bare, folder, scenario.sim) as bench:
+        for peer in peers:
+            bench.add(peer)
+
+        def load_of(peer):
+            watched = {"sim": bench.sim.pid}
+            if peer.process:
+                watched["proxy"] = peer.process.pid
+            return Load(settings.parley, LOAD_CORE, watched)
+
+        scenario.prepare(bench, load_of)
+        samples = rounds(list(peers), settings.rounds,
+                         lambda one: scenario.measure(bench.peers[one], load_of(bench.peers[one])), say)
+        summary = {one: summarize(samples[one]) for one in peers}
+    scenario.conclude(summary)
+    command = " ".join(["perf/gateway/compare.py", *map(shlex.quote, sys.argv[1:])])
+    print_table(scenario, summary, f"{name}: {settings.rounds} rounds of {settings.seconds} s, medians; "
+                                   f"load average {os.getloadavg()[0]:.1f}\n`{command}`")
+    return {"command": command, "machine": machine(), "peers": summary}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parley", required=True)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parley", required=True, help="the release binary")
+    parser.add_argument("--bare", help="the program of that name (default: beside the binary's build)")
+    parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="repeatable")
+    parser.add_argument("--peers", help="comma-separated, instead of the scenario's own")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=int, default=8)
-    parser.add_argument("--bytes", type=int, default=1024)
-    options = parser.parse_args()
-    parley = os.path.abspath(options.parley)
-    folder = tempfile.mkdtemp(prefix="parley-perf-")
-    os.chmod(folder, 0o755)
-    sim_port, nginx_port, strict_port, relaxed_port = (free_port() for _ in range(4))
-    started = []
-    try:
-        sim = start(1, [parley, "sim", "--listen", f"127.0.0.1:{sim_port}"], folder)
-        started.append(sim)
-        wait_for(sim_port)
-        nginx = start_nginx(folder, sim_port, nginx_port)
-        started.append(nginx)
-        wait_for(nginx_port)
-        contestants = {"nginx": (nginx, nginx_port, "any")}
-        for durability, port in (("strict", strict_port), ("relaxed", relaxed_port)):
-            process, key = start_gateway(parley, folder, sim_port, port, durability)
-            started.append(process)
-            contestants["parley " + durability] = (process, port, key)
-        scripts = {}
-        for name, (process, port, key) in contestants.items():
-            path, body = write_script(folder, key, options.bytes)
-            scripts[name] = path + "." + name.replace(" ", "-")
-            os.replace(path, scripts[name])
-            check_answer(port, key, body)
-            load(port, scripts[name], 2)  # warm-up
-        results = {name: [] for name in contestants}
-        sims = []
-        order = list(contestants)
-        for number in range(options.rounds):
-            for name in order if number % 2 == 0 else reversed(order):
-                process, port, _ = contestants[name]
-                before, sim_before = cpu_seconds(process.pid), cpu_seconds(sim.pid)
-                requests, p50 = load(port, scripts[name], options.seconds)
-                used = cpu_seconds(process.pid) - before
-                results[name].append((used * 1e6 / requests, requests / options.seconds, p50))
-                sims.append((cpu_seconds(sim.pid) - sim_before) * 1e6 / requests)
-                print(f"round {number + 1} {name:15s} {used * 1e6 / requests:6.1f} us/request "
-                      f"{requests / options.seconds:8.0f} requests/s  p50 {p50:7.0f} us", flush=True)
-        base = statistics.median(row[0] for row in results["nginx"])
-        print(f"\n{options.bytes} byte prompts, {CONNECTIONS} connections, {options.rounds} rounds of "
-              f"{options.seconds} s, medians; load average {os.getloadavg()[0]:.1f}")
-        print(f"{'':18s}{'CPU us/request':>16s}{'x nginx':>10s}{'requests/s':>12s}{'p50 us':>10s}")
-        for name, rows in results.items():
-            cpu = statistics.median(row[0] for row in rows)
-            rate = statistics.median(row[1] for row in rows)
-            p50 = statistics.median(row[2] for row in rows)
-            print(f"{name:18s}{cpu:16.1f}{cpu / base:10.2f}{rate:12.0f}{p50:10.0f}")
-        print(f"{'parley sim':18s}{statistics.median(sims):16.1f}")
-    finally:
-        for process in started:
-            process.send_signal(signal.SIGTERM)
-        for process in started:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--warmup", type=float, default=1)
+    parser.add_argument("--rate", type=float, help="of latency, instead of half of the slowest")
+    parser.add_argument("--streams", type=int, help="of sse*, instead of the scenario's own")
+    parser.add_argument("--events-per-second", type=float, help="of each stream of sse*")
+    parser.add_argument("--output", help="where the JSON goes (perf/out/gateway-SCENARIO.json)")
+    settings = parser.parse_args()
+    settings.parley = os.path.abspath(settings.parley)
+    settings.bare = os.path.abspath(settings.bare or os.path.join(
+        os.path.dirname(settings.parley), "..", "..", "perf", "bare"))
+    for name in settings.scenario or ["plain1k"]:
+        folder = tempfile.mkdtemp(prefix="parley-perf-")
+        os.chmod(folder, 0o755)
+        try:
+            result = run(settings, name, SCENARIOS[name](settings), folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        path = settings.output or os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "out",
+                                               f"gateway-{name}.json")
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as out:
+            json.dump(result, out, indent=1)
+            out.write("\n")
+        print(f"\n{os.path.relpath(path)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -21,6 +21,7 @@ struct slot {
 	struct sse sse;
 	int status;
 	bool running, terminal, failed_event;
+	bool seen; /* a request of it was answered, or failed */
 };
 
 struct load {
@@ -32,6 +33,7 @@ struct load {
 	struct slot *slots, *free, *resting;
 	unsigned begun;   /* slots that were used at least once */
 	unsigned running; /* slots with a call */
+	unsigned seen;    /* slots of which something was heard */
 	uint64_t sent;    /* requests started so far */
 	struct schedule schedule;
 	uint64_t next_ns;      /* open loop: the next intended start */
@@ -126,12 +128,19 @@ static void count_end(struct load *load, const struct slot *slot, const struct e
 
 /* ---- answers ---- */
 
+static void see(struct slot *slot)
+{
+	slot->load->seen += !slot->seen;
+	slot->seen = true;
+}
+
 static void on_head(struct http_call *call, const struct http_head *head, struct bytes head_bytes)
 {
 	struct slot *slot = call->user;
 	struct load *load = slot->load;
 	(void)head_bytes;
 	slot->status = head->status;
+	see(slot);
 	if (head->status == 200 && counts(load, slot))
 		histogram_record(&load->result.head, clock_now(load) - slot->intended_ns);
 }
@@ -233,6 +242,7 @@ static void on_ended(struct http_call *call, const struct err *err)
 	struct load *load = slot->load;
 	slot->running = false;
 	load->running--;
+	see(slot);
 	if (counts(load, slot))
 		count_end(load, slot, err);
 	bool bad = err->code != ERR_OK || slot->status != 200;
@@ -412,10 +422,20 @@ static void enter(struct load *load, enum load_phase phase)
 		load->on_phase(load->argument, phase);
 }
 
+/* Streams that are held open are all there before the warm-up, however long that takes. */
+static bool still_opening(const struct load *load)
+{
+	uint64_t latest = load->start_ns + load->options.ramp_ns + load->options.timeout_ns;
+	return load->phase == LOAD_RAMP && load->options.stream && !is_open(load) &&
+	       load->seen < load->options.connections && load->loop->now_ns < latest;
+}
+
 static void turn_phase(struct env_timer *timer)
 {
 	struct load *load = (struct load *)((char *)timer - offsetof(struct load, turn));
-	if (load->phase < LOAD_DONE)
+	if (still_opening(load))
+		env_timer_arm(load->loop, &load->turn, load->loop->now_ns + SECOND_NS / 50);
+	else if (load->phase < LOAD_DONE)
 		enter(load, load->phase + 1);
 }
 

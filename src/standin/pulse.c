@@ -29,23 +29,37 @@ static void unlist(struct pulse *pulse)
 	pulse->listed = false;
 }
 
-/* Its place is at the end or next to it: every stream has the same period. */
-static void enlist(struct pulse *pulse)
+/* A new stream comes first, and is due no later than what is waiting: the list stays in order. */
+static void put_first(struct pulse *pulse)
 {
 	struct pulses *pulses = pulse->pulses;
-	struct pulse *before = pulses->last;
-	while (before && before->due_ns > pulse->due_ns)
-		before = before->previous;
-	pulse->previous = before;
-	pulse->next = before ? before->next : pulses->first;
-	if (pulse->next)
-		pulse->next->previous = pulse;
+	struct pulse *first = pulses->first;
+	pulse->due_ns = pulses->loop->now_ns;
+	if (first && first->due_ns < pulse->due_ns)
+		pulse->due_ns = first->due_ns;
+	pulse->previous = NULL;
+	pulse->next = first;
+	if (first)
+		first->previous = pulse;
 	else
 		pulses->last = pulse;
-	if (before)
-		before->next = pulse;
+	pulses->first = pulse;
+	pulse->listed = true;
+}
+
+/* What was due by now is due again a period later, and nothing is due later than that: its place is
+ * the end. */
+static void put_last(struct pulse *pulse)
+{
+	struct pulses *pulses = pulse->pulses;
+	assert(!pulses->last || pulses->last->due_ns <= pulse->due_ns);
+	pulse->previous = pulses->last;
+	pulse->next = NULL;
+	if (pulses->last)
+		pulses->last->next = pulse;
 	else
 		pulses->first = pulse;
+	pulses->last = pulse;
 	pulse->listed = true;
 }
 
@@ -68,7 +82,7 @@ static void due(struct env_timer *timer)
 			break;
 		unlist(pulse);
 		pulse->due_ns += pulses->period_ns;
-		enlist(pulse);
+		put_last(pulse);
 		pulses->beat(pulse);
 	}
 	arm(pulses);
@@ -121,8 +135,7 @@ bool pulse_start(struct pulses *pulses, struct pulse *pulse, enum dialect_id dia
 		assert(stamp);
 		pulse->stamp_at = (size_t)(stamp - pulse->event.data) + sizeof(PULSE_STAMP) - 1;
 	}
-	pulse->due_ns = pulses->loop->now_ns;
-	enlist(pulse);
+	put_first(pulse);
 	arm(pulses);
 	return true;
 }

