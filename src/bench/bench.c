@@ -220,6 +220,19 @@ static enum err_code load_suites(struct run *run, struct err *err)
 	return plan_check(&run->plan, pairwise, err);
 }
 
+/* Where the model is asked: at the end of its URL's path. */
+static enum err_code set_target(struct run_model *model, struct bytes base, struct err *err)
+{
+	struct bytes name = bytes_from(model->plan->name);
+	const struct dialect_endpoint *endpoint = dialect_endpoint_of(model->plan->dialect, false);
+	if (!buf_reserve(&model->target, base.size + name.size + DIALECT_TARGET_EXTRA))
+		return ERR_SET(err, ERR_TOO_LARGE, "the URL of model %s is too long",
+			       model->plan->name);
+	char *end = dialect_write_target(endpoint, base, name, model->target.data);
+	model->target.size = (size_t)(end - model->target.data);
+	return ERR_OK;
+}
+
 static enum err_code open_model(struct run *run, unsigned number, struct err *err)
 {
 	struct run_model *model = &run->models[number];
@@ -241,7 +254,7 @@ static enum err_code open_model(struct run *run, unsigned number, struct err *er
 	struct url url;
 	ERR_TRY(plan_key(plan, &model->key, err));
 	ERR_TRY(url_parse(bytes_from(plan->url), &url, err));
-	url_join_path(&url, dialect_path(plan->dialect), &model->target);
+	ERR_TRY(set_target(model, url.path, err));
 	if (model->key)
 		dialect_credential_fields(plan->dialect, model->key, &model->credential);
 	else if (plan->dialect == DIALECT_ANTHROPIC)

@@ -93,10 +93,11 @@ static enum err_code read_dialect(struct bytes name, enum dialect_id *out, struc
 	*out = dialect_from_name(name);
 	if (*out != DIALECT_NONE)
 		return ERR_OK;
-	return ERR_SET(
-		err, ERR_USAGE,
-		"unknown dialect \"%.*s\"; this build speaks anthropic and openai, or replay@FILE",
-		BYTES_ARG(name));
+	return ERR_SET(err, ERR_USAGE,
+		       "unknown dialect \"%.*s\"; there are anthropic, openai, responses, gemini, "
+		       "mistral and "
+		       "xai, or replay@FILE",
+		       BYTES_ARG(name));
 }
 
 enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role role,

@@ -252,7 +252,7 @@ static struct load_options make_options(const struct load_settings *settings)
 static int check_settings(const struct load_settings *settings)
 {
 	if (dialect_from_name(bytes_from(settings->dialect)) == DIALECT_NONE)
-		return cli_usage("load", "--dialect: anthropic or openai, not \"%s\"",
+		return cli_usage("load", "--dialect: anthropic, openai, responses, gemini, mistral or xai, not \"%s\"",
 				 settings->dialect);
 	if (settings->streams && (settings->rate > 0 || settings->connections))
 		return cli_usage("load", "--streams holds that many open: it excludes --rate and "
@@ -282,7 +282,7 @@ int cmd_load(int argc, char **argv)
 		{"target",                          't', CLI_TEXT, &settings.target, "URL",
 		 "what to load (http://127.0.0.1:8080)", 0, 0},
 		{"dialect",                         'd', CLI_TEXT, &settings.dialect, "NAME",
-		 "anthropic or openai (anthropic)", 0, 0},
+		 "anthropic, openai, responses, gemini, mistral or xai (anthropic)", 0, 0},
 		{"path",			    0, CLI_TEXT, &settings.path, "PATH", "another path than the dialect's", 0,
 		 0},
 		{"model",				'm', CLI_TEXT, &settings.model, "NAME", "the model to ask for (north-1)",

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 struct sim_settings {
-	const char *listen, *persona, *key;
+	const char *listen, *persona, *key, *chat;
 	struct cli_list models;
 	bool judge;
 	int64_t seed, output_tokens, first_token_ms, tokens_per_second, events, event_bytes;
@@ -90,6 +90,7 @@ static enum err_code start(struct env *env, const struct sim_settings *settings,
 		.error_rate = settings->error_rate,
 		.cut_rate = settings->cut_rate,
 		.key = settings->key,
+		.chat = dialect_from_name(bytes_from(settings->chat)),
 	};
 	ERR_TRY(env_address_parse(bytes_from(settings->listen), &address, err));
 	if (settings->persona)
@@ -106,43 +107,48 @@ int cmd_sim(int argc, char **argv)
 	struct sim_settings settings = {.listen = "127.0.0.1:8090",
 					.seed = 1,
 					.output_tokens = 64,
+					.chat = "openai",
 					.events = 20,
 					.event_bytes = 64};
 	const struct cli_option options[] = {
-		{"listen",			      'l', CLI_TEXT, &settings.listen, "ADDR",
+		{"listen",				     'l', CLI_TEXT, &settings.listen, "ADDR",
 		 "where to listen (127.0.0.1:8090)", 0, 0},
-		{"persona",			     'p', CLI_TEXT, &settings.persona, "FILE",
+		{"persona",				    'p', CLI_TEXT, &settings.persona, "FILE",
 		 "answer from this transcript (JSONL)", 0, 0},
-		{"judge",			       0, CLI_FLAG, &settings.judge, NULL,
+		{"judge",				      0, CLI_FLAG, &settings.judge, NULL,
 		 "be a judge of pairs, by a fixed rule", 0, 0},
-		{"model",				    'm', CLI_LIST, &settings.models, "NAME",
+		{"model",					   'm', CLI_LIST, &settings.models, "NAME",
 		 "a name for the list of models (repeatable)", 0, 0},
-		{"key",				     'k', CLI_TEXT, &settings.key, "KEY", "the credential to insist on", 0, 0},
-		{"seed",      0, CLI_INTEGER, &settings.seed, "N",
+		{"key",					    'k', CLI_TEXT, &settings.key, "KEY", "the credential to insist on", 0, 0},
+		{"chat",      0, CLI_TEXT, &settings.chat, "DIALECT",
+		 "whose Chat Completions: openai, mistral, xai (openai)", 0, 0},
+		{"seed",			   0, CLI_INTEGER, &settings.seed, "N",
 		 "of the generator and of failures (1)", 0, 9007199254740992.0},
-		{"output-tokens",                    0, CLI_INTEGER, &settings.output_tokens, "N",
+		{"output-tokens",        0, CLI_INTEGER, &settings.output_tokens, "N",
 		 "length of a generated answer (64)", 1, 1000000},
-		{"first-token-ms", 0, CLI_INTEGER, &settings.first_token_ms, "MS",
+		{"first-token-ms",					   0, CLI_INTEGER, &settings.first_token_ms, "MS",
 		 "delay before an answer begins (0)", 0, 600000},
-		{"tokens-per-second",                                    0, CLI_INTEGER, &settings.tokens_per_second, "N",
+		{"tokens-per-second",				      0, CLI_INTEGER, &settings.tokens_per_second, "N",
 		 "speed of a stream (0: all at once)", 0, 1000000},
-		{"events-per-second",                               0, CLI_NUMBER, &settings.events_per_second, "RATE",
+		{"events-per-second",                                    0, CLI_NUMBER, &settings.events_per_second, "RATE",
 		 "each stream sends events at this exact rate instead (0: off)", 0, 100000},
-		{"events",			     0, CLI_INTEGER, &settings.events, "N", "of such a stream (20)", 1, 1e12},
-		{"event-bytes",				 0, CLI_INTEGER, &settings.event_bytes, "N",
+		{"events",					0, CLI_INTEGER, &settings.events, "N", "of such a stream (20)", 1, 1e12},
+		{"event-bytes",					   0, CLI_INTEGER, &settings.event_bytes, "N",
 		 "of text in each of these events (64)", 1, 65536},
-		{"stamp",				    0, CLI_FLAG, &settings.stamp, NULL,
+		{"stamp",					    0, CLI_FLAG, &settings.stamp, NULL,
 		 "such events tell the time they were sent (stamp: nanoseconds)", 0, 0},
-		{"error-rate",				     0, CLI_NUMBER, &settings.error_rate, "SHARE",
+		{"error-rate",0, CLI_NUMBER, &settings.error_rate, "SHARE",
 		 "of requests answered 529 or 503 (0)", 0, 1},
-		{"cut-rate",0, CLI_NUMBER, &settings.cut_rate, "SHARE",
+		{"cut-rate",                            0, CLI_NUMBER, &settings.cut_rate, "SHARE",
 		 "of answers cut off in the middle (0)", 0, 1},
-		{0		    },
+		{0},
 	};
 	const struct cli_command command = {"sim",
 					    "[--listen ADDR] [--persona FILE | --judge] [options]",
 					    "A stand-in model API (Anthropic Messages and "
-					    "count_tokens, OpenAI Chat Completions).\n"
+					    "count_tokens, OpenAI Chat Completions\nand Responses, "
+					    "Gemini generateContent and countTokens, Mistral's and "
+					    "xAI's variants).\n"
 					    "Its answers are simulated and say so in the field "
 					    "x-parley-simulated. A token is 4 bytes.",
 					    options,
@@ -153,6 +159,9 @@ int cmd_sim(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)
 		return status;
+	enum dialect_id chat = dialect_from_name(bytes_from(settings.chat));
+	if (chat != DIALECT_OPENAI && dialect_variant(DIALECT_OPENAI, chat) != chat)
+		return cli_usage("sim", "--chat is openai, mistral or xai");
 	if (settings.judge && settings.persona)
 		return cli_usage("sim", "--persona and --judge exclude each other");
 	struct env *env = env_os_new(1);

@@ -1,5 +1,7 @@
 #include "dialect/ops.h"
 
+#include <stdlib.h>
+
 json_t *build_text_content(const json_t *parts)
 {
 	size_t i;
@@ -23,6 +25,31 @@ json_t *build_call_id(const json_t *part)
 {
 	return json_sprintf("call_%lld",
 			    (long long)json_integer_value(json_object_get(part, "call")));
+}
+
+char *build_arguments_text(const json_t *part)
+{
+	const json_t *arguments = json_object_get(part, "arguments");
+	if (json_is_string(arguments))
+		return strdup(json_string_value(arguments));
+	return json_dumps(arguments, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
+const char *build_call_name(const json_t *words, json_int_t number)
+{
+	size_t i, k;
+	json_t *message, *part;
+	json_array_foreach(json_object_get(words, "messages"), i, message)
+	{
+		json_array_foreach(json_object_get(message, "parts"), k, part)
+		{
+			const char *type = json_string_value(json_object_get(part, "type"));
+			if (type && strcmp(type, "tool_call") == 0 &&
+			    json_integer_value(json_object_get(part, "call")) == number)
+				return json_string_value(json_object_get(part, "name"));
+		}
+	}
+	return NULL;
 }
 
 enum err_code build_set(json_t *object, const char *key, json_t *value, struct err *err)

@@ -14,11 +14,27 @@
 
 #include <jansson.h>
 
-enum dialect_id { DIALECT_NONE, DIALECT_ANTHROPIC, DIALECT_OPENAI };
+enum dialect_id {
+	DIALECT_NONE,
+	DIALECT_ANTHROPIC, /* Messages */
+	DIALECT_OPENAI,    /* Chat Completions */
+	DIALECT_RESPONSES, /* OpenAI Responses */
+	DIALECT_GEMINI,
+	DIALECT_MISTRAL, /* Chat Completions as Mistral and xAI have them */
+	DIALECT_XAI,
+	DIALECT_COUNT
+};
 
-/* "anthropic", "openai"; DIALECT_NONE for any other name, "none" for DIALECT_NONE. */
+/* "anthropic", "openai", "responses", "gemini", "mistral", "xai"; DIALECT_NONE for any other name,
+ * "none" for DIALECT_NONE. */
 enum dialect_id dialect_from_name(struct bytes name);
 const char *dialect_name(enum dialect_id dialect);
+/* The dialects that a provider of this one serves, as a set of bits 1 << id: OpenAI's serve
+ * Responses too, Mistral's and xAI's are asked through Chat Completions. */
+unsigned dialect_served_by(enum dialect_id provider);
+/* What a request through an endpoint of dialect `asked` speaks once its provider is known: a
+ * variant of it (Mistral's, xAI's) or itself. */
+enum dialect_id dialect_variant(enum dialect_id asked, enum dialect_id provider);
 
 /* ---- endpoints ---- */
 
@@ -27,13 +43,18 @@ enum endpoint_kind {
 	ENDPOINT_MESSAGES,         /* POST /v1/messages */
 	ENDPOINT_COUNT_TOKENS,     /* POST /v1/messages/count_tokens */
 	ENDPOINT_CHAT_COMPLETIONS, /* POST /v1/chat/completions */
-	ENDPOINT_MODELS,           /* GET /v1/models */
+	ENDPOINT_RESPONSES,        /* POST /v1/responses */
+	ENDPOINT_GENERATE_CONTENT, /* POST /v1beta/models/{m}:generateContent, …:stream… */
+	ENDPOINT_MODELS,           /* GET /v1/models, /v1beta/models */
 };
 
 struct dialect_endpoint {
 	const char *method, *path;
+	const char *verb;  /* after the model that the path names (":generateContent"), or NULL */
+	const char *query; /* that the upstream is asked with ("?alt=sse") */
 	enum dialect_id dialect; /* whose errors and shapes to use */
 	enum endpoint_kind kind;
+	bool streams; /* the path says that the answer is a stream */
 };
 
 /* `path` without the query. /v1/models speaks Anthropic's dialect to a client that sent
@@ -43,8 +64,22 @@ const struct dialect_endpoint *dialect_endpoint_find(struct bytes method, struct
 						     bool anthropic_version);
 /* In which dialect to refuse a request whose endpoint is unknown: by its path or that header. */
 enum dialect_id dialect_guess(struct bytes path, bool anthropic_version);
-/* Where a generation is asked for: "/v1/messages", "/v1/chat/completions". */
-const char *dialect_path(enum dialect_id dialect);
+/* The model that the path of such an endpoint names (Gemini); empty where the body does. */
+struct bytes dialect_path_model(const struct dialect_endpoint *endpoint, struct bytes path);
+/* What is wrong with a query, as a sentence for the client, or NULL. Only Gemini's endpoints read
+ * theirs: streams are asked for with alt=sse, and nothing else is known. Never quotes the query. */
+const char *dialect_query_problem(const struct dialect_endpoint *endpoint, struct bytes query);
+/* Whether a query holds a credential (`key=`). It is never read: it has been in logs already. */
+bool dialect_query_has_key(struct bytes query);
+/* Writes the target of `endpoint` at an upstream whose base path is `base` ("" or "/prefix"):
+ * "/prefix/v1/messages", "/v1beta/models/M:streamGenerateContent?alt=sse"; `model` counts where the
+ * path names it. A version that the base path ends with is not said twice. Returns the end, which
+ * is not terminated; `out` has room for base, model and DIALECT_TARGET_EXTRA bytes. */
+#define DIALECT_TARGET_EXTRA 64
+char *dialect_write_target(const struct dialect_endpoint *endpoint, struct bytes base,
+			   struct bytes model, char *out);
+/* Where a generation is asked for, plain or as a stream. */
+const struct dialect_endpoint *dialect_endpoint_of(enum dialect_id dialect, bool stream);
 
 /* ---- requests: facts from the body, without a tree ---- */
 
@@ -78,15 +113,23 @@ struct dialect_request {
 	uint8_t usage_edit;
 };
 
+/* Where a request came in. */
+struct dialect_route {
+	const struct dialect_endpoint *endpoint;
+	enum dialect_id dialect; /* the endpoint's, or a variant of it */
+	struct bytes path;       /* names the model with Gemini; `out` points into it then */
+};
+
 /* Reads the facts of a body that `scan` has accepted (json_scan_finish) for a generation or
  * count_tokens endpoint. ERR_INVALID with a message that names the key: not an object, a key that
  * is a known one but for case, a wrong type, a number out of range, no model or one with characters
  * beyond [A-Za-z0-9._:/@-] or above 256 bytes, no messages, both max_tokens and
- * max_completion_tokens, a key twice inside an object that is acted on. `out` points into `body`.
+ * max_completion_tokens, a key twice inside an object that is acted on; with Responses and Gemini
+ * what names something kept at the provider (an earlier response, a conversation, a file, a
+ * cache). `out` points into `body`.
  */
-enum err_code dialect_request_read(const struct dialect_endpoint *endpoint,
-				   const struct json_scan *scan, struct bytes body,
-				   struct dialect_request *out, struct err *err);
+enum err_code dialect_request_read(const struct dialect_route *route, const struct json_scan *scan,
+				   struct bytes body, struct dialect_request *out, struct err *err);
 
 /* Whether a message or the system prompt of that body has a part that is not text, a tool call or a
  * tool result; *type is then its type as written. Walks over the messages: use it only where the
@@ -128,8 +171,10 @@ enum err_code dialect_build_request(enum dialect_id dialect, const json_t *words
 enum err_code dialect_build_request_text(enum dialect_id dialect, struct bytes words,
 					 struct bytes settings, const char *model, bool stream,
 					 struct buf *out, struct err *err);
-/* "x-api-key: K\r\nanthropic-version: 2023-06-01\r\n" or "authorization: Bearer K\r\n": what
- * carries a credential to a provider. Appended. */
+/* "x-api-key: K\r\n", "authorization: Bearer K\r\n", "x-goog-api-key: K\r\n": what carries a
+ * credential to a provider. Appended. */
+void dialect_key_field(enum dialect_id dialect, const char *key, struct buf *out);
+/* The same with what else a request of the harness needs: "anthropic-version: 2023-06-01\r\n". */
 void dialect_credential_fields(enum dialect_id dialect, const char *key, struct buf *out);
 
 /* ---- answers ---- */
@@ -276,11 +321,13 @@ void dialect_canonical_answer(struct bytes text, const json_t *tool_calls,
 /* ---- what the gateway says by itself ---- */
 
 struct dialect_error {
-	int status; /* HTTP status; decides Anthropic's type and OpenAI's type and code */
+	int status; /* HTTP status; decides Anthropic's type, OpenAI's type and code, Gemini's
+		       status */
 	const char *
 		code; /* OpenAI's code where not the status' usual one ("grant_revoked"), or NULL */
 	struct bytes message;    /* UTF-8 */
 	struct bytes request_id; /* Anthropic's request_id; empty: none */
+	int64_t retry_after_ms;  /* Gemini's RetryInfo; 0: none */
 };
 
 /* Appends the JSON body of an error. */
@@ -299,13 +346,13 @@ struct dialect_limits {
 	struct dialect_limit requests, input, output;
 };
 /* Appends "name: value\r\n" fields: anthropic-ratelimit-* (requests, input-tokens, output-tokens
- * and tokens, the tighter of both; reset in RFC 3339) or x-ratelimit-* (requests, tokens; reset as
- * "6m0s"). `wall_ms` is now, Unix time. */
+ * and tokens, the tighter of both; reset in RFC 3339) or, with all other dialects, x-ratelimit-*
+ * (requests, tokens; reset as "6m0s"). `wall_ms` is now, Unix time. */
 void dialect_limit_fields(enum dialect_id dialect, const struct dialect_limits *limits,
 			  int64_t wall_ms, struct buf *out);
 
-/* Appends the answer of count_tokens. */
-void dialect_count_answer(int64_t tokens, struct buf *out);
+/* Appends the answer of count_tokens (Anthropic, Gemini). */
+void dialect_count_answer(enum dialect_id dialect, int64_t tokens, struct buf *out);
 /* Appends a list of models in the dialect's shape. `created` is Unix seconds. */
 void dialect_models(enum dialect_id dialect, const struct bytes *names, size_t count,
 		    int64_t created, struct buf *out);
@@ -320,17 +367,20 @@ struct dialect_rendering {
 	enum dialect_finish finish;
 	int64_t created;    /* Unix seconds */
 	bool include_usage; /* OpenAI streams */
+	/* Of a stream's end, for Responses, whose last events repeat the answer. */
+	struct bytes whole;
+	uint64_t sequence; /* of a stream's events so far; kept by the functions below */
 };
 /* A complete plain answer's body. */
 void dialect_render_answer(enum dialect_id dialect, const struct dialect_rendering *answer,
 			   struct buf *out);
 /* The events of a stream: once at the start (usage.input, cache_* and for Anthropic a first
  * output count), one per piece of text, once at the end (finish and whole usage). */
-void dialect_render_stream_start(enum dialect_id dialect, const struct dialect_rendering *answer,
+void dialect_render_stream_start(enum dialect_id dialect, struct dialect_rendering *answer,
 				 struct buf *out);
-void dialect_render_stream_delta(enum dialect_id dialect, const struct dialect_rendering *answer,
+void dialect_render_stream_delta(enum dialect_id dialect, struct dialect_rendering *answer,
 				 struct buf *out);
-void dialect_render_stream_end(enum dialect_id dialect, const struct dialect_rendering *answer,
+void dialect_render_stream_end(enum dialect_id dialect, struct dialect_rendering *answer,
 			       struct buf *out);
 
 #endif

@@ -98,6 +98,11 @@ void observer_count(struct dialect_observer *observer, struct json_value value)
 		observer->outcome.text_bytes += value.text.size - 2;
 }
 
+void observer_bytes(struct dialect_observer *observer, size_t size)
+{
+	observer->outcome.text_bytes += size;
+}
+
 struct dialect_call *observer_call(struct dialect_observer *observer, int64_t index)
 {
 	for (unsigned i = observer->call_count; i-- > 0;)
@@ -298,6 +303,23 @@ static void treat_tail(struct flowing *in)
 		observer->outcome.malformed = true;
 }
 
+/* A dialect without an event that is the last by its kind: usage may follow what was taken for it.
+ */
+static void read_after_end(struct dialect_observer *observer, const char *data, size_t size)
+{
+	const struct dialect_ops *ops = dialect_ops_of(observer->dialect);
+	struct sse_event event;
+	size_t at = 0, used;
+	while (ops->ends_by_close &&
+	       sse_next(&observer->sse, data + at, size - at, &used, &event)) {
+		at += used;
+		if (event.oversized)
+			observer->outcome.malformed = true;
+		if (event.has_data)
+			ops->event(observer, &event);
+	}
+}
+
 /* Reads the piece's events. False once the terminal one was seen. */
 static bool read_events(struct flowing *in)
 {
@@ -309,12 +331,11 @@ static bool read_events(struct flowing *in)
 		at += used;
 		if (event.oversized)
 			observer->outcome.malformed = true;
-		act(in,
-		    event.has_data && !event.oversized ? ops->event(observer, &event)
-						       : EVENT_ORDINARY,
-		    &event);
-		if (observer->ended)
+		act(in, event.has_data ? ops->event(observer, &event) : EVENT_ORDINARY, &event);
+		if (observer->ended) {
+			read_after_end(observer, in->data + at, in->size - at);
 			return false;
+		}
 	}
 	return true;
 }
@@ -345,6 +366,7 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 		buf_release(&observer->joined);
 	if (observer->ended) {
 		add(flow->last, &flow->last_count, data, size);
+		read_after_end(observer, data, size);
 		return;
 	}
 	strip_line_feed(&in);

@@ -1,49 +1,7 @@
 /* The OpenAI Chat Completions API: members of a request, events and answers, errors, lists. */
-#include "dialect/ops.h"
+#include "dialect/openai_members.h"
 
-#define NAME(text)                     \
-	{                              \
-		text, sizeof(text) - 1 \
-	}
-
-/* The commonest first: the request path looks names up in this order. */
-static const struct member_row members[] = {
-	{NAME("model"),                  USE_MODEL,          NULL                   },
-	{NAME("messages"),               USE_MESSAGES,       openai_bind_messages   },
-	{NAME("max_tokens"),             USE_MAX_OUTPUT,     bind_max_output        },
-	{NAME("max_completion_tokens"),  USE_MAX_OUTPUT,     bind_max_output        },
-	{NAME("stream"),                 USE_STREAM,         NULL                   },
-	{NAME("stream_options"),         USE_STREAM_OPTIONS, NULL                   },
-	{NAME("temperature"),            USE_KNOWN,          bind_number            },
-	{NAME("top_p"),                  USE_KNOWN,          bind_number            },
-	{NAME("n"),		      USE_N,              openai_bind_n          },
-	{NAME("stop"),                   USE_KNOWN,          NULL                   },
-	{NAME("seed"),                   USE_KNOWN,          NULL                   },
-	{NAME("user"),                   USE_KNOWN,          NULL                   },
-	{NAME("tools"),                  USE_TOOLS,          openai_bind_tools      },
-	{NAME("tool_choice"),            USE_KNOWN,          openai_bind_tool_choice},
-	{NAME("parallel_tool_calls"),    USE_KNOWN,          openai_bind_flag       },
-	{NAME("response_format"),        USE_PROMPT,         openai_bind_format     },
-	{NAME("frequency_penalty"),      USE_KNOWN,          bind_number            },
-	{NAME("presence_penalty"),       USE_KNOWN,          bind_number            },
-	{NAME("logprobs"),               USE_LOGPROBS,       openai_bind_flag       },
-	{NAME("top_logprobs"),           USE_TOP_LOGPROBS,   bind_number            },
-	{NAME("logit_bias"),             USE_LOGIT_BIAS,     openai_bind_bias       },
-	{NAME("reasoning_effort"),       USE_EFFORT,         openai_bind_effort     },
-	{NAME("verbosity"),              USE_KNOWN,          openai_bind_verbosity  },
-	{NAME("metadata"),               USE_KNOWN,          NULL                   },
-	{NAME("store"),                  USE_KNOWN,          NULL                   },
-	{NAME("service_tier"),           USE_KNOWN,          NULL                   },
-	{NAME("safety_identifier"),      USE_KNOWN,          NULL                   },
-	{NAME("prompt_cache_key"),       USE_KNOWN,          NULL                   },
-	{NAME("prompt_cache_retention"), USE_KNOWN,          NULL                   },
-	{NAME("modalities"),             USE_KNOWN,          openai_bind_modalities },
-	{NAME("audio"),                  USE_KNOWN,          bind_refused           },
-	{NAME("prediction"),             USE_KNOWN,          bind_refused           },
-	{NAME("web_search_options"),     USE_KNOWN,          bind_refused           },
-	{NAME("functions"),              USE_TOOLS,          bind_refused           },
-	{NAME("function_call"),          USE_KNOWN,          bind_refused           },
-};
+static const struct member_row members[] = {CHAT_MEMBERS OPENAI_MEMBERS};
 
 static const char *const settings[] = {"max_output",
 				       "temperature",
@@ -109,6 +67,26 @@ static void read_call(struct dialect_observer *observer, struct json_value value
 		observer_call_arguments(observer, call, function[1]);
 }
 
+/* A content is a text, or a list of parts of which some are reasoning (Mistral). */
+static void read_content(struct dialect_observer *observer, struct json_value content)
+{
+	static const char *const names[] = {"type", "text", "thinking"};
+	struct json_walk walk = json_walk_start(content);
+	if (content.type != JSON_SCAN_ARRAY) {
+		observer_text(observer, content);
+		return;
+	}
+	while (json_walk_next(&walk)) {
+		struct json_value member[3];
+		struct bytes type;
+		json_value_members(walk.value, names, member, 3);
+		if (json_value_plain_string(member[0], &type) && bytes_is(type, "text"))
+			observer_text(observer, member[1]);
+		else if (member[2].type != JSON_SCAN_NOTHING)
+			observer_bytes(observer, member[2].text.size);
+	}
+}
+
 /* A message, or a piece of one. Only the first answer of several makes the canonical answer; the
  * others count. */
 static void read_message(struct dialect_observer *observer, struct json_value message, bool first)
@@ -124,7 +102,7 @@ static void read_message(struct dialect_observer *observer, struct json_value me
 		observer_count(observer, member[0]);
 		return;
 	}
-	observer_text(observer, member[0]);
+	read_content(observer, member[0]);
 	if (member[1].type == JSON_SCAN_STRING && member[1].text.size > 2) {
 		observer->declined = true;
 		observer_text(observer, member[1]);
@@ -155,7 +133,7 @@ static bool read_choices(struct dialect_observer *observer, struct json_value ch
 	return any;
 }
 
-static void body(struct dialect_observer *observer, struct json_value root)
+void openai_body(struct dialect_observer *observer, struct json_value root)
 {
 	static const char *const names[] = {"model", "choices", "usage"};
 	struct json_value member[3];
@@ -184,7 +162,7 @@ static enum dialect_event_kind read_chunk(struct dialect_observer *observer, str
 								      : EVENT_ORDINARY;
 }
 
-static enum dialect_event_kind event(struct dialect_observer *observer,
+enum dialect_event_kind openai_event(struct dialect_observer *observer,
 				     const struct sse_event *event)
 {
 	struct json_scan scan;
@@ -201,11 +179,11 @@ static enum dialect_event_kind event(struct dialect_observer *observer,
 
 /* ---- errors ---- */
 
-static void error_object(const struct dialect_error *error, struct buf *out)
+void openai_error_members(const struct dialect_error *error, struct buf *out)
 {
 	const struct status_names *names = dialect_status_names(error->status);
 	const char *code = error->code ? error->code : names->openai_code;
-	buf_append_cstr(out, "{\"error\":{\"message\":");
+	buf_append_cstr(out, "\"message\":");
 	json_append_string(out, error->message);
 	buf_append_cstr(out, ",\"type\":\"");
 	buf_append_cstr(out, names->openai_type);
@@ -214,19 +192,25 @@ static void error_object(const struct dialect_error *error, struct buf *out)
 		json_append_string(out, bytes_from(code));
 	else
 		buf_append_cstr(out, "null");
+}
+
+void openai_error(const struct dialect_error *error, struct buf *out)
+{
+	buf_append_cstr(out, "{\"error\":{");
+	openai_error_members(error, out);
 	buf_append_cstr(out, "}}");
 }
 
-static void error_event(const struct dialect_error *error, struct buf *out)
+void openai_error_event(const struct dialect_error *error, struct buf *out)
 {
 	buf_append_cstr(out, "data: ");
-	error_object(error, out);
+	openai_error(error, out);
 	buf_append_cstr(out, "\n\n");
 }
 
 /* ---- lists ---- */
 
-static void models(const struct bytes *names, size_t count, int64_t created, struct buf *out)
+void openai_models(const struct bytes *names, size_t count, int64_t created, struct buf *out)
 {
 	buf_append_cstr(out, "{\"object\":\"list\",\"data\":[");
 	for (size_t i = 0; i < count; i++) {
@@ -241,19 +225,21 @@ static void models(const struct bytes *names, size_t count, int64_t created, str
 const struct dialect_ops dialect_openai = {
 	.id = DIALECT_OPENAI,
 	.name = "openai",
-	.path = "/v1/chat/completions",
 	.credential_name = "authorization: Bearer ",
-	.credential_end = "\r\n",
+	.harness_fields = "",
 	.members = members,
 	.member_count = sizeof(members) / sizeof(members[0]),
+	.words_name = "messages",
+	.asks_usage = true,
+	.non_text = chat_non_text,
 	.settings = settings,
 	.build = openai_build,
-	.event = event,
-	.body = body,
-	.error = error_object,
-	.error_event = error_event,
+	.event = openai_event,
+	.body = openai_body,
+	.error = openai_error,
+	.error_event = openai_error_event,
 	.limits = openai_limit_fields,
-	.models = models,
+	.models = openai_models,
 	.render_answer = openai_render_answer,
 	.render_start = openai_render_start,
 	.render_delta = openai_render_delta,

@@ -90,22 +90,6 @@ static enum err_code bind_assistant(struct words *words, const json_t *message, 
 	return ERR_OK;
 }
 
-/* The user message that holds the results just before, or a new one: results that follow each other
- * are parts of one message. */
-static json_t *results_message(struct words *words)
-{
-	json_t *last = json_array_get(words->messages, json_array_size(words->messages) - 1);
-	json_t *parts = json_object_get(last, "parts");
-	json_t *part = json_array_get(parts, json_array_size(parts) - 1);
-	const char *type = json_string_value(json_object_get(part, "type"));
-	if (type && strcmp(type, "tool_result") == 0)
-		return parts;
-	last = json_pack("{s:s, s:[]}", "role", "user", "parts");
-	if (words_append(words, words->messages, last) != ERR_OK)
-		return NULL;
-	return json_object_get(last, "parts");
-}
-
 static enum err_code bind_tool(struct words *words, const json_t *message, const char *where)
 {
 	static const char *const allowed[] = {"role", "content", "tool_call_id", NULL};
@@ -117,7 +101,7 @@ static enum err_code bind_tool(struct words *words, const json_t *message, const
 	ERR_TRY(words_old_call(words, id, where, &number));
 	json_t *part =
 		json_pack("{s:s, s:o, s:[]}", "type", "tool_result", "call", number, "parts");
-	ERR_TRY(words_append(words, results_message(words), part));
+	ERR_TRY(words_append(words, words_results_message(words), part));
 	snprintf(here, sizeof(here), "%.64s.content", where);
 	return words_text_parts(words, json_object_get(message, "content"), here,
 				json_object_get(part, "parts"));
@@ -196,31 +180,33 @@ enum err_code openai_bind_tool_choice(struct words *words, const char *name, con
 	return words_set(words, words->settings, "tool_choice", json_pack("{s:s}", "name", tool));
 }
 
+enum err_code openai_bind_schema(struct words *words, const char *name, const json_t *schema)
+{
+	const char *schema_name;
+	ERR_TRY(words_string(words, schema, "name", name, &schema_name));
+	return words_set_schema(words, json_object_get(schema, "schema"), schema_name,
+				json_string_value(json_object_get(schema, "description")),
+				json_is_true(json_object_get(schema, "strict")));
+}
+
 enum err_code openai_bind_format(struct words *words, const char *name, const json_t *value)
 {
 	static const char *const allowed[] = {"type", "json_schema", NULL};
 	static const char *const allowed_schema[] = {"name", "description", "schema", "strict",
 						     NULL};
-	const char *type, *schema_name;
+	const char *type;
 	ERR_TRY(words_only(words, value, name, allowed));
 	ERR_TRY(words_string(words, value, "type", name, &type));
 	if (strcmp(type, "text") == 0)
 		return ERR_OK;
-	if (strcmp(type, "json_object") == 0) {
-		json_decref(words->format);
-		words->format = json_pack("{s:s}", "type", "json_object");
-		return words->format ? ERR_OK
-				     : ERR_SET(words->err, ERR_NO_MEMORY, "no memory for a format");
-	}
+	if (strcmp(type, "json_object") == 0)
+		return words_set_json_object(words);
 	const json_t *schema = json_object_get(value, "json_schema");
 	if (strcmp(type, "json_schema") != 0 || !schema)
 		return ERR_SET(words->err, ERR_INVALID, "%s of type \"%.32s\" cannot be bound",
 			       name, type);
 	ERR_TRY(words_only(words, schema, name, allowed_schema));
-	ERR_TRY(words_string(words, schema, "name", name, &schema_name));
-	return words_set_schema(words, json_object_get(schema, "schema"), schema_name,
-				json_string_value(json_object_get(schema, "description")),
-				json_is_true(json_object_get(schema, "strict")));
+	return openai_bind_schema(words, name, schema);
 }
 
 enum err_code openai_bind_n(struct words *words, const char *name, const json_t *value)
@@ -276,13 +262,10 @@ enum err_code openai_bind_bias(struct words *words, const char *name, const json
 
 static json_t *build_call(const json_t *part)
 {
-	const json_t *arguments = json_object_get(part, "arguments");
-	char *text = json_is_string(arguments)
-			     ? NULL
-			     : json_dumps(arguments, JSON_COMPACT | JSON_ENCODE_ANY);
-	json_t *call = json_pack("{s:o, s:s, s:{s:O, s:s}}", "id", build_call_id(part), "type",
-				 "function", "function", "name", json_object_get(part, "name"),
-				 "arguments", text ? text : json_string_value(arguments));
+	char *text = build_arguments_text(part);
+	json_t *call =
+		json_pack("{s:o, s:s, s:{s:O, s:s}}", "id", build_call_id(part), "type", "function",
+			  "function", "name", json_object_get(part, "name"), "arguments", text);
 	free(text);
 	return call;
 }

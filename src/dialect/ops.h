@@ -23,6 +23,16 @@ enum request_use {
 	USE_STREAM_OPTIONS,
 	USE_THINKING,
 	USE_EFFORT,
+	USE_INPUT,           /* Responses: a text or a list of items */
+	USE_RESPONSES_TOOLS, /* tools, of which some read what is kept at the provider */
+	USE_INCLUDE,         /* Responses: what the answer shall hold besides */
+	USE_REASONING,       /* Responses: an object with `effort` */
+	USE_CONTENTS,        /* Gemini: a list of contents */
+	USE_GENERATION,      /* Gemini: an object of settings */
+	USE_GEMINI_THINKING,
+	USE_FALSE,     /* true would keep something at the provider */
+	USE_KEPT,      /* names something that is kept at the provider: refused */
+	USE_ELSEWHERE, /* the model, which Gemini's path names: refused */
 	USE_COUNT
 };
 
@@ -48,10 +58,17 @@ struct member_row {
 struct dialect_ops {
 	enum dialect_id id;
 	const char *name;
-	const char *path;
-	const char *credential_name, *credential_end; /* around the key */
+	const char *credential_name; /* before the key */
+	const char *harness_fields;  /* that a request of the harness needs besides */
 	const struct member_row *members;
 	size_t member_count;
+	const char *words_name; /* of the member that holds the messages */
+	bool any_spelling;  /* its JSON takes snake_case for camelCase: one spelling is allowed */
+	bool asks_usage;    /* its streams tell their usage only if asked */
+	bool ends_by_close; /* its terminal event need not be the last one */
+	/* Whether words have a part that is not text, a tool call or a tool result; *type is as in
+	 * dialect_request_non_text. */
+	bool (*non_text)(const struct json_scan *scan, struct bytes body, struct bytes *type);
 	const char *const *settings; /* those of a suite that it can say, NULL-terminated */
 	enum err_code (*build)(const json_t *words, const json_t *settings, json_t *body,
 			       bool stream, struct err *err);
@@ -65,17 +82,49 @@ struct dialect_ops {
 	void (*limits)(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out);
 	void (*models)(const struct bytes *names, size_t count, int64_t created, struct buf *out);
 	void (*render_answer)(const struct dialect_rendering *answer, struct buf *out);
-	void (*render_start)(const struct dialect_rendering *answer, struct buf *out);
-	void (*render_delta)(const struct dialect_rendering *answer, struct buf *out);
-	void (*render_end)(const struct dialect_rendering *answer, struct buf *out);
+	void (*render_start)(struct dialect_rendering *answer, struct buf *out);
+	void (*render_delta)(struct dialect_rendering *answer, struct buf *out);
+	void (*render_end)(struct dialect_rendering *answer, struct buf *out);
 };
 
 enum dialect_event_kind { EVENT_ORDINARY, EVENT_USAGE_ONLY, EVENT_TERMINAL };
 
-extern const struct dialect_ops dialect_anthropic, dialect_openai;
+extern const struct dialect_ops dialect_anthropic, dialect_openai, dialect_responses,
+	dialect_gemini, dialect_mistral, dialect_xai;
 
 /* NULL for DIALECT_NONE. */
 const struct dialect_ops *dialect_ops_of(enum dialect_id dialect);
+
+/* ---- request.c: reading a body ---- */
+
+/* A body being read: the member at hand and what was found so far. */
+struct reading {
+	struct dialect_request *out;
+	struct bytes body;
+	const char *name; /* of the member, from the table */
+	struct json_value value;
+	bool has_messages;
+	const char *max_output_name;
+	struct err *err;
+};
+enum err_code reading_wrong(struct reading *in, const char *wanted);
+/* Reads one member of `rows`, at the top or in an object that the dialect acts on. Names that could
+ * be taken for a known one are refused, unknown ones noted. */
+enum err_code reading_member(struct reading *in, const struct member_row *rows, size_t count,
+			     bool any_spelling, struct bytes name, struct json_value value);
+
+/* references.c: readers of Responses' and Gemini's words, which refuse what is kept upstream. */
+enum err_code read_responses_input(struct reading *in);
+enum err_code read_responses_tools(struct reading *in);
+enum err_code read_responses_include(struct reading *in);
+enum err_code read_gemini_contents(struct reading *in);
+bool chat_non_text(const struct json_scan *scan, struct bytes body, struct bytes *type);
+bool responses_non_text(const struct json_scan *scan, struct bytes body, struct bytes *type);
+bool gemini_non_text(const struct json_scan *scan, struct bytes body, struct bytes *type);
+
+/* gemini.c: the members of generationConfig and of its thinkingConfig. */
+enum err_code read_gemini_generation(struct reading *in);
+enum err_code read_gemini_thinking(struct reading *in);
 
 /* ---- words.c: shared by the dialects' binders ---- */
 
@@ -84,8 +133,8 @@ json_t *words_text_part(const char *text);
 /* Appends, taking over the reference of `value` (which may be NULL: out of memory). */
 enum err_code words_append(struct words *words, json_t *array, json_t *value);
 enum err_code words_set(struct words *words, json_t *object, const char *key, json_t *value);
-/* Calls `bind` for each message of the list `value` with its place ("messages[2]"); ERR_INVALID naming
- * `name` if it is no list. Stops at the first failure. */
+/* Calls `bind` for each message of the list `value` with its place ("messages[2]"); ERR_INVALID
+ * naming `name` if it is no list. Stops at the first failure. */
 enum err_code words_each_message(struct words *words, const char *name, const json_t *value,
 				 enum err_code (*bind)(struct words *words, const json_t *message,
 						       const char *where));
@@ -121,6 +170,7 @@ enum err_code bind_nothing(struct words *words, const char *name, const json_t *
 enum err_code words_set_reasoning(struct words *words, const char *key, json_t *value);
 
 #define WORDS_WHERE_MAX 96
+#define WORDS_CALLS_MAX 1024
 #define WORDS_DEFAULT_FORMAT_NAME "answer"
 
 /* anthropic_words.c, openai_words.c */
@@ -148,6 +198,38 @@ enum err_code openai_bind_flag(struct words *words, const char *name, const json
 enum err_code openai_bind_bias(struct words *words, const char *name, const json_t *value);
 enum err_code openai_build(const json_t *words, const json_t *settings, json_t *body, bool stream,
 			   struct err *err);
+/* "json_object" or a "json_schema" object {name, description, schema, strict}. */
+enum err_code openai_bind_schema(struct words *words, const char *name, const json_t *schema);
+enum err_code words_set_json_object(struct words *words);
+/* Where results stand that follow each other: the parts of the user message whose last part is a
+ * tool result, made if need be. NULL when memory is out. */
+json_t *words_results_message(struct words *words);
+enum err_code responses_bind_input(struct words *words, const char *name, const json_t *value);
+enum err_code responses_bind_instructions(struct words *words, const char *name,
+					  const json_t *value);
+enum err_code responses_bind_tools(struct words *words, const char *name, const json_t *value);
+enum err_code responses_bind_tool_choice(struct words *words, const char *name,
+					 const json_t *value);
+enum err_code responses_bind_text(struct words *words, const char *name, const json_t *value);
+enum err_code responses_bind_reasoning(struct words *words, const char *name, const json_t *value);
+enum err_code responses_bind_include(struct words *words, const char *name, const json_t *value);
+enum err_code responses_bind_truncation(struct words *words, const char *name, const json_t *value);
+enum err_code responses_bind_false(struct words *words, const char *name, const json_t *value);
+enum err_code responses_build(const json_t *words, const json_t *settings, json_t *body,
+			      bool stream, struct err *err);
+enum err_code gemini_bind_contents(struct words *words, const char *name, const json_t *value);
+enum err_code gemini_bind_system(struct words *words, const char *name, const json_t *value);
+enum err_code gemini_bind_tools(struct words *words, const char *name, const json_t *value);
+enum err_code gemini_bind_tool_config(struct words *words, const char *name, const json_t *value);
+enum err_code gemini_bind_thinking(struct words *words, const char *name, const json_t *value);
+/* From the whole of generationConfig: the type of the answer and its schema. */
+enum err_code gemini_bind_format(struct words *words, const json_t *config);
+enum err_code gemini_build(const json_t *words, const json_t *settings, json_t *body, bool stream,
+			   struct err *err);
+/* Binds the members of an object in the order of the table; unknown ones are refused with
+ * `where` ("generationConfig.", "") in front of their name. */
+enum err_code words_bind_members(struct words *words, const struct member_row *rows, size_t count,
+				 const json_t *object, const char *where);
 
 /* ---- build.c: shared by the dialects' builders ---- */
 
@@ -162,6 +244,22 @@ enum err_code build_append(json_t *array, json_t *value, struct err *err);
 /* Copies settings[from] to body[to] where it is there. */
 enum err_code build_copy(const json_t *settings, const char *from, json_t *body, const char *to,
 			 struct err *err);
+
+/* The words' calls by number: the name of call K, or NULL. */
+const char *build_call_name(const json_t *words, json_int_t number);
+/* A tool call's arguments as text, to free(). NULL when memory is out. */
+char *build_arguments_text(const json_t *part);
+
+/* ---- openai.c: what its variants and Responses share ---- */
+
+enum dialect_event_kind openai_event(struct dialect_observer *observer,
+				     const struct sse_event *event);
+void openai_body(struct dialect_observer *observer, struct json_value root);
+void openai_error(const struct dialect_error *error, struct buf *out);
+void openai_error_event(const struct dialect_error *error, struct buf *out);
+/* The members of an error: "message":…,"type":…,"param":null,"code":… */
+void openai_error_members(const struct dialect_error *error, struct buf *out);
+void openai_models(const struct bytes *names, size_t count, int64_t created, struct buf *out);
 
 /* ---- observer.c: what the readers of answers report ---- */
 
@@ -178,6 +276,8 @@ struct dialect_call {
 /* A string value is text of the answer, or only counts (reasoning). */
 void observer_text(struct dialect_observer *observer, struct json_value text);
 void observer_count(struct dialect_observer *observer, struct json_value text);
+/* So many bytes that only count. */
+void observer_bytes(struct dialect_observer *observer, size_t size);
 /* The call with that number, made if need be; NULL when there are too many or memory is out (the
  * observer is malformed then). */
 struct dialect_call *observer_call(struct dialect_observer *observer, int64_t index);
@@ -201,12 +301,13 @@ struct finish_row {
 void observer_finish(struct dialect_observer *observer, struct json_value reason,
 		     const struct finish_row *rows, size_t count);
 
-/* ---- dialect.c ---- */
+/* ---- errors.c ---- */
 
 /* How each dialect names a status; a near one for those not in the table. */
 struct status_names {
 	int status;
 	const char *anthropic_type, *openai_type, *openai_code; /* code may be NULL */
+	const char *gemini_status;
 };
 const struct status_names *dialect_status_names(int status);
 
@@ -222,12 +323,23 @@ void openai_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, s
 /* ---- render.c ---- */
 
 void anthropic_render_answer(const struct dialect_rendering *answer, struct buf *out);
-void anthropic_render_start(const struct dialect_rendering *answer, struct buf *out);
-void anthropic_render_delta(const struct dialect_rendering *answer, struct buf *out);
-void anthropic_render_end(const struct dialect_rendering *answer, struct buf *out);
+void anthropic_render_start(struct dialect_rendering *answer, struct buf *out);
+void anthropic_render_delta(struct dialect_rendering *answer, struct buf *out);
+void anthropic_render_end(struct dialect_rendering *answer, struct buf *out);
 void openai_render_answer(const struct dialect_rendering *answer, struct buf *out);
-void openai_render_start(const struct dialect_rendering *answer, struct buf *out);
-void openai_render_delta(const struct dialect_rendering *answer, struct buf *out);
-void openai_render_end(const struct dialect_rendering *answer, struct buf *out);
+void openai_render_start(struct dialect_rendering *answer, struct buf *out);
+void openai_render_delta(struct dialect_rendering *answer, struct buf *out);
+void openai_render_end(struct dialect_rendering *answer, struct buf *out);
+/* The usage stands in the chunk that ends the text. */
+void mistral_render_end(struct dialect_rendering *answer, struct buf *out);
+void responses_render_answer(const struct dialect_rendering *answer, struct buf *out);
+void responses_render_start(struct dialect_rendering *answer, struct buf *out);
+void responses_render_delta(struct dialect_rendering *answer, struct buf *out);
+void responses_render_end(struct dialect_rendering *answer, struct buf *out);
+void gemini_render_answer(const struct dialect_rendering *answer, struct buf *out);
+void gemini_render_start(struct dialect_rendering *answer, struct buf *out);
+void gemini_render_delta(struct dialect_rendering *answer, struct buf *out);
+void gemini_render_end(struct dialect_rendering *answer, struct buf *out);
+void render_number(struct buf *out, const char *before, int64_t number);
 
 #endif

@@ -19,9 +19,9 @@ static void append_number(struct buf *out, int64_t number)
 	buf_append(out, digits + sizeof(digits) - count, count);
 }
 
-static void append_member(struct buf *out, const char *text, int64_t number)
+void render_number(struct buf *out, const char *before, int64_t number)
 {
-	buf_append_cstr(out, text);
+	buf_append_cstr(out, before);
 	append_number(out, number);
 }
 
@@ -39,10 +39,10 @@ static const char *anthropic_stop_reason(enum dialect_finish finish)
 
 static void anthropic_usage(const struct dialect_usage *usage, int64_t output, struct buf *out)
 {
-	append_member(out, "{\"input_tokens\":", usage->input);
-	append_member(out, ",\"cache_creation_input_tokens\":", usage->cache_write);
-	append_member(out, ",\"cache_read_input_tokens\":", usage->cache_read);
-	append_member(out, ",\"output_tokens\":", output);
+	render_number(out, "{\"input_tokens\":", usage->input);
+	render_number(out, ",\"cache_creation_input_tokens\":", usage->cache_write);
+	render_number(out, ",\"cache_read_input_tokens\":", usage->cache_read);
+	render_number(out, ",\"output_tokens\":", output);
 	buf_append_char(out, '}');
 }
 
@@ -78,7 +78,7 @@ void anthropic_render_answer(const struct dialect_rendering *answer, struct buf 
 	buf_append_char(out, '}');
 }
 
-void anthropic_render_start(const struct dialect_rendering *answer, struct buf *out)
+void anthropic_render_start(struct dialect_rendering *answer, struct buf *out)
 {
 	buf_append_cstr(out, "event: message_start\n"
 			     "data: {\"type\":\"message_start\",\"message\":");
@@ -93,7 +93,7 @@ void anthropic_render_start(const struct dialect_rendering *answer, struct buf *
 			     "\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
 }
 
-void anthropic_render_delta(const struct dialect_rendering *answer, struct buf *out)
+void anthropic_render_delta(struct dialect_rendering *answer, struct buf *out)
 {
 	buf_append_cstr(out, "event: content_block_delta\n"
 			     "data: {\"type\":\"content_block_delta\",\"index\":0,"
@@ -102,7 +102,7 @@ void anthropic_render_delta(const struct dialect_rendering *answer, struct buf *
 	buf_append_cstr(out, "}}\n\n");
 }
 
-void anthropic_render_end(const struct dialect_rendering *answer, struct buf *out)
+void anthropic_render_end(struct dialect_rendering *answer, struct buf *out)
 {
 	buf_append_cstr(out, "event: content_block_stop\n"
 			     "data: {\"type\":\"content_block_stop\",\"index\":0}\n\n"
@@ -132,10 +132,10 @@ static const char *openai_finish_reason(enum dialect_finish finish)
 static void openai_usage(const struct dialect_usage *usage, struct buf *out)
 {
 	int64_t prompt = usage->input + usage->cache_read + usage->cache_write;
-	append_member(out, "{\"prompt_tokens\":", prompt);
-	append_member(out, ",\"completion_tokens\":", usage->output);
-	append_member(out, ",\"total_tokens\":", prompt + usage->output);
-	append_member(out, ",\"prompt_tokens_details\":{\"cached_tokens\":", usage->cache_read);
+	render_number(out, "{\"prompt_tokens\":", prompt);
+	render_number(out, ",\"completion_tokens\":", usage->output);
+	render_number(out, ",\"total_tokens\":", prompt + usage->output);
+	render_number(out, ",\"prompt_tokens_details\":{\"cached_tokens\":", usage->cache_read);
 	buf_append_cstr(out, "},\"completion_tokens_details\":{\"reasoning_tokens\":0}}");
 }
 
@@ -145,7 +145,7 @@ static void openai_head(const struct dialect_rendering *answer, const char *obje
 	append_string(out, answer->id);
 	buf_append_cstr(out, ",\"object\":\"");
 	buf_append_cstr(out, object);
-	append_member(out, "\",\"created\":", answer->created);
+	render_number(out, "\",\"created\":", answer->created);
 	buf_append_cstr(out, ",\"model\":");
 	json_append_string(out, answer->model);
 	buf_append_cstr(out, ",\"choices\":[");
@@ -175,7 +175,7 @@ static void chunk_end(const struct dialect_rendering *answer, struct buf *out)
 	buf_append_cstr(out, answer->include_usage ? "],\"usage\":null}\n\n" : "]}\n\n");
 }
 
-void openai_render_start(const struct dialect_rendering *answer, struct buf *out)
+void openai_render_start(struct dialect_rendering *answer, struct buf *out)
 {
 	chunk_begin(answer, out);
 	buf_append_cstr(out, "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
@@ -183,7 +183,7 @@ void openai_render_start(const struct dialect_rendering *answer, struct buf *out
 	chunk_end(answer, out);
 }
 
-void openai_render_delta(const struct dialect_rendering *answer, struct buf *out)
+void openai_render_delta(struct dialect_rendering *answer, struct buf *out)
 {
 	chunk_begin(answer, out);
 	buf_append_cstr(out, "{\"index\":0,\"delta\":{\"content\":");
@@ -192,12 +192,18 @@ void openai_render_delta(const struct dialect_rendering *answer, struct buf *out
 	chunk_end(answer, out);
 }
 
-void openai_render_end(const struct dialect_rendering *answer, struct buf *out)
+/* The chunk that ends the text, without its end. */
+static void last_chunk(const struct dialect_rendering *answer, struct buf *out)
 {
 	chunk_begin(answer, out);
 	buf_append_cstr(out, "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":");
 	append_string(out, openai_finish_reason(answer->finish));
 	buf_append_char(out, '}');
+}
+
+void openai_render_end(struct dialect_rendering *answer, struct buf *out)
+{
+	last_chunk(answer, out);
 	chunk_end(answer, out);
 	if (answer->include_usage) {
 		chunk_begin(answer, out);
@@ -206,4 +212,12 @@ void openai_render_end(const struct dialect_rendering *answer, struct buf *out)
 		buf_append_cstr(out, "}\n\n");
 	}
 	buf_append_cstr(out, "data: [DONE]\n\n");
+}
+
+void mistral_render_end(struct dialect_rendering *answer, struct buf *out)
+{
+	last_chunk(answer, out);
+	buf_append_cstr(out, "],\"usage\":");
+	openai_usage(&answer->usage, out);
+	buf_append_cstr(out, "}\n\ndata: [DONE]\n\n");
 }

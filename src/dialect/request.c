@@ -2,6 +2,7 @@
 
 #define TOKENS_MAX 2147483648
 #define MODEL_MAX 256
+#define MODEL_WANTED "a string of 1 to 256 of the characters A-Z a-z 0-9 . _ : / @ -"
 
 /* Where the body is edited so that an OpenAI stream tells its usage. */
 enum usage_edit {
@@ -26,18 +27,7 @@ static const struct bytes usage_texts[] = {
 };
 #undef TEXT
 
-/* A body being read: the member at hand and what was found so far. */
-struct reading {
-	struct dialect_request *out;
-	struct bytes body;
-	const char *name; /* of the member, from the table */
-	struct json_value value;
-	bool has_messages;
-	const char *max_output_name;
-	struct err *err;
-};
-
-static enum err_code wrong(struct reading *in, const char *wanted)
+enum err_code reading_wrong(struct reading *in, const char *wanted)
 {
 	return ERR_SET(in->err, ERR_INVALID, "%s must be %s", in->name, wanted);
 }
@@ -59,15 +49,19 @@ static bool is_model_byte(char c)
 	       (c != '\0' && strchr("._:/@-", c));
 }
 
+static bool is_model(struct bytes model)
+{
+	bool good = model.size > 0 && model.size <= MODEL_MAX;
+	for (size_t i = 0; good && i < model.size; i++)
+		good = is_model_byte(model.data[i]);
+	return good;
+}
+
 static enum err_code read_model(struct reading *in)
 {
 	struct bytes model;
-	bool good = json_value_plain_string(in->value, &model) && model.size > 0 &&
-		    model.size <= MODEL_MAX;
-	for (size_t i = 0; good && i < model.size; i++)
-		good = is_model_byte(model.data[i]);
-	if (!good)
-		return wrong(in, "a string of 1 to 256 of the characters A-Z a-z 0-9 . _ : / @ -");
+	if (!json_value_plain_string(in->value, &model) || !is_model(model))
+		return reading_wrong(in, MODEL_WANTED);
 	in->out->model = model;
 	in->out->model_at = (uint32_t)(model.data - in->body.data);
 	return ERR_OK;
@@ -76,7 +70,7 @@ static enum err_code read_model(struct reading *in)
 static enum err_code read_messages(struct reading *in)
 {
 	if (in->value.type != JSON_SCAN_ARRAY)
-		return wrong(in, "an array");
+		return reading_wrong(in, "an array");
 	in->has_messages = true;
 	in->out->prompt_bytes += in->value.text.size;
 	return ERR_OK;
@@ -93,7 +87,7 @@ static enum err_code read_tools(struct reading *in)
 	if (in->value.type == JSON_SCAN_NULL)
 		return ERR_OK;
 	if (in->value.type != JSON_SCAN_ARRAY)
-		return wrong(in, "an array");
+		return reading_wrong(in, "an array");
 	struct json_walk walk = json_walk_start(in->value);
 	if (json_walk_next(&walk))
 		in->out->flags |= DIALECT_TOOLS;
@@ -103,7 +97,7 @@ static enum err_code read_tools(struct reading *in)
 static enum err_code read_stream(struct reading *in)
 {
 	if (!is_bool(in->value))
-		return wrong(in, "true or false");
+		return reading_wrong(in, "true or false");
 	in->out->stream = in->value.type == JSON_SCAN_TRUE;
 	return ERR_OK;
 }
@@ -117,7 +111,7 @@ static enum err_code read_max_output(struct reading *in)
 			       in->max_output_name, in->name);
 	in->max_output_name = in->name;
 	if (!json_value_integer(in->value, 1, TOKENS_MAX, &in->out->max_output))
-		return wrong(in, "a whole number from 1 to 2147483648");
+		return reading_wrong(in, "a whole number from 1 to 2147483648");
 	return ERR_OK;
 }
 
@@ -126,7 +120,7 @@ static enum err_code read_n(struct reading *in)
 	if (in->value.type == JSON_SCAN_NULL)
 		return ERR_OK;
 	if (!json_value_integer(in->value, 1, 128, &in->out->n))
-		return wrong(in, "a whole number from 1 to 128");
+		return reading_wrong(in, "a whole number from 1 to 128");
 	return ERR_OK;
 }
 
@@ -135,7 +129,7 @@ static enum err_code read_logprobs(struct reading *in)
 	if (in->value.type == JSON_SCAN_NULL)
 		return ERR_OK;
 	if (!is_bool(in->value))
-		return wrong(in, "true or false");
+		return reading_wrong(in, "true or false");
 	if (in->value.type == JSON_SCAN_TRUE)
 		in->out->flags |= DIALECT_LOGPROBS;
 	return ERR_OK;
@@ -147,7 +141,7 @@ static enum err_code read_top_logprobs(struct reading *in)
 	if (in->value.type == JSON_SCAN_NULL)
 		return ERR_OK;
 	if (!json_value_integer(in->value, 0, 1000, &count))
-		return wrong(in, "a whole number");
+		return reading_wrong(in, "a whole number");
 	in->out->flags |= DIALECT_LOGPROBS;
 	return ERR_OK;
 }
@@ -157,7 +151,7 @@ static enum err_code read_logit_bias(struct reading *in)
 	if (in->value.type == JSON_SCAN_NULL)
 		return ERR_OK;
 	if (in->value.type != JSON_SCAN_OBJECT)
-		return wrong(in, "an object");
+		return reading_wrong(in, "an object");
 	struct json_walk walk = json_walk_start(in->value);
 	if (json_walk_next(&walk))
 		in->out->flags |= DIALECT_LOGIT_BIAS;
@@ -181,15 +175,15 @@ static enum err_code read_stream_options(struct reading *in)
 		return ERR_OK;
 	}
 	if (in->value.type != JSON_SCAN_OBJECT)
-		return wrong(in, "an object");
+		return reading_wrong(in, "an object");
 	struct json_walk walk = json_walk_start(in->value);
 	for (; json_walk_next(&walk); members++) {
 		if (memchr(walk.key.data, '\\', walk.key.size))
-			return wrong(in, "an object whose names have no escapes");
+			return reading_wrong(in, "an object whose names have no escapes");
 		if (!bytes_equal_fold(walk.key, BYTES("include_usage")))
 			continue;
 		if (!bytes_is(walk.key, "include_usage") || asked.type != JSON_SCAN_NOTHING)
-			return wrong(in, "an object with one include_usage in lower case");
+			return reading_wrong(in, "an object with one include_usage in lower case");
 		if (!is_bool(walk.value))
 			return ERR_SET(in->err, ERR_INVALID,
 				       "stream_options.include_usage must be true or false");
@@ -223,118 +217,173 @@ static enum err_code read_effort(struct reading *in)
 	return ERR_OK;
 }
 
+static enum err_code read_reasoning(struct reading *in)
+{
+	if (in->value.type == JSON_SCAN_NULL)
+		return ERR_OK;
+	if (in->value.type != JSON_SCAN_OBJECT)
+		return reading_wrong(in, "an object");
+	struct reading effort = *in;
+	effort.value = json_scan_find(in->value, "effort");
+	return read_effort(&effort);
+}
+
+static enum err_code read_false(struct reading *in)
+{
+	if (in->value.type == JSON_SCAN_NULL || in->value.type == JSON_SCAN_FALSE)
+		return ERR_OK;
+	return reading_wrong(
+		in, "false or left out: through this gateway nothing is kept at the provider");
+}
+
+static enum err_code read_kept(struct reading *in)
+{
+	if (in->value.type == JSON_SCAN_NULL)
+		return ERR_OK;
+	return ERR_SET(in->err, ERR_INVALID,
+		       "%s is not taken: it names something kept at the provider, where all "
+		       "clients of this gateway are one; send the words themselves",
+		       in->name);
+}
+
+static enum err_code read_elsewhere(struct reading *in)
+{
+	return ERR_SET(in->err, ERR_INVALID, "%s is not taken in the body: the path names it",
+		       in->name);
+}
+
 static enum err_code (*const readers[USE_COUNT])(struct reading *) = {
-	[USE_KNOWN] = read_known,           [USE_MODEL] = read_model,
-	[USE_MESSAGES] = read_messages,     [USE_PROMPT] = read_prompt,
-	[USE_TOOLS] = read_tools,           [USE_STREAM] = read_stream,
-	[USE_MAX_OUTPUT] = read_max_output, [USE_N] = read_n,
-	[USE_LOGPROBS] = read_logprobs,     [USE_TOP_LOGPROBS] = read_top_logprobs,
-	[USE_LOGIT_BIAS] = read_logit_bias, [USE_STREAM_OPTIONS] = read_stream_options,
-	[USE_THINKING] = read_thinking,     [USE_EFFORT] = read_effort,
+	[USE_KNOWN] = read_known,
+	[USE_MODEL] = read_model,
+	[USE_MESSAGES] = read_messages,
+	[USE_PROMPT] = read_prompt,
+	[USE_TOOLS] = read_tools,
+	[USE_STREAM] = read_stream,
+	[USE_MAX_OUTPUT] = read_max_output,
+	[USE_N] = read_n,
+	[USE_LOGPROBS] = read_logprobs,
+	[USE_TOP_LOGPROBS] = read_top_logprobs,
+	[USE_LOGIT_BIAS] = read_logit_bias,
+	[USE_STREAM_OPTIONS] = read_stream_options,
+	[USE_THINKING] = read_thinking,
+	[USE_EFFORT] = read_effort,
+	[USE_INPUT] = read_responses_input,
+	[USE_RESPONSES_TOOLS] = read_responses_tools,
+	[USE_INCLUDE] = read_responses_include,
+	[USE_REASONING] = read_reasoning,
+	[USE_CONTENTS] = read_gemini_contents,
+	[USE_GENERATION] = read_gemini_generation,
+	[USE_GEMINI_THINKING] = read_gemini_thinking,
+	[USE_FALSE] = read_false,
+	[USE_KEPT] = read_kept,
+	[USE_ELSEWHERE] = read_elsewhere,
 };
 
-static const struct member_row *find_row(const struct dialect_ops *ops, struct bytes name)
+static const struct member_row *find_row(const struct member_row *rows, size_t count,
+					 struct bytes name)
 {
-	for (size_t i = 0; i < ops->member_count; i++)
-		if (bytes_equal(ops->members[i].name, name))
-			return &ops->members[i];
+	for (size_t i = 0; i < count; i++)
+		if (bytes_equal(rows[i].name, name))
+			return &rows[i];
 	return NULL;
 }
 
-/* A name no row has: refused if another reader might take it for a known one, else noted. */
-static enum err_code note_unknown(const struct dialect_ops *ops, struct bytes name,
-				  struct dialect_request *out, struct err *err)
+static char folded(char c)
 {
-	for (size_t i = 0; i < ops->member_count; i++)
-		if (bytes_equal_fold(ops->members[i].name, name))
-			return ERR_SET(err, ERR_INVALID, "\"%.*s\" must be written \"%.*s\"",
-				       BYTES_ARG(name), BYTES_ARG(ops->members[i].name));
+	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+/* Equal but for case and for low lines: how the JSON form of Gemini's messages may be spelled. */
+static bool equal_but_for_spelling(struct bytes a, struct bytes b)
+{
+	size_t i = 0, k = 0;
+	for (;;) {
+		while (i < a.size && a.data[i] == '_')
+			i++;
+		while (k < b.size && b.data[k] == '_')
+			k++;
+		if (i == a.size || k == b.size)
+			return i == a.size && k == b.size;
+		if (folded(a.data[i++]) != folded(b.data[k++]))
+			return false;
+	}
+}
+
+/* A name no row has: refused if another reader might take it for a known one, else noted. */
+static enum err_code note_unknown(struct reading *in, const struct member_row *rows, size_t count,
+				  bool any_spelling, struct bytes name)
+{
+	struct dialect_request *out = in->out;
+	if (memchr(name.data, '\\', name.size))
+		return ERR_SET(in->err, ERR_INVALID, "\"%.*s\" must be written without escapes",
+			       BYTES_ARG(name));
+	for (size_t i = 0; i < count; i++)
+		if (any_spelling ? equal_but_for_spelling(rows[i].name, name)
+				 : bytes_equal_fold(rows[i].name, name))
+			return ERR_SET(in->err, ERR_INVALID, "\"%.*s\" must be written \"%.*s\"",
+				       BYTES_ARG(name), BYTES_ARG(rows[i].name));
 	if (out->unknown_count < DIALECT_UNKNOWN_MAX)
 		out->unknown[out->unknown_count] = name;
 	out->unknown_count++;
 	return ERR_OK;
 }
 
-static enum err_code read_member(struct reading *in, const struct dialect_ops *ops,
-				 const struct json_scan_member *member)
+enum err_code reading_member(struct reading *in, const struct member_row *rows, size_t count,
+			     bool any_spelling, struct bytes name, struct json_value value)
 {
-	struct bytes name = bytes_of(in->body.data + member->key, member->key_size);
-	const struct member_row *row = find_row(ops, name);
+	const struct member_row *row = find_row(rows, count, name);
 	if (!row)
-		return note_unknown(ops, name, in->out, in->err);
+		return note_unknown(in, rows, count, any_spelling, name);
 	in->name = row->name.data;
-	in->value = json_scan_value(in->body, member);
+	in->value = value;
 	return readers[row->use](in);
 }
 
-enum err_code dialect_request_read(const struct dialect_endpoint *endpoint,
-				   const struct json_scan *scan, struct bytes body,
-				   struct dialect_request *out, struct err *err)
+static enum err_code read_members(struct reading *in, const struct dialect_ops *ops,
+				  const struct json_scan *scan)
 {
-	const struct dialect_ops *ops = dialect_ops_of(endpoint->dialect);
-	*out = (struct dialect_request){
-		.dialect = endpoint->dialect, .endpoint = endpoint->kind, .max_output = -1, .n = 1};
-	struct reading in = {.out = out, .body = body, .err = err};
-	if (scan->root != JSON_SCAN_OBJECT)
-		return ERR_SET(err, ERR_INVALID, "the request body is not a JSON object");
-	out->object_at =
-		(uint32_t)((const char *)memchr(body.data, '{', body.size) - body.data) + 1;
-	edit_usage(&in, USAGE_NEW_MEMBER, body.data + out->object_at, 0);
-	for (unsigned i = 0; i < scan->member_count; i++)
-		ERR_TRY(read_member(&in, ops, &scan->members[i]));
-	if (out->model.size == 0)
-		return ERR_SET(err, ERR_INVALID, "model is missing");
-	if (!in.has_messages)
-		return ERR_SET(err, ERR_INVALID, "messages is missing");
-	if (out->dialect != DIALECT_OPENAI || !out->stream || (out->flags & DIALECT_USAGE_ASKED))
-		out->usage_edit = USAGE_KEEP;
+	for (unsigned i = 0; i < scan->member_count; i++) {
+		const struct json_scan_member *member = &scan->members[i];
+		ERR_TRY(reading_member(in, ops->members, ops->member_count, ops->any_spelling,
+				       bytes_of(in->body.data + member->key, member->key_size),
+				       json_scan_value(in->body, member)));
+	}
 	return ERR_OK;
 }
 
-/* ---- parts that are not text ---- */
-
-static bool type_is_text(struct bytes type)
+enum err_code dialect_request_read(const struct dialect_route *route, const struct json_scan *scan,
+				   struct bytes body, struct dialect_request *out, struct err *err)
 {
-	static const char *const texts[] = {"text", "tool_use", "tool_result", "refusal"};
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		if (bytes_is(type, texts[i]))
-			return true;
-	return false;
-}
-
-static bool content_non_text(struct json_value content, struct bytes *type, unsigned depth)
-{
-	struct json_walk walk = json_walk_start(content);
-	if (content.type != JSON_SCAN_ARRAY)
-		return false;
-	while (json_walk_next(&walk)) {
-		static const char *const names[] = {"type", "content"};
-		struct json_value members[2];
-		json_value_members(walk.value, names, members, 2);
-		*type = bytes_of("", 0);
-		if (!json_value_plain_string(members[0], type) || !type_is_text(*type))
-			return true;
-		if (depth > 0 && content_non_text(members[1], type, depth - 1))
-			return true;
-	}
-	return false;
+	const struct dialect_endpoint *endpoint = route->endpoint;
+	const struct dialect_ops *ops = dialect_ops_of(route->dialect);
+	*out = (struct dialect_request){.dialect = route->dialect,
+					.endpoint = endpoint->kind,
+					.model = dialect_path_model(endpoint, route->path),
+					.stream = endpoint->streams,
+					.max_output = -1,
+					.n = 1};
+	struct reading in = {.out = out, .body = body, .err = err};
+	if (scan->root != JSON_SCAN_OBJECT)
+		return ERR_SET(err, ERR_INVALID, "the request body is not a JSON object");
+	if (endpoint->verb && !is_model(out->model))
+		return ERR_SET(err, ERR_INVALID, "the model in the path must be " MODEL_WANTED);
+	out->object_at =
+		(uint32_t)((const char *)memchr(body.data, '{', body.size) - body.data) + 1;
+	edit_usage(&in, USAGE_NEW_MEMBER, body.data + out->object_at, 0);
+	ERR_TRY(read_members(&in, ops, scan));
+	if (out->model.size == 0)
+		return ERR_SET(err, ERR_INVALID, "model is missing");
+	if (!in.has_messages)
+		return ERR_SET(err, ERR_INVALID, "%s is missing", ops->words_name);
+	if (!ops->asks_usage || !out->stream || (out->flags & DIALECT_USAGE_ASKED))
+		out->usage_edit = USAGE_KEEP;
+	return ERR_OK;
 }
 
 bool dialect_request_non_text(const struct dialect_request *request, const struct json_scan *scan,
 			      struct bytes body, struct bytes *type)
 {
-	const struct json_scan_member *messages = json_scan_member(scan, body, BYTES("messages"));
-	const struct json_scan_member *system = json_scan_member(scan, body, BYTES("system"));
-	(void)request;
-	if (system && content_non_text(json_scan_value(body, system), type, 0))
-		return true;
-	if (!messages)
-		return false;
-	struct json_walk walk = json_walk_start(json_scan_value(body, messages));
-	while (json_walk_next(&walk))
-		if (content_non_text(json_scan_find(walk.value, "content"), type, 1))
-			return true;
-	return false;
+	return dialect_ops_of(request->dialect)->non_text(scan, body, type);
 }
 
 /* ---- splicing ---- */
@@ -370,7 +419,9 @@ void dialect_rewrite(const struct dialect_request *request, struct bytes body,
 	struct splice splices[2];
 	unsigned count = 0;
 	*out = (struct dialect_rewrite){0};
-	if (upstream_model.size && !bytes_equal(upstream_model, request->model))
+	/* Where the path names the model, the target says the other name. */
+	if (request->model_at && upstream_model.size &&
+	    !bytes_equal(upstream_model, request->model))
 		splices[count++] = (struct splice){request->model_at, (uint32_t)request->model.size,
 						   upstream_model};
 	if (want_usage && request->usage_edit != USAGE_KEEP) {

@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 
-#define CALL_IDS_MAX 1024
-
 /* ---- building blocks ---- */
 
 enum err_code words_append(struct words *words, json_t *array, json_t *value)
@@ -144,8 +142,8 @@ enum err_code words_new_call(struct words *words, const char *id, const char *wh
 	if (find_call(words, id) < count)
 		return ERR_SET(words->err, ERR_INVALID, "%s has the id of an earlier tool call",
 			       where);
-	if (count == CALL_IDS_MAX)
-		return ERR_SET(words->err, ERR_INVALID, "more than %d tool calls", CALL_IDS_MAX);
+	if (count == WORDS_CALLS_MAX)
+		return ERR_SET(words->err, ERR_INVALID, "more than %d tool calls", WORDS_CALLS_MAX);
 	ERR_TRY(words_append(words, words->call_ids, json_string(id)));
 	*number = json_integer((json_int_t)count);
 	return ERR_OK;
@@ -260,39 +258,68 @@ enum err_code words_set_reasoning(struct words *words, const char *key, json_t *
 	return words_set(words, reasoning, key, value);
 }
 
+enum err_code words_set_json_object(struct words *words)
+{
+	json_decref(words->format);
+	words->format = json_pack("{s:s}", "type", "json_object");
+	return words->format ? ERR_OK
+			     : ERR_SET(words->err, ERR_NO_MEMORY, "no memory for a format");
+}
+
+json_t *words_results_message(struct words *words)
+{
+	json_t *last = json_array_get(words->messages, json_array_size(words->messages) - 1);
+	json_t *parts = json_object_get(last, "parts");
+	json_t *part = json_array_get(parts, json_array_size(parts) - 1);
+	const char *type = json_string_value(json_object_get(part, "type"));
+	if (type && strcmp(type, "tool_result") == 0)
+		return parts;
+	last = json_pack("{s:s, s:[]}", "role", "user", "parts");
+	if (words_append(words, words->messages, last) != ERR_OK)
+		return NULL;
+	return json_object_get(last, "parts");
+}
+
 /* ---- the whole ---- */
+
+static bool has_row(const struct member_row *rows, size_t count, const char *key)
+{
+	for (size_t i = 0; i < count; i++)
+		if (bytes_is(rows[i].name, key))
+			return true;
+	return false;
+}
+
+enum err_code words_bind_members(struct words *words, const struct member_row *rows, size_t count,
+				 const json_t *object, const char *where)
+{
+	const char *key;
+	json_t *value;
+	/* In the order of the table, so that errors and tool call numbers do not hang on the
+	 * body's. */
+	for (size_t i = 0; i < count; i++) {
+		const char *name = rows[i].name.data;
+		if (i > 0 && has_row(rows, i, name))
+			continue;
+		value = json_object_get(object, name);
+		if (value && !json_is_null(value) && rows[i].bind)
+			ERR_TRY(rows[i].bind(words, name, value));
+	}
+	json_object_foreach((json_t *)object, key, value)
+	{
+		if (!json_is_null(value) && !has_row(rows, count, key))
+			return ERR_SET(words->err, ERR_INVALID,
+				       "%s%.64s is not known and cannot be bound", where, key);
+	}
+	return ERR_OK;
+}
 
 static enum err_code bind_members(struct words *words, const struct dialect_ops *ops,
 				  const json_t *body)
 {
-	size_t known = 0;
 	if (!json_is_object(body))
 		return ERR_SET(words->err, ERR_INVALID, "the request body is not a JSON object");
-	/* In the order of the table, so that errors and tool call numbers do not hang on the
-	 * body's. */
-	for (size_t i = 0; i < ops->member_count; i++) {
-		const struct member_row *row = &ops->members[i];
-		const json_t *value = json_object_get(body, row->name.data);
-		if (!value)
-			continue;
-		known++;
-		if (!json_is_null(value) && row->bind)
-			ERR_TRY(row->bind(words, row->name.data, value));
-	}
-	if (known == json_object_size(body))
-		return ERR_OK;
-	const char *key;
-	json_t *value;
-	json_object_foreach((json_t *)body, key, value)
-	{
-		size_t i = 0;
-		while (i < ops->member_count && !bytes_is(ops->members[i].name, key))
-			i++;
-		if (i == ops->member_count && !json_is_null(value))
-			return ERR_SET(words->err, ERR_INVALID,
-				       "%.64s is not known and cannot be bound", key);
-	}
-	return ERR_OK;
+	return words_bind_members(words, ops->members, ops->member_count, body, "");
 }
 
 static enum err_code write_words(struct words *words, struct buf *out)

@@ -309,10 +309,6 @@ static enum err_code read_dialect(struct reading *reading, const json_t *row, en
 	unsigned place;
 	ERR_TRY(yaml_get_choice(reading->tree, row, "dialect", words, &place, reading->err));
 	*out = dialect_from_name(bytes_from(words[place]));
-	if (*out == DIALECT_NONE)
-		return yaml_fail(reading->tree, row, "dialect", reading->err, ERR_UNSUPPORTED,
-				 "%s is not supported by this build; anthropic and openai are",
-				 words[place]);
 	return ERR_OK;
 }
 
@@ -468,6 +464,11 @@ static enum err_code read_model(struct reading *reading, const json_t *row,
 	out->upstream = out->name;
 	if (json_object_get(row, "upstream"))
 		ERR_TRY(read_identifier(reading, row, "upstream", &out->upstream));
+	if (reading->config->providers[out->provider].dialect == DIALECT_GEMINI &&
+	    strpbrk(out->upstream, "?#%"))
+		return yaml_fail(reading->tree, row, "upstream", reading->err, ERR_INVALID,
+				 "stands in the path of a Gemini request: ?, # and %% are not "
+				 "possible");
 	ERR_TRY(yaml_get_integer_or(reading->tree, row, "max_output", 1, most,
 				    CONFIG_DEFAULT_MAX_OUTPUT, &out->max_output, reading->err));
 	ERR_TRY(yaml_get_integer_or(reading->tree, row, "context", 1, most, 0, &out->context,

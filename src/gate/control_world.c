@@ -18,8 +18,9 @@ static enum err_code add_providers(struct building *building)
 {
 	const struct config *config = building->control->config;
 	for (size_t i = 0; i < config->provider_count; i++)
-		ERR_TRY(world_builder_add_provider(building->builder, config->providers[i].name,
-						   config->providers[i].dialect, building->err));
+		ERR_TRY(world_builder_add_provider(
+			building->builder, config->providers[i].name, config->providers[i].dialect,
+			dialect_served_by(config->providers[i].dialect), building->err));
 	return ERR_OK;
 }
 

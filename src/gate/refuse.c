@@ -20,6 +20,12 @@ bool gate_read_credential(const struct http_exchange *exchange, struct policy_re
 	return facts->has_key;
 }
 
+bool gate_credentials_differ(const struct http_exchange *exchange)
+{
+	struct bytes key;
+	return !http_credential(&exchange->head, exchange->head_bytes.data, &key);
+}
+
 static struct dialect_limit limit_of(const struct limits_scope *scope,
 				     const struct limits_clock *clock, enum limit limit)
 {
@@ -98,7 +104,9 @@ void gate_send_refusal(struct gate_request *request)
 	struct retry_advice advice = {waiting_helps && !rule_waits_long(verdict->rule),
 				      waiting_helps ? request->retry_after_ms : 0};
 	policy_message(verdict, &message);
-	struct dialect_error error = {.status = status, .message = buf_bytes(&message)};
+	struct dialect_error error = {.status = status,
+				      .message = buf_bytes(&message),
+				      .retry_after_ms = advice.after_ms};
 	if (request->admit_id[0])
 		error.request_id = bytes_from(request->admit_id);
 	send_error_with(request, &error, &advice);

@@ -43,20 +43,18 @@ static char *upstream_head(struct gate_request *request, const struct gate_upstr
 {
 	const struct http_exchange *exchange = request->exchange;
 	struct bytes base = http_origin_base_path(upstream->origin);
-	const char *path = request->endpoint->path;
-	size_t extra = 0;
-	if (bytes_ends_with(base, BYTES("/v1")))
-		path += 3; /* the base URL names the version already */
+	struct bytes name = bytes_from(request->verdict.model->upstream);
+	size_t extra = DIALECT_TARGET_EXTRA;
 	if (request->dialect == DIALECT_ANTHROPIC)
-		extra = copy_fields(exchange, "anthropic-version", NULL) +
-			copy_fields(exchange, "anthropic-beta", NULL) + 64;
-	size_t capacity = base.size + strlen(path) + strlen(upstream->fields) + extra + 128;
+		extra += copy_fields(exchange, "anthropic-version", NULL) +
+			 copy_fields(exchange, "anthropic-beta", NULL) + 64;
+	size_t capacity = base.size + name.size + strlen(upstream->fields) + extra + 128;
 	char *head = arena_alloc(&request->arena, capacity);
 	if (!head)
 		return NULL;
 	char *to = stpcpy(head, "POST ");
-	to = mempcpy(to, base.data ? base.data : "", base.size);
-	to = stpcpy(stpcpy(to, path), " HTTP/1.1\r\n");
+	to = dialect_write_target(request->endpoint, base, name, to);
+	to = stpcpy(to, " HTTP/1.1\r\n");
 	size_t at = (size_t)(stpcpy(to, upstream->fields) - head);
 	if (request->dialect == DIALECT_ANTHROPIC) {
 		size_t versions = copy_fields(exchange, "anthropic-version", head + at);

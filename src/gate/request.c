@@ -168,6 +168,8 @@ static enum endpoint_use use_of(enum endpoint_kind kind)
 		[ENDPOINT_MESSAGES] = ENDPOINT_USE_GENERATE,
 		[ENDPOINT_COUNT_TOKENS] = ENDPOINT_USE_COUNT_TOKENS,
 		[ENDPOINT_CHAT_COMPLETIONS] = ENDPOINT_USE_GENERATE,
+		[ENDPOINT_RESPONSES] = ENDPOINT_USE_GENERATE,
+		[ENDPOINT_GENERATE_CONTENT] = ENDPOINT_USE_GENERATE,
 		[ENDPOINT_MODELS] = ENDPOINT_USE_MODELS,
 	};
 	return uses[kind];
@@ -234,6 +236,25 @@ static void read_words(struct gate_request *request)
 	buf_release(&settings);
 }
 
+/* The facts of the body in the dialect of its endpoint, or, once the model has told its provider,
+ * in the variant of it that the provider has. */
+static enum err_code read_facts(struct gate_request *request, struct err *err)
+{
+	struct http_exchange *exchange = request->exchange;
+	struct dialect_route route = {request->endpoint, request->dialect,
+				      http_bytes(exchange->head_bytes.data, exchange->head.path)};
+	ERR_TRY(dialect_request_read(&route, request->scan, exchange->body, &request->body, err));
+	if (route.dialect != DIALECT_OPENAI)
+		return ERR_OK;
+	const struct world_model *model = world_find_model(request->world, request->body.model);
+	if (model)
+		route.dialect = dialect_variant(route.dialect, model->provider->dialect);
+	if (route.dialect == request->dialect)
+		return ERR_OK;
+	request->dialect = route.dialect;
+	return dialect_request_read(&route, request->scan, exchange->body, &request->body, err);
+}
+
 /* The facts of the body; false with `err` set where it cannot be read. */
 static bool read_body(struct gate_request *request, struct err *err)
 {
@@ -247,8 +268,7 @@ static bool read_body(struct gate_request *request, struct err *err)
 		json_scan_start(request->scan);
 	}
 	if (json_scan_rest(request->scan, body, "the body", err) != ERR_OK ||
-	    dialect_request_read(request->endpoint, request->scan, body, &request->body, err) !=
-		    ERR_OK)
+	    read_facts(request, err) != ERR_OK)
 		return false;
 	facts->model = request->body.model;
 	facts->max_output = request->body.max_output;
@@ -271,15 +291,39 @@ static void list_models(struct gate_request *request)
 {
 	const struct world_grant *grant = request->verdict.grant;
 	struct buf *out = &request->held;
+	unsigned count = 0;
 	struct bytes *names =
 		arena_alloc(&request->arena, (grant->model_count + 1) * sizeof(*names));
-	for (unsigned i = 0; names && i < grant->model_count; i++)
-		names[i] = bytes_from(grant->models[i]->id);
-	dialect_models(request->dialect, names, names ? grant->model_count : 0,
-		       grant->from_ms / 1000, out);
+	for (unsigned i = 0; names && i < grant->model_count; i++) {
+		/* Gemini's list says what each model can be asked for. */
+		bool shown = request->dialect != DIALECT_GEMINI ||
+			     grant->models[i]->provider->dialect == DIALECT_GEMINI;
+		if (shown)
+			names[count++] = bytes_from(grant->models[i]->id);
+	}
+	dialect_models(request->dialect, names, count, grant->from_ms / 1000, out);
 	struct http_header type = {"content-type", BYTES("application/json")};
 	request->exchange->user = NULL;
 	http_respond(request->exchange, 200, &type, 1, buf_bytes(out));
+}
+
+static struct bytes query_of(const struct gate_request *request)
+{
+	const struct http_exchange *exchange = request->exchange;
+	return http_bytes(exchange->head_bytes.data, exchange->head.query);
+}
+
+/* No credential could be read: none was sent, it stood in the query, or there are two. */
+static enum gate_next refuse_keyless(struct gate_request *request)
+{
+	if (gate_credentials_differ(request->exchange))
+		return refuse_by(request, RULE_REQUEST_SYNTAX,
+				 "two credential fields hold different keys; send one");
+	if (dialect_query_has_key(query_of(request)))
+		return refuse_by(request, RULE_KEY_MISSING,
+				 "a key in the query is not read, for queries end up in logs: send "
+				 "it as x-goog-api-key");
+	return refuse(request);
 }
 
 static enum gate_next step_read(struct gate_request *request)
@@ -288,11 +332,16 @@ static enum gate_next step_read(struct gate_request *request)
 	metrics_add(&request->worker->metrics.requests, 1);
 	read_head(request);
 	policy_authenticate(request->world, &request->facts, &request->verdict);
+	if (!request->facts.has_key)
+		return refuse_keyless(request);
 	if (request->verdict.outcome != POLICY_ADMIT &&
 	    !(request->worker->observe && policy_observe_head(&request->verdict)))
 		return refuse(request);
 	if (!request->endpoint)
 		return refuse_by(request, RULE_ENDPOINT_UNKNOWN, NULL);
+	const char *problem = dialect_query_problem(request->endpoint, query_of(request));
+	if (problem)
+		return refuse_by(request, RULE_REQUEST_SYNTAX, problem);
 	if (request->endpoint->kind == ENDPOINT_MODELS) {
 		list_models(request);
 		gate_request_free(request);

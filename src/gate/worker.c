@@ -31,10 +31,8 @@ static char *fixed_fields(const struct config_provider *provider, enum dialect_i
 	buf_append_bytes(&out, authority);
 	buf_append_cstr(&out, "\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
 			      "user-agent: parley/" PARLEY_VERSION "\r\n");
-	if (provider->key[0] && dialect == DIALECT_ANTHROPIC)
-		buf_printf(&out, "x-api-key: %s\r\n", provider->key);
-	else if (provider->key[0])
-		buf_printf(&out, "authorization: Bearer %s\r\n", provider->key);
+	if (provider->key[0])
+		dialect_key_field(dialect, provider->key, &out);
 	if (out.failed)
 		buf_release(&out);
 	return out.data;

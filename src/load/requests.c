@@ -57,18 +57,41 @@ static void append_prompt(struct buf *out, size_t size)
 	buf_append_char(out, '"');
 }
 
+/* How each dialect's body stands around the number of tokens and the prompt; DIALECT_NONE's row is
+ * that of all others. */
+struct body_form {
+	bool model; /* a member; else the path names it */
+	const char *most, *before, *after;
+};
+
+static const struct body_form body_forms[DIALECT_COUNT] = {
+	[DIALECT_NONE] = {true,  ",\"max_tokens\":",
+			  ",\"messages\":[{\"role\":\"user\",\"content\":",           "}]}"  },
+	[DIALECT_OPENAI] = {true,  ",\"max_completion_tokens\":",
+                          ",\"messages\":[{\"role\":\"user\",\"content\":",           "}]}"  },
+	[DIALECT_RESPONSES] = {true,  ",\"max_output_tokens\":",
+                          ",\"input\":[{\"role\":\"user\",\"content\":",              "}]}"  },
+	[DIALECT_GEMINI] = {false, "\"generationConfig\":{\"maxOutputTokens\":",
+                          "},\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":", "}]}]}"},
+};
+
 static void append_body(const struct load_options *options, struct buf *out)
 {
-	bool openai = options->dialect == DIALECT_OPENAI;
-	buf_append_cstr(out, "{\"model\":");
-	json_append_string(out, bytes_from(options->model));
-	buf_append_cstr(out, openai ? ",\"max_completion_tokens\":" : ",\"max_tokens\":");
+	const struct body_form *form = &body_forms[options->dialect];
+	if (!form->most)
+		form = &body_forms[DIALECT_NONE];
+	buf_append_char(out, '{');
+	if (form->model) {
+		buf_append_cstr(out, "\"model\":");
+		json_append_string(out, bytes_from(options->model));
+	}
+	buf_append_cstr(out, form->most);
 	buf_append_integer(out, options->max_tokens);
-	if (options->stream)
+	if (options->stream && form->model)
 		buf_append_cstr(out, ",\"stream\":true");
-	buf_append_cstr(out, ",\"messages\":[{\"role\":\"user\",\"content\":");
+	buf_append_cstr(out, form->before);
 	append_prompt(out, options->prompt_bytes);
-	buf_append_cstr(out, "}]}");
+	buf_append_cstr(out, form->after);
 }
 
 /* ---- together ---- */
@@ -120,14 +143,27 @@ static enum err_code make(const struct load_options *options, struct bytes autho
 	return ERR_OK;
 }
 
+static void append_target(const struct load_options *options, struct bytes base, struct buf *out)
+{
+	struct bytes model = bytes_from(options->model);
+	if (options->path) {
+		buf_append_bytes(out, base);
+		buf_append_cstr(out, options->path);
+	} else if (buf_reserve(out, base.size + model.size + DIALECT_TARGET_EXTRA)) {
+		char *end =
+			dialect_write_target(dialect_endpoint_of(options->dialect, options->stream),
+					     base, model, out->data);
+		out->size = (size_t)(end - out->data);
+	}
+}
+
 enum err_code load_requests_make(const struct load_options *options, struct bytes authority,
 				 struct bytes base_path, struct load_requests *out, struct err *err)
 {
 	struct buf credential = BUF_INIT(16384), target = BUF_INIT(HTTP_TARGET_MAX);
 	struct fields fields = {.count = 0};
 	*out = (struct load_requests){.text = BUF_INIT(TEXT_MAX)};
-	buf_append_bytes(&target, base_path);
-	buf_append_cstr(&target, options->path ? options->path : dialect_path(options->dialect));
+	append_target(options, base_path, &target);
 	if (options->key)
 		dialect_credential_fields(options->dialect, options->key, &credential);
 	enum err_code code = collect_fields(options, buf_bytes(&credential), &fields, err);

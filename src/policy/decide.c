@@ -147,7 +147,7 @@ static bool check_model(struct decision *decision)
 		return refuse(decision, RULE_MODEL_UNKNOWN, "%.*s", shown, name);
 	if (world_grant_model(verdict->grant, model) < 0)
 		return refuse(decision, RULE_MODEL_NOT_GRANTED, "%s", model->id);
-	if (model->provider->dialect != request->dialect)
+	if (!(model->provider->serves >> request->dialect & 1))
 		return refuse(decision, RULE_MODEL_DIALECT,
 			      "%s is asked through the endpoints of its own provider's API",
 			      model->id);

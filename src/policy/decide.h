@@ -20,7 +20,7 @@ struct policy_request {
 	int64_t wall_ms;
 	/* From the head, for policy_decide. */
 	enum endpoint_use endpoint;
-	unsigned dialect;   /* of the path, as world_provider.dialect */
+	unsigned dialect;   /* of the path, a bit of world_provider.serves */
 	bool wants_verdict; /* `parley-accept: verdict` */
 	struct bytes run;   /* `parley-run`; empty: none */
 	/* From the body. */

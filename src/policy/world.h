@@ -36,6 +36,7 @@ struct world_provider {
 	const char *id;   /* its name in the configuration */
 	unsigned index;   /* order of adding: the data path's own table of upstreams */
 	unsigned dialect; /* as dialect/ counts them; compared, never interpreted here */
+	unsigned serves;  /* bit d: requests of dialect d may be for it */
 };
 
 /* USD per million tokens, in millionths of a dollar; 0 where the configuration names none. */

@@ -121,7 +121,7 @@ enum err_code world_builder_add_org(struct world_builder *builder,
 }
 
 enum err_code world_builder_add_provider(struct world_builder *builder, const char *name,
-					 unsigned dialect, struct err *err)
+					 unsigned dialect, unsigned serves, struct err *err)
 {
 	struct world *world = builder->world;
 	void *thing = NULL;
@@ -130,6 +130,7 @@ enum err_code world_builder_add_provider(struct world_builder *builder, const ch
 	struct world_provider *provider = thing;
 	provider->index = (unsigned)world->providers.count;
 	provider->dialect = dialect;
+	provider->serves = serves;
 	return enter(world, &world->providers, "provider", provider, err);
 }
 

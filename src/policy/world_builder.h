@@ -32,8 +32,9 @@ struct world_org_options {
 enum err_code world_builder_add_org(struct world_builder *builder,
 				    const struct world_org_options *options, struct err *err);
 
+/* `serves`: bit d for each dialect d whose endpoints it can be asked through. */
 enum err_code world_builder_add_provider(struct world_builder *builder, const char *name,
-					 unsigned dialect, struct err *err);
+					 unsigned dialect, unsigned serves, struct err *err);
 
 struct world_model_options {
 	const char *name, *provider;

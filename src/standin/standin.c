@@ -252,15 +252,15 @@ static size_t due_now(const struct reply *reply)
 
 static void append_deltas(struct reply *reply, size_t until)
 {
-	struct dialect_rendering delta = reply->rendering;
 	struct bytes text = buf_bytes(&reply->text);
 	until = whole_characters(text, until);
 	while (reply->sent < until) {
 		size_t size = whole_characters(text, reply->sent + BYTES_PER_TOKEN < until
 							     ? reply->sent + BYTES_PER_TOKEN
 							     : until);
-		delta.text = bytes_of(text.data + reply->sent, size - reply->sent);
-		dialect_render_stream_delta(reply->dialect, &delta, &reply->standin->out);
+		reply->rendering.text = bytes_of(text.data + reply->sent, size - reply->sent);
+		dialect_render_stream_delta(reply->dialect, &reply->rendering,
+					    &reply->standin->out);
 		reply->sent = size;
 	}
 }
@@ -342,14 +342,14 @@ static void go_on(struct env_timer *timer)
 /* ---- requests ---- */
 
 static struct reply *new_reply(struct standin *standin, struct http_exchange *exchange,
-			       const struct dialect_request *facts, enum dialect_id dialect)
+			       const struct dialect_request *facts)
 {
 	struct reply *reply = calloc(1, sizeof(*reply));
 	if (!reply)
 		return NULL;
 	reply->standin = standin;
 	reply->exchange = exchange;
-	reply->dialect = dialect;
+	reply->dialect = facts->dialect;
 	reply->stream = facts->stream;
 	reply->timer.fire = go_on;
 	reply->model = bytes_to_cstr(facts->model);
@@ -368,8 +368,16 @@ static void compose(struct reply *reply, const struct dialect_request *facts,
 	usage.known = true;
 	if (usage.output < 0)
 		usage.output = tokens_of(reply->text.size);
-	snprintf(reply->id, sizeof(reply->id), "%s%016llx",
-		 reply->dialect == DIALECT_ANTHROPIC ? "msg_" : "chatcmpl-",
+	static const char *const prefixes[DIALECT_COUNT] = {
+		[DIALECT_NONE] = "",
+		[DIALECT_ANTHROPIC] = "msg_",
+		[DIALECT_OPENAI] = "chatcmpl-",
+		[DIALECT_RESPONSES] = "resp_",
+		[DIALECT_GEMINI] = "",
+		[DIALECT_MISTRAL] = "cmpl-",
+		[DIALECT_XAI] = "chatcmpl-",
+	};
+	snprintf(reply->id, sizeof(reply->id), "%s%016llx", prefixes[reply->dialect],
 		 (unsigned long long)prng_next(&standin->prng));
 	bool full = facts->max_output >= 0 && usage.output >= facts->max_output &&
 		    standin->options.mode == STANDIN_GENERATOR;
@@ -377,6 +385,7 @@ static void compose(struct reply *reply, const struct dialect_request *facts,
 		.id = reply->id,
 		.model = bytes_from(reply->model),
 		.text = buf_bytes(&reply->text),
+		.whole = buf_bytes(&reply->text),
 		.usage = usage,
 		.finish = full ? DIALECT_FINISH_LENGTH : DIALECT_FINISH_STOP,
 		.created = standin->loop->wall_ms / 1000,
@@ -387,10 +396,10 @@ static void compose(struct reply *reply, const struct dialect_request *facts,
 }
 
 static void answer(struct standin *standin, struct http_exchange *exchange,
-		   const struct dialect_endpoint *endpoint, const struct dialect_request *facts)
+		   const struct dialect_request *facts)
 {
 	struct dialect_usage usage = {.input = tokens_of(facts->prompt_bytes), .output = -1};
-	struct reply *reply = new_reply(standin, exchange, facts, endpoint->dialect);
+	struct reply *reply = new_reply(standin, exchange, facts);
 	const char *problem = reply ? NULL : "out of memory";
 	count_cache(standin, exchange->body, &usage);
 	if (reply && pulsing(reply))
@@ -406,7 +415,7 @@ static void answer(struct standin *standin, struct http_exchange *exchange,
 		if (reply)
 			free_reply(reply);
 		standin->counts.errors++;
-		respond_error(standin, exchange, endpoint->dialect, status, problem);
+		respond_error(standin, exchange, facts->dialect, status, problem);
 		return;
 	}
 	compose(reply, facts, usage);
@@ -437,19 +446,18 @@ static void list_models(struct standin *standin, struct http_exchange *exchange,
 }
 
 static void generate_or_count(struct standin *standin, struct http_exchange *exchange,
-			      const struct dialect_endpoint *endpoint)
+			      const struct dialect_route *route)
 {
 	struct dialect_request facts;
 	struct err err = ERR_INIT;
 	if (json_scan_text(&standin->scan, exchange->body, "the body", &err) != ERR_OK ||
-	    dialect_request_read(endpoint, &standin->scan, exchange->body, &facts, &err) !=
-		    ERR_OK) {
-		respond_error(standin, exchange, endpoint->dialect, 400, err.message);
+	    dialect_request_read(route, &standin->scan, exchange->body, &facts, &err) != ERR_OK) {
+		respond_error(standin, exchange, route->dialect, 400, err.message);
 		return;
 	}
-	if (endpoint->kind == ENDPOINT_COUNT_TOKENS) {
+	if (route->endpoint->kind == ENDPOINT_COUNT_TOKENS) {
 		buf_clear(&standin->out);
-		dialect_count_answer(tokens_of(facts.prompt_bytes), &standin->out);
+		dialect_count_answer(route->dialect, tokens_of(facts.prompt_bytes), &standin->out);
 		respond_json(exchange, 200, buf_bytes(&standin->out));
 		return;
 	}
@@ -457,12 +465,12 @@ static void generate_or_count(struct standin *standin, struct http_exchange *exc
 	if (standin->options.error_rate > 0 &&
 	    prng_unit(&standin->prng) < standin->options.error_rate) {
 		standin->counts.errors++;
-		respond_error(standin, exchange, endpoint->dialect,
-			      endpoint->dialect == DIALECT_ANTHROPIC ? 529 : 503,
+		respond_error(standin, exchange, route->dialect,
+			      route->dialect == DIALECT_ANTHROPIC ? 529 : 503,
 			      "the stand-in was told to fail now and then");
 		return;
 	}
-	answer(standin, exchange, endpoint, &facts);
+	answer(standin, exchange, &facts);
 }
 
 static void request_arrived(struct http_exchange *exchange)
@@ -474,17 +482,22 @@ static void request_arrived(struct http_exchange *exchange)
 	const struct dialect_endpoint *endpoint =
 		dialect_endpoint_find(http_bytes(data, exchange->head.method), path, versioned);
 	enum dialect_id dialect = endpoint ? endpoint->dialect : dialect_guess(path, versioned);
-	if (dialect == DIALECT_NONE)
-		dialect = DIALECT_OPENAI;
+	const char *problem =
+		endpoint ? dialect_query_problem(endpoint, http_bytes(data, exchange->head.query))
+			 : NULL;
+	dialect = dialect_variant(dialect, standin->options.chat);
 	exchange->user = NULL;
 	if (!endpoint)
 		respond_error(standin, exchange, dialect, 404, "no such endpoint");
 	else if (wrong_key(standin, exchange))
 		respond_error(standin, exchange, dialect, 401, "wrong key");
+	else if (problem)
+		respond_error(standin, exchange, dialect, 400, problem);
 	else if (endpoint->kind == ENDPOINT_MODELS)
 		list_models(standin, exchange, dialect);
 	else
-		generate_or_count(standin, exchange, endpoint);
+		generate_or_count(standin, exchange,
+				  &(struct dialect_route){endpoint, dialect, path});
 }
 
 static void request_aborted(struct http_exchange *exchange)

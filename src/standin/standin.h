@@ -1,7 +1,8 @@
-/* A stand-in for a model API: Anthropic Messages and count_tokens, OpenAI Chat Completions, model
- * lists. It answers from a transcript, as a judge of pairs by a fixed rule, or from a seeded
- * generator, with exact usage. For demonstrations, tests and load; every answer carries
- * `x-parley-simulated`.
+/* A stand-in for a model API: Anthropic Messages and count_tokens, OpenAI Chat Completions (or
+ * Mistral's or xAI's variant) and Responses, Gemini generateContent, streamGenerateContent and
+ * countTokens, model lists. It answers from a transcript, as a judge of pairs by a fixed rule, or
+ * from a seeded generator, with exact usage. For demonstrations, tests and load; every answer
+ * carries `x-parley-simulated`.
  *
  * A token is 4 bytes, rounded up: of the members that hold words for input, of the text for output.
  * Where a request marks its system prompt with cache_control, the system prompt counts as written
@@ -10,6 +11,7 @@
 #define STANDIN_STANDIN_H
 
 #include "base/prng.h"
+#include "dialect/dialect.h"
 #include "net/http_server.h"
 #include "standin/pulse.h"
 #include "suite/transcript.h"
@@ -29,6 +31,7 @@ struct standin_options {
 	double error_rate;          /* share of requests answered 529 or 503 */
 	double cut_rate;            /* share of answers cut off in the middle */
 	const char *key;            /* the credential it wants; NULL: any or none */
+	enum dialect_id chat;       /* Chat Completions as Mistral or xAI has them; else OpenAI's */
 };
 
 struct standin;

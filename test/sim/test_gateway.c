@@ -284,7 +284,8 @@ static void ask_start(struct ask *ask, struct town *town, size_t place, enum man
 		memcpy(strstr(ask->model_body, "\"m-"), "\"x-", 3);
 		body = ask->model_body;
 	}
-	http_write_request_head(&ask->head, "POST", bytes_from(dialect_path(question->dialect)),
+	http_write_request_head(&ask->head, "POST",
+				bytes_from(dialect_endpoint_of(question->dialect, false)->path),
 				http_origin_authority(origin), names, values, 1,
 				(int64_t)strlen(body));
 	ask->call = (struct http_call){

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-static const enum dialect_id dialects[] = {DIALECT_ANTHROPIC, DIALECT_OPENAI};
+static const enum dialect_id dialects[] = {DIALECT_ANTHROPIC, DIALECT_OPENAI,  DIALECT_RESPONSES,
+					   DIALECT_GEMINI,    DIALECT_MISTRAL, DIALECT_XAI};
+#define DIALECTS (sizeof(dialects) / sizeof(dialects[0]))
 
 /* ---- renderings are read back ---- */
 
@@ -44,6 +46,7 @@ static void stream_answer(enum dialect_id dialect, struct dialect_rendering answ
 	struct dialect_observer observer;
 	struct dialect_flow flow;
 	struct bytes text = answer.text;
+	answer.whole = text;
 	dialect_render_stream_start(dialect, &answer, &stream);
 	for (size_t at = 0; at < text.size; at += 5) {
 		answer.text = bytes_of(text.data + at, text.size - at < 5 ? text.size - at : 5);
@@ -71,7 +74,7 @@ static void test_rendered_answers(void **state)
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		for (size_t k = 0; k < 2; k++) {
+		for (size_t k = 0; k < DIALECTS; k++) {
 			struct dialect_rendering answer = rendering(rows[i].text, rows[i].finish);
 			struct dialect_answer plain, streamed;
 			struct buf body = BUF_INIT(65536);
@@ -115,11 +118,13 @@ static void test_bad_answers(void **state)
 		"{\"choices\":[]}",
 		"{\"error\":{\"message\":\"m\"}}",
 		"{\"content\":\"text\"}",
+		"{\"output\":{}}",
+		"{\"candidates\":[]}",
 		"{\"choices\":[{\"message\":{\"content\":\"x\"}}]",
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++)
-		for (size_t k = 0; k < 2; k++) {
+		for (size_t k = 0; k < DIALECTS; k++) {
 			struct dialect_answer answer;
 			struct err err = ERR_INIT;
 			dialect_answer_init(&answer, 4096);
@@ -190,35 +195,69 @@ static void test_error_bodies(void **state)
 		const char *wanted;
 	} rows[] = {
 		{DIALECT_ANTHROPIC,
-		 {429, NULL, {"too \"many\"", 10}, {"req_1", 5}},
+		 {429, NULL, {"too \"many\"", 10}, {"req_1", 5}, 0},
 		 "{\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":"
 		 "\"too \\\"many\\\"\"},\"request_id\":\"req_1\"}"                          },
 		{DIALECT_ANTHROPIC,
-		 {403, "grant_revoked", {"m", 1}, {NULL, 0}},
+		 {403, "grant_revoked", {"m", 1}, {NULL, 0}, 0},
 		 "{\"type\":\"error\",\"error\":{\"type\":\"permission_error\",\"message\":\"m\"}"
 		 "}"									},
 		{DIALECT_OPENAI,
-		 {403, "grant_revoked", {"m", 1}, {NULL, 0}},
+		 {403, "grant_revoked", {"m", 1}, {NULL, 0}, 0},
 		 "{\"error\":{\"message\":\"m\",\"type\":\"permission_error\",\"param\":null,"
 		 "\"code\":\"grant_revoked\"}}"                                             },
 		{DIALECT_OPENAI,
-		 {401, NULL, {"m", 1}, {NULL, 0}},
+		 {401, NULL, {"m", 1}, {NULL, 0}, 0},
 		 "{\"error\":{\"message\":\"m\",\"type\":\"invalid_request_error\",\"param\":null,"
 		 "\"code\":\"invalid_api_key\"}}"                                           },
 		{DIALECT_OPENAI,
-		 {400, NULL, {"m", 1}, {NULL, 0}},
+		 {400, NULL, {"m", 1}, {NULL, 0}, 0},
 		 "{\"error\":{\"message\":\"m\",\"type\":\"invalid_request_error\",\"param\":null,"
 		 "\"code\":null}}"							  },
 		{DIALECT_ANTHROPIC,
-		 {418, NULL, {"m", 1}, {NULL, 0}},
+		 {418, NULL, {"m", 1}, {NULL, 0}, 0},
 		 "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":"
 		 "\"m\"}}"								  },
 		{DIALECT_ANTHROPIC,
-		 {599, NULL, {"m", 1}, {NULL, 0}},
+		 {599, NULL, {"m", 1}, {NULL, 0}, 0},
 		 "{\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"m\"}}"},
 	};
+	static const struct {
+		enum dialect_id dialect;
+		const char *wanted;
+	} events[] = {
+		{DIALECT_MISTRAL,   "data: {\"object\":\"error\",\"message\":\"m\",\"type\":"
+				  "\"permission_error\",\"param\":null,\"code\":"
+				  "\"grant_revoked\"}\n\n"                 },
+		{DIALECT_XAI,       "data: {\"error\":{\"message\":\"m\",\"type\":\"permission_error\","
+			      "\"param\":null,\"code\":\"grant_revoked\"}}\n\n"},
+		{DIALECT_RESPONSES,
+		 "event: error\ndata: {\"type\":\"error\",\"code\":\"grant_revoked\","
+		 "\"message\":\"m\",\"param\":null,\"error\":{\"message\":\"m\",\"type\":"
+		 "\"permission_error\",\"param\":null,\"code\":\"grant_revoked\"}}\n\n"                     },
+		{DIALECT_GEMINI,    "data: {\"error\":{\"code\":403,\"message\":\"m\",\"status\":"
+				 "\"PERMISSION_DENIED\"}}\n\n"              },
+	};
+	static const struct dialect_error late = {
+		.status = 429, .message = {"m", 1},
+                     .retry_after_ms = 2001
+        };
+	static const struct dialect_error revoked = {
+		.status = 403, .code = "grant_revoked", .message = {"m", 1}
+        };
 	struct buf out = BUF_INIT(4096);
 	(void)state;
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+		buf_clear(&out);
+		dialect_error_event(events[i].dialect, &revoked, &out);
+		assert_string_equal(out.data, events[i].wanted);
+	}
+	buf_clear(&out);
+	dialect_error_body(DIALECT_GEMINI, &late, &out);
+	assert_string_equal(
+		out.data, "{\"error\":{\"code\":429,\"message\":\"m\",\"status\":"
+			  "\"RESOURCE_EXHAUSTED\",\"details\":[{\"@type\":"
+			  "\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"3s\"}]}}");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		buf_clear(&out);
 		dialect_error_body(rows[i].dialect, &rows[i].error, &out);
@@ -235,12 +274,14 @@ static void test_errors_are_read_back(void **state)
 	struct dialect_failure failure;
 	struct buf out = BUF_INIT(4096);
 	(void)state;
-	for (size_t k = 0; k < 2; k++) {
+	for (size_t k = 0; k < DIALECTS; k++) {
 		buf_clear(&out);
 		dialect_error_body(dialects[k], &error, &out);
 		assert_true(dialect_failure_read(dialects[k], buf_bytes(&out), &failure));
-		assert_string_equal(failure.type, "permission_error");
-		assert_string_equal(failure.code, k ? "grant_revoked" : "");
+		bool gemini = dialects[k] == DIALECT_GEMINI, coded = k > 0 && !gemini;
+		assert_string_equal(failure.type,
+				    gemini ? "PERMISSION_DENIED" : "permission_error");
+		assert_string_equal(failure.code, coded ? "grant_revoked" : "");
 		assert_string_equal(failure.message, "ended (rule grant.state) \xe2\x82\xac\n");
 	}
 	assert_true(dialect_failure_read(DIALECT_OPENAI, BYTES("{\"error\":\"plain\"}"), &failure));
@@ -272,7 +313,7 @@ static void test_error_events_fail_a_stream(void **state)
 	struct dialect_error error = {.status = 403, .message = BYTES("revoked")};
 	struct buf out = BUF_INIT(4096);
 	(void)state;
-	for (size_t k = 0; k < 2; k++) {
+	for (size_t k = 0; k < DIALECTS; k++) {
 		struct dialect_observer observer;
 		struct dialect_flow flow;
 		buf_clear(&out);
@@ -401,8 +442,19 @@ static void test_model_lists(void **state)
 	assert_string_equal(out.data,
 			    "{\"data\":[],\"has_more\":false,\"first_id\":null,\"last_id\":null}");
 	buf_clear(&out);
-	dialect_count_answer(123, &out);
+	dialect_count_answer(DIALECT_ANTHROPIC, 123, &out);
 	assert_string_equal(out.data, "{\"input_tokens\":123}");
+	buf_clear(&out);
+	dialect_count_answer(DIALECT_GEMINI, 123, &out);
+	assert_string_equal(out.data, "{\"totalTokens\":123}");
+	buf_clear(&out);
+	dialect_models(DIALECT_GEMINI, names, 2, 0, &out);
+	assert_string_equal(
+		out.data,
+		"{\"models\":[{\"name\":\"models/north-1\",\"displayName\":\"north-1\","
+		"\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]},"
+		"{\"name\":\"models/north-2\",\"displayName\":\"north-2\","
+		"\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]}]}");
 	buf_release(&out);
 }
 

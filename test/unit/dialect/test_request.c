@@ -7,7 +7,7 @@
 
 static const struct dialect_endpoint *endpoint_of(enum dialect_id dialect)
 {
-	return dialect_endpoint_find(BYTES("POST"), bytes_from(dialect_path(dialect)), false);
+	return dialect_endpoint_of(dialect, false);
 }
 
 static enum err_code read_body(enum dialect_id dialect, struct bytes body, struct json_scan *scan,
@@ -15,7 +15,9 @@ static enum err_code read_body(enum dialect_id dialect, struct bytes body, struc
 {
 	if (json_scan_text(scan, body, "the body", err) != ERR_OK)
 		return ERR_INVALID;
-	return dialect_request_read(endpoint_of(dialect), scan, body, out, err);
+	struct dialect_route route = {endpoint_of(dialect), dialect,
+				      BYTES("/v1beta/models/g-1:generateContent")};
+	return dialect_request_read(&route, scan, body, out, err);
 }
 
 static struct dialect_request facts_of(enum dialect_id dialect, const char *body)
@@ -36,19 +38,35 @@ static void test_endpoints(void **state)
 		enum endpoint_kind kind;
 		enum dialect_id dialect;
 	} rows[] = {
-		{"POST", "/v1/messages",              true,  ENDPOINT_MESSAGES,         DIALECT_ANTHROPIC},
-		{"POST", "/v1/messages",              false, ENDPOINT_MESSAGES,         DIALECT_ANTHROPIC},
-		{"POST", "/v1/messages/count_tokens", true,  ENDPOINT_COUNT_TOKENS,
-		 DIALECT_ANTHROPIC								       },
-		{"POST", "/v1/chat/completions",      false, ENDPOINT_CHAT_COMPLETIONS, DIALECT_OPENAI   },
-		{"GET",  "/v1/models",                false, ENDPOINT_MODELS,           DIALECT_OPENAI   },
-		{"GET",  "/v1/models",                true,  ENDPOINT_MODELS,           DIALECT_ANTHROPIC},
-		{"GET",  "/v1/messages",              true,  ENDPOINT_NONE,             DIALECT_ANTHROPIC},
-		{"POST", "/v1/messages/batches",      true,  ENDPOINT_NONE,             DIALECT_ANTHROPIC},
-		{"POST", "/v1/messages/",             true,  ENDPOINT_NONE,             DIALECT_ANTHROPIC},
-		{"POST", "/V1/messages",              false, ENDPOINT_NONE,             DIALECT_OPENAI   },
-		{"POST", "/v1/files",                 false, ENDPOINT_NONE,             DIALECT_OPENAI   },
-		{"get",  "/v1/models",                false, ENDPOINT_NONE,             DIALECT_OPENAI   },
+		{"POST", "/v1/messages",                           true,  ENDPOINT_MESSAGES,         DIALECT_ANTHROPIC},
+		{"POST", "/v1/messages",                           false, ENDPOINT_MESSAGES,         DIALECT_ANTHROPIC},
+		{"POST", "/v1/messages/count_tokens",              true,  ENDPOINT_COUNT_TOKENS,
+		 DIALECT_ANTHROPIC										    },
+		{"POST", "/v1/chat/completions",                   false, ENDPOINT_CHAT_COMPLETIONS, DIALECT_OPENAI   },
+		{"GET",  "/v1/models",                             false, ENDPOINT_MODELS,           DIALECT_OPENAI   },
+		{"GET",  "/v1/models",                             true,  ENDPOINT_MODELS,           DIALECT_ANTHROPIC},
+		{"GET",  "/v1/messages",                           true,  ENDPOINT_NONE,             DIALECT_ANTHROPIC},
+		{"POST", "/v1/messages/batches",                   true,  ENDPOINT_NONE,             DIALECT_ANTHROPIC},
+		{"POST", "/v1/messages/",                          true,  ENDPOINT_NONE,             DIALECT_ANTHROPIC},
+		{"POST", "/V1/messages",                           false, ENDPOINT_NONE,             DIALECT_OPENAI   },
+		{"POST", "/v1/responses",                          false, ENDPOINT_RESPONSES,        DIALECT_RESPONSES},
+		{"GET",  "/v1/responses",                          false, ENDPOINT_NONE,             DIALECT_RESPONSES},
+		{"GET",  "/v1/responses/resp_1",                   false, ENDPOINT_NONE,             DIALECT_RESPONSES},
+		{"POST", "/v1beta/models/g:generateContent",       false, ENDPOINT_GENERATE_CONTENT,
+		 DIALECT_GEMINI										       },
+		{"POST", "/v1beta/models/g:streamGenerateContent", false, ENDPOINT_GENERATE_CONTENT,
+		 DIALECT_GEMINI										       },
+		{"POST", "/v1beta/models/g:countTokens",           false, ENDPOINT_COUNT_TOKENS,
+		 DIALECT_GEMINI										       },
+		{"POST", "/v1beta/models/:generateContent",        false, ENDPOINT_NONE,             DIALECT_GEMINI   },
+		{"POST", "/v1beta/models/g:batchGenerateContent",  false, ENDPOINT_NONE,
+		 DIALECT_GEMINI										       },
+		{"POST", "/v1beta/tunedModels/g:generateContent",  false, ENDPOINT_NONE,
+		 DIALECT_GEMINI										       },
+		{"GET",  "/v1beta/models",                         true,  ENDPOINT_MODELS,           DIALECT_GEMINI   },
+		{"POST", "/v1beta/files",                          false, ENDPOINT_NONE,             DIALECT_GEMINI   },
+		{"POST", "/v1/files",                              false, ENDPOINT_NONE,             DIALECT_OPENAI   },
+		{"get",  "/v1/models",                             false, ENDPOINT_NONE,             DIALECT_OPENAI   },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -66,6 +84,10 @@ static void test_names(void **state)
 	(void)state;
 	assert_int_equal(dialect_from_name(BYTES("anthropic")), DIALECT_ANTHROPIC);
 	assert_int_equal(dialect_from_name(BYTES("openai")), DIALECT_OPENAI);
+	assert_int_equal(dialect_from_name(BYTES("responses")), DIALECT_RESPONSES);
+	assert_int_equal(dialect_from_name(BYTES("gemini")), DIALECT_GEMINI);
+	assert_int_equal(dialect_from_name(BYTES("mistral")), DIALECT_MISTRAL);
+	assert_int_equal(dialect_from_name(BYTES("xai")), DIALECT_XAI);
 	assert_int_equal(dialect_from_name(BYTES("OpenAI")), DIALECT_NONE);
 	assert_string_equal(dialect_name(DIALECT_NONE), "none");
 }
@@ -113,6 +135,203 @@ static void test_openai_facts(void **state)
 	assert_int_equal(request.n, 1);
 }
 
+static void test_responses_facts(void **state)
+{
+	struct dialect_request request = facts_of(
+		DIALECT_RESPONSES,
+		"{\"model\":\"m\",\"input\":\"Hi\",\"instructions\":\"Be brief.\",\"stream\":true,"
+		"\"max_output_tokens\":7,\"tools\":[{\"type\":\"function\",\"name\":\"f\"}],"
+		"\"reasoning\":{\"effort\":\"low\"},\"store\":false,\"background\":null,"
+		"\"previous_response_id\":null,\"include\":[\"message.output_text.logprobs\"],"
+		"\"new\":1}");
+	(void)state;
+	assert_true(bytes_is(request.model, "m"));
+	assert_true(request.stream);
+	assert_int_equal(request.max_output, 7);
+	assert_int_equal(request.flags, DIALECT_TOOLS | DIALECT_REASONING | DIALECT_LOGPROBS);
+	assert_int_equal(request.unknown_count, 1);
+	assert_int_equal(request.prompt_bytes,
+			 strlen("\"Hi\"") + strlen("\"Be brief.\"") +
+				 strlen("[{\"type\":\"function\",\"name\":\"f\"}]"));
+}
+
+static void test_gemini_facts(void **state)
+{
+	struct dialect_request request =
+		facts_of(DIALECT_GEMINI,
+			 "{\"contents\":[{\"parts\":[{\"text\":\"Hi\"}]}],\"generationConfig\":{"
+			 "\"maxOutputTokens\":9,\"candidateCount\":2,\"responseLogprobs\":true,"
+			 "\"thinkingConfig\":{\"thinkingBudget\":5},\"newOne\":1}}");
+	struct dialect_route route = {dialect_endpoint_of(DIALECT_GEMINI, true), DIALECT_GEMINI,
+				      BYTES("/v1beta/models/a/b:c:streamGenerateContent")};
+	struct bytes body = BYTES("{\"contents\":[],\"generationConfig\":{\"thinkingConfig\":{"
+				  "\"thinkingBudget\":0}}}");
+	struct json_scan scan;
+	(void)state;
+	assert_true(bytes_is(request.model, "g-1"));
+	assert_false(request.stream);
+	assert_int_equal(request.max_output, 9);
+	assert_int_equal(request.n, 2);
+	assert_int_equal(request.flags, DIALECT_LOGPROBS | DIALECT_REASONING);
+	assert_int_equal(request.unknown_count, 1);
+	assert_true(bytes_is(request.unknown[0], "newOne"));
+	assert_int_equal(json_scan_text(&scan, body, "the body", NULL), ERR_OK);
+	assert_int_equal(dialect_request_read(&route, &scan, body, &request, NULL), ERR_OK);
+	assert_true(bytes_is(request.model, "a/b:c"));
+	assert_true(request.stream);
+	assert_int_equal(request.flags, 0);
+}
+
+/* What one client keeps at the provider another could name: one credential stands for all. */
+static void test_what_is_kept_upstream_is_refused(void **state)
+{
+	static const struct {
+		enum dialect_id dialect;
+		const char *member; /* beside model and input, or contents */
+	} rows[] = {
+		{DIALECT_RESPONSES, "\"previous_response_id\":\"resp_1\""                 },
+		{DIALECT_RESPONSES, "\"conversation\":{\"id\":\"conv_1\"}"                },
+		{DIALECT_RESPONSES, "\"prompt\":{\"id\":\"pmpt_1\"}"                      },
+		{DIALECT_RESPONSES, "\"background\":true"                                 },
+		{DIALECT_RESPONSES, "\"store\":true"                                      },
+		{DIALECT_RESPONSES, "\"store\":\"no\""                                    },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"file_search\"}]"              },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"x\",\"vector_store_ids\":[]}]"},
+		{DIALECT_RESPONSES,
+		 "\"tools\":[{\"type\":\"code_interpreter\",\"container\":\"c\"}]"        },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"code_interpreter\",\"container\":{"
+                 "\"file_ids\":[\"f\"]}}]"                                                       },
+		{DIALECT_GEMINI,                 "\"cachedContent\":\"cachedContents/1\""  },
+		{DIALECT_GEMINI,                 "\"store\":true"						       },
+		{DIALECT_GEMINI,                 "\"model\":\"models/other\""  },
+		{DIALECT_GEMINI,                 "\"generateContentRequest\":{\"model\":\"models/other\"}"                                                       },
+		{DIALECT_XAI,                 "\"deferred\":true"     },
+	};
+	static const struct {
+		enum dialect_id dialect;
+		const char *body;
+	} words[] = {
+		{DIALECT_RESPONSES, "[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]"                   },
+		{DIALECT_RESPONSES, "[{\"id\":\"msg_1\"}]"                                               },
+		{DIALECT_RESPONSES, "[{\"\\u0069d\":\"msg_1\"}]"                                         },
+		{DIALECT_RESPONSES, "[{\"type\":null,\"id\":\"msg_1\"}]"                                 },
+		{DIALECT_RESPONSES, "[{\"role\":\"user\",\"content\":[{\"type\":\"input_file\","
+				    "\"file_id\":\"file-1\"}]}]"      },
+		{DIALECT_RESPONSES, "[{\"role\":\"user\",\"content\":[{\"type\":\"input_file\","
+				    "\"file\\u005fid\":\"file-1\"}]}]"},
+		{DIALECT_RESPONSES,
+		 "[{\"type\":\"function_call_output\",\"call_id\":\"c\",\"output\":["
+		 "{\"type\":\"input_image\",\"file_id\":\"file-1\"}]}]"                                  },
+		{DIALECT_RESPONSES,
+		 "[{\"type\":\"code_interpreter_call\",\"container_id\":\"c\"}]"                         },
+		{DIALECT_GEMINI,    "[{\"parts\":[{\"fileData\":{\"fileUri\":\"f\"}}]}]"                 },
+		{DIALECT_GEMINI,    "[{\"parts\":[{\"file_data\":{\"file_uri\":\"f\"}}]}]"               },
+		{DIALECT_GEMINI,    "[{\"parts\":[{\"file\\u0044ata\":{\"fileUri\":\"f\"}}]}]"           },
+	};
+	struct json_scan scan;
+	struct dialect_request request;
+	struct buf body = BUF_INIT(4096);
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		buf_clear(&body);
+		buf_printf(&body, "{%s,%s}",
+			   rows[i].dialect == DIALECT_RESPONSES ? "\"model\":\"m\",\"input\":\"x\""
+			   : rows[i].dialect == DIALECT_XAI     ? "\"model\":\"m\",\"messages\":[]"
+								: "\"contents\":[]",
+			   rows[i].member);
+		if (read_body(rows[i].dialect, buf_bytes(&body), &scan, &request, NULL) !=
+		    ERR_INVALID)
+			fail_msg("%s: taken", body.data);
+	}
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		buf_clear(&body);
+		buf_printf(&body,
+			   words[i].dialect == DIALECT_RESPONSES ? "{\"model\":\"m\",\"input\":%s}"
+								 : "{\"contents\":%s}",
+			   words[i].body);
+		if (read_body(words[i].dialect, buf_bytes(&body), &scan, &request, NULL) !=
+		    ERR_INVALID)
+			fail_msg("%s: taken", body.data);
+	}
+	buf_release(&body);
+}
+
+/* Words that only speak of such names, and the caller's own values, are taken. */
+static void test_words_about_files_are_taken(void **state)
+{
+	(void)state;
+	facts_of(DIALECT_RESPONSES,
+		 "{\"model\":\"m\",\"input\":[{\"role\":\"user\",\"content\":\"What is a "
+		 "\\\"file_id\\\": "
+		 "and an item_reference? "
+		 "\\u00e9\"},{\"type\":\"function_call\",\"id\":\"fc_1\",\"call_id\":\"c\","
+		 "\"name\":\"f\",\"arguments\":\"{\\\"file_id\\\":1}\"}]}");
+	facts_of(DIALECT_GEMINI, "{\"contents\":[{\"parts\":[{\"text\":\"fileData "
+				 "\\u00e9\"},{\"functionCall\":{\"name\":"
+				 "\"f\",\"args\":{\"fileData\":1,\"a\\u0062\":2}}}]}]}");
+}
+
+static void test_variants_know_their_members(void **state)
+{
+	struct dialect_request request =
+		facts_of(DIALECT_MISTRAL, "{\"model\":\"m\",\"messages\":[],\"random_seed\":1,"
+					  "\"safe_prompt\":false,\"stream_options\":{}}");
+	(void)state;
+	assert_int_equal(request.unknown_count, 1);
+	request = facts_of(DIALECT_XAI, "{\"model\":\"m\",\"messages\":[],\"deferred\":false,"
+					"\"search_parameters\":{},\"random_seed\":1}");
+	assert_int_equal(request.unknown_count, 1);
+	assert_int_equal(dialect_variant(DIALECT_OPENAI, DIALECT_MISTRAL), DIALECT_MISTRAL);
+	assert_int_equal(dialect_variant(DIALECT_OPENAI, DIALECT_OPENAI), DIALECT_OPENAI);
+	assert_int_equal(dialect_variant(DIALECT_GEMINI, DIALECT_XAI), DIALECT_GEMINI);
+}
+
+static void test_queries(void **state)
+{
+	const struct dialect_endpoint *plain = dialect_endpoint_of(DIALECT_GEMINI, false);
+	const struct dialect_endpoint *stream = dialect_endpoint_of(DIALECT_GEMINI, true);
+	(void)state;
+	assert_null(dialect_query_problem(plain, BYTES("")));
+	assert_null(dialect_query_problem(plain, BYTES("alt=json")));
+	assert_null(dialect_query_problem(stream, BYTES("alt=sse")));
+	assert_null(dialect_query_problem(dialect_endpoint_of(DIALECT_ANTHROPIC, false),
+					  BYTES("beta=true")));
+	assert_non_null(strstr(dialect_query_problem(stream, BYTES("")), "alt=sse"));
+	assert_non_null(dialect_query_problem(stream, BYTES("alt=json")));
+	assert_non_null(dialect_query_problem(plain, BYTES("alt=sse")));
+	assert_non_null(dialect_query_problem(stream, BYTES("alt=sse&key=plk_secret")));
+	assert_null(strstr(dialect_query_problem(stream, BYTES("alt=sse&key=plk_secret")), "plk_"));
+	assert_true(dialect_query_has_key(BYTES("alt=sse&key=plk_secret")));
+	assert_false(dialect_query_has_key(BYTES("alt=key&monkey=1")));
+}
+
+static void test_targets(void **state)
+{
+	static const struct {
+		enum dialect_id dialect;
+		bool stream;
+		const char *base, *wanted;
+	} rows[] = {
+		{DIALECT_ANTHROPIC, false, "",          "/v1/messages"                          },
+		{DIALECT_OPENAI,    true,  "/api/v1",   "/api/v1/chat/completions"              },
+		{DIALECT_MISTRAL,   true,  "/v1/",      "/v1/chat/completions"                  },
+		{DIALECT_RESPONSES, true,  "/x",        "/x/v1/responses"                       },
+		{DIALECT_GEMINI,    false, "",          "/v1beta/models/up-1:generateContent"   },
+		{DIALECT_GEMINI,    true,  "/g/v1beta",
+		 "/g/v1beta/models/up-1:streamGenerateContent?alt=sse"                          },
+		{DIALECT_GEMINI,    false, "/v1",       "/v1/v1beta/models/up-1:generateContent"},
+	};
+	char out[256];
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct dialect_endpoint *endpoint =
+			dialect_endpoint_of(rows[i].dialect, rows[i].stream);
+		*dialect_write_target(endpoint, bytes_from(rows[i].base), BYTES("up-1"), out) =
+			'\0';
+		assert_string_equal(out, rows[i].wanted);
+	}
+}
+
 static void test_many_unknown_members_are_counted(void **state)
 {
 	struct dialect_request request =
@@ -129,47 +348,70 @@ static void test_wrong_requests_name_the_key(void **state)
 		enum dialect_id dialect;
 		const char *body, *word;
 	} rows[] = {
-		{DIALECT_OPENAI,    "[1]",							 "object"                              },
-		{DIALECT_OPENAI,    "{\"messages\":[]}",                                           "model"                               },
-		{DIALECT_OPENAI,    "{\"model\":\"m\"}",                                           "messages"                            },
-		{DIALECT_OPENAI,    "{\"model\":1,\"messages\":[]}",                               "model"                               },
-		{DIALECT_OPENAI,    "{\"model\":\"\",\"messages\":[]}",                            "model"                               },
-		{DIALECT_OPENAI,    "{\"model\":\"a b\",\"messages\":[]}",                         "model"                               },
-		{DIALECT_OPENAI,    "{\"model\":\"\\u0061\",\"messages\":[]}",                     "model"                               },
-		{DIALECT_OPENAI,    "{\"model\":\"m\xc3\xa9\",\"messages\":[]}",                   "model"                               },
-		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":{}}",                           "messages"                            },
-		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream\":1}",              "stream"                              },
-		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream\":\"true\"}",       "stream"                              },
-		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream\":null}",           "stream"                              },
-		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"n\":0}",                   "n"                                   },
-		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"n\":1.0}",                 "n"                                   },
+		{DIALECT_OPENAI,    "[1]",							      "object"                              },
+		{DIALECT_OPENAI,    "{\"messages\":[]}",                                                "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"m\"}",                                                "messages"                            },
+		{DIALECT_OPENAI,    "{\"model\":1,\"messages\":[]}",                                    "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"\",\"messages\":[]}",                                 "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"a b\",\"messages\":[]}",                              "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"\\u0061\",\"messages\":[]}",                          "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"m\xc3\xa9\",\"messages\":[]}",                        "model"                               },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":{}}",                                "messages"                            },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream\":1}",                   "stream"                              },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream\":\"true\"}",            "stream"                              },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream\":null}",                "stream"                              },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"n\":0}",                        "n"                                   },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"n\":1.0}",                      "n"                                   },
 		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"max_tokens\":1e3}",
-		 "max_tokens"													    },
+		 "max_tokens"														 },
 		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"max_tokens\":-1}",
-		 "max_tokens"													    },
+		 "max_tokens"														 },
 		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"max_tokens\":\"5\"}",
-		 "max_tokens"													    },
+		 "max_tokens"														 },
 		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"max_tokens\":2147483649}",
-		 "max_tokens"													    },
+		 "max_tokens"														 },
 		{DIALECT_OPENAI,
-		 "{\"model\":\"m\",\"messages\":[],\"max_tokens\":1,\"max_completion_tokens\":1}", "max_tokens and max_completion_tokens"},
-		{DIALECT_OPENAI,    "{\"Model\":\"m\",\"messages\":[]}",                           "\"model\""                           },
-		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"Stream\":true}",           "\"stream\""                          },
+		 "{\"model\":\"m\",\"messages\":[],\"max_tokens\":1,\"max_completion_tokens\":1}",      "max_tokens and max_completion_tokens"},
+		{DIALECT_OPENAI,    "{\"Model\":\"m\",\"messages\":[]}",                                "\"model\""                           },
+		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"Stream\":true}",                "\"stream\""                          },
 		{DIALECT_OPENAI,    "{\"model\":\"m\",\"messages\":[],\"stream_options\":true}",
-		 "stream_options"													},
+		 "stream_options"													     },
 		{DIALECT_OPENAI,
-		 "{\"model\":\"m\",\"messages\":[],\"stream_options\":{\"include_usage\":1}}",     "include_usage"                       },
+		 "{\"model\":\"m\",\"messages\":[],\"stream_options\":{\"include_usage\":1}}",          "include_usage"                       },
 		{DIALECT_OPENAI,
 		 "{\"model\":\"m\",\"messages\":[],\"stream_options\":{\"include_usage\":true,"
-		 "\"include_usage\":false}}",						      "include_usage"                       },
+		 "\"include_usage\":false}}",							   "include_usage"                       },
 		{DIALECT_OPENAI,
-		 "{\"model\":\"m\",\"messages\":[],\"stream_options\":{\"Include_usage\":true}}",  "include_usage"                       },
+		 "{\"model\":\"m\",\"messages\":[],\"stream_options\":{\"Include_usage\":true}}",       "include_usage"                       },
 		{DIALECT_OPENAI,
 		 "{\"model\":\"m\",\"messages\":[],\"stream_options\":{\"include\\u005fusage\":"
-		 "true}}",									 "stream_options"                      },
-		{DIALECT_ANTHROPIC, "{\"model\":\"m\",\"messages\":[],\"tools\":1}",               "tools"                               },
+		 "true}}",									      "stream_options"                      },
+		{DIALECT_RESPONSES, "{\"model\":\"m\"}",                                                "input"                               },
+		{DIALECT_RESPONSES, "{\"model\":\"m\",\"input\":{}}",                                   "input"                               },
+		{DIALECT_RESPONSES, "{\"model\":\"m\",\"input\":\"x\",\"include\":[1]}",                "include"                             },
+		{DIALECT_RESPONSES, "{\"model\":\"m\",\"input\":\"x\",\"tools\":[{}]}",                 "tools"                               },
+		{DIALECT_RESPONSES, "{\"model\":\"m\",\"input\":\"x\",\"Store\":true}",
+		 "\"store\""														  },
+		{DIALECT_RESPONSES, "{\"model\":\"m\",\"input\":\"x\",\"max_output_tokens\":\"1\"}",
+		 "max_output_tokens"													  },
+		{DIALECT_GEMINI,    "{}",							       "contents"                            },
+		{DIALECT_GEMINI,    "{\"contents\":{}}",                                                "contents"                            },
+		{DIALECT_GEMINI,    "{\"contents\":[],\"generation_config\":{}}",
+		 "\"generationConfig\""												       },
+		{DIALECT_GEMINI,    "{\"contents\":[],\"system_instruction\":{}}",
+		 "\"systemInstruction\""												      },
+		{DIALECT_GEMINI,    "{\"contents\":[],\"generationConfig\":{\"max_output_tokens\":1}}",
+		 "\"maxOutputTokens\""													},
+		{DIALECT_GEMINI,
+		 "{\"contents\":[],\"generationConfig\":{\"candidateCount\":1,"
+		 "\"candidateCount\":2}}",							      "twice"			       },
+		{DIALECT_GEMINI,
+		 "{\"contents\":[],\"generationConfig\":{\"candidate\\u0043ount\":2}}",                 "escapes"                             },
+		{DIALECT_GEMINI,    "{\"contents\":[],\"generationConfig\":1}",                         "generationConfig"                    },
+		{DIALECT_GEMINI,    "{\"contents\":[],\"cached_content\":\"c\"}",                       "\"cachedContent\""                   },
+		{DIALECT_ANTHROPIC, "{\"model\":\"m\",\"messages\":[],\"tools\":1}",                    "tools"                               },
 		{DIALECT_ANTHROPIC, "{\"model\":\"m\",\"messages\":[],\"max_tokens\":true}",
-		 "max_tokens"													    },
+		 "max_tokens"														 },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -238,6 +480,11 @@ static void test_rewriting(void **state)
 		"{\"messages\":[],\"model\":\"north-1-2026\"}", false);
 	rewrite(DIALECT_ANTHROPIC, "{\"model\":\"m\",\"messages\":[],\"stream\":true}", "m", true,
 		"{\"model\":\"m\",\"messages\":[],\"stream\":true}", false);
+	rewrite(DIALECT_GEMINI, "{\"contents\":[]}", "x", true, "{\"contents\":[]}", false);
+	rewrite(DIALECT_RESPONSES, "{\"model\":\"m\",\"input\":\"a\",\"stream\":true}", "x", true,
+		"{\"model\":\"x\",\"input\":\"a\",\"stream\":true}", false);
+	rewrite(DIALECT_MISTRAL, "{\"model\":\"m\",\"messages\":[],\"stream\":true}", "x", true,
+		"{\"model\":\"x\",\"messages\":[],\"stream\":true}", false);
 	rewrite(DIALECT_OPENAI, "{\"model\":\"m\",\"messages\":[]}", "x", true,
 		"{\"model\":\"x\",\"messages\":[]}", false);
 	rewrite(DIALECT_OPENAI, " {\"model\":\"m\",\"messages\":[],\"stream\":true}", "x", true,
@@ -290,6 +537,12 @@ static void test_credential_fields(void **state)
 	buf_clear(&out);
 	dialect_credential_fields(DIALECT_OPENAI, "k2", &out);
 	assert_string_equal(out.data, "authorization: Bearer k2\r\n");
+	buf_clear(&out);
+	dialect_credential_fields(DIALECT_GEMINI, "k3", &out);
+	assert_string_equal(out.data, "x-goog-api-key: k3\r\n");
+	buf_clear(&out);
+	dialect_key_field(DIALECT_ANTHROPIC, "k4", &out);
+	assert_string_equal(out.data, "x-api-key: k4\r\n");
 	buf_release(&out);
 }
 
@@ -300,6 +553,13 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_anthropic_facts),
 		cmocka_unit_test(test_openai_facts),
+		cmocka_unit_test(test_responses_facts),
+		cmocka_unit_test(test_gemini_facts),
+		cmocka_unit_test(test_what_is_kept_upstream_is_refused),
+		cmocka_unit_test(test_words_about_files_are_taken),
+		cmocka_unit_test(test_variants_know_their_members),
+		cmocka_unit_test(test_queries),
+		cmocka_unit_test(test_targets),
 		cmocka_unit_test(test_many_unknown_members_are_counted),
 		cmocka_unit_test(test_wrong_requests_name_the_key),
 		cmocka_unit_test(test_parts_that_are_not_text),

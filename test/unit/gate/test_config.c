@@ -147,8 +147,11 @@ static void faults_are_named_by_file_line_and_key(void **state)
 		{HEAD "data: \"${A-B}\"\n",						       ERR_INVALID,     "parley.yaml:3: data"                 },
 		{HEAD "listen: 127.0.0.1:2\n",						    ERR_INVALID,     "parley.yaml:3"                       },
 		{HEAD "providers: [ 1 ]\n",						       ERR_INVALID,     "parley.yaml:3: providers[0]"         },
-		{HEAD "providers:\n  - { name: n, dialect: gemini, url: \"https://a\" }\n",
-		 ERR_UNSUPPORTED,										  "parley.yaml:4: providers[0].dialect" },
+		{HEAD "providers:\n  - { name: n, dialect: responses, url: \"https://a\" }\n",
+		 ERR_INVALID,										      "parley.yaml:4: providers[0].dialect" },
+		{HEAD "providers:\n  - { name: n, dialect: gemini, url: \"https://a\" }\n"
+		      "models:\n"
+		      "  - { name: m, provider: n, upstream: \"a?b\" }\n",       ERR_INVALID,     "parley.yaml:6: models[0].upstream"   },
 		{HEAD "providers:\n  - { name: n, dialect: foo, url: \"https://a\" }\n",
 		 ERR_INVALID,										      "parley.yaml:4: providers[0].dialect" },
 		{HEAD "providers:\n  - { name: n, dialect: openai, url: \"ftp://a\" }\n",

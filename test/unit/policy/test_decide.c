@@ -137,8 +137,8 @@ static void add_documents(struct fixture *f, struct world_builder *builder, stru
 		.name = "south-1", .provider = "south", .max_output = 8192};
 	struct world_model_options other = {
 		.name = "north-2", .provider = "north", .max_output = 8192};
-	ok(world_builder_add_provider(builder, "north", ANTHROPIC, err));
-	ok(world_builder_add_provider(builder, "south", OPENAI, err));
+	ok(world_builder_add_provider(builder, "north", ANTHROPIC, 1u << ANTHROPIC, err));
+	ok(world_builder_add_provider(builder, "south", OPENAI, 1u << OPENAI, err));
 	ok(world_builder_add_model(builder, &north, err));
 	ok(world_builder_add_model(builder, &south, err));
 	ok(world_builder_add_model(builder, &other, err));

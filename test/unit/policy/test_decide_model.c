@@ -455,8 +455,8 @@ static struct world *make_world(const struct documents *d)
 {
 	struct world_builder *builder = world_builder_new(NULL, secret);
 	assert_non_null(builder);
-	ok(world_builder_add_provider(builder, "p0", 0, NULL));
-	ok(world_builder_add_provider(builder, "p1", 1, NULL));
+	ok(world_builder_add_provider(builder, "p0", 0, 1, NULL));
+	ok(world_builder_add_provider(builder, "p1", 1, 2, NULL));
 	for (unsigned i = 0; i < MODELS; i++) {
 		struct world_model_options options = {.name = model_names[i],
 						      .provider = model_dialects[i] ? "p1" : "p0",

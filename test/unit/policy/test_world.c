@@ -39,7 +39,7 @@ static void add_base(struct world_builder *builder)
 	struct world_model_options model = {
 		.name = "north-1", .provider = "north", .max_output = 8192};
 	assert_int_equal(world_builder_add_org(builder, &org, &err), ERR_OK);
-	assert_int_equal(world_builder_add_provider(builder, "north", 1, &err), ERR_OK);
+	assert_int_equal(world_builder_add_provider(builder, "north", 1, 2, &err), ERR_OK);
 	assert_int_equal(world_builder_add_model(builder, &model, &err), ERR_OK);
 }
 

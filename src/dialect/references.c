@@ -1,0 +1,252 @@
+/* Words that may hold more than words: what is kept at the provider is refused, because one
+ * credential stands for every client there; and parts that are not text. */
+#include "dialect/ops.h"
+
+#define DEPTH_MAX 16
+
+/* A body with none of `signs` in it names nothing kept, and is not walked over. A name can hide
+ * only behind \u escapes. */
+static bool has_sign(struct bytes text, const char *const *signs)
+{
+	for (; *signs; signs++)
+		if (memmem(text.data, text.size, *signs, strlen(*signs)))
+			return true;
+	return false;
+}
+
+static bool is_one_of(struct bytes name, const char *const *names)
+{
+	for (; *names; names++)
+		if (bytes_is(name, *names))
+			return true;
+	return false;
+}
+
+struct hunt {
+	const char *const *names;  /* of members that refer to something kept */
+	const char *const *opaque; /* of members whose insides are the caller's own */
+};
+
+/* The first such member at any depth, or one whose name has escapes; empty if there is none. */
+static struct bytes find_reference(struct json_value value, const struct hunt *hunt)
+{
+	struct json_walk walks[DEPTH_MAX];
+	unsigned depth = 0;
+	walks[depth++] = json_walk_start(value);
+	while (depth) {
+		struct json_walk *walk = &walks[depth - 1];
+		if (!json_walk_next(walk)) {
+			depth--;
+			continue;
+		}
+		bool named = walk->object && walk->key.size;
+		if (named &&
+		    (memchr(walk->key.data, '\\', walk->key.size) ||
+		     (is_one_of(walk->key, hunt->names) && walk->value.type != JSON_SCAN_NULL)))
+			return walk->key;
+		if (named && is_one_of(walk->key, hunt->opaque))
+			continue;
+		if (walk->value.type != JSON_SCAN_ARRAY && walk->value.type != JSON_SCAN_OBJECT)
+			continue;
+		if (depth == DEPTH_MAX)
+			return BYTES("nested too deeply");
+		walks[depth++] = json_walk_start(walk->value);
+	}
+	return bytes_of("", 0);
+}
+
+static enum err_code refuse_reference(struct reading *in, struct bytes name)
+{
+	return ERR_SET(in->err, ERR_INVALID,
+		       "%s has \"%.*s\": what is kept at the provider (files, stores, earlier "
+		       "items) is not taken through this gateway; send the content itself",
+		       in->name, name.size > 64 ? 64 : (int)name.size, name.data);
+}
+
+/* ---- Responses ---- */
+
+/* An item says what it is: without type and role it refers to an earlier one. */
+static enum err_code check_items(struct reading *in)
+{
+	static const char *const names[] = {"type", "role"};
+	struct json_walk walk = json_walk_start(in->value);
+	for (size_t i = 0; json_walk_next(&walk); i++) {
+		struct json_value members[2];
+		struct bytes type = bytes_of("", 0);
+		json_value_members(walk.value, names, members, 2);
+		bool plain = json_value_plain_string(members[0], &type);
+		if (!plain && members[1].type != JSON_SCAN_STRING)
+			return ERR_SET(in->err, ERR_INVALID, "input[%zu] has neither type nor role",
+				       i);
+		if (bytes_is(type, "item_reference"))
+			return refuse_reference(in, type);
+	}
+	return ERR_OK;
+}
+
+enum err_code read_responses_input(struct reading *in)
+{
+	static const char *const signs[] = {"\\u", "_id", "\"id\"", "item_reference", NULL};
+	static const char *const names[] = {"file_id", "file_ids", "container_id",
+					    "vector_store_ids", NULL};
+	static const char *const opaque[] = {NULL};
+	static const struct hunt hunt = {names, opaque};
+	if (in->value.type != JSON_SCAN_STRING && in->value.type != JSON_SCAN_ARRAY)
+		return reading_wrong(in, "a string or an array");
+	in->has_messages = true;
+	in->out->prompt_bytes += in->value.text.size;
+	if (in->value.type == JSON_SCAN_STRING || !has_sign(in->value.text, signs))
+		return ERR_OK;
+	ERR_TRY(check_items(in));
+	struct bytes found = find_reference(in->value, &hunt);
+	return found.size ? refuse_reference(in, found) : ERR_OK;
+}
+
+/* Tools of the caller's own; or the provider's, as long as they read nothing that is kept there. */
+enum err_code read_responses_tools(struct reading *in)
+{
+	static const char *const names[] = {"type", "container", "vector_store_ids"};
+	if (in->value.type == JSON_SCAN_NULL)
+		return ERR_OK;
+	if (in->value.type != JSON_SCAN_ARRAY)
+		return reading_wrong(in, "an array");
+	in->out->prompt_bytes += in->value.text.size;
+	struct json_walk walk = json_walk_start(in->value);
+	while (json_walk_next(&walk)) {
+		struct json_value members[3];
+		struct bytes type;
+		in->out->flags |= DIALECT_TOOLS;
+		json_value_members(walk.value, names, members, 3);
+		if (!json_value_plain_string(members[0], &type))
+			return reading_wrong(in, "an array of tools with a type");
+		if (bytes_is(type, "file_search") || members[2].type != JSON_SCAN_NOTHING)
+			return refuse_reference(in, type);
+		if (members[1].type == JSON_SCAN_STRING ||
+		    json_scan_find(members[1], "file_ids").type != JSON_SCAN_NOTHING)
+			return refuse_reference(in, type);
+	}
+	return ERR_OK;
+}
+
+enum err_code read_responses_include(struct reading *in)
+{
+	struct json_walk walk = json_walk_start(in->value);
+	if (in->value.type == JSON_SCAN_NULL)
+		return ERR_OK;
+	if (in->value.type != JSON_SCAN_ARRAY)
+		return reading_wrong(in, "an array");
+	while (json_walk_next(&walk)) {
+		struct bytes name;
+		if (!json_value_plain_string(walk.value, &name))
+			return reading_wrong(in, "an array of strings without escapes");
+		if (bytes_ends_with(name, BYTES("logprobs")))
+			in->out->flags |= DIALECT_LOGPROBS;
+	}
+	return ERR_OK;
+}
+
+/* ---- Gemini ---- */
+
+enum err_code read_gemini_contents(struct reading *in)
+{
+	static const char *const signs[] = {"\\u", "ileData", "ile_data", NULL};
+	static const char *const names[] = {"fileData", "file_data", NULL};
+	static const char *const opaque[] = {"functionCall", "functionResponse", "function_call",
+					     "function_response", NULL};
+	static const struct hunt hunt = {names, opaque};
+	if (in->value.type != JSON_SCAN_ARRAY)
+		return reading_wrong(in, "an array");
+	in->has_messages = true;
+	in->out->prompt_bytes += in->value.text.size;
+	if (!has_sign(in->value.text, signs))
+		return ERR_OK;
+	struct bytes found = find_reference(in->value, &hunt);
+	return found.size ? refuse_reference(in, found) : ERR_OK;
+}
+
+/* ---- parts that are not text ---- */
+
+static struct json_value top_member(const struct json_scan *scan, struct bytes body,
+				    struct bytes name)
+{
+	const struct json_scan_member *member = json_scan_member(scan, body, name);
+	if (!member)
+		return (struct json_value){JSON_SCAN_NOTHING, bytes_of(NULL, 0)};
+	return json_scan_value(body, member);
+}
+
+static bool content_non_text(struct json_value content, const char *const *texts,
+			     struct bytes *type, unsigned depth)
+{
+	struct json_walk walk = json_walk_start(content);
+	if (content.type != JSON_SCAN_ARRAY)
+		return false;
+	while (json_walk_next(&walk)) {
+		static const char *const names[] = {"type", "content"};
+		struct json_value members[2];
+		json_value_members(walk.value, names, members, 2);
+		*type = bytes_of("", 0);
+		if (!json_value_plain_string(members[0], type) || !is_one_of(*type, texts))
+			return true;
+		if (depth > 0 && content_non_text(members[1], texts, type, depth - 1))
+			return true;
+	}
+	return false;
+}
+
+bool chat_non_text(const struct json_scan *scan, struct bytes body, struct bytes *type)
+{
+	static const char *const texts[] = {"text", "tool_use", "tool_result", "refusal", NULL};
+	if (content_non_text(top_member(scan, body, BYTES("system")), texts, type, 0))
+		return true;
+	struct json_walk walk = json_walk_start(top_member(scan, body, BYTES("messages")));
+	while (json_walk_next(&walk))
+		if (content_non_text(json_scan_find(walk.value, "content"), texts, type, 1))
+			return true;
+	return false;
+}
+
+bool responses_non_text(const struct json_scan *scan, struct bytes body, struct bytes *type)
+{
+	static const char *const texts[] = {"input_text", "output_text", "refusal", NULL};
+	static const char *const items[] = {"message", "function_call", "function_call_output",
+					    NULL};
+	static const char *const names[] = {"type", "content", "output"};
+	struct json_walk walk = json_walk_start(top_member(scan, body, BYTES("input")));
+	while (json_walk_next(&walk)) {
+		struct json_value members[3];
+		json_value_members(walk.value, names, members, 3);
+		*type = BYTES("message");
+		if (members[0].type != JSON_SCAN_NOTHING &&
+		    (!json_value_plain_string(members[0], type) || !is_one_of(*type, items)))
+			return true;
+		if (content_non_text(members[1], texts, type, 0) ||
+		    content_non_text(members[2], texts, type, 0))
+			return true;
+	}
+	return false;
+}
+
+static bool parts_non_text(struct json_value content, struct bytes *type)
+{
+	static const char *const texts[] = {"text", "functionCall", "functionResponse", NULL};
+	struct json_walk parts = json_walk_start(json_scan_find(content, "parts"));
+	while (json_walk_next(&parts)) {
+		struct json_walk walk = json_walk_start(parts.value);
+		while (json_walk_next(&walk)) {
+			*type = walk.key;
+			if (!is_one_of(walk.key, texts))
+				return true;
+		}
+	}
+	return false;
+}
+
+bool gemini_non_text(const struct json_scan *scan, struct bytes body, struct bytes *type)
+{
+	struct json_walk walk = json_walk_start(top_member(scan, body, BYTES("contents")));
+	while (json_walk_next(&walk))
+		if (parts_non_text(walk.value, type))
+			return true;
+	return parts_non_text(top_member(scan, body, BYTES("systemInstruction")), type);
+}
