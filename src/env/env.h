@@ -103,6 +103,8 @@ enum env_open {
 	ENV_OPEN_WRITE = 2,     /* read and write */
 	ENV_OPEN_CREATE = 4,    /* make it (0600) if it is missing */
 	ENV_OPEN_EXCLUSIVE = 8, /* with CREATE: fail (ERR_EXISTS) if it is there */
+	/* For env_file_append alone; "-" is the standard output (of the machine). */
+	ENV_OPEN_APPEND = 16,
 };
 
 struct env_ops {
@@ -146,6 +148,8 @@ struct env_ops {
 				   size_t *got, struct err *err);
 	enum err_code (*file_write)(struct env_file *file, uint64_t offset, const void *data,
 				    size_t size, struct err *err);
+	enum err_code (*file_append)(struct env_file *file, const void *data, size_t size,
+				     struct err *err);
 	enum err_code (*file_sync)(struct env_file *file, struct err *err);
 	enum err_code (*file_size)(struct env_file *file, uint64_t *out, struct err *err);
 	enum err_code (*file_truncate)(struct env_file *file, uint64_t size, struct err *err);
@@ -342,6 +346,13 @@ static inline enum err_code env_file_write(struct env_file *file, uint64_t offse
 					   size_t size, struct err *err)
 {
 	return file->ops->file_write(file, offset, data, size, err);
+}
+/* Adds all of it at the end, wherever that is by now, or fails (part may have been added).
+ * ERR_TIMEOUT where it is a pipe or a terminal and nobody has read from it for a second. */
+static inline enum err_code env_file_append(struct env_file *file, const void *data, size_t size,
+					    struct err *err)
+{
+	return file->ops->file_append(file, data, size, err);
 }
 /* fdatasync. */
 static inline enum err_code env_file_sync(struct env_file *file, struct err *err)

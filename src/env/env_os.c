@@ -485,6 +485,7 @@ const struct env_ops env_os_ops = {
 	.file_open = os_file_open,
 	.file_read = os_file_read,
 	.file_write = os_file_write,
+	.file_append = os_file_append,
 	.file_sync = os_file_sync,
 	.file_size = os_file_size,
 	.file_truncate = os_file_truncate,

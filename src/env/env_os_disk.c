@@ -5,11 +5,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define APPEND_WAIT_MS 1000
 
 struct os_file {
 	struct env_file base;
@@ -50,6 +54,8 @@ enum err_code os_file_open(struct env *env, const char *path, unsigned flags, st
 		mode |= O_CREAT;
 	if (flags & ENV_OPEN_EXCLUSIVE)
 		mode |= O_EXCL;
+	if (flags & ENV_OPEN_APPEND)
+		mode = (mode & ~O_ACCMODE) | O_WRONLY | O_APPEND;
 	*out = NULL;
 	size_t length = strlen(path) + 1;
 	struct os_file *file = calloc(1, sizeof(*file) + length);
@@ -58,7 +64,9 @@ enum err_code os_file_open(struct env *env, const char *path, unsigned flags, st
 	memcpy(file->path, path, length);
 	file->base.ops = env->ops;
 	do
-		file->fd = open(path, mode, 0600);
+		file->fd = flags & ENV_OPEN_APPEND && strcmp(path, "-") == 0
+				   ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
+				   : open(path, mode, 0600);
 	while (file->fd < 0 && errno == EINTR);
 	if (file->fd < 0) {
 		enum err_code code = ERR_SYS(err, code_of(errno), "cannot open %s", path);
@@ -105,6 +113,38 @@ enum err_code os_file_write(struct env_file *base, uint64_t offset, const void *
 				       "cannot write %s at offset %llu", file->path,
 				       (unsigned long long)(offset + done));
 		}
+		done += (size_t)count;
+	}
+	return ERR_OK;
+}
+
+/* What can be written now without blocking for long: a pipe that says it is writable takes PIPE_BUF
+ * bytes at once. */
+static size_t append_step(const struct os_file *file, size_t size)
+{
+	struct stat status;
+	if (fstat(file->fd, &status) == 0 && S_ISREG(status.st_mode))
+		return size;
+	struct pollfd wait = {.fd = file->fd, .events = POLLOUT};
+	if (poll(&wait, 1, APPEND_WAIT_MS) == 0)
+		return 0;
+	return size < PIPE_BUF ? size : PIPE_BUF;
+}
+
+enum err_code os_file_append(struct env_file *base, const void *data, size_t size, struct err *err)
+{
+	struct os_file *file = os_file_of(base);
+	size_t done = 0;
+	while (done < size) {
+		size_t step = append_step(file, size - done);
+		if (step == 0)
+			return ERR_SET(err, ERR_TIMEOUT, "cannot write %s: nobody reads from it",
+				       file->path);
+		ssize_t count = write(file->fd, (const char *)data + done, step);
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0)
+			return ERR_SYS(err, code_of(errno), "cannot write %s", file->path);
 		done += (size_t)count;
 	}
 	return ERR_OK;

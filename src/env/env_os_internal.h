@@ -87,6 +87,7 @@ void os_lookup(struct env_loop *, struct env_lookup *);
 enum err_code os_file_open(struct env *, const char *, unsigned, struct env_file **, struct err *);
 enum err_code os_file_read(struct env_file *, uint64_t, void *, size_t, size_t *, struct err *);
 enum err_code os_file_write(struct env_file *, uint64_t, const void *, size_t, struct err *);
+enum err_code os_file_append(struct env_file *, const void *, size_t, struct err *);
 enum err_code os_file_sync(struct env_file *, struct err *);
 enum err_code os_file_size(struct env_file *, uint64_t *, struct err *);
 enum err_code os_file_truncate(struct env_file *, uint64_t, struct err *);

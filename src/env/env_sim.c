@@ -355,6 +355,7 @@ static const struct env_ops sim_ops = {
 	.file_open = sim_file_open,
 	.file_read = sim_file_read,
 	.file_write = sim_file_write,
+	.file_append = sim_file_append,
 	.file_sync = sim_file_sync,
 	.file_size = sim_file_size,
 	.file_truncate = sim_file_truncate,

@@ -200,7 +200,7 @@ enum err_code sim_file_open(struct env *env, const char *path, unsigned flags,
 	file->node = node;
 	file->inode = inode;
 	file->failures_seen = inode->failures;
-	file->writable = (flags & ENV_OPEN_WRITE) != 0;
+	file->writable = (flags & (ENV_OPEN_WRITE | ENV_OPEN_APPEND)) != 0;
 	inode->handles++;
 	TAILQ_INSERT_TAIL(&node->disk.files, file, link);
 	*out = &file->base;
@@ -295,6 +295,12 @@ enum err_code sim_file_write(struct env_file *base, uint64_t offset, const void 
 	}
 	write_part(file, offset, data, room < size ? room : part);
 	return sim_disk_fail(ENOSPC, "write", file->path, err);
+}
+
+enum err_code sim_file_append(struct env_file *base, const void *data, size_t size, struct err *err)
+{
+	struct sim_file *file = file_of(base);
+	return sim_file_write(base, file->dead ? 0 : file->inode->now.size, data, size, err);
 }
 
 enum err_code sim_file_truncate(struct env_file *base, uint64_t size, struct err *err)

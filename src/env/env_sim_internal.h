@@ -225,6 +225,7 @@ void sim_network_usage(struct sim_node *node, struct sim_usage *usage);
 /* env_sim_disk.c */
 enum err_code sim_file_open(struct env *, const char *, unsigned, struct env_file **, struct err *);
 enum err_code sim_file_read(struct env_file *, uint64_t, void *, size_t, size_t *, struct err *);
+enum err_code sim_file_append(struct env_file *, const void *, size_t, struct err *);
 enum err_code sim_file_write(struct env_file *, uint64_t, const void *, size_t, struct err *);
 enum err_code sim_file_sync(struct env_file *, struct err *);
 enum err_code sim_file_size(struct env_file *, uint64_t *, struct err *);

@@ -71,6 +71,26 @@ static void a_file_reads_back_what_was_written_anywhere(void **state)
 	env_file_close(file);
 }
 
+/* Two writers of one file, as after a rename beside it: each adds where the other has stopped. */
+static void appending_goes_to_the_end_wherever_it_is(void **state)
+{
+	struct contract *contract = *state;
+	struct err err = ERR_INIT;
+	const unsigned append = ENV_OPEN_APPEND | ENV_OPEN_CREATE;
+	struct env_file *one = open_file(contract, "a", append);
+	struct env_file *two = open_file(contract, "a", append);
+	struct buf content = BUF_INIT(100);
+	assert_int_equal(ERR_OK, env_file_append(one, "one\n", 4, &err));
+	assert_int_equal(ERR_OK, env_file_append(two, "two\n", 4, &err));
+	assert_int_equal(ERR_OK, env_file_append(one, "more\n", 5, &err));
+	assert_int_equal(
+		ERR_OK, env_read_file(contract->env, contract_path(contract, "a"), &content, &err));
+	assert_string_equal("one\ntwo\nmore\n", content.data);
+	env_file_close(one);
+	env_file_close(two);
+	buf_release(&content);
+}
+
 static void truncating_cuts_and_grows_with_zeros(void **state)
 {
 	struct contract *contract = *state;
@@ -324,6 +344,7 @@ static void a_large_file_reads_back_whole(void **state)
 const struct CMUnitTest contract_disk_tests[] = {
 	cmocka_unit_test(opening_tells_missing_and_existing_apart),
 	cmocka_unit_test(a_file_reads_back_what_was_written_anywhere),
+	cmocka_unit_test(appending_goes_to_the_end_wherever_it_is),
 	cmocka_unit_test(truncating_cuts_and_grows_with_zeros),
 	cmocka_unit_test(a_file_opened_for_reading_is_not_written),
 	cmocka_unit_test(a_lock_is_held_until_its_file_is_closed),
