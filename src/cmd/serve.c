@@ -31,6 +31,16 @@ static void stopped(void *argument, const struct err *err)
 	env_loop_stop(serving->loop);
 }
 
+static void warn(void *argument, const struct err *err)
+{
+	(void)argument;
+	fprintf(stderr,
+		"parley serve: %s; lines of the access log are lost until it can be written "
+		"(SIGHUP "
+		"opens it anew)\n",
+		err->message);
+}
+
 static void on_stop_signal(void *argument, int signal_number)
 {
 	struct serving *serving = argument;
@@ -46,8 +56,10 @@ static void on_stop_signal(void *argument, int signal_number)
 
 static void on_reload_signal(void *argument, int signal_number)
 {
-	(void)argument;
+	struct serving *serving = argument;
 	(void)signal_number;
+	if (serving->gateway)
+		gateway_reopen_access_log(serving->gateway);
 	fprintf(stderr, "parley serve: SIGHUP: this build does not reload; restart to take over "
 			"another configuration (the old one stays in force)\n");
 }
@@ -106,6 +118,7 @@ static enum err_code run(struct env *env, const struct config *config, struct er
 					  .store_path = "parley.db",
 					  .descriptors = raise_descriptors(),
 					  .stopped = stopped,
+					  .warn = warn,
 					  .argument = &serving};
 	if (!serving.loop)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");

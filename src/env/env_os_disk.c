@@ -55,7 +55,7 @@ enum err_code os_file_open(struct env *env, const char *path, unsigned flags, st
 	if (flags & ENV_OPEN_EXCLUSIVE)
 		mode |= O_EXCL;
 	if (flags & ENV_OPEN_APPEND)
-		mode = (mode & ~O_ACCMODE) | O_WRONLY | O_APPEND;
+		mode = (mode & ~O_ACCMODE) | O_WRONLY | O_APPEND | O_NONBLOCK;
 	*out = NULL;
 	size_t length = strlen(path) + 1;
 	struct os_file *file = calloc(1, sizeof(*file) + length);
@@ -141,7 +141,7 @@ enum err_code os_file_append(struct env_file *base, const void *data, size_t siz
 			return ERR_SET(err, ERR_TIMEOUT, "cannot write %s: nobody reads from it",
 				       file->path);
 		ssize_t count = write(file->fd, (const char *)data + done, step);
-		if (count < 0 && errno == EINTR)
+		if (count < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (count < 0)
 			return ERR_SYS(err, code_of(errno), "cannot write %s", file->path);

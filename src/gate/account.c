@@ -12,6 +12,20 @@ void gate_account_refused(struct gate_request *request)
 	struct metrics *metrics = &request->worker->metrics;
 	metrics_add(&metrics->refused, 1);
 	metrics_add(&metrics->refused_by[request->verdict.rule], 1);
+	if (request->worker->access.log)
+		gate_account_line(request, "refused");
+}
+
+void gate_account_listed(struct gate_request *request)
+{
+	if (request->worker->access.log)
+		gate_account_line(request, "listed");
+}
+
+void gate_account_left(struct gate_request *request)
+{
+	if (request->worker->access.log)
+		gate_account_line(request, "left");
 }
 
 void gate_account_observed(struct gate_request *request, enum rule rule)
@@ -128,4 +142,6 @@ void gate_account_finished(struct gate_request *request)
 	if (request->first_byte_ns)
 		tally_add(&metrics->first_byte, scale,
 			  micros(request->started_ns, request->first_byte_ns));
+	if (request->worker->access.log)
+		gate_account_line(request, "admitted");
 }

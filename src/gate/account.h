@@ -15,4 +15,12 @@ void gate_account_settled(struct gate_request *request, const struct record_usag
  */
 void gate_account_finished(struct gate_request *request);
 
+/* Over without a decision: the list of models was given, or its client left while it waited. */
+void gate_account_listed(struct gate_request *request);
+void gate_account_left(struct gate_request *request);
+
+/* access_line.c: a line of the access log, which is on. `outcome`: admitted, refused, listed, left.
+ */
+void gate_account_line(struct gate_request *request, const char *outcome);
+
 #endif

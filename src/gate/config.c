@@ -211,6 +211,25 @@ static enum err_code read_data(struct reading *reading)
 	return reading->config->data ? ERR_OK : no_memory(reading->err);
 }
 
+/* Relative to the file, as `data` is. */
+static enum err_code read_access_log(struct reading *reading)
+{
+	const char *path, *file = reading->config->file;
+	struct config *config = reading->config;
+	if (!json_object_get(reading->root, "access_log"))
+		return ERR_OK;
+	ERR_TRY(yaml_get_string(reading->tree, reading->root, "access_log", &path, reading->err));
+	const char *slash = strrchr(file, '/');
+	if (!*path)
+		return yaml_fail(reading->tree, reading->root, "access_log", reading->err,
+				 ERR_INVALID, "must name a file, or - for the standard output");
+	if (*path == '/' || !slash || strcmp(path, "-") == 0)
+		return keep(reading, path, &config->access_log);
+	config->access_log =
+		arena_printf(&config->arena, "%.*s%s", (int)(slash - file + 1), file, path);
+	return config->access_log ? ERR_OK : no_memory(reading->err);
+}
+
 static enum err_code read_workers(struct reading *reading)
 {
 	int64_t workers;
@@ -509,12 +528,12 @@ static enum err_code read_models(struct reading *reading)
 static enum err_code read_all(struct reading *reading)
 {
 	static const char *const keys[] = {
-		"name",     "listen",     "tls",        "admin",    "data",     "workers",
-		"mode",     "providers",  "models",     "log",      "max_body", "store",
-		"counters", "durability", "memory_max", "timeouts", NULL};
+		"name",     "listen",     "tls",        "admin",    "data",       "workers",
+		"mode",     "providers",  "models",     "log",      "max_body",   "store",
+		"counters", "durability", "memory_max", "timeouts", "access_log", NULL};
 	static enum err_code (*const steps[])(struct reading * reading) = {
 		read_name,  read_listen, read_admin, read_data,      read_workers, read_bounds,
-		read_words, read_log,    refuse_tls, read_providers, read_models};
+		read_words, read_log,    refuse_tls, read_providers, read_models,  read_access_log};
 	ERR_TRY(yaml_only_keys(reading->tree, reading->root, keys, reading->err));
 	ERR_TRY(substitute_tree(reading, reading->root));
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)

@@ -72,6 +72,7 @@ struct config {
 	size_t memory_max; /* bytes of bodies and answers held at once, over all workers */
 	struct config_timeouts timeouts;
 	bool strict; /* durability */
+	const char *access_log; /* a file, "-" for the standard output; NULL: none */
 };
 
 /* getenv, or a test's. */

@@ -168,6 +168,27 @@ static enum err_code listen_all(struct gateway *gateway, struct err *err)
 	return ERR_OK;
 }
 
+static enum err_code open_access_log(struct gateway *gateway, struct err *err)
+{
+	struct access_log_options options = {.env = gateway->env,
+					     .path = gateway->config->access_log,
+					     .loop = gateway->admin_loop,
+					     .warn = gateway->options.warn,
+					     .argument = gateway->options.argument};
+	if (!options.path)
+		return ERR_OK;
+	ERR_TRY(access_log_open(&options, &gateway->access_log, err));
+	for (unsigned i = 0; i < gateway->worker_count; i++)
+		ERR_TRY(access_log_attach(gateway->access_log, &gateway->workers[i].access,
+					  gateway->workers[i].loop, err));
+	return ERR_OK;
+}
+
+void gateway_reopen_access_log(struct gateway *gateway)
+{
+	access_log_reopen(gateway->access_log);
+}
+
 static enum err_code open_workers(struct gateway *gateway, struct err *err)
 {
 	gateway->worker_count = wanted_workers(gateway);
@@ -179,6 +200,7 @@ static enum err_code open_workers(struct gateway *gateway, struct err *err)
 		ERR_TRY(gate_worker_init(&gateway->workers[i], gateway, i, err));
 		gateway->workers[i].world = control_world(gateway->control);
 	}
+	ERR_TRY(open_access_log(gateway, err));
 	return listen_all(gateway, err);
 }
 
@@ -244,6 +266,8 @@ enum err_code gateway_start(struct gateway *gateway, struct err *err)
 	gateway->started = true;
 	ERR_TRY(env_loop_start(gateway->log_loop, -1, err));
 	gateway->log_started = true;
+	if (gateway->access_log)
+		ERR_TRY(access_log_start(gateway->access_log, err));
 	for (unsigned i = 0; i < gateway->worker_count; i++) {
 		ERR_TRY(env_loop_start(gateway->workers[i].loop,
 				       gateway->config->workers ? -1 : (int)i, err));
@@ -342,6 +366,7 @@ void gateway_free(struct gateway *gateway)
 	struct err ignored = ERR_INIT;
 	gateway_admin_close(gateway);
 	join_loops(gateway);
+	access_log_finish(gateway->access_log);
 	close_producers(gateway);
 	/* The logs first: they know of entries in the workers' requests. */
 	for (int log = 0; log < CONTROL_LOGS; log++)
@@ -349,6 +374,7 @@ void gateway_free(struct gateway *gateway)
 			log_close(gateway->logs[log], &ignored);
 	for (unsigned i = 0; i < gateway->workers_inited; i++)
 		gate_worker_release(&gateway->workers[i]);
+	access_log_free(gateway->access_log);
 	free(gateway->workers);
 	if (gateway->control)
 		control_close(gateway->control);

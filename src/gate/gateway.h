@@ -23,6 +23,8 @@ struct gateway_options {
 	/* On the admin loop, when all is closed and gateway_free may be called. `err` is NULL after
 	 * gateway_stop, or what made it stop by itself. */
 	void (*stopped)(void *argument, const struct err *err);
+	/* On the admin loop: the access log cannot be written. May be NULL. */
+	void (*warn)(void *argument, const struct err *err);
 	void *argument;
 };
 
@@ -38,6 +40,8 @@ void gateway_stop(struct gateway *gateway);
 void gateway_free(struct gateway *gateway);
 /* How many clients may be connected at once; 0: no bound. */
 unsigned gateway_clients_max(const struct gateway *gateway);
+/* On the main loop: the access log, if there is one, goes on in a new file of its name. */
+void gateway_reopen_access_log(struct gateway *gateway);
 /* Where it listens, with real ports; at most `max` addresses, the count is returned. */
 size_t gateway_addresses(const struct gateway *gateway, struct env_address *out, size_t max);
 /* False where it has no admin listener. */

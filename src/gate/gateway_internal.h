@@ -22,6 +22,7 @@ struct gateway {
 	struct net_budget budget; /* of all workers */
 	struct gate_worker *workers;
 	struct metrics_names provider_names, model_names;
+	struct access_log *access_log; /* NULL: off */
 	unsigned worker_count, workers_inited, workers_running;
 	struct http_server *admin_socket, *admin_tcp;
 	bool has_admin_address;

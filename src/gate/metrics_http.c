@@ -115,6 +115,24 @@ static void write_bounds(struct gateway *gateway, struct buf *out)
 		    (int64_t)budget->memory_max);
 }
 
+static void write_access_log(struct gateway *gateway, struct buf *out)
+{
+	int64_t lines = 0, dropped = access_log_lost(gateway->access_log);
+	for (unsigned i = 0; i < gateway->worker_count; i++) {
+		lines += counter_read(&gateway->workers[i].access.lines);
+		dropped += counter_read(&gateway->workers[i].access.dropped);
+	}
+	write_value(out, "parley_access_log_lines_total", "counter",
+		    "Lines given to the access log.", lines);
+	write_value(
+		out, "parley_access_log_dropped_total", "counter",
+		"Lines that are not in the access log: its writer could not keep up, or failed.",
+		dropped);
+	write_value(out, "parley_access_log_errors_total", "counter",
+		    "Writes of the access log that failed.",
+		    access_log_errors(gateway->access_log));
+}
+
 /* ---- logs ---- */
 
 static const char *const log_labels[CONTROL_LOGS] = {"log=\"evaluation\"", "log=\"usage\""};
@@ -288,6 +306,7 @@ void gateway_write_metrics(struct gateway *gateway, struct buf *out)
 	write_workers(gateway, out);
 	write_connections(gateway, out);
 	write_bounds(gateway, out);
+	write_access_log(gateway, out);
 	write_log_values(gateway, out);
 	write_log_timings(gateway, out);
 	write_cpu_and_memory(gateway, out);

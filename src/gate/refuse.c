@@ -91,6 +91,8 @@ static void send_error_with(struct gate_request *request, const struct dialect_e
 	if (!advice->retry)
 		headers[count++] = (struct http_header){"x-should-retry", BYTES("false")};
 	count += gate_limit_headers(request, headers + count, 8 - count);
+	request->sent += body.size;
+	request->client_status = error->status;
 	http_respond(request->exchange, error->status, headers, count, buf_bytes(&body));
 	buf_release(&body);
 }

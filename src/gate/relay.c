@@ -169,6 +169,7 @@ static void start_stream(struct gate_request *request)
 	unsigned count = answer_headers(request, headers, 24);
 	request->started = true;
 	request->first_byte_ns = request->worker->loop->now_ns;
+	request->client_status = 200;
 	http_start(request->exchange, 200, headers, count, -1);
 	pass(request, buf_bytes(&request->held));
 	buf_clear(&request->held);
@@ -643,6 +644,7 @@ static void pass_plain(struct gate_request *request)
 	}
 	unsigned count = answer_headers(request, headers, 24);
 	request->sent = request->held.size;
+	request->client_status = request->status;
 	http_respond(request->exchange, request->status, headers, count, buf_bytes(&request->held));
 }
 

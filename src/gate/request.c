@@ -304,7 +304,10 @@ static void list_models(struct gate_request *request)
 	dialect_models(request->dialect, names, count, grant->from_ms / 1000, out);
 	struct http_header type = {"content-type", BYTES("application/json")};
 	request->exchange->user = NULL;
+	request->client_status = 200;
+	request->sent = out->size;
 	http_respond(request->exchange, 200, &type, 1, buf_bytes(out));
+	gate_account_listed(request);
 }
 
 static struct bytes query_of(const struct gate_request *request)
@@ -361,6 +364,7 @@ static enum gate_next step_decide(struct gate_request *request)
 			return GATE_WAIT;
 		request->waits_for_run = false;
 		if (!request->exchange) {
+			gate_account_left(request);
 			gate_request_free(request);
 			return GATE_DONE;
 		}

@@ -54,6 +54,7 @@ struct gate_request {
 	uint64_t started_ns;
 	/* For the account of it (account.h) */
 	uint64_t first_byte_ns; /* of a streamed answer, to the client; 0: none yet */
+	int client_status;      /* HTTP, as the client was sent it; 0: nothing */
 	bool answered;          /* a whole answer or error was given to the connection */
 	uint64_t received;      /* bytes of the request's body */
 	uint64_t sent;          /* bytes of the answer's body */

@@ -5,6 +5,7 @@
 
 #include "base/json_scan.h"
 #include "dialect/dialect.h"
+#include "gate/access_log.h"
 #include "gate/control.h"
 #include "gate/metrics.h"
 #include "ledger/log.h"
@@ -42,6 +43,7 @@ struct gate_worker {
 	unsigned own_calls;    /* on Parley's own paths, under way */
 	struct json_scan scan; /* scratch: too large for each request */
 	struct metrics metrics;
+	struct access_log_writer access;
 	/* Refusals before authentication: one record a second for each rule and source network. */
 	struct refusal_window *refusals;
 	bool observe; /* `mode: observe`: what only policy forbids goes through, and is told */

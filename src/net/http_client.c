@@ -497,6 +497,7 @@ static void advance_active(struct http_client_connection *connection)
 			call->connection = NULL;
 			close_connection(connection);
 			counter_add(&origin->pool->stats.retried, 1);
+			call->retries++;
 			waiting_append(origin, call);
 			http_serve_waiting(origin);
 			return;

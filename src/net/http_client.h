@@ -37,6 +37,7 @@ struct http_call {
 	bool head_seen;
 	bool unprocessed;    /* after an error or a cancel: no byte of the request was sent, or can
 			      * have    been acted upon */
+	unsigned retries;    /* connections it was taken off, unprocessed, for another one */
 	bool until_close;    /* the body was framed by the end of the connection only */
 	uint64_t started_ns; /* when it was started */
 	uint64_t head_ns;    /* when the response head was complete */
