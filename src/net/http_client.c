@@ -441,6 +441,7 @@ static struct http_client_connection *take_idle(struct http_origin *origin)
 			continue;
 		}
 		idle_remove(connection);
+		counter_add(&origin->pool->stats.reused, 1);
 		return connection;
 	}
 	return NULL;
@@ -454,7 +455,6 @@ void http_serve_waiting(struct http_origin *origin)
 		if (connection) {
 			http_waiting_remove(origin, call);
 			assign(connection, call);
-			counter_add(&origin->pool->stats.reused, 1);
 			begin_call(connection);
 			advance(connection);
 			continue;
@@ -590,6 +590,7 @@ void http_call_start(struct http_origin *origin, struct http_call *call)
 	call->connection = NULL;
 	call->next = call->previous = NULL;
 	call->head_seen = call->unprocessed = call->until_close = call->paused = false;
+	call->retries = 0;
 	call->started_ns = origin->pool->loop->now_ns;
 	struct http_client_connection *idle = origin->waiting_first ? NULL : take_idle(origin);
 	if (!idle) {
@@ -606,6 +607,8 @@ void http_call_start(struct http_origin *origin, struct http_call *call)
 		idle->call = NULL;
 		call->connection = NULL;
 		close_connection(idle);
+		counter_add(&origin->pool->stats.retried, 1);
+		call->retries++;
 		waiting_append(origin, call);
 		http_serve_waiting(origin);
 	} else {
