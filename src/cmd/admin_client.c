@@ -49,7 +49,7 @@ static enum err_code socket_url(struct env *env, const char *config_file, struct
 {
 	struct config *config = NULL;
 	char path[1024];
-	ERR_TRY(config_load(env, config_file, any_variable, &config, err));
+	ERR_TRY(config_load_text(env, config_file, any_variable, &config, err));
 	enum err_code code = config_data_path(config, "admin.sock", path, sizeof(path), err);
 	config_free(config);
 	buf_printf(out, "unix:%s", path);

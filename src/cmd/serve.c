@@ -13,11 +13,21 @@
 #define CLIENTS_WANTED 4096
 
 struct serving {
+	struct env *env;
 	struct env_loop *loop;
 	struct gateway *gateway;
-	bool stopping, failed;
-	struct err err;
+	const char *file;
+	const struct config *first; /* of the start: the gateway goes on looking into it */
+	struct config *current;     /* in force; may be the first */
+	struct gateway_reload reload;
+	struct buf restart; /* keys that differ and need one */
+	bool stopping, reloading, again;
 };
+
+static const char *variable(const char *name)
+{
+	return getenv(name);
+}
 
 static void stopped(void *argument, const struct err *err)
 {
@@ -54,14 +64,29 @@ static void on_stop_signal(void *argument, int signal_number)
 	gateway_stop(serving->gateway);
 }
 
-static void on_reload_signal(void *argument, int signal_number)
+static void start_reload(struct serving *serving);
+
+static void reloaded(struct gateway_reload *reload, enum err_code code, const struct err *err)
 {
-	struct serving *serving = argument;
-	(void)signal_number;
-	if (serving->gateway)
-		gateway_reopen_access_log(serving->gateway);
-	fprintf(stderr, "parley serve: SIGHUP: this build does not reload; restart to take over "
-			"another configuration (the old one stays in force)\n");
+	struct serving *serving = reload->argument;
+	if (code != ERR_OK)
+		fprintf(stderr,
+			"parley serve: not reloaded, the old configuration stays in force: %s\n",
+			err->message);
+	else if (serving->restart.size)
+		fprintf(stderr,
+			"parley serve: reloaded %s; these keys keep their old values until a "
+			"restart: %.*s\n",
+			serving->file, BYTES_ARG(buf_bytes(&serving->restart)));
+	else
+		fprintf(stderr, "parley serve: reloaded %s\n", serving->file);
+	if (code == ERR_OK)
+		serving->current = (struct config *)reload->config;
+	if (reload->unused != serving->first)
+		config_free((struct config *)reload->unused);
+	serving->reloading = false;
+	if (serving->again)
+		start_reload(serving);
 }
 
 /* The soft limit of descriptors is raised to the hard one, which is the administrator's. */
@@ -78,14 +103,45 @@ static uint64_t raise_descriptors(void)
 	return limit.rlim_cur == RLIM_INFINITY ? 0 : (uint64_t)limit.rlim_cur;
 }
 
-static void announce(const struct gateway *gateway)
+static void start_reload(struct serving *serving)
+{
+	struct config *fresh = NULL;
+	struct err err = ERR_INIT;
+	serving->again = false;
+	if (config_load(serving->env, serving->file, variable, &fresh, &err) != ERR_OK) {
+		fprintf(stderr,
+			"parley serve: not reloaded, the old configuration stays in force: %s\n",
+			err.message);
+		return;
+	}
+	buf_clear(&serving->restart);
+	config_keep_fixed(fresh, serving->first, &serving->restart);
+	serving->reloading = true;
+	serving->reload =
+		(struct gateway_reload){.config = fresh, .done = reloaded, .argument = serving};
+	gateway_reload(serving->gateway, &serving->reload);
+}
+
+static void on_reload_signal(void *argument, int signal_number)
+{
+	struct serving *serving = argument;
+	(void)signal_number;
+	if (serving->gateway)
+		gateway_reopen_access_log(serving->gateway);
+	if (serving->reloading)
+		serving->again = true;
+	else if (!serving->stopping && serving->gateway)
+		start_reload(serving);
+}
+
+static void announce(const struct gateway *gateway, const struct config *config)
 {
 	struct env_address addresses[CONFIG_LISTENERS_MAX], admin;
 	char text[600];
 	size_t count = gateway_addresses(gateway, addresses, CONFIG_LISTENERS_MAX);
 	for (size_t i = 0; i < count; i++) {
 		env_address_format(&addresses[i], text, sizeof(text));
-		printf("listening on http://%s\n", text);
+		printf("listening on %s://%s\n", config->has_tls ? "https" : "http", text);
 	}
 	if (gateway_admin_address(gateway, &admin)) {
 		env_address_format(&admin, text, sizeof(text));
@@ -109,9 +165,21 @@ static void warn_observe(const struct config *config)
 			config->file);
 }
 
-static enum err_code run(struct env *env, const struct config *config, struct err *err)
+static enum err_code handle_signals(struct serving *serving, struct err *err)
 {
-	struct serving serving = {.loop = env_loop_new(env, "admin", true)};
+	ERR_TRY(env_on_signal(serving->loop, SIGTERM, on_stop_signal, serving, err));
+	ERR_TRY(env_on_signal(serving->loop, SIGINT, on_stop_signal, serving, err));
+	return env_on_signal(serving->loop, SIGHUP, on_reload_signal, serving, err);
+}
+
+static enum err_code run(struct env *env, const char *file, struct config *config, struct err *err)
+{
+	struct serving serving = {.env = env,
+				  .loop = env_loop_new(env, "admin", true),
+				  .file = file,
+				  .first = config,
+				  .current = config,
+				  .restart = BUF_INIT(4096)};
 	struct gateway_options options = {.env = env,
 					  .config = config,
 					  .main_loop = serving.loop,
@@ -122,25 +190,23 @@ static enum err_code run(struct env *env, const struct config *config, struct er
 					  .argument = &serving};
 	if (!serving.loop)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	ERR_TRY(env_on_signal(serving.loop, SIGTERM, on_stop_signal, &serving, err));
-	ERR_TRY(env_on_signal(serving.loop, SIGINT, on_stop_signal, &serving, err));
-	ERR_TRY(env_on_signal(serving.loop, SIGHUP, on_reload_signal, &serving, err));
+	ERR_TRY(handle_signals(&serving, err));
 	enum err_code code = gateway_open(&options, &serving.gateway, err);
 	if (code == ERR_OK)
 		code = gateway_start(serving.gateway, err);
 	if (code == ERR_OK) {
 		warn_observe(config);
-		announce(serving.gateway);
+		announce(serving.gateway, config);
 		env_loop_run(serving.loop);
 	}
 	gateway_free(serving.gateway);
 	env_loop_free(serving.loop);
+	if (serving.reloading) /* it was not over when the gateway stopped */
+		config_free((struct config *)serving.reload.config);
+	if (serving.current != config)
+		config_free(serving.current);
+	buf_release(&serving.restart);
 	return code;
-}
-
-static const char *variable(const char *name)
-{
-	return getenv(name);
 }
 
 int cmd_serve(int argc, char **argv)
@@ -155,7 +221,9 @@ int cmd_serve(int argc, char **argv)
 		"[-c parley.yaml]",
 		"Runs the gateway until SIGTERM or SIGINT: new requests are refused, those under "
 		"way\n"
-		"finish or are ended after 10 seconds, every one with its record.",
+		"finish or are ended after 10 seconds, every one with its record. SIGHUP reads "
+		"the\n"
+		"configuration again; an invalid one leaves the old one in force.",
 		options,
 		0,
 		0};
@@ -170,7 +238,7 @@ int cmd_serve(int argc, char **argv)
 		return 3;
 	enum err_code code = config_load(env, file, variable, &config, &err);
 	if (code == ERR_OK)
-		code = run(env, config, &err);
+		code = run(env, file, config, &err);
 	config_free(config);
 	env_os_free(env);
 	return code == ERR_OK ? 0 : cli_fail(&err);

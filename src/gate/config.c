@@ -1,6 +1,3 @@
-#include "gate/config.h"
-
-#include "base/yaml.h"
 #include "gate/config_internal.h"
 
 #include <math.h>
@@ -14,24 +11,25 @@
 #define NAME_MAX_BYTES 128
 #define PRICE_MAX 1e6
 
-/* What every step of reading needs. */
-struct reading {
-	const struct yaml_tree *tree;
-	json_t *root;
-	struct config *config;
-	config_variable_function *variable;
-	struct err *err;
-};
-
-static enum err_code no_memory(struct err *err)
+enum err_code config_no_memory(struct err *err)
 {
 	return ERR_SET(err, ERR_NO_MEMORY, "no memory to read the configuration");
 }
 
-static enum err_code keep(struct reading *reading, const char *text, const char **out)
+enum err_code config_keep(struct reading *reading, const char *text, const char **out)
 {
 	*out = arena_copy(&reading->config->arena, bytes_from(text));
-	return *out ? ERR_OK : no_memory(reading->err);
+	return *out ? ERR_OK : config_no_memory(reading->err);
+}
+
+enum err_code config_keep_path(struct reading *reading, const char *path, const char **out)
+{
+	const char *file = reading->config->file;
+	const char *slash = strrchr(file, '/');
+	if (*path == '/' || !slash)
+		return config_keep(reading, path, out);
+	*out = arena_printf(&reading->config->arena, "%.*s%s", (int)(slash - file + 1), file, path);
+	return *out ? ERR_OK : config_no_memory(reading->err);
 }
 
 /* ---- ${NAME} ---- */
@@ -116,7 +114,7 @@ static enum err_code substitute_tree(struct reading *reading, json_t *node)
 				return yaml_fail(reading->tree, node, key, reading->err,
 						 ERR_INVALID, "%s", problem);
 			if (replacement && json_object_set_new(node, key, replacement))
-				return no_memory(reading->err);
+				return config_no_memory(reading->err);
 		}
 	}
 	size_t index;
@@ -130,7 +128,7 @@ static enum err_code substitute_tree(struct reading *reading, json_t *node)
 			return yaml_fail_at(reading->tree, node, index, reading->err, ERR_INVALID,
 					    "%s", problem);
 		if (replacement && json_array_set_new(node, index, replacement))
-			return no_memory(reading->err);
+			return config_no_memory(reading->err);
 	}
 	return ERR_OK;
 }
@@ -150,7 +148,7 @@ static enum err_code read_name(struct reading *reading)
 				 "must be a log origin like northlab.example/parley: 1 to %d "
 				 "printable ASCII characters without spaces, + or ://",
 				 NAME_MAX_BYTES);
-	return keep(reading, name, &reading->config->name);
+	return config_keep(reading, name, &reading->config->name);
 }
 
 static enum err_code read_address(struct reading *reading, const json_t *value, const char *key,
@@ -177,7 +175,7 @@ static enum err_code read_listen(struct reading *reading)
 				 CONFIG_LISTENERS_MAX);
 	config->listen = arena_alloc_zero(&config->arena, count * sizeof(*config->listen));
 	if (!config->listen)
-		return no_memory(reading->err);
+		return config_no_memory(reading->err);
 	for (size_t i = 0; i < count; i++)
 		ERR_TRY(read_address(reading,
 				     json_is_array(listen) ? json_array_get(listen, i) : listen,
@@ -202,32 +200,23 @@ static enum err_code read_data(struct reading *reading)
 	if (!*data)
 		return yaml_fail(reading->tree, reading->root, "data", reading->err, ERR_INVALID,
 				 "must name a directory");
-	const char *file = reading->config->file;
-	const char *slash = strrchr(file, '/');
-	struct arena *arena = &reading->config->arena;
-	if (*data == '/' || !slash)
-		return keep(reading, data, &reading->config->data);
-	reading->config->data = arena_printf(arena, "%.*s%s", (int)(slash - file + 1), file, data);
-	return reading->config->data ? ERR_OK : no_memory(reading->err);
+	return config_keep_path(reading, data, &reading->config->data);
 }
 
 /* Relative to the file, as `data` is. */
 static enum err_code read_access_log(struct reading *reading)
 {
-	const char *path, *file = reading->config->file;
+	const char *path;
 	struct config *config = reading->config;
 	if (!json_object_get(reading->root, "access_log"))
 		return ERR_OK;
 	ERR_TRY(yaml_get_string(reading->tree, reading->root, "access_log", &path, reading->err));
-	const char *slash = strrchr(file, '/');
 	if (!*path)
 		return yaml_fail(reading->tree, reading->root, "access_log", reading->err,
 				 ERR_INVALID, "must name a file, or - for the standard output");
-	if (*path == '/' || !slash || strcmp(path, "-") == 0)
-		return keep(reading, path, &config->access_log);
-	config->access_log =
-		arena_printf(&config->arena, "%.*s%s", (int)(slash - file + 1), file, path);
-	return config->access_log ? ERR_OK : no_memory(reading->err);
+	if (strcmp(path, "-") == 0)
+		return config_keep(reading, path, &config->access_log);
+	return config_keep_path(reading, path, &config->access_log);
 }
 
 static enum err_code read_workers(struct reading *reading)
@@ -294,16 +283,6 @@ static enum err_code read_log(struct reading *reading)
 	return ERR_OK;
 }
 
-static enum err_code refuse_tls(struct reading *reading)
-{
-	json_t *tls = json_object_get(reading->root, "tls");
-	if (!tls || json_is_null(tls))
-		return ERR_OK;
-	return yaml_fail(reading->tree, reading->root, "tls", reading->err, ERR_UNSUPPORTED,
-			 "TLS listeners are not supported by this build; put a TLS terminator in "
-			 "front and leave the key out");
-}
-
 /* ---- providers ---- */
 
 /* Scheme, host and perhaps a port and a path prefix; the pool that connects parses it in full. */
@@ -345,13 +324,14 @@ static enum err_code read_identifier(struct reading *reading, const json_t *row,
 				 "must be 1 to %d printable ASCII characters without spaces, \" "
 				 "and \\",
 				 NAME_MAX_BYTES);
-	return keep(reading, text, out);
+	return config_keep(reading, text, out);
 }
 
 static enum err_code read_provider(struct reading *reading, const json_t *row,
 				   struct config_provider *out)
 {
-	static const char *const keys[] = {"name", "dialect", "url", "key", NULL};
+	static const char *const keys[] = {"name", "dialect",  "url", "key",
+					   "tls",  "timeouts", NULL};
 	const char *text;
 	ERR_TRY(yaml_only_keys(reading->tree, row, keys, reading->err));
 	ERR_TRY(read_identifier(reading, row, "name", &out->name));
@@ -362,14 +342,16 @@ static enum err_code read_provider(struct reading *reading, const json_t *row,
 			reading->tree, row, "url", reading->err, ERR_INVALID,
 			"must be like https://api.example or http://127.0.0.1:9000/prefix, "
 			"without user, query or fragment");
-	ERR_TRY(keep(reading, text, &out->url));
+	ERR_TRY(config_keep(reading, text, &out->url));
 	ERR_TRY(yaml_get_string_or(reading->tree, row, "key", "", &text, reading->err));
 	for (const char *at = text; *at; at++) {
 		if (*at < ' ' || *at >= 0x7f)
 			return yaml_fail(reading->tree, row, "key", reading->err, ERR_INVALID,
 					 "has characters that cannot stand in a header");
 	}
-	return keep(reading, text, &out->key);
+	ERR_TRY(config_keep(reading, text, &out->key));
+	ERR_TRY(config_read_timeouts(reading, row, &out->timeouts));
+	return config_read_provider_tls(reading, row, out);
 }
 
 /* The array `key` of mappings, at most `max`; *out is NULL where it is absent. */
@@ -412,7 +394,7 @@ static enum err_code read_providers(struct reading *reading)
 	config->providers = arena_alloc_zero(&config->arena,
 					     json_array_size(rows) * sizeof(*config->providers));
 	if (!config->providers)
-		return no_memory(reading->err);
+		return config_no_memory(reading->err);
 	json_array_foreach(rows, index, row)
 	{
 		struct config_provider *provider = &config->providers[index];
@@ -501,12 +483,12 @@ static enum err_code read_models(struct reading *reading)
 	json_t *rows, *row, *names = json_object();
 	size_t index;
 	enum err_code code = names ? read_rows(reading, "models", CONFIG_MODELS_MAX, &rows)
-				   : no_memory(reading->err);
+				   : config_no_memory(reading->err);
 	if (code == ERR_OK && json_array_size(rows) > 0) {
 		config->models = arena_alloc_zero(&config->arena,
 						  json_array_size(rows) * sizeof(*config->models));
 		if (!config->models)
-			code = no_memory(reading->err);
+			code = config_no_memory(reading->err);
 	}
 	for (index = 0; code == ERR_OK && index < json_array_size(rows); index++) {
 		row = json_array_get(rows, index);
@@ -516,7 +498,7 @@ static enum err_code read_models(struct reading *reading)
 			code = yaml_fail(reading->tree, row, "name", reading->err, ERR_INVALID,
 					 "there is another model %s", model->name);
 		if (code == ERR_OK && json_object_set_new(names, model->name, json_true()))
-			code = no_memory(reading->err);
+			code = config_no_memory(reading->err);
 		config->model_count = index + 1;
 	}
 	json_decref(names);
@@ -532,8 +514,10 @@ static enum err_code read_all(struct reading *reading)
 		"mode",     "providers",  "models",     "log",      "max_body",   "store",
 		"counters", "durability", "memory_max", "timeouts", "access_log", NULL};
 	static enum err_code (*const steps[])(struct reading * reading) = {
-		read_name,  read_listen, read_admin, read_data,      read_workers, read_bounds,
-		read_words, read_log,    refuse_tls, read_providers, read_models,  read_access_log};
+		read_name,      read_listen,  read_admin,
+		read_data,      read_workers, read_bounds,
+		read_words,     read_log,     config_read_listener_tls,
+		read_providers, read_models,  read_access_log};
 	ERR_TRY(yaml_only_keys(reading->tree, reading->root, keys, reading->err));
 	ERR_TRY(substitute_tree(reading, reading->root));
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
@@ -541,21 +525,22 @@ static enum err_code read_all(struct reading *reading)
 	return ERR_OK;
 }
 
-enum err_code config_parse(struct bytes text, const char *file, config_variable_function *variable,
-			   struct config **out, struct err *err)
+static enum err_code parse(struct bytes text, const char *file, config_variable_function *variable,
+			   struct env *env, struct config **out, struct err *err)
 {
 	struct yaml_tree *tree;
 	ERR_TRY(yaml_parse(text, file, &tree, err));
 	struct config *config = calloc(1, sizeof(*config));
-	enum err_code code = config ? ERR_OK : no_memory(err);
+	enum err_code code = config ? ERR_OK : config_no_memory(err);
 	if (code == ERR_OK) {
 		arena_init(&config->arena, ARENA_BLOCK, ARENA_MAX);
 		struct reading reading = {.tree = tree,
 					  .root = yaml_root(tree),
 					  .config = config,
 					  .variable = variable,
+					  .env = env,
 					  .err = err};
-		code = keep(&reading, file, &config->file);
+		code = config_keep(&reading, file, &config->file);
 		if (code == ERR_OK)
 			code = read_all(&reading);
 	}
@@ -567,8 +552,14 @@ enum err_code config_parse(struct bytes text, const char *file, config_variable_
 	return code;
 }
 
-enum err_code config_load(struct env *env, const char *file, config_variable_function *variable,
-			  struct config **out, struct err *err)
+enum err_code config_parse(struct bytes text, const char *file, config_variable_function *variable,
+			   struct config **out, struct err *err)
+{
+	return parse(text, file, variable, NULL, out, err);
+}
+
+static enum err_code load(struct env *env, const char *file, config_variable_function *variable,
+			  bool with_files, struct config **out, struct err *err)
 {
 	struct buf text = BUF_INIT(CONFIG_TEXT_MAX);
 	enum err_code code = env_read_file(env, file, &text, err);
@@ -578,9 +569,88 @@ enum err_code config_load(struct env *env, const char *file, config_variable_fun
 			       "`-c FILE` names another",
 			       file);
 	if (code == ERR_OK)
-		code = config_parse(buf_bytes(&text), file, variable, out, err);
+		code = parse(buf_bytes(&text), file, variable, with_files ? env : NULL, out, err);
 	buf_release(&text);
 	return code;
+}
+
+enum err_code config_load(struct env *env, const char *file, config_variable_function *variable,
+			  struct config **out, struct err *err)
+{
+	return load(env, file, variable, true, out, err);
+}
+
+enum err_code config_load_text(struct env *env, const char *file,
+			       config_variable_function *variable, struct config **out,
+			       struct err *err)
+{
+	return load(env, file, variable, false, out, err);
+}
+
+static void tell(struct buf *told, bool differs, const char *key)
+{
+	if (differs)
+		buf_printf(told, "%s%s", told->size ? ", " : "", key);
+}
+
+static bool same_addresses(const struct env_address *a, size_t a_count, const struct env_address *b,
+			   size_t b_count)
+{
+	bool same = a_count == b_count;
+	for (size_t i = 0; same && i < a_count; i++)
+		same = a[i].family == b[i].family && a[i].port == b[i].port &&
+		       memcmp(a[i].ip, b[i].ip, sizeof(a[i].ip)) == 0 &&
+		       strcmp(a[i].path, b[i].path) == 0;
+	return same;
+}
+
+static const char *text_of(const char *text)
+{
+	return text ? text : "";
+}
+
+/* Those towards providers are taken over. */
+static bool same_client_timeouts(const struct config_timeouts *a, const struct config_timeouts *b)
+{
+	return a->head_ns == b->head_ns && a->body_ns == b->body_ns && a->idle_ns == b->idle_ns &&
+	       a->write_ns == b->write_ns && a->body_rate == b->body_rate;
+}
+
+void config_keep_fixed(struct config *fresh, const struct config *running, struct buf *told)
+{
+	tell(told, strcmp(fresh->name, running->name) != 0, "name");
+	tell(told,
+	     !same_addresses(fresh->listen, fresh->listen_count, running->listen,
+			     running->listen_count),
+	     "listen");
+	tell(told,
+	     !same_addresses(&fresh->admin, fresh->has_admin, &running->admin, running->has_admin),
+	     "admin");
+	tell(told, strcmp(fresh->data, running->data) != 0, "data");
+	tell(told, fresh->workers != running->workers, "workers");
+	tell(told, fresh->memory_max != running->memory_max, "memory_max");
+	/* Bodies must fit into the memory that was set aside for them at the start. */
+	tell(told, fresh->max_body > running->memory_max / 4, "max_body");
+	tell(told, !same_client_timeouts(&fresh->timeouts, &running->timeouts), "timeouts");
+	tell(told, fresh->mode != running->mode, "mode");
+	tell(told, strcmp(text_of(fresh->access_log), text_of(running->access_log)) != 0,
+	     "access_log");
+	tell(told, fresh->log_entries_public != running->log_entries_public, "log");
+	tell(told, fresh->strict != running->strict, "durability");
+	fresh->name = running->name;
+	fresh->listen = running->listen;
+	fresh->listen_count = running->listen_count;
+	fresh->has_admin = running->has_admin;
+	fresh->admin = running->admin;
+	fresh->data = running->data;
+	fresh->workers = running->workers;
+	fresh->memory_max = running->memory_max;
+	if (fresh->max_body > running->memory_max / 4)
+		fresh->max_body = running->max_body;
+	fresh->mode = running->mode;
+	fresh->access_log = running->access_log;
+	fresh->log_entries_public = running->log_entries_public;
+	fresh->strict = running->strict;
 }
 
 void config_free(struct config *config)
@@ -591,7 +661,9 @@ void config_free(struct config *config)
 		const char *key = config->providers[i].key;
 		if (key)
 			explicit_bzero((char *)key, strlen(key));
+		config_forget_tls(&config->providers[i].tls);
 	}
+	config_forget_tls(&config->tls);
 	arena_release(&config->arena);
 	free(config);
 }

@@ -18,11 +18,32 @@
 
 enum config_mode { CONFIG_ENFORCE, CONFIG_OBSERVE };
 
+/* A PEM file that the configuration names. */
+struct config_pem {
+	const char *path;  /* NULL: none; relative to where the process is */
+	struct bytes text; /* empty where only config_parse was called */
+};
+
+/* Of the listener: `authorities` vouch for clients, which then must show a certificate. Of a
+ * provider: they vouch for it instead of the system's, and the certificate is ours. */
+struct config_tls {
+	struct config_pem certificate, key, authorities;
+};
+
+/* Those of the whole configuration where the provider has none of its own. */
+struct config_provider_timeouts {
+	uint64_t connect_ns;    /* TCP, proxy and TLS */
+	uint64_t first_byte_ns; /* from the start of the request to the head of the answer */
+	uint64_t stall_ns;      /* between two pieces of the answer */
+};
+
 struct config_provider {
 	const char *name;
 	enum dialect_id dialect;
 	const char *url; /* http:// or https://, a host, no user, query or fragment */
 	const char *key; /* the provider's credential; "" for none */
+	struct config_tls tls;
+	struct config_provider_timeouts timeouts;
 };
 
 /* USD per million tokens, in millionths of a dollar: 3.00 is 3,000,000. */
@@ -59,6 +80,8 @@ struct config {
 	const char *data; /* the data directory: absolute, or relative to where the process is */
 	struct env_address *listen;
 	size_t listen_count;
+	bool has_tls; /* the model listener speaks TLS */
+	struct config_tls tls;
 	bool has_admin;
 	struct env_address admin;
 	unsigned workers; /* 0: one for each core */
@@ -78,14 +101,23 @@ struct config {
 /* getenv, or a test's. */
 typedef const char *config_variable_function(const char *name);
 
-/* Reads the file; `${NAME}` in string values is replaced by the variable, `$${` stands for `${`. On
- * ERR_OK the caller owns *out (config_free). ERR_NOT_FOUND says how to make one; ERR_INVALID and
- * ERR_UNSUPPORTED name file, line and key. */
+/* Reads the file and the PEM files that it names; `${NAME}` in string values is replaced by the
+ * variable, `$${` stands for `${`. On ERR_OK the caller owns *out (config_free). ERR_NOT_FOUND says
+ * how to make one; ERR_INVALID and ERR_UNSUPPORTED name file, line and key. */
 enum err_code config_load(struct env *env, const char *file, config_variable_function *variable,
 			  struct config **out, struct err *err);
-/* The same from a text; paths are relative to the directory part of `file`. */
+/* The same without the PEM files: for a command that only has to find the gateway, and must do so
+ * (a revocation) whatever has become of a certificate. */
+enum err_code config_load_text(struct env *env, const char *file,
+			       config_variable_function *variable, struct config **out,
+			       struct err *err);
+/* The same from a text, without the PEM files; paths are relative to the directory part of `file`.
+ */
 enum err_code config_parse(struct bytes text, const char *file, config_variable_function *variable,
 			   struct config **out, struct err *err);
+/* Puts the values of the keys that need a restart from `running`, which must outlive it, into
+ * `fresh`, and appends the names of those that differed to `told` ("listen, workers"). */
+void config_keep_fixed(struct config *fresh, const struct config *running, struct buf *told);
 void config_free(struct config *config); /* NULL is fine; forgets the keys */
 
 /* "<data>/<name>" in `out`. ERR_TOO_LARGE if it does not fit. */

@@ -1,4 +1,4 @@
-/* What config.c leaves to other files. */
+/* What config.c shares with the files that read parts of it. */
 #ifndef GATE_CONFIG_INTERNAL_H
 #define GATE_CONFIG_INTERNAL_H
 
@@ -8,5 +8,30 @@
 /* config_bounds.c: max_body, memory_max and timeouts. */
 enum err_code config_read_bounds(const struct yaml_tree *tree, const json_t *root,
 				 struct config *config, struct err *err);
+/* What every step of reading needs. */
+struct reading {
+	const struct yaml_tree *tree;
+	json_t *root;
+	struct config *config;
+	config_variable_function *variable;
+	struct env *env; /* NULL: the files that are named are not read */
+	struct err *err;
+};
+
+/* config.c */
+enum err_code config_no_memory(struct err *err);
+enum err_code config_keep(struct reading *reading, const char *text, const char **out);
+/* A path of the configuration: absolute, or relative to where the file is. */
+enum err_code config_keep_path(struct reading *reading, const char *path, const char **out);
+
+/* config_tls.c */
+enum err_code config_read_listener_tls(struct reading *reading);
+/* `tls` and `timeouts` of a provider. */
+enum err_code config_read_provider_tls(struct reading *reading, const json_t *row,
+				       struct config_provider *out);
+enum err_code config_read_timeouts(struct reading *reading, const json_t *row,
+				   struct config_provider_timeouts *out);
+/* Forgets private keys. */
+void config_forget_tls(struct config_tls *tls);
 
 #endif

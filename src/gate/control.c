@@ -187,6 +187,7 @@ static void publish(struct control_operation *operation)
 	operation->world = NULL;
 	operation->publish = (struct control_publish){
 		.world = world_hold(control->world),
+		.config = control->config,
 		.cuts = operation->cuts,
 		.cut_count = operation->cut_count,
 		.done = published,

@@ -48,7 +48,8 @@ struct control_cut {
 
 /* A snapshot to give to every worker. */
 struct control_publish {
-	struct world *world; /* one reference, which the receiver takes over */
+	struct world *world;         /* one reference, which the receiver takes over */
+	const struct config *config; /* by which its providers are numbered */
 	const struct control_cut *cuts;
 	size_t cut_count;
 	/* On the admin loop, never from inside the hook: no worker admits by an older world any

@@ -209,7 +209,7 @@ static enum err_code open_workers(struct gateway *gateway, struct err *err)
 static enum err_code open_parts(struct gateway *gateway, struct err *err)
 {
 	ERR_TRY(load_secrets(gateway, err));
-	gateway_name_metrics(gateway);
+	gateway_name_metrics(gateway, gateway->config);
 	gateway->log_loop = env_loop_new(gateway->env, "log", true);
 	if (!gateway->log_loop)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
@@ -250,6 +250,7 @@ enum err_code gateway_open(const struct gateway_options *options, struct gateway
 	gateway->env = options->env;
 	gateway->config = options->config;
 	gateway->admin_loop = options->main_loop;
+	env_random(gateway->env, gateway->ticket_key, sizeof(gateway->ticket_key));
 	enum err_code code = set_budget(gateway, err);
 	if (code == ERR_OK)
 		code = open_parts(gateway, err);
@@ -382,10 +383,77 @@ void gateway_free(struct gateway *gateway)
 	gateway->admin_loop->idle = NULL;
 	ed25519_free(gateway->key);
 	explicit_bzero(gateway->secret, sizeof(gateway->secret));
+	explicit_bzero(gateway->ticket_key, sizeof(gateway->ticket_key));
 	free(gateway);
 }
 
+/* ---- reloading ---- */
+
+static void discard_settings(struct gateway_reload *reload, unsigned count)
+{
+	for (unsigned i = 0; reload->settings && i < count; i++)
+		gate_settings_discard(&reload->settings[i]);
+	free(reload->settings);
+	reload->settings = NULL;
+	explicit_bzero(reload->ticket_key, sizeof(reload->ticket_key));
+}
+
+static void reconfigured(struct control_reconfigure *call, enum err_code code,
+			 const struct err *err)
+{
+	struct gateway_reload *reload = call->argument;
+	struct gateway *gateway = reload->gateway;
+	gateway->reload = NULL;
+	reload->unused = call->unused;
+	discard_settings(reload, gateway->worker_count); /* empty where the workers have them */
+	reload->done(reload, code, err);
+}
+
+/* Everything that can fail is made before anything is changed. */
+static enum err_code prepare_reload(struct gateway *gateway, struct gateway_reload *reload,
+				    struct err *err)
+{
+	if (gateway->reload || gateway->stopping)
+		return ERR_SET(err, ERR_CONFLICT, "%s",
+			       gateway->stopping ? "the gateway is stopping"
+						 : "another reload is under way");
+	/* Another key each time: who was let in by the old authorities must show his certificate
+	 * again. */
+	env_random(gateway->env, reload->ticket_key, sizeof(reload->ticket_key));
+	reload->settings = calloc(gateway->worker_count, sizeof(*reload->settings));
+	if (!reload->settings)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	for (unsigned i = 0; i < gateway->worker_count; i++)
+		ERR_TRY(gate_settings_make(&gateway->workers[i], reload->config, reload->ticket_key,
+					   &reload->settings[i], err));
+	return ERR_OK;
+}
+
+void gateway_reload(struct gateway *gateway, struct gateway_reload *reload)
+{
+	struct err err = ERR_INIT;
+	reload->gateway = gateway;
+	reload->unused = reload->config;
+	reload->settings = NULL;
+	enum err_code code = prepare_reload(gateway, reload, &err);
+	if (code != ERR_OK) {
+		discard_settings(reload, gateway->worker_count);
+		reload->done(reload, code, &err);
+		return;
+	}
+	gateway->reload = reload;
+	gateway_name_metrics(gateway, reload->config);
+	reload->call = (struct control_reconfigure){
+		.config = reload->config, .done = reconfigured, .argument = reload};
+	control_reconfigure(gateway->control, &reload->call);
+}
+
 /* ---- what workers ask ---- */
+
+const uint8_t *gateway_ticket_key(const struct gateway *gateway)
+{
+	return gateway->ticket_key;
+}
 
 const struct config *gateway_config(const struct gateway *gateway)
 {

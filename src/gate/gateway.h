@@ -14,7 +14,7 @@ struct run_opening;
 
 struct gateway_options {
 	struct env *env;
-	const struct config *config; /* borrowed until the gateway is freed */
+	const struct config *config; /* borrowed until the gateway is freed, also after reloads */
 	struct env_loop *main_loop;  /* becomes the admin loop (made with may_block) */
 	const char *store_path;      /* NULL: in memory, for simulations */
 	uint64_t grace_ns;           /* how long requests may go on after gateway_stop; 0: 10 s */
@@ -42,6 +42,26 @@ void gateway_free(struct gateway *gateway);
 unsigned gateway_clients_max(const struct gateway *gateway);
 /* On the main loop: the access log, if there is one, goes on in a new file of its name. */
 void gateway_reopen_access_log(struct gateway *gateway);
+
+/* Another configuration, for what can be changed while it runs: TLS of the model listener,
+ * providers, models, max_body (config_keep_fixed has put the running values into the rest).
+ * Requests under way end as they began, new ones go by the new world. */
+struct gateway_reload {
+	const struct config *config; /* borrowed until it comes back as `unused` */
+	/* In `done`: the configuration that is needed no longer, the one before or, on failure, the
+	 * new one. The one of the start must be kept all the same. */
+	const struct config *unused;
+	/* On the main loop; may be called from inside gateway_reload. */
+	void (*done)(struct gateway_reload *reload, enum err_code code, const struct err *err);
+	void *argument;
+	/* private */
+	struct gateway *gateway;
+	struct control_reconfigure call;
+	struct gate_settings *settings; /* for each worker */
+	uint8_t ticket_key[TLS_TICKET_KEY_SIZE];
+};
+/* On the main loop; one at a time. */
+void gateway_reload(struct gateway *gateway, struct gateway_reload *reload);
 /* Where it listens, with real ports; at most `max` addresses, the count is returned. */
 size_t gateway_addresses(const struct gateway *gateway, struct env_address *out, size_t max);
 /* False where it has no admin listener. */
@@ -49,7 +69,9 @@ bool gateway_admin_address(const struct gateway *gateway, struct env_address *ou
 
 /* ---- for the workers ---- */
 
+/* As it was at the start: for what a reload does not change. */
 const struct config *gateway_config(const struct gateway *gateway);
+const uint8_t *gateway_ticket_key(const struct gateway *gateway);
 /* Asks the control plane for a run of request->verdict.suite; gate_request_run_opened follows on
  * the worker's loop. False when memory is out. */
 bool gateway_open_run(struct gate_request *request);
@@ -74,6 +96,5 @@ const struct metrics_names *gateway_model_names(const struct gateway *gateway);
 bool gateway_is_own_path(const struct http_exchange *exchange);
 void gateway_own_arrived(struct gate_worker *worker, struct http_exchange *exchange);
 void gateway_own_aborted(struct http_exchange *exchange);
-size_t gateway_body_max(const struct gateway *gateway, const struct http_exchange *exchange);
 
 #endif

@@ -15,6 +15,8 @@ struct gateway {
 	struct env_loop *admin_loop, *log_loop;
 	struct ed25519_private *key;
 	uint8_t secret[LOG_SECRET_SIZE];
+	uint8_t ticket_key[TLS_TICKET_KEY_SIZE]; /* of the workers' first TLS contexts */
+	struct gateway_reload *reload;           /* under way; NULL: none */
 	struct log *logs[CONTROL_LOGS];
 	char origins[CONTROL_LOGS][512];
 	struct log_producer producers[CONTROL_LOGS]; /* of the admin loop */
@@ -48,7 +50,7 @@ enum err_code gateway_hook_scan(void *argument, enum control_log log, uint64_t f
 /* metrics_http.c: /metrics. */
 void gateway_write_metrics(struct gateway *gateway, struct buf *out);
 /* On the admin loop: the configuration's providers and models get series of their own. */
-void gateway_name_metrics(struct gateway *gateway);
+void gateway_name_metrics(struct gateway *gateway, const struct config *config);
 
 /* admin_server.c */
 enum err_code gateway_admin_open(struct gateway *gateway, struct err *err);

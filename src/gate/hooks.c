@@ -110,6 +110,7 @@ struct publication_part {
 	struct env_message message;
 	struct publication *publication;
 	struct gate_worker *worker;
+	struct gate_settings *settings; /* of a reload; NULL: this is none */
 };
 
 /* Goes to each worker and back; the last one back ends it. */
@@ -135,6 +136,8 @@ static void part_at_worker(struct env_message *message)
 {
 	struct publication_part *part = (struct publication_part *)message;
 	const struct control_publish *publish = part->publication->publish;
+	if (part->settings)
+		gate_worker_configure(part->worker, part->settings);
 	gate_worker_publish(part->worker, world_hold(publish->world), publish->cuts,
 			    publish->cut_count);
 	part->message.run = part_is_back;
@@ -153,6 +156,8 @@ void gateway_hook_publish(void *argument, struct control_publish *publish)
 		publication->parts[i] = (struct publication_part){.publication = publication,
 								  .worker = &gateway->workers[i]};
 		publication->parts[i].message.run = part_at_worker;
+		if (gateway->reload && publish->config == gateway->reload->config)
+			publication->parts[i].settings = &gateway->reload->settings[i];
 		env_post(gateway->workers[i].loop, &publication->parts[i].message);
 	}
 }

@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-void gateway_name_metrics(struct gateway *gateway)
+void gateway_name_metrics(struct gateway *gateway, const struct config *config)
 {
-	const struct config *config = gateway->config;
 	for (size_t i = 0; i < config->provider_count; i++)
 		metrics_names_add(&gateway->provider_names, config->providers[i].name,
 				  config->providers[i].dialect);
@@ -63,7 +62,7 @@ static void write_connections(struct gateway *gateway, struct buf *out)
 	for (unsigned i = 0; i < gateway->worker_count; i++) {
 		const struct http_server_stats *server =
 			http_server_stats(gateway->workers[i].server);
-		const struct http_pool_stats *pool = http_pool_stats(gateway->workers[i].pool);
+		const struct http_pool_stats *pool = &gateway->workers[i].upstream_stats;
 		open += counter_read(&server->open);
 		accepted += counter_read(&server->accepted);
 		received += counter_read(&server->received);

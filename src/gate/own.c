@@ -43,12 +43,6 @@ bool gateway_is_own_path(const struct http_exchange *exchange)
 	return bytes_starts_with(path, OWN_PREFIX) || bytes_starts_with(path, LOG_PREFIX);
 }
 
-size_t gateway_body_max(const struct gateway *gateway, const struct http_exchange *exchange)
-{
-	(void)exchange;
-	return gateway->config->max_body;
-}
-
 /* ---- problems (RFC 9457) ---- */
 
 static void set_problem(struct own_call *call, int status, const char *title, const char *rule)

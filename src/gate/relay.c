@@ -75,10 +75,8 @@ static void call_ended(struct http_call *call, const struct err *err);
 
 enum gate_next gate_step_forward(struct gate_request *request)
 {
-	struct gate_worker *worker = request->worker;
 	const struct world_model *model = request->verdict.model;
-	const struct gate_upstream *upstream = &worker->upstreams[model->provider->index];
-	const struct config_timeouts *timeouts = &gateway_config(worker->gateway)->timeouts;
+	const struct gate_upstream *upstream = &request->upstreams->rows[model->provider->index];
 	struct http_call *call = &request->call;
 	struct dialect_rewrite rewrite;
 	size_t head_size = 0;
@@ -97,8 +95,8 @@ enum gate_next gate_step_forward(struct gate_request *request)
 	*call = (struct http_call){
 		.parts[0] = {head, head_size},
 		.part_count = 1,
-		.first_byte_ns = timeouts->first_byte_ns,
-		.idle_ns = timeouts->stall_ns,
+		.first_byte_ns = upstream->first_byte_ns,
+		.idle_ns = upstream->stall_ns,
 		.user = request,
 		.head = call_head,
 		.body = call_body,

@@ -56,6 +56,7 @@ static struct gate_request *new_request(struct gate_worker *worker, struct http_
 	request->exchange = exchange;
 	request->scan = scan;
 	request->world = world_hold(worker->world);
+	request->upstreams = gate_upstreams_hold(worker);
 	request->step = first_step;
 	request->started_ns = exchange->started_ns;
 	request->received = exchange->body.size;
@@ -87,6 +88,7 @@ void gate_request_free(struct gate_request *request)
 	if (request->observing)
 		dialect_observer_release(&request->observer);
 	world_drop(request->world);
+	gate_upstreams_drop(worker, request->upstreams);
 	arena_reset(&request->arena);
 	struct arena arena = request->arena;
 	if (request->held.capacity > KEPT_BUFFER_MAX)
@@ -370,6 +372,8 @@ static enum gate_next step_decide(struct gate_request *request)
 		}
 		world_drop(request->world);
 		request->world = world_hold(request->worker->world);
+		gate_upstreams_drop(request->worker, request->upstreams);
+		request->upstreams = gate_upstreams_hold(request->worker);
 	}
 	policy_decide(request->world, &request->facts, &request->verdict);
 	switch (request->verdict.outcome) {
@@ -614,7 +618,7 @@ void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 	struct gate_worker *worker = exchange->server_user;
 	struct http_head *head = &exchange->head;
 	bool small = head->body != HTTP_BODY_CHUNKED && head->content_length <= REFUSED_BODY_MAX;
-	*body_max = gateway_body_max(worker->gateway, exchange);
+	*body_max = worker->max_body;
 	if (!has_memory(worker, head, *body_max)) {
 		gate_request_refused_below(exchange, 503,
 					   "its memory for bodies and answers is used up");

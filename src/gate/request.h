@@ -38,7 +38,8 @@ struct gate_request {
 	const struct gate_step *step;
 	struct http_exchange *exchange; /* NULL once the client is gone */
 	struct arena arena;
-	struct world *world; /* one reference; what the verdict points into */
+	struct world *world;              /* one reference; what the verdict points into */
+	struct gate_upstreams *upstreams; /* one reference; they fit the world */
 	bool running;
 
 	/* The request */

@@ -38,31 +38,164 @@ static char *fixed_fields(const struct config_provider *provider, enum dialect_i
 	return out.data;
 }
 
-static enum err_code add_upstream(struct gate_worker *worker,
-				  const struct config_provider *provider, struct gate_upstream *out,
-				  struct err *err)
+static enum err_code add_upstream(struct http_pool *pool, const struct config_provider *provider,
+				  struct gate_upstream *out, struct err *err)
 {
-	struct bytes key = bytes_from(provider->key);
+	struct bytes key = bytes_from(provider->key), url = bytes_from(provider->url);
+	struct http_origin_options options = {.ca_pem = provider->tls.authorities.text,
+					      .certificate = provider->tls.certificate.text,
+					      .key = provider->tls.key.text,
+					      .connect_timeout_ns = provider->timeouts.connect_ns};
 	if (!http_is_field_value(key))
 		return ERR_SET(err, ERR_INVALID, "provider %s: the key has a control byte",
 			       provider->name);
 	out->dialect = provider->dialect;
-	ERR_TRY(http_pool_origin(worker->pool, bytes_from(provider->url), &out->origin, err));
+	out->first_byte_ns = provider->timeouts.first_byte_ns;
+	out->stall_ns = provider->timeouts.stall_ns;
+	ERR_TRY(http_pool_origin_with(pool, url, &options, &out->origin, err));
 	out->fields = fixed_fields(provider, out->dialect, http_origin_authority(out->origin));
 	return out->fields ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 }
 
-static enum err_code add_upstreams(struct gate_worker *worker, struct err *err)
+/* The system's certificate authorities, for providers behind TLS that name none. */
+static struct http_pool *new_pool(struct gate_worker *worker, const struct config *config)
 {
-	const struct config *config = gateway_config(worker->gateway);
-	worker->upstreams = calloc(config->provider_count + 1, sizeof(*worker->upstreams));
-	if (!worker->upstreams)
-		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	for (size_t i = 0; i < config->provider_count; i++) {
-		ERR_TRY(add_upstream(worker, &config->providers[i], &worker->upstreams[i], err));
-		worker->upstream_count++;
+	unsigned clients_max = gateway_clients_max(worker->gateway);
+	struct buf authorities = BUF_INIT((size_t)16 << 20);
+	struct err ignored = ERR_INIT;
+	bool needed = false;
+	for (size_t i = 0; i < config->provider_count; i++)
+		needed |= strncmp(config->providers[i].url, "https:", 6) == 0;
+	if (needed)
+		env_read_file(worker->loop->env, TLS_SYSTEM_AUTHORITIES, &authorities, &ignored);
+	struct http_pool_options options = {
+		.connections_max = clients_max ? clients_max : CONNECTIONS_MAX,
+		.idle_max = 1024,
+		.idle_timeout_ns = UPSTREAM_IDLE_NS,
+		.connect_timeout_ns = config->timeouts.connect_ns,
+		.ca_pem = buf_bytes(&authorities),
+		.stats = &worker->upstream_stats,
+	};
+	struct http_pool *pool = http_pool_new(worker->loop, &options);
+	buf_release(&authorities);
+	/* Without authorities no certificate is good: the call that needs one will say so. */
+	if (pool && needed)
+		http_pool_prepare_tls(pool, &ignored);
+	return pool;
+}
+
+static void free_upstreams(struct gate_upstreams *upstreams)
+{
+	http_pool_free(upstreams->pool);
+	for (unsigned i = 0; i < upstreams->count; i++)
+		free(upstreams->rows[i].fields);
+	free(upstreams);
+}
+
+static enum err_code make_upstreams(struct gate_worker *worker, const struct config *config,
+				    struct gate_upstreams **out, struct err *err)
+{
+	size_t size = sizeof(**out) + config->provider_count * sizeof((*out)->rows[0]);
+	struct gate_upstreams *upstreams = calloc(1, size);
+	enum err_code code = ERR_OK;
+	if (upstreams)
+		upstreams->pool = new_pool(worker, config);
+	if (!upstreams || !upstreams->pool)
+		code = ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	for (size_t i = 0; code == ERR_OK && i < config->provider_count; i++) {
+		upstreams->count++;
+		code = add_upstream(upstreams->pool, &config->providers[i], &upstreams->rows[i],
+				    err);
 	}
-	return ERR_OK;
+	if (code == ERR_OK) {
+		upstreams->references = 1;
+		*out = upstreams;
+	} else if (upstreams) {
+		free_upstreams(upstreams);
+	}
+	return code;
+}
+
+struct gate_upstreams *gate_upstreams_hold(struct gate_worker *worker)
+{
+	worker->upstreams->references++;
+	return worker->upstreams;
+}
+
+static void sweep(struct gate_worker *worker)
+{
+	while (worker->given_up) {
+		struct gate_upstreams *upstreams = worker->given_up;
+		worker->given_up = upstreams->next;
+		free_upstreams(upstreams);
+	}
+}
+
+static void sweep_now(struct env_message *message)
+{
+	struct gate_worker *worker =
+		(struct gate_worker *)((char *)message -
+				       offsetof(struct gate_worker, sweep_message));
+	worker->sweep_posted = false;
+	sweep(worker);
+}
+
+void gate_upstreams_drop(struct gate_worker *worker, struct gate_upstreams *upstreams)
+{
+	if (!upstreams || --upstreams->references > 0)
+		return;
+	upstreams->next = worker->given_up;
+	worker->given_up = upstreams;
+	if (worker->sweep_posted)
+		return;
+	worker->sweep_posted = true;
+	worker->sweep_message.run = sweep_now;
+	env_post(worker->loop, &worker->sweep_message);
+}
+
+/* ---- what a reload changes ---- */
+
+static enum err_code make_tls(const struct config *config, const uint8_t *ticket_key,
+			      struct tls_context **out, struct err *err)
+{
+	const struct config_tls *tls = &config->tls;
+	if (!config->has_tls)
+		return ERR_OK;
+	ERR_TRY(tls_server_context_new(tls->certificate.text, tls->key.text, tls->authorities.text,
+				       out, err));
+	return tls_server_share_tickets(*out, ticket_key, err);
+}
+
+enum err_code gate_settings_make(struct gate_worker *worker, const struct config *config,
+				 const uint8_t *ticket_key, struct gate_settings *out,
+				 struct err *err)
+{
+	*out = (struct gate_settings){.max_body = config->max_body};
+	enum err_code code = make_tls(config, ticket_key, &out->tls, err);
+	if (code == ERR_OK)
+		code = make_upstreams(worker, config, &out->upstreams, err);
+	if (code != ERR_OK)
+		gate_settings_discard(out);
+	return code;
+}
+
+void gate_settings_discard(struct gate_settings *settings)
+{
+	tls_context_free(settings->tls);
+	if (settings->upstreams)
+		free_upstreams(settings->upstreams);
+	*settings = (struct gate_settings){0};
+}
+
+void gate_worker_configure(struct gate_worker *worker, struct gate_settings *settings)
+{
+	struct gate_upstreams *old = worker->upstreams;
+	worker->upstreams = settings->upstreams;
+	worker->max_body = settings->max_body;
+	http_server_set_tls(worker->server, settings->tls);
+	tls_context_free(settings->tls);
+	*settings = (struct gate_settings){0};
+	gate_upstreams_drop(worker, old);
 }
 
 /* ---- making and freeing ---- */
@@ -92,28 +225,10 @@ static struct http_server *new_server(struct gate_worker *worker)
 	return http_server_new(worker->loop, &options);
 }
 
-/* The system's certificate authorities, for providers behind TLS. */
-static enum err_code new_pool(struct gate_worker *worker, struct err *err)
-{
-	unsigned clients_max = gateway_clients_max(worker->gateway);
-	struct buf authorities = BUF_INIT((size_t)16 << 20);
-	struct err ignored;
-	env_read_file(worker->loop->env, TLS_SYSTEM_AUTHORITIES, &authorities, &ignored);
-	struct http_pool_options options = {
-		.connections_max = clients_max ? clients_max : CONNECTIONS_MAX,
-		.idle_max = 1024,
-		.idle_timeout_ns = UPSTREAM_IDLE_NS,
-		.connect_timeout_ns = gateway_config(worker->gateway)->timeouts.connect_ns,
-		.ca_pem = buf_bytes(&authorities),
-	};
-	worker->pool = http_pool_new(worker->loop, &options);
-	buf_release(&authorities);
-	return worker->pool ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-}
-
 enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gateway, unsigned number,
 			       struct err *err)
 {
+	struct gate_settings settings;
 	worker->gateway = gateway;
 	worker->number = number;
 	worker->observe = gateway_config(gateway)->mode == CONFIG_OBSERVE;
@@ -123,8 +238,9 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 	if (!worker->server || !worker->refusals)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	env_random(worker->loop->env, &worker->refusals->seed, sizeof(worker->refusals->seed));
-	ERR_TRY(new_pool(worker, err));
-	ERR_TRY(add_upstreams(worker, err));
+	ERR_TRY(gate_settings_make(worker, gateway_config(gateway), gateway_ticket_key(gateway),
+				   &settings, err));
+	gate_worker_configure(worker, &settings);
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		log_producer_init(&worker->producers[log], gateway_log(gateway, log), worker->loop);
 	worker->loop->idle = worker_idle;
@@ -146,10 +262,9 @@ void gate_worker_release(struct gate_worker *worker)
 		buf_release(&request->tail);
 		free(request);
 	}
-	http_pool_free(worker->pool);
-	for (unsigned i = 0; i < worker->upstream_count; i++)
-		free(worker->upstreams[i].fields);
-	free(worker->upstreams);
+	sweep(worker);
+	if (worker->upstreams)
+		free_upstreams(worker->upstreams);
 	free(worker->refusals);
 	world_drop(worker->world);
 	env_loop_free(worker->loop);

@@ -22,6 +22,25 @@ struct gate_upstream {
 	struct http_origin *origin;
 	enum dialect_id dialect;
 	char *fields; /* Host, credential and fixed fields, each line with CR LF; owned */
+	uint64_t first_byte_ns, stall_ns;
+};
+
+/* The providers as one configuration has them, and the connections to them. A reload makes another
+ * set; requests keep the one that fits the world they were decided in. */
+struct gate_upstreams {
+	unsigned references;         /* of the worker and its requests */
+	struct gate_upstreams *next; /* given up, to be freed outside of the pool's callbacks */
+	struct http_pool *pool;
+	unsigned count;
+	struct gate_upstream rows[]; /* by world_provider.index */
+};
+
+/* What a worker has from the part of the configuration that a reload may change. Made on the admin
+ * loop, then the worker's. */
+struct gate_settings {
+	struct gate_upstreams *upstreams;
+	struct tls_context *tls; /* of the model listener; NULL: plain */
+	size_t max_body;
 };
 
 struct gate_worker {
@@ -29,9 +48,12 @@ struct gate_worker {
 	struct env_loop *loop;
 	unsigned number;
 	struct http_server *server;
-	struct http_pool *pool;
-	struct gate_upstream *upstreams; /* by world_provider.index */
-	unsigned upstream_count;
+	struct gate_upstreams *upstreams; /* one reference; fits `world` */
+	struct gate_upstreams *given_up;
+	struct http_pool_stats upstream_stats; /* of all pools it has had */
+	struct env_message sweep_message;
+	bool sweep_posted;
+	size_t max_body;
 	struct log_producer producers[CONTROL_LOGS];
 	struct world *world; /* one reference */
 	/* Requests admitted and not finished, and those that wait for a run to be opened. */
@@ -51,6 +73,19 @@ struct gate_worker {
 	struct env_timer grace;
 	struct env_message stop_message, stopped_message;
 };
+
+/* `ticket_key` is the same for all workers (tls_server_share_tickets). On failure *out is empty. */
+enum err_code gate_settings_make(struct gate_worker *worker, const struct config *config,
+				 const uint8_t *ticket_key, struct gate_settings *out,
+				 struct err *err);
+/* Of settings that no worker was given. */
+void gate_settings_discard(struct gate_settings *settings);
+/* On the worker's loop, or before it runs: takes them over. Together with a new world only. */
+void gate_worker_configure(struct gate_worker *worker, struct gate_settings *settings);
+
+struct gate_upstreams *gate_upstreams_hold(struct gate_worker *worker);
+/* The last reference closes the connections, a turn later. NULL is fine. */
+void gate_upstreams_drop(struct gate_worker *worker, struct gate_upstreams *upstreams);
 
 /* Before the loops run. */
 enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gateway, unsigned number,

@@ -3,7 +3,7 @@
 #include <string.h>
 
 /* Most bytes that are encrypted ahead of the stream. */
-#define SEALED_MAX ((size_t)256 << 10)
+#define SEALED_MAX ((size_t)64 << 10)
 #define TLS_PIECE 16384
 
 void channel_init(struct channel *channel, struct env_stream *stream, struct tls *tls)
@@ -11,8 +11,26 @@ void channel_init(struct channel *channel, struct env_stream *stream, struct tls
 	*channel = (struct channel){.stream = stream, .tls = tls};
 }
 
+static bool flush(struct channel *channel);
+
+static void say_end(struct channel *channel)
+{
+	if (!channel->tls || !channel->stream || !channel->stream->connected)
+		return;
+	tls_close(channel->tls);
+	flush(channel);
+}
+
+void channel_shutdown(struct channel *channel)
+{
+	say_end(channel);
+	env_shutdown(channel->stream);
+}
+
 void channel_close(struct channel *channel, bool reset)
 {
+	if (!reset)
+		say_end(channel);
 	env_close(channel->stream, reset);
 	channel->stream = NULL;
 	tls_free(channel->tls);
@@ -53,6 +71,10 @@ static ssize_t receive_sealed(struct channel *channel, void *data, size_t size)
 			return ENV_RESET;
 		if (got == TLS_FAILED)
 			return broken(channel);
+		if (size == 0 && tls_established(channel->tls)) {
+			channel->unread = true; /* what came behind the handshake is in there */
+			return ENV_AGAIN;
+		}
 		if (got != TLS_AGAIN)
 			return got;
 		if (!channel->stream->readable)
@@ -76,33 +98,55 @@ ssize_t channel_receive(struct channel *channel, void *data, size_t size)
 	return receive_sealed(channel, data, size);
 }
 
+/* Encrypts up to SEALED_MAX bytes from offset `skip` of the parts on: the count, or TLS_FAILED. */
+static ssize_t seal(struct channel *channel, const struct iovec *parts, int count, size_t skip)
+{
+	size_t room = SEALED_MAX;
+	for (int i = 0; i < count && room > 0; i++) {
+		if (parts[i].iov_len <= skip) {
+			skip -= parts[i].iov_len;
+			continue;
+		}
+		size_t size = parts[i].iov_len - skip < room ? parts[i].iov_len - skip : room;
+		ssize_t taken = tls_write(channel->tls, (char *)parts[i].iov_base + skip, size);
+		if (taken == TLS_FAILED)
+			return TLS_FAILED;
+		if (taken <= 0)
+			break;
+		room -= (size_t)taken;
+		skip = 0;
+		if ((size_t)taken < size)
+			break;
+	}
+	return (ssize_t)(SEALED_MAX - room);
+}
+
+/* As env_send promises: less than all is taken only when the stream is not writable any more. A
+ * reset is told only where nothing of what was given went out: the flush of a piece that was sealed
+ * here ends with the first send that does not take all. */
 ssize_t channel_send(struct channel *channel, const struct iovec *parts, int count)
 {
 	if (!channel->tls)
 		return env_send(channel->stream, parts, count);
-	ssize_t total = 0;
+	size_t total = 0;
 	if (!tls_established(channel->tls) || tls_output(channel->tls).size > 0)
 		return ENV_AGAIN;
-	for (int i = 0; i < count; i++) {
-		if (parts[i].iov_len == 0)
-			continue;
-		/* Bounded: whoever sends more than this waits until the stream has taken it. */
-		size_t room = SEALED_MAX - (size_t)total;
-		size_t size = parts[i].iov_len < room ? parts[i].iov_len : room;
-		if (size == 0)
+	while (tls_output(channel->tls).size == 0) {
+		ssize_t sealed = seal(channel, parts, count, total);
+		if (sealed == TLS_FAILED)
+			return total ? (ssize_t)total : broken(channel);
+		if (sealed == 0)
 			break;
-		ssize_t taken = tls_write(channel->tls, parts[i].iov_base, size);
-		if (taken == TLS_FAILED)
-			return broken(channel);
-		if (taken <= 0)
-			break;
-		total += taken;
-		if ((size_t)taken < parts[i].iov_len)
-			break;
+		if (!flush(channel))
+			return total ? (ssize_t)total : ENV_RESET;
+		total += (size_t)sealed;
 	}
-	if (!flush(channel))
-		return ENV_RESET;
-	return total > 0 ? total : ENV_AGAIN;
+	return total > 0 ? (ssize_t)total : ENV_AGAIN;
+}
+
+size_t channel_unsent(const struct channel *channel)
+{
+	return channel->tls ? tls_output(channel->tls).size : 0;
 }
 
 bool channel_readable(const struct channel *channel)

@@ -15,8 +15,11 @@ struct channel {
 
 /* Takes over both. */
 void channel_init(struct channel *channel, struct env_stream *stream, struct tls *tls);
-/* Closes the stream and frees the rest; a second call does nothing. */
+/* Closes the stream and frees the rest; a second call does nothing. Without `reset` the peer is
+ * told that this is the end in order, as far as the stream takes it at once. */
 void channel_close(struct channel *channel, bool reset);
+/* No more will be sent; receiving goes on. */
+void channel_shutdown(struct channel *channel);
 static inline bool channel_is_open(const struct channel *channel)
 {
 	return channel->stream != NULL;
@@ -26,6 +29,9 @@ static inline bool channel_is_open(const struct channel *channel)
  * stream that ends without close_notify is ENV_RESET, never ENV_EOF (RFC 8446, section 6.1). */
 ssize_t channel_receive(struct channel *channel, void *data, size_t size);
 ssize_t channel_send(struct channel *channel, const struct iovec *parts, int count);
+/* Bytes taken by channel_send that the stream has not taken yet: at most HTTP's high mark. They go
+ * with channel_progress. */
+size_t channel_unsent(const struct channel *channel);
 /* Whether a receive may give something. */
 bool channel_readable(const struct channel *channel);
 /* To be called when the stream became ready, before anything else: moves the handshake and pending

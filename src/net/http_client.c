@@ -46,7 +46,7 @@ static void idle_remove(struct http_client_connection *connection)
 		connection->next->previous = connection->previous;
 	connection->next = connection->previous = NULL;
 	origin->idle_count--;
-	counter_add(&origin->pool->stats.idle, -1);
+	counter_add(&origin->pool->stats->idle, -1);
 }
 
 /* ---- connections ---- */
@@ -77,7 +77,7 @@ static void close_connection(struct http_client_connection *connection)
 	if (connection->state == IDLE)
 		idle_remove(connection);
 	origin->open_count--;
-	counter_add(&origin->pool->stats.open, -1);
+	counter_add(&origin->pool->stats->open, -1);
 	env_timer_disarm(origin->pool->loop, &connection->timer);
 	env_timer_disarm(origin->pool->loop, &connection->more);
 	if (channel_is_open(&connection->channel))
@@ -162,7 +162,7 @@ static bool send_call(struct http_client_connection *connection)
 		if (sent <= 0)
 			return true;
 		connection->sent_any = true;
-		counter_add(&connection->origin->pool->stats.sent, sent);
+		counter_add(&connection->origin->pool->stats->sent, sent);
 		size_t left = (size_t)sent;
 		while (connection->part < call->part_count && left >= parts->iov_len) {
 			left -= parts->iov_len;
@@ -214,7 +214,7 @@ static void finish_call(struct http_client_connection *connection, bool reusable
 			origin->idle->previous = connection;
 		origin->idle = connection;
 		origin->idle_count++;
-		counter_add(&pool->stats.idle, 1);
+		counter_add(&pool->stats->idle, 1);
 		buf_release(&connection->pending);
 		set_deadline(connection, pool->options.idle_timeout_ns);
 	} else {
@@ -355,7 +355,7 @@ static void receive_response(struct http_client_connection *connection)
 			return;
 		}
 		turn += (size_t)got;
-		counter_add(&pool->stats.received, got);
+		counter_add(&pool->stats->received, got);
 		if (!take_bytes(connection, pool->scratch, (size_t)got))
 			return;
 	}
@@ -369,15 +369,14 @@ static void more_is_due(struct env_timer *timer);
 
 static bool make_tls(struct http_origin *origin, struct tls **out, struct err *err)
 {
-	struct http_pool *pool = origin->pool;
+	struct tls_context *context = origin->tls_context;
 	*out = NULL;
 	if (!origin->tls)
 		return true;
-	if (!pool->tls &&
-	    tls_client_context_new(buf_bytes(&pool->ca_pem), (struct bytes){NULL, 0},
-				   (struct bytes){NULL, 0}, &pool->tls, err) != ERR_OK)
+	if (!context && http_pool_prepare_tls(origin->pool, err) != ERR_OK)
 		return false;
-	return tls_client_new(pool->tls, origin->host, out, err) == ERR_OK;
+	return tls_client_new(context ? context : origin->pool->tls, origin->host, out, err) ==
+	       ERR_OK;
 }
 
 /* Tries the addresses in turn, from connection->address_index on. */
@@ -417,8 +416,8 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 	buf_init(&connection->pending, HTTP_HEAD_MAX + SCRATCH_SIZE);
 	assign(connection, call);
 	origin->open_count++;
-	counter_add(&pool->stats.open, 1);
-	counter_add(&pool->stats.opened, 1);
+	counter_add(&pool->stats->open, 1);
+	counter_add(&pool->stats->opened, 1);
 	if (!dial(connection, &origin->err)) {
 		call->connection = NULL;
 		connection->call = NULL;
@@ -427,7 +426,7 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 		return;
 	}
 	connection->state = CONNECTING;
-	set_deadline(connection, pool->options.connect_timeout_ns);
+	set_deadline(connection, origin->connect_timeout_ns);
 }
 
 /* A kept-alive connection on which nothing has arrived: one with bytes or an end waiting is dead.
@@ -441,7 +440,7 @@ static struct http_client_connection *take_idle(struct http_origin *origin)
 			continue;
 		}
 		idle_remove(connection);
-		counter_add(&origin->pool->stats.reused, 1);
+		counter_add(&origin->pool->stats->reused, 1);
 		return connection;
 	}
 	return NULL;
@@ -496,7 +495,7 @@ static void advance_active(struct http_client_connection *connection)
 			connection->call = NULL;
 			call->connection = NULL;
 			close_connection(connection);
-			counter_add(&origin->pool->stats.retried, 1);
+			counter_add(&origin->pool->stats->retried, 1);
 			call->retries++;
 			waiting_append(origin, call);
 			http_serve_waiting(origin);
@@ -607,7 +606,7 @@ void http_call_start(struct http_origin *origin, struct http_call *call)
 		idle->call = NULL;
 		call->connection = NULL;
 		close_connection(idle);
-		counter_add(&origin->pool->stats.retried, 1);
+		counter_add(&origin->pool->stats->retried, 1);
 		call->retries++;
 		waiting_append(origin, call);
 		http_serve_waiting(origin);
@@ -664,6 +663,7 @@ struct http_pool *http_pool_new(struct env_loop *loop, const struct http_pool_op
 		return NULL;
 	pool->loop = loop;
 	pool->options = *options;
+	pool->stats = options->stats ? options->stats : &pool->own_stats;
 	pool->delivery = calloc(1, sizeof(*pool->delivery));
 	buf_init(&pool->ca_pem, (size_t)16 << 20);
 	buf_append_bytes(&pool->ca_pem, options->ca_pem);
@@ -691,6 +691,7 @@ void http_pool_free(struct http_pool *pool)
 		assert(origin->open_count == 0);
 		if (origin->looking_up)
 			origin->looking_up->origin = NULL;
+		tls_context_free(origin->tls_context);
 		free(origin->url);
 		free(origin);
 	}

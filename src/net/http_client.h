@@ -48,12 +48,22 @@ struct http_call {
 	bool paused;
 };
 
+/* What pools have done so far: written by their loop, read by any thread. */
+struct http_pool_stats {
+	_Atomic int64_t open, idle;     /* connections now; idle ones are open too */
+	_Atomic int64_t opened;         /* connections that were begun */
+	_Atomic int64_t reused;         /* calls that went out on a kept-alive connection */
+	_Atomic int64_t retried;        /* calls that were put on another connection, unprocessed */
+	_Atomic int64_t received, sent; /* bytes, without what TLS adds */
+};
+
 struct http_pool_options {
-	unsigned connections_max;    /* per origin; further calls wait in order */
-	unsigned idle_max;           /* kept alive per origin */
-	uint64_t idle_timeout_ns;    /* of a kept-alive connection */
-	uint64_t connect_timeout_ns; /* name, TCP and TLS */
-	struct bytes ca_pem; /* certificates to trust instead of the system's; empty: system */
+	unsigned connections_max;      /* per origin; further calls wait in order */
+	unsigned idle_max;             /* kept alive per origin */
+	uint64_t idle_timeout_ns;      /* of a kept-alive connection */
+	uint64_t connect_timeout_ns;   /* name, TCP and TLS */
+	struct bytes ca_pem;           /* certificates to trust */
+	struct http_pool_stats *stats; /* outlives the pool; NULL: nobody wants to know */
 };
 
 /* NULL when memory is out. The options are copied (the CA text too). */
@@ -65,20 +75,24 @@ void http_pool_free(struct http_pool *pool);
  * pool; the same URL gives the same origin. ERR_INVALID says what is wrong with the URL. */
 enum err_code http_pool_origin(struct http_pool *pool, struct bytes url, struct http_origin **out,
 			       struct err *err);
+/* What is an origin's own and not the pool's. All of it is copied. */
+struct http_origin_options {
+	struct bytes ca_pem;           /* trusted instead of the pool's; empty: the pool's */
+	struct bytes certificate, key; /* the client's own (PEM); empty: none */
+	uint64_t connect_timeout_ns;   /* 0: the pool's */
+};
+/* An origin that is not shared with other callers for the same URL. ERR_INVALID also says what is
+ * wrong with a certificate or key. */
+enum err_code http_pool_origin_with(struct http_pool *pool, struct bytes url,
+				    const struct http_origin_options *options,
+				    struct http_origin **out, struct err *err);
+/* Reads the pool's certificates of authorities now rather than before the first connection that
+ * needs them: it takes some milliseconds. */
+enum err_code http_pool_prepare_tls(struct http_pool *pool, struct err *err);
 /* For the Host field, and the path of the URL without a slash at the end ("" where there is none).
  */
 struct bytes http_origin_authority(const struct http_origin *origin);
 struct bytes http_origin_base_path(const struct http_origin *origin);
-
-/* What a pool has done so far: written by its loop, read by any thread. */
-struct http_pool_stats {
-	_Atomic int64_t open, idle;     /* connections now; idle ones are open too */
-	_Atomic int64_t opened;         /* connections that were begun */
-	_Atomic int64_t reused;         /* calls that went out on a kept-alive connection */
-	_Atomic int64_t retried;        /* calls that were put on another connection, unprocessed */
-	_Atomic int64_t received, sent; /* bytes, without what TLS adds */
-};
-const struct http_pool_stats *http_pool_stats(const struct http_pool *pool);
 
 /* `ended` is never called from inside it. */
 void http_call_start(struct http_origin *origin, struct http_call *call);

@@ -40,6 +40,9 @@ struct http_origin {
 	char host[256];
 	uint16_t port;
 	bool tls;
+	bool is_own;                     /* made by http_pool_origin_with */
+	struct tls_context *tls_context; /* its own; NULL: the pool's */
+	uint64_t connect_timeout_ns;     /* name, TCP and TLS */
 	struct env_address addresses[8];
 	unsigned address_count;
 	uint64_t resolved_ns; /* 0: never; UINT64_MAX: needs no lookup */
@@ -66,7 +69,7 @@ struct http_pool {
 	struct http_call *failed; /* calls to be ended outside of http_call_start */
 	struct http_call *ending; /* of these, those that are being ended now */
 	struct pool_delivery *delivery;
-	struct http_pool_stats stats;
+	struct http_pool_stats *stats, own_stats;
 	char scratch[SCRATCH_SIZE];
 };
 

@@ -98,15 +98,9 @@ static enum err_code read_url(struct http_origin *origin, struct err *err)
 	return ERR_OK;
 }
 
-enum err_code http_pool_origin(struct http_pool *pool, struct bytes url, struct http_origin **out,
-			       struct err *err)
+static enum err_code new_origin(struct http_pool *pool, struct bytes url, struct http_origin **out,
+				struct err *err)
 {
-	unsigned count = 0;
-	for (*out = pool->origins; *out; *out = (*out)->next, count++)
-		if (bytes_is(url, (*out)->url))
-			return ERR_OK;
-	if (count >= ORIGINS_MAX)
-		return ERR_SET(err, ERR_TOO_LARGE, "more than %d origins", ORIGINS_MAX);
 	struct http_origin *origin = calloc(1, sizeof(*origin));
 	if (origin)
 		origin->url = bytes_to_cstr(url);
@@ -115,6 +109,7 @@ enum err_code http_pool_origin(struct http_pool *pool, struct bytes url, struct 
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	}
 	origin->pool = pool;
+	origin->connect_timeout_ns = pool->options.connect_timeout_ns;
 	enum err_code code = read_url(origin, err);
 	if (code != ERR_OK) {
 		free(origin->url);
@@ -127,9 +122,47 @@ enum err_code http_pool_origin(struct http_pool *pool, struct bytes url, struct 
 	return ERR_OK;
 }
 
-const struct http_pool_stats *http_pool_stats(const struct http_pool *pool)
+enum err_code http_pool_origin(struct http_pool *pool, struct bytes url, struct http_origin **out,
+			       struct err *err)
 {
-	return &pool->stats;
+	unsigned count = 0;
+	for (*out = pool->origins; *out; *out = (*out)->next, count++)
+		if (!(*out)->is_own && bytes_is(url, (*out)->url))
+			return ERR_OK;
+	if (count >= ORIGINS_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "more than %d origins", ORIGINS_MAX);
+	return new_origin(pool, url, out, err);
+}
+
+enum err_code http_pool_origin_with(struct http_pool *pool, struct bytes url,
+				    const struct http_origin_options *options,
+				    struct http_origin **out, struct err *err)
+{
+	struct tls_context *context = NULL;
+	struct bytes authorities =
+		options->ca_pem.size ? options->ca_pem : buf_bytes(&pool->ca_pem);
+	*out = NULL;
+	if (options->ca_pem.size || options->certificate.size)
+		ERR_TRY(tls_client_context_new(authorities, options->certificate, options->key,
+					       &context, err));
+	enum err_code code = new_origin(pool, url, out, err);
+	if (code != ERR_OK) {
+		tls_context_free(context);
+		return code;
+	}
+	(*out)->is_own = true;
+	(*out)->tls_context = context;
+	if (options->connect_timeout_ns)
+		(*out)->connect_timeout_ns = options->connect_timeout_ns;
+	return ERR_OK;
+}
+
+enum err_code http_pool_prepare_tls(struct http_pool *pool, struct err *err)
+{
+	static const struct bytes none;
+	if (pool->tls)
+		return ERR_OK;
+	return tls_client_context_new(buf_bytes(&pool->ca_pem), none, none, &pool->tls, err);
 }
 
 struct bytes http_origin_authority(const struct http_origin *origin)

@@ -44,6 +44,7 @@ struct http_connection {
 	size_t taken;          /* bytes received in this turn */
 	size_t charged;        /* to the budget, for `in` and `out` */
 	size_t charged_unread; /* for `out` */
+	size_t owed;           /* unsent bytes when they were last looked at */
 	enum connection_state state;
 	bool yields;    /* the timer stands for the next turn, not for the deadline */
 	bool advancing; /* inside advance(): calls from handlers only set flags */
@@ -54,6 +55,7 @@ struct http_connection {
 struct http_server {
 	struct http_server_options options;
 	struct env_loop *loop;
+	struct tls_context *tls; /* one reference; NULL: plain */
 	struct env_listener *listeners[LISTENERS_MAX];
 	unsigned listener_count;
 	struct http_connection *first;
@@ -183,18 +185,25 @@ static void abort_exchange(struct http_connection *connection)
 	if (waiting)
 		connection->server->options.aborted(&connection->exchange);
 	connection->advancing = outer;
-	close_connection(connection, true);
+	/* A reset would overtake the alert that says why a handshake failed. */
+	close_connection(connection, waiting || !connection->channel.err.code);
 }
 
 /* ---- sending ---- */
+
+static size_t unsent(const struct http_connection *connection)
+{
+	return connection->out.size + channel_unsent(&connection->channel);
+}
 
 /* The deadline runs from the last progress: pieces that only queue up do not put it off. */
 static void after_send(struct http_connection *connection, bool progress)
 {
 	struct http_server *server = connection->server;
-	if (connection->out.size > 0 && progress)
+	connection->owed = unsent(connection);
+	if (connection->owed > 0 && progress)
 		set_deadline(connection, server->options.write_timeout_ns);
-	if (connection->out.size > HTTP_SERVER_UNSENT_HIGH)
+	if (connection->owed > HTTP_SERVER_UNSENT_HIGH)
 		connection->above_high = true;
 	charge(connection);
 }
@@ -203,7 +212,7 @@ static void after_send(struct http_connection *connection, bool progress)
 static void send_parts(struct http_connection *connection, struct iovec *parts, int count)
 {
 	size_t skip = 0;
-	bool progress = connection->out.size == 0;
+	bool progress = unsent(connection) == 0;
 	if (connection->closed)
 		return;
 	if (connection->out.size == 0 && connection->channel.stream->writable) {
@@ -224,33 +233,44 @@ static void send_parts(struct http_connection *connection, struct iovec *parts, 
 	after_send(connection, progress);
 }
 
-/* False when the stream broke. */
-static bool flush_out(struct http_connection *connection)
+/* Some of what was owed has gone to the kernel. */
+static void after_progress(struct http_connection *connection)
 {
-	if (connection->out.size == 0 || !connection->channel.stream->writable)
-		return true;
-	struct iovec part = {connection->out.data, connection->out.size};
-	ssize_t sent = channel_send(&connection->channel, &part, 1);
-	if (sent == ENV_RESET)
-		return false;
-	if (sent <= 0)
-		return true;
-	counter_add(&connection->server->stats.sent, sent);
-	buf_consume(&connection->out, (size_t)sent);
-	if (connection->out.size == 0) {
-		buf_release(&connection->out);
-		charge(connection);
-		if (connection->state == STATE_HANDLER)
-			set_deadline(connection, 0);
-	} else {
+	if (connection->owed > 0)
 		set_deadline(connection, connection->server->options.write_timeout_ns);
-	}
-	if (connection->above_high && connection->out.size < HTTP_SERVER_UNSENT_LOW) {
+	else if (connection->state == STATE_HANDLER)
+		set_deadline(connection, 0);
+	if (connection->above_high && connection->owed < HTTP_SERVER_UNSENT_LOW) {
 		connection->above_high = false;
 		if (connection->state == STATE_HANDLER && !connection->exchange.finished &&
 		    connection->server->options.drained)
 			connection->server->options.drained(&connection->exchange);
 	}
+}
+
+/* False when the stream broke. */
+static bool flush_out(struct http_connection *connection)
+{
+	if (connection->owed == 0)
+		return true;
+	if (connection->out.size > 0 && connection->channel.stream->writable) {
+		struct iovec part = {connection->out.data, connection->out.size};
+		ssize_t sent = channel_send(&connection->channel, &part, 1);
+		if (sent == ENV_RESET)
+			return false;
+		if (sent > 0) {
+			counter_add(&connection->server->stats.sent, sent);
+			buf_consume(&connection->out, (size_t)sent);
+		}
+		if (connection->out.size == 0) {
+			buf_release(&connection->out);
+			charge(connection);
+		}
+	}
+	size_t before = connection->owed;
+	connection->owed = unsent(connection);
+	if (connection->owed < before)
+		after_progress(connection);
 	return true;
 }
 
@@ -422,7 +442,7 @@ void http_cut(struct http_exchange *exchange)
 
 size_t http_unsent(const struct http_exchange *exchange)
 {
-	return exchange->connection->out.size;
+	return unsent(exchange->connection);
 }
 
 bool http_has_started(const struct http_exchange *exchange)
@@ -479,7 +499,9 @@ static bool fill(struct http_connection *connection, size_t want)
 		return true;
 	}
 	if (got != ENV_AGAIN)
-		close_connection(connection, got == ENV_RESET);
+		close_connection(connection, got == ENV_RESET && !connection->channel.err.code);
+	else if (in->size == 0)
+		give_buffer(connection); /* a handshake under way */
 	return false;
 }
 
@@ -653,7 +675,7 @@ static void start_linger(struct http_connection *connection)
 	connection->lingered = 0;
 	give_buffer(connection);
 	charge(connection);
-	env_shutdown(connection->channel.stream);
+	channel_shutdown(&connection->channel);
 	set_deadline(connection, LINGER_NS);
 }
 
@@ -661,7 +683,7 @@ static void start_linger(struct http_connection *connection)
 static bool step_finished(struct http_connection *connection)
 {
 	struct http_exchange *exchange = &connection->exchange;
-	if (connection->out.size > 0)
+	if (unsent(connection) > 0)
 		return false;
 	bool whole = connection->state == STATE_HANDLER;
 	if (exchange->close_after) {
@@ -813,7 +835,10 @@ static void new_connection(struct http_server *server, struct env_stream *stream
 			   const struct env_address *peer)
 {
 	struct http_connection *connection = calloc(1, sizeof(*connection));
-	if (!connection) {
+	struct tls *tls = NULL;
+	struct err ignored = ERR_INIT;
+	if (!connection || (server->tls && tls_server_new(server->tls, &tls, &ignored) != ERR_OK)) {
+		free(connection);
 		env_close(stream, true);
 		net_budget_leave(server->options.budget);
 		return;
@@ -827,7 +852,7 @@ static void new_connection(struct http_server *server, struct env_stream *stream
 	connection->server = server;
 	connection->timer.fire = deadline_passed;
 	buf_init(&connection->out, OUT_MAX);
-	channel_init(&connection->channel, stream, NULL);
+	channel_init(&connection->channel, stream, tls);
 	stream->ready = stream_ready;
 	stream->argument = connection;
 	connection->next = server->first;
@@ -896,6 +921,12 @@ enum err_code http_server_listen(struct http_server *server, const struct env_ad
 	return ERR_OK;
 }
 
+void http_server_set_tls(struct http_server *server, struct tls_context *context)
+{
+	tls_context_free(server->tls);
+	server->tls = context ? tls_context_hold(context) : NULL;
+}
+
 static void close_listeners(struct http_server *server)
 {
 	env_timer_disarm(server->loop, &server->place_timer);
@@ -938,7 +969,7 @@ void http_server_cut_unsent(struct http_server *server,
 {
 	for (struct http_connection *one = server->first, *next; one; one = next) {
 		next = one->next;
-		if (one->exchange.finished && one->out.size > 0 && which(&one->exchange, argument))
+		if (one->exchange.finished && unsent(one) > 0 && which(&one->exchange, argument))
 			close_connection(one, true);
 	}
 }
@@ -954,6 +985,7 @@ void http_server_free(struct http_server *server)
 		abort_exchange(server->first);
 	while (server->spare_count > 0)
 		buf_release(&server->spare[--server->spare_count]);
+	tls_context_free(server->tls);
 	free(server);
 }
 

@@ -86,6 +86,10 @@ struct http_server *http_server_new(struct env_loop *loop,
  * most 8). *bound, if not NULL, is the address with its real port. */
 enum err_code http_server_listen(struct http_server *server, const struct env_address *address,
 				 struct env_address *bound, struct err *err);
+/* From now on every new connection speaks TLS by this context (held by the server; NULL: none any
+ * more). Connections that are there keep what they began with. The handshake must be over within
+ * head_timeout_ns. */
+void http_server_set_tls(struct http_server *server, struct tls_context *context);
 /* No new connections; idle ones are closed; busy ones end with their present exchange. `done` is
  * called on the loop when none is left (at once if there is none). */
 void http_server_stop(struct http_server *server, void (*done)(void *argument), void *argument);
@@ -118,7 +122,7 @@ void http_send(struct http_exchange *exchange, struct bytes piece);
 void http_finish(struct http_exchange *exchange);
 /* The answer cannot be completed: resets the connection. No `aborted` follows. */
 void http_cut(struct http_exchange *exchange);
-/* Bytes accepted but not yet handed to the kernel. */
+/* Bytes accepted but not yet handed to the kernel, as they are or encrypted. */
 size_t http_unsent(const struct http_exchange *exchange);
 bool http_has_started(const struct http_exchange *exchange);
 

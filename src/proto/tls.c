@@ -12,6 +12,24 @@
 #define OUTPUT_MAX ((size_t)64 << 20)
 #define KEEP_BYTES 4096 /* an empty buffer above this gives its memory back */
 #define HOST_MAX 256
+/* Hosts whose newest session a client context remembers. */
+#define SESSIONS_MAX 64
+/* How long a ticket is good for, seconds. */
+#define SESSION_SECONDS 7200
+
+/* ECDHE and an AEAD in either version (RFC 7525, section 4.2); ours decides, so that AES-128 is
+ * taken where it is offered. */
+#define CIPHERS_12                                                   \
+	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:" \
+	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" \
+	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+#define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define GROUPS "X25519:P-256:P-384"
+
+struct kept_session {
+	char *host;
+	SSL_SESSION *session;
+};
 
 /* Contexts and their sessions belong to one thread: the count needs no lock. */
 struct tls_context {
@@ -19,9 +37,9 @@ struct tls_context {
 	BIO_METHOD *method;
 	unsigned references;
 	bool server;
-	/* Clients: the newest session, for the next connection to the same host. */
-	SSL_SESSION *session;
-	char session_host[HOST_MAX];
+	/* Clients: the newest session with each host, for the next connection to it. */
+	struct kept_session sessions[SESSIONS_MAX];
+	unsigned oldest; /* the place that is taken when all are in use */
 };
 
 struct tls {
@@ -107,7 +125,7 @@ static BIO *memory_of(struct bytes pem)
 }
 
 /* Adds every certificate of the PEM text to the trusted ones; the number is returned. */
-static unsigned trust(SSL_CTX *ssl, struct bytes pem)
+static unsigned trust(SSL_CTX *ssl, struct bytes pem, bool tell_clients)
 {
 	unsigned count = 0;
 	BIO *bio = memory_of(pem);
@@ -115,6 +133,8 @@ static unsigned trust(SSL_CTX *ssl, struct bytes pem)
 	while (bio && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
 		if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), certificate) == 1)
 			count++;
+		if (tell_clients) /* so that one with several certificates knows which to show */
+			SSL_CTX_add_client_CA(ssl, certificate);
 		X509_free(certificate);
 	}
 	BIO_free(bio);
@@ -172,6 +192,21 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
 	return SSL_TLSEXT_ERR_OK;
 }
 
+static struct kept_session *find_session(struct tls_context *context, const char *host)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX && context->sessions[i].host; i++)
+		if (strcmp(context->sessions[i].host, host) == 0)
+			return &context->sessions[i];
+	return NULL;
+}
+
+static void forget_session(struct kept_session *kept)
+{
+	SSL_SESSION_free(kept->session);
+	free(kept->host);
+	*kept = (struct kept_session){0};
+}
+
 /* A ticket has come: kept for the next connection to that host. */
 static int keep_session(SSL *ssl, SSL_SESSION *session)
 {
@@ -179,9 +214,16 @@ static int keep_session(SSL *ssl, SSL_SESSION *session)
 	struct tls_context *context = tls->context;
 	if (!SSL_SESSION_is_resumable(session))
 		return 0;
-	SSL_SESSION_free(context->session);
-	context->session = session;
-	snprintf(context->session_host, sizeof(context->session_host), "%s", tls->host);
+	struct kept_session *kept = find_session(context, tls->host);
+	char *host = strdup(tls->host);
+	if (!host)
+		return 0;
+	if (!kept) {
+		kept = &context->sessions[context->oldest];
+		context->oldest = (context->oldest + 1) % SESSIONS_MAX;
+	}
+	forget_session(kept);
+	*kept = (struct kept_session){host, session};
 	return 1; /* the reference is ours now */
 }
 
@@ -198,7 +240,14 @@ static enum err_code context_new(const SSL_METHOD *method, struct tls_context **
 		tls_context_free(context);
 		return ERR_SET(err, ERR_NO_MEMORY, "no memory for a TLS context");
 	}
-	SSL_CTX_set_min_proto_version(context->ssl, TLS1_2_VERSION);
+	if (SSL_CTX_set_min_proto_version(context->ssl, TLS1_2_VERSION) != 1 ||
+	    SSL_CTX_set_cipher_list(context->ssl, CIPHERS_12) != 1 ||
+	    SSL_CTX_set_ciphersuites(context->ssl, CIPHERS_13) != 1 ||
+	    SSL_CTX_set1_groups_list(context->ssl, GROUPS) != 1) {
+		tls_context_free(context);
+		return ERR_SET(err, ERR_ENVIRONMENT, "this OpenSSL cannot do what Parley needs: %s",
+			       library_reason());
+	}
 	SSL_CTX_set_options(context->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
 						  SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_set_mode(context->ssl,
@@ -212,7 +261,7 @@ static enum err_code set_up_client(struct tls_context *context, struct bytes aut
 {
 	static const unsigned char http1[] = "\x08http/1.1";
 	SSL_CTX *ssl = context->ssl;
-	if (trust(ssl, authorities) == 0)
+	if (trust(ssl, authorities, false) == 0)
 		return ERR_SET(err, ERR_INVALID,
 			       "there is no usable certificate of an authority to trust (PEM)");
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
@@ -253,10 +302,11 @@ static enum err_code set_up_server(struct tls_context *context, struct bytes cer
 	SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, NULL);
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF); /* tickets only */
 	SSL_CTX_set_num_tickets(ssl, 1);
+	SSL_CTX_set_timeout(ssl, SESSION_SECONDS);
 	SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"parley", 6);
 	if (client_authorities.size == 0)
 		return ERR_OK;
-	if (trust(ssl, client_authorities) == 0)
+	if (trust(ssl, client_authorities, true) == 0)
 		return ERR_SET(err, ERR_INVALID,
 			       "there is no usable certificate of an authority for clients (PEM)");
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
@@ -279,11 +329,29 @@ enum err_code tls_server_context_new(struct bytes certificate, struct bytes key,
 	return code;
 }
 
+enum err_code tls_server_share_tickets(struct tls_context *context,
+				       const uint8_t key[static TLS_TICKET_KEY_SIZE],
+				       struct err *err)
+{
+	uint8_t copy[TLS_TICKET_KEY_SIZE];
+	memcpy(copy, key, sizeof(copy));
+	bool good = SSL_CTX_set_tlsext_ticket_keys(context->ssl, copy, sizeof(copy)) == 1;
+	explicit_bzero(copy, sizeof(copy));
+	return good ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "no memory for a TLS context");
+}
+
+struct tls_context *tls_context_hold(struct tls_context *context)
+{
+	context->references++;
+	return context;
+}
+
 void tls_context_free(struct tls_context *context)
 {
 	if (!context || --context->references > 0)
 		return;
-	SSL_SESSION_free(context->session);
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		forget_session(&context->sessions[i]);
 	SSL_CTX_free(context->ssl);
 	BIO_meth_free(context->method);
 	free(context);
@@ -370,8 +438,9 @@ enum err_code tls_client_new(struct tls_context *context, const char *host, stru
 		tls_free(tls);
 		return ERR_SET(err, ERR_INVALID, "\"%s\" cannot be a name in a certificate", host);
 	}
-	if (context->session && strcmp(context->session_host, host) == 0)
-		SSL_set_session(tls->ssl, context->session);
+	const struct kept_session *kept = find_session(context, host);
+	if (kept)
+		SSL_set_session(tls->ssl, kept->session);
 	SSL_set_connect_state(tls->ssl);
 	ERR_clear_error();
 	outcome_of(tls, SSL_do_handshake(tls->ssl));
@@ -414,7 +483,7 @@ bool tls_feed(struct tls *tls, const void *data, size_t size)
 	return !tls->failed;
 }
 
-struct bytes tls_output(struct tls *tls)
+struct bytes tls_output(const struct tls *tls)
 {
 	return buf_bytes(&tls->out);
 }
@@ -432,6 +501,10 @@ ssize_t tls_read(struct tls *tls, void *out, size_t size)
 	if (tls->failed)
 		return TLS_FAILED;
 	ERR_clear_error();
+	if (size == 0) { /* SSL_read would take it for an error */
+		int result = SSL_do_handshake(tls->ssl);
+		return result == 1 ? TLS_AGAIN : outcome_of(tls, result);
+	}
 	int want = size < INT32_MAX ? (int)size : INT32_MAX;
 	int got = SSL_read(tls->ssl, out, want);
 	return got > 0 ? got : outcome_of(tls, got);

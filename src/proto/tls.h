@@ -36,8 +36,18 @@ enum err_code tls_server_context_new(struct bytes certificate, struct bytes key,
 				     struct bytes client_authorities, struct tls_context **out,
 				     struct err *err);
 
+/* Servers with the same key take each other's session tickets: several threads of one service. Who
+ * may come in, or as whom, is part of a session: with other certificates or authorities the key
+ * must be another one too. */
+#define TLS_TICKET_KEY_SIZE 80
+enum err_code tls_server_share_tickets(struct tls_context *context,
+				       const uint8_t key[static TLS_TICKET_KEY_SIZE],
+				       struct err *err);
+
 /* Sessions hold a reference: a context may be freed before them (a reload). */
 void tls_context_free(struct tls_context *context);
+/* One more reference, given back by tls_context_free. */
+struct tls_context *tls_context_hold(struct tls_context *context);
 
 /* `host` is a DNS name or an IP address: sent as server name (names only) and checked against the
  * certificate. The first flight stands in tls_output at once. */
@@ -52,11 +62,11 @@ bool tls_feed(struct tls *tls, const void *data, size_t size);
 
 /* Bytes for the network, valid until the next call on `tls`; tls_output_sent drops the first
  * `count` of them. Look after every other call. */
-struct bytes tls_output(struct tls *tls);
+struct bytes tls_output(const struct tls *tls);
 void tls_output_sent(struct tls *tls, size_t count);
 
 /* Application data. > 0 bytes, or an enum tls_io. Works during the handshake (TLS_AGAIN until it is
- * done). */
+ * done); with size 0 it moves the handshake on and nothing else. */
 ssize_t tls_read(struct tls *tls, void *out, size_t size);
 /* Takes all of it (size > 0) and returns size, or an enum tls_io. The caller bounds what it writes
  * by looking at tls_output's size. */

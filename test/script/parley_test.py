@@ -364,7 +364,7 @@ class Gateway:
         self.process = Process(self.directory, f"serve-{self.starts}",
                                [*self.prefix, PARLEY, "serve", "-c", str(self.config_path)])
         self.admin_port = int(self.process.wait_for_line(r"^admin on http://127\.0\.0\.1:(\d+)").group(1))
-        self.port = int(self.process.wait_for_line(r"^listening on http://127\.0\.0\.1:(\d+)").group(1))
+        self.port = int(self.process.wait_for_line(r"^listening on https?://127\.0\.0\.1:(\d+)").group(1))
         return self
 
     def stop(self):

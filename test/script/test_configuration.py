@@ -62,7 +62,8 @@ class Serve(Case):
                           ("providers: [ { name: n, dialect: cobol, url: \"http://a\" } ]", "dialect"),
                           ("providers: [ { name: n, dialect: openai, url: ftp://a } ]", "url"),
                           ("models: [ { name: m, provider: none } ]", "provider"),
-                          ("tls: { certificate: c.pem, key: k.pem }", "tls")):
+                          ("tls: { certificate: c.pem, key: k.pem }", "tls.certificate: cannot be read"),
+                          ("tls: { certificate: c.pem }", "tls")):
             with self.subTest(line):
                 text = "name: n/p\n" + ("" if line.startswith("listen") else "listen: 127.0.0.1:0\n")
                 path = self.with_text(text + line + "\n")

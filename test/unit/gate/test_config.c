@@ -22,6 +22,8 @@ static enum err_code parse(const char *text, struct config **out, struct err *er
 	"providers:\n  - { name: north, dialect: anthropic, url: \"https://api.north.example\" " \
 	"}\n"
 
+#define ONE "providers:\n  - name: n\n    dialect: openai\n    url: https://a\n"
+
 static void everything_of_the_example_is_read(void **state)
 {
 	(void)state;
@@ -107,6 +109,64 @@ static void defaults_are_as_documented(void **state)
 	config_free(config);
 }
 
+static void a_provider_has_its_own_tls_and_timeouts(void **state)
+{
+	(void)state;
+	struct config *config;
+	struct err err = ERR_INIT;
+	const char *text = HEAD "tls: { certificate: c.pem, key: /k.pem, client_ca: ca.pem }\n" ONE
+				"    tls: { ca: up/ca.pem, certificate: mine.pem, key: mine.key }\n"
+				"    timeouts: { connect: 0.5, stall: 30 }\n"
+				"  - { name: m, dialect: openai, url: \"http://b\" }\n";
+	if (parse(text, &config, &err) != ERR_OK)
+		fail_msg("%s", err.message);
+	assert_true(config->has_tls);
+	assert_string_equal(config->tls.certificate.path, "conf/c.pem");
+	assert_string_equal(config->tls.key.path, "/k.pem");
+	assert_string_equal(config->tls.authorities.path, "conf/ca.pem");
+	const struct config_provider *own = &config->providers[0], *other = &config->providers[1];
+	assert_string_equal(own->tls.authorities.path, "conf/up/ca.pem");
+	assert_string_equal(own->tls.certificate.path, "conf/mine.pem");
+	assert_string_equal(own->tls.key.path, "conf/mine.key");
+	assert_int_equal(own->timeouts.connect_ns, 500000000);
+	assert_int_equal(own->timeouts.first_byte_ns, UINT64_C(600000000000));
+	assert_int_equal(own->timeouts.stall_ns, UINT64_C(30000000000));
+	assert_null(other->tls.authorities.path);
+	assert_int_equal(other->timeouts.connect_ns, UINT64_C(3000000000));
+	assert_int_equal(other->timeouts.stall_ns, UINT64_C(120000000000));
+	config_free(config);
+}
+
+static void keys_that_need_a_restart_keep_their_values(void **state)
+{
+	(void)state;
+	struct config *running, *fresh;
+	struct err err = ERR_INIT;
+	struct buf told = BUF_INIT(1024);
+	assert_int_equal(ERR_OK, parse(HEAD "workers: 2\n", &running, &err));
+	assert_int_equal(ERR_OK,
+			 parse("name: other/parley\nlisten: 127.0.0.1:9\nadmin: 127.0.0.1:7\n"
+			       "workers: 3\ndurability: relaxed\nmax_body: 2048\n" ONE,
+			       &fresh, &err));
+	config_keep_fixed(fresh, running, &told);
+	assert_true(bytes_is(buf_bytes(&told), "name, listen, admin, workers, durability"));
+	assert_string_equal(fresh->name, "northlab.example/parley");
+	assert_int_equal(fresh->listen[0].port, 8080);
+	assert_false(fresh->has_admin);
+	assert_int_equal(fresh->workers, 2);
+	assert_true(fresh->strict);
+	assert_int_equal(fresh->max_body, 2048);
+	assert_int_equal(fresh->provider_count, 1);
+	config_free(fresh);
+	buf_clear(&told);
+	assert_int_equal(ERR_OK, parse(HEAD "workers: 2\n", &fresh, &err));
+	config_keep_fixed(fresh, running, &told);
+	assert_int_equal(told.size, 0);
+	buf_release(&told);
+	config_free(fresh);
+	config_free(running);
+}
+
 static void faults_are_named_by_file_line_and_key(void **state)
 {
 	(void)state;
@@ -138,7 +198,28 @@ static void faults_are_named_by_file_line_and_key(void **state)
 		{HEAD "store: postgresql\n",						      ERR_UNSUPPORTED, "parley.yaml:3: store"                },
 		{HEAD "counters: redis\n",							ERR_UNSUPPORTED, "parley.yaml:3: counters"             },
 		{HEAD "durability: none\n",						       ERR_INVALID,     "parley.yaml:3: durability"           },
-		{HEAD "tls: { certificate: a, key: b }\n",                                        ERR_UNSUPPORTED, "parley.yaml:3: tls"                  },
+		{HEAD "tls: { certificate: a }\n",                                                ERR_INVALID,     "parley.yaml:3: tls"                  },
+		{HEAD "tls: { certificate: a, key: b, ciphers: c }\n",                            ERR_INVALID,
+		 "parley.yaml:3: tls.ciphers"													    },
+		{HEAD "tls: { certificate: a, key: 7 }\n",                                        ERR_INVALID,     "parley.yaml:3: tls.key"              },
+		{HEAD "tls: { certificate: a, key: \"\" }\n",                                     ERR_INVALID,
+		 "parley.yaml:3: tls.key"														},
+		{HEAD ONE "    tls: { certificate: a }\n",                                        ERR_INVALID,
+		 "parley.yaml:7: providers[0].tls.certificate"											   },
+		{HEAD ONE "    tls: { key: a }\n",                                                ERR_INVALID,
+		 "parley.yaml:7: providers[0].tls.key"												   },
+		{HEAD ONE "    tls: { verify: false }\n",                                         ERR_INVALID,
+		 "parley.yaml:7: providers[0].tls.verify"												},
+		{HEAD "providers:\n  - { name: n, dialect: openai, url: \"http://a\", tls: { ca: a "
+		      "} }\n",						   ERR_INVALID,     "parley.yaml:4: providers[0].tls"     },
+		{HEAD ONE "    timeouts: { connect: 0 }\n",                                       ERR_INVALID,
+		 "parley.yaml:7: providers[0].timeouts.connect"											  },
+		{HEAD ONE "    timeouts: { first_byte: 90000 }\n",                                ERR_INVALID,
+		 "parley.yaml:7: providers[0].timeouts.first_byte"										       },
+		{HEAD ONE "    timeouts: { stall: soon }\n",                                      ERR_INVALID,
+		 "parley.yaml:7: providers[0].timeouts.stall"											    },
+		{HEAD ONE "    timeouts: { read: 1 }\n",                                          ERR_INVALID,
+		 "parley.yaml:7: providers[0].timeouts.read"											     },
 		{HEAD "log: { entries: all }\n",						  ERR_INVALID,     "parley.yaml:3: log.entries"          },
 		{HEAD "log: { other: 1 }\n",						      ERR_INVALID,     "parley.yaml:3: log.other"            },
 		{HEAD "data: \"${NOT_SET}\"\n",						   ERR_INVALID,     "parley.yaml:3: data: "               },
@@ -244,6 +325,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(everything_of_the_example_is_read),
 		cmocka_unit_test(defaults_are_as_documented),
+		cmocka_unit_test(a_provider_has_its_own_tls_and_timeouts),
+		cmocka_unit_test(keys_that_need_a_restart_keep_their_values),
 		cmocka_unit_test(faults_are_named_by_file_line_and_key),
 		cmocka_unit_test(a_missing_file_tells_how_to_make_one),
 		cmocka_unit_test(init_makes_what_serve_can_run_on),

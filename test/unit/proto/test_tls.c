@@ -288,6 +288,61 @@ static void test_session_is_resumed_for_the_same_host(void **state)
 	pair_free(&pair);
 }
 
+/* Sessions with other hosts do not push out the one that is asked for, until there are many. */
+static void test_sessions_are_kept_for_each_host(void **state)
+{
+	struct pair pair = {.client_context = client_context(&authority),
+			    .server_context = server_context(&server)};
+	static const char *const hosts[] = {"api.north.example", "127.0.0.1", "::1"};
+	char host[64];
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+			pair_open(&pair, hosts[i]);
+			exchange(&pair);
+			assert_true(tls_established(pair.client));
+			assert_int_equal(tls_resumed(pair.client), round == 1);
+			pair_close(&pair);
+		}
+	}
+	for (int i = 0; i < 100; i++) { /* more than are kept */
+		snprintf(host, sizeof(host), "n%d.wild.example", i);
+		pair_open(&pair, host);
+		exchange(&pair);
+		assert_true(tls_established(pair.client) && !tls_resumed(pair.client));
+		pair_close(&pair);
+	}
+	pair_open(&pair, hosts[0]);
+	exchange(&pair);
+	assert_true(tls_established(pair.client) && !tls_resumed(pair.client));
+	pair_free(&pair);
+}
+
+/* Two threads of one service have a context each. */
+static void test_servers_with_one_ticket_key_share_sessions(void **state)
+{
+	static const uint8_t key[TLS_TICKET_KEY_SIZE] = {1, 2, 3}, other[TLS_TICKET_KEY_SIZE] = {4};
+	struct tls_context *first = server_context(&server), *second = server_context(&server);
+	struct pair pair = {.client_context = client_context(&authority), .server_context = first};
+	(void)state;
+	assert_int_equal(tls_server_share_tickets(first, key, NULL), ERR_OK);
+	assert_int_equal(tls_server_share_tickets(second, key, NULL), ERR_OK);
+	for (int i = 0; i < 3; i++) {
+		pair_open(&pair, "127.0.0.1");
+		exchange(&pair);
+		assert_true(tls_established(pair.client));
+		assert_int_equal(tls_resumed(pair.client), i > 0);
+		pair_close(&pair);
+		pair.server_context = second;
+	}
+	assert_int_equal(tls_server_share_tickets(second, other, NULL), ERR_OK);
+	pair_open(&pair, "127.0.0.1");
+	exchange(&pair);
+	assert_true(tls_established(pair.client) && !tls_resumed(pair.client));
+	pair_free(&pair);
+	tls_context_free(first);
+}
+
 static void test_client_certificates(void **state)
 {
 	struct pair pair = {0};
@@ -386,6 +441,8 @@ int main(void)
 		cmocka_unit_test(test_data_both_ways),
 		cmocka_unit_test(test_servers_are_verified),
 		cmocka_unit_test(test_session_is_resumed_for_the_same_host),
+		cmocka_unit_test(test_sessions_are_kept_for_each_host),
+		cmocka_unit_test(test_servers_with_one_ticket_key_share_sessions),
 		cmocka_unit_test(test_client_certificates),
 		cmocka_unit_test(test_garbage_and_altered_bytes_fail),
 		cmocka_unit_test(test_contexts_may_go_before_sessions),
