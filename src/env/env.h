@@ -60,6 +60,7 @@ struct env_lookup {
 	uint16_t port;
 	struct env_address addresses[8];
 	unsigned count; /* 0: failed, and `err` says why */
+	uint32_t ttl_s; /* for how many seconds they are good; 0: not told */
 	struct err err;
 	void (*done)(struct env_lookup *lookup);
 };

@@ -81,7 +81,12 @@ ssize_t os_receive(struct env_stream *, void *, size_t);
 ssize_t os_send(struct env_stream *, const struct iovec *, int);
 void os_shutdown(struct env_stream *);
 void os_close(struct env_stream *, bool);
+
+/* env_os_names.c */
 void os_lookup(struct env_loop *, struct env_lookup *);
+/* Fills in the addresses and the time to live, or the error; blocks for 3 s at most. `servers`
+ * ("127.0.0.1:5353,…") are asked instead of those of resolv.conf; NULL: those. */
+void os_find_name(struct env_lookup *lookup, const char *servers);
 
 /* env_os_disk.c */
 enum err_code os_file_open(struct env *, const char *, unsigned, struct env_file **, struct err *);

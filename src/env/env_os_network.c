@@ -4,13 +4,11 @@
  * comes later with a new edge, so no further call is spent to be told EAGAIN. After the peer's FIN
  * the stream stays readable until the end of file itself was received. */
 #include "env/env_os_internal.h"
-#include "env/lookup.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -484,33 +482,4 @@ struct env_stream *os_accept(struct env_listener *listener, struct env_address *
 	if (peer)
 		from_socket(&from, peer);
 	return adopt(listener->loop, fd, true);
-}
-
-/* ---- names ---- */
-
-static void lookup_run(struct env_job *job)
-{
-	struct env_lookup *lookup = (struct env_lookup *)job;
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-	struct addrinfo *found = NULL;
-	int result = getaddrinfo(lookup->host, NULL, &hints, &found);
-	if (result != 0) {
-		ERR_SET(&lookup->err, ERR_NETWORK, "cannot find the address of %s: %s",
-			lookup->host, gai_strerror(result));
-		return;
-	}
-	for (struct addrinfo *one = found; one && lookup->count < 8; one = one->ai_next) {
-		union socket_address from;
-		if (one->ai_addrlen > sizeof(from))
-			continue;
-		memcpy(&from, one->ai_addr, one->ai_addrlen);
-		from_socket(&from, &lookup->addresses[lookup->count]);
-		lookup->addresses[lookup->count++].port = lookup->port;
-	}
-	freeaddrinfo(found);
-}
-
-void os_lookup(struct env_loop *loop, struct env_lookup *lookup)
-{
-	env_lookup_begin(loop, lookup, lookup_run);
 }

@@ -268,6 +268,8 @@ struct env_stream *sim_accept(struct env_listener *listener, struct env_address 
 
 /* ---- names ---- */
 
+#define SIM_NAME_TTL_S 60
+
 static void add_found(struct env_lookup *lookup, const struct env_address *address)
 {
 	if (lookup->count == sizeof(lookup->addresses) / sizeof(lookup->addresses[0]))
@@ -306,6 +308,7 @@ static void lookup_run(struct env_job *job)
 	world->spent_ns += sim_draw_delay(world);
 	if (!sim_chance(world, world->faults.lookup_failure))
 		find_name(node, lookup);
+	lookup->ttl_s = SIM_NAME_TTL_S;
 	if (lookup->count == 0)
 		ERR_SET(&lookup->err, ERR_NETWORK,
 			"cannot find the address of %s: Name or service not known", lookup->host);

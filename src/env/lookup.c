@@ -29,10 +29,11 @@ static bool read_numeric(struct env_lookup *lookup)
 void env_lookup_begin(struct env_loop *loop, struct env_lookup *lookup,
 		      void (*run)(struct env_job *job))
 {
-	lookup->count = 0;
+	lookup->count = lookup->ttl_s = 0;
 	lookup->err = (struct err)ERR_INIT;
 	if (read_numeric(lookup)) {
 		lookup->count = 1;
+		lookup->ttl_s = UINT32_MAX;
 		lookup->job.message.run = numeric_done;
 		env_post(loop, &lookup->job.message);
 		return;

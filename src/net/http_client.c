@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define INTERIM_MAX 8
+#define REFUSED "cannot connect (refused or unreachable)"
 #define TURN_BYTES_MAX ((size_t)1 << 20)
 
 static void advance(struct http_client_connection *connection);
@@ -379,6 +380,21 @@ static bool make_tls(struct http_origin *origin, struct tls **out, struct err *e
 	       ERR_OK;
 }
 
+/* The time that is left is shared by the addresses that are left, so that a silent one does not
+ * take the turn of the others. */
+static void set_connect_deadline(struct http_client_connection *connection)
+{
+	struct http_origin *origin = connection->origin;
+	uint64_t now_ns = origin->pool->loop->now_ns;
+	uint64_t left = connection->connect_by_ns > now_ns ? connection->connect_by_ns - now_ns : 1;
+	unsigned others = origin->address_count > connection->address_index
+				  ? origin->address_count - connection->address_index
+				  : 0;
+	if (!connection->connect_by_ns)
+		return;
+	set_deadline(connection, left / (1 + others) + 1);
+}
+
 /* Tries the addresses in turn, from connection->address_index on. */
 static bool dial(struct http_client_connection *connection, struct err *err)
 {
@@ -397,6 +413,7 @@ static bool dial(struct http_client_connection *connection, struct err *err)
 		stream->argument = connection;
 		channel_init(&connection->channel, stream, tls);
 		connection->address_index++;
+		set_connect_deadline(connection);
 		return true;
 	}
 	return false;
@@ -416,6 +433,8 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 	buf_init(&connection->pending, HTTP_HEAD_MAX + SCRATCH_SIZE);
 	assign(connection, call);
 	origin->open_count++;
+	if (origin->connect_timeout_ns)
+		connection->connect_by_ns = pool->loop->now_ns + origin->connect_timeout_ns;
 	counter_add(&pool->stats->open, 1);
 	counter_add(&pool->stats->opened, 1);
 	if (!dial(connection, &origin->err)) {
@@ -426,7 +445,6 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 		return;
 	}
 	connection->state = CONNECTING;
-	set_deadline(connection, origin->connect_timeout_ns);
 }
 
 /* A kept-alive connection on which nothing has arrived: one with bytes or an end waiting is dead.
@@ -468,7 +486,8 @@ void http_serve_waiting(struct http_origin *origin)
 
 /* ---- moving on ---- */
 
-static void connect_failed(struct http_client_connection *connection)
+static void connect_failed(struct http_client_connection *connection, enum err_code code,
+			   const char *problem)
 {
 	struct err err = ERR_INIT;
 	struct http_origin *origin = connection->origin;
@@ -479,9 +498,9 @@ static void connect_failed(struct http_client_connection *connection)
 	channel_close(&connection->channel, false);
 	if (dial(connection, &err))
 		return;
-	if (origin->resolved_ns != UINT64_MAX)
-		origin->resolved_ns = origin->address_count = 0; /* ask again next time */
-	fail_with(connection, ERR_NETWORK, "cannot connect (refused or unreachable)");
+	if (origin->stale_ns != UINT64_MAX)
+		origin->stale_ns = origin->address_count = 0; /* ask again next time */
+	fail_with(connection, code, problem);
 }
 
 static void advance_active(struct http_client_connection *connection)
@@ -516,14 +535,14 @@ static void advance(struct http_client_connection *connection)
 	connection->advancing = true;
 	if (!channel_progress(&connection->channel)) {
 		if (connection->state == CONNECTING)
-			connect_failed(connection);
+			connect_failed(connection, ERR_NETWORK, REFUSED);
 		else if (connection->call)
 			stream_ended(connection, true);
 		else
 			close_connection(connection);
 	} else if (connection->state == CONNECTING) {
 		if (connection->channel.stream->hangup && !connection->channel.stream->connected) {
-			connect_failed(connection);
+			connect_failed(connection, ERR_NETWORK, REFUSED);
 		} else if (channel_established(&connection->channel)) {
 			begin_call(connection);
 			advance_active(connection);
@@ -573,11 +592,12 @@ static void deadline_passed(struct env_timer *timer)
 		close_connection(connection);
 	else if (connection->call && connection->call->paused)
 		set_deadline(connection, connection->call->idle_ns); /* the caller holds it up */
+	else if (connection->state == CONNECTING)
+		connect_failed(connection, ERR_TIMEOUT, "connecting took too long");
 	else
 		fail_with(connection, ERR_TIMEOUT,
-			  connection->state == CONNECTING ? "connecting took too long"
-			  : connection->call->head_seen   ? "the response stopped arriving"
-							  : "no response in time");
+			  connection->call->head_seen ? "the response stopped arriving"
+						      : "no response in time");
 }
 
 /* ---- calls ---- */

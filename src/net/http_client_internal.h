@@ -17,6 +17,8 @@ struct http_client_connection {
 	struct env_timer timer;
 	struct env_timer more; /* goes on reading what was left for a later turn */
 	uint64_t armed_ns, deadline_ns;
+	uint64_t
+		connect_by_ns; /* when connecting must be over, whichever address it is; 0: never */
 	struct http_head head;
 	struct http_body body;
 	struct buf pending; /* of a head that did not come in one piece */
@@ -45,7 +47,7 @@ struct http_origin {
 	uint64_t connect_timeout_ns;     /* name, TCP and TLS */
 	struct env_address addresses[8];
 	unsigned address_count;
-	uint64_t resolved_ns; /* 0: never; UINT64_MAX: needs no lookup */
+	uint64_t stale_ns; /* when to ask again; 0: never asked; UINT64_MAX: needs no lookup */
 	struct origin_lookup *looking_up;
 	struct err err; /* why the last connection could not be tried */
 	struct http_client_connection *idle;

@@ -6,7 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ADDRESS_LIFETIME_NS 60000000000u
+#define SECOND_NS UINT64_C(1000000000)
+/* Addresses are asked for again when their time to live is over, within these bounds. */
+#define LIFETIME_MIN_S 1
+#define LIFETIME_MAX_S 300
+/* Where none was told (/etc/hosts), and after a lookup that failed. */
+#define LIFETIME_UNKNOWN_S 5
 #define ORIGINS_MAX 1024
 
 /* ---- addresses ---- */
@@ -20,6 +25,16 @@ static void fail_waiting(struct http_origin *origin)
 	}
 }
 
+static uint64_t lifetime_of(const struct env_lookup *lookup)
+{
+	uint64_t seconds = lookup->ttl_s;
+	if (seconds == 0 || lookup->count == 0)
+		seconds = LIFETIME_UNKNOWN_S;
+	if (seconds < LIFETIME_MIN_S)
+		seconds = LIFETIME_MIN_S;
+	return (seconds < LIFETIME_MAX_S ? seconds : LIFETIME_MAX_S) * SECOND_NS;
+}
+
 static void lookup_done(struct env_lookup *lookup)
 {
 	struct origin_lookup *own = (struct origin_lookup *)lookup;
@@ -30,11 +45,16 @@ static void lookup_done(struct env_lookup *lookup)
 	}
 	origin->looking_up = NULL;
 	origin->err = lookup->err;
-	origin->address_count = lookup->count;
-	memcpy(origin->addresses, lookup->addresses, sizeof(lookup->addresses));
+	/* While the name servers fail, what they said last is used as long as it can be connected
+	 * to: a failed connect forgets it. */
+	if (lookup->count > 0) {
+		origin->address_count = lookup->count;
+		memcpy(origin->addresses, lookup->addresses, sizeof(lookup->addresses));
+	}
+	uint64_t lifetime = lifetime_of(lookup);
 	free(own);
 	if (origin->address_count > 0) {
-		origin->resolved_ns = origin->pool->loop->now_ns;
+		origin->stale_ns = origin->pool->loop->now_ns + lifetime;
 		http_serve_waiting(origin);
 		return;
 	}
@@ -62,8 +82,7 @@ static void start_lookup(struct http_origin *origin)
 bool http_have_addresses(struct http_origin *origin)
 {
 	struct env_loop *loop = origin->pool->loop;
-	if (origin->resolved_ns == UINT64_MAX ||
-	    (origin->address_count > 0 && loop->now_ns - origin->resolved_ns < ADDRESS_LIFETIME_NS))
+	if (origin->address_count > 0 && loop->now_ns < origin->stale_ns)
 		return true;
 	if (!origin->looking_up)
 		start_lookup(origin);
@@ -79,7 +98,7 @@ static enum err_code read_url(struct http_origin *origin, struct err *err)
 	if (bytes_starts_with(text, BYTES("unix:"))) {
 		env_address_unix(&origin->addresses[0], origin->url + 5);
 		origin->address_count = 1;
-		origin->resolved_ns = UINT64_MAX;
+		origin->stale_ns = UINT64_MAX;
 		origin->authority = BYTES("localhost");
 		return ERR_OK;
 	}

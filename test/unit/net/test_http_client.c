@@ -644,6 +644,93 @@ static void names_are_looked_up(void **state)
 	site_stop(&site);
 }
 
+/* So that the next call needs a new connection. */
+static void answer_and_close(struct raw *raw, const char *body)
+{
+	char text[256];
+	snprintf(text, sizeof(text),
+		 "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %zu\r\n\r\n%s",
+		 strlen(body), body);
+	raw_wait_text(raw, "\r\n\r\n");
+	raw_send_text(raw, text);
+}
+
+static void further_addresses_are_tried(void **state)
+{
+	struct net *net = *state;
+	struct site site;
+	struct ask ask;
+	char url[64];
+	if (!net->sim)
+		return; /* it takes a network that loses what is sent */
+	site_start(&site, net, 4);
+	struct env *far = sim_node_new(net->sim, "far");
+	struct env_address silent = sim_node_address(far, 0), good = site.peer.address;
+	sim_name_add(net->sim, "api.example", &silent);
+	sim_name_add(net->sim, "api.example", &good);
+	snprintf(url, sizeof(url), "http://api.example:%u", good.port);
+	assert_int_equal(ERR_OK, http_pool_origin(site.pool, bytes_from(url), &site.origin, NULL));
+	for (unsigned i = 0; i < 2; i++) { /* refused; then not answered at all */
+		sim_partition(net->sim, net->env, far, i == 1);
+		uint64_t start_ns = net->loop->now_ns;
+		ask_start(&ask, &site);
+		answer_and_close(peer_accept(&site.peer, i), "found");
+		assert_answered(&ask, 200, "found");
+		assert_true(net->loop->now_ns - start_ns < 10 * SECOND);
+		ask_end(&ask);
+	}
+	site_stop(&site);
+}
+
+static void a_host_that_never_answers_is_given_up(void **state)
+{
+	struct net *net = *state;
+	struct site site;
+	struct ask ask;
+	if (!net->sim)
+		return;
+	site_start(&site, net, 4);
+	struct env *far = sim_node_new(net->sim, "far");
+	sim_partition(net->sim, net->env, far, true);
+	assert_int_equal(ERR_OK,
+			 http_pool_origin(site.pool, BYTES("http://far:80"), &site.origin, NULL));
+	ask_start(&ask, &site);
+	ask_wait(&ask);
+	assert_int_equal(ERR_TIMEOUT, ask.err.code);
+	assert_true(ask.call.unprocessed);
+	ask_end(&ask);
+	site_stop(&site);
+}
+
+/* An address outlives the name servers, as long as it can be connected to. */
+static void old_addresses_are_used_while_names_cannot_be_looked_up(void **state)
+{
+	struct net *net = *state;
+	struct site site;
+	struct ask ask;
+	char url[64];
+	if (!net->sim)
+		return;
+	site_start(&site, net, 4);
+	struct env_address address = site.peer.address;
+	sim_name_add(net->sim, "api.example", &address);
+	snprintf(url, sizeof(url), "http://api.example:%u", address.port);
+	assert_int_equal(ERR_OK, http_pool_origin(site.pool, bytes_from(url), &site.origin, NULL));
+	ask_start(&ask, &site);
+	answer_and_close(peer_accept(&site.peer, 0), "found");
+	assert_answered(&ask, 200, "found");
+	ask_end(&ask);
+	struct sim_faults faults = net->world->faults;
+	faults.lookup_failure = 1000000;
+	sim_set_faults(net->sim, &faults);
+	net_sleep(net, 400 * SECOND);
+	ask_start(&ask, &site);
+	answer_and_close(peer_accept(&site.peer, 1), "still");
+	assert_answered(&ask, 200, "still");
+	ask_end(&ask);
+	site_stop(&site);
+}
+
 /* Whatever is still under way when the pool goes must not come back to it. */
 static void a_pool_may_go_while_a_name_is_looked_up(void **state)
 {
@@ -713,6 +800,9 @@ int main(void)
 		cmocka_unit_test(a_silent_upstream_is_not_waited_for),
 		cmocka_unit_test(an_early_answer_ends_the_request),
 		cmocka_unit_test(names_are_looked_up),
+		cmocka_unit_test(further_addresses_are_tried),
+		cmocka_unit_test(a_host_that_never_answers_is_given_up),
+		cmocka_unit_test(old_addresses_are_used_while_names_cannot_be_looked_up),
 		cmocka_unit_test(a_pool_may_go_while_a_name_is_looked_up),
 		cmocka_unit_test(origins_are_told_apart_by_their_url),
 	};
