@@ -276,6 +276,12 @@ static enum err_code open_models(struct run *run, struct err *err)
 	return ERR_OK;
 }
 
+static const char *of_environment(const char *upper, const char *lower)
+{
+	const char *value = getenv(upper);
+	return value && *value ? value : getenv(lower);
+}
+
 static enum err_code open_pool(struct run *run, struct err *err)
 {
 	struct buf authorities = BUF_INIT((size_t)16 << 20);
@@ -293,6 +299,8 @@ static enum err_code open_pool(struct run *run, struct err *err)
 		.idle_timeout_ns = IDLE_CONNECTION_NS,
 		.connect_timeout_ns = CONNECT_TIMEOUT_NS,
 		.ca_pem = buf_bytes(&authorities),
+		.https_proxy = of_environment("HTTPS_PROXY", "https_proxy"),
+		.no_proxy = of_environment("NO_PROXY", "no_proxy"),
 	};
 	run->pool = http_pool_new(run->loop, &options);
 	buf_release(&authorities);

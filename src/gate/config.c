@@ -507,6 +507,25 @@ static enum err_code read_models(struct reading *reading)
 
 /* ---- the whole ---- */
 
+/* Both spellings are in use; the one in capitals goes first. */
+static enum err_code keep_variable(struct reading *reading, const char *upper, const char *lower,
+				   const char **out)
+{
+	const char *value = reading->variable(upper);
+	if (!value || !*value)
+		value = reading->variable(lower);
+	return value && *value ? config_keep(reading, value, out) : ERR_OK;
+}
+
+static enum err_code read_proxy(struct reading *reading)
+{
+	struct config *config = reading->config;
+	if (!reading->env)
+		return ERR_OK;
+	ERR_TRY(keep_variable(reading, "HTTPS_PROXY", "https_proxy", &config->https_proxy));
+	return keep_variable(reading, "NO_PROXY", "no_proxy", &config->no_proxy);
+}
+
 static enum err_code read_all(struct reading *reading)
 {
 	static const char *const keys[] = {
@@ -517,7 +536,8 @@ static enum err_code read_all(struct reading *reading)
 		read_name,      read_listen,  read_admin,
 		read_data,      read_workers, read_bounds,
 		read_words,     read_log,     config_read_listener_tls,
-		read_providers, read_models,  read_access_log};
+		read_providers, read_models,  read_access_log,
+		read_proxy};
 	ERR_TRY(yaml_only_keys(reading->tree, reading->root, keys, reading->err));
 	ERR_TRY(substitute_tree(reading, reading->root));
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
@@ -664,6 +684,8 @@ void config_free(struct config *config)
 		config_forget_tls(&config->providers[i].tls);
 	}
 	config_forget_tls(&config->tls);
+	if (config->https_proxy)
+		explicit_bzero((char *)config->https_proxy, strlen(config->https_proxy));
 	arena_release(&config->arena);
 	free(config);
 }

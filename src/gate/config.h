@@ -95,6 +95,8 @@ struct config {
 	size_t memory_max; /* bytes of bodies and answers held at once, over all workers */
 	struct config_timeouts timeouts;
 	bool strict; /* durability */
+	/* Of the environment, for providers with https; NULL: not set. May hold a password. */
+	const char *https_proxy, *no_proxy;
 	const char *access_log; /* a file, "-" for the standard output; NULL: none */
 };
 

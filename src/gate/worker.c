@@ -74,6 +74,8 @@ static struct http_pool *new_pool(struct gate_worker *worker, const struct confi
 		.idle_timeout_ns = UPSTREAM_IDLE_NS,
 		.connect_timeout_ns = config->timeouts.connect_ns,
 		.ca_pem = buf_bytes(&authorities),
+		.https_proxy = config->https_proxy,
+		.no_proxy = config->no_proxy,
 		.stats = &worker->upstream_stats,
 	};
 	struct http_pool *pool = http_pool_new(worker->loop, &options);

@@ -11,6 +11,11 @@ void channel_init(struct channel *channel, struct env_stream *stream, struct tls
 	*channel = (struct channel){.stream = stream, .tls = tls};
 }
 
+void channel_start_tls(struct channel *channel, struct tls *tls)
+{
+	channel->tls = tls;
+}
+
 static bool flush(struct channel *channel);
 
 static void say_end(struct channel *channel)

@@ -15,6 +15,8 @@ struct channel {
 
 /* Takes over both. */
 void channel_init(struct channel *channel, struct env_stream *stream, struct tls *tls);
+/* What follows on a plain stream is TLS; takes it over. */
+void channel_start_tls(struct channel *channel, struct tls *tls);
 /* Closes the stream and frees the rest; a second call does nothing. Without `reset` the peer is
  * told that this is the end in order, as far as the stream takes it at once. */
 void channel_close(struct channel *channel, bool reset);

@@ -404,8 +404,9 @@ static bool dial(struct http_client_connection *connection, struct err *err)
 			origin->pool->loop, &origin->addresses[connection->address_index], err);
 		if (!stream)
 			continue;
-		struct tls *tls;
-		if (!make_tls(origin, &tls, err)) {
+		struct tls *tls = NULL;
+		http_tunnel_start(connection);
+		if (connection->in_tunnel && !make_tls(origin, &tls, err)) {
 			env_close(stream, false);
 			return false;
 		}
@@ -529,6 +530,35 @@ static void advance_active(struct http_client_connection *connection)
 	receive_response(connection);
 }
 
+/* Whether the tunnel stands now; TLS has begun in it then. */
+static bool dig(struct http_client_connection *connection)
+{
+	char problem[160];
+	struct err err = ERR_INIT;
+	struct tls *tls = NULL;
+	if (!connection->channel.stream->connected)
+		return false;
+	enum http_parse parsed = http_tunnel_advance(connection, problem, sizeof(problem));
+	if (parsed == HTTP_MORE)
+		return false;
+	if (parsed == HTTP_REFUSED) {
+		fail_with(connection, ERR_NETWORK, problem);
+		return false;
+	}
+	if (!make_tls(connection->origin, &tls, &err)) {
+		fail_with(connection, err.code, err.message);
+		return false;
+	}
+	connection->in_tunnel = true;
+	http_head_start(&connection->head);
+	buf_clear(&connection->pending);
+	channel_start_tls(&connection->channel, tls);
+	if (channel_progress(&connection->channel))
+		return true;
+	fail_with(connection, ERR_NETWORK, "the proxy closed the connection");
+	return false;
+}
+
 static void advance(struct http_client_connection *connection)
 {
 	bool outer = connection->advancing;
@@ -543,9 +573,11 @@ static void advance(struct http_client_connection *connection)
 	} else if (connection->state == CONNECTING) {
 		if (connection->channel.stream->hangup && !connection->channel.stream->connected) {
 			connect_failed(connection, ERR_NETWORK, REFUSED);
-		} else if (channel_established(&connection->channel)) {
-			begin_call(connection);
-			advance_active(connection);
+		} else if (connection->in_tunnel || dig(connection)) {
+			if (channel_established(&connection->channel)) {
+				begin_call(connection);
+				advance_active(connection);
+			}
 		}
 	} else if (connection->state == IDLE) {
 		close_connection(connection); /* closed by the peer, or bytes nobody asked for */
@@ -711,9 +743,7 @@ void http_pool_free(struct http_pool *pool)
 		assert(origin->open_count == 0);
 		if (origin->looking_up)
 			origin->looking_up->origin = NULL;
-		tls_context_free(origin->tls_context);
-		free(origin->url);
-		free(origin);
+		http_origin_free(origin);
 	}
 	buf_release(&pool->ca_pem);
 	tls_context_free(pool->tls);

@@ -58,11 +58,14 @@ struct http_pool_stats {
 };
 
 struct http_pool_options {
-	unsigned connections_max;      /* per origin; further calls wait in order */
-	unsigned idle_max;             /* kept alive per origin */
-	uint64_t idle_timeout_ns;      /* of a kept-alive connection */
-	uint64_t connect_timeout_ns;   /* name, TCP and TLS */
-	struct bytes ca_pem;           /* certificates to trust */
+	unsigned connections_max;    /* per origin; further calls wait in order */
+	unsigned idle_max;           /* kept alive per origin */
+	uint64_t idle_timeout_ns;    /* of a kept-alive connection */
+	uint64_t connect_timeout_ns; /* name, TCP and TLS */
+	struct bytes ca_pem;         /* certificates to trust */
+	/* The environment's HTTPS_PROXY and NO_PROXY, for origins with TLS: they are reached by
+	 * CONNECT through that proxy. NULL or "": directly. Looked at when an origin is made. */
+	const char *https_proxy, *no_proxy;
 	struct http_pool_stats *stats; /* outlives the pool; NULL: nobody wants to know */
 };
 

@@ -25,6 +25,8 @@ struct http_client_connection {
 	unsigned address_index, interim;
 	int part; /* the first of call->parts that is not wholly sent */
 	enum connection_state state;
+	size_t asked;   /* bytes of the tunnel's request that were sent */
+	bool in_tunnel; /* it stands, or there is none */
 	bool reused, sent_any, advancing, closed;
 };
 
@@ -41,6 +43,9 @@ struct http_origin {
 	struct bytes authority, base_path;
 	char host[256];
 	uint16_t port;
+	char proxy_host[256]; /* whose addresses are looked up where there is a tunnel */
+	uint16_t proxy_port;
+	struct buf tunnel_request; /* what opens it; empty: none */
 	bool tls;
 	bool is_own;                     /* made by http_pool_origin_with */
 	struct tls_context *tls_context; /* its own; NULL: the pool's */
@@ -88,5 +93,19 @@ void http_serve_waiting(struct http_origin *origin);
 /* Whether a connection can be opened now; starts a lookup where the addresses are missing or old,
  * after which http_serve_waiting is called. */
 bool http_have_addresses(struct http_origin *origin);
+
+void http_origin_free(struct http_origin *origin);
+
+/* http_tunnel.c */
+
+/* Whether the origin is reached through the pool's proxy. ERR_INVALID names HTTPS_PROXY, without
+ * what it says. */
+enum err_code http_tunnel_choose(struct http_origin *origin, struct err *err);
+/* At a new stream, to the proxy or, where there is none, the origin. */
+void http_tunnel_start(struct http_client_connection *connection);
+/* The stream is connected: HTTP_COMPLETE when the tunnel stands, HTTP_REFUSED and a problem when it
+ * will not. */
+enum http_parse http_tunnel_advance(struct http_client_connection *connection, char *problem,
+				    size_t problem_size);
 
 #endif

@@ -70,8 +70,10 @@ static void start_lookup(struct http_origin *origin)
 		return;
 	}
 	own->origin = origin;
-	snprintf(own->lookup.host, sizeof(own->lookup.host), "%s", origin->host);
-	own->lookup.port = origin->port;
+	bool tunnel = origin->tunnel_request.size > 0;
+	snprintf(own->lookup.host, sizeof(own->lookup.host), "%s",
+		 tunnel ? origin->proxy_host : origin->host);
+	own->lookup.port = tunnel ? origin->proxy_port : origin->port;
 	own->lookup.done = lookup_done;
 	origin->looking_up = own;
 	env_lookup_start(origin->pool->loop, &own->lookup);
@@ -117,6 +119,16 @@ static enum err_code read_url(struct http_origin *origin, struct err *err)
 	return ERR_OK;
 }
 
+void http_origin_free(struct http_origin *origin)
+{
+	tls_context_free(origin->tls_context);
+	if (origin->tunnel_request.data)
+		explicit_bzero(origin->tunnel_request.data, origin->tunnel_request.size);
+	buf_release(&origin->tunnel_request);
+	free(origin->url);
+	free(origin);
+}
+
 static enum err_code new_origin(struct http_pool *pool, struct bytes url, struct http_origin **out,
 				struct err *err)
 {
@@ -130,9 +142,10 @@ static enum err_code new_origin(struct http_pool *pool, struct bytes url, struct
 	origin->pool = pool;
 	origin->connect_timeout_ns = pool->options.connect_timeout_ns;
 	enum err_code code = read_url(origin, err);
+	if (code == ERR_OK)
+		code = http_tunnel_choose(origin, err);
 	if (code != ERR_OK) {
-		free(origin->url);
-		free(origin);
+		http_origin_free(origin);
 		return code;
 	}
 	origin->next = pool->origins;
