@@ -84,7 +84,8 @@ struct http_origin_options {
 	struct bytes certificate, key; /* the client's own (PEM); empty: none */
 	uint64_t connect_timeout_ns;   /* 0: the pool's */
 };
-/* An origin that is not shared with other callers for the same URL. ERR_INVALID also says what is
+/* As http_pool_origin; one that has anything of its own is not shared with other callers for the
+ * same URL. ERR_INVALID also says what is
  * wrong with a certificate or key. */
 enum err_code http_pool_origin_with(struct http_pool *pool, struct bytes url,
 				    const struct http_origin_options *options,

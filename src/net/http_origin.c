@@ -173,8 +173,13 @@ enum err_code http_pool_origin_with(struct http_pool *pool, struct bytes url,
 	struct tls_context *context = NULL;
 	struct bytes authorities =
 		options->ca_pem.size ? options->ca_pem : buf_bytes(&pool->ca_pem);
+	bool own_tls = options->ca_pem.size || options->certificate.size;
+	bool own_time = options->connect_timeout_ns &&
+			options->connect_timeout_ns != pool->options.connect_timeout_ns;
 	*out = NULL;
-	if (options->ca_pem.size || options->certificate.size)
+	if (!own_tls && !own_time)
+		return http_pool_origin(pool, url, out, err);
+	if (own_tls)
 		ERR_TRY(tls_client_context_new(authorities, options->certificate, options->key,
 					       &context, err));
 	enum err_code code = new_origin(pool, url, out, err);
