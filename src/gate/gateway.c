@@ -315,7 +315,7 @@ static void finish_stop(struct env_timer *timer)
 {
 	struct gateway *gateway =
 		(struct gateway *)((char *)timer - offsetof(struct gateway, stop_timer));
-	if (control_busy(gateway->control) || gateway->admin_calls > 0) {
+	if (control_busy(gateway->control) || gateway->admin_calls > 0 || gateway->reload) {
 		env_timer_arm(gateway->admin_loop, timer, gateway->admin_loop->now_ns + RETRY_NS);
 		return;
 	}
@@ -398,17 +398,6 @@ static void discard_settings(struct gateway_reload *reload, unsigned count)
 	explicit_bzero(reload->ticket_key, sizeof(reload->ticket_key));
 }
 
-static void reconfigured(struct control_reconfigure *call, enum err_code code,
-			 const struct err *err)
-{
-	struct gateway_reload *reload = call->argument;
-	struct gateway *gateway = reload->gateway;
-	gateway->reload = NULL;
-	reload->unused = call->unused;
-	discard_settings(reload, gateway->worker_count); /* empty where the workers have them */
-	reload->done(reload, code, err);
-}
-
 /* Everything that can fail is made before anything is changed. */
 static enum err_code prepare_reload(struct gateway *gateway, struct gateway_reload *reload,
 				    struct err *err)
@@ -429,6 +418,60 @@ static enum err_code prepare_reload(struct gateway *gateway, struct gateway_relo
 	return ERR_OK;
 }
 
+static void end_reload(struct gateway_reload *reload, enum err_code code, const struct err *err)
+{
+	struct gateway *gateway = reload->gateway;
+	if (gateway->reload == reload)
+		gateway->reload = NULL;
+	discard_settings(reload, gateway->worker_count);
+	reload->done(reload, code, err);
+}
+
+static void reconfigured(struct control_reconfigure *call, enum err_code code,
+			 const struct err *err)
+{
+	struct gateway_reload *reload = call->argument;
+	reload->unused = call->unused;
+	end_reload(reload, code, err); /* the settings are empty where the workers have them */
+}
+
+static void reload_recorded(struct control_record *record, enum err_code code)
+{
+	struct gateway_reload *reload = record->argument;
+	struct gateway *gateway = reload->gateway;
+	struct err err = ERR_INIT;
+	if (code != ERR_OK) {
+		ERR_SET(&err, code, "the log has no room for the record of it");
+		end_reload(reload, code, &err);
+		return;
+	}
+	gateway_name_metrics(gateway, reload->config);
+	reload->call = (struct control_reconfigure){
+		.config = reload->config, .done = reconfigured, .argument = reload};
+	control_reconfigure(gateway->control, &reload->call);
+}
+
+static void record_reload(struct gateway *gateway, struct gateway_reload *reload)
+{
+	const struct config *config = reload->config;
+	struct record act = RECORD_INIT;
+	int size = snprintf(reload->detail, sizeof(reload->detail),
+			    "{\"max_body\":%zu,\"models\":%zu,\"providers\":%zu,\"tls\":%s}",
+			    config->max_body, config->model_count, config->provider_count,
+			    config->has_tls ? "true" : "false");
+	act.kind = RECORD_ACT;
+	act.act = BYTES("configuration.reload");
+	act.person = BYTES("SIGHUP");
+	act.detail = bytes_of(reload->detail, (size_t)size);
+	reload->record = (struct control_record){.log = CONTROL_EVALUATION,
+						 .record = act,
+						 .done = reload_recorded,
+						 .argument = reload,
+						 .text = reload->text,
+						 .capacity = sizeof(reload->text)};
+	gateway_hook_record(gateway, &reload->record);
+}
+
 void gateway_reload(struct gateway *gateway, struct gateway_reload *reload)
 {
 	struct err err = ERR_INIT;
@@ -437,15 +480,11 @@ void gateway_reload(struct gateway *gateway, struct gateway_reload *reload)
 	reload->settings = NULL;
 	enum err_code code = prepare_reload(gateway, reload, &err);
 	if (code != ERR_OK) {
-		discard_settings(reload, gateway->worker_count);
-		reload->done(reload, code, &err);
+		end_reload(reload, code, &err);
 		return;
 	}
 	gateway->reload = reload;
-	gateway_name_metrics(gateway, reload->config);
-	reload->call = (struct control_reconfigure){
-		.config = reload->config, .done = reconfigured, .argument = reload};
-	control_reconfigure(gateway->control, &reload->call);
+	record_reload(gateway, reload);
 }
 
 /* ---- what workers ask ---- */

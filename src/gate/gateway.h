@@ -58,9 +58,11 @@ struct gateway_reload {
 	struct gateway *gateway;
 	struct control_reconfigure call;
 	struct gate_settings *settings; /* for each worker */
+	struct control_record record;
+	char detail[128], text[1024];
 	uint8_t ticket_key[TLS_TICKET_KEY_SIZE];
 };
-/* On the main loop; one at a time. */
+/* On the main loop; one at a time. It is an act: nothing changes before its record is durable. */
 void gateway_reload(struct gateway *gateway, struct gateway_reload *reload);
 /* Where it listens, with real ports; at most `max` addresses, the count is returned. */
 size_t gateway_addresses(const struct gateway *gateway, struct env_address *out, size_t max);

@@ -12,7 +12,7 @@ import subprocess
 import threading
 
 from certificates import Authority
-from parley_test import PATHS, PATIENCE, Answer, Case, Client, encode, main, openai, product, wait_until
+from parley_test import PATHS, PATIENCE, Answer, Case, Client, encode, main, openai, product, run, wait_until
 
 ANSWER = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "north-o",
           "choices": [{"index": 0, "finish_reason": "stop",
@@ -377,6 +377,10 @@ class Reload(Case):
         self.assertEqual(client.messages().status, 200)
         self.assertEqual(client.chat("x" * 3000).status, 413)
         self.assertIn(b"data: [DONE]", stream.rest())
+        acts = [record for record in gate.records() if record.get("act") == "configuration.reload"]
+        self.assertEqual([(act["person"], act["detail"]) for act in acts], [("SIGHUP", {
+            "max_body": 2048, "models": 2, "providers": 2, "tls": False})])
+        self.assertEqual(run("verify", gate.directory / "log" / "evaluation").returncode, 0)
         self.assertEqual(first.end_and_count(), 1)
         self.assertEqual(second.end_and_count(), 9)
 
