@@ -3,10 +3,11 @@
  * section 5 calls it a side door. */
 #include "dialect/openai_members.h"
 
+/* `instructions` before `input`: in this order they make the system prompt. */
 static const struct member_row members[] = {
 	{NAME("model"),                  USE_MODEL,           NULL                       },
-	{NAME("input"),                  USE_INPUT,           responses_bind_input       },
 	{NAME("instructions"),           USE_PROMPT,          responses_bind_instructions},
+	{NAME("input"),                  USE_INPUT,           responses_bind_input       },
 	{NAME("max_output_tokens"),      USE_MAX_OUTPUT,      bind_max_output            },
 	{NAME("stream"),                 USE_STREAM,          NULL                       },
 	{NAME("temperature"),            USE_KNOWN,           bind_number                },

@@ -189,23 +189,23 @@ static void test_what_is_kept_upstream_is_refused(void **state)
 		enum dialect_id dialect;
 		const char *member; /* beside model and input, or contents */
 	} rows[] = {
-		{DIALECT_RESPONSES, "\"previous_response_id\":\"resp_1\""                 },
-		{DIALECT_RESPONSES, "\"conversation\":{\"id\":\"conv_1\"}"                },
-		{DIALECT_RESPONSES, "\"prompt\":{\"id\":\"pmpt_1\"}"                      },
-		{DIALECT_RESPONSES, "\"background\":true"                                 },
-		{DIALECT_RESPONSES, "\"store\":true"                                      },
-		{DIALECT_RESPONSES, "\"store\":\"no\""                                    },
-		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"file_search\"}]"              },
-		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"x\",\"vector_store_ids\":[]}]"},
+		{DIALECT_RESPONSES, "\"previous_response_id\":\"resp_1\""                       },
+		{DIALECT_RESPONSES, "\"conversation\":{\"id\":\"conv_1\"}"                      },
+		{DIALECT_RESPONSES, "\"prompt\":{\"id\":\"pmpt_1\"}"                            },
+		{DIALECT_RESPONSES, "\"background\":true"                                       },
+		{DIALECT_RESPONSES, "\"store\":true"                                            },
+		{DIALECT_RESPONSES, "\"store\":\"no\""                                          },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"file_search\"}]"                    },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"x\",\"vector_store_ids\":[]}]"      },
 		{DIALECT_RESPONSES,
-		 "\"tools\":[{\"type\":\"code_interpreter\",\"container\":\"c\"}]"        },
+		 "\"tools\":[{\"type\":\"code_interpreter\",\"container\":\"c\"}]"              },
 		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"code_interpreter\",\"container\":{"
-                 "\"file_ids\":[\"f\"]}}]"                                                       },
-		{DIALECT_GEMINI,                 "\"cachedContent\":\"cachedContents/1\""  },
-		{DIALECT_GEMINI,                 "\"store\":true"						       },
-		{DIALECT_GEMINI,                 "\"model\":\"models/other\""  },
-		{DIALECT_GEMINI,                 "\"generateContentRequest\":{\"model\":\"models/other\"}"                                                       },
-		{DIALECT_XAI,                 "\"deferred\":true"     },
+				    "\"file_ids\":[\"f\"]}}]"},
+		{DIALECT_GEMINI,    "\"cachedContent\":\"cachedContents/1\""                    },
+		{DIALECT_GEMINI,    "\"store\":true"                                            },
+		{DIALECT_GEMINI,    "\"model\":\"models/other\""                                },
+		{DIALECT_GEMINI,    "\"generateContentRequest\":{\"model\":\"models/other\"}"   },
+		{DIALECT_XAI,       "\"deferred\":true"                                         },
 	};
 	static const struct {
 		enum dialect_id dialect;

@@ -1,0 +1,332 @@
+/* Answers of Responses, Gemini and Mistral, streamed with every split and plain. */
+#include "base/json.h"
+#include "dialect/dialect.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static const char canonical[] = "[\"Say \\\"\xe2\x82\xac\\\"!\\n\",[{\"arguments\":{\"a\":[2],"
+				"\"b\":1},\"name\":\"look\"}],\"tool_calls\"]";
+
+/* Each answer says Say "€"!\n, thinks "hm", and calls look({"a":[2],"b":1}). */
+static const char responses_stream[] =
+	"event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"model\":"
+	"\"up-1\",\"usage\":null}}\n\n"
+	"event: response.reasoning_summary_text.delta\ndata: "
+	"{\"output_index\":0,\"delta\":\"hm\"}\n\n"
+	"event: response.output_item.added\ndata: "
+	"{\"output_index\":1,\"item\":{\"type\":\"message\","
+	"\"content\":[]}}\n\n"
+	"event: response.output_text.delta\ndata: {\"output_index\":1,\"delta\":\"Say "
+	"\\\"\\u20ac\\\"\"}\n\n"
+	"event: response.output_text.delta\ndata: {\"output_index\":1,\"delta\":\"!\\n\"}\n\n"
+	"event: response.output_text.done\ndata: {\"output_index\":1,\"text\":\"Say all "
+	"again\"}\n\n"
+	"event: response.output_item.done\ndata: "
+	"{\"output_index\":1,\"item\":{\"type\":\"message\","
+	"\"content\":[{\"type\":\"output_text\",\"text\":\"Say all again\"}]}}\n\n"
+	"event: response.output_item.added\ndata: {\"output_index\":2,\"item\":{\"type\":"
+	"\"function_call\",\"name\":\"look\",\"arguments\":\"\"}}\n\n"
+	"event: response.function_call_arguments.delta\ndata: {\"output_index\":2,\"delta\":"
+	"\"{\\\"b\\\": 1, \"}\n\n"
+	"event: response.function_call_arguments.delta\ndata: {\"output_index\":2,\"delta\":"
+	"\"\\\"a\\\":[2]}\"}\n\n"
+	"event: response.output_item.done\ndata: {\"output_index\":2,\"item\":{\"type\":"
+	"\"function_call\",\"name\":\"look\",\"arguments\":\"{\\\"b\\\": 1, \\\"a\\\":[2]}\"}}\n\n";
+static const char responses_end[] =
+	"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":"
+	"\"up-1\",\"status\":\"completed\",\"incomplete_details\":null,\"usage\":{\"input_tokens\":"
+	"35,"
+	"\"input_tokens_details\":{\"cached_tokens\":7},\"output_tokens\":42}}}\n\n";
+static const char responses_body[] =
+	"{\"model\":\"up-1\",\"status\":\"completed\",\"error\":null,\"output\":[{\"type\":"
+	"\"reasoning\",\"summary\":[{\"text\":\"hm\"}]},{\"type\":\"message\",\"content\":[{"
+	"\"type\":"
+	"\"output_text\",\"text\":\"Say \\\"\xe2\x82\xac\\\"!\\n\"}]},{\"type\":\"function_call\","
+	"\"name\":\"look\",\"arguments\":\"{\\\"a\\\":[2],\\\"b\\\":1}\"}],\"usage\":{\"input_"
+	"tokens\":"
+	"35,\"input_tokens_details\":{\"cached_tokens\":7},\"output_tokens\":42}}";
+
+static const char gemini_stream[] =
+	"data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hm\",\"thought\":true}]},"
+	"\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":30,\"cachedContentTokenCount\":7,"
+	"\"toolUsePromptTokenCount\":5,\"thoughtsTokenCount\":2},\"modelVersion\":\"up-1\"}\n\n"
+	"data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Say "
+	"\\\"\\u20ac\\\"\"},{\"text\":\"!\\n\"}]}}]}\n\n"
+	"data: "
+	"{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"look\",\"args\":"
+	"{\"b\":1,\"a\":[2]}}}]}}]}\n\n";
+static const char gemini_end[] =
+	"data: "
+	"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}]},\"finishReason\":\"STOP\"}],"
+	"\"usageMetadata\":{\"promptTokenCount\":30,\"cachedContentTokenCount\":7,"
+	"\"toolUsePromptTokenCount\":5,\"candidatesTokenCount\":32,\"thoughtsTokenCount\":10}}\n\n";
+static const char gemini_body[] =
+	"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hm\",\"thought\":true},{\"text\":"
+	"\"Say "
+	"\\\"\\u20ac\\\"!\\n\"},{\"functionCall\":{\"name\":\"look\",\"args\":{\"a\":[2],\"b\":1}}}"
+	"]},"
+	"\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":30,"
+	"\"cachedContentTokenCount\":7,\"toolUsePromptTokenCount\":5,\"candidatesTokenCount\":32,"
+	"\"thoughtsTokenCount\":10},\"modelVersion\":\"up-1\"}";
+
+static const char mistral_stream[] =
+	"data: {\"model\":\"up-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
+	"\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]}]}}"
+	"]}\n\n"
+	"data: {\"model\":\"up-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Say "
+	"\\\"\\u20ac\\\"\"}}]}\n\n"
+	"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":[{\"type\":\"text\",\"text\":"
+	"\"!\\n\"}]}}]}\n\n"
+	"data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"abc\","
+	"\"function\":{\"name\":\"look\",\"arguments\":\"{\\\"b\\\":1,\\\"a\\\":[2]}\"}}]},"
+	"\"finish_reason\":\"tool_calls\"}],\"usage\":{\"prompt_tokens\":35,\"completion_tokens\":"
+	"42,"
+	"\"prompt_tokens_details\":{\"cached_tokens\":7}}}\n\n";
+static const char mistral_end[] = "data: [DONE]\n\n";
+static const char mistral_body[] =
+	"{\"model\":\"up-1\",\"choices\":[{\"index\":0,\"message\":{\"content\":[{\"type\":"
+	"\"thinking\",\"thinking\":[]},{\"type\":\"text\",\"text\":\"Say \\\"\\u20ac\\\"!\\n\"}],"
+	"\"tool_calls\":[{\"function\":{\"name\":\"look\",\"arguments\":\"{\\\"a\\\":[2],\\\"b\\\":"
+	"1}\"}}]"
+	"},\"finish_reason\":\"tool_calls\"}],\"usage\":{\"prompt_tokens\":35,\"completion_"
+	"tokens\":42,"
+	"\"prompt_tokens_details\":{\"cached_tokens\":7}}}";
+
+static const struct {
+	enum dialect_id dialect;
+	const char *stream, *end, *body;
+} apis[] = {
+	{DIALECT_RESPONSES, responses_stream, responses_end, responses_body},
+	{DIALECT_GEMINI,    gemini_stream,    gemini_end,    gemini_body   },
+	{DIALECT_MISTRAL,   mistral_stream,   mistral_end,   mistral_body  },
+};
+#define APIS (sizeof(apis) / sizeof(apis[0]))
+
+struct seen {
+	struct buf now, last;
+	struct dialect_outcome outcome;
+};
+
+static void seen_release(struct seen *seen)
+{
+	buf_release(&seen->now);
+	buf_release(&seen->last);
+}
+
+/* Feeds the stream in pieces of one size, each in memory of its own. */
+static void observe(enum dialect_id dialect, struct bytes stream, size_t step, struct seen *seen)
+{
+	struct dialect_observer observer;
+	struct dialect_flow flow;
+	buf_init(&seen->now, 1 << 20);
+	buf_init(&seen->last, 1 << 20);
+	dialect_observer_init(&observer, dialect, BYTES("nonce"), true, NULL);
+	for (size_t at = 0; at <= stream.size; at += step) {
+		size_t size = stream.size - at < step ? stream.size - at : step;
+		char *copy = malloc(size + 1);
+		memcpy(copy, stream.data + at, size);
+		if (at == stream.size)
+			dialect_observer_end(&observer, &flow);
+		else
+			dialect_observer_feed(&observer, copy, size, &flow);
+		for (unsigned i = 0; i < flow.now_count; i++)
+			buf_append_bytes(&seen->now, flow.now[i]);
+		for (unsigned i = 0; i < flow.last_count; i++)
+			buf_append_bytes(&seen->last, flow.last[i]);
+		free(copy);
+		if (at < stream.size && stream.size - at < step)
+			at = stream.size - step; /* then the end */
+	}
+	seen->outcome = observer.outcome;
+	dialect_observer_release(&observer);
+}
+
+static void expect_digest(const struct dialect_outcome *outcome, const char *text)
+{
+	uint8_t wanted[SHA256_SIZE];
+	struct buf whole = BUF_INIT(4096);
+	buf_printf(&whole, "nonce%s", text);
+	sha256_of(whole.data, whole.size, wanted);
+	assert_true(outcome->digest_known);
+	assert_memory_equal(outcome->answer, wanted, SHA256_SIZE);
+	buf_release(&whole);
+}
+
+static void check_outcome(const struct dialect_outcome *outcome)
+{
+	assert_true(outcome->complete);
+	assert_false(outcome->failed || outcome->malformed);
+	assert_true(outcome->usage.known && outcome->usage.input_known);
+	assert_int_equal(outcome->usage.input, 28);
+	assert_int_equal(outcome->usage.cache_read, 7);
+	assert_int_equal(outcome->usage.output, 42);
+	assert_int_equal(outcome->finish, DIALECT_FINISH_TOOL_CALLS);
+	assert_string_equal(outcome->served, "up-1");
+	expect_digest(outcome, canonical);
+}
+
+static void test_streams_for_every_split(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < APIS; i++) {
+		struct buf stream = BUF_INIT(65536);
+		buf_append_cstr(&stream, apis[i].stream);
+		buf_append_cstr(&stream, apis[i].end);
+		for (size_t step = 1; step <= stream.size; step += step < 60 ? 1 : 41) {
+			struct seen seen;
+			observe(apis[i].dialect, buf_bytes(&stream), step, &seen);
+			check_outcome(&seen.outcome);
+			assert_string_equal(seen.now.data, apis[i].stream);
+			assert_string_equal(seen.last.data, apis[i].end);
+			seen_release(&seen);
+		}
+		buf_release(&stream);
+	}
+}
+
+static void test_plain_answers_have_the_same_digest(void **state)
+{
+	struct dialect_outcome outcome;
+	(void)state;
+	for (size_t i = 0; i < APIS; i++) {
+		dialect_observe_body(apis[i].dialect, bytes_from(apis[i].body), BYTES("nonce"),
+				     &outcome, NULL, NULL);
+		check_outcome(&outcome);
+	}
+}
+
+static void test_cut_streams(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < APIS; i++) {
+		struct seen seen;
+		observe(apis[i].dialect, bytes_from(apis[i].stream), 30, &seen);
+		assert_false(seen.outcome.complete || seen.outcome.failed);
+		assert_int_equal(seen.last.size, 0);
+		assert_string_equal(seen.now.data, apis[i].stream);
+		assert_true(seen.outcome.text_bytes > 20 && seen.outcome.deltas > 2);
+		assert_true(dialect_output_estimate(&seen.outcome) > 6);
+		seen_release(&seen);
+	}
+}
+
+static void test_how_answers_end(void **state)
+{
+	static const struct {
+		enum dialect_id dialect;
+		const char *body;
+		enum dialect_finish finish;
+	} rows[] = {
+		{DIALECT_RESPONSES, "{\"output\":[],\"status\":\"completed\"}",
+		 DIALECT_FINISH_STOP									      },
+		{DIALECT_RESPONSES,
+		 "{\"output\":[],\"status\":\"incomplete\",\"incomplete_details\":{\"reason\":"
+		 "\"max_output_tokens\"}}",						 DIALECT_FINISH_LENGTH },
+		{DIALECT_RESPONSES,
+		 "{\"output\":[],\"status\":\"incomplete\",\"incomplete_details\":{\"reason\":"
+		 "\"content_filter\"}}",						    DIALECT_FINISH_REFUSAL},
+		{DIALECT_RESPONSES,
+		 "{\"output\":[],\"status\":\"incomplete\",\"incomplete_details\":{\"reason\":"
+		 "\"new\"}}",							       DIALECT_FINISH_OTHER  },
+		{DIALECT_RESPONSES,
+		 "{\"output\":[{\"type\":\"message\",\"content\":[{\"type\":\"refusal\","
+		 "\"refusal\":"
+		 "\"No.\"}]}],\"status\":\"completed\"}",				   DIALECT_FINISH_REFUSAL},
+		{DIALECT_GEMINI,    "{\"candidates\":[{\"finishReason\":\"STOP\"}]}",
+		 DIALECT_FINISH_STOP									      },
+		{DIALECT_GEMINI,    "{\"candidates\":[{\"finishReason\":\"MAX_TOKENS\"}]}",
+		 DIALECT_FINISH_LENGTH									    },
+		{DIALECT_GEMINI,    "{\"candidates\":[{\"finishReason\":\"SAFETY\"}]}",
+		 DIALECT_FINISH_REFUSAL									   },
+		{DIALECT_GEMINI,    "{\"candidates\":[{\"finishReason\":\"NEW\"}]}",
+		 DIALECT_FINISH_OTHER									     },
+		{DIALECT_GEMINI,    "{\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}",
+		 DIALECT_FINISH_REFUSAL									   },
+		{DIALECT_GEMINI,
+		 "{\"candidates\":[{\"index\":1,\"finishReason\":\"MAX_TOKENS\"},{\"index\":0,"
+		 "\"finishReason\":\"STOP\"}]}",					    DIALECT_FINISH_STOP   },
+	};
+	struct dialect_outcome outcome;
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		dialect_observe_body(rows[i].dialect, bytes_from(rows[i].body), BYTES(""), &outcome,
+				     NULL, NULL);
+		assert_true(outcome.complete);
+		if (outcome.finish != rows[i].finish)
+			fail_msg("%s: %s", rows[i].body, dialect_finish_name(outcome.finish));
+	}
+	dialect_observe_body(DIALECT_RESPONSES,
+			     BYTES("{\"output\":[],\"status\":\"failed\",\"error\":{}}"), BYTES(""),
+			     &outcome, NULL, NULL);
+	assert_true(outcome.failed && !outcome.complete);
+}
+
+/* Of several candidates none ends the stream alone, and only the first makes the answer. */
+static void test_several_candidates(void **state)
+{
+	static const char first[] =
+		"data: {\"candidates\":[{\"index\":1,\"content\":{\"parts\":[{\"text\":\"x\"}]},"
+		"\"finishReason\":\"STOP\"},{\"index\":0,\"content\":{\"parts\":[{\"text\":\"a\"}]}"
+		"}]}\n\n";
+	static const char second[] =
+		"data: {\"candidates\":[{\"index\":0,\"content\":{\"parts\":[{\"text\":\"b\"}]},"
+		"\"finishReason\":\"STOP\"}]}\n\n";
+	struct buf stream = BUF_INIT(4096);
+	struct seen seen;
+	(void)state;
+	buf_append_cstr(&stream, first);
+	buf_append_cstr(&stream, second);
+	observe(DIALECT_GEMINI, buf_bytes(&stream), 10, &seen);
+	assert_string_equal(seen.now.data, first);
+	assert_string_equal(seen.last.data, second);
+	assert_int_equal(seen.outcome.text_bytes, 3);
+	expect_digest(&seen.outcome, "[\"ab\",[],\"stop\"]");
+	seen_release(&seen);
+	buf_release(&stream);
+}
+
+/* Counts so far are not the end's. */
+static void test_usage_of_a_cut_gemini_stream(void **state)
+{
+	struct seen seen;
+	(void)state;
+	observe(DIALECT_GEMINI, bytes_from(gemini_stream), 50, &seen);
+	assert_true(seen.outcome.usage.input_known);
+	assert_false(seen.outcome.usage.known);
+	assert_int_equal(seen.outcome.usage.input, 28);
+	seen_release(&seen);
+}
+
+/* The end of an answer that repeats a long one is the end, though its counts cannot be read. */
+static void test_an_oversized_end_is_the_end(void **state)
+{
+	struct buf stream = BUF_INIT(4 << 20);
+	struct seen seen;
+	(void)state;
+	buf_append_cstr(&stream, "event: response.completed\ndata: {\"response\":{\"x\":\"");
+	for (unsigned i = 0; i < 300000; i++)
+		buf_append_cstr(&stream, "long");
+	buf_append_cstr(&stream, "\"}}\n\n");
+	observe(DIALECT_RESPONSES, buf_bytes(&stream), 65536, &seen);
+	assert_true(seen.outcome.complete && seen.outcome.malformed);
+	assert_false(seen.outcome.usage.known || seen.outcome.digest_known);
+	seen_release(&seen);
+	buf_release(&stream);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_streams_for_every_split),
+		cmocka_unit_test(test_plain_answers_have_the_same_digest),
+		cmocka_unit_test(test_cut_streams),
+		cmocka_unit_test(test_how_answers_end),
+		cmocka_unit_test(test_several_candidates),
+		cmocka_unit_test(test_usage_of_a_cut_gemini_stream),
+		cmocka_unit_test(test_an_oversized_end_is_the_end),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
