@@ -278,6 +278,29 @@ class Strict(Case):
             self.assertEqual(client.chat().status, 200)
         self.assertEqual(server.requests, [1, 2])
 
+    def test_an_answer_that_is_framed_by_the_end_of_the_connection(self):
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
+        body = encode(ANSWER)
+        status, got, settle, _ = self.ask(head + body, name="whole")
+        self.assertEqual((status, got, settle["ending"]), (200, body, "finish"))
+        for cut in (len(body) - 1, len(body) // 2, 0):  # nothing tells that it is cut but what it says
+            with self.subTest(cut):
+                self.refused(head + body[:cut], name=f"cut-{cut}")
+        stream = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+        event = b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+        _, got, settle, _ = self.ask(stream + event * 3, stream=True, name="stream")
+        self.assertIn(b"error", got)
+        self.assertEqual(settle["ending"], "upstream_reset")
+
+    def test_a_line_without_an_end_is_cut(self):
+        """What is kept of an event is bounded (16 MiB): more of it is no answer."""
+        said = (b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: " +
+                b"x" * (17 << 20))
+        _, got, settle, _ = self.ask(said, stream=True)
+        self.assertNotEqual(settle["ending"], "finish")
+        self.assertLessEqual(len(got), 17 << 20)
+        self.assertIn(b"error", got[-2000:])
+
     def test_lengths_and_chunks_that_do_not_hold(self):
         body = encode(ANSWER)
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
