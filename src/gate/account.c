@@ -7,11 +7,25 @@ static int64_t micros(uint64_t from_ns, uint64_t to_ns)
 	return to_ns > from_ns ? (int64_t)((to_ns - from_ns) / 1000) : 0;
 }
 
+void gate_account_admitted(struct gate_request *request)
+{
+	struct metrics *metrics = &request->worker->metrics;
+	struct limits_traffic *traffic = &request->verdict.grant->cells->traffic;
+	metrics_add(&metrics->admitted, 1);
+	metrics_add(&metrics->in_flight, 1);
+	limits_count(&traffic->admitted, 1);
+	limits_count(&traffic->live, 1);
+	if (request->verdict.observed != RULE_NONE)
+		gate_account_observed(request, request->verdict.observed);
+}
+
 void gate_account_refused(struct gate_request *request)
 {
 	struct metrics *metrics = &request->worker->metrics;
 	metrics_add(&metrics->refused, 1);
 	metrics_add(&metrics->refused_by[request->verdict.rule], 1);
+	if (request->verdict.grant)
+		limits_count(&request->verdict.grant->cells->traffic.refused, 1);
 	if (request->worker->access.log)
 		gate_account_line(request, "refused");
 }
@@ -33,6 +47,7 @@ void gate_account_observed(struct gate_request *request, enum rule rule)
 	struct metrics *metrics = &request->worker->metrics;
 	metrics_add(&metrics->observed, 1);
 	metrics_add(&metrics->observed_by[rule], 1);
+	limits_count(&request->verdict.grant->cells->traffic.observed, 1);
 }
 
 /* ---- providers ---- */
@@ -118,6 +133,11 @@ static void count_model(struct gate_request *request, const struct record_usage 
 void gate_account_settled(struct gate_request *request, const struct record_usage *usage)
 {
 	struct metrics *metrics = &request->worker->metrics;
+	struct limits_traffic *traffic = &request->verdict.grant->cells->traffic;
+	limits_count(&traffic->live, -1);
+	limits_count(&traffic->input,
+		     (int64_t)(usage->input + usage->cache_read + usage->cache_write));
+	limits_count(&traffic->output, (int64_t)usage->output);
 	metrics_add(&metrics->in_flight, -1);
 	metrics_add(&metrics->input_tokens, (int64_t)usage->input);
 	metrics_add(&metrics->cache_read_tokens, (int64_t)usage->cache_read);

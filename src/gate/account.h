@@ -5,6 +5,8 @@
 
 #include "gate/request.h"
 
+/* Its admit record is on its way. */
+void gate_account_admitted(struct gate_request *request);
 /* It was refused by verdict.rule, and the refusal has been sent. */
 void gate_account_refused(struct gate_request *request);
 /* Mode observe: `rule` would have refused it, or cut it. */

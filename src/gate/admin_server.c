@@ -58,9 +58,28 @@ static void call_done(struct admin_request *request)
 	free_call(call);
 }
 
+/* Read from what the gateway holds, not through the control plane: it may be asked every second. */
+static void serve_snapshot(struct gateway *gateway, struct http_exchange *exchange)
+{
+	struct buf out = BUF_INIT(ADMIN_ANSWER_MAX);
+	json_t *snapshot = gateway_snapshot(gateway);
+	if (snapshot && json_canonical(snapshot, &out, NULL) == ERR_OK && !out.failed)
+		respond_text(exchange, 200, "application/json", buf_bytes(&out));
+	else
+		respond_problem(exchange, 503, "out of memory");
+	json_decref(snapshot);
+	buf_release(&out);
+}
+
 static void serve_api(struct gateway *gateway, struct http_exchange *exchange, const char *person)
 {
 	const char *data = exchange->head_bytes.data;
+	struct bytes path = http_bytes(data, exchange->head.path);
+	if (bytes_is(path, "/admin/v1/top") &&
+	    bytes_is(http_bytes(data, exchange->head.method), "GET")) {
+		serve_snapshot(gateway, exchange);
+		return;
+	}
 	struct admin_call *call = gateway->over ? NULL : calloc(1, sizeof(*call));
 	if (!call) {
 		respond_problem(exchange, 503,
@@ -93,6 +112,8 @@ static void call_aborted(struct http_exchange *exchange)
 	struct admin_call *call = exchange->user;
 	if (call)
 		call->exchange = NULL;
+	else
+		gateway_health_forget(exchange->server_user, exchange);
 }
 
 static void socket_request(struct http_exchange *exchange)
@@ -109,38 +130,6 @@ static void serve_metrics(struct gateway *gateway, struct http_exchange *exchang
 	respond_text(exchange, out.failed ? 503 : 200, "text/plain; version=0.0.4; charset=utf-8",
 		     buf_bytes(&out));
 	buf_release(&out);
-}
-
-/* Ready: requests will be served if they come now. NULL, or what stands in the way. */
-static const char *not_ready(struct gateway *gateway)
-{
-	if (!gateway->started)
-		return "starting";
-	if (gateway->stopping)
-		return "shutting down";
-	for (int log = 0; log < CONTROL_LOGS; log++) {
-		struct log_stats stats;
-		log_get_stats(gateway->logs[log], &stats);
-		if (stats.failed)
-			return "the log has failed";
-		if (stats.no_space)
-			return "no space left for the log";
-	}
-	return NULL;
-}
-
-static void serve_ready(struct gateway *gateway, struct http_exchange *exchange)
-{
-	char text[128];
-	const char *problem = not_ready(gateway);
-	int size = snprintf(text, sizeof(text), "%s\n", problem ? problem : "ready");
-	respond_text(exchange, problem ? 503 : 200, "text/plain", bytes_of(text, (size_t)size));
-}
-
-static void serve_health(struct gateway *gateway, struct http_exchange *exchange)
-{
-	(void)gateway;
-	respond_text(exchange, 200, "text/plain", BYTES("alive\n"));
 }
 
 static void serve_log(struct gateway *gateway, struct http_exchange *exchange, struct bytes path)
@@ -204,9 +193,9 @@ static void tcp_request(struct http_exchange *exchange)
 		const char *path;
 		void (*serve)(struct gateway *gateway, struct http_exchange *exchange);
 	} open_paths[] = {
-		{"/metrics", serve_metrics},
-                {"/healthz", serve_health },
-                {"/readyz",  serve_ready  }
+		{"/metrics", serve_metrics       },
+		{"/healthz", gateway_serve_health},
+		{"/readyz",  gateway_serve_ready }
         };
 	struct gateway *gateway = exchange->server_user;
 	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head.path);
@@ -272,6 +261,7 @@ void gateway_admin_close(struct gateway *gateway)
 	struct err ignored = ERR_INIT;
 	if (!gateway->admin_socket)
 		return;
+	gateway_health_close(gateway);
 	http_server_free(gateway->admin_socket);
 	http_server_free(gateway->admin_tcp);
 	gateway->admin_socket = gateway->admin_tcp = NULL;

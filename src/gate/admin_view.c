@@ -25,8 +25,8 @@ static bool append_limits(json_t *list, const char *what, struct limits_cells *c
 	return true;
 }
 
-static json_t *view_limits(struct control *control, const struct world_grant *grant,
-			   const struct world_key *key)
+json_t *admin_view_limits(struct control *control, const struct world_grant *grant,
+			  const struct world_key *key)
 {
 	struct limits_clock clock = {.now_ns = control->loop->now_ns,
 				     .wall_ms = control->loop->wall_ms};
@@ -54,7 +54,7 @@ static bool set(json_t *object, const char *key, json_t *value)
 }
 
 /* Expired by its dates, whatever the document says. */
-static const char *grant_state(const struct control *control, const struct world_grant *grant)
+const char *admin_grant_state(const struct control *control, const struct world_grant *grant)
 {
 	if (grant->state == GRANT_ACTIVE && control->loop->wall_ms >= grant->until_ms)
 		return grant_state_id(GRANT_EXPIRED);
@@ -76,8 +76,8 @@ static bool add_grant(struct control *control, json_t *view, const char *id)
 		return true;
 	return set(view, "from", json_string(control_text(valid, "from"))) &&
 	       set(view, "to", json_string(control_text(valid, "to"))) &&
-	       set(view, "state", json_string(grant_state(control, grant))) &&
-	       set(view, "use", view_limits(control, grant, NULL)) &&
+	       set(view, "state", json_string(admin_grant_state(control, grant))) &&
+	       set(view, "use", admin_view_limits(control, grant, NULL)) &&
 	       set(view, "open_runs", json_integer(grant->run_count));
 }
 
@@ -259,7 +259,7 @@ json_t *admin_view_self(struct control *control, const struct world_key *key)
 		    set(view, "grant", view_own_grant(control, grant->id)) &&
 		    set(view, "models", view_models(grant)) &&
 		    set(view, "terms", view_clauses(control)) &&
-		    set(view, "limits", view_limits(control, grant, key)) &&
+		    set(view, "limits", admin_view_limits(control, grant, key)) &&
 		    set(view, "suites", inner_list(control, STORE_SUITE, grant->id)) &&
 		    set(view, "runs", inner_list(control, STORE_RUN, grant->id));
 	if (good)

@@ -15,6 +15,11 @@ struct admin_filter {
 json_t *admin_view(struct control *control, enum store_kind kind, const char *id);
 json_t *admin_view_list(struct control *control, enum store_kind kind,
 			const struct admin_filter *filter);
+/* The limits in force for a grant (and a key of it, or NULL), with what is left of them. */
+json_t *admin_view_limits(struct control *control, const struct world_grant *grant,
+			  const struct world_key *key);
+/* Its state now: expired by its dates, whatever the document says. */
+const char *admin_grant_state(const struct control *control, const struct world_grant *grant);
 json_t *admin_view_status(struct control *control);
 /* GET /parley/v1/self: what this key may do, and its use so far. */
 json_t *admin_view_self(struct control *control, const struct world_key *key);

@@ -37,6 +37,7 @@ struct gateway {
 	unsigned admin_calls; /* under way */
 	struct env_message fatal_message, farewell;
 	struct err fatal;
+	struct gateway_probe *probe; /* health.c; NULL: nobody has asked yet */
 	atomic_bool failed;
 };
 
@@ -51,6 +52,16 @@ enum err_code gateway_hook_scan(void *argument, enum control_log log, uint64_t f
 void gateway_write_metrics(struct gateway *gateway, struct buf *out);
 /* On the admin loop: the configuration's providers and models get series of their own. */
 void gateway_name_metrics(struct gateway *gateway, const struct config *config);
+
+/* snapshot.c: what `parley top` shows, as JSON; a new reference, NULL when memory is out. */
+json_t *gateway_snapshot(struct gateway *gateway);
+
+/* health.c: answers /healthz and /readyz, at once or when every loop has told that it turns. */
+void gateway_serve_health(struct gateway *gateway, struct http_exchange *exchange);
+void gateway_serve_ready(struct gateway *gateway, struct http_exchange *exchange);
+/* Its client is gone. */
+void gateway_health_forget(struct gateway *gateway, const struct http_exchange *exchange);
+void gateway_health_close(struct gateway *gateway);
 
 /* admin_server.c */
 enum err_code gateway_admin_open(struct gateway *gateway, struct err *err);

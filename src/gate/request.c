@@ -467,10 +467,7 @@ static enum gate_next step_admit(struct gate_request *request)
 		limits_cancel(&request->reservation, &clock);
 		return refuse_by(request, RULE_GATEWAY_BUSY, "out of memory");
 	}
-	metrics_add(&worker->metrics.admitted, 1);
-	metrics_add(&worker->metrics.in_flight, 1);
-	if (request->verdict.observed != RULE_NONE)
-		gate_account_observed(request, request->verdict.observed);
+	gate_account_admitted(request);
 	return GATE_NEXT;
 }
 

@@ -64,7 +64,17 @@ struct limits_cells {
 	_Atomic int64_t output_p99; /* upper edge of its bucket; 0: nothing observed yet */
 	_Atomic uint32_t outputs;   /* answers in the buckets */
 	_Atomic uint32_t output_buckets[LIMITS_OUTPUT_BUCKETS];
+	/* What came through since the start, for people to look at; limits nothing. */
+	struct limits_traffic {
+		_Atomic int64_t admitted, refused, observed, live, input, output;
+	} traffic;
 };
+
+/* Adds to one of the members of traffic; any thread. */
+static inline void limits_count(_Atomic int64_t *cell, int64_t amount)
+{
+	atomic_fetch_add_explicit(cell, amount, memory_order_relaxed);
+}
 
 /* All cells of a gateway by kind and id. They live as long as the table: snapshots of the world
  * that follow one another share it, and so share the counters. Only the thread that builds worlds

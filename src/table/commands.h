@@ -14,6 +14,7 @@
 	X(suite,  "import, digest, check and list suites") \
 	X(bench,  "run suites on models: run, resume") \
 	X(verify, "check a bundle, a log directory or a receipt") \
+	X(top,    "live rates, streams and limits of a running gateway") \
 	X(log,    "show or prove records of a log directory") \
 	X(sim,    "a stand-in model API for demonstrations, tests and load") \
 	X(load,   "measure a model API or a gateway: closed or open loop, plain or streamed") \
