@@ -157,9 +157,11 @@ static int run_run(int argc, char **argv)
 		"PLAN.yaml -o DIR | --suite S --model M … -o DIR",
 		"Asks models the items of suites, grades the answers, and writes summary.json, "
 		"report.html\n"
-		"and a bundle that `parley verify` checks. DIALECT is anthropic or openai; the key "
-		"comes\n"
-		"from the environment variable ENV. Against a Parley gateway it registers suite "
+		"and a bundle that `parley verify` checks. DIALECT is anthropic, openai, "
+		"responses, "
+		"gemini,\n"
+		"mistral or xai; the key comes from the environment variable ENV. Against a Parley "
+		"gateway it registers suite "
 		"and run,\n"
 		"stays inside the grant and collects receipts. Ctrl-C leaves a directory that\n"
 		"`parley bench resume` goes on with.",

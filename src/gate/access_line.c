@@ -63,13 +63,22 @@ static void write_who(struct json_writer *to, const struct verdict *verdict)
 		text_member(to, "key", verdict->key->id);
 }
 
+/* The endpoint's path: never as it was sent, and without the model that Gemini's names. */
+static void path_member(struct json_writer *to, const struct dialect_endpoint *endpoint)
+{
+	char text[96];
+	snprintf(text, sizeof(text), "%s%s%s", endpoint->path, endpoint->verb ? "{model}" : "",
+		 endpoint->verb ? endpoint->verb : "");
+	text_member(to, "path", text);
+}
+
 static void write_what(struct json_writer *to, const struct gate_request *request)
 {
 	const struct verdict *verdict = &request->verdict;
 	text_member(to, "dialect", dialect_name(request->dialect));
 	if (request->endpoint) {
 		text_member(to, "method", request->endpoint->method);
-		text_member(to, "path", request->endpoint->path);
+		path_member(to, request->endpoint);
 	}
 	if (verdict->model) {
 		text_member(to, "model", verdict->model->id);

@@ -78,6 +78,33 @@ class Runs(Bench):
         self.assertEqual(len(admits), 40)
         self.assertEqual(sorted(entry["leaf"] for entry in admits), list(range(40)))
 
+    def test_in_every_api(self):
+        """A bare provider and a gateway, asked through each of them; both runs verify."""
+        suite, persona = self.suite(6)
+        sim = self.sim("--persona", persona, "--key", "upstream-secret")
+        root = run("suite", "digest", suite).stdout.strip()
+        apis = {"responses": "openai", "gemini": "gemini", "mistral": "mistral", "xai": "xai"}
+        gate = self.gateway(
+            sim, evaluation(models=[f"m-{api}" for api in apis]),
+            public_suites=[{"name": "s", "root": root}],
+            providers=[{"name": api, "dialect": dialect, "url": sim.url, "key": "upstream-secret"}
+                       for api, dialect in apis.items()],
+            models=[{"name": f"m-{api}", "provider": api, "max_output": 8192} for api in apis])
+        key = gate.key("eval", "southlab")
+        for api in apis:
+            for url, secret in ((sim.url, "upstream-secret"), (f"http://127.0.0.1:{gate.port}", key)):
+                with self.subTest(api, url=url):
+                    self.out = self.directory / f"out-{api}-{secret == key}"
+                    self.bench("bench", "run", "--suite", suite, "--model",
+                               f"m-{api}={api}@{url}#PARLEY_TEST_KEY", "-o", self.out,
+                               keys={"PARLEY_TEST_KEY": secret})
+                    row = self.results()["accuracy"]
+                    self.assertEqual((row["n"], row["failed"], row["value"]), (6, 0, 0.5))
+                    done = run("verify", self.out / "bundle", "--key", self.vkey(gate))
+                    self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                    self.assertTrue(done.stdout.startswith(
+                        "VOUCHED" if secret == key else "CONSISTENT"), done.stdout)
+
     def test_a_strangers_key_vouches_for_nothing(self):
         suite, persona = self.suite(4)
         gate, keys = self.gate(suite, self.sim("--persona", persona))
