@@ -287,6 +287,10 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
  * must then be preceded by an empty line. */
 bool dialect_observer_mid_event(const struct dialect_observer *observer);
 
+/* Whether what was handed out so far ends with a whole event and its line end, so that a comment
+ * may follow. */
+bool dialect_observer_between_events(const struct dialect_observer *observer);
+
 /* The body has ended (or was cut off): fixes the outcome's digest; `flow->now` has what was still
  * held back. */
 void dialect_observer_end(struct dialect_observer *observer, struct dialect_flow *flow);

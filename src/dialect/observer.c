@@ -386,6 +386,14 @@ bool dialect_observer_mid_event(const struct dialect_observer *observer)
 	return observer->passing;
 }
 
+bool dialect_observer_between_events(const struct dialect_observer *observer)
+{
+	if (observer->passing || observer->ended || observer->strip_line_feed)
+		return false;
+	/* What is held is the beginning of an event of which nothing was handed out. */
+	return observer->held.size > 0 || sse_at_clean_boundary(&observer->sse);
+}
+
 void dialect_observer_end(struct dialect_observer *observer, struct dialect_flow *flow)
 {
 	struct flowing in = {observer, flow, NULL, 0, 0};

@@ -7,6 +7,7 @@
 #define MEMORY_MAX_MIN ((int64_t)1 << 20)
 #define SECONDS_MIN 0.05
 #define SECONDS_MAX 86400.0
+#define PING_SECONDS_MAX 3600.0
 #define BODY_RATE_MAX 1000000000
 #define BODY_RATE_DEFAULT 8192
 
@@ -74,5 +75,11 @@ enum err_code config_read_bounds(const struct yaml_tree *tree, const json_t *roo
 			(long long)body);
 	config->max_body = (size_t)body;
 	config->memory_max = (size_t)(memory / 4 < body ? 4 * body : memory);
+	double ping;
+	ERR_TRY(yaml_get_number_or(tree, root, "ping_seconds", 0, PING_SECONDS_MAX, 0, &ping, err));
+	if (ping > 0 && ping < SECONDS_MIN)
+		return yaml_fail(tree, root, "ping_seconds", err, ERR_INVALID,
+				 "must be 0 (no pings) or at least %.2f", SECONDS_MIN);
+	config->ping_ns = (uint64_t)(ping * 1e9);
 	return read_timeouts(tree, root, config, err);
 }

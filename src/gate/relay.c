@@ -139,7 +139,16 @@ static void pass(struct gate_request *request, struct bytes piece)
 	sha256_add_bytes(&request->response_hash, piece);
 	request->has_response = true;
 	request->sent += piece.size;
+	request->passed_ns = request->worker->loop->now_ns;
 	http_send(request->exchange, piece);
+}
+
+void gate_send_ping(struct gate_request *request)
+{
+	if (request->answer == ANSWER_STREAM && may_pass(request) &&
+	    http_unsent(request->exchange) == 0 &&
+	    dialect_observer_between_events(&request->observer))
+		pass(request, BYTES(": ping\n\n"));
 }
 
 /* Bytes of a stream: sent, or held while the admit record is on its way to the disk. */

@@ -91,6 +91,7 @@ struct gate_request {
 	struct buf tail;        /* the end of a stream, which waits for the settle record */
 	size_t charged;         /* to the gateway's memory, for `held` */
 	bool started;           /* the head of a stream has been sent */
+	uint64_t passed_ns;     /* when the client was last sent a part of it */
 	bool error_sent;        /* a stream was ended with an error event */
 	bool withheld;          /* revoked while the end waited for its record: it is never sent */
 	bool observing, usage_added;
@@ -141,6 +142,12 @@ void gate_request_run_opened(struct gate_request *request, enum err_code code,
 enum gate_next gate_step_forward(struct gate_request *request);
 enum gate_next gate_step_relay(struct gate_request *request);
 enum gate_next gate_step_finish(struct gate_request *request);
+
+/* ping.c: streams that are quiet for as long as the configuration says are sent a comment. */
+void gate_pings_start(struct gate_worker *worker);
+/* relay.c: `: ping`, where a stream is under way, stands between two events, and its client has
+ * taken all it was sent. Part of the body, for its digest too. */
+void gate_send_ping(struct gate_request *request);
 
 /* records.c: what the log is told. */
 bool gate_submit_admit(struct gate_request *request);

@@ -245,6 +245,7 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 	gate_worker_configure(worker, &settings);
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		log_producer_init(&worker->producers[log], gateway_log(gateway, log), worker->loop);
+	gate_pings_start(worker);
 	worker->loop->idle = worker_idle;
 	worker->loop->idle_argument = worker;
 	return ERR_OK;
@@ -368,6 +369,7 @@ static void check_stopped(struct gate_worker *worker)
 		return;
 	worker->stopping = false;
 	env_timer_disarm(worker->loop, &worker->grace);
+	env_timer_disarm(worker->loop, &worker->ping);
 	gateway_worker_stopped(worker);
 }
 

@@ -71,6 +71,7 @@ struct gate_worker {
 	bool observe; /* `mode: observe`: what only policy forbids goes through, and is told */
 	bool stopping;
 	struct env_timer grace;
+	struct env_timer ping; /* looks for streams that have been quiet */
 	struct env_message stop_message, stopped_message;
 };
 

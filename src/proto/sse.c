@@ -31,6 +31,11 @@ bool sse_at_boundary(const struct sse *sse)
 	return !sse->any && sse->state == LINE_START;
 }
 
+bool sse_at_clean_boundary(const struct sse *sse)
+{
+	return sse_at_boundary(sse) && !sse->after_cr && (sse->mark == 0 || sse->mark == 3);
+}
+
 /* The first CR or LF at or after `p`, or `end`. */
 static const char *line_run(const char *p, const char *end)
 {

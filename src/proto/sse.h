@@ -47,5 +47,8 @@ bool sse_next(struct sse *sse, const char *data, size_t size, size_t *used,
 
 /* Whether the stream stands between two events. */
 bool sse_at_boundary(const struct sse *sse);
+/* The same, and no LF that belongs to a CR before it, nor the rest of a byte order mark, can come.
+ */
+bool sse_at_clean_boundary(const struct sse *sse);
 
 #endif

@@ -4,8 +4,8 @@ import http.client
 import json
 
 from parley_test import (APPEAL, CLAUSE, DIALECTS, PATIENCE, PATHS, Case, Client, anthropic, ask,
-                         canonical, encode, evaluation, grant, main, openai, product, sha256,
-                         wait_until)
+                         canonical, encode, evaluation, grant, main, openai, parse_events, product,
+                         sha256, wait_until)
 
 GENERATE = {"anthropic": anthropic, "openai": openai}
 
@@ -299,6 +299,50 @@ class Refusals(Case):
                          b"{}" if method == "POST" else None)
             self.assertEqual(answer.status, 401, f"{path}: {answer}")
             self.assertEqual(answer.headers["content-type"], "application/problem+json")
+
+
+class Pings(Case):
+    """`ping_seconds`: quiet streams get comments, between events, and never without being asked for."""
+
+    PING = b": ping\n\n"
+
+    def stream(self, dialect, *sim, **config):
+        gate = self.gateway(self.sim("--output-tokens", 4, *sim), product(), name=f"gate-{dialect}",
+                            **config)
+        stream = gate.client("prod", "acme").stream(dialect)
+        self.assertEqual(stream.status, 200)
+        self.assertFalse(stream.received)
+        body = stream.rest()
+        record = gate.settled(stream.headers["parley-record"], "usage")
+        self.assertEqual(record["response"], sha256(bytes.fromhex(stream.headers["parley-nonce"]), body))
+        self.assertEqual(record["ending"], "finish")
+        return body
+
+    def test_quiet_streams_are_pinged_between_events(self):
+        for dialect in DIALECTS:
+            with self.subTest(dialect):
+                body = self.stream(dialect, "--tokens-per-second", 2, ping_seconds=0.05)
+                self.assertGreater(body.count(self.PING), 3)
+                for block in body.split(b"\n\n")[:-1]:
+                    self.assertTrue(block == b": ping" or b": ping" not in block, block)
+                self.assertTrue(body.endswith({"anthropic": b'{"type":"message_stop"}\n\n',
+                                               "openai": b"data: [DONE]\n\n"}[dialect]), body[-100:])
+                text = "".join(delta(dialect, json.loads(data)) for name, data in
+                               parse_events(body.replace(self.PING, b"")) if data != "[DONE]")
+                self.assertEqual(len(text), 16)
+
+    def test_nothing_is_sent_before_the_provider_has_answered(self):
+        body = self.stream("openai", "--first-token-ms", 400, ping_seconds=0.05)
+        self.assertTrue(body.startswith(b"data:"), body[:100])
+
+    def test_they_are_off_by_default(self):
+        self.assertNotIn(b"ping\n\n", self.stream("openai", "--tokens-per-second", 8))
+
+
+def delta(dialect, event):
+    if dialect == "anthropic":
+        return event.get("delta", {}).get("text", "")
+    return "".join(choice["delta"].get("content") or "" for choice in event["choices"])
 
 
 class Self(Case):

@@ -326,6 +326,63 @@ static void test_cut_stream_estimates(void **state)
 	seen_release(&seen);
 }
 
+/* A comment wherever the observer says that one may stand: the stream means the same. */
+static unsigned with_pings(enum dialect_id dialect, struct bytes stream, size_t step, bool strip,
+			   struct buf *out)
+{
+	struct dialect_observer observer;
+	struct dialect_flow flow;
+	unsigned pings = 0;
+	buf_clear(out);
+	dialect_observer_init(&observer, dialect, BYTES("nonce"), strip, NULL);
+	for (size_t at = 0; at < stream.size; at += step) {
+		size_t size = stream.size - at < step ? stream.size - at : step;
+		dialect_observer_feed(&observer, stream.data + at, size, &flow);
+		for (unsigned i = 0; i < flow.now_count; i++)
+			buf_append_bytes(out, flow.now[i]);
+		for (unsigned i = 0; i < flow.last_count; i++)
+			buf_append_bytes(out, flow.last[i]);
+		if (dialect_observer_between_events(&observer)) {
+			assert_false(flow.terminal);
+			buf_append_cstr(out, ": ping\n\n");
+			pings++;
+		}
+	}
+	dialect_observer_release(&observer);
+	return pings;
+}
+
+static void test_comments_between_events_change_nothing(void **state)
+{
+	static const char *const line_ends[] = {"\n", "\r\n", "\r"};
+	struct buf plain = BUF_INIT(65536), stream = BUF_INIT(65536), pinged = BUF_INIT(1 << 20);
+	struct seen seen;
+	(void)state;
+	seen_init(&seen);
+	for (size_t i = 0; i < 6; i++) {
+		bool openai = i >= 3;
+		enum dialect_id dialect = openai ? DIALECT_OPENAI : DIALECT_ANTHROPIC;
+		if (openai)
+			join(&plain, openai_head, openai_usage, openai_done, "");
+		else
+			join(&plain, anthropic_head, anthropic_tool, anthropic_end, anthropic_stop);
+		with_line_ends(&plain, line_ends[i % 3], &stream);
+		for (size_t step = 1; step <= stream.size; step += step < 80 ? 1 : 37) {
+			unsigned pings =
+				with_pings(dialect, buf_bytes(&stream), step, false, &pinged);
+			assert_true(pings > 0 || step > stream.size / 2);
+			assert_int_equal(pinged.size, stream.size + 8 * pings);
+			observe(dialect, buf_bytes(&pinged), 50, false, &seen);
+			check_outcome(&seen.outcome, openai ? 0 : 3);
+			assert_string_equal(seen.text.data, "Say \"\xe2\x82\xac\"!\n");
+		}
+	}
+	seen_release(&seen);
+	buf_release(&plain);
+	buf_release(&stream);
+	buf_release(&pinged);
+}
+
 static void test_unfinished_event_is_not_passed_on(void **state)
 {
 	static const char part[] = "data: {\"choices\":[{\"index\":0,\"del";
@@ -503,6 +560,7 @@ int main(void)
 		cmocka_unit_test(test_usage_is_stripped_many_times),
 		cmocka_unit_test(test_plain_answers_have_the_same_digest),
 		cmocka_unit_test(test_cut_stream_estimates),
+		cmocka_unit_test(test_comments_between_events_change_nothing),
 		cmocka_unit_test(test_unfinished_event_is_not_passed_on),
 		cmocka_unit_test(test_long_events_flow),
 		cmocka_unit_test(test_oversized_event_is_malformed_but_passes),

@@ -54,6 +54,7 @@ static void everything_of_the_example_is_read(void **state)
 		"counters: local\n"
 		"memory_max: 8388608\n"
 		"timeouts: { head: 0.5, write: 2, body_rate: 0 }\n"
+		"ping_seconds: 15\n"
 		"durability: relaxed\n";
 	if (parse(text, &config, &err) != ERR_OK)
 		fail_msg("%s", err.message);
@@ -79,6 +80,7 @@ static void everything_of_the_example_is_read(void **state)
 	assert_true(config->log_entries_public);
 	assert_int_equal(config->max_body, 1048576);
 	assert_int_equal(config->memory_max, 8388608);
+	assert_int_equal(config->ping_ns, 15000000000);
 	assert_int_equal(config->timeouts.head_ns, 500000000);
 	assert_int_equal(config->timeouts.write_ns, 2000000000);
 	assert_int_equal(config->timeouts.idle_ns, 75000000000);
@@ -101,6 +103,7 @@ static void defaults_are_as_documented(void **state)
 	assert_int_equal(config->mode, CONFIG_ENFORCE);
 	assert_int_equal(config->max_body, 33554432);
 	assert_int_equal(config->memory_max, 1 << 30);
+	assert_int_equal(config->ping_ns, 0);
 	assert_int_equal(config->timeouts.stall_ns, 120000000000);
 	assert_int_equal(config->timeouts.body_rate, 8192);
 	assert_true(config->strict);
@@ -192,6 +195,8 @@ static void faults_are_named_by_file_line_and_key(void **state)
 		{HEAD "memory_max: 100000000\n",						  ERR_INVALID,     "at least four times max_body"        },
 		{HEAD "timeouts: { heads: 1 }\n",                                                 ERR_INVALID,     "parley.yaml:3: timeouts.heads"       },
 		{HEAD "timeouts: { head: 0 }\n",						  ERR_INVALID,     "parley.yaml:3: timeouts.head"        },
+		{HEAD "ping_seconds: 0.01\n",						     ERR_INVALID,     "parley.yaml:3: ping_seconds"         },
+		{HEAD "ping_seconds: 3601\n",						     ERR_INVALID,     "parley.yaml:3: ping_seconds"         },
 		{HEAD "timeouts: 5\n",							    ERR_INVALID,     "parley.yaml:3: timeouts"             },
 		{HEAD "data: \"\"\n",							     ERR_INVALID,     "parley.yaml:3: data"                 },
 		{HEAD "mode: other\n",							    ERR_INVALID,     "parley.yaml:3: mode"                 },
