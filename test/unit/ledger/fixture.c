@@ -6,6 +6,14 @@
 
 struct fixture_faults fixture_faults;
 
+void fixture_no_faults(void)
+{
+	fixture_faults.fail_sync_at = fixture_faults.fail_write_at = 0;
+	fixture_faults.limited = false;
+	fixture_faults.space = 0;
+	fixture_faults.syncs = fixture_faults.writes = 0;
+}
+
 /* ---- files that fail ---- */
 
 static const struct env_ops *real;
@@ -68,7 +76,7 @@ void fixture_init(struct fixture *fixture)
 {
 	uint8_t seed[32] = {42};
 	memset(fixture, 0, sizeof(*fixture));
-	memset(&fixture_faults, 0, sizeof(fixture_faults));
+	fixture_no_faults();
 	/* In memory where that is to be had: a sync costs nothing there. */
 	strcpy(fixture->directory, "/dev/shm/parley-test-log-XXXXXX");
 	if (!mkdtemp(fixture->directory)) {

@@ -11,15 +11,17 @@
 
 #define FIXTURE_ORIGIN "north.example/parley"
 
-/* Faults of the disk; zeroed: none. Counts are of calls since fixture_faults was last zeroed. */
+/* Faults of the disk; zeroed: none. Counts are of calls since fixture_no_faults. Tests set them
+ * while a log runs. */
 struct fixture_faults {
-	unsigned fail_sync_at;  /* the n-th sync fails, and all after it */
-	unsigned fail_write_at; /* the n-th write fails, and all after it */
-	int64_t space;          /* bytes that may still be written to new files; < 0: no limit */
-	bool limited;
-	unsigned syncs, writes;
+	_Atomic unsigned fail_sync_at;  /* the n-th sync fails, and all after it */
+	_Atomic unsigned fail_write_at; /* the n-th write fails, and all after it */
+	_Atomic int64_t space; /* bytes that may still be written to new files; < 0: no limit */
+	_Atomic bool limited;
+	_Atomic unsigned syncs, writes;
 };
 extern struct fixture_faults fixture_faults;
+void fixture_no_faults(void);
 
 struct fixture {
 	struct env *env;

@@ -1,0 +1,287 @@
+#!/usr/bin/env python3
+"""The seeds of the fuzz targets: seeds.py TARGET DIRECTORY writes one file each.
+
+What a fuzzer once broke stands at the end of its list, so that every run tries it first.
+"""
+
+import base64
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+HEAD = b"POST /v1/messages HTTP/1.1\r\nHost: gateway.example:8080\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+KEY = b"PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+NOTE = (b"If you think cryptography is the answer to your problem,\n"
+        b"then you don't know what your problem is.\n\n\xe2\x80\x94 PeterNeumann x08go/ZJkuBS9UG/"
+        b"SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n")
+
+
+def text(value):
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def each(prefixes, seeds):
+    """Every seed behind every choice."""
+    return [bytes([prefix]) + seed for prefix in prefixes for seed in seeds]
+
+
+def http_request():
+    fields = [
+        b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n",
+        b"Connection: keep-alive, close\r\nX-Api-Key: plk_1\r\n",
+        b"Authorization: Bearer plk_1\r\nAccept: */*\r\nanthropic-version: 2023-06-01\r\n",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"Content-Length: 5, 5\r\n",
+        b"A: b\r\n c\r\n", b"A : b\r\n", b": b\r\n", b"A: \x00\r\n", b"A: b\nC: d\r\n",
+        b"".join(b"A%d: b\r\n" % number for number in range(70)), b"A: " + b"x" * 9000 + b"\r\n"]
+    starts = [b"GET / HTTP/1.0\r\n", b"GET http://a/b?c HTTP/1.1\r\nHost: a\r\n",
+              b"\r\nGET /%2f?a=b&c HTTP/1.1\r\nHost: [::1]:80\r\n", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n",
+              b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n", b"GET / HTTP/2.0\r\nHost: a\r\n"]
+    heads = [HEAD + field + b"\r\n" for field in fields] + [start + b"\r\n" for start in starts]
+    return each([7], heads)
+
+
+def http_response():
+    answers = [
+        ANSWER + b"Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nTrailer: x\r\n\r\n",
+        ANSWER + b"Content-Length: 5\r\n\r\nhello", ANSWER + b"\r\nhello",
+        b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 204\r\n\r\n", b"HTTP/1.0 304 Not\xe9\r\n\r\n",
+        ANSWER + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 600 X\r\n\r\n", b"HTTP/1.1 200 OK\nA: b\n\n",
+        b"HTTP/1.1 \r\nA: b\r\n\r\n", b"HTTP/1.1 2\r\nA: b\r\n\r\n"]
+    return each([2, 3], answers)
+
+
+def chunked():
+    return each([1], [
+        b"5\r\nhello\r\n0\r\n\r\n", b"5;name=value\r\nhello\r\n1\r\n!\r\n0\r\nA: b\r\nC: d\r\n\r\nrest",
+        b"ffffffff\r\nx", b"0x5\r\nhello\r\n", b"5 \r\nhello\r\n", b"5\nhello\n0\n\n", b"-5\r\nhello\r\n",
+        b'5;a="b"\r\nhello\r\n', b"000000001\r\nx\r\n", b"5;" + b"x" * 70 + b"\r\nhello\r\n",
+        b"0\r\nA b: c\r\n\r\n", b"0\r\n" + b"A: b\r\n" * 400 + b"\r\n"])
+
+
+def sse():
+    return each([3], [
+        b"data: a\n\ndata: b\n\n", b"event: x\r\ndata: a\r\ndata:b\r\n\r\n", b"\xef\xbb\xbfdata: a\r\r",
+        b": comment\n\ndata\n\nid: 1\nretry: 5\ndata:  two\n\n", b"data: cut", b"\xef\xbbdata: a\n\n",
+        b"event: " + b"n" * 80 + b"\ndata: a\n\n", b"data: " + b"x" * 5000 + b"\n\ndata: y\n\n",
+        b"data: a\r\n\r\n\r\n\ndata: b\r\n\r", b"\n\n\r\r\n", b"data:a\ndata:b\rdata:c\r\n\n"])
+
+
+def json_texts():
+    values = ['{"model":"m","stream":true,"messages":[{"role":"user","content":"h\\u00e9\\n\\\\\\""}]}',
+              '{"a":1,"A":2}', '{"a":1,"a":2}', '{"mo\\u0064el":1}', '{"me\u017f\u017fages":1}',
+              '{"\u212aey":1}', '[[[[[[[[]]]]]]]]', "[" * 70 + "]" * 70, '"\\ud83d\\ude00"', '"\\ud83d"',
+              '"\\ude00\\ud83d"', "-0", "01", "1.", "1e5", "1E400", "-1.5e-3", "9007199254740993", "NaN",
+              "[1,]", "{} {}", "\ufeff{}", "", '{"a":', '{"a":{"b":1,"b":2}}', '" \x00"', '"\x1f"',
+              '"' + "x" * 300 + '\\\\\\\\"', '{"a":"\\/\\b\\f\\n\\r\\t"}', "true", "nul", "[1 2]",
+              "6\0", "{" + ",".join(f'"k{number}":0' for number in range(257)) + "}"]
+    broken = [b'"\xff"', b'"\xc0\x80"', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', b'"\xe2\x82"']
+    return each([9], [value.encode() for value in values] + broken)
+
+
+MESSAGES = [
+    {"model": "north-1", "max_tokens": 16, "stream": True, "system": "Be brief.",
+     "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]},
+    {"model": "north-1", "max_tokens": 16, "temperature": 0.5, "messages": [
+        {"role": "user", "content": "What is the weather?"},
+        {"role": "assistant", "content": [
+            {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Bern"}}]},
+        {"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "toolu_1", "content": "sunny"}]}],
+     "tools": [{"name": "weather", "description": "d",
+                "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]}]
+CHAT = [
+    {"model": "north-o", "stream": True, "messages": [{"role": "user", "content": "Hi"}]},
+    {"model": "north-o", "stream": True, "stream_options": {"include_usage": False}, "n": 2,
+     "max_completion_tokens": 9, "messages": [{"role": "system", "content": "Be brief."}]},
+    {"model": "north-o", "stream": True, "stream_options": {}, "logit_bias": {"1": 2}, "messages": [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"id": "call_1", "type": "function",
+             "function": {"name": "weather", "arguments": "{\"city\":\"Bern\"}"}}]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}],
+     "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}]
+RESPONSES = [
+    {"model": "north-o", "stream": True, "instructions": "Be brief.", "input": "Hi"},
+    {"model": "north-o", "max_output_tokens": 9, "input": [
+        {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "x"}]}]
+GEMINI = [
+    {"systemInstruction": {"parts": [{"text": "Be brief."}]},
+     "contents": [{"role": "user", "parts": [{"text": "Hi"}]}],
+     "generationConfig": {"maxOutputTokens": 9, "temperature": 0.5}},
+    {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]},
+                  {"role": "user", "parts": [
+                      {"functionResponse": {"name": "f", "response": {"x": 1}}}]}],
+     "tools": [{"functionDeclarations": [{"name": "f"}]}]}]
+BODIES = MESSAGES + CHAT + RESPONSES + GEMINI
+
+
+def request():
+    spaced = [json.dumps(body, indent=1).encode() for body in BODIES]
+    return each(range(9), [text(body) for body in BODIES] + spaced)
+
+
+def words():
+    return each(range(6), [text(body) for body in BODIES])
+
+
+def events(*rows, names=True, end="\n\n"):
+    return "".join((f"event: {row['type']}\n" if names else "") + f"data: {json.dumps(row)}{end}"
+                   for row in rows).encode()
+
+
+STREAMS = [
+    events({"type": "message_start", "message": {"id": "msg_1", "model": "north-1", "usage": {
+        "input_tokens": 9, "cache_read_input_tokens": 2, "output_tokens": 1}}},
+           {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+           {"type": "ping"},
+           {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "H\u00e9"}},
+           {"type": "content_block_stop", "index": 0},
+           {"type": "content_block_start", "index": 1, "content_block": {
+               "type": "tool_use", "id": "t", "name": "weather", "input": {}}},
+           {"type": "content_block_delta", "index": 1,
+            "delta": {"type": "input_json_delta", "partial_json": "{\"a\":1}"}},
+           {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 7}},
+           {"type": "message_stop"}),
+    events({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+    events({"id": "c", "model": "north-o", "choices": [{"index": 0, "delta": {"content": "Hi"}}]},
+           {"choices": [{"index": 0, "delta": {"tool_calls": [
+               {"index": 0, "id": "x", "function": {"name": "f", "arguments": "{"}}]}}]},
+           {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+           {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2,
+                                     "prompt_tokens_details": {"cached_tokens": 1}}},
+           names=False, end="\r\n\r\n") + b"data: [DONE]\r\n\r\n",
+    events({"type": "response.created", "response": {"id": "r", "model": "north-o"}},
+           {"type": "response.output_text.delta", "output_index": 0, "delta": "Hi"},
+           {"type": "response.completed", "response": {"status": "completed", "output": [
+               {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}],
+               "usage": {"input_tokens": 5, "output_tokens": 2}}}),
+    events({"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
+            "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 2},
+            "modelVersion": "north-g"}, names=False)]
+
+
+# More events to strip in one piece than a flow has parts.
+STREAMS.append(events({"choices": [], "usage": {"prompt_tokens": 5}}, {"choices": []},
+                      names=False) * 4)
+
+
+def observer():
+    cut = [stream[:len(stream) * 2 // 3] for stream in STREAMS]
+    return each([0, 1, 2, 3, 4, 5, 67], each([5], STREAMS + cut))
+
+
+ANSWERS = [
+    {"id": "msg_1", "type": "message", "model": "north-1", "stop_reason": "end_turn",
+     "content": [{"type": "text", "text": "Hi"},
+                 {"type": "tool_use", "id": "t", "name": "f", "input": {"a": [1]}}],
+     "usage": {"input_tokens": 5, "output_tokens": 2}},
+    {"id": "c", "model": "north-o", "choices": [{"index": 0, "finish_reason": "tool_calls", "message": {
+        "role": "assistant", "content": "Hi", "refusal": None, "tool_calls": [
+            {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}}],
+     "usage": {"prompt_tokens": 5, "completion_tokens": 2}},
+    {"id": "r", "status": "completed", "model": "north-o", "output": [
+        {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]},
+        {"type": "function_call", "name": "f", "arguments": "{}"}],
+     "usage": {"input_tokens": 5, "output_tokens": 2}},
+    {"candidates": [{"content": {"parts": [{"text": "Hi"}, {"functionCall": {"name": "f", "args": {}}}]},
+                     "finishReason": "STOP"}],
+     "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 2}},
+    {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+    {"error": {"message": "no", "type": "invalid_request_error", "code": "model_not_found"}},
+    {"error": {"code": 429, "message": "no", "status": "RESOURCE_EXHAUSTED"}}]
+
+
+def answer():
+    return each(range(6), [text(row) for row in ANSWERS])
+
+
+def config():
+    return [b"""name: northlab.example/parley
+listen: [ "127.0.0.1:8080", "[::1]:8080" ]
+admin: 127.0.0.1:8081
+data: state
+workers: 3
+providers:
+  - { name: north, dialect: anthropic, url: "https://a.example", key: "${KEY}" }
+  - { name: south, dialect: openai, url: "http://127.0.0.1:9/x", key: "a$${b${EMPTY}" }
+models:
+  - { name: north-1, provider: north, upstream: x, max_output: 8192, context: 200000,
+      price: { input: 3.00, output: 15.00, cache_read: 0.30 } }
+  - { name: south-1, provider: south }
+log: { entries: public }
+max_body: 1048576
+durability: relaxed
+""", b"a: &x 1\nb: *x\n", b"a: !!str 1\n", b"<<: {a: 1}\n", b"a: 1\na: 2\n", b"- 1\n", b"a: |\n  x\n y\n",
+            b"%TAG ! x\n---\na: 1\n", b"name: [[[[[[{a: [1, 2, {b: c}]}]]]]]]\n", b"a: .inf\n", b'{"a": "\\x00"}']
+
+
+def access():
+    return [b"""orgs:
+  - { id: southlab, name: South Lab, rival: true, contact: "a@b" }
+  - { id: acme }
+links: [ { from: southlab, kind: owns, to: acme, share: 51, status: confirmed, since: 2026-01-01 } ]
+terms:
+  version: "2"
+  clauses: [ { id: D.4a, kind: prohibition, text: t, enforced_by: [ suite.unbound ] } ]
+public_suites: [ { name: h, root: "%s" } ]
+grants:
+  - id: g
+    org: southlab
+    purposes: [ safety_evaluation, capability_benchmark ]
+    models: [ north-2, north-1 ]
+    release: V2
+    suites: { classes: [ public, reviewed ], max_leaves: 3, samples_per_leaf: 64 }
+    limits: { rpm: 1, input_tpm: 2, output_tpm: 3, concurrency: 4, tokens_per_day: 5 }
+    overrides: [ D.4a ]
+    appeal: "mailto:x"
+    valid: { from: 2026-01-01, to: 2026-03-31 }
+  - { id: p, org: acme, purposes: [ product ], models: [ north-1 ], release: V2,
+      valid: { from: 2026-01-01, to: 2030-01-01 } }
+""" % (b"0123456789abcdef" * 4), b"orgs: []\n", b"grants: [ { id: g } ]\n"]
+
+
+def csv():
+    return [b"prompt,type\na,b\n", b'\xef\xbb\xbfprompt,type\r\n"a,""b""\nc",d\r\n\r\n', b'a,b\n"x', b"a,a\n",
+            b"a,b\n1\n", b'a\n"x"y\n', b",\n", b"a,b"]
+
+
+def note():
+    root = base64.b64encode(hashlib.sha256(b"").digest())
+    checkpoint = (b"north.example/parley\n7\n" + root + b"\n\n\xe2\x80\x94 north.example/parley " +
+                  base64.b64encode(b"k" * 68) + b"\n")
+    proof = b"c2sp.org/tlog-proof@v1\nindex 3\n" + root + b"\n" + root + b"\n\n" + checkpoint
+    extra = b"c2sp.org/tlog-proof@v1\nextra e30=\nindex 0\n\n" + checkpoint
+    return [b"\0" + NOTE, b"\0" + checkpoint, b"\1" + KEY, b"\2" + proof, b"\2" + extra]
+
+
+def statement():
+    envelope = {"payload": base64.b64encode(text({"_type": "https://in-toto.io/Statement/v1"})).decode(),
+                "payloadType": "application/vnd.in-toto+json",
+                "signatures": [{"keyid": "0" * 64, "sig": base64.b64encode(b"s" * 64).decode()}]}
+    return [text(envelope), text({**envelope, "signatures": []}), b"{}"]
+
+
+def url():
+    return [b"http://a", b"https://a.example:8443/base/v1/", b"http://[::1]:80/x?y=z", b"http://u@a/",
+            b"ftp://a", b"http://a:99999", b"http://a#b", b"http:///x"]
+
+
+SEEDS = {"http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
+         "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
+         "config": config, "access": access, "csv": csv, "note": note, "statement": statement, "url": url}
+
+
+def main():
+    target, directory = sys.argv[1], Path(sys.argv[2])
+    directory.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(SEEDS[target]()):
+        (directory / f"seed-{number:03}").write_bytes(seed)
+
+
+if __name__ == "__main__":
+    main()
