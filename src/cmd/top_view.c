@@ -173,7 +173,7 @@ static void write_traffic(struct screen *screen)
 	const json_t *counters = part(view->now, "counters"), *rates = part(view->now, "rates");
 	const json_t *connections = part(view->now, "connections");
 	put_line(screen, PLAIN,
-		 "requests %8.1f/s  admitted %8.1f/s  refused %8.1f/s  observed %8.1f/s",
+		 "requests %7.1f/s  admitted %7.1f/s  refused %6.1f/s  observed %6.1f/s",
 		 number(rates, "requests"), number(rates, "admitted"), number(rates, "refused"),
 		 number(rates, "observed"));
 	put_line(screen, PLAIN,
@@ -206,8 +206,8 @@ static void write_log(struct screen *screen, const char *name)
 	char median[24], high[24];
 	bool full = json_is_true(part(now, "no_space"));
 	put_line(screen, full ? RED : PLAIN,
-		 "log %-10s %7.1f records/s  commit p50 %s p99 %s  queue %.0f  uncovered %.0f%s",
-		 name, rate(now, before, "records", seconds),
+		 "log %-10s %7.1f/s  commit p50 %s p99 %s  queue %.0f  unsigned %.0f%s", name,
+		 rate(now, before, "records", seconds),
 		 span(quantile(part(now, "commit"), part(before, "commit"), 0.5), median),
 		 span(quantile(part(now, "commit"), part(before, "commit"), 0.99), high),
 		 number(now, "waiting"), number(now, "records") - number(now, "checkpoint"),
