@@ -294,6 +294,12 @@ static bool take_before_head(struct http_client_connection *connection, const ch
 		}
 		if (connection->head.status >= 200)
 			return take_head(connection, data, size);
+		/* Nobody asked for another protocol (RFC 9110, 15.2.2): what follows is none of
+		 * ours. */
+		if (connection->head.status == 101) {
+			fail_with(connection, ERR_PROTOCOL, "it switches protocols unasked");
+			return false;
+		}
 		if (++connection->interim > INTERIM_MAX) {
 			fail_with(connection, ERR_PROTOCOL, "too many interim responses");
 			return false;

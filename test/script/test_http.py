@@ -85,10 +85,25 @@ class Smuggling(Case):
     def test_two_keys(self):
         self.check(self.head("x-api-key: plk_other", f"content-length: {len(BODY)}") + BODY)
 
+    def test_connection_names_what_must_reach_its_end(self):
+        length = f"content-length: {len(BODY)}"
+        for name in ("host", "content-length", "x-api-key", "authorization", "close, transfer-encoding"):
+            with self.subTest(name):
+                self.check(self.head(length, f"connection: {name}") + BODY)
+
+    def test_expectations_that_are_unknown(self):
+        self.check(self.head(f"content-length: {len(BODY)}", "expect: 200-ok") + BODY, 417)
+
+    def test_bodies_that_are_too_large_are_told_before_they_are_sent(self):
+        self.check(self.head("content-length: 9999999999", "expect: 100-continue"), 413)
+        self.check(self.head("content-length: 99999999999"))
+
     def test_chunks_that_are_malformed(self):
         for chunks in (b"-1\r\n", b"0x5\r\nabcde\r\n0\r\n\r\n", b"5 \r\nabcde\r\n0\r\n\r\n",
                        b"5\nabcde\r\n0\r\n\r\n", b"5\r\nabcdeX0\r\n\r\n", b"fffffffff\r\n",
-                       b"\r\n"):
+                       b"\r\n", b"1_0\r\n", b"+5\r\nabcde\r\n0\r\n\r\n", b"5;" + b"x" * 100000,
+                       b'5;a="\r\nabcde\r\n0\r\n\r\n', b"0\r\na : b\r\n\r\n",
+                       b"0\r\n" + b"a: b\r\n" * 10000):
             with self.subTest(repr(chunks)):
                 self.check(self.head("transfer-encoding: chunked") + chunks)
 

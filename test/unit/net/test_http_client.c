@@ -200,6 +200,8 @@ static void what_is_no_answer_is_refused(void **state)
 {
 	static const char *const answers[] = {
 		"nonsense\r\n\r\n",
+		"HTTP/1.1 101 a\r\nupgrade: h2c\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: "
+		"0\r\n\r\n",
 		"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
 		"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
 		"HTTP/1.1 100 a\r\n\r\nHTTP/1.1 100 a\r\n\r\nHTTP/1.1 100 a\r\n\r\n"
