@@ -44,7 +44,8 @@ enum endpoint_kind {
 	ENDPOINT_COUNT_TOKENS,     /* POST /v1/messages/count_tokens */
 	ENDPOINT_CHAT_COMPLETIONS, /* POST /v1/chat/completions */
 	ENDPOINT_RESPONSES,        /* POST /v1/responses */
-	ENDPOINT_GENERATE_CONTENT, /* POST /v1beta/models/{m}:generateContent, …:stream… */
+	ENDPOINT_GENERATE_CONTENT, /* POST /v1beta/models/{m}:generateContent, …:stream…,
+				      /v1/models/… */
 	ENDPOINT_MODELS,           /* GET /v1/models, /v1beta/models */
 };
 
@@ -62,6 +63,8 @@ struct dialect_endpoint {
  * another method too). */
 const struct dialect_endpoint *dialect_endpoint_find(struct bytes method, struct bytes path,
 						     bool anthropic_version);
+/* The endpoint of a request with `x-goog-api-key`: /v1/models is Gemini's list then. */
+const struct dialect_endpoint *dialect_gemini_list(const struct dialect_endpoint *endpoint);
 /* In which dialect to refuse a request whose endpoint is unknown: by its path or that header. */
 enum dialect_id dialect_guess(struct bytes path, bool anthropic_version);
 /* The model that the path of such an endpoint names (Gemini); empty where the body does. */

@@ -2,6 +2,7 @@
 #include "dialect/ops.h"
 
 #define GEMINI_MODELS "/v1beta/models/"
+#define GEMINI_MODELS_V1 "/v1/models/"
 
 /* clang-format off */
 static const struct dialect_endpoint endpoints[] = {
@@ -12,6 +13,10 @@ static const struct dialect_endpoint endpoints[] = {
 	{"POST", GEMINI_MODELS, ":streamGenerateContent", "?alt=sse", DIALECT_GEMINI, ENDPOINT_GENERATE_CONTENT, true},
 	{"POST", "/v1/messages/count_tokens", NULL, "", DIALECT_ANTHROPIC, ENDPOINT_COUNT_TOKENS,     false},
 	{"POST", GEMINI_MODELS, ":countTokens",     "", DIALECT_GEMINI, ENDPOINT_COUNT_TOKENS,        false},
+	/* The same, as its official client asks since its API has a first version. */
+	{"POST", GEMINI_MODELS_V1, ":generateContent", "", DIALECT_GEMINI, ENDPOINT_GENERATE_CONTENT,    false},
+	{"POST", GEMINI_MODELS_V1, ":streamGenerateContent", "?alt=sse", DIALECT_GEMINI, ENDPOINT_GENERATE_CONTENT, true},
+	{"POST", GEMINI_MODELS_V1, ":countTokens",     "", DIALECT_GEMINI, ENDPOINT_COUNT_TOKENS,        false},
 	{"GET",  "/v1beta/models",            NULL, "", DIALECT_GEMINI,    ENDPOINT_MODELS,           false},
 	/* The last two differ by a header alone. */
 	{"GET",  "/v1/models",                NULL, "", DIALECT_OPENAI,    ENDPOINT_MODELS,           false},
@@ -28,6 +33,14 @@ static bool is_path(const struct dialect_endpoint *row, struct bytes path)
 	return path.size > strlen(row->path) + strlen(row->verb) &&
 	       bytes_starts_with(path, bytes_from(row->path)) &&
 	       bytes_ends_with(path, bytes_from(row->verb));
+}
+
+const struct dialect_endpoint *dialect_gemini_list(const struct dialect_endpoint *endpoint)
+{
+	bool list = endpoint && endpoint->kind == ENDPOINT_MODELS &&
+		    endpoint->dialect == DIALECT_OPENAI;
+	return list ? dialect_endpoint_find(BYTES("GET"), BYTES("/v1beta/models"), false)
+		    : endpoint;
 }
 
 const struct dialect_endpoint *dialect_endpoint_find(struct bytes method, struct bytes path,
@@ -127,7 +140,10 @@ char *dialect_write_target(const struct dialect_endpoint *endpoint, struct bytes
 	struct bytes version = bytes_of(path.data, (size_t)(end - path.data));
 	while (base.size && base.data[base.size - 1] == '/')
 		base.size--;
-	if (bytes_ends_with(base, version)) { /* the base URL names the version already */
+	bool named = bytes_ends_with(base, version) ||
+		     (endpoint->verb && (bytes_ends_with(base, BYTES("/v1")) ||
+					 bytes_ends_with(base, BYTES("/v1beta"))));
+	if (named) { /* the base URL names the version already, for Gemini perhaps another */
 		path.data += version.size;
 		path.size -= version.size;
 	}

@@ -186,6 +186,8 @@ static void read_head(struct gate_request *request)
 	bool versioned = http_has(&exchange->head, HTTP_FIELD_ANTHROPIC_VERSION);
 	request->endpoint =
 		dialect_endpoint_find(http_bytes(data, exchange->head.method), path, versioned);
+	if (http_has(&exchange->head, HTTP_FIELD_GOOGLE_API_KEY))
+		request->endpoint = dialect_gemini_list(request->endpoint);
 	request->dialect =
 		request->endpoint ? request->endpoint->dialect : dialect_guess(path, versioned);
 	struct policy_request *facts = &request->facts;

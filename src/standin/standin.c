@@ -481,6 +481,8 @@ static void request_arrived(struct http_exchange *exchange)
 	bool versioned = http_has(&exchange->head, HTTP_FIELD_ANTHROPIC_VERSION);
 	const struct dialect_endpoint *endpoint =
 		dialect_endpoint_find(http_bytes(data, exchange->head.method), path, versioned);
+	if (http_has(&exchange->head, HTTP_FIELD_GOOGLE_API_KEY))
+		endpoint = dialect_gemini_list(endpoint);
 	enum dialect_id dialect = endpoint ? endpoint->dialect : dialect_guess(path, versioned);
 	const char *problem =
 		endpoint ? dialect_query_problem(endpoint, http_bytes(data, exchange->head.query))

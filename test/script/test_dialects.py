@@ -245,6 +245,18 @@ class Plain(Gated):
                                             headers(api, self.key)).json()["data"]]
             self.assertEqual(sorted(ids), sorted(MODELS))
 
+    def test_geminis_first_version_is_served_like_its_beta(self):
+        """The official client asks /v1/…; the provider is asked for what the client asked."""
+        api = APIS["gemini"]
+        for path in ("/v1/models/north-g:generateContent",
+                     "/v1/models/north-g:streamGenerateContent?alt=sse",
+                     "/v1/models/north-g:countTokens"):
+            answer = ask(self.gate.port, "POST", path, headers(api, self.key),
+                         encode(api.body("Hello")))
+            self.assertEqual(answer.status, 200, answer)
+        listed = ask(self.gate.port, "GET", "/v1/models", headers(api, self.key)).json()["models"]
+        self.assertEqual([row["name"] for row in listed], ["models/north-g"])
+
     def test_a_model_is_asked_through_its_own_providers_api(self):
         """An OpenAI provider has two; all others one, Mistral and xAI the first of OpenAI's."""
         served = {"responses": {"/v1/responses", "/v1/chat/completions"},

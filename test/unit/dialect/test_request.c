@@ -56,6 +56,12 @@ static void test_endpoints(void **state)
 		 DIALECT_GEMINI										       },
 		{"POST", "/v1beta/models/g:streamGenerateContent", false, ENDPOINT_GENERATE_CONTENT,
 		 DIALECT_GEMINI										       },
+		{"POST", "/v1/models/g:generateContent",           false, ENDPOINT_GENERATE_CONTENT,
+		 DIALECT_GEMINI										       },
+		{"POST", "/v1/models/g:streamGenerateContent",     false, ENDPOINT_GENERATE_CONTENT,
+		 DIALECT_GEMINI										       },
+		{"POST", "/v1/models/g:countTokens",               false, ENDPOINT_COUNT_TOKENS,     DIALECT_GEMINI   },
+		{"GET",  "/v1/models/g",                           false, ENDPOINT_NONE,             DIALECT_OPENAI   },
 		{"POST", "/v1beta/models/g:countTokens",           false, ENDPOINT_COUNT_TOKENS,
 		 DIALECT_GEMINI										       },
 		{"POST", "/v1beta/models/:generateContent",        false, ENDPOINT_NONE,             DIALECT_GEMINI   },
@@ -312,14 +318,14 @@ static void test_targets(void **state)
 		bool stream;
 		const char *base, *wanted;
 	} rows[] = {
-		{DIALECT_ANTHROPIC, false, "",          "/v1/messages"                          },
-		{DIALECT_OPENAI,    true,  "/api/v1",   "/api/v1/chat/completions"              },
-		{DIALECT_MISTRAL,   true,  "/v1/",      "/v1/chat/completions"                  },
-		{DIALECT_RESPONSES, true,  "/x",        "/x/v1/responses"                       },
-		{DIALECT_GEMINI,    false, "",          "/v1beta/models/up-1:generateContent"   },
+		{DIALECT_ANTHROPIC, false, "",          "/v1/messages"                       },
+		{DIALECT_OPENAI,    true,  "/api/v1",   "/api/v1/chat/completions"           },
+		{DIALECT_MISTRAL,   true,  "/v1/",      "/v1/chat/completions"               },
+		{DIALECT_RESPONSES, true,  "/x",        "/x/v1/responses"                    },
+		{DIALECT_GEMINI,    false, "",          "/v1beta/models/up-1:generateContent"},
 		{DIALECT_GEMINI,    true,  "/g/v1beta",
-		 "/g/v1beta/models/up-1:streamGenerateContent?alt=sse"                          },
-		{DIALECT_GEMINI,    false, "/v1",       "/v1/v1beta/models/up-1:generateContent"},
+		 "/g/v1beta/models/up-1:streamGenerateContent?alt=sse"                       },
+		{DIALECT_GEMINI,    false, "/v1",       "/v1/models/up-1:generateContent"    },
 	};
 	char out[256];
 	(void)state;
