@@ -26,9 +26,11 @@ class Wire:
     refused      status of a refusal by the gateway -> class raised
     final_tries  tries where the gateway says x-should-retry: false
     in_stream    class raised where a stream ends with an error
+    retries      whether the SDK tries again by itself
     """
 
     final_tries = 1
+    retries = True
 
     def asking_usage(self):
         """A body whose answer tells its usage when it is streamed."""
@@ -169,6 +171,9 @@ class ProviderErrors:
         self.ready()
         overloaded = Reply(503, self.wire.error(503, "not now"))
         self.upstream.say("recovers", overloaded, self.wire.text_reply("Here I am."))
+        if not self.wire.retries:
+            self.assertEqual(self.ask("recovers").failure().status, 503)
+            self.assertEqual(self.upstream.tries("recovers"), 1)
         self.assertEqual(self.wire.text(self.ask("recovers").value()), "Here I am.")
         self.assertEqual(self.upstream.tries("recovers"), 2)
 
@@ -179,6 +184,9 @@ class ProviderErrors:
                           self.wire.text_reply("Now."))
         final, soon = self.ask("final"), self.ask("soon")
         self.assertEqual(final.failure().status, 429)
+        if not self.wire.retries:
+            self.assertEqual(soon.failure().status, 429)
+            soon = self.ask("soon")
         self.assertEqual(self.wire.text(soon.value()), "Now.")
         self.assertEqual(self.upstream.tries("final"), self.wire.final_tries)
         self.assertEqual(self.upstream.tries("soon"), 2)
@@ -306,8 +314,14 @@ class Limits:
         return self.gate.metric(f'parley_refused_by_rule_total{{rule="{rule}"}}')
 
     def test_requests_a_minute_are_waited_for(self):
-        """A request every 3 s: the SDK comes back when retry-after says so."""
+        """A request every 3 s: the SDK comes back when retry-after says so, if it does by itself."""
         self.limited(rpm=20)
+        if not self.wire.retries:
+            failure = self.start(self.client, "many", body=self.wire.body(), times=100).failure()
+            self.assertEqual((failure.kind, failure.status), (self.wire.refused[429], 429))
+            self.assertIn("(rule limit.rpm", failure.message)
+            self.assertEqual(self.refusals("limit.rpm"), 1)
+            return
         while self.refusals("limit.rpm") == 0:
             self.start(self.client, "many", body=self.wire.body(), times=1).value()
         self.assertEqual(self.gate.metric("parley_requests_total") - self.refusals("limit.rpm"),

@@ -18,7 +18,8 @@ export async function models(options) {
   return names;
 }
 
-export const absent = (options) => clientOf(options).models.embedContent(options.body);
+export const absent = (options) =>
+  clientOf(options).models.embedContent({ model: "north-g", contents: "Hello" });
 
 export async function many(options) {
   const client = clientOf(options);
