@@ -79,7 +79,7 @@ class Mistral(EveryDialect):
 
 
 class MistralAnswers(sdk_cases.Answers, Mistral):
-    test_list_of_models = None  # the list is OpenAI's, whose id this SDK does not need
+    test_list_of_models = None  # the SDK finds no name in the list, which is OpenAI's
 
 
 class MistralRefusals(sdk_cases.Refusals, Mistral):
