@@ -9,7 +9,7 @@ import socket
 import threading
 
 from parley_test import (PATIENCE, Answer, Case, Client, Stream, ask, canonical, encode, evaluation,
-                         main, parse_events, product, public, sha256, suite_of)
+                         main, parse_events, product, public, run, sha256, suite_of)
 
 
 class Responses:
@@ -167,6 +167,43 @@ class Gated(Case):
         message, code = api.error(answer.json())
         self.assertIn(f"(rule {rule}", message)
         return code
+
+
+class StandIn(Case):
+    """`parley sim` alone: exact usage, limits, keys and failures in every API."""
+
+    def test_usage_is_exact(self):
+        sims = self.sims("--output-tokens", 40)
+        for name, api in APIS.items():
+            with self.subTest(name):
+                answer = generate(sims[name].port, api, "any", "x" * 400)
+                read, written = api.usage(answer.json())
+                self.assertEqual((written, len(api.text(answer.json()))), (40, 160))
+                more = generate(sims[name].port, api, "any", "x" * 440)
+                self.assertEqual(api.usage(more.json())[0], read + 10)
+                short = generate(sims[name].port, api, "any", "x", most=7).json()
+                self.assertEqual((api.finish(short), api.usage(short)[1]), ("length", 7))
+
+    def test_keys_failures_and_unknown_endpoints(self):
+        sims = self.sims("--key", "secret", "--error-rate", 1)
+        for name, api in APIS.items():
+            with self.subTest(name):
+                port = sims[name].port
+                rows = ((401, "other", api.path()), (503, "secret", api.path()),
+                        (404, "secret", api.path() + "s"))
+                for status, key, path in rows:
+                    answer = ask(port, "POST", path, headers(api, key), encode(api.body("Hi")))
+                    self.assertEqual(answer.status, status, answer)
+                    api.error(answer.json())
+
+    def test_an_unknown_chat_is_refused(self):
+        done = run("sim", "--chat", "gemini")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("mistral", done.stderr)
+
+    def sims(self, *options):
+        plain, mistral = self.sim(*options), self.sim("--chat", "mistral", *options)
+        return {name: mistral if name == "mistral" else plain for name in APIS}
 
 
 class Plain(Gated):

@@ -148,18 +148,37 @@ static void test_what_a_dialect_cannot_say(void **state)
 		const char *words, *settings, *reason;
 	} rows[] = {
 		{DIALECT_ANTHROPIC, "{\"messages\":[{\"role\":\"system\",\"parts\":[]}]}", "{}",
-		 "system"											   },
+		 "system"											     },
 		{DIALECT_ANTHROPIC,
 		 "{\"messages\":[{\"role\":\"user\",\"parts\":[]}],\"format\":{\"type\":"
-		 "\"json_object\"}}",						      "{}", "format"           },
+		 "\"json_object\"}}",						      "{}", "format"             },
 		{DIALECT_ANTHROPIC, "{\"messages\":[{\"role\":\"user\",\"parts\":[]}]}",
-		 "{\"frequency_penalty\":1}",						    "frequency_penalty"},
+		 "{\"frequency_penalty\":1}",						    "frequency_penalty"  },
 		{DIALECT_OPENAI,    "{\"messages\":[{\"role\":\"user\",\"parts\":[]}]}",
-		 "{\"top_k\":1}",								"top_k"            },
-		{DIALECT_OPENAI,    "{\"messages\":[{\"parts\":[]}]}",                     "{}", "role"             },
+		 "{\"top_k\":1}",								"top_k"              },
+		{DIALECT_OPENAI,    "{\"messages\":[{\"parts\":[]}]}",                     "{}", "role"               },
 		{DIALECT_OPENAI,
-		 "{\"messages\":[{\"role\":\"user\",\"parts\":[{\"type\":\"x\"}]}]}",      "{}", "part"             },
-		{DIALECT_OPENAI,    "not JSON",                                            "{}", "words"            },
+		 "{\"messages\":[{\"role\":\"user\",\"parts\":[{\"type\":\"x\"}]}]}",      "{}", "part"               },
+		{DIALECT_RESPONSES, "{\"messages\":[{\"role\":\"user\",\"parts\":[]}]}",
+		 "{\"frequency_penalty\":1}",						    "frequency_penalty"  },
+		{DIALECT_RESPONSES,
+		 "{\"messages\":[{\"role\":\"assistant\",\"parts\":[]},{\"role\":\"assistant\","
+		 "\"parts\":[{\"type\":\"tool_call\",\"call\":0,\"name\":\"f\",\"arguments\":{}}]}]"
+		 "}",								      "{}", "message before"     },
+		{DIALECT_GEMINI,    "{\"messages\":[{\"role\":\"system\",\"parts\":[]}]}", "{}",
+		 "system"											     },
+		{DIALECT_GEMINI,
+		 "{\"messages\":[{\"role\":\"user\",\"parts\":[{\"type\":\"tool_result\",\"call\":"
+		 "0,"
+		 "\"parts\":[]}]}]}",						      "{}", "answer a call"      },
+		{DIALECT_GEMINI,
+		 "{\"messages\":[{\"role\":\"user\",\"parts\":[]}],\"tools\":[{\"name\":\"f\","
+		 "\"strict\":true}]}",						     "{}", "strict"             },
+		{DIALECT_GEMINI,    "{\"messages\":[{\"role\":\"user\",\"parts\":[]}]}",
+		 "{\"parallel_tool_calls\":false}",                                              "parallel_tool_calls"},
+		{DIALECT_MISTRAL,   "{\"messages\":[{\"role\":\"user\",\"parts\":[]}]}",
+		 "{\"verbosity\":\"low\"}",						      "verbosity"          },
+		{DIALECT_OPENAI,    "not JSON",                                            "{}", "words"              },
 	};
 	struct buf out = BUF_INIT(4096);
 	(void)state;
@@ -197,6 +216,41 @@ static void test_damaged_bodies_are_refused(void **state)
 		"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"temperature\":\"0\"}",
 		"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"max_tokens\":0}",
 		"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"max_tokens\":1.5}",
+		"{\"input\":1}",
+		"{\"input\":[1]}",
+		"{\"input\":[{}]}",
+		"{\"input\":[{\"role\":\"user\",\"content\":[1]}]}",
+		"{\"input\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_text\"}]}]}",
+		"{\"input\":[{\"type\":1}]}",
+		"{\"input\":\"a\\u0000b\"}",
+		"{\"input\":\"a\",\"instructions\":1}",
+		"{\"input\":\"a\",\"tools\":{}}",
+		"{\"input\":\"a\",\"tools\":[1]}",
+		"{\"input\":\"a\",\"tool_choice\":1}",
+		"{\"input\":\"a\",\"text\":1}",
+		"{\"input\":\"a\",\"text\":{\"format\":1}}",
+		"{\"input\":\"a\",\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"n\"}}}",
+		"{\"input\":\"a\",\"reasoning\":1}",
+		"{\"input\":\"a\",\"include\":1}",
+		"{\"input\":\"a\",\"max_output_tokens\":0}",
+		"{\"contents\":1}",
+		"{\"contents\":[1]}",
+		"{\"contents\":[{\"parts\":1}]}",
+		"{\"contents\":[{\"parts\":[1]}]}",
+		"{\"contents\":[{\"parts\":[{}]}]}",
+		"{\"contents\":[{\"parts\":[{\"text\":1}]}]}",
+		"{\"contents\":[{\"role\":\"model\",\"parts\":[{\"functionCall\":1}]}]}",
+		"{\"contents\":[{\"role\":\"model\",\"parts\":[{\"functionCall\":{\"name\":\"f\","
+		"\"args\":"
+		"1}}]}]}",
+		"{\"contents\":[{\"parts\":[{\"text\":\"a\"}]}],\"systemInstruction\":1}",
+		"{\"contents\":[{\"parts\":[{\"text\":\"a\"}]}],\"systemInstruction\":{\"parts\":1}"
+		"}",
+		"{\"contents\":[{\"parts\":[{\"text\":\"a\"}]}],\"tools\":[{"
+		"\"functionDeclarations\":1}]}",
+		"{\"contents\":[{\"parts\":[{\"text\":\"a\"}]}],\"generationConfig\":1}",
+		"{\"contents\":[{\"parts\":[{\"text\":\"a\"}]}],\"toolConfig\":{"
+		"\"functionCallingConfig\":{\"mode\":1}}}",
 	};
 	struct buf words = BUF_INIT(4096);
 	(void)state;
