@@ -382,6 +382,12 @@ class ClientsGone(EndingsCase):
         when(connection)
         connection.close()
 
+    @staticmethod
+    def until_said(connection):
+        received = b""
+        while SAID.encode() not in received:
+            received += connection.recv(65536)
+
     def check_gone(self, count, output):
         wait_until(lambda: len(self.settles()) == count, "the settle record")
         settle = self.settles()[-1]
@@ -424,12 +430,7 @@ class ClientsGone(EndingsCase):
         self.start(stalls, stall=60)
         for count, dialect in enumerate(PATHS, 1):
             with self.subTest(dialect):
-                def until_said(connection):
-                    received = b""
-                    while SAID.encode() not in received:
-                        received += connection.recv(65536)
-
-                self.hang_up(dialect, True, until_said)
+                self.hang_up(dialect, True, self.until_said)
                 # ceil(25 bytes / 3): what the provider had said first, 1, is less.
                 self.check_gone(count, 9)
                 settle = self.settles()[-1]
@@ -454,11 +455,11 @@ class ClientsGone(EndingsCase):
 
         self.start(endless)
         for count, dialect in enumerate(PATHS, 1):
-            self.hang_up(dialect, True, lambda connection: connection.recv(65536))
+            self.hang_up(dialect, True, self.until_said)
             wait_until(lambda: len(self.settles()) == count, "the settle record")
             wait_until(lambda: self.upstream.open == 0 and len(sent) == count, "the cancel")
             self.assertEqual(self.settles()[-1]["ending"], "client_gone")
-            self.assertGreater(self.settles()[-1]["usage"]["output"], 9)
+            self.assertGreaterEqual(self.settles()[-1]["usage"]["output"], 9)
         self.check_once(2)
 
 
