@@ -75,8 +75,8 @@ struct env_loop {
 	void (*idle)(void *argument);
 	void *idle_argument;
 	atomic_bool sleeping; /* about to sleep or asleep: another loop may read it */
-	bool precise;         /* timers to the microsecond rather than the next millisecond: for
-			       * instruments; set before the loop runs */
+	bool precise;         /* timers to the microsecond rather than the next millisecond; set
+			       * before the loop runs */
 };
 
 /* One end of a connection. The owner of the stream sets `ready` and `argument` at any time on the

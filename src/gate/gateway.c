@@ -211,6 +211,8 @@ static enum err_code open_parts(struct gateway *gateway, struct err *err)
 	ERR_TRY(load_secrets(gateway, err));
 	gateway_name_metrics(gateway, gateway->config);
 	gateway->log_loop = env_loop_new(gateway->env, "log", true);
+	if (gateway->log_loop)
+		gateway->log_loop->precise = true; /* commits are less than a millisecond apart */
 	if (!gateway->log_loop)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	for (int log = 0; log < CONTROL_LOGS; log++)

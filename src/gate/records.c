@@ -106,6 +106,7 @@ bool gate_submit_admit(struct gate_request *request)
 	assert(size > 0); /* every member is bounded where it enters */
 	arena_trim(&request->arena, text, size);
 	request->admitted = true;
+	request->admit_durable = request->worker->relaxed;
 	submit(request, &request->admit, index, LOG_NO_INDEX, RECORD_ADMIT, text, size,
 	       gate_request_admit_durable);
 	return true;

@@ -604,6 +604,8 @@ void gate_request_admit_durable(struct log_entry *entry)
 	struct gate_request *request =
 		(struct gate_request *)((char *)entry - offsetof(struct gate_request, admit));
 	bool revoked = request->withheld || request->ending == RECORD_ENDING_REVOKED;
+	if (request->admit_durable)
+		return; /* nobody waited for it */
 	request->admit_durable = true;
 	if (!request->observing)
 		return;
@@ -693,7 +695,7 @@ enum gate_next gate_step_finish(struct gate_request *request)
 		pass_plain(request);
 	else if (request->exchange)
 		finish_with_error(request);
+	request->exchange = NULL; /* it may serve the next request already */
 	gate_account_finished(request);
-	gate_request_free(request);
-	return GATE_DONE;
+	return GATE_NEXT;
 }

@@ -530,7 +530,18 @@ static enum gate_next step_settle(struct gate_request *request)
 		gate_account_settled(request, &request->usage);
 		gate_submit_settle(request, &request->usage);
 	}
-	return request->settle_durable ? GATE_NEXT : GATE_WAIT;
+	return request->settle_durable || request->worker->relaxed ? GATE_NEXT : GATE_WAIT;
+}
+
+/* ---- retire ---- */
+
+/* The log borrows texts of the request until both records are written. */
+static enum gate_next step_retire(struct gate_request *request)
+{
+	if (!request->settle_durable)
+		return GATE_WAIT;
+	gate_request_free(request);
+	return GATE_DONE;
 }
 
 /* ---- the dispatcher ---- */
@@ -544,6 +555,7 @@ static const struct gate_step steps[] = {
         {"relay",   gate_step_relay  },
 	{"settle",  step_settle      },
         {"finish",  gate_step_finish },
+        {"retire",  step_retire      },
 };
 
 static const struct gate_step *const first_step = steps;

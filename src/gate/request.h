@@ -1,6 +1,6 @@
 /* One model request on its way through the gateway, as a table of named steps:
  *
- *   read -> decide -> reserve -> admit -> forward -> relay -> settle -> finish
+ *   read -> decide -> reserve -> admit -> forward -> relay -> settle -> finish -> retire
  *
  * A request lives from the moment its body is complete until its last record is durable, which may
  * be after its client has gone. It is carried by one worker from beginning to end. */

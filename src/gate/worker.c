@@ -233,6 +233,7 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 	struct gate_settings settings;
 	worker->gateway = gateway;
 	worker->number = number;
+	worker->relaxed = !gateway_config(gateway)->strict;
 	worker->observe = gateway_config(gateway)->mode == CONFIG_OBSERVE;
 	worker->loop = env_loop_new(gateway_admin_loop(gateway)->env, "worker", false);
 	worker->refusals = calloc(1, sizeof(*worker->refusals));

@@ -69,6 +69,7 @@ struct gate_worker {
 	/* Refusals before authentication: one record a second for each rule and source network. */
 	struct refusal_window *refusals;
 	bool observe; /* `mode: observe`: what only policy forbids goes through, and is told */
+	bool relaxed; /* answers do not wait for their records */
 	bool stopping;
 	struct env_timer grace;
 	struct env_timer ping; /* looks for streams that have been quiet */

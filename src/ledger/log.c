@@ -9,6 +9,13 @@
 /* A producer that is busy holds records back for at most so long. */
 #define QUIET_NS 20000000u
 #define HOLD_NS UINT64_C(1000000)
+/* A sync costs the processor as much as several requests. After a commit of so many records the
+ * next one waits until it has as many or more: it starts no sooner than this after the last one
+ * started, and so no later than HOLD_NS after the oldest record that waits. */
+#define BUSY_RECORDS 16
+#define GAP_STRICT_NS UINT64_C(800000)
+/* Where nobody waits for the disk. */
+#define GAP_RELAXED_NS UINT64_C(5000000)
 #define CHECKPOINT_DELAY_NS UINT64_C(100000000)
 #define CHECKPOINT_GAP_NS UINT64_C(2000000)
 #define SPACE_RETRY_NS UINT64_C(1000000000)
@@ -100,8 +107,7 @@ void log_submit(struct log_producer *producer, struct log_entry *entry)
 	struct log_entry *head = atomic_load_explicit(&log->incoming, memory_order_relaxed);
 	do {
 		entry->next = head;
-	} while (!atomic_compare_exchange_weak_explicit(
-		&log->incoming, &head, entry, memory_order_release, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak(&log->incoming, &head, entry));
 }
 
 void log_producer_turn(struct log_producer *producer, bool idle)
@@ -111,7 +117,8 @@ void log_producer_turn(struct log_producer *producer, bool idle)
 	if (!idle && producer->loop->now_ns < producer->unflushed_since_ns + HOLD_NS)
 		return;
 	producer->unflushed_since_ns = 0;
-	log_wake(producer->log);
+	if (!atomic_load(&producer->log->holding)) /* else it looks again by itself, soon */
+		log_wake(producer->log);
 }
 
 /* ---- room ---- */
@@ -242,6 +249,22 @@ static void run_commit(struct log *log)
 	log->code = log_commit_write(log, &log->err);
 }
 
+static void on_hold_timer(struct env_timer *timer)
+{
+	struct log *log = (struct log *)((char *)timer - offsetof(struct log, hold_timer));
+	atomic_store(&log->holding, false); /* before looking: who saw it set has submitted */
+	log->woken = true;
+	log_work(log);
+}
+
+static void hold_next(struct log *log)
+{
+	uint64_t gap = log->options.relaxed ? GAP_RELAXED_NS : GAP_STRICT_NS;
+	if (log->commit.count >= BUSY_RECORDS &&
+	    env_timer_arm(log->loop, &log->hold_timer, log->began_ns + gap))
+		atomic_store(&log->holding, true);
+}
+
 static void notify_producers(struct log *log)
 {
 	struct log_producer *producer = log->commit.producers;
@@ -263,6 +286,7 @@ static void done_commit(struct log *log)
 	if (log->commit.count == 0)
 		return;
 	log->commit_ns = log->loop->now_ns;
+	hold_next(log);
 	log_commit_integrate(log);
 	atomic_store_explicit(&log->durable, log->next_commit, memory_order_release);
 	notify_producers(log);
@@ -369,11 +393,12 @@ static enum log_work choose_housekeeping(struct log *log)
 /* Commits first, but after each of them one piece of the rest, so that neither starves. */
 static enum log_work choose_work(struct log *log)
 {
-	if (log->woken) {
+	bool holding = atomic_load(&log->holding);
+	if (log->woken && !holding) {
 		log->woken = false;
 		log_gather(log);
 	}
-	bool ready = log->pending && log->pending->index == log->next_commit;
+	bool ready = !holding && log->pending && log->pending->index == log->next_commit;
 	enum log_work rest = LOG_WORK_NONE;
 	if (!ready || log->last_work == LOG_WORK_COMMIT)
 		rest = choose_housekeeping(log);
@@ -391,6 +416,7 @@ void log_work(struct log *log)
 	if (log->work == LOG_WORK_CHECKPOINT)
 		log->checkpoint_due = false;
 	log->busy = true;
+	log->began_ns = env_clock_ns(log->env);
 	log->job_ran = false;
 	env_job_start(log->loop, &log->job);
 }
@@ -429,6 +455,7 @@ bool log_work_init(struct log *log)
 	log->job.done = done_job;
 	log->checkpoint_timer.fire = on_checkpoint_timer;
 	log->space_timer.fire = on_space_timer;
+	log->hold_timer.fire = on_hold_timer;
 	log->waker = calloc(1, sizeof(*log->waker));
 	if (!log->waker)
 		return false;

@@ -109,6 +109,7 @@ struct log {
 	_Atomic(struct log_entry *) incoming;
 	_Atomic(int64_t) room;
 	atomic_bool checkpoint_wanted, failed, no_space;
+	atomic_bool holding; /* commits wait for hold_timer */
 	struct log_waker *waker;
 
 	/* The log loop's. */
@@ -117,10 +118,11 @@ struct log {
 	bool woken, busy, job_ran, checkpoint_due, checkpoint_armed;
 	enum log_work work, last_work;
 	struct env_job job;
-	struct env_timer checkpoint_timer, space_timer;
+	struct env_timer checkpoint_timer, space_timer, hold_timer;
 	bool space_waiting;
 	uint64_t checkpoint_ns; /* when the last one was signed */
 	uint64_t commit_ns;     /* when the last commit was done */
+	uint64_t began_ns;      /* when the last work was begun */
 	uint64_t batch;
 	struct err err; /* of the job at work */
 	enum err_code code;
