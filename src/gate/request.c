@@ -105,7 +105,7 @@ void gate_request_free(struct gate_request *request)
 		buf_release(&tail);
 		free(request);
 	} else {
-		memset(request, 0, sizeof(*request));
+		memset(request, 0, GATE_REQUEST_ZEROED);
 		request->arena = arena;
 		request->held = held;
 		request->tail = tail;

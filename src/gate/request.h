@@ -67,12 +67,10 @@ struct gate_request {
 	bool waits_for_run, run_opened;
 	struct run_opening *opening; /* while it waits for a run */
 	enum control_log log;
-	struct limits_reservation reservation;
 	struct binding_hold sample;
 	bool admitted; /* an admit record was submitted: a settle record must follow */
 	unsigned reserved_units;
 	struct log_entry admit, settle;
-	char settle_text[GATE_SETTLE_TEXT_MAX];
 	bool admit_durable, settle_submitted, settle_durable;
 	char admit_id[RECORD_ID_SIZE + 1];
 	char nonce_text[33];
@@ -95,7 +93,6 @@ struct gate_request {
 	bool error_sent;        /* a stream was ended with an error event */
 	bool withheld;          /* revoked while the end waited for its record: it is never sent */
 	bool observing, usage_added;
-	struct dialect_observer observer;
 	struct dialect_outcome outcome;
 	struct sha256 response_hash;
 	uint8_t response_digest[SHA256_SIZE];
@@ -106,7 +103,15 @@ struct gate_request {
 	struct env_timer slice_timer;
 	uint64_t slice_deadline_ns; /* 0: nothing is being waited for */
 	bool slices_waived;         /* mode observe: the stream goes on without */
+
+	/* From here on nothing is zeroed for the next request: each is filled before it is read. */
+	struct limits_reservation reservation; /* but for its beginning */
+	struct dialect_observer observer;
+	char settle_text[GATE_SETTLE_TEXT_MAX];
 };
+
+#define GATE_REQUEST_ZEROED \
+	(offsetof(struct gate_request, reservation) + offsetof(struct limits_reservation, holds))
 
 /* Handlers of the worker's HTTP server. */
 void gate_request_head(struct http_exchange *exchange, size_t *body_max);

@@ -143,10 +143,10 @@ struct limits_hold {
 /* Lives in the caller's request from limits_reserve to limits_settle. Zeroed: nothing reserved. The
  * cells must outlive it (some world of the same line does). */
 struct limits_reservation {
-	struct limits_hold holds[LIMITS_SCOPES_MAX];
 	unsigned count;
 	int64_t input, output; /* tokens reserved so far */
 	bool open;
+	struct limits_hold holds[LIMITS_SCOPES_MAX]; /* need not be zeroed */
 };
 
 /* ceil(bytes / 3): tokens to reserve for a prompt of so many bytes. */
