@@ -28,6 +28,13 @@ static bool split_port(struct bytes text, struct bytes *host, struct bytes *port
 	return true;
 }
 
+struct env_peer env_peer_of(const struct env_address *address)
+{
+	struct env_peer peer = {.family = address->family, .port = address->port};
+	memcpy(peer.ip, address->ip, sizeof(peer.ip));
+	return peer;
+}
+
 enum err_code env_address_parse(struct bytes text, struct env_address *out, struct err *err)
 {
 	struct bytes host, port;

@@ -14,6 +14,14 @@ struct env_address {
 	char path[512]; /* of a Unix socket; may be longer than the kernel's 107 bytes */
 };
 
+/* The same of who has connected, without a path. */
+struct env_peer {
+	enum env_family family;
+	uint8_t ip[16];
+	uint16_t port;
+};
+struct env_peer env_peer_of(const struct env_address *address);
+
 /* "127.0.0.1:8080", "[::1]:8080"; numeric only. ERR_INVALID names the text. */
 enum err_code env_address_parse(struct bytes text, struct env_address *out, struct err *err);
 /* The same form back; a Unix socket gives its path. */

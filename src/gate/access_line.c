@@ -149,7 +149,7 @@ static void write_otel(struct json_writer *to, const struct gate_request *reques
 			metrics_otel_provider((enum dialect_id)verdict->model->provider->dialect));
 		text_member(to, "gen_ai.request.model", verdict->model->id);
 	}
-	text_member(to, "gen_ai.response.model", request->outcome.served);
+	text_member(to, "gen_ai.response.model", request->observer.outcome.served);
 	if (!request->admitted || request->status != 200)
 		return;
 	number_member(to, "gen_ai.usage.cache_read.input_tokens", usage->cache_read);

@@ -89,7 +89,8 @@ static bool upstream_error_of(const struct gate_request *request, enum upstream_
 	else if (request->status != 200)
 		*out = error_of_status(request->status);
 	else
-		*out = request->outcome.failed ? UPSTREAM_ERROR_STREAM : UPSTREAM_ERROR_RESET;
+		*out = request->observer.outcome.failed ? UPSTREAM_ERROR_STREAM
+							: UPSTREAM_ERROR_RESET;
 	return true;
 }
 

@@ -116,7 +116,7 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 {
 	struct log *log = request->worker->producers[request->log].log;
 	char id[RECORD_ID_SIZE + 1];
-	char *text = request->settle_text; /* there from the start: settling cannot fail */
+	char *text = request->settle_text->text;
 	uint64_t index = log_take_index(log);
 	log_record_id(log, index, id);
 	struct record record = record_of(request, RECORD_SETTLE);
@@ -125,12 +125,12 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	record.ending = request->ending;
 	record.status = request->status > 0 ? (unsigned)request->status : 0;
 	record.usage = usage;
-	record.served = bytes_from(request->outcome.served);
+	record.served = bytes_from(request->observer.outcome.served);
 	if (request->has_response)
 		record.response = request->response_digest;
 	/* Of a whole answer only: a digest of half of one could be taken for it. */
-	if (request->outcome.digest_known && request->ending == RECORD_ENDING_FINISH)
-		record.answer = request->outcome.answer;
+	if (request->observer.outcome.digest_known && request->ending == RECORD_ENDING_FINISH)
+		record.answer = request->observer.outcome.answer;
 	if (request->verdict.run)
 		record.run = bytes_from(request->verdict.run->id);
 	size_t size = record_format(&record, text, GATE_SETTLE_TEXT_MAX);

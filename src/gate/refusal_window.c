@@ -5,7 +5,7 @@
 #define SECOND_NS 1000000000u
 
 /* /24 of IPv4, /48 of IPv6; everything on Unix sockets is one network. */
-static uint64_t network_of(const struct env_address *peer)
+static uint64_t network_of(const struct env_peer *peer)
 {
 	uint64_t network = 0;
 	size_t size = peer->family == ENV_IPV4 ? 3 : peer->family == ENV_IPV6 ? 6 : 0;
@@ -15,7 +15,7 @@ static uint64_t network_of(const struct env_address *peer)
 }
 
 uint64_t refusal_window_take(struct refusal_window *window, enum rule rule,
-			     const struct env_address *peer, uint64_t now_ns)
+			     const struct env_peer *peer, uint64_t now_ns)
 {
 	struct prng hash = {window->seed ^ network_of(peer) * 64 ^ (uint64_t)rule};
 	size_t place = prng_below(&hash, REFUSAL_WINDOW_PLACES);

@@ -20,6 +20,6 @@ struct refusal_window {
 /* One more refusal. 0: no record now. Else the number of refusals that the record to be made now
  * stands for, this one included. */
 uint64_t refusal_window_take(struct refusal_window *window, enum rule rule,
-			     const struct env_address *peer, uint64_t now_ns);
+			     const struct env_peer *peer, uint64_t now_ns);
 
 #endif

@@ -168,6 +168,20 @@ static void take_flow(struct gate_request *request, const struct dialect_flow *f
 		buf_append_bytes(&request->tail, flow->last[i]);
 }
 
+/* A stream that is under way needs nothing of its request any more: what that took goes back, so
+ * that many streams can be held. */
+static void forget_request(struct gate_request *request)
+{
+	request->facts.model = request->facts.run = request->facts.unknown_member =
+		bytes_of(NULL, 0);
+	request->facts.settings = NULL;
+	request->settings = NULL;
+	request->upstream_header_count = 0;
+	http_release_request(request->exchange);
+	gate_worker_give_arena(request->worker, &request->arena);
+	buf_release(&request->held);
+}
+
 static void start_stream(struct gate_request *request)
 {
 	struct http_header headers[24];
@@ -180,6 +194,8 @@ static void start_stream(struct gate_request *request)
 	http_start(request->exchange, 200, headers, count, -1);
 	pass(request, buf_bytes(&request->held));
 	buf_clear(&request->held);
+	if (request->calling && http_call_sent(&request->call))
+		forget_request(request);
 }
 
 /* What the client is told where an answer did not end as it should. */
@@ -407,6 +423,11 @@ static const char *const passed_fields[] = {"content-type", "request-id",     "x
 static void keep_fields(struct gate_request *request, const struct http_head *head,
 			struct bytes bytes)
 {
+	request->upstream_headers =
+		arena_alloc(&request->arena, sizeof(passed_fields) / sizeof(passed_fields[0]) *
+						     sizeof(*request->upstream_headers));
+	if (!request->upstream_headers)
+		return;
 	for (size_t i = 0; i < sizeof(passed_fields) / sizeof(passed_fields[0]); i++) {
 		struct bytes value = http_field_value(head, bytes.data, passed_fields[i]);
 		bool sane = value.data && value.size <= PASSED_FIELD_MAX;
@@ -528,13 +549,12 @@ static void end_stream(struct gate_request *request)
 	/* An event that broke off is no part of the answer: an error takes its place. */
 	if (request->ending == RECORD_ENDING_FINISH && request->observer.outcome.complete)
 		take_flow(request, &flow);
-	request->outcome = request->observer.outcome;
 	metrics_add(&request->worker->metrics.streams, -1);
 	if (request->ending != RECORD_ENDING_FINISH)
 		return;
-	if (request->outcome.failed)
+	if (request->observer.outcome.failed)
 		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
-	else if (!request->outcome.complete)
+	else if (!request->observer.outcome.complete)
 		request->ending = RECORD_ENDING_UPSTREAM_RESET;
 }
 
@@ -552,21 +572,21 @@ static void end_plain(struct gate_request *request)
 	if (!is_whole(request)) {
 		/* What had come was made and will be billed: an upper bound for its tokens. */
 		if (request->status == 200)
-			request->outcome.text_bytes = body.size;
+			request->observer.outcome.text_bytes = body.size;
 		return;
 	}
 	if (request->status == 200 && request->facts.endpoint == ENDPOINT_USE_GENERATE)
 		dialect_observe_body(request->dialect, body,
 				     bytes_of(request->nonce, sizeof(request->nonce)),
-				     &request->outcome, NULL, NULL);
+				     &request->observer.outcome, NULL, NULL);
 	/* A 200 that holds no answer, or half of one: it is not passed on as if it were whole. */
-	if (request->outcome.unreadable) {
+	if (request->observer.outcome.unreadable) {
 		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
 		request->failure = ERR_PROTOCOL;
-		request->outcome.text_bytes = body.size;
+		request->observer.outcome.text_bytes = body.size;
 		return;
 	}
-	if (request->outcome.failed)
+	if (request->observer.outcome.failed)
 		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
 	sha256_add_bytes(&request->response_hash, body);
 	request->has_response = true;
@@ -585,7 +605,7 @@ enum gate_next gate_step_relay(struct gate_request *request)
 		end_stream(request);
 		/* An error event of the provider's own has gone through; else ours ends the stream.
 		 */
-		if (request->ending != RECORD_ENDING_FINISH && !request->outcome.failed)
+		if (request->ending != RECORD_ENDING_FINISH && !request->observer.outcome.failed)
 			send_error_event(request);
 		else if (request->started)
 			sha256_add_bytes(&request->response_hash, buf_bytes(&request->tail));

@@ -52,6 +52,7 @@ static struct gate_request *new_request(struct gate_worker *worker, struct http_
 		buf_init(&request->held, HELD_MAX);
 		buf_init(&request->tail, TAIL_MAX);
 	}
+	gate_worker_take_arena(worker, &request->arena);
 	request->worker = worker;
 	request->exchange = exchange;
 	request->scan = scan;
@@ -106,6 +107,7 @@ void gate_request_free(struct gate_request *request)
 		free(request);
 	} else {
 		memset(request, 0, GATE_REQUEST_ZEROED);
+		memset(&request->observer.outcome, 0, sizeof(request->observer.outcome));
 		request->arena = arena;
 		request->held = held;
 		request->tail = tail;
@@ -124,6 +126,8 @@ void gate_request_abandon(struct gate_request *request)
 	request->calling = false;
 	if (request->opening)
 		gateway_forget_opening(request->opening);
+	if (request->settle_text)
+		gate_worker_give_text(request->worker, request->settle_text);
 	if (request->exchange)
 		request->exchange->user = NULL;
 	limits_cancel(&request->reservation, &clock);
@@ -484,7 +488,7 @@ static int64_t most_output(const struct gate_request *request)
 
 static struct record_usage usage_of(const struct gate_request *request)
 {
-	const struct dialect_usage *said = &request->outcome.usage;
+	const struct dialect_usage *said = &request->observer.outcome.usage;
 	struct record_usage usage = {(uint64_t)said->input, (uint64_t)said->cache_read,
 				     (uint64_t)said->cache_write, (uint64_t)said->output, false};
 	bool generates = request->facts.endpoint == ENDPOINT_USE_GENERATE;
@@ -498,7 +502,7 @@ static struct record_usage usage_of(const struct gate_request *request)
 	}
 	/* A stream that was cut tells its input at the start and its output only at the end. */
 	if (!said->known) {
-		uint64_t seen = (uint64_t)dialect_output_estimate(&request->outcome);
+		uint64_t seen = (uint64_t)dialect_output_estimate(&request->observer.outcome);
 		uint64_t most = (uint64_t)most_output(request);
 		seen = seen < most ? seen : most;
 		usage.output = seen > usage.output ? seen : usage.output;
@@ -521,9 +525,41 @@ static void settle_limits(struct gate_request *request, const struct record_usag
 		binding_release(&request->sample);
 }
 
+/* Settling cannot fail, but where memory is out it waits until another has settled. */
+static bool take_text(struct gate_request *request)
+{
+	struct gate_worker *worker = request->worker;
+	if (request->waits_for_text)
+		return false;
+	request->settle_text = gate_worker_take_text(worker);
+	if (request->settle_text)
+		return true;
+	request->waits_for_text = true;
+	request->next_text = worker->text_waiting;
+	worker->text_waiting = request;
+	return false;
+}
+
+static void give_text(struct gate_request *request)
+{
+	struct gate_worker *worker = request->worker;
+	struct gate_request *waiting = worker->text_waiting;
+	if (!request->settle_text)
+		return;
+	gate_worker_give_text(worker, request->settle_text);
+	request->settle_text = NULL;
+	if (!waiting)
+		return;
+	worker->text_waiting = waiting->next_text;
+	waiting->waits_for_text = false;
+	gate_request_run(waiting);
+}
+
 static enum gate_next step_settle(struct gate_request *request)
 {
 	if (!request->settle_submitted) {
+		if (!take_text(request))
+			return GATE_WAIT;
 		request->usage = usage_of(request);
 		request->settle_submitted = true;
 		settle_limits(request, &request->usage);
@@ -540,6 +576,7 @@ static enum gate_next step_retire(struct gate_request *request)
 {
 	if (!request->settle_durable)
 		return GATE_WAIT;
+	give_text(request);
 	gate_request_free(request);
 	return GATE_DONE;
 }

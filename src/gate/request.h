@@ -16,9 +16,6 @@ enum gate_next {
 	GATE_DONE, /* the request is over and freed */
 };
 
-/* A settle record has bounded members only. */
-#define GATE_SETTLE_TEXT_MAX 2048
-
 struct gate_step {
 	const char *name; /* in traces and errors */
 	enum gate_next (*run)(struct gate_request *request);
@@ -71,6 +68,9 @@ struct gate_request {
 	bool admitted; /* an admit record was submitted: a settle record must follow */
 	unsigned reserved_units;
 	struct log_entry admit, settle;
+	struct gate_text *settle_text;  /* once it settles */
+	struct gate_request *next_text; /* while it waits for one */
+	bool waits_for_text;
 	bool admit_durable, settle_submitted, settle_durable;
 	char admit_id[RECORD_ID_SIZE + 1];
 	char nonce_text[33];
@@ -93,11 +93,10 @@ struct gate_request {
 	bool error_sent;        /* a stream was ended with an error event */
 	bool withheld;          /* revoked while the end waited for its record: it is never sent */
 	bool observing, usage_added;
-	struct dialect_outcome outcome;
 	struct sha256 response_hash;
 	uint8_t response_digest[SHA256_SIZE];
 	bool has_response;
-	struct http_header upstream_headers[8]; /* of the answer, passed on; in the arena */
+	struct http_header *upstream_headers; /* of the answer, passed on; in the arena */
 	unsigned upstream_header_count;
 	/* Waiting for a slice of output, or for memory for a plain answer. */
 	struct env_timer slice_timer;
@@ -106,8 +105,8 @@ struct gate_request {
 
 	/* From here on nothing is zeroed for the next request: each is filled before it is read. */
 	struct limits_reservation reservation; /* but for its beginning */
+	/* Of a stream, and in `outcome` (which is zeroed) what is known of any answer. */
 	struct dialect_observer observer;
-	char settle_text[GATE_SETTLE_TEXT_MAX];
 };
 
 #define GATE_REQUEST_ZEROED \

@@ -21,6 +21,67 @@ static void worker_idle(void *argument)
 		log_producer_turn(&worker->producers[log], true);
 }
 
+/* ---- memory ---- */
+
+#define TEXTS_KEPT 64
+
+void gate_worker_give_arena(struct gate_worker *worker, struct arena *arena)
+{
+	arena_reset(arena);
+	if (!arena->first || worker->arena_count == GATE_SPARE_ARENAS) {
+		arena_release(arena);
+		return;
+	}
+	worker->arenas[worker->arena_count++] = *arena;
+	arena_init(arena, arena->block_size, arena->max);
+}
+
+void gate_worker_take_arena(struct gate_worker *worker, struct arena *arena)
+{
+	if (!arena->first && worker->arena_count > 0)
+		*arena = worker->arenas[--worker->arena_count];
+}
+
+struct gate_text *gate_worker_take_text(struct gate_worker *worker)
+{
+	struct gate_text *text = worker->texts;
+	if (!text)
+		return malloc(sizeof(*text));
+	worker->texts = text->next;
+	worker->text_count--;
+	return text;
+}
+
+void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text)
+{
+	if (worker->text_count >= TEXTS_KEPT) {
+		free(text);
+		return;
+	}
+	text->next = worker->texts;
+	worker->texts = text;
+	worker->text_count++;
+}
+
+static bool stock_texts(struct gate_worker *worker)
+{
+	struct gate_text *first = malloc(sizeof(*first));
+	if (first)
+		gate_worker_give_text(worker, first);
+	return first != NULL;
+}
+
+static void release_memory(struct gate_worker *worker)
+{
+	while (worker->texts) {
+		struct gate_text *text = worker->texts;
+		worker->texts = text->next;
+		free(text);
+	}
+	while (worker->arena_count > 0)
+		arena_release(&worker->arenas[--worker->arena_count]);
+}
+
 /* ---- upstreams ---- */
 
 static char *fixed_fields(const struct config_provider *provider, enum dialect_id dialect,
@@ -238,7 +299,7 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 	worker->loop = env_loop_new(gateway_admin_loop(gateway)->env, "worker", false);
 	worker->refusals = calloc(1, sizeof(*worker->refusals));
 	worker->server = worker->loop ? new_server(worker) : NULL;
-	if (!worker->server || !worker->refusals)
+	if (!worker->server || !worker->refusals || !stock_texts(worker))
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	env_random(worker->loop->env, &worker->refusals->seed, sizeof(worker->refusals->seed));
 	ERR_TRY(gate_settings_make(worker, gateway_config(gateway), gateway_ticket_key(gateway),
@@ -266,6 +327,7 @@ void gate_worker_release(struct gate_worker *worker)
 		buf_release(&request->tail);
 		free(request);
 	}
+	release_memory(worker);
 	sweep(worker);
 	if (worker->upstreams)
 		free_upstreams(worker->upstreams);

@@ -3,6 +3,7 @@
 #ifndef GATE_WORKER_H
 #define GATE_WORKER_H
 
+#include "base/arena.h"
 #include "base/json_scan.h"
 #include "dialect/dialect.h"
 #include "gate/access_log.h"
@@ -43,6 +44,16 @@ struct gate_settings {
 	size_t max_body;
 };
 
+/* A settle record has bounded members only. */
+#define GATE_SETTLE_TEXT_MAX 2048
+
+struct gate_text {
+	struct gate_text *next;
+	char text[GATE_SETTLE_TEXT_MAX];
+};
+
+#define GATE_SPARE_ARENAS 64
+
 struct gate_worker {
 	struct gateway *gateway;
 	struct env_loop *loop;
@@ -62,6 +73,13 @@ struct gate_worker {
 	struct gate_request *passes;
 	struct gate_request *spare; /* kept for reuse, linked by next */
 	unsigned spare_count, live_count;
+	/* Memory for settle records: at least one is always here or in use, so that a request can
+	 * wait for one where there is no more memory. */
+	struct gate_text *texts;
+	unsigned text_count;
+	struct gate_request *text_waiting;
+	struct arena arenas[GATE_SPARE_ARENAS]; /* of requests that are over or forgotten */
+	unsigned arena_count;
 	unsigned own_calls;    /* on Parley's own paths, under way */
 	struct json_scan scan; /* scratch: too large for each request */
 	struct metrics metrics;
@@ -98,6 +116,13 @@ void gate_worker_release(struct gate_worker *worker);
 /* On the worker's loop: takes over the reference to `world` and ends what `cuts` name. */
 void gate_worker_publish(struct gate_worker *worker, struct world *world,
 			 const struct control_cut *cuts, size_t cut_count);
+
+/* An arena's memory to the worker's stock, and from there (an empty arena where there is none). */
+void gate_worker_give_arena(struct gate_worker *worker, struct arena *arena);
+void gate_worker_take_arena(struct gate_worker *worker, struct arena *arena);
+/* A text for a settle record: NULL where there is none now, and one will come back. */
+struct gate_text *gate_worker_take_text(struct gate_worker *worker);
+void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text);
 
 /* Now and then while the loop is busy: records that have waited long enough go to the log. */
 static inline void gate_worker_turn(struct gate_worker *worker)

@@ -400,7 +400,7 @@ static enum log_work choose_work(struct log *log)
 	}
 	bool ready = !holding && log->pending && log->pending->index == log->next_commit;
 	enum log_work rest = LOG_WORK_NONE;
-	if (!ready || log->last_work == LOG_WORK_COMMIT)
+	if ((!ready && !holding) || log->last_work == LOG_WORK_COMMIT)
 		rest = choose_housekeeping(log);
 	return rest != LOG_WORK_NONE ? rest : ready ? LOG_WORK_COMMIT : LOG_WORK_NONE;
 }

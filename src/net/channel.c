@@ -44,7 +44,7 @@ void channel_close(struct channel *channel, bool reset)
 
 static ssize_t broken(struct channel *channel)
 {
-	ERR_SET(&channel->err, ERR_NETWORK, "TLS: %s", tls_error(channel->tls));
+	channel->problem = tls_error(channel->tls);
 	return ENV_RESET;
 }
 
@@ -88,7 +88,7 @@ static ssize_t receive_sealed(struct channel *channel, void *data, size_t size)
 		if (got == ENV_AGAIN)
 			return ENV_AGAIN;
 		if (got <= 0) {
-			ERR_SET(&channel->err, ERR_NETWORK, "TLS: closed without close_notify");
+			channel->problem = "closed without close_notify";
 			return ENV_RESET;
 		}
 		if (!tls_feed(channel->tls, sealed, (size_t)got))

@@ -10,7 +10,7 @@ struct channel {
 	struct env_stream *stream; /* owned */
 	struct tls *tls;           /* owned; NULL: plain */
 	bool unread;               /* there may be decrypted bytes that nobody has received */
-	struct err err;            /* why a TLS channel broke */
+	const char *problem; /* why a TLS channel broke, until it is closed; NULL: it did not */
 };
 
 /* Takes over both. */
@@ -27,8 +27,8 @@ static inline bool channel_is_open(const struct channel *channel)
 	return channel->stream != NULL;
 }
 
-/* Same results as env_receive and env_send. ENV_RESET on a TLS error, told in channel->err. A TLS
- * stream that ends without close_notify is ENV_RESET, never ENV_EOF (RFC 8446, section 6.1). */
+/* Same results as env_receive and env_send. ENV_RESET on a TLS error, told in channel->problem. A
+ * TLS stream that ends without close_notify is ENV_RESET, never ENV_EOF (RFC 8446, section 6.1). */
 ssize_t channel_receive(struct channel *channel, void *data, size_t size);
 ssize_t channel_send(struct channel *channel, const struct iovec *parts, int count);
 /* Bytes taken by channel_send that the stream has not taken yet: at most HTTP's high mark. They go

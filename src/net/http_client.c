@@ -107,9 +107,9 @@ static void fail_with(struct http_client_connection *connection, enum err_code c
 		      const char *problem)
 {
 	struct err err = ERR_INIT;
-	if (connection->channel.err.code)
-		problem = connection->channel.err.message;
-	ERR_SET(&err, code, "%s: %s", connection->origin->url, problem);
+	const char *broken = connection->channel.problem;
+	ERR_SET(&err, code, "%s: %s%s", connection->origin->url, broken ? "TLS: " : "",
+		broken ? broken : problem);
 	fail_call(connection, &err, !connection->sent_any);
 }
 
@@ -185,7 +185,6 @@ static void assign(struct http_client_connection *connection, struct http_call *
 	connection->part = 0;
 	connection->sent_any = false;
 	connection->interim = 0;
-	http_head_start(&connection->head);
 	buf_clear(&connection->pending);
 }
 
@@ -205,7 +204,7 @@ static void finish_call(struct http_client_connection *connection, bool reusable
 	static const struct err none = ERR_INIT;
 	connection->call = NULL;
 	call->connection = NULL;
-	if (reusable && connection->head.keep_alive && connection->part == call->part_count &&
+	if (reusable && connection->keep_alive && connection->part == call->part_count &&
 	    !connection->channel.stream->hangup && origin->idle_count < pool->options.idle_max) {
 		connection->state = IDLE;
 		connection->reused = true;
@@ -255,30 +254,34 @@ static bool take_body(struct http_client_connection *connection, const char *dat
 	}
 }
 
-static bool take_head(struct http_client_connection *connection, const char *data, size_t size)
+static bool take_head(struct http_client_connection *connection, const struct http_head *head,
+		      const char *data, size_t size)
 {
 	struct http_call *call = connection->call;
 	call->head_seen = true;
 	call->head_ns = connection->origin->pool->loop->now_ns;
 	set_deadline(connection, call->idle_ns);
-	http_body_start(&connection->body, &connection->head);
-	call->until_close = connection->head.body == HTTP_BODY_UNTIL_CLOSE;
-	call->head(call, &connection->head, bytes_of(data, connection->head.size));
+	size_t head_size = head->size;
+	connection->keep_alive = head->keep_alive;
+	http_body_start(&connection->body, head);
+	call->until_close = head->body == HTTP_BODY_UNTIL_CLOSE;
+	call->head(call, head, bytes_of(data, head_size));
 	if (connection->closed || connection->call != call)
 		return false;
-	return take_body(connection, data + connection->head.size, size - connection->head.size);
+	return take_body(connection, data + head_size, size - head_size);
 }
 
 /* Bytes before the end of the response head: `data` holds all of them so far. */
 static bool take_before_head(struct http_client_connection *connection, const char *data,
 			     size_t size)
 {
+	struct http_head *head = &connection->origin->pool->head;
 	for (;;) {
-		enum http_parse parsed = http_response_parse(&connection->head, data, size,
-							     connection->call->head_method);
+		http_head_start(head);
+		enum http_parse parsed =
+			http_response_parse(head, data, size, connection->call->head_method);
 		if (parsed == HTTP_REFUSED) {
-			fail_with(connection, ERR_PROTOCOL,
-				  http_refusal_text(connection->head.refusal));
+			fail_with(connection, ERR_PROTOCOL, http_refusal_text(head->refusal));
 			return false;
 		}
 		if (parsed == HTTP_MORE) {
@@ -292,11 +295,11 @@ static bool take_before_head(struct http_client_connection *connection, const ch
 				fail_with(connection, ERR_NO_MEMORY, "out of memory");
 			return !connection->closed;
 		}
-		if (connection->head.status >= 200)
-			return take_head(connection, data, size);
+		if (head->status >= 200)
+			return take_head(connection, head, data, size);
 		/* Nobody asked for another protocol (RFC 9110, 15.2.2): what follows is none of
 		 * ours. */
-		if (connection->head.status == 101) {
+		if (head->status == 101) {
 			fail_with(connection, ERR_PROTOCOL, "it switches protocols unasked");
 			return false;
 		}
@@ -304,9 +307,8 @@ static bool take_before_head(struct http_client_connection *connection, const ch
 			fail_with(connection, ERR_PROTOCOL, "too many interim responses");
 			return false;
 		}
-		data += connection->head.size;
-		size -= connection->head.size;
-		http_head_start(&connection->head);
+		data += head->size;
+		size -= head->size;
 	}
 }
 
@@ -498,7 +500,7 @@ static void connect_failed(struct http_client_connection *connection, enum err_c
 {
 	struct err err = ERR_INIT;
 	struct http_origin *origin = connection->origin;
-	if (connection->channel.err.code) {
+	if (connection->channel.problem) {
 		fail_with(connection, ERR_NETWORK, "TLS failed");
 		return;
 	}
@@ -556,7 +558,6 @@ static bool dig(struct http_client_connection *connection)
 		return false;
 	}
 	connection->in_tunnel = true;
-	http_head_start(&connection->head);
 	buf_clear(&connection->pending);
 	channel_start_tls(&connection->channel, tls);
 	if (channel_progress(&connection->channel))
@@ -683,6 +684,11 @@ static bool remove_from(struct http_call **list, struct http_call *call)
 		return true;
 	}
 	return false;
+}
+
+bool http_call_sent(const struct http_call *call)
+{
+	return call->head_seen && call->connection && call->connection->part == call->part_count;
 }
 
 void http_call_cancel(struct http_call *call)

@@ -100,6 +100,9 @@ struct bytes http_origin_base_path(const struct http_origin *origin);
 
 /* `ended` is never called from inside it. */
 void http_call_start(struct http_origin *origin, struct http_call *call);
+/* Whether the whole request has been handed to the kernel: its memory is not looked at again once
+ * the response has begun. */
+bool http_call_sent(const struct http_call *call);
 /* No callback comes after it; the connection is closed, so that the upstream sees the cancel. */
 void http_call_cancel(struct http_call *call);
 /* Stops and restarts reading the response. */

@@ -19,14 +19,14 @@ struct http_client_connection {
 	uint64_t armed_ns, deadline_ns;
 	uint64_t
 		connect_by_ns; /* when connecting must be over, whichever address it is; 0: never */
-	struct http_head head;
 	struct http_body body;
 	struct buf pending; /* of a head that did not come in one piece */
 	unsigned address_index, interim;
 	int part; /* the first of call->parts that is not wholly sent */
 	enum connection_state state;
-	size_t asked;   /* bytes of the tunnel's request that were sent */
-	bool in_tunnel; /* it stands, or there is none */
+	size_t asked;    /* bytes of the tunnel's request that were sent */
+	bool in_tunnel;  /* it stands, or there is none */
+	bool keep_alive; /* as the head of the response says */
 	bool reused, sent_any, advancing, closed;
 };
 
@@ -77,6 +77,7 @@ struct http_pool {
 	struct http_call *ending; /* of these, those that are being ended now */
 	struct pool_delivery *delivery;
 	struct http_pool_stats *stats, own_stats;
+	struct http_head head; /* scratch: a head that came in part is read again from its start */
 	char scratch[SCRATCH_SIZE];
 };
 

@@ -1,11 +1,12 @@
 #include "net/http_server.h"
 
+#include "net/answer_head.h"
+
 #include "proto/chunked.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define LISTENERS_MAX 8
 #define ACCEPTS_PER_TURN 64
@@ -19,7 +20,6 @@
 /* A server that has no place looks again after this time: another one may have given some back. */
 #define PLACE_RETRY_NS 50000000u
 #define LINGER_BYTES_MAX ((size_t)8 << 20)
-#define ANSWER_HEAD_MAX 8192
 #define SECOND_NS 1000000000u
 
 enum connection_state {
@@ -67,8 +67,7 @@ struct http_server {
 	void *stopped_argument;
 	struct buf spare[SPARE_MAX]; /* buffers of connections that fell idle */
 	unsigned spare_count;
-	time_t date_second;
-	char date[40];
+	struct answer_date date;
 };
 
 static void advance(struct http_connection *connection);
@@ -186,7 +185,7 @@ static void abort_exchange(struct http_connection *connection)
 		connection->server->options.aborted(&connection->exchange);
 	connection->advancing = outer;
 	/* A reset would overtake the alert that says why a handshake failed. */
-	close_connection(connection, waiting || !connection->channel.err.code);
+	close_connection(connection, waiting || !connection->channel.problem);
 }
 
 /* ---- sending ---- */
@@ -274,84 +273,6 @@ static bool flush_out(struct http_connection *connection)
 	return true;
 }
 
-/* The Date field (RFC 9110, 6.6.1), made once a second. */
-static const char *date_of(struct http_server *server)
-{
-	time_t second = (time_t)(server->loop->wall_ms / 1000);
-	if (second != server->date_second) {
-		struct tm parts;
-		gmtime_r(&second, &parts);
-		strftime(server->date, sizeof(server->date), "%a, %d %b %Y %H:%M:%S GMT", &parts);
-		server->date_second = second;
-	}
-	return server->date;
-}
-
-static inline char *put(char *to, const char *end, const void *data, size_t size)
-{
-	if ((size_t)(end - to) < size)
-		return to;
-	memcpy(to, data, size);
-	return to + size;
-}
-
-/* Most texts are literals: inlined, their lengths are known. */
-static inline char *put_text(char *to, const char *end, const char *text)
-{
-	return put(to, end, text, strlen(text));
-}
-
-static size_t number_text(char out[static 24], uint64_t value)
-{
-	char digits[24];
-	size_t count = 0;
-	do
-		digits[count++] = (char)('0' + value % 10);
-	while (value /= 10);
-	for (size_t i = 0; i < count; i++)
-		out[i] = digits[count - 1 - i];
-	return count;
-}
-
-static size_t write_head(struct http_exchange *exchange, int status,
-			 const struct http_header *headers, size_t count, int64_t length,
-			 char out[static ANSWER_HEAD_MAX])
-{
-	struct http_server *server = exchange->connection->server;
-	const char *end = out + ANSWER_HEAD_MAX;
-	char number[24];
-	char *to = put_text(out, end, "HTTP/1.1 ");
-	to = put(to, end, number, number_text(number, (uint64_t)status));
-	to = put_text(to, end, " ");
-	to = put_text(to, end, http_reason(status));
-	to = put_text(to, end, "\r\ndate: ");
-	to = put_text(to, end, date_of(server));
-	for (size_t i = 0; i < count; i++) {
-		struct bytes value = headers[i].value;
-		if (!headers[i].name && value.size < 2)
-			continue;
-		to = put_text(to, end, "\r\n");
-		if (headers[i].name) {
-			to = put_text(to, end, headers[i].name);
-			to = put_text(to, end, ": ");
-		} else {
-			value.size -= 2;
-		}
-		to = put(to, end, value.data, value.size);
-	}
-	if (length >= 0 && status != 204 && status != 304) {
-		to = put_text(to, end, "\r\ncontent-length: ");
-		to = put(to, end, number, number_text(number, (uint64_t)length));
-	} else if (exchange->chunked) {
-		to = put_text(to, end, "\r\ntransfer-encoding: chunked");
-	}
-	if (exchange->close_after)
-		to = put_text(to, end, "\r\nconnection: close");
-	to = put_text(to, end, "\r\n\r\n");
-	assert(to < end); /* headers are bounded by their makers */
-	return (size_t)(to - out);
-}
-
 static void prepare_start(struct http_exchange *exchange, int64_t length)
 {
 	assert(!exchange->started);
@@ -380,12 +301,28 @@ static void finish(struct http_exchange *exchange)
 		advance(connection);
 }
 
+static size_t head_of(struct http_exchange *exchange, int status, const struct http_header *headers,
+		      size_t count, int64_t length, char out[static ANSWER_HEAD_MAX])
+{
+	struct http_server *server = exchange->connection->server;
+	struct answer_head head = {
+		.status = status,
+		.headers = headers,
+		.header_count = count,
+		.date = answer_date_text(&server->date, server->loop->wall_ms),
+		.length = length,
+		.chunked = exchange->chunked,
+		.close = exchange->close_after,
+	};
+	return answer_head_write(&head, out);
+}
+
 void http_respond(struct http_exchange *exchange, int status, const struct http_header *headers,
 		  size_t header_count, struct bytes body)
 {
 	char head[ANSWER_HEAD_MAX];
 	prepare_start(exchange, (int64_t)body.size);
-	size_t size = write_head(exchange, status, headers, header_count, (int64_t)body.size, head);
+	size_t size = head_of(exchange, status, headers, header_count, (int64_t)body.size, head);
 	struct iovec parts[2] = {
 		{head,              size     },
                 {(void *)body.data, body.size}
@@ -400,7 +337,7 @@ void http_start(struct http_exchange *exchange, int status, const struct http_he
 {
 	char head[ANSWER_HEAD_MAX];
 	prepare_start(exchange, content_length);
-	size_t size = write_head(exchange, status, headers, header_count, content_length, head);
+	size_t size = head_of(exchange, status, headers, header_count, content_length, head);
 	struct iovec part = {head, size};
 	send_parts(exchange->connection, &part, 1);
 }
@@ -432,6 +369,22 @@ void http_finish(struct http_exchange *exchange)
 		send_parts(exchange->connection, &part, 1);
 	}
 	finish(exchange);
+}
+
+void http_release_request(struct http_exchange *exchange)
+{
+	struct http_connection *connection = exchange->connection;
+	const struct http_span none = {0, 0};
+	if (connection->in.size != exchange->head.size + connection->body_size)
+		return;
+	exchange->head_bytes = exchange->body = (struct bytes){NULL, 0};
+	exchange->head.method = exchange->head.path = none;
+	exchange->head.query = exchange->head.target = none;
+	exchange->head.field_count = exchange->head.size = 0;
+	memset(exchange->head.known, 0, sizeof(exchange->head.known));
+	connection->body_size = 0;
+	give_buffer(connection);
+	charge(connection);
 }
 
 void http_cut(struct http_exchange *exchange)
@@ -499,7 +452,7 @@ static bool fill(struct http_connection *connection, size_t want)
 		return true;
 	}
 	if (got != ENV_AGAIN)
-		close_connection(connection, got == ENV_RESET && !connection->channel.err.code);
+		close_connection(connection, got == ENV_RESET && !connection->channel.problem);
 	else if (in->size == 0)
 		give_buffer(connection); /* a handshake under way */
 	return false;
@@ -846,7 +799,7 @@ static void new_connection(struct http_server *server, struct env_stream *stream
 	struct http_exchange *exchange = &connection->exchange;
 	*exchange = (struct http_exchange){.connection = connection,
 					   .loop = server->loop,
-					   .peer = *peer,
+					   .peer = env_peer_of(peer),
 					   .server_user = server->options.argument};
 	arena_init(&exchange->arena, ARENA_BLOCK, ARENA_MAX);
 	connection->server = server;
@@ -903,7 +856,7 @@ struct http_server *http_server_new(struct env_loop *loop,
 	server->options = *options;
 	server->loop = loop;
 	server->place_timer.fire = look_for_place;
-	server->date_second = -1;
+	server->date.second = -1;
 	return server;
 }
 

@@ -26,7 +26,7 @@ struct http_exchange {
 	struct http_head head;
 	struct bytes head_bytes; /* what the offsets of `head` point into */
 	struct bytes body;
-	struct env_address peer;
+	struct env_peer peer;
 	uint64_t started_ns; /* when the head was complete */
 	void *user;          /* the handler's own; NULL at first */
 	void *server_user;   /* http_server_options.argument */
@@ -120,6 +120,9 @@ void http_start(struct http_exchange *exchange, int status, const struct http_he
 		size_t header_count, int64_t content_length);
 void http_send(struct http_exchange *exchange, struct bytes piece);
 void http_finish(struct http_exchange *exchange);
+/* The handler needs head and body of the request no more: what they took is given back while the
+ * answer goes on. For answers that take long; does nothing while a further request is waiting. */
+void http_release_request(struct http_exchange *exchange);
 /* The answer cannot be completed: resets the connection. No `aborted` follows. */
 void http_cut(struct http_exchange *exchange);
 /* Bytes accepted but not yet handed to the kernel, as they are or encrypted. */

@@ -130,7 +130,6 @@ void http_tunnel_start(struct http_client_connection *connection)
 {
 	connection->asked = 0;
 	connection->in_tunnel = connection->origin->tunnel_request.size == 0;
-	http_head_start(&connection->head);
 	buf_clear(&connection->pending);
 }
 
@@ -154,8 +153,9 @@ static bool ask(struct http_client_connection *connection)
 static enum http_parse read_answer(struct http_client_connection *connection, char *problem,
 				   size_t problem_size)
 {
-	struct http_head *head = &connection->head;
+	struct http_head *head = &connection->origin->pool->head;
 	struct buf *in = &connection->pending;
+	http_head_start(head);
 	enum http_parse parsed =
 		http_response_parse(head, in->data ? in->data : "", in->size, true);
 	if (parsed == HTTP_MORE)

@@ -93,6 +93,8 @@ class FullDisk(Case):
         self.assertEqual(client.messages().status, 200)
         ballast = self.fill(disk)
         self.use_up(client)
+        # What the others had reserved and did not need has come back meanwhile.
+        wait_until(lambda: client.messages().status == 503, "the last of the room to be used")
         answers = [client.messages(), client.chat()]
         for answer, dialect in zip(answers, ("anthropic", "openai")):
             self.assertEqual(answer.status, 503, answer)

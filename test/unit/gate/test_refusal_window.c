@@ -8,17 +8,17 @@
 
 #define SECOND ((uint64_t)1000000000)
 
-static struct env_address from(const char *text)
+static struct env_peer from(const char *text)
 {
 	struct env_address address;
 	assert_int_equal(ERR_OK, env_address_parse(bytes_from(text), &address, NULL));
-	return address;
+	return env_peer_of(&address);
 }
 
 static void one_record_a_second_stands_for_all(void **state)
 {
 	struct refusal_window *window = calloc(1, sizeof(*window));
-	struct env_address peer = from("192.0.2.7:1");
+	struct env_peer peer = from("192.0.2.7:1");
 	(void)state;
 	assert_int_equal(1, refusal_window_take(window, RULE_KEY_UNKNOWN, &peer, 5 * SECOND));
 	for (unsigned i = 0; i < 10; i++)
@@ -34,7 +34,7 @@ static void one_record_a_second_stands_for_all(void **state)
 static bool is_apart(uint64_t seed, enum rule rule, const char *peer_text)
 {
 	struct refusal_window *window = calloc(1, sizeof(*window));
-	struct env_address first = from("192.0.2.7:1"), peer = from(peer_text);
+	struct env_peer first = from("192.0.2.7:1"), peer = from(peer_text);
 	window->seed = seed;
 	refusal_window_take(window, RULE_KEY_UNKNOWN, &first, SECOND);
 	bool apart = refusal_window_take(window, rule, &peer, SECOND) == 1;
@@ -60,7 +60,7 @@ static void networks_and_rules_count_apart(void **state)
 static void an_ipv6_network_is_a_48(void **state)
 {
 	struct refusal_window *window = calloc(1, sizeof(*window));
-	struct env_address one = from("[2001:db8:1:2::3]:1"), same = from("[2001:db8:1:ffff::]:2");
+	struct env_peer one = from("[2001:db8:1:2::3]:1"), same = from("[2001:db8:1:ffff::]:2");
 	(void)state;
 	assert_int_equal(1, refusal_window_take(window, RULE_KEY_UNKNOWN, &one, SECOND));
 	assert_int_equal(0, refusal_window_take(window, RULE_KEY_UNKNOWN, &same, SECOND));
@@ -74,7 +74,7 @@ static void a_stranger_cannot_make_more_records_than_there_are_places(void **sta
 	(void)state;
 	window->seed = 99;
 	for (unsigned i = 0; i < 200000; i++) {
-		struct env_address peer = {
+		struct env_peer peer = {
 			.family = ENV_IPV4,
 			.ip = {(uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i}
                 };
