@@ -149,6 +149,8 @@ http {{
 class Haproxy(Peer):
     def __init__(self, bench, name):
         super().__init__(bench, name)
+        # Else events wait for more to come, up to 200 ms, as a file's pieces would.
+        no_delay = "option http-no-delay" if bench.streams else ""
         path = self.write("haproxy.cfg", f"""
 global
     nbthread 1
@@ -159,6 +161,7 @@ defaults
     mode http
     no log
     option http-keep-alive
+    {no_delay}
     timeout connect 5s
     timeout client 600s
     timeout server 600s
@@ -303,6 +306,7 @@ class Bench:
     def __init__(self, parley, bare, folder, sim_options):
         self.parley, self.bare, self.folder = parley, bare, folder
         self.peers = {}
+        self.streams = "--events-per-second" in sim_options
         self.sim_port = free_port()
         self.sim = subprocess.Popen(["taskset", "-c", str(LOAD_CORE), parley, "sim", "--listen",
                                      f"127.0.0.1:{self.sim_port}", *map(str, sim_options)],

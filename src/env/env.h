@@ -71,9 +71,11 @@ struct env_loop {
 	const char *name;
 	uint64_t now_ns; /* monotonic, fixed within a turn */
 	int64_t wall_ms; /* Unix time, fixed within a turn; may jump either way */
-	/* Called when nothing is ready and the loop is about to sleep; may do work and post. */
+	/* Called where `idle_wanted` is set, nothing is ready and the loop is about to sleep; may
+	 * do work and post. */
 	void (*idle)(void *argument);
 	void *idle_argument;
+	bool idle_wanted;     /* something is left for `idle`; false again before it is called */
 	atomic_bool sleeping; /* about to sleep or asleep: another loop may read it */
 	bool precise;         /* timers to the microsecond rather than the next millisecond; set
 			       * before the loop runs */

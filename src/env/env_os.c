@@ -265,11 +265,16 @@ static int sleep_precisely(struct os_loop *loop, struct epoll_event *events)
 
 static int wait_events(struct os_loop *loop, struct epoll_event *events, bool busy)
 {
-	int count = epoll_wait(loop->epoll, events, EVENTS_PER_TURN, 0);
-	if (count != 0 || busy)
-		return count;
-	if (loop->base.idle)
+	int count;
+	if (busy)
+		return epoll_wait(loop->epoll, events, EVENTS_PER_TURN, 0);
+	if (loop->base.idle_wanted) {
+		count = epoll_wait(loop->epoll, events, EVENTS_PER_TURN, 0);
+		if (count != 0)
+			return count;
+		loop->base.idle_wanted = false;
 		loop->base.idle(loop->base.idle_argument);
+	}
 	atomic_store(&loop->base.sleeping, true);
 	if (atomic_load(&loop->mailbox) || atomic_load(&loop->stopping) || loop->inline_first)
 		count = 0;

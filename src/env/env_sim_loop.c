@@ -304,8 +304,10 @@ static void finish(struct sim_loop *loop)
 /* Nothing is ready: the program hears of it, and the loop sleeps if that brought nothing new. */
 static void fall_asleep(struct sim_loop *loop)
 {
-	if (loop->base.idle)
+	if (loop->base.idle_wanted) {
+		loop->base.idle_wanted = false;
 		loop->base.idle(loop->base.idle_argument);
+	}
 	if (sim_is_gone(loop->node))
 		return;
 	if (has_work(loop))

@@ -104,6 +104,7 @@ void log_submit(struct log_producer *producer, struct log_entry *entry)
 	producer->last = entry;
 	if (producer->unflushed_since_ns == 0)
 		producer->unflushed_since_ns = producer->loop->now_ns | 1;
+	producer->loop->idle_wanted = producer->loop->idle != NULL;
 	struct log_entry *head = atomic_load_explicit(&log->incoming, memory_order_relaxed);
 	do {
 		entry->next = head;
