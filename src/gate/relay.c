@@ -178,8 +178,7 @@ static void forget_request(struct gate_request *request)
 	request->settings = NULL;
 	request->upstream_header_count = 0;
 	http_release_request(request->exchange);
-	gate_worker_give_arena(request->worker, &request->arena);
-	buf_release(&request->held);
+	gate_worker_give_memory(request->worker, &request->arena, &request->held);
 }
 
 static void start_stream(struct gate_request *request)

@@ -52,7 +52,7 @@ static struct gate_request *new_request(struct gate_worker *worker, struct http_
 		buf_init(&request->held, HELD_MAX);
 		buf_init(&request->tail, TAIL_MAX);
 	}
-	gate_worker_take_arena(worker, &request->arena);
+	gate_worker_take_memory(worker, &request->arena, &request->held);
 	request->worker = worker;
 	request->exchange = exchange;
 	request->scan = scan;

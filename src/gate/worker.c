@@ -24,22 +24,31 @@ static void worker_idle(void *argument)
 /* ---- memory ---- */
 
 #define TEXTS_KEPT 64
+#define BUFFER_KEPT_MAX 16384
 
-void gate_worker_give_arena(struct gate_worker *worker, struct arena *arena)
+void gate_worker_give_memory(struct gate_worker *worker, struct arena *arena, struct buf *buffer)
 {
 	arena_reset(arena);
-	if (!arena->first || worker->arena_count == GATE_SPARE_ARENAS) {
-		arena_release(arena);
-		return;
+	if (arena->first && worker->arena_count < GATE_SPARES) {
+		worker->arenas[worker->arena_count++] = *arena;
+		arena_init(arena, arena->block_size, arena->max);
 	}
-	worker->arenas[worker->arena_count++] = *arena;
-	arena_init(arena, arena->block_size, arena->max);
+	arena_release(arena);
+	buf_clear(buffer);
+	if (buffer->data && buffer->capacity <= BUFFER_KEPT_MAX &&
+	    worker->buffer_count < GATE_SPARES) {
+		worker->buffers[worker->buffer_count++] = *buffer;
+		buf_init(buffer, buffer->max);
+	}
+	buf_release(buffer);
 }
 
-void gate_worker_take_arena(struct gate_worker *worker, struct arena *arena)
+void gate_worker_take_memory(struct gate_worker *worker, struct arena *arena, struct buf *buffer)
 {
 	if (!arena->first && worker->arena_count > 0)
 		*arena = worker->arenas[--worker->arena_count];
+	if (!buffer->data && worker->buffer_count > 0)
+		*buffer = worker->buffers[--worker->buffer_count];
 }
 
 struct gate_text *gate_worker_take_text(struct gate_worker *worker)
@@ -80,6 +89,8 @@ static void release_memory(struct gate_worker *worker)
 	}
 	while (worker->arena_count > 0)
 		arena_release(&worker->arenas[--worker->arena_count]);
+	while (worker->buffer_count > 0)
+		buf_release(&worker->buffers[--worker->buffer_count]);
 }
 
 /* ---- upstreams ---- */

@@ -52,7 +52,7 @@ struct gate_text {
 	char text[GATE_SETTLE_TEXT_MAX];
 };
 
-#define GATE_SPARE_ARENAS 64
+#define GATE_SPARES 64
 
 struct gate_worker {
 	struct gateway *gateway;
@@ -78,8 +78,10 @@ struct gate_worker {
 	struct gate_text *texts;
 	unsigned text_count;
 	struct gate_request *text_waiting;
-	struct arena arenas[GATE_SPARE_ARENAS]; /* of requests that are over or forgotten */
-	unsigned arena_count;
+	/* Memory of streams whose requests are forgotten. */
+	struct arena arenas[GATE_SPARES];
+	struct buf buffers[GATE_SPARES];
+	unsigned arena_count, buffer_count;
 	unsigned own_calls;    /* on Parley's own paths, under way */
 	struct json_scan scan; /* scratch: too large for each request */
 	struct metrics metrics;
@@ -117,9 +119,10 @@ void gate_worker_release(struct gate_worker *worker);
 void gate_worker_publish(struct gate_worker *worker, struct world *world,
 			 const struct control_cut *cuts, size_t cut_count);
 
-/* An arena's memory to the worker's stock, and from there (an empty arena where there is none). */
-void gate_worker_give_arena(struct gate_worker *worker, struct arena *arena);
-void gate_worker_take_arena(struct gate_worker *worker, struct arena *arena);
+/* Memory of an arena and a buffer to the worker's stock, which leaves them empty, and from there to
+ * empty ones, as far as it reaches. */
+void gate_worker_give_memory(struct gate_worker *worker, struct arena *arena, struct buf *buffer);
+void gate_worker_take_memory(struct gate_worker *worker, struct arena *arena, struct buf *buffer);
 /* A text for a settle record: NULL where there is none now, and one will come back. */
 struct gate_text *gate_worker_take_text(struct gate_worker *worker);
 void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text);
