@@ -77,10 +77,12 @@ static void wait_and_process(struct search *search, int64_t left_ms)
 	ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
 	struct pollfd polled[ARES_GETSOCK_MAXNUM];
 	nfds_t count = 0;
-	int wanted = ares_getsock(search->channel, sockets, ARES_GETSOCK_MAXNUM);
-	for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-		short events = (short)((ARES_GETSOCK_READABLE(wanted, i) ? POLLIN : 0) |
-				       (ARES_GETSOCK_WRITABLE(wanted, i) ? POLLOUT : 0));
+	/* Bit i: read from socket i; bit 16 + i: write to it. The macros of c-ares shift a signed 1
+	 * by 31 for the last. */
+	unsigned wanted = (unsigned)ares_getsock(search->channel, sockets, ARES_GETSOCK_MAXNUM);
+	for (unsigned i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
+		short events = (short)((wanted >> i & 1 ? POLLIN : 0) |
+				       (wanted >> (ARES_GETSOCK_MAXNUM + i) & 1 ? POLLOUT : 0));
 		if (events)
 			polled[count++] = (struct pollfd){sockets[i], events, 0};
 	}
