@@ -168,10 +168,14 @@ static void take_flow(struct gate_request *request, const struct dialect_flow *f
 		buf_append_bytes(&request->tail, flow->last[i]);
 }
 
-/* A stream that is under way needs nothing of its request any more: what that took goes back, so
- * that many streams can be held. */
+/* A stream that is under way needs nothing of its request any more, once that has been sent and the
+ * log has read the text of its admit record: what it took goes back, so that many streams can be
+ * held. */
 static void forget_request(struct gate_request *request)
 {
+	if (!request->admit_written || !request->exchange || !request->started ||
+	    !request->calling || !http_call_sent(&request->call))
+		return;
 	request->facts.model = request->facts.run = request->facts.unknown_member =
 		bytes_of(NULL, 0);
 	request->facts.settings = NULL;
@@ -193,8 +197,7 @@ static void start_stream(struct gate_request *request)
 	http_start(request->exchange, 200, headers, count, -1);
 	pass(request, buf_bytes(&request->held));
 	buf_clear(&request->held);
-	if (request->calling && http_call_sent(&request->call))
-		forget_request(request);
+	forget_request(request);
 }
 
 /* What the client is told where an answer did not end as it should. */
@@ -623,8 +626,11 @@ void gate_request_admit_durable(struct log_entry *entry)
 	struct gate_request *request =
 		(struct gate_request *)((char *)entry - offsetof(struct gate_request, admit));
 	bool revoked = request->withheld || request->ending == RECORD_ENDING_REVOKED;
-	if (request->admit_durable)
-		return; /* nobody waited for it */
+	request->admit_written = true;
+	if (request->admit_durable) { /* nobody waited for it */
+		forget_request(request);
+		return;
+	}
 	request->admit_durable = true;
 	if (!request->observing)
 		return;

@@ -72,6 +72,8 @@ struct gate_request {
 	struct gate_request *next_text; /* while it waits for one */
 	bool waits_for_text;
 	bool admit_durable, settle_submitted, settle_durable;
+	bool admit_written; /* the log reads its text no more; durable is what need not be waited
+			       for */
 	char admit_id[RECORD_ID_SIZE + 1];
 	char nonce_text[33];
 	uint8_t nonce[LOG_NONCE_SIZE];
