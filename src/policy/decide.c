@@ -593,7 +593,7 @@ static bool find_route(struct decision *decision)
 	if (!endpoints[request->endpoint].model)
 		return true;
 	verdict->model = world_find_model(decision->world, request->model);
-	if (verdict->model && verdict->model->provider->dialect == request->dialect)
+	if (verdict->model && (verdict->model->provider->serves >> request->dialect & 1))
 		return true;
 	/* Says by which rule. A model that the grant does not name passes only if it is there. */
 	if (!verdict->model)

@@ -104,6 +104,8 @@ class Observing(Case):
         answer = client.ask("openai", openai(n=2))
         self.assert_observed(answer, "model.not_granted")
         self.assert_observed(client.ask("openai", openai(logprobs=True)), "model.not_granted")
+        answer = client.ask("openai", {"model": "north-o", "input": "Hello"}, path="/v1/responses")
+        self.assert_observed(answer, "model.not_granted")
 
     def test_limits_are_told_and_not_made(self):
         self.observing(product(limits={"rpm": 2, "concurrency": 4, "tokens_per_day": 1000000}))
