@@ -16,18 +16,18 @@ static enum err_code bind_renamed(struct words *words, const char *name, const j
 static enum err_code bind_modalities(struct words *words, const char *name, const json_t *value);
 
 static const struct member_row members[] = {
-	{NAME("contents"),               USE_CONTENTS,   gemini_bind_contents   },
-	{NAME("generationConfig"),       USE_GENERATION, bind_generation        },
-	{NAME("systemInstruction"),      USE_PROMPT,     gemini_bind_system     },
-	{NAME("tools"),                  USE_TOOLS,      gemini_bind_tools      },
-	{NAME("toolConfig"),             USE_KNOWN,      gemini_bind_tool_config},
-	{NAME("safetySettings"),         USE_KNOWN,      bind_refused           },
-	{NAME("labels"),                 USE_KNOWN,      NULL                   },
-	{NAME("serviceTier"),            USE_KNOWN,      NULL                   },
-	{NAME("cachedContent"),          USE_KEPT,       bind_refused           },
-	{NAME("store"),                  USE_FALSE,      bind_refused           },
-	{NAME("model"),                  USE_ELSEWHERE,  bind_refused           },
-	{NAME("generateContentRequest"), USE_ELSEWHERE,  bind_refused           },
+	{NAME("contents"),               USE_CONTENTS,      gemini_bind_contents   },
+	{NAME("generationConfig"),       USE_GENERATION,    bind_generation        },
+	{NAME("systemInstruction"),      USE_GEMINI_SYSTEM, gemini_bind_system     },
+	{NAME("tools"),                  USE_GEMINI_TOOLS,  gemini_bind_tools      },
+	{NAME("toolConfig"),             USE_KNOWN,         gemini_bind_tool_config},
+	{NAME("safetySettings"),         USE_KNOWN,         bind_refused           },
+	{NAME("labels"),                 USE_KNOWN,         NULL                   },
+	{NAME("serviceTier"),            USE_KNOWN,         NULL                   },
+	{NAME("cachedContent"),          USE_KEPT,          bind_refused           },
+	{NAME("store"),                  USE_FALSE,         bind_refused           },
+	{NAME("model"),                  USE_ELSEWHERE,     bind_refused           },
+	{NAME("generateContentRequest"), USE_ELSEWHERE,     bind_refused           },
 };
 
 /* Members of generationConfig. */

@@ -28,7 +28,9 @@ enum request_use {
 	USE_INCLUDE,         /* Responses: what the answer shall hold besides */
 	USE_REASONING,       /* Responses: an object with `effort` */
 	USE_CONTENTS,        /* Gemini: a list of contents */
-	USE_GENERATION,      /* Gemini: an object of settings */
+	USE_GEMINI_SYSTEM,
+	USE_GEMINI_TOOLS,
+	USE_GENERATION, /* Gemini: an object of settings */
 	USE_GEMINI_THINKING,
 	USE_FALSE,     /* true would keep something at the provider */
 	USE_KEPT,      /* names something that is kept at the provider: refused */
@@ -118,6 +120,8 @@ enum err_code read_responses_input(struct reading *in);
 enum err_code read_responses_tools(struct reading *in);
 enum err_code read_responses_include(struct reading *in);
 enum err_code read_gemini_contents(struct reading *in);
+enum err_code read_gemini_system(struct reading *in);
+enum err_code read_gemini_tools(struct reading *in);
 bool chat_non_text(const struct json_scan *scan, struct bytes body, struct bytes *type);
 bool responses_non_text(const struct json_scan *scan, struct bytes body, struct bytes *type);
 bool gemini_non_text(const struct json_scan *scan, struct bytes body, struct bytes *type);

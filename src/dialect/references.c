@@ -65,6 +65,20 @@ static enum err_code refuse_reference(struct reading *in, struct bytes name)
 
 /* ---- Responses ---- */
 
+/* Whether an object has a member of that name and value, as it is written or with escapes in the
+ * value, which could hide it. A name may stand twice: readers differ in which one they take. */
+static bool may_say(struct json_value object, const char *name, const char *text)
+{
+	struct json_walk walk = json_walk_start(object);
+	while (json_walk_next(&walk)) {
+		struct bytes plain;
+		if (bytes_is(walk.key, name) && walk.value.type == JSON_SCAN_STRING &&
+		    (!json_value_plain_string(walk.value, &plain) || bytes_is(plain, text)))
+			return true;
+	}
+	return false;
+}
+
 /* An item says what it is: without type and role it refers to an earlier one. */
 static enum err_code check_items(struct reading *in)
 {
@@ -72,14 +86,12 @@ static enum err_code check_items(struct reading *in)
 	struct json_walk walk = json_walk_start(in->value);
 	for (size_t i = 0; json_walk_next(&walk); i++) {
 		struct json_value members[2];
-		struct bytes type = bytes_of("", 0);
 		json_value_members(walk.value, names, members, 2);
-		bool plain = json_value_plain_string(members[0], &type);
-		if (!plain && members[1].type != JSON_SCAN_STRING)
+		if (members[0].type != JSON_SCAN_STRING && members[1].type != JSON_SCAN_STRING)
 			return ERR_SET(in->err, ERR_INVALID, "input[%zu] has neither type nor role",
 				       i);
-		if (bytes_is(type, "item_reference"))
-			return refuse_reference(in, type);
+		if (may_say(walk.value, "type", "item_reference"))
+			return refuse_reference(in, BYTES("item_reference"));
 	}
 	return ERR_OK;
 }
@@ -102,10 +114,32 @@ enum err_code read_responses_input(struct reading *in)
 	return found.size ? refuse_reference(in, found) : ERR_OK;
 }
 
+/* A container by its name, whichever of several members of that name counts. */
+static bool names_container(struct json_value tool)
+{
+	struct json_walk walk = json_walk_start(tool);
+	while (json_walk_next(&walk))
+		if (bytes_is(walk.key, "container") && walk.value.type == JSON_SCAN_STRING)
+			return true;
+	return false;
+}
+
+static enum err_code hunt_in(struct reading *in, const char *const *signs, const struct hunt *hunt)
+{
+	struct bytes found = bytes_of("", 0);
+	if (has_sign(in->value.text, signs))
+		found = find_reference(in->value, hunt);
+	return found.size ? refuse_reference(in, found) : ERR_OK;
+}
+
 /* Tools of the caller's own; or the provider's, as long as they read nothing that is kept there. */
 enum err_code read_responses_tools(struct reading *in)
 {
-	static const char *const names[] = {"type", "container", "vector_store_ids"};
+	static const char *const signs[] = {"\\u", "_id", NULL};
+	static const char *const names[] = {"file_id",          "file_ids", "container_id",
+					    "vector_store_ids", "skill_id", NULL};
+	static const char *const opaque[] = {"parameters", "headers", NULL};
+	static const struct hunt hunt = {names, opaque};
 	if (in->value.type == JSON_SCAN_NULL)
 		return ERR_OK;
 	if (in->value.type != JSON_SCAN_ARRAY)
@@ -113,19 +147,16 @@ enum err_code read_responses_tools(struct reading *in)
 	in->out->prompt_bytes += in->value.text.size;
 	struct json_walk walk = json_walk_start(in->value);
 	while (json_walk_next(&walk)) {
-		struct json_value members[3];
 		struct bytes type;
 		in->out->flags |= DIALECT_TOOLS;
-		json_value_members(walk.value, names, members, 3);
-		if (!json_value_plain_string(members[0], &type))
+		if (!json_value_plain_string(json_scan_find(walk.value, "type"), &type))
 			return reading_wrong(in, "an array of tools with a type");
-		if (bytes_is(type, "file_search") || members[2].type != JSON_SCAN_NOTHING)
-			return refuse_reference(in, type);
-		if (members[1].type == JSON_SCAN_STRING ||
-		    json_scan_find(members[1], "file_ids").type != JSON_SCAN_NOTHING)
-			return refuse_reference(in, type);
+		if (may_say(walk.value, "type", "file_search"))
+			return refuse_reference(in, BYTES("file_search"));
+		if (names_container(walk.value))
+			return refuse_reference(in, BYTES("container"));
 	}
-	return ERR_OK;
+	return hunt_in(in, signs, &hunt);
 }
 
 enum err_code read_responses_include(struct reading *in)
@@ -147,21 +178,49 @@ enum err_code read_responses_include(struct reading *in)
 
 /* ---- Gemini ---- */
 
-enum err_code read_gemini_contents(struct reading *in)
+static enum err_code check_gemini_parts(struct reading *in)
 {
 	static const char *const signs[] = {"\\u", "ileData", "ile_data", NULL};
 	static const char *const names[] = {"fileData", "file_data", NULL};
 	static const char *const opaque[] = {"functionCall", "functionResponse", "function_call",
 					     "function_response", NULL};
 	static const struct hunt hunt = {names, opaque};
+	in->out->prompt_bytes += in->value.text.size;
+	return hunt_in(in, signs, &hunt);
+}
+
+enum err_code read_gemini_contents(struct reading *in)
+{
 	if (in->value.type != JSON_SCAN_ARRAY)
 		return reading_wrong(in, "an array");
 	in->has_messages = true;
-	in->out->prompt_bytes += in->value.text.size;
-	if (!has_sign(in->value.text, signs))
+	return check_gemini_parts(in);
+}
+
+enum err_code read_gemini_system(struct reading *in)
+{
+	return check_gemini_parts(in);
+}
+
+/* Tools that read stores of files: of the provider's, as it keeps them for all clients here. */
+enum err_code read_gemini_tools(struct reading *in)
+{
+	static const char *const signs[] = {"\\u", "ileSearch", "ile_search", "etrieval", NULL};
+	static const char *const names[] = {"fileSearch", "file_search", "retrieval", NULL};
+	static const char *const opaque[] = {
+		"parameters", "parametersJsonSchema", "parameters_json_schema",
+		"response",   "responseJsonSchema",   "response_json_schema",
+		NULL};
+	static const struct hunt hunt = {names, opaque};
+	if (in->value.type == JSON_SCAN_NULL)
 		return ERR_OK;
-	struct bytes found = find_reference(in->value, &hunt);
-	return found.size ? refuse_reference(in, found) : ERR_OK;
+	if (in->value.type != JSON_SCAN_ARRAY)
+		return reading_wrong(in, "an array");
+	struct json_walk walk = json_walk_start(in->value);
+	if (json_walk_next(&walk))
+		in->out->flags |= DIALECT_TOOLS;
+	in->out->prompt_bytes += in->value.text.size;
+	return hunt_in(in, signs, &hunt);
 }
 
 /* ---- parts that are not text ---- */

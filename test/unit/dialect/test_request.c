@@ -195,23 +195,39 @@ static void test_what_is_kept_upstream_is_refused(void **state)
 		enum dialect_id dialect;
 		const char *member; /* beside model and input, or contents */
 	} rows[] = {
-		{DIALECT_RESPONSES, "\"previous_response_id\":\"resp_1\""                       },
-		{DIALECT_RESPONSES, "\"conversation\":{\"id\":\"conv_1\"}"                      },
-		{DIALECT_RESPONSES, "\"prompt\":{\"id\":\"pmpt_1\"}"                            },
-		{DIALECT_RESPONSES, "\"background\":true"                                       },
-		{DIALECT_RESPONSES, "\"store\":true"                                            },
-		{DIALECT_RESPONSES, "\"store\":\"no\""                                          },
-		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"file_search\"}]"                    },
-		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"x\",\"vector_store_ids\":[]}]"      },
+		{DIALECT_RESPONSES, "\"previous_response_id\":\"resp_1\""                                          },
+		{DIALECT_RESPONSES, "\"conversation\":{\"id\":\"conv_1\"}"                                         },
+		{DIALECT_RESPONSES, "\"prompt\":{\"id\":\"pmpt_1\"}"                                               },
+		{DIALECT_RESPONSES, "\"background\":true"							  },
+		{DIALECT_RESPONSES, "\"store\":true"							       },
+		{DIALECT_RESPONSES, "\"store\":\"no\""							     },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"file_search\"}]"                                       },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"x\",\"vector_store_ids\":[]}]"                         },
 		{DIALECT_RESPONSES,
-		 "\"tools\":[{\"type\":\"code_interpreter\",\"container\":\"c\"}]"              },
+		 "\"tools\":[{\"type\":\"code_interpreter\",\"container\":\"c\"}]"                                 },
 		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"code_interpreter\",\"container\":{"
-				    "\"file_ids\":[\"f\"]}}]"},
-		{DIALECT_GEMINI,    "\"cachedContent\":\"cachedContents/1\""                    },
-		{DIALECT_GEMINI,    "\"store\":true"                                            },
-		{DIALECT_GEMINI,    "\"model\":\"models/other\""                                },
-		{DIALECT_GEMINI,    "\"generateContentRequest\":{\"model\":\"models/other\"}"   },
-		{DIALECT_XAI,       "\"deferred\":true"                                         },
+				    "\"file_ids\":[\"f\"]}}]"                   },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"code_interpreter\",\"container\":{"
+				    "\"file\\u005fids\":[\"f\"]}}]"             },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"code_interpreter\","
+				    "\"c\\u006fntainer\":\"c\"}]"               },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"code_interpreter\",\"container\":\"c\","
+				    "\"container\":{\"type\":\"auto\"}}]"       },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"x\",\"\\u0074ype\":\"file_search\","
+				    "\"vector\\u005fstore_ids\":[\"v\"]}]"      },
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"image_generation\","
+				    "\"input_image_mask\":{\"file_id\":\"f\"}}]"},
+		{DIALECT_RESPONSES, "\"tools\":[{\"type\":\"shell\",\"environment\":{"
+				    "\"container_id\":\"c\"}}]"                 },
+		{DIALECT_GEMINI,    "\"tools\":[{\"fileSearch\":{\"fileSearchStoreNames\":[\"s\"]}}]"              },
+		{DIALECT_GEMINI,    "\"tools\":[{\"file_search\":{}}]"                                             },
+		{DIALECT_GEMINI,    "\"tools\":[{\"file\\u0053earch\":{}}]"                                        },
+		{DIALECT_GEMINI,    "\"systemInstruction\":{\"parts\":[{\"fileData\":{}}]}"                        },
+		{DIALECT_GEMINI,    "\"cachedContent\":\"cachedContents/1\""                                       },
+		{DIALECT_GEMINI,    "\"store\":true"							       },
+		{DIALECT_GEMINI,    "\"model\":\"models/other\""                                                   },
+		{DIALECT_GEMINI,    "\"generateContentRequest\":{\"model\":\"models/other\"}"                      },
+		{DIALECT_XAI,       "\"deferred\":true"							    },
 	};
 	static const struct {
 		enum dialect_id dialect;
@@ -221,6 +237,10 @@ static void test_what_is_kept_upstream_is_refused(void **state)
 		{DIALECT_RESPONSES, "[{\"id\":\"msg_1\"}]"                                               },
 		{DIALECT_RESPONSES, "[{\"\\u0069d\":\"msg_1\"}]"                                         },
 		{DIALECT_RESPONSES, "[{\"type\":null,\"id\":\"msg_1\"}]"                                 },
+		{DIALECT_RESPONSES,
+		 "[{\"type\":\"item\\u005freference\",\"role\":\"user\",\"id\":\"msg_1\"}]"              },
+		{DIALECT_RESPONSES,
+		 "[{\"type\":\"item_reference\",\"type\":\"message\",\"id\":\"msg_1\"}]"                 },
 		{DIALECT_RESPONSES, "[{\"role\":\"user\",\"content\":[{\"type\":\"input_file\","
 				    "\"file_id\":\"file-1\"}]}]"      },
 		{DIALECT_RESPONSES, "[{\"role\":\"user\",\"content\":[{\"type\":\"input_file\","
@@ -272,6 +292,14 @@ static void test_words_about_files_are_taken(void **state)
 		 "and an item_reference? "
 		 "\\u00e9\"},{\"type\":\"function_call\",\"id\":\"fc_1\",\"call_id\":\"c\","
 		 "\"name\":\"f\",\"arguments\":\"{\\\"file_id\\\":1}\"}]}");
+	facts_of(DIALECT_RESPONSES,
+		 "{\"model\":\"m\",\"input\":\"x\",\"tools\":[{\"type\":\"function\","
+		 "\"description\":\"of a file_id \\u00e9\",\"parameters\":{\"properties\":{"
+		 "\"file_id\":{},\"\\u00e9\":{}}}}]}");
+	facts_of(DIALECT_GEMINI,
+		 "{\"contents\":[],\"tools\":[{\"googleSearchRetrieval\":{}},{"
+		 "\"functionDeclarations\":[{\"name\":\"fileSearch\",\"parameters\":{"
+		 "\"properties\":{\"retrieval\":{},\"\\u00e9\":{}}}}]}]}");
 	facts_of(DIALECT_GEMINI, "{\"contents\":[{\"parts\":[{\"text\":\"fileData "
 				 "\\u00e9\"},{\"functionCall\":{\"name\":"
 				 "\"f\",\"args\":{\"fileData\":1,\"a\\u0062\":2}}}]}]}");
