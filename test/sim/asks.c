@@ -61,9 +61,10 @@ void ask_read_plain(struct ask *ask)
 	struct dialect_answer answer;
 	dialect_answer_init(&answer, (size_t)1 << 20);
 	if (dialect_answer_read(ask->question->dialect, buf_bytes(&ask->body), &answer, NULL) ==
-	    ERR_OK)
+	    ERR_OK) {
 		buf_append_bytes(&ask->text, buf_bytes(&answer.text));
-	else
+		ask->usage = answer.outcome.usage;
+	} else
 		town_violates(ask->town, "a plain answer that is none");
 	dialect_answer_release(&answer);
 }
@@ -93,15 +94,26 @@ static void check_text(struct ask *ask, bool whole)
 					  : "a part of an answer is not its beginning");
 }
 
+/* What may come instead: limits, a log that fails, a key that was revoked meanwhile. */
+static bool is_other_refusal(const struct ask *ask)
+{
+	if (ask->manner == WITH_OTHER_WORDS && ask->status == 503)
+		return true;
+	return ask->status == 429 ||
+	       (ask->status == 401 && ask->keys_revoked != ask->town->keys_revoked);
+}
+
 void ask_check(struct ask *ask, bool ended)
 {
-	static const int expected[MANNERS] = {
-		[WITH_A_WRONG_KEY] = 401, [FOR_AN_UNKNOWN_MODEL] = 404};
+	static const int expected[MANNERS] = {[WITH_A_WRONG_KEY] = 401,
+					      [FOR_AN_UNKNOWN_MODEL] = 404,
+					      [WITH_A_REVOKED_KEY] = 401,
+					      [WITH_OTHER_WORDS] = 403};
 	struct town *town = ask->town;
 	struct dialect_flow flow;
 	bool whole = ended;
 	if (ask->manner != PROPERLY) {
-		if (ended && ask->status != expected[ask->manner] && ask->status != 429)
+		if (ended && ask->status != expected[ask->manner] && !is_other_refusal(ask))
 			town_violates(town, "who must be refused was not");
 		town->refused += ended;
 		return;
@@ -119,6 +131,7 @@ void ask_check(struct ask *ask, bool ended)
 	keep_record(ask, ended || whole);
 	if (ask->observing || ended)
 		check_text(ask, whole);
+	agreement_check_cut(ask);
 	town->answered += whole;
 }
 
@@ -147,17 +160,28 @@ void ask_start(struct ask *ask, struct town *town, size_t place, enum manner man
 	struct bytes names[1] = {BYTES("authorization")}, values[1];
 	char bearer[160];
 	const char *body = question->body;
-	*ask = (struct ask){
-		.town = town, .question = question, .place = place, .manner = manner, .over = over};
+	const char *key = manner == WITH_A_WRONG_KEY     ? "plk_of_somebody_else"
+			  : manner == WITH_A_REVOKED_KEY ? town->revoked_key
+							 : town->key;
+	*ask = (struct ask){.town = town,
+			    .question = question,
+			    .place = place,
+			    .manner = manner,
+			    .over = over,
+			    .keys_revoked = town->keys_revoked};
 	buf_init(&ask->head, 4096);
 	buf_init(&ask->body, (size_t)1 << 20);
 	buf_init(&ask->text, (size_t)1 << 20);
-	snprintf(bearer, sizeof(bearer), "Bearer %s",
-		 manner == WITH_A_WRONG_KEY ? "plk_of_somebody_else" : town->key);
+	snprintf(bearer, sizeof(bearer), "Bearer %s", key);
 	values[0] = bytes_from(bearer);
 	if (manner == FOR_AN_UNKNOWN_MODEL) {
 		snprintf(ask->model_body, sizeof(ask->model_body), "%s", body);
 		memcpy(strstr(ask->model_body, "\"m-"), "\"x-", 3);
+		body = ask->model_body;
+	}
+	if (manner == WITH_OTHER_WORDS) {
+		snprintf(ask->model_body, sizeof(ask->model_body), "%s", body);
+		strstr(ask->model_body, "\"content\":\"")[11] = 'Z';
 		body = ask->model_body;
 	}
 	http_write_request_head(

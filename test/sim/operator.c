@@ -23,6 +23,14 @@ static const char access_text[] =
 	"  limits: { rpm: 600, input_tpm: 100000, output_tpm: 60000, concurrency: 20 },\\n"
 	"  valid: { from: 2026-01-01, to: 2099-01-31 } } ]\\n";
 
+static const char agreed_text[] =
+	"orgs: [ { id: team, rival: true } ]\\n"
+	"public_suites: [ { name: questions, root: '%s' } ]\\n"
+	"grants: [ { id: p, org: team, purposes: [ capability_benchmark ], models: [ m-o, m-a ],\\n"
+	"  suites: { classes: [ public ], max_leaves: 5000, samples_per_leaf: 64 }, release: V2,\\n"
+	"  limits: { rpm: 600, input_tpm: 100000, output_tpm: 60000, concurrency: 20 },\\n"
+	"  valid: { from: 2026-10-25, to: 2027-01-15 } } ]\\n";
+
 static const char *no_variable(const char *name)
 {
 	(void)name;
@@ -31,30 +39,83 @@ static const char *no_variable(const char *name)
 
 static void act_is_done(struct admin_request *request);
 
-static void town_act(struct town *town, const char *target, struct bytes body)
+static void act(struct town *town, enum errand errand, const char *target, struct bytes body)
 {
+	struct control *control = gateway_control(town->gateway);
+	town->errand = errand;
 	town->act = (struct admin_request){.method = BYTES("POST"),
 					   .target = bytes_from(target),
 					   .body = body,
 					   .person = "tester",
+					   .key_digest = town->key_digest,
 					   .done = act_is_done,
 					   .argument = town};
-	admin_handle(gateway_control(town->gateway), &town->act);
+	if (errand == REGISTERING)
+		admin_handle_own(control, &town->act);
+	else
+		admin_handle(control, &town->act);
 }
 
-/* First the grant, then a key for it. */
+static void issue_key(struct town *town)
+{
+	act(town, ISSUING, "/admin/v1/keys", BYTES("{\"org\":\"team\",\"grant\":\"p\"}"));
+}
+
+/* The text of a member of an answer. */
+static void take_text(const struct buf *answer, const char *member, char *out, size_t size)
+{
+	const char *found = memmem(answer->data, answer->size, member, strlen(member));
+	if (found)
+		snprintf(out, size, "%.*s", (int)strcspn(found + strlen(member), "\""),
+			 found + strlen(member));
+}
+
+static void use_key(struct town *town)
+{
+	town->errand = NO_ERRAND;
+	memcpy(town->key, town->fresh_key, sizeof(town->key));
+}
+
+static void key_is_issued(struct town *town, const struct buf *answer)
+{
+	take_text(answer, "\"key\":\"", town->fresh_key, sizeof(town->fresh_key));
+	take_text(answer, "\"id\":\"", town->key_id, sizeof(town->key_id));
+	sha256_of(town->fresh_key, strlen(town->fresh_key), town->key_digest);
+	if (town->agreed)
+		act(town, REGISTERING, "/parley/v1/suites", bytes_from(town->suite));
+	else
+		use_key(town);
+}
+
+/* First the grant, then a key for it, then what the key is for. */
 static void act_is_done(struct admin_request *request)
 {
 	struct town *town = request->argument;
 	struct buf answer = request->answer;
-	const char *key = answer.size ? memmem(answer.data, answer.size, "\"plk_", 5) : NULL;
-	if (key && request->status == 200)
-		snprintf(town->key, sizeof(town->key), "%.*s", (int)strcspn(key + 1, "\""),
-			 key + 1);
-	bool applied = !key && request->status == 200;
+	bool good = request->status == 200;
+	enum errand errand = town->errand;
+	town->errand = NO_ERRAND;
+	if (!good && town->agreed && sim_now(town->sim) > FAULTS_END)
+		town_violates(town, "the operator is refused although nothing fails any more");
+	if (good && errand == REVOKING)
+		agreement_revoked(town);
+	if (good && (errand == APPLYING || errand == REVOKING))
+		issue_key(town);
+	else if (good && errand == ISSUING)
+		key_is_issued(town, &answer);
+	else if (good && errand == REGISTERING)
+		use_key(town);
 	buf_release(&answer);
-	if (applied)
-		town_act(town, "/admin/v1/keys", BYTES("{\"org\":\"team\",\"grant\":\"p\"}"));
+}
+
+void town_revoke(void *argument)
+{
+	struct town *town = argument;
+	if (sim_is_down(town->gateway_node) || !town->gateway || !town->key[0] ||
+	    town->errand != NO_ERRAND)
+		return;
+	snprintf(town->target, sizeof(town->target), "/admin/v1/keys/%s/revoke", town->key_id);
+	act(town, REVOKING, town->target, BYTES("{\"reason\":\"a test\"}"));
 }
 
 void town_gateway_exits(void *argument)
@@ -107,15 +168,21 @@ enum err_code town_gateway_begin(struct town *town, bool serve, struct err *err)
 		return ERR_OK;
 	ERR_TRY(gateway_start(town->gateway, err));
 	ERR_TRY(env_loop_start(town->admin_loop, -1, err));
+	char access[1024];
+	if (town->agreed)
+		snprintf(access, sizeof(access), agreed_text, town->root);
+	else
+		snprintf(access, sizeof(access), "%s", access_text);
 	int size = snprintf(town->apply, sizeof(town->apply),
-			    "{\"file\":\"access.yaml\",\"text\":\"%s\"}", access_text);
-	town_act(town, "/admin/v1/apply", bytes_of(town->apply, (size_t)size));
+			    "{\"file\":\"access.yaml\",\"text\":\"%s\"}", access);
+	act(town, APPLYING, "/admin/v1/apply", bytes_of(town->apply, (size_t)size));
 	return ERR_OK;
 }
 
 void town_gateway_end(struct town *town)
 {
-	town->key[0] = '\0';
+	town->key[0] = town->revoked_key[0] = '\0';
+	town->errand = NO_ERRAND;
 	gateway_free(town->gateway);
 	town->gateway = NULL;
 	env_loop_free(town->admin_loop);

@@ -34,7 +34,8 @@ static bool has_settle(struct log *log, uint64_t admit, struct bytes id)
 
 static void check_kept(struct town *town, const struct kept *kept)
 {
-	struct log *log = gateway_log(town->gateway, CONTROL_USAGE);
+	struct log *log =
+		gateway_log(town->gateway, town->agreed ? CONTROL_EVALUATION : CONTROL_USAGE);
 	struct bytes id = bytes_of(kept->id, RECORD_ID_SIZE);
 	uint64_t index;
 	if (!record_id_index(id, &index))
@@ -54,7 +55,8 @@ void oracle_check_log(struct town *town)
 /* Every admit record has one outcome. */
 uint64_t oracle_count_admits(struct town *town)
 {
-	struct log *log = gateway_log(town->gateway, CONTROL_USAGE);
+	struct log *log =
+		gateway_log(town->gateway, town->agreed ? CONTROL_EVALUATION : CONTROL_USAGE);
 	struct log_stats stats;
 	uint64_t count = 0, settle;
 	log_get_stats(log, &stats);
@@ -80,6 +82,8 @@ static void check_limits(struct town *town)
 		if (state.max != LIMIT_NONE && state.remaining != state.max)
 			town_violates(town, "a limit is not full long after all is quiet");
 	}
+	if (grant->cells->in_flight || grant->cells->traffic.live)
+		town_violates(town, "a slot is taken long after all is quiet");
 	world_drop(world);
 }
 

@@ -17,6 +17,24 @@ static void user_pauses(struct user *user, uint64_t at_most_ns)
 	env_timer_arm(town->user_loop, &user->timer, town->user_loop->now_ns + pause);
 }
 
+/* What the user has got of an answer is all it gets. */
+static void user_is_through(struct user *user)
+{
+	env_timer_disarm(user->town->user_loop, &user->leave);
+	ask_release(&user->ask);
+	user->asking = false;
+	user_pauses(user, SECOND);
+}
+
+static void user_leaves(struct env_timer *timer)
+{
+	struct user *user = CONTAINER(timer, struct user, leave);
+	http_call_cancel(&user->ask.call);
+	user->town->left_early++;
+	ask_check(&user->ask, false);
+	user_is_through(user);
+}
+
 static void user_answered(struct ask *ask)
 {
 	struct user *user = CONTAINER(ask, struct user, ask);
@@ -26,9 +44,7 @@ static void user_answered(struct ask *ask)
 	bool good = ended && (ask->status == 200 || ask->manner != PROPERLY);
 	if (user->left > 0 && (good || sim_now(ask->town->sim) < FAULTS_END))
 		user->left--;
-	ask_release(ask);
-	user->asking = false;
-	user_pauses(user, SECOND);
+	user_is_through(user);
 }
 
 static void user_acts(struct env_timer *timer)
@@ -43,10 +59,17 @@ static void user_acts(struct env_timer *timer)
 	if (user->left == 0 && sim_now(town->sim) > FAULTS_END)
 		return;
 	enum manner manner =
-		prng_below(draw, 5) ? PROPERLY : (enum manner)prng_below(draw, MANNERS);
+		prng_below(draw, 5)
+			? PROPERLY
+			: (enum manner)prng_below(draw, town->agreed ? MANNERS : PRODUCT_MANNERS);
+	if (manner == WITH_A_REVOKED_KEY && !town->revoked_key[0])
+		manner = PROPERLY;
 	user->asking = true;
 	ask_start(&user->ask, town, prng_below(draw, QUESTIONS), manner, town->origin,
 		  user_answered);
+	if (town->agreed && prng_below(draw, 5) == 0)
+		env_timer_arm(town->user_loop, &user->leave,
+			      town->user_loop->now_ns + 1 + prng_below(draw, 3 * SECOND));
 }
 
 /* ---- what the stand-in says ---- */
@@ -63,10 +86,13 @@ static void reference_over(struct ask *ask)
 {
 	struct town *town = ask->town;
 	struct dialect_flow flow;
-	if (ask->observing)
+	if (ask->observing) {
 		dialect_observer_end(&ask->observer, &flow);
-	else
+		ask->usage = ask->observer.outcome.usage;
+	} else {
 		ask_read_plain(ask);
+	}
+	town->usages[town->known_texts] = ask->usage;
 	buf_append_bytes(&town->texts[town->known_texts++], buf_bytes(&ask->text));
 	ask_release(ask);
 	if (town->known_texts < QUESTIONS)
@@ -92,6 +118,8 @@ void town_upstream_start(struct town *town)
 	options.tokens_per_second = prng_below(draw, 2) ? 2000 : 0;
 	options.error_rate = prng_below(draw, 2) ? 0.05 : 0;
 	options.cut_rate = prng_below(draw, 2) ? 0.1 : 0;
+	if (town->agreed) /* long enough for something to happen meanwhile */
+		options.tokens_per_second = prng_below(draw, 2) ? 2000 : 200;
 	options.key = "secret";
 	address.port = 9000;
 	town->standin = standin_new(town->upstream_loop, &options);
@@ -120,6 +148,7 @@ void town_users_start(struct town *town)
 		town->users[i].town = town;
 		town->users[i].left = ASKS;
 		town->users[i].timer.fire = user_acts;
+		town->users[i].leave.fire = user_leaves;
 		user_pauses(&town->users[i], SECOND);
 	}
 }

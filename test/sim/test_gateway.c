@@ -4,9 +4,14 @@
  * Safety, after every crash: an answer of which a user has seen a byte has its admit record, one of
  * which a user has seen the end has its settle record; what users got is what the stand-in said, or
  * the beginning of it; who must be refused is refused. Liveness: when the faults have stopped,
- * everybody is served; after quiet nothing is left in flight and every limit is full again. Each
- * seed runs twice and must leave the same trace. And gateways that are wrong on purpose must be
- * caught. */
+ * everybody is served; after quiet nothing is left in flight and every limit is full again.
+ *
+ * Under an agreement (an evaluation grant with a registered suite) keys are revoked while answers
+ * are under way, users go away, and both sides read in small pieces: only leaves are admitted,
+ * nobody is given more of an answer than had come when the revocation returned, each admission has
+ * one outcome, and what is billed is what the stand-in counted, or a flagged estimate within it.
+ * Each seed runs twice and must leave the same trace. And gateways that are wrong on purpose must
+ * be caught. */
 #include "town.h"
 
 #include <setjmp.h>
@@ -17,14 +22,14 @@
 #include <cmocka.h>
 
 #if defined(__SANITIZE_ADDRESS__)
-#define SEEDS 12 /* each takes several times as long */
+#define SEEDS 8 /* each takes several times as long */
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define SEEDS 12
+#define SEEDS 8
 #endif
 #endif
 #ifndef SEEDS
-#define SEEDS 60
+#define SEEDS 40
 #endif
 
 /* What a node that has died would have freed is lost with it. */
@@ -87,6 +92,9 @@ static void plan_crashes(struct town *town)
 	uint64_t count = prng_below(draw, 6);
 	for (uint64_t i = 0; i < count; i++)
 		sim_at(town->sim, 2 * SECOND + prng_below(draw, FAULTS_END / 2), crash, town);
+	count = town->agreed ? 1 + prng_below(draw, 6) : 0;
+	for (uint64_t i = 0; i < count; i++)
+		sim_at(town->sim, 2 * SECOND + prng_below(draw, FAULTS_END), town_revoke, town);
 	sim_at(town->sim, FAULTS_END, calm, town);
 }
 
@@ -137,6 +145,8 @@ static void finish(struct town *town, uint64_t seed)
 	} else {
 		oracle_check_log(town);
 		uint64_t admits = oracle_count_admits(town);
+		if (town->agreed)
+			agreement_check_bills(town);
 		if (town->crashes == 0 && asked > admits)
 			town_violates(town, "the stand-in was asked more than was admitted");
 	}
@@ -155,6 +165,7 @@ static void town_free(struct town *town)
 			ask_release(&town->users[i].ask);
 		}
 		env_timer_disarm(town->user_loop, &town->users[i].timer);
+		env_timer_disarm(town->user_loop, &town->users[i].leave);
 	}
 	http_pool_free(town->pool);
 	env_loop_free(town->user_loop);
@@ -165,12 +176,13 @@ static void town_free(struct town *town)
 	for (size_t i = 0; i < QUESTIONS; i++)
 		buf_release(&town->texts[i]);
 	sim_world_free(town->sim);
+	free(town->suite);
 }
 
 struct outcome {
 	uint64_t trace;
 	const char *violation;
-	unsigned crashes, answered, refused;
+	unsigned crashes, answered, refused, revoked, left_early;
 };
 
 static enum err_code lie(struct env_file *file, struct err *err)
@@ -198,12 +210,32 @@ static void make_mistake(struct town *town)
 	town->gateway_node->ops = &town->wrong_ops;
 }
 
-static struct outcome simulate(uint64_t seed, enum mistake mistake)
+/* Both sides of the gateway read slowly, in small pieces, in some worlds. */
+static void slow_down(struct sim_faults *faults, uint64_t seed)
+{
+	if (seed % 4 == 1) {
+		faults->one_byte = SIM_CERTAIN / 4;
+		faults->cut = SIM_CERTAIN / 2;
+	} else if (seed % 4 == 2) {
+		faults->delay_max_ns = SECOND / 4;
+		faults->stall = SIM_CERTAIN / 50;
+		faults->stall_max_ns = 2 * SECOND;
+		faults->window = 2048;
+	}
+}
+
+static struct outcome simulate(uint64_t seed, enum mistake mistake, bool agreed)
 {
 	struct town *town = calloc(1, sizeof(*town));
 	struct sim_faults none = sim_faults_none(), faults = sim_faults_draw(seed, seed % 3 == 0);
 	assert_non_null(town);
 	town->mistake = mistake;
+	town->agreed = agreed;
+	agreement_plant(mistake);
+	if (agreed) {
+		agreement_suite(town);
+		slow_down(&faults, seed);
+	}
 	town->sim = sim_world_new(seed, &none);
 	town->gateway_node = sim_node_new(town->sim, "gateway");
 	town->upstream_node = sim_node_new(town->sim, "upstream");
@@ -217,17 +249,18 @@ static struct outcome simulate(uint64_t seed, enum mistake mistake)
 	sim_set_faults(town->sim, &faults);
 	finish(town, seed);
 	struct outcome outcome = {sim_trace(town->sim), town->violation, town->crashes,
-				  town->answered, town->refused};
+				  town->answered,       town->refused,   town->keys_revoked,
+				  town->left_early};
 	town_free(town);
 	free(town);
 	return outcome;
 }
 
-static struct outcome simulate_quietly(uint64_t seed, enum mistake mistake)
+static struct outcome simulate_quietly(uint64_t seed, enum mistake mistake, bool agreed)
 {
 	if (__lsan_disable)
 		__lsan_disable();
-	struct outcome outcome = simulate(seed, mistake);
+	struct outcome outcome = simulate(seed, mistake, agreed);
 	if (__lsan_enable)
 		__lsan_enable();
 	return outcome;
@@ -241,36 +274,55 @@ static uint64_t seed_count(void)
 	return count ? count : SEEDS;
 }
 
-static void every_seed_is_safe_and_replays(void **state)
+static void check_seeds(bool agreed)
 {
-	unsigned crashes = 0, answered = 0, refused = 0;
+	struct outcome all = {0};
 	uint64_t seeds = seed_count();
-	(void)state;
 	for (uint64_t seed = 1; seed <= seeds; seed++) {
-		struct outcome first = simulate_quietly(seed, NO_MISTAKE);
+		struct outcome first = simulate_quietly(seed, NO_MISTAKE, agreed);
 		if (first.violation)
 			fail_msg("seed %llu: %s", (unsigned long long)seed, first.violation);
-		struct outcome second = simulate_quietly(seed, NO_MISTAKE);
+		struct outcome second = simulate_quietly(seed, NO_MISTAKE, agreed);
 		if (first.trace != second.trace)
 			fail_msg("seed %llu does not replay", (unsigned long long)seed);
-		crashes += first.crashes;
-		answered += first.answered;
-		refused += first.refused;
+		all.crashes += first.crashes;
+		all.answered += first.answered;
+		all.refused += first.refused;
+		all.revoked += first.revoked;
+		all.left_early += first.left_early;
 	}
-	print_message("%u crashes, %u answers, %u refusals\n", crashes, answered, refused);
-	assert_true(crashes > seeds);
-	assert_true(answered > 10 * seeds);
-	assert_true(refused > seeds);
+	print_message("%u crashes, %u answers, %u refusals, %u keys revoked, %u left early\n",
+		      all.crashes, all.answered, all.refused, all.revoked, all.left_early);
+	assert_true(all.crashes > seeds);
+	assert_true(all.answered > 10 * seeds);
+	assert_true(all.refused > seeds);
+	if (agreed) {
+		assert_true(all.revoked > seeds);
+		assert_true(all.left_early > seeds);
+	}
+}
+
+static void every_seed_is_safe_and_replays(void **state)
+{
+	(void)state;
+	check_seeds(false);
+}
+
+static void every_seed_keeps_what_is_agreed(void **state)
+{
+	(void)state;
+	check_seeds(true);
 }
 
 static void every_mistake_is_found(void **state)
 {
 	(void)state;
 	for (enum mistake mistake = NO_MISTAKE + 1; mistake < MISTAKES; mistake++) {
+		bool agreed = mistake >= IGNORES_A_REVOCATION;
 		uint64_t seed = 1;
-		struct outcome outcome = simulate_quietly(seed, mistake);
+		struct outcome outcome = simulate_quietly(seed, mistake, agreed);
 		while (!outcome.violation && seed < SEEDS)
-			outcome = simulate_quietly(++seed, mistake);
+			outcome = simulate_quietly(++seed, mistake, agreed);
 		if (!outcome.violation)
 			fail_msg("mistake %d was never found", (int)mistake);
 		print_message("mistake %d: seed %llu: %s\n", (int)mistake, (unsigned long long)seed,
@@ -278,14 +330,15 @@ static void every_mistake_is_found(void **state)
 	}
 }
 
-/* One seed, from the command line. */
-static int replay(uint64_t seed, enum mistake mistake)
+/* One seed, from the command line: SEED [MISTAKE [agreed]]. */
+static int replay(uint64_t seed, enum mistake mistake, bool agreed)
 {
-	struct outcome outcome = simulate_quietly(seed, mistake);
-	printf("seed %llu: %s; trace %016llx, %u crashes, %u answers, %u refusals\n",
+	struct outcome outcome = simulate_quietly(seed, mistake, agreed);
+	printf("seed %llu: %s; trace %016llx, %u crashes, %u answers, %u refusals, %u keys "
+	       "revoked, %u left early\n",
 	       (unsigned long long)seed, outcome.violation ? outcome.violation : "good",
 	       (unsigned long long)outcome.trace, outcome.crashes, outcome.answered,
-	       outcome.refused);
+	       outcome.refused, outcome.revoked, outcome.left_early);
 	return outcome.violation != NULL;
 }
 
@@ -293,10 +346,11 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_seed_is_safe_and_replays),
+		cmocka_unit_test(every_seed_keeps_what_is_agreed),
 		cmocka_unit_test(every_mistake_is_found),
 	};
 	if (argc > 1)
 		return replay(strtoull(argv[1], NULL, 10),
-			      argc > 2 ? (enum mistake)atoi(argv[2]) : NO_MISTAKE);
+			      argc > 2 ? (enum mistake)atoi(argv[2]) : NO_MISTAKE, argc > 3);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,9 @@ enum mistake {
 	ACKNOWLEDGES_EARLY,    /* after the write, before the sync */
 	SYNCS_NOTHING,         /* says that it has */
 	FORGETS_THE_DIRECTORY, /* names are never synced */
+	/* Under an agreement: */
+	IGNORES_A_REVOCATION, /* what is under way goes on */
+	BILLS_TOO_MUCH,       /* one token of each answer */
 	MISTAKES,
 };
 
@@ -35,7 +38,27 @@ struct question {
 extern const struct question questions[QUESTIONS];
 
 /* Who asks how. */
-enum manner { PROPERLY, WITH_A_WRONG_KEY, FOR_AN_UNKNOWN_MODEL, MANNERS };
+enum manner {
+	PROPERLY,
+	WITH_A_WRONG_KEY,
+	FOR_AN_UNKNOWN_MODEL,
+	/* Under an agreement only: */
+	WITH_A_REVOKED_KEY,
+	WITH_OTHER_WORDS, /* than any leaf has */
+	MANNERS,
+};
+#define PRODUCT_MANNERS WITH_A_REVOKED_KEY
+
+/* What the operator is doing. */
+enum errand { NO_ERRAND, APPLYING, ISSUING, REGISTERING, REVOKING };
+
+/* A request that was under way when the command that revoked its key returned, and how much of its
+ * answer had come until then. */
+struct revoked {
+	char id[RECORD_ID_SIZE + 1];
+	uint64_t text_bytes;
+};
+#define REVOKED_MAX 64
 
 struct town;
 
@@ -53,6 +76,8 @@ struct ask {
 	bool observing;
 	struct dialect_observer observer;
 	struct buf text;
+	struct dialect_usage usage; /* once it is over */
+	unsigned keys_revoked;      /* when it began */
 	struct err err;
 	void (*over)(struct ask *ask);
 };
@@ -60,7 +85,7 @@ struct ask {
 struct user {
 	struct ask ask;
 	struct town *town;
-	struct env_timer timer;
+	struct env_timer timer, leave;
 	unsigned left;
 	bool asking;
 };
@@ -84,6 +109,16 @@ struct town {
 	bool initialised, stopped;
 	char key[128]; /* "" until it is issued */
 	char apply[2048];
+	/* Under an agreement: an evaluation grant with a registered suite of the questions, keys
+	 * that are revoked while answers are under way, users who go away. */
+	bool agreed;
+	enum errand errand;
+	char fresh_key[128], revoked_key[128], key_id[64], target[128];
+	uint8_t key_digest[SHA256_SIZE];
+	char *suite, root[2 * SHA256_SIZE + 1]; /* what is registered */
+	struct revoked revoked[REVOKED_MAX];
+	size_t revoked_count;
+	unsigned keys_revoked, left_early;
 	/* The stand-in, and one that never fails, to know what the other says */
 	struct env_loop *upstream_loop;
 	struct standin *standin, *honest;
@@ -93,7 +128,8 @@ struct town {
 	struct http_origin *origin, *honest_origin;
 	struct user users[USERS];
 	struct ask reference;
-	struct buf texts[QUESTIONS]; /* what the stand-in answers */
+	struct buf texts[QUESTIONS];            /* what the stand-in answers */
+	struct dialect_usage usages[QUESTIONS]; /* and what it counts */
 	size_t known_texts;
 	/* What users have seen */
 	struct kept kept[KEPT_MAX];
@@ -132,6 +168,22 @@ enum err_code town_gateway_begin(struct town *town, bool serve, struct err *err)
 void town_gateway_end(struct town *town);
 /* The process of this town's gateway ends. */
 void town_gateway_exits(void *argument);
+
+/* Revokes the key that is in use, where there is one, and issues another. */
+void town_revoke(void *argument);
+
+/* ---- agreement.c ---- */
+
+/* The suite of the questions, as the body of its registration. */
+void agreement_suite(struct town *town);
+/* The command that revoked a key has returned. */
+void agreement_revoked(struct town *town);
+/* Nobody was given more of an answer than had come when its key was revoked. */
+void agreement_check_cut(struct ask *ask);
+/* Each admission has one outcome, and what is billed is what the stand-in said. */
+void agreement_check_bills(struct town *town);
+/* What the planted mistakes of the gateway are asked by; for one run at a time. */
+void agreement_plant(enum mistake mistake);
 
 /* ---- oracle.c ---- */
 
