@@ -64,6 +64,7 @@ static void free_log(struct log *log)
 		return;
 	env_timer_disarm(log->loop, &log->checkpoint_timer);
 	env_timer_disarm(log->loop, &log->space_timer);
+	env_timer_disarm(log->loop, &log->hold_timer);
 	log_work_release(log);
 	if (log->preparing)
 		log_prepare_abandon(log);

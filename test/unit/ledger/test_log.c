@@ -502,6 +502,53 @@ static void test_gaps_hold_back(void **state)
 	env_loop_free(loop);
 }
 
+/* One commit of so many records that the next is held back; the loop ends before that is over. */
+static void close_while_held_back(struct fixture *fixture)
+{
+	struct log_producer other;
+	fixture_start(fixture);
+	struct env_loop *loop = env_loop_new(fixture->env, "other", false);
+	log_producer_init(&other, fixture->log, loop);
+	for (int i = 0; !log_reserve(fixture->log, 33); i++) {
+		assert_true(i < 20000);
+		usleep(500);
+	}
+	struct log_entry entry = {.index = log_take_index(fixture->log),
+				  .admit_index = LOG_NO_INDEX,
+				  .kind = RECORD_ACT,
+				  .units = 1,
+				  .text = "{}",
+				  .size = 2,
+				  .durable = never};
+	for (int i = 0; i < 32; i++)
+		fixture_submit(fixture, RECORD_ADMIT, LOG_NO_INDEX);
+	log_submit(&other, &entry);
+	log_producer_turn(&other, true);
+	fixture_wait(fixture);
+	fixture_halt(fixture);
+	log_producer_close(&other);
+	env_loop_free(loop);
+	log_producer_close(&fixture->producer);
+	assert_works(log_close(fixture->log, &fixture->err), &fixture->err);
+	fixture->log = NULL;
+}
+
+/* Two logs share a loop: the first leaves nothing of it there. */
+static void test_a_closed_log_has_no_timers(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->options.segment_size = 512 << 10;
+	fixture->options.relaxed = true;
+	for (int i = 0; i < 5; i++) {
+		struct env_timer last = {0};
+		close_while_held_back(fixture);
+		assert_true(env_timer_arm(fixture->log_loop, &last, UINT64_MAX));
+		assert_int_equal(last.node.index, 1);
+		env_timer_disarm(fixture->log_loop, &last);
+		fixture_stop(fixture);
+	}
+}
+
 static void test_a_checkpoint_comes_by_itself(void **state)
 {
 	struct fixture *fixture = *state;
@@ -602,6 +649,7 @@ int main(void)
 		WITH_LOG(test_many_producers),
 		WITH_LOG(test_many_producers_relaxed),
 		WITH_LOG(test_gaps_hold_back),
+		WITH_LOG(test_a_closed_log_has_no_timers),
 		WITH_LOG(test_a_checkpoint_comes_by_itself),
 		WITH_LOG(test_proving_from_the_directory),
 		WITH_LOG(test_seeking),
