@@ -60,6 +60,7 @@ void agreement_suite(struct town *town)
 void agreement_revoked(struct town *town)
 {
 	town->keys_revoked++;
+	town->keys_ended++;
 	memcpy(town->revoked_key, town->key, sizeof(town->key));
 	town->key[0] = '\0';
 	for (unsigned i = 0; gateway_worker(town->gateway, i); i++) {
@@ -100,6 +101,9 @@ static void check_bill(struct town *town, const json_t *settle, int64_t leaf)
 	const struct dialect_usage *said = &town->usages[leaf];
 	bool estimated = json_is_true(json_object_get(usage, "estimated"));
 	int64_t status = json_integer_value(json_object_get(settle, "status"));
+	for (int i = RECORD_ENDING_FINISH; ending && i < ENDINGS; i++)
+		town->endings[i] += strcmp(ending, record_ending_text((enum record_ending)i)) == 0;
+	town->estimated += estimated;
 	bool finished = ending && strcmp(ending, "finish") == 0 && status == 200;
 	if (!ending)
 		town_violates(town, "a settle record does not say how the answer ended");

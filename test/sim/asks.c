@@ -94,13 +94,14 @@ static void check_text(struct ask *ask, bool whole)
 					  : "a part of an answer is not its beginning");
 }
 
-/* What may come instead: limits, a log that fails, a key that was revoked meanwhile. */
+/* What may come instead: limits, a log that fails, a key that was revoked
+ * meanwhile or that a gateway started again does not know. */
 static bool is_other_refusal(const struct ask *ask)
 {
 	if (ask->manner == WITH_OTHER_WORDS && ask->status == 503)
 		return true;
 	return ask->status == 429 ||
-	       (ask->status == 401 && ask->keys_revoked != ask->town->keys_revoked);
+	       (ask->status == 401 && ask->keys_ended != ask->town->keys_ended);
 }
 
 void ask_check(struct ask *ask, bool ended)
@@ -168,7 +169,7 @@ void ask_start(struct ask *ask, struct town *town, size_t place, enum manner man
 			    .place = place,
 			    .manner = manner,
 			    .over = over,
-			    .keys_revoked = town->keys_revoked};
+			    .keys_ended = town->keys_ended};
 	buf_init(&ask->head, 4096);
 	buf_init(&ask->body, (size_t)1 << 20);
 	buf_init(&ask->text, (size_t)1 << 20);

@@ -182,6 +182,7 @@ enum err_code town_gateway_begin(struct town *town, bool serve, struct err *err)
 void town_gateway_end(struct town *town)
 {
 	town->key[0] = town->revoked_key[0] = '\0';
+	town->keys_ended++;
 	town->errand = NO_ERRAND;
 	gateway_free(town->gateway);
 	town->gateway = NULL;

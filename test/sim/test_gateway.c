@@ -182,7 +182,8 @@ static void town_free(struct town *town)
 struct outcome {
 	uint64_t trace;
 	const char *violation;
-	unsigned crashes, answered, refused, revoked, left_early;
+	unsigned crashes, answered, refused, revoked, left_early, estimated;
+	unsigned endings[ENDINGS];
 };
 
 static enum err_code lie(struct env_file *file, struct err *err)
@@ -250,7 +251,8 @@ static struct outcome simulate(uint64_t seed, enum mistake mistake, bool agreed)
 	finish(town, seed);
 	struct outcome outcome = {sim_trace(town->sim), town->violation, town->crashes,
 				  town->answered,       town->refused,   town->keys_revoked,
-				  town->left_early};
+				  town->left_early,     town->estimated, {0}};
+	memcpy(outcome.endings, town->endings, sizeof(outcome.endings));
 	town_free(town);
 	free(town);
 	return outcome;
@@ -290,15 +292,28 @@ static void check_seeds(bool agreed)
 		all.refused += first.refused;
 		all.revoked += first.revoked;
 		all.left_early += first.left_early;
+		all.estimated += first.estimated;
+		for (int i = 0; i < ENDINGS; i++)
+			all.endings[i] += first.endings[i];
 	}
 	print_message("%u crashes, %u answers, %u refusals, %u keys revoked, %u left early\n",
 		      all.crashes, all.answered, all.refused, all.revoked, all.left_early);
+	for (int i = RECORD_ENDING_FINISH; agreed && i < ENDINGS; i++)
+		print_message("%s %u%s", record_ending_text((enum record_ending)i), all.endings[i],
+			      i + 1 < ENDINGS ? ", " : "");
+	if (agreed)
+		print_message("; estimated %u\n", all.estimated);
 	assert_true(all.crashes > seeds);
 	assert_true(all.answered > 10 * seeds);
 	assert_true(all.refused > seeds);
 	if (agreed) {
 		assert_true(all.revoked > seeds);
 		assert_true(all.left_early > seeds);
+		/* What this is about has happened. */
+		assert_true(all.endings[RECORD_ENDING_CLIENT_GONE] > 0);
+		assert_true(all.endings[RECORD_ENDING_UPSTREAM_RESET] > 0);
+		assert_true(all.endings[RECORD_ENDING_REVOKED] > 0);
+		assert_true(all.estimated > 0);
 	}
 }
 

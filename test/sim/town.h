@@ -59,6 +59,7 @@ struct revoked {
 	uint64_t text_bytes;
 };
 #define REVOKED_MAX 64
+#define ENDINGS (RECORD_ENDING_SHUTDOWN + 1)
 
 struct town;
 
@@ -77,7 +78,7 @@ struct ask {
 	struct dialect_observer observer;
 	struct buf text;
 	struct dialect_usage usage; /* once it is over */
-	unsigned keys_revoked;      /* when it began */
+	unsigned keys_ended;        /* when it began */
 	struct err err;
 	void (*over)(struct ask *ask);
 };
@@ -118,7 +119,10 @@ struct town {
 	char *suite, root[2 * SHA256_SIZE + 1]; /* what is registered */
 	struct revoked revoked[REVOKED_MAX];
 	size_t revoked_count;
+	unsigned keys_ended; /* revoked, or unknown since a crash */
 	unsigned keys_revoked, left_early;
+	unsigned endings[ENDINGS]; /* how many were settled so */
+	unsigned estimated;
 	/* The stand-in, and one that never fails, to know what the other says */
 	struct env_loop *upstream_loop;
 	struct standin *standin, *honest;
