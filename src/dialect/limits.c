@@ -42,7 +42,25 @@ static int64_t remaining(const struct dialect_limit *limit)
 	return limit->remaining > 0 ? limit->remaining : 0;
 }
 
-/* On every answer's path: without printf. */
+/* Two digits at a time. */
+static const char pairs[] =
+	"00010203040506070809101112131415161718192021222324252627282930313233343536"
+	"37383940414243444546474849505152535455565758596061626364656667686970717273"
+	"7475767778798081828384858687888990919293949596979899";
+
+static char *put_number(char *to, int64_t value)
+{
+	char digits[20], *from = digits + sizeof(digits);
+	uint64_t rest = (uint64_t)value;
+	for (; rest >= 100; rest /= 100)
+		memcpy(from -= 2, pairs + 2 * (rest % 100), 2);
+	if (rest >= 10)
+		memcpy(from -= 2, pairs + 2 * rest, 2);
+	else
+		*--from = (char)('0' + rest);
+	return mempcpy(to, from, (size_t)(digits + sizeof(digits) - from));
+}
+
 static void append_name(struct buf *out, const char *before, const char *name, const char *after)
 {
 	buf_append_cstr(out, before);
@@ -65,9 +83,33 @@ struct reset_text {
 	char text[DIALECT_TIME_SIZE];
 };
 
-static void anthropic_limit(const char *name, const struct dialect_limit *limit, int64_t wall_ms,
-			    struct reset_text *reset, struct buf *out)
+/* What stands before each figure of a limit, the end of the line before it included. */
+struct anthropic_names {
+	struct bytes limit, remaining, reset;
+};
+
+#define TEXT(literal)                        \
+	{                                    \
+		literal, sizeof(literal) - 1 \
+	}
+#define NAMES(name)                                                           \
+	{                                                                     \
+		TEXT("anthropic-ratelimit-" name "-limit: "),                 \
+			TEXT("\r\nanthropic-ratelimit-" name "-remaining: "), \
+			TEXT("\r\nanthropic-ratelimit-" name "-reset: ")      \
+	}
+static const struct anthropic_names requests_names = NAMES("requests"),
+				    input_names = NAMES("input-tokens"),
+				    output_names = NAMES("output-tokens"),
+				    tokens_names = NAMES("tokens");
+#undef NAMES
+#undef TEXT
+
+/* On every answer's path: without printf, and in one piece. */
+static void anthropic_limit(const struct anthropic_names *names, const struct dialect_limit *limit,
+			    int64_t wall_ms, struct reset_text *reset, struct buf *out)
 {
+	char text[256], *to = text;
 	int64_t second = (wall_ms + limit->reset_ms + 999) / 1000;
 	if (limit->limit < 0)
 		return;
@@ -75,20 +117,23 @@ static void anthropic_limit(const char *name, const struct dialect_limit *limit,
 		reset->second = second;
 		dialect_time_text(second, reset->text);
 	}
-	append_field(out, "anthropic-ratelimit-", name, "-limit", limit->limit);
-	append_field(out, "anthropic-ratelimit-", name, "-remaining", remaining(limit));
-	append_name(out, "anthropic-ratelimit-", name, "-reset");
-	buf_append(out, reset->text, DIALECT_TIME_SIZE - 1);
-	buf_append(out, "\r\n", 2);
+	to = put_number(mempcpy(to, names->limit.data, names->limit.size), limit->limit);
+	to = mempcpy(to, names->remaining.data, names->remaining.size);
+	to = put_number(to, remaining(limit));
+	to = mempcpy(to, names->reset.data, names->reset.size);
+	to = mempcpy(to, reset->text, DIALECT_TIME_SIZE - 1);
+	to = mempcpy(to, "\r\n", 2);
+	buf_append(out, text, (size_t)(to - text));
 }
 
 void anthropic_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, struct buf *out)
 {
 	struct reset_text reset = {.second = -1};
-	anthropic_limit("requests", &limits->requests, wall_ms, &reset, out);
-	anthropic_limit("input-tokens", &limits->input, wall_ms, &reset, out);
-	anthropic_limit("output-tokens", &limits->output, wall_ms, &reset, out);
-	anthropic_limit("tokens", tighter(&limits->input, &limits->output), wall_ms, &reset, out);
+	anthropic_limit(&requests_names, &limits->requests, wall_ms, &reset, out);
+	anthropic_limit(&input_names, &limits->input, wall_ms, &reset, out);
+	anthropic_limit(&output_names, &limits->output, wall_ms, &reset, out);
+	anthropic_limit(&tokens_names, tighter(&limits->input, &limits->output), wall_ms, &reset,
+			out);
 }
 
 /* As OpenAI writes a duration: "0s", "20ms", "8.64s", "6m0s", "1h0m3s". */

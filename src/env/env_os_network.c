@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -223,6 +224,8 @@ struct env_stream *os_connect(struct env_loop *base, const struct env_address *a
 	return stream;
 }
 
+/* Receiving and sending ask the kernel themselves: the C library's functions are cancellation
+ * points and pay for it on every call, and no thread here is ever cancelled. */
 ssize_t os_receive(struct env_stream *base, void *data, size_t size)
 {
 	ssize_t got;
@@ -231,7 +234,7 @@ ssize_t os_receive(struct env_stream *base, void *data, size_t size)
 		return ENV_RESET;
 	}
 	do
-		got = recv(stream_of(base)->source.fd, data, size, 0);
+		got = syscall(SYS_recvfrom, stream_of(base)->source.fd, data, size, 0, NULL, NULL);
 	while (got < 0 && errno == EINTR);
 	if (got < 0 && errno == EAGAIN) {
 		base->readable = false;
@@ -258,9 +261,11 @@ ssize_t os_send(struct env_stream *base, const struct iovec *parts, int count)
 	for (int i = 0; i < count; i++)
 		total += parts[i].iov_len;
 	do
-		sent = count == 1 ? send(stream_of(base)->source.fd, parts[0].iov_base,
-					 parts[0].iov_len, MSG_NOSIGNAL)
-				  : sendmsg(stream_of(base)->source.fd, &message, MSG_NOSIGNAL);
+		sent = count == 1
+			       ? syscall(SYS_sendto, stream_of(base)->source.fd, parts[0].iov_base,
+					 parts[0].iov_len, MSG_NOSIGNAL, NULL, 0)
+			       : syscall(SYS_sendmsg, stream_of(base)->source.fd, &message,
+					 MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0) {
 		base->writable = false;

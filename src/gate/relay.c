@@ -19,19 +19,24 @@
 
 /* ---- forward ---- */
 
-static size_t copy_fields(const struct http_exchange *exchange, const char *name, char *out)
+/* What the client's fields of that name take when copied; with `out`, copies them too. */
+static size_t copy_fields(const struct http_exchange *exchange, enum http_field_id id,
+			  const char *name, char *out)
 {
 	const char *data = exchange->head_bytes.data;
 	size_t size = 0;
+	if (!http_has(&exchange->head, id))
+		return 0;
 	for (unsigned i = 0; i < exchange->head.field_count; i++) {
 		const struct http_field *field = &exchange->head.fields[i];
 		struct bytes value = http_bytes(data, field->value);
 		if (!bytes_equal_fold(http_bytes(data, field->name), bytes_from(name)))
 			continue;
-		if (out)
-			size += (size_t)sprintf(out + size, "%s: %.*s\r\n", name, BYTES_ARG(value));
-		else
-			size += strlen(name) + value.size + 4;
+		if (out) {
+			char *to = stpcpy(stpcpy(out + size, name), ": ");
+			memcpy(mempcpy(to, value.data, value.size), "\r\n", 2);
+		}
+		size += strlen(name) + value.size + 4;
 	}
 	return size;
 }
@@ -46,8 +51,10 @@ static char *upstream_head(struct gate_request *request, const struct gate_upstr
 	struct bytes name = bytes_from(request->verdict.model->upstream);
 	size_t extra = DIALECT_TARGET_EXTRA;
 	if (request->dialect == DIALECT_ANTHROPIC)
-		extra += copy_fields(exchange, "anthropic-version", NULL) +
-			 copy_fields(exchange, "anthropic-beta", NULL) + 64;
+		extra += copy_fields(exchange, HTTP_FIELD_ANTHROPIC_VERSION, "anthropic-version",
+				     NULL) +
+			 copy_fields(exchange, HTTP_FIELD_ANTHROPIC_BETA, "anthropic-beta", NULL) +
+			 64;
 	size_t capacity = base.size + name.size + strlen(upstream->fields) + extra + 128;
 	char *head = arena_alloc(&request->arena, capacity);
 	if (!head)
@@ -57,15 +64,20 @@ static char *upstream_head(struct gate_request *request, const struct gate_upstr
 	to = stpcpy(to, " HTTP/1.1\r\n");
 	size_t at = (size_t)(stpcpy(to, upstream->fields) - head);
 	if (request->dialect == DIALECT_ANTHROPIC) {
-		size_t versions = copy_fields(exchange, "anthropic-version", head + at);
+		size_t versions = copy_fields(exchange, HTTP_FIELD_ANTHROPIC_VERSION,
+					      "anthropic-version", head + at);
 		if (!versions)
-			versions = (size_t)sprintf(head + at, "anthropic-version: 2023-06-01\r\n");
+			versions = (size_t)(stpcpy(head + at, "anthropic-version: 2023-06-01\r\n") -
+					    (head + at));
 		at += versions;
-		at += copy_fields(exchange, "anthropic-beta", head + at);
+		at += copy_fields(exchange, HTTP_FIELD_ANTHROPIC_BETA, "anthropic-beta", head + at);
 	}
-	at += (size_t)sprintf(head + at, "content-length: %zu\r\n\r\n", body_size);
-	assert(at < capacity);
-	*size = at;
+	struct buf end = buf_over(head + at, capacity - at);
+	buf_append_cstr(&end, "content-length: ");
+	buf_append_integer(&end, (int64_t)body_size);
+	buf_append_cstr(&end, "\r\n\r\n");
+	assert(!end.failed);
+	*size = at + end.size;
 	return head;
 }
 
