@@ -26,6 +26,10 @@ void gate_account_refused(struct gate_request *request)
 	metrics_add(&metrics->refused_by[request->verdict.rule], 1);
 	if (request->verdict.grant)
 		limits_count(&request->verdict.grant->cells->traffic.refused, 1);
+}
+
+void gate_account_told(struct gate_request *request)
+{
 	if (request->worker->access.log)
 		gate_account_line(request, "refused");
 }

@@ -7,8 +7,11 @@
 
 /* Its admit record is on its way. */
 void gate_account_admitted(struct gate_request *request);
-/* It was refused by verdict.rule, and the refusal has been sent. */
+/* It is refused by verdict.rule: counted before it is told, so that who was told finds it counted.
+ */
 void gate_account_refused(struct gate_request *request);
+/* The refusal has been sent. */
+void gate_account_told(struct gate_request *request);
 /* Mode observe: `rule` would have refused it, or cut it. */
 void gate_account_observed(struct gate_request *request, enum rule rule);
 /* Its ending and usage are known. */

@@ -142,8 +142,9 @@ static enum gate_next refuse(struct gate_request *request)
 	bool recorded = gate_submit_refusal(request);
 	/* What of it cannot be sent at once stays with the connection, and is nobody's answer. */
 	request->exchange->user = NULL;
-	gate_send_refusal(request);
 	gate_account_refused(request);
+	gate_send_refusal(request);
+	gate_account_told(request);
 	request->exchange = NULL;
 	if (!recorded)
 		gate_request_free(request);
