@@ -135,6 +135,11 @@ static void count_model(struct gate_request *request, const struct record_usage 
 
 /* ---- endings ---- */
 
+void gate_account_recorded(struct gate_request *request)
+{
+	metrics_add(&request->worker->metrics.in_flight, -1);
+}
+
 void gate_account_settled(struct gate_request *request, const struct record_usage *usage)
 {
 	struct metrics *metrics = &request->worker->metrics;
@@ -143,7 +148,6 @@ void gate_account_settled(struct gate_request *request, const struct record_usag
 	limits_count(&traffic->input,
 		     (int64_t)(usage->input + usage->cache_read + usage->cache_write));
 	limits_count(&traffic->output, (int64_t)usage->output);
-	metrics_add(&metrics->in_flight, -1);
 	metrics_add(&metrics->input_tokens, (int64_t)usage->input);
 	metrics_add(&metrics->cache_read_tokens, (int64_t)usage->cache_read);
 	metrics_add(&metrics->cache_write_tokens, (int64_t)usage->cache_write);

@@ -16,6 +16,8 @@ void gate_account_told(struct gate_request *request);
 void gate_account_observed(struct gate_request *request, enum rule rule);
 /* Its ending and usage are known. */
 void gate_account_settled(struct gate_request *request, const struct record_usage *usage);
+/* Its settle record is in the log: it is in flight no more. */
+void gate_account_recorded(struct gate_request *request);
 /* The last byte of an admitted request's answer was given to its connection, or the client is gone.
  */
 void gate_account_finished(struct gate_request *request);

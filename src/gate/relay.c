@@ -666,6 +666,7 @@ void gate_request_settle_durable(struct log_entry *entry)
 	struct gate_request *request =
 		(struct gate_request *)((char *)entry - offsetof(struct gate_request, settle));
 	request->settle_durable = true;
+	gate_account_recorded(request);
 	gate_request_run(request);
 }
 
