@@ -101,7 +101,7 @@ class FullDisk(Case):
             self.assertIn("(rule log.unavailable", answer.message())
             self.assert_error_shape(answer, dialect)
             self.assertGreaterEqual(int(answer.headers["retry-after"]), 1)
-        self.assertEqual(gate.metric("parley_in_flight"), 0)
+        wait_until(lambda: gate.metric("parley_in_flight") == 0, "the last records")
         ballast.unlink()
         wait_until(lambda: client.messages().status == 200, "service to resume")
         self.assert_quiet(gate)
