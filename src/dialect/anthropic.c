@@ -183,10 +183,7 @@ static enum dialect_event_kind error_seen(struct dialect_observer *observer, str
 	return EVENT_ORDINARY;
 }
 
-static const struct {
-	struct bytes name;
-	enum dialect_event_kind (*read)(struct dialect_observer *, struct json_value);
-} events[] = {
+static const struct event_row events[] = {
 	{NAME("content_block_delta"), block_delta  },
         {NAME("content_block_start"), block_start  },
 	{NAME("message_start"),       message_start},
@@ -198,15 +195,7 @@ static const struct {
 static enum dialect_event_kind event(struct dialect_observer *observer,
 				     const struct sse_event *event)
 {
-	struct json_scan scan;
-	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
-		if (!bytes_equal(event->name, events[i].name))
-			continue;
-		if (json_scan_text(&scan, event->data, "an event", NULL) != ERR_OK)
-			observer->outcome.malformed = true;
-		return events[i].read(observer, json_value_at(event->data));
-	}
-	return EVENT_ORDINARY;
+	return observer_named_event(observer, event, events, sizeof(events) / sizeof(events[0]));
 }
 
 /* ---- errors ---- */

@@ -177,6 +177,21 @@ void observer_finish(struct dialect_observer *observer, struct json_value reason
 			observer->outcome.finish = rows[i].finish;
 }
 
+enum dialect_event_kind observer_named_event(struct dialect_observer *observer,
+					     const struct sse_event *event,
+					     const struct event_row *rows, size_t count)
+{
+	struct json_scan scan;
+	for (size_t i = 0; i < count; i++) {
+		if (!bytes_equal(event->name, rows[i].name))
+			continue;
+		if (json_scan_text(&scan, event->data, "an event", NULL) != ERR_OK)
+			observer->outcome.malformed = true;
+		return rows[i].read(observer, json_value_at(event->data));
+	}
+	return EVENT_ORDINARY;
+}
+
 /* ---- flow: which bytes may go on ---- */
 
 struct flowing {

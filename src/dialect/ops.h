@@ -294,6 +294,16 @@ void observer_served(struct dialect_observer *observer, struct json_value model)
 /* A count of tokens; false where it is not one. */
 bool observer_tokens(struct json_value value, int64_t *out);
 
+/* Where an API names its events: the row of that name reads the event's data, which is checked
+ * first; an event without a row is ordinary. */
+struct event_row {
+	struct bytes name;
+	enum dialect_event_kind (*read)(struct dialect_observer *observer, struct json_value root);
+};
+enum dialect_event_kind observer_named_event(struct dialect_observer *observer,
+					     const struct sse_event *event,
+					     const struct event_row *rows, size_t count);
+
 /* Fixes the digest of the canonical answer; once. */
 void observer_close(struct dialect_observer *observer);
 
