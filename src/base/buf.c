@@ -1,5 +1,7 @@
 #include "base/buf.h"
 
+#include "base/encode.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,15 +84,11 @@ void buf_append_char(struct buf *buf, char c)
 
 void buf_append_integer(struct buf *buf, int64_t value)
 {
-	char digits[24];
-	char *from = digits + sizeof(digits);
-	uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-	do
-		*--from = (char)('0' + rest % 10);
-	while (rest /= 10);
-	if (value < 0)
-		*--from = '-';
-	buf_append(buf, from, (size_t)(digits + sizeof(digits) - from));
+	char digits[1 + DECIMAL_SIZE];
+	uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+	size_t sign = value < 0;
+	digits[0] = '-';
+	buf_append(buf, digits, sign + decimal_text(magnitude, digits + sign));
 }
 
 void buf_vprintf(struct buf *buf, const char *format, va_list arguments)

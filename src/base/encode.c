@@ -42,6 +42,25 @@ void hex_encode(const void *data, size_t size, char *out)
 	*out = '\0';
 }
 
+size_t decimal_text(uint64_t value, char out[static DECIMAL_SIZE])
+{
+	/* Two digits at a time. */
+	static const char pairs[] =
+		"00010203040506070809101112131415161718192021222324252627282930313233343536"
+		"37383940414243444546474849505152535455565758596061626364656667686970717273"
+		"7475767778798081828384858687888990919293949596979899";
+	char digits[DECIMAL_SIZE], *from = digits + sizeof(digits);
+	for (; value >= 100; value /= 100)
+		memcpy(from -= 2, pairs + 2 * (value % 100), 2);
+	if (value >= 10)
+		memcpy(from -= 2, pairs + 2 * value, 2);
+	else
+		*--from = (char)('0' + value);
+	size_t size = (size_t)(digits + sizeof(digits) - from);
+	memcpy(out, from, size);
+	return size;
+}
+
 int hex_digit_value(char digit)
 {
 	if (digit >= '0' && digit <= '9')

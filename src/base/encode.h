@@ -1,8 +1,12 @@
-/* Hexadecimal and base64 (RFC 4648), strict on decoding. */
+/* Decimal, hexadecimal and base64 (RFC 4648) texts, strict on decoding. */
 #ifndef BASE_ENCODE_H
 #define BASE_ENCODE_H
 
 #include "base/buf.h"
+
+/* Decimal digits of the value into `out`, without NUL; returns how many. */
+#define DECIMAL_SIZE 20
+size_t decimal_text(uint64_t value, char out[static DECIMAL_SIZE]);
 
 /* Lower case; `out` holds 2 * size + 1 bytes and is NUL-terminated. */
 void hex_encode(const void *data, size_t size, char *out);

@@ -1,16 +1,12 @@
 #include "base/json_writer.h"
 
+#include "base/encode.h"
 #include "base/json.h"
 
 void json_write_u64(struct json_writer *writer, uint64_t value)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
-	do {
-		digits[--at] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value > 0);
-	json_write(writer, digits + at, sizeof(digits) - at);
+	char digits[DECIMAL_SIZE];
+	json_write(writer, digits, decimal_text(value, digits));
 }
 
 static void put_escape(struct json_writer *writer, unsigned char c)

@@ -1,6 +1,8 @@
 /* Rate-limit header fields as each provider writes them. */
 #include "dialect/ops.h"
 
+#include "base/encode.h"
+
 #include <time.h>
 
 static char *two_digits(char *out, int value)
@@ -42,23 +44,9 @@ static int64_t remaining(const struct dialect_limit *limit)
 	return limit->remaining > 0 ? limit->remaining : 0;
 }
 
-/* Two digits at a time. */
-static const char pairs[] =
-	"00010203040506070809101112131415161718192021222324252627282930313233343536"
-	"37383940414243444546474849505152535455565758596061626364656667686970717273"
-	"7475767778798081828384858687888990919293949596979899";
-
 static char *put_number(char *to, int64_t value)
 {
-	char digits[20], *from = digits + sizeof(digits);
-	uint64_t rest = (uint64_t)value;
-	for (; rest >= 100; rest /= 100)
-		memcpy(from -= 2, pairs + 2 * (rest % 100), 2);
-	if (rest >= 10)
-		memcpy(from -= 2, pairs + 2 * rest, 2);
-	else
-		*--from = (char)('0' + rest);
-	return mempcpy(to, from, (size_t)(digits + sizeof(digits) - from));
+	return to + decimal_text((uint64_t)value, to);
 }
 
 static void append_name(struct buf *out, const char *before, const char *name, const char *after)

@@ -1,5 +1,7 @@
 #include "net/answer_head.h"
 
+#include "base/encode.h"
+
 #include <assert.h>
 
 const char *answer_date_text(struct answer_date *date, int64_t wall_ms)
@@ -28,18 +30,6 @@ static inline char *put_text(char *to, const char *end, const char *text)
 	return put(to, end, text, strlen(text));
 }
 
-static size_t number_text(char out[static 24], uint64_t value)
-{
-	char digits[24];
-	size_t count = 0;
-	do
-		digits[count++] = (char)('0' + value % 10);
-	while (value /= 10);
-	for (size_t i = 0; i < count; i++)
-		out[i] = digits[count - 1 - i];
-	return count;
-}
-
 static char *put_header(char *to, const char *end, const struct http_header *header)
 {
 	struct bytes value = header->value;
@@ -60,7 +50,7 @@ size_t answer_head_write(const struct answer_head *head, char out[static ANSWER_
 	const char *end = out + ANSWER_HEAD_MAX;
 	char number[24];
 	char *to = put_text(out, end, "HTTP/1.1 ");
-	to = put(to, end, number, number_text(number, (uint64_t)head->status));
+	to = put(to, end, number, decimal_text((uint64_t)head->status, number));
 	to = put_text(to, end, " ");
 	to = put_text(to, end, http_reason(head->status));
 	to = put_text(to, end, "\r\ndate: ");
@@ -69,7 +59,7 @@ size_t answer_head_write(const struct answer_head *head, char out[static ANSWER_
 		to = put_header(to, end, &head->headers[i]);
 	if (head->length >= 0 && head->status != 204 && head->status != 304) {
 		to = put_text(to, end, "\r\ncontent-length: ");
-		to = put(to, end, number, number_text(number, (uint64_t)head->length));
+		to = put(to, end, number, decimal_text((uint64_t)head->length, number));
 	} else if (head->chunked) {
 		to = put_text(to, end, "\r\ntransfer-encoding: chunked");
 	}
