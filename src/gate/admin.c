@@ -1,7 +1,7 @@
 #include "gate/admin.h"
 
 #include "gate/admin_view.h"
-#include "gate/control_internal.h"
+#include "gate/control_notice.h"
 
 #include <stdlib.h>
 
@@ -290,6 +290,7 @@ static void finish(struct control_operation *operation, enum err_code code, cons
 	if (code == ERR_OK) {
 		if (operation->change_count > 0 && operation->answer)
 			set_text(operation->answer, "record", operation->changes[0]->record->id);
+		control_notice_answer(operation);
 		give(request, 200, operation->answer, false);
 	} else {
 		unsigned status = (unsigned)(operation->rule == RULE_NONE

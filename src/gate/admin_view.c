@@ -174,7 +174,7 @@ json_t *admin_view_status(struct control *control)
 	json_t *counts = json_object();
 	bool good = counts != NULL;
 	for (int kind = 0; good && kind < STORE_KINDS; kind++) {
-		if (kind != STORE_PSEUDONYM)
+		if (kind != STORE_PSEUDONYM && kind != STORE_NOTICE)
 			good = set(counts, store_kind_name((enum store_kind)kind),
 				   json_integer(
 					   (json_int_t)json_object_size(control->documents[kind])));

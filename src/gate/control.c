@@ -30,6 +30,7 @@ void control_operation_free(struct control_operation *operation)
 	free(operation->changes);
 	free(operation->cuts);
 	json_decref(operation->answer);
+	json_decref(operation->untold);
 	binding_suite_drop(operation->suite);
 	binding_run_drop(operation->run);
 	world_drop(operation->world);
@@ -166,7 +167,7 @@ enum err_code control_try_changes(struct control_operation *operation, struct er
 					      err);
 		installed += code == ERR_OK;
 	}
-	if (code == ERR_OK)
+	if (code == ERR_OK && !operation->quiet)
 		code = control_build_world(operation->control, operation, &operation->world, err);
 	while (code != ERR_OK && installed-- > 0)
 		control_change_undo(operation->control, operation->changes[installed]);
@@ -205,7 +206,7 @@ static enum err_code keep_durable(struct control_operation *operation, size_t du
 	}
 	world_drop(operation->world);
 	operation->world = NULL;
-	if (!durable)
+	if (!durable || operation->quiet)
 		return operation->code;
 	return control_build_world(operation->control, operation, &operation->world,
 				   &operation->err);
@@ -214,8 +215,12 @@ static enum err_code keep_durable(struct control_operation *operation, size_t du
 static void recorded(struct control_operation *operation)
 {
 	size_t durable = 0;
-	for (size_t i = 0; i < operation->change_count; i++)
-		durable += operation->changes[i]->durable;
+	for (size_t i = 0; i < operation->change_count; i++) {
+		struct control_change *change = operation->changes[i];
+		if (change->leader)
+			change->durable = change->leader->durable;
+		durable += change->durable;
+	}
 	enum err_code code = ERR_OK;
 	if (durable < operation->change_count) {
 		ERR_SET(&operation->err, operation->code,
@@ -224,10 +229,10 @@ static void recorded(struct control_operation *operation)
 			err_text(operation->code));
 		code = keep_durable(operation, durable);
 	}
-	if (code == ERR_OK)
+	if (code == ERR_OK && !operation->quiet)
 		publish(operation);
 	move_in(operation);
-	if (code != ERR_OK)
+	if (code != ERR_OK || operation->quiet)
 		complete(operation, code);
 }
 
@@ -246,8 +251,11 @@ static void record_done(struct control_record *record, enum err_code code)
 static void append_records(struct control_operation *operation)
 {
 	struct control *control = operation->control;
-	operation->waiting = operation->change_count;
+	for (size_t i = 0; i < operation->change_count; i++)
+		operation->waiting += operation->changes[i]->leader == NULL;
 	for (size_t i = 0; i < operation->change_count; i++) {
+		if (operation->changes[i]->leader)
+			continue;
 		operation->changes[i]->record->done = record_done;
 		control->hooks.record(control->hooks.argument, operation->changes[i]->record);
 	}

@@ -296,10 +296,8 @@ static bool append(struct control_operation *operation, struct control_change *c
 	return true;
 }
 
-enum err_code control_change_add(struct control_operation *operation, enum store_kind kind,
-				 const char *id, json_t *spec, const char *state,
-				 const struct control_telling *telling, struct buf *blob,
-				 struct err *err)
+static enum err_code new_change(struct control_operation *operation, enum store_kind kind,
+				const char *id, struct control_change **out, struct err *err)
 {
 	struct control_change *change = calloc(1, sizeof(*change));
 	if (!change)
@@ -310,16 +308,40 @@ enum err_code control_change_add(struct control_operation *operation, enum store
 	}
 	change->operation = operation;
 	change->kind = kind;
+	change->id = copy(id);
+	*out = change;
+	return change->id ? ERR_OK : no_memory(err);
+}
+
+enum err_code control_change_add(struct control_operation *operation, enum store_kind kind,
+				 const char *id, json_t *spec, const char *state,
+				 const struct control_telling *telling, struct buf *blob,
+				 struct err *err)
+{
+	struct control_change *change = NULL;
+	ERR_TRY(new_change(operation, kind, id, &change, err));
 	if (blob) {
 		change->blob = *blob;
 		*blob = (struct buf){.max = blob->max};
 	}
-	change->id = copy(id);
-	if (!change->id)
-		return no_memory(err);
 	ERR_TRY(wrap(operation, spec, state, telling, &change->document, err));
 	ERR_TRY(digest(change, err));
 	return make_record(operation, change, telling, err);
+}
+
+enum err_code control_change_ride(struct control_operation *operation, enum store_kind kind,
+				  const char *id, json_t *spec, const char *state, struct err *err)
+{
+	static const struct control_telling nothing;
+	assert(operation->change_count > 0);
+	struct control_change *last = operation->changes[operation->change_count - 1];
+	struct control_change *change = NULL;
+	ERR_TRY(new_change(operation, kind, id, &change, err));
+	change->leader = last->leader ? last->leader : last;
+	ERR_TRY(wrap(operation, spec, state, &nothing, &change->document, err));
+	ERR_TRY(digest(change, err));
+	memcpy(change->commit, change->leader->commit, sizeof(change->commit));
+	return ERR_OK;
 }
 
 void control_change_free(struct control_change *change)

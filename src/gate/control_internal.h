@@ -31,6 +31,7 @@ struct control_change {
 	/* Strings that the record borrows. */
 	char *person, *reason, *detail, *name;
 	struct control_record *record;
+	struct control_change *leader; /* whose record commits it; NULL: it has its own */
 	bool durable, failed;
 };
 
@@ -48,9 +49,12 @@ struct control_operation {
 	size_t change_count, change_capacity;
 	struct control_cut *cuts; /* ids and reasons are borrowed from changes */
 	size_t cut_count;
-	bool republish; /* publish even without changes */
-	enum rule rule; /* by which prepare refused, or RULE_NONE */
-	json_t *answer; /* what prepare and finish tell the caller */
+	bool republish;  /* publish even without changes */
+	bool quiet;      /* nothing that decisions rest on changes: no new world is made */
+	size_t notified; /* notices that wait to be sent once this is done */
+	json_t *untold;  /* organisations that should be told and left no address; NULL: none */
+	enum rule rule;  /* by which prepare refused, or RULE_NONE */
+	json_t *answer;  /* what prepare and finish tell the caller */
 	/* Made by prepare and not in a world yet. */
 	struct binding_suite *suite;
 	struct binding_run *run;
@@ -116,6 +120,10 @@ enum err_code control_change_add(struct control_operation *operation, enum store
 				 const char *id, json_t *spec, const char *state,
 				 const struct control_telling *telling, struct buf *blob,
 				 struct err *err);
+/* Adds a document that the record of the last change commits too: it is there exactly if that is.
+ */
+enum err_code control_change_ride(struct control_operation *operation, enum store_kind kind,
+				  const char *id, json_t *spec, const char *state, struct err *err);
 void control_change_free(struct control_change *change);
 /* Adds what in-flight requests end by; id and reason are those of the change. */
 enum err_code control_cut_add(struct control_operation *operation, enum control_cut_kind kind,

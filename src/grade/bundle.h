@@ -9,7 +9,7 @@
 
 #include "base/sha256.h"
 #include "env/env.h"
-#include "grade/dsse.h"
+#include "ledger/dsse.h"
 
 #define BUNDLE_MANIFEST "manifest.json"
 #define BUNDLE_STATEMENT "statement.dsse.json"

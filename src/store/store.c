@@ -31,10 +31,13 @@ static const char *const schema =
 	"position INTEGER NOT NULL, commit_id TEXT NOT NULL, kind INTEGER NOT NULL, "
 	"id TEXT NOT NULL, document TEXT NOT NULL, blob BLOB);"
 	"CREATE INDEX staged_commit ON staged (commit_id);"
-	"CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
+
+/* A kind that a later build adds gets its table when that build first opens the database. */
+static const char *const kind_schema =
 #define X(name, table) \
-	"CREATE TABLE " #table " (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, " \
-	"document TEXT NOT NULL, blob BLOB);"
+	"CREATE TABLE IF NOT EXISTS " #table " (sequence INTEGER PRIMARY KEY, " \
+	"id TEXT NOT NULL UNIQUE, document TEXT NOT NULL, blob BLOB);"
 	STORE_KIND_TABLE(X)
 #undef X
 	;
@@ -271,6 +274,8 @@ static enum err_code make_schema(struct store *store, struct err *err)
 	ERR_TRY(execute(store, "BEGIN IMMEDIATE", "cannot begin", err));
 	enum err_code code = execute(store, schema, "cannot make the tables", err);
 	if (code == ERR_OK)
+		code = execute(store, kind_schema, "cannot make the tables", err);
+	if (code == ERR_OK)
 		code = execute(store, text, "cannot write the header", err);
 	if (code == ERR_OK)
 		code = execute(store, "COMMIT", "cannot commit the tables", err);
@@ -300,7 +305,8 @@ static enum err_code check_header(struct store *store, bool create, struct err *
 			       "%s: has schema version %lld, this build knows %d; use the build "
 			       "that wrote it",
 			       store->path, (long long)version, SCHEMA_VERSION);
-	return check_pages(store, err);
+	ERR_TRY(check_pages(store, err));
+	return execute(store, kind_schema, "cannot make the tables", err);
 }
 
 static enum err_code set_up(struct store *store, bool create, struct err *err)

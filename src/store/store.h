@@ -14,6 +14,7 @@
 
 struct store;
 
+/* The numbers are stored with staged changes: add at the end. */
 /* clang-format off */
 #define STORE_KIND_TABLE(X) \
 	/* name          table */ \
@@ -25,7 +26,8 @@ struct store;
 	X(KEY,           keys) \
 	X(SUITE,         suites) \
 	X(RUN,           runs) \
-	X(PSEUDONYM,     pseudonyms)
+	X(PSEUDONYM,     pseudonyms) \
+	X(NOTICE,        notices)
 /* clang-format on */
 
 enum store_kind {

@@ -1,7 +1,7 @@
 /* The signed statement of a bundle. */
 #include "fuzz.h"
 
-#include "grade/dsse.h"
+#include "ledger/dsse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,4 +1,4 @@
-#include "grade/dsse.h"
+#include "ledger/dsse.h"
 
 #include "base/encode.h"
 #include "base/json.h"

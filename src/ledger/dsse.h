@@ -1,7 +1,7 @@
 /* DSSE envelopes (secure-systems-lab/dsse, v1.0.2) around in-toto statements, signed with Ed25519.
  * Pure. */
-#ifndef GRADE_DSSE_H
-#define GRADE_DSSE_H
+#ifndef LEDGER_DSSE_H
+#define LEDGER_DSSE_H
 
 #include "base/ed25519.h"
 
