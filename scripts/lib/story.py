@@ -431,7 +431,7 @@ def revoke_in_a_stream(story, lab, key):
 
 def open_run(story, lab, key):
     """A new run of the writing suite, so that its items may be asked once more."""
-    suites = json.loads(story.run("suite", "list", "-c", lab.config, said=False))["suites"]
+    suites = json.loads(story.run("suite", "list", "--json", "-c", lab.config, said=False))["suites"]
     suite = next(row["id"] for row in suites if row["name"] == "parley-writing")
     connection = http.client.HTTPConnection(lab.url.removeprefix("http://"), timeout=30)
     connection.request("POST", "/parley/v1/runs", json.dumps({"suite": suite}),

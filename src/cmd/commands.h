@@ -8,4 +8,7 @@
 COMMAND_TABLE(X)
 #undef X
 
+/* A verb that the running gateway carries out ("suite approve"), from operate.c's table. */
+int operate_verb(const char *command, int argc, char **argv);
+
 #endif

@@ -19,7 +19,7 @@ struct verb {
 
 struct telling {
 	const char *config, *reason, *org, *grant, *team, *expires;
-	bool json, now;
+	bool json, now, pending;
 };
 
 /* ---- showing ---- */
@@ -121,6 +121,8 @@ static int call_and_show(const struct verb *verb, const struct telling *telling,
 	char target[1024];
 	bool get = strcmp(verb->method, "GET") == 0;
 	write_target(verb, id, target, sizeof(target));
+	if (telling->pending)
+		strncat(target, "?pending", sizeof(target) - strlen(target) - 1);
 	json_t *body = get ? NULL : body_of(verb, telling);
 	enum err_code code =
 		admin_client_call(telling->config, verb->method, target, body, &answer, &err);
@@ -131,6 +133,12 @@ static int call_and_show(const struct verb *verb, const struct telling *telling,
 		show(verb, telling, &answer);
 	json_decref(answer.body);
 	return code == ERR_OK ? 0 : cli_fail(&err);
+}
+
+/* Suites are what waits for approval: their list can be narrowed to those. */
+static bool is_suites(const struct verb *verb)
+{
+	return verb->show == SHOW_LIST && strcmp(verb->list, "suites") == 0;
 }
 
 /* Ids go into a path: what would need an escape is no id. */
@@ -165,8 +173,16 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
         };
 	const struct cli_option plain[] = {config, json, {0}};
 	const struct cli_option act[] = {config, json, reason, {0}};
+	const struct cli_option pending[] = {
+		config,
+		json,
+		{"pending", 0, CLI_FLAG, &telling.pending, NULL,
+		  "only those that nobody has approved or rejected", 0, 0},
+		{0}
+        };
 	const struct cli_option *options = verb->show == SHOW_KEY ? issue
 					   : verb->has_reason     ? act
+					   : is_suites(verb)      ? pending
 								  : plain;
 	struct cli_command command = {verb->command, verb->usage,  verb->help,
 				      options,       verb->has_id, verb->has_id};
@@ -212,6 +228,18 @@ static const struct verb verbs[] = {
 	 SHOW_LIST, "keys", {"id", "org", "grant", "team", "state"}, false, false},
 	{"key revoke", "POST", "/admin/v1/keys/%s/revoke", "KEY [--reason TEXT]",
 	 "Ends a key for ever; " LIVE_ENDS, SHOW_ACT, NULL, {0}, true, true},
+	{"suite list", "GET", "/admin/v1/suites", "[--pending]",
+	 "Every suite registered with the gateway, or those that wait for approval.",
+	 SHOW_LIST, "suites", {"id", "grant", "name", "version", "class", "leaves"}, false, false},
+	{"suite show", "GET", "/admin/v1/suites/%s", "SUITE", "One registered suite, as JSON.",
+	 SHOW_OBJECT, NULL, {0}, true, false},
+	{"suite approve", "POST", "/admin/v1/suites/%s/approve", "SUITE [--reason TEXT]",
+	 "Makes a private suite reviewed: grants that name the class may run it from now on.",
+	 SHOW_ACT, NULL, {0}, true, true},
+	{"suite reject", "POST", "/admin/v1/suites/%s/reject", "SUITE [--reason TEXT]",
+	 "Refuses a suite, or takes an approval back, and closes its open runs; answers under way end\n"
+	 "as they would have. It stays private (V0 only) until it is approved.",
+	 SHOW_ACT, NULL, {0}, true, true},
 };
 /* clang-format on */
 
@@ -238,6 +266,14 @@ static int run_group(const char *group, int argc, char **argv)
 			listed[count++] = (struct cli_verb){name, NULL, verbs[i].help};
 	}
 	return cli_overview(group, listed, argc, argv);
+}
+
+int operate_verb(const char *command, int argc, char **argv)
+{
+	for (size_t i = 0; i < VERBS_COUNT; i++)
+		if (strcmp(verbs[i].command, command) == 0)
+			return run_verb(&verbs[i], argc, argv);
+	return cli_usage(command, "there is no such command");
 }
 
 int cmd_org(int argc, char **argv)

@@ -1,6 +1,7 @@
-/* parley suite: what can be done with suite folders without a gateway. */
+/* parley suite: what can be done with suite folders without a gateway; what a gateway has is
+ * operate.c's. */
 #include "base/encode.h"
-#include "cmd/admin_client.h"
+#include "cmd/cli.h"
 #include "cmd/commands.h"
 #include "suite/import.h"
 #include "suite/suite.h"
@@ -184,47 +185,39 @@ static int run_check(int argc, char **argv)
 	return with_suite(&command, argc, argv, &json, true);
 }
 
-/* ---- list ---- */
+/* ---- registered suites ---- */
 
 static int run_list(int argc, char **argv)
 {
-	const char *config = "parley.yaml";
-	const struct cli_option options[] = {
-		{"config",  'c', CLI_TEXT, &config, "FILE",
-		 "the gateway's configuration (./parley.yaml)", 0, 0},
-		{0},
-	};
-	const struct cli_command command = {
-		"suite list",
-		"[-c parley.yaml]",
-		"The suites registered with the running gateway, as JSON.",
-		options,
-		0,
-		0};
-	struct cli_arguments arguments;
-	struct err err = ERR_INIT;
-	struct admin_answer answer;
-	int status = cli_parse(&command, argc, argv, &arguments);
-	if (status >= 0)
-		return status;
-	enum err_code code =
-		admin_client_call(config, "GET", "/admin/v1/suites", NULL, &answer, &err);
-	if (code == ERR_OK)
-		code = admin_client_check(&answer, &err);
-	if (code == ERR_OK)
-		cli_print_json(answer.body);
-	json_decref(answer.body);
-	return code == ERR_OK ? 0 : cli_fail(&err);
+	return operate_verb("suite list", argc, argv);
+}
+
+static int run_show(int argc, char **argv)
+{
+	return operate_verb("suite show", argc, argv);
+}
+
+static int run_approve(int argc, char **argv)
+{
+	return operate_verb("suite approve", argc, argv);
+}
+
+static int run_reject(int argc, char **argv)
+{
+	return operate_verb("suite reject", argc, argv);
 }
 
 int cmd_suite(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
-		{"import", run_import, "make a suite folder from another data set"},
-		{"digest", run_digest, "print a suite's root"                     },
-		{"check",  run_check,  "read every item and find duplicates"      },
-		{"list",   run_list,   "suites registered with the gateway"       },
-		{NULL,     NULL,       NULL				       },
+		{"import",  run_import,  "make a suite folder from another data set"},
+		{"digest",  run_digest,  "print a suite's root"                     },
+		{"check",   run_check,   "read every item and find duplicates"      },
+		{"list",    run_list,    "suites registered with the gateway"       },
+		{"show",    run_show,    "one registered suite"                     },
+		{"approve", run_approve, "make a private suite reviewed"            },
+		{"reject",  run_reject,  "refuse a suite, or take an approval back" },
+		{NULL,      NULL,        NULL				       },
 	};
 	return cli_dispatch("suite", verbs, argc, argv);
 }

@@ -109,6 +109,17 @@ static enum err_code read_purpose(struct access_reading *reading, const json_t *
 	return ERR_OK;
 }
 
+/* It binds to nothing: beside a purpose that does, it would lift the binding. */
+static enum err_code check_incident(struct access_reading *reading, const json_t *row, unsigned set)
+{
+	unsigned others = set & ~(1u << PURPOSE_INCIDENT_RESEARCH);
+	if (others == set || others == 0)
+		return ERR_OK;
+	return yaml_fail(reading->tree, row, "purposes", reading->err, ERR_INVALID,
+			 "incident_research may not be combined with another purpose, for it would "
+			 "lift what that one is bound by; make a grant of its own");
+}
+
 static enum err_code read_purposes(struct access_reading *reading, const json_t *row,
 				   json_t *document, unsigned *out)
 {
@@ -131,7 +142,7 @@ static enum err_code read_purposes(struct access_reading *reading, const json_t 
 			reading->tree, row, "purposes", reading->err, ERR_INVALID,
 			"product may not be combined with another purpose; make a grant of "
 			"its own");
-	return ERR_OK;
+	return check_incident(reading, row, *out);
 }
 
 static const json_t *find_org(const struct access_reading *reading, const char *id)
@@ -307,6 +318,14 @@ static enum err_code read_share(struct access_reading *reading, const json_t *ro
 	return access_set(reading, document, "blind_share_max", json_real(share));
 }
 
+/* Key ids and teams that may have what is beyond V2 under an evaluation purpose. */
+static enum err_code read_staff(struct access_reading *reading, const json_t *row, json_t *document)
+{
+	json_t *staff;
+	ERR_TRY(access_get_set(reading, row, "staff", true, &staff));
+	return staff ? access_set(reading, document, "staff", staff) : ERR_OK;
+}
+
 static enum err_code read_agreements(struct access_reading *reading, const json_t *row,
 				     json_t *document)
 {
@@ -314,6 +333,7 @@ static enum err_code read_agreements(struct access_reading *reading, const json_
 					    "safeguards", "reciprocal_of", NULL};
 	for (const char *const *key = texts; *key; key++)
 		ERR_TRY(access_copy_text(reading, row, *key, false, document));
+	ERR_TRY(read_staff(reading, row, document));
 	ERR_TRY(access_copy_integer(reading, row, "notice_hours", 0, NOTICE_HOURS_MAX, document));
 	ERR_TRY(access_copy_integer(reading, row, "retention_days", 0, RETENTION_DAYS_MAX,
 				    document));
@@ -340,6 +360,7 @@ enum err_code access_read_grant(struct access_reading *reading, const json_t *ro
 					   "retention_days",
 					   "blind_share_max",
 					   "reciprocal_of",
+					   "staff",
 					   NULL};
 	unsigned purposes = 0;
 	ERR_TRY(yaml_only_keys(reading->tree, row, keys, reading->err));

@@ -148,7 +148,8 @@ static bool passes(struct control *control, enum store_kind kind, const json_t *
 		return false;
 	if (filter->pending && kind == STORE_SUITE)
 		return strcmp(control_class_of(control, document),
-			      suite_class_id(SUITE_CLASS_PRIVATE)) == 0;
+			      suite_class_id(SUITE_CLASS_PRIVATE)) == 0 &&
+		       strcmp(control_state_of(document), "rejected") != 0;
 	return true;
 }
 

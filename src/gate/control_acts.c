@@ -35,10 +35,10 @@ static const struct transition transitions[] = {
 	{"grant.revoke", STORE_GRANT, RECORD_ACT, "grant", {"offered", "active", "suspended"}, "revoked",
 	 true, CONTROL_CUT_GRANT, ""},
 	{"key.revoke", STORE_KEY, RECORD_ACT, "key", {"active"}, "revoked", true, CONTROL_CUT_KEY, ""},
-	{"suite.approve", STORE_SUITE, RECORD_SUITE, "suite", {"private"}, "reviewed", false, 0,
-	 "only a private suite waits for approval"},
-	{"suite.reject", STORE_SUITE, RECORD_SUITE, "suite", {"reviewed"}, "private", false, 0,
-	 "only an approved suite can be rejected"},
+	{"suite.approve", STORE_SUITE, RECORD_SUITE, "suite", {"private", "rejected"}, "reviewed",
+	 false, 0, "only a private suite waits for approval"},
+	{"suite.reject", STORE_SUITE, RECORD_SUITE, "suite", {"private", "reviewed"}, "rejected", false,
+	 0, ""},
 	{"run.close", STORE_RUN, RECORD_RUN, "run", {"open"}, "closed", false, 0, ""},
 };
 /* clang-format on */
@@ -86,6 +86,34 @@ static enum err_code answer_state(struct control_operation *operation,
 	return operation->answer ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "no memory to answer");
 }
 
+/* A suite that was rejected runs no more: its open runs are closed in the same act. What is under
+ * way was admitted before and goes on. */
+static enum err_code close_runs(struct control_operation *operation, const char *suite,
+				const struct control_act_request *request, struct err *err)
+{
+	const char *id;
+	json_t *document;
+	json_int_t closed = 0;
+	struct control_telling telling = {.kind = RECORD_RUN,
+					  .act = "run.close",
+					  .person = request->person,
+					  .reason = request->reason ? request->reason
+								    : "its suite was rejected"};
+	json_object_foreach(operation->control->documents[STORE_RUN], id, document)
+	{
+		json_t *spec = json_object_get(document, "spec");
+		if (strcmp(control_state_of(document), "open") != 0 ||
+		    strcmp(control_text(spec, "suite"), suite) != 0)
+			continue;
+		ERR_TRY(control_change_add(operation, STORE_RUN, id, spec, "closed", &telling, NULL,
+					   err));
+		closed++;
+	}
+	return json_object_set_new(operation->answer, "runs_closed", json_integer(closed))
+		       ? ERR_SET(err, ERR_NO_MEMORY, "no memory to answer")
+		       : ERR_OK;
+}
+
 enum err_code control_prepare_transition(struct control_operation *operation, const char *act,
 					 const char *id, const struct control_act_request *request,
 					 struct err *err)
@@ -114,7 +142,10 @@ enum err_code control_prepare_transition(struct control_operation *operation, co
 				   NULL, err));
 	if (transition->cuts)
 		ERR_TRY(control_cut_add(operation, transition->cut, operation->changes[0], err));
-	return answer_state(operation, transition, id, true, err);
+	ERR_TRY(answer_state(operation, transition, id, true, err));
+	if (strcmp(transition->act, "suite.reject") == 0)
+		return close_runs(operation, id, request, err);
+	return ERR_OK;
 }
 
 /* ---- keys ---- */

@@ -428,5 +428,9 @@ const char *control_class_of(const struct control *control, const json_t *docume
 	const json_t *spec = control_spec_of(document);
 	if (control_document(control, STORE_PUBLIC_SUITE, control_text(spec, "root")))
 		return suite_class_id(SUITE_CLASS_PUBLIC);
-	return control_state_of(document);
+	const char *state = control_state_of(document);
+	enum suite_class class;
+	/* What was rejected is as private as what nobody looked at, but waits no more. */
+	return suite_class_find(bytes_from(state), &class) ? state
+							   : suite_class_id(SUITE_CLASS_PRIVATE);
 }

@@ -201,6 +201,23 @@ static enum err_code add_grant(struct building *building, const char *id, const 
 
 /* ---- keys ---- */
 
+/* Whether the grant's `staff` names the key or its team. */
+static bool is_staff(const struct building *building, const char *id, const json_t *key)
+{
+	const json_t *grant =
+		control_spec(building->control, STORE_GRANT, control_text(key, "grant"));
+	const char *team = control_text(key, "team");
+	size_t index;
+	json_t *name;
+	json_array_foreach(json_object_get(grant, "staff"), index, name)
+	{
+		const char *text = json_string_value(name);
+		if (text && (strcmp(text, id) == 0 || (*team && strcmp(text, team) == 0)))
+			return true;
+	}
+	return false;
+}
+
 static enum err_code add_key(struct building *building, const char *id, const json_t *document)
 {
 	const json_t *spec = control_spec_of(document);
@@ -210,6 +227,7 @@ static enum err_code add_key(struct building *building, const char *id, const js
 		.state = strcmp(control_state_of(document), "active") == 0 ? WORLD_KEY_ACTIVE
 									   : WORLD_KEY_REVOKED,
 		.expires_ms = control_integer(spec, "expires_ms", WORLD_ALWAYS),
+		.staff = is_staff(building, id, spec),
 	};
 	if (!hex_decode(bytes_from(control_text(spec, "digest")), options.digest, SHA256_SIZE))
 		return ERR_SET(building->err, ERR_CORRUPT, "the stored key %s is damaged", id);

@@ -126,6 +126,15 @@ static bool check_grant(struct decision *decision)
 
 /* ---- endpoint, model, parameters ---- */
 
+static unsigned binding_purposes(const struct world_grant *grant)
+{
+	unsigned set = 0;
+	for (enum purpose purpose = 0; purpose < PURPOSE_COUNT; purpose++)
+		if (purpose_binds(purpose))
+			set |= 1u << purpose;
+	return set & grant->purposes;
+}
+
 static bool check_endpoint(struct decision *decision)
 {
 	enum endpoint_use use = decision->request->endpoint;
@@ -155,11 +164,19 @@ static bool check_model(struct decision *decision)
 	return true;
 }
 
+/* Beyond product use, V3 is for the staff that the grant names; others have V2. */
+static enum release granted_release(const struct verdict *verdict)
+{
+	const struct world_grant *grant = verdict->grant;
+	bool named = verdict->key->staff || grant->purposes == 1u << PURPOSE_PRODUCT;
+	return grant->release > RELEASE_V2 && !named ? RELEASE_V2 : grant->release;
+}
+
 static bool check_parameters(struct decision *decision)
 {
 	const struct policy_request *request = decision->request;
 	if (request->endpoint != ENDPOINT_USE_GENERATE ||
-	    decision->verdict->grant->release >= RELEASE_V3)
+	    granted_release(decision->verdict) >= RELEASE_V3)
 		return true;
 	if (request->logprobs)
 		return refuse(decision, RULE_PARAMETER_LOGPROBS, "leave logprobs out");
@@ -171,15 +188,6 @@ static bool check_parameters(struct decision *decision)
 }
 
 /* ---- purpose and suite binding ---- */
-
-static unsigned binding_purposes(const struct world_grant *grant)
-{
-	unsigned set = 0;
-	for (enum purpose purpose = 0; purpose < PURPOSE_COUNT; purpose++)
-		if (purpose_binds(purpose))
-			set |= 1u << purpose;
-	return set & grant->purposes;
-}
 
 bool policy_needs_words(const struct world_grant *grant, enum endpoint_use endpoint)
 {
@@ -196,9 +204,9 @@ static void set_purpose(struct verdict *verdict, const struct policy_request *re
 			enum purpose purpose)
 {
 	struct purpose_bounds bounds = purpose_bounds(purpose);
+	enum release granted = granted_release(verdict);
 	verdict->purpose = purpose;
-	verdict->release =
-		verdict->grant->release < bounds.release ? verdict->grant->release : bounds.release;
+	verdict->release = granted < bounds.release ? granted : bounds.release;
 	if (!verdict->model)
 		return;
 	verdict->output_cap = lower_cap(verdict->model->max_output, request->max_output);
@@ -461,6 +469,8 @@ static bool check_purpose(struct decision *decision)
 		return true;
 	}
 	bool interop = purposes & 1u << PURPOSE_INTEROP_TEST;
+	/* No grant has it beside a purpose that binds (access_grant.c). */
+	bool incident = purposes & 1u << PURPOSE_INCIDENT_RESEARCH;
 	bool binds = binding_purposes(verdict->grant) != 0;
 	if (!binds && request->run.size)
 		return refuse(decision, RULE_SUITE_RUN, "grant %s has no purpose that runs serve",
@@ -472,8 +482,13 @@ static bool check_purpose(struct decision *decision)
 	if (binds) {
 		if (check_bound(decision))
 			return true;
-		if (!interop || request->run.size)
+		if ((!interop && !incident) || request->run.size)
 			return false;
+	}
+	if (incident) {
+		forget_refusal(verdict);
+		set_purpose(verdict, request, PURPOSE_INCIDENT_RESEARCH);
+		return true;
 	}
 	if (interop)
 		return check_interop(decision);

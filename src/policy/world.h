@@ -105,6 +105,7 @@ struct world_key {
 	struct world_grant *grant;
 	enum world_key_state state;
 	int64_t expires_ms; /* WORLD_ALWAYS: never */
+	bool staff;         /* the grant names it, or its team, for what is beyond V2 */
 	struct limits_values limits;
 	struct limits_cells *cells; /* NULL where the key has no limits of its own */
 };

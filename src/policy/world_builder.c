@@ -311,6 +311,7 @@ enum err_code world_builder_add_key(struct world_builder *builder,
 	memcpy(key->digest, options->digest, SHA256_SIZE);
 	key->state = options->state;
 	key->expires_ms = options->expires_ms;
+	key->staff = options->staff;
 	key->limits = values_or_none(options->limits);
 	if (limits_any(&key->limits))
 		ERR_TRY(find_cells(world, "key", key->id, &key->cells, err));

@@ -85,7 +85,8 @@ struct world_key_options {
 	const char *id, *grant;
 	uint8_t digest[SHA256_SIZE]; /* of the secret */
 	enum world_key_state state;
-	int64_t expires_ms;                 /* WORLD_ALWAYS: never */
+	int64_t expires_ms; /* WORLD_ALWAYS: never */
+	bool staff;
 	const struct limits_values *limits; /* NULL: none of its own */
 };
 enum err_code world_builder_add_key(struct world_builder *builder,

@@ -11,7 +11,7 @@
 	X(org,    "list, show, block and unblock organisations") \
 	X(grant,  "list, show, suspend, restore and revoke grants") \
 	X(key,    "issue, list and revoke keys") \
-	X(suite,  "import, digest, check and list suites") \
+	X(suite,  "import, digest and check suites; list, approve and reject registered ones") \
 	X(bench,  "run suites on models: run, resume") \
 	X(verify, "check a bundle, a log directory or a receipt") \
 	X(top,    "live rates, streams and limits of a running gateway") \

@@ -1,5 +1,5 @@
 /* The closed list of purposes (DESIGN.md section 2): name, whether requests must match a registered
- * suite, highest release level, longest validity in days (0: any), the machine limits a request
+ * suite, highest release level (that of purposes which bind is for named staff beyond V2), longest validity in days (0: any), the machine limits a request
  * under it never passes (-1: none), and whether this build enforces it. */
 #ifndef TABLE_PURPOSES_H
 #define TABLE_PURPOSES_H
@@ -11,7 +11,7 @@
 	X(CAPABILITY_BENCHMARK, "capability_benchmark",  1,    3,      90,  -1, -1,    -1,            1) \
 	X(SAFETY_EVALUATION,    "safety_evaluation",     1,    3,      90,  -1, -1,    -1,            1) \
 	X(INTEROP_TEST,         "interop_test",          0,    2,      90,  60, 256,   100000,        1) \
-	X(INCIDENT_RESEARCH,    "incident_research",     0,    2,      30,  -1, -1,    -1,            0)
+	X(INCIDENT_RESEARCH,    "incident_research",     0,    2,      30,  -1, -1,    -1,            1)
 
 /* What leaves the gateway, by rising order: name, whether this build enforces it. */
 #define RELEASE_TABLE(X) \

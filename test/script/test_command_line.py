@@ -139,7 +139,7 @@ class Management(Case):
         self.assertEqual(json.loads(gate.act("grant", "show", "prod"))["state"], "active")
         rows = json.loads(gate.act("grant", "list", "--json"))["grants"]
         self.assertEqual([row["id"] for row in rows], ["prod"])
-        json.loads(gate.act("suite", "list"))
+        json.loads(gate.act("suite", "list", "--json"))
 
     def test_what_is_not_there(self):
         gate = self.gateway(self.sim(), product())

@@ -155,9 +155,15 @@ class Apply(Case):
     def test_what_this_build_cannot_enforce(self):
         self.refused(access(evaluation("new", release="V1")), "release", "V1")
         self.refused(access(evaluation("new", release="V0")), "release", "V0")
-        self.refused(access(grant("new", "acme", ["incident_research"])), "incident_research")
         for limit in ("usd_per_month", "tokens_per_week"):
             self.refused(access(product("new", limits={limit: 1000})), limit)
+
+    def test_incident_research_is_short_and_alone(self):
+        month = {"from": day(-1), "to": day(29)}
+        self.refused(access(grant("new", "acme", ["incident_research"], valid=month)), "at most 30")
+        short = {"from": day(-1), "to": day(28)}
+        self.refused(access(grant("new", "acme", ["incident_research", "interop_test"], valid=short)),
+                     "incident_research may not be combined")
 
     def test_grants_that_make_no_sense(self):
         self.refused(access(grant("new", "acme", ["training"])), "training")

@@ -572,10 +572,17 @@ static void release_levels(void **state)
 	assert_int_equal(decide(f), POLICY_ADMIT);
 	f->request.wants_verdict = false;
 	assert_refused(f, RULE_RELEASE_VERDICT);
+	/* Beyond V2 it is for the staff that the grant names. */
 	f->grant.release = RELEASE_V3;
 	build(f);
-	f->request.logprobs = true;
 	assert_int_equal(decide(f), POLICY_ADMIT);
+	assert_int_equal(f->verdict.release, RELEASE_V2);
+	f->request.logprobs = true;
+	assert_refused(f, RULE_PARAMETER_LOGPROBS);
+	f->key.staff = true;
+	build(f);
+	assert_int_equal(decide(f), POLICY_ADMIT);
+	assert_int_equal(f->verdict.release, RELEASE_V3);
 	/* n > 1 would be several samples at once. */
 	f->request.n = 2;
 	assert_refused(f, RULE_PARAMETER_N);

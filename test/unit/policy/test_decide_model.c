@@ -29,6 +29,7 @@ struct plain_key {
 	unsigned grant;
 	bool revoked;
 	int expires;
+	bool staff;
 };
 struct plain_suite {
 	unsigned grant, leaves; /* bit w: has words w */
@@ -166,9 +167,11 @@ static enum rule ask_purpose(const struct documents *d, const struct question *q
 	if (purposes & EVALUATION) {
 		enum rule rule = ask_suites(d, q, g, opens);
 		if (rule == RULE_NONE || *opens || q->run != RUNS ||
-		    !(purposes & 1u << PURPOSE_INTEROP_TEST))
+		    !(purposes & (1u << PURPOSE_INTEROP_TEST | RESEARCH)))
 			return rule;
 	}
+	if (purposes & RESEARCH)
+		return RULE_NONE;
 	if (!(purposes & 1u << PURPOSE_INTEROP_TEST))
 		return RULE_PURPOSE_NONE;
 	return q->max_output > 256 ? RULE_PURPOSE_CAP : RULE_NONE;
@@ -220,7 +223,9 @@ static enum rule ask(const struct documents *d, const struct question *q, bool *
 		if (model_dialects[q->model] != q->dialect)
 			return RULE_MODEL_DIALECT;
 	}
-	if (q->endpoint == ENDPOINT_USE_GENERATE && grant->release != RELEASE_V3) {
+	bool beyond = grant->release == RELEASE_V3 &&
+		      (d->keys[q->key].staff || grant->purposes == 1u << PURPOSE_PRODUCT);
+	if (q->endpoint == ENDPOINT_USE_GENERATE && !beyond) {
 		if (q->logprobs)
 			return RULE_PARAMETER_LOGPROBS;
 		if (q->logit_bias)
@@ -286,7 +291,7 @@ static void random_documents(struct prng *prng, struct documents *d)
 	}
 	for (unsigned i = 0; i < KEYS; i++)
 		d->keys[i] = (struct plain_key){pick(prng, GRANTS), seldom(prng, 8),
-						3 + (int)pick(prng, 10)};
+						3 + (int)pick(prng, 10), seldom(prng, 2)};
 	for (unsigned i = 0; i < SUITES; i++)
 		d->suites[i] = (struct plain_suite){
 			pick(prng, GRANTS),
@@ -391,11 +396,12 @@ static void add_grants(struct world_builder *builder, const struct documents *d)
 static void add_keys(struct world_builder *builder, const struct documents *d)
 {
 	for (unsigned i = 0; i < KEYS; i++) {
-		struct world_key_options options = {
-			.id = key_names[i],
-			.grant = name_of('g', d->keys[i].grant),
-			.state = d->keys[i].revoked ? WORLD_KEY_REVOKED : WORLD_KEY_ACTIVE,
-			.expires_ms = d->keys[i].expires * WORLD_DAY_MS};
+		struct world_key_options options = {.id = key_names[i],
+						    .grant = name_of('g', d->keys[i].grant),
+						    .state = d->keys[i].revoked ? WORLD_KEY_REVOKED
+										: WORLD_KEY_ACTIVE,
+						    .expires_ms = d->keys[i].expires * WORLD_DAY_MS,
+						    .staff = d->keys[i].staff};
 		sha256_of(key_names[i], 2, options.digest);
 		ok(world_builder_add_key(builder, &options, NULL));
 	}
@@ -565,9 +571,11 @@ static void equals_the_second_implementation(void **state)
 		}
 		world_drop(world);
 	}
-	/* The random worlds reach every rule that a decision can end on. */
+	/* The random worlds reach every rule that a decision can end on; every purpose that there
+	 * is serves some request. */
 	for (enum rule rule = RULE_KEY_MISSING; rule <= RULE_RELEASE_LEVEL; rule++)
-		if (rule != RULE_KEY_BINDING && rule != RULE_SUITE_BUDGET)
+		if (rule != RULE_KEY_BINDING && rule != RULE_SUITE_BUDGET &&
+		    rule != RULE_PURPOSE_NONE)
 			assert_true(seen[rule] > 0);
 	assert_true(seen[RULE_NONE] > 1000);
 	assert_true(opened > 100); /* runs asked for */
@@ -579,7 +587,7 @@ static void restrict_documents(struct prng *prng, struct documents *d)
 	struct plain_grant *grant = &d->grants[pick(prng, GRANTS)];
 	struct plain_suite *suite = &d->suites[pick(prng, SUITES)];
 	unsigned purpose = 1u << pick(prng, PURPOSE_COUNT);
-	switch (pick(prng, 10)) {
+	switch (pick(prng, 11)) {
 	case 0:
 		d->orgs[pick(prng, ORGS)].blocked = true;
 		break;
@@ -606,6 +614,9 @@ static void restrict_documents(struct prng *prng, struct documents *d)
 			grant->purposes & ~purpose ? grant->purposes & ~purpose : grant->purposes;
 		break;
 	case 8:
+		d->keys[pick(prng, KEYS)].staff = false;
+		break;
+	case 9:
 		suite->max_output = suite->max_output / 2;
 		break;
 	default:
