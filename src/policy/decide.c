@@ -95,6 +95,34 @@ static bool check_key(struct decision *decision)
 	return true;
 }
 
+/* What is public of how the two are tied, and the reason if all of it is. */
+static bool refuse_affiliate(struct decision *decision)
+{
+	const struct world_grant *grant = decision->verdict->grant;
+	const struct world_affiliation *affiliation = grant->affiliation;
+	const char *path = affiliation->path[0] ? affiliation->path
+						: "through an organisation that it is tied to";
+	const char *reason = affiliation->open ? affiliation->blocked->block_reason : "";
+	return refuse(decision, RULE_ORG_BLOCKED, "%s%s; %s%s%s", grant->org->id,
+		      grant->block_spares ? " but for safety_evaluation" : "", path,
+		      reason[0] ? ": " : "", reason);
+}
+
+static bool check_rival(struct decision *decision)
+{
+	const struct world_grant *grant = decision->verdict->grant;
+	const struct world_org *org = grant->org;
+	if (!(grant->purposes & 1u << PURPOSE_PRODUCT))
+		return true;
+	if (org->rival)
+		return refuse(decision, RULE_ORG_RIVAL, "grant %s is for product use", grant->id);
+	if (org->rival_over)
+		return refuse(
+			decision, RULE_ORG_RIVAL, "grant %s is for product use; %s", grant->id,
+			org->rival_path[0] ? org->rival_path : "a rival controls the organisation");
+	return true;
+}
+
 static bool check_org(struct decision *decision)
 {
 	const struct world_grant *grant = decision->verdict->grant;
@@ -102,9 +130,9 @@ static bool check_org(struct decision *decision)
 	if (org->blocked)
 		return refuse(decision, RULE_ORG_BLOCKED, "%s%s%s", org->id,
 			      org->block_reason[0] ? ": " : "", org->block_reason);
-	if (org->rival && (grant->purposes & 1u << PURPOSE_PRODUCT))
-		return refuse(decision, RULE_ORG_RIVAL, "grant %s is for product use", grant->id);
-	return true;
+	if (grant->blocked && !grant->block_spares)
+		return refuse_affiliate(decision);
+	return check_rival(decision);
 }
 
 static bool check_grant(struct decision *decision)
@@ -495,6 +523,16 @@ static bool check_purpose(struct decision *decision)
 	return refuse(decision, RULE_PURPOSE_NONE, "grant %s", verdict->grant->id);
 }
 
+/* A block by affiliation that spares safety_evaluation; only now is the purpose known. */
+static bool check_spared(struct decision *decision)
+{
+	const struct verdict *verdict = decision->verdict;
+	if (!verdict->grant->blocked || !endpoints[decision->request->endpoint].model ||
+	    verdict->purpose == PURPOSE_SAFETY_EVALUATION)
+		return true;
+	return refuse_affiliate(decision);
+}
+
 /* ---- release ---- */
 
 static bool check_release(struct decision *decision)
@@ -530,6 +568,7 @@ static const struct check body_checks[] = {
         {"model",      check_model     },
         {"parameters", check_parameters},
 	{"purpose",    check_purpose   },
+        {"spared",     check_spared    },
         {"release",    check_release   },
 };
 
@@ -677,6 +716,9 @@ unsigned policy_scopes(const struct verdict *verdict,
 		add_scope(scopes, &count, "purpose", &grant->interop_limits, grant->interop_cells);
 	add_scope(scopes, &count, "key", &verdict->key->limits, verdict->key->cells);
 	add_scope(scopes, &count, "org", &grant->org->limits, grant->org->cells);
+	if (grant->org->top)
+		add_scope(scopes, &count, "org's group", &grant->org->top->limits,
+			  grant->org->top->cells);
 	if (verdict->model)
 		add_scope(scopes, &count, "model", &verdict->model->limits, verdict->model->cells);
 	return count;

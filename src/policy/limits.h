@@ -90,8 +90,8 @@ struct limits_cells *limits_table_cells(struct limits_table *table, const char *
 
 /* ---- reserve, slice, settle ---- */
 
-/* Key, purpose, grant, org, model. */
-#define LIMITS_SCOPES_MAX 5
+/* Key, purpose, grant, org, the org that controls it, model. */
+#define LIMITS_SCOPES_MAX 6
 
 /* One of the sets of limits that a request has to pass. `values` is read during calls only. */
 struct limits_scope {

@@ -29,6 +29,7 @@ void world_drop(struct world *world)
 		id_table_release(tables[i]);
 	digest_table_release(&world->keys_by_digest);
 	digest_table_release(&world->public_roots);
+	links_graph_free(world->links);
 	arena_release(&world->arena);
 	free(world);
 }
@@ -36,6 +37,11 @@ void world_drop(struct world *world)
 uint64_t world_version(const struct world *world)
 {
 	return world->version;
+}
+
+const struct links_graph *world_links(const struct world *world)
+{
+	return world->links;
 }
 
 struct limits_table *world_limits(const struct world *world)

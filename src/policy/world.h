@@ -6,12 +6,25 @@
 #ifndef POLICY_WORLD_H
 #define POLICY_WORLD_H
 
+#include "base/buf.h"
 #include "policy/binding.h"
 #include "policy/limits.h"
+#include "policy/links.h"
 #include "policy/tables.h"
 
 #define WORLD_CLAUSES_MAX 256
 #define WORLD_ALWAYS INT64_MAX /* no end */
+
+struct world_org;
+
+/* An org that is blocked with its affiliates, seen from one of them. */
+struct world_affiliation {
+	const struct world_org *blocked;
+	const char
+		*path; /* the public part of the links between them, in words; "" where none is */
+	bool open;     /* all of them are public: who and why may be told */
+	int64_t noted_ms; /* since when they are all on record */
+};
 
 struct world_org {
 	const char *id; /* first member of every thing that is found by id */
@@ -22,6 +35,15 @@ struct world_org {
 	bool rival;               /* evaluation grants are the only way in */
 	struct limits_values limits;
 	struct limits_cells *cells;
+	/* From the links (DESIGN.md section 2): */
+	uint32_t number;               /* its place: world_org_at */
+	const struct world_org *group; /* the same for all that control ties together */
+	const struct world_org *top;   /* controls it, and its limits count both; NULL: none does */
+	const struct world_org *rival_over; /* a rival that controls it; NULL: none does */
+	const char *rival_path;             /* as a struct world_affiliation's; "" */
+	/* Blocked with its affiliates: when the next notice of theirs is over; WORLD_ALWAYS: none
+	 * is running. */
+	int64_t block_due_ms;
 };
 
 struct world_clause {
@@ -90,6 +112,13 @@ struct world_grant {
 	struct limits_values interop_limits;
 	struct limits_cells *interop_cells;
 	const char *appeal; /* "" where there is none */
+	int64_t notice_ms;  /* agreed notice */
+	/* Its org is an affiliate of one that is blocked with its affiliates: from block_ms on, and
+	 * `blocked` once that has been put in force. NULL: it is not, or the grant is spared. */
+	const struct world_affiliation *affiliation;
+	int64_t block_ms;
+	bool blocked;
+	bool block_spares; /* safety_evaluation goes on */
 	unsigned model_count;
 	const struct world_model **models;
 	uint64_t overrides[WORLD_CLAUSES_MAX / 64]; /* bit c: clause number c */
@@ -134,6 +163,13 @@ const struct world_provider *world_find_provider(const struct world *world, stru
 const struct world_run *world_find_run(const struct world *world, struct bytes id);
 const struct world_suite *world_find_suite(const struct world *world, struct bytes id);
 bool world_is_public_root(const struct world *world, const uint8_t root[static SHA256_SIZE]);
+
+/* The links in force. Walks over it need scratch memory of their own. */
+const struct links_graph *world_links(const struct world *world);
+/* "southlab owns 60 % of midco, midco controls surfboard": the links of the walk's path to `org`,
+ * all of them or the public ones; "..." stands for others between. Nothing where none is shown. */
+void world_write_path(const struct world *world, const struct links_walk *walk, uint32_t org,
+		      bool all, struct buf *out);
 
 /* Place of the model among the grant's models, or -1. */
 int world_grant_model(const struct world_grant *grant, const struct world_model *model);

@@ -11,6 +11,11 @@
 
 struct world_builder {
 	struct world *world;
+	struct links_link *links;
+	size_t link_count, link_capacity;
+	struct world_block *blocks;
+	size_t block_count;
+	uint32_t threshold;
 };
 
 struct world_builder *world_builder_new(struct world *previous,
@@ -33,6 +38,7 @@ struct world_builder *world_builder_new(struct world *previous,
 	world->limits = limits;
 	world->terms_version = "";
 	builder->world = world;
+	builder->threshold = LINKS_THRESHOLD_DEFAULT;
 	return builder;
 }
 
@@ -41,6 +47,8 @@ void world_builder_free(struct world_builder *builder)
 	if (!builder)
 		return;
 	world_drop(builder->world);
+	free(builder->links);
+	free(builder->blocks);
 	free(builder);
 }
 
@@ -102,6 +110,32 @@ static enum err_code find_cells(struct world *world, const char *kind, const cha
 
 /* ---- organisations, providers, models ---- */
 
+static enum err_code add_block(struct world_builder *builder, struct world_org *org,
+			       const struct world_block_options *options, struct err *err)
+{
+	struct world *world = builder->world;
+	struct world_block *blocks =
+		realloc(builder->blocks, (builder->block_count + 1) * sizeof(*blocks));
+	if (!blocks)
+		return no_memory(err, "org", org->id);
+	builder->blocks = blocks;
+	struct world_block *block = &blocks[builder->block_count];
+	*block = (struct world_block){.org = org,
+				      .since_ms = options->since_ms,
+				      .now_ms = options->now_ms,
+				      .applied_ms = options->applied_ms,
+				      .grant_count = options->grant_count};
+	block->grants = arena_alloc(&world->arena, (options->grant_count + 1) * sizeof(char *));
+	if (!block->grants)
+		return no_memory(err, "org", org->id);
+	for (size_t i = 0; i < options->grant_count; i++)
+		block->grants[i] = copy(world, options->grants[i]);
+	if (world->arena.failed)
+		return no_memory(err, "org", org->id);
+	builder->block_count++;
+	return ERR_OK;
+}
+
 enum err_code world_builder_add_org(struct world_builder *builder,
 				    const struct world_org_options *options, struct err *err)
 {
@@ -115,9 +149,58 @@ enum err_code world_builder_add_org(struct world_builder *builder,
 	org->block_reason = copy(world, options->block_reason);
 	org->pseudonym = copy(world, options->pseudonym);
 	org->rival = options->rival;
+	org->number = (uint32_t)world->orgs.count;
+	org->group = org;
+	org->rival_path = "";
+	org->block_due_ms = WORLD_ALWAYS;
 	org->limits = values_or_none(options->limits);
 	ERR_TRY(find_cells(world, "org", org->id, &org->cells, err));
-	return enter(world, &world->orgs, "org", org, err);
+	ERR_TRY(enter(world, &world->orgs, "org", org, err));
+	return options->affiliates ? add_block(builder, org, options->affiliates, err) : ERR_OK;
+}
+
+void world_builder_set_threshold(struct world_builder *builder, uint32_t threshold)
+{
+	builder->threshold = threshold;
+}
+
+static bool grow_links(struct world_builder *builder)
+{
+	size_t capacity = builder->link_capacity ? 2 * builder->link_capacity : 64;
+	if (builder->link_count < builder->link_capacity)
+		return true;
+	struct links_link *links = realloc(builder->links, capacity * sizeof(*links));
+	if (!links)
+		return false;
+	builder->links = links;
+	builder->link_capacity = capacity;
+	return true;
+}
+
+enum err_code world_builder_add_link(struct world_builder *builder,
+				     const struct world_link_options *options, struct err *err)
+{
+	struct world *world = builder->world;
+	const struct world_org *from = world_find_org(world, bytes_from(options->from));
+	const struct world_org *to = world_find_org(world, bytes_from(options->to));
+	if (!from || !to)
+		return not_found(err, "link of", options->from, "org",
+				 from ? options->to : options->from);
+	if (options->share > LINKS_WHOLE || options->kind >= LINK_KIND_COUNT)
+		return ERR_SET(err, ERR_INVALID, "link of %s to %s: no such share or kind",
+			       options->from, options->to);
+	if (builder->link_count == LINKS_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "link of %s to %s: more than %u links",
+			       options->from, options->to, LINKS_MAX);
+	if (!grow_links(builder))
+		return no_memory(err, "link of", options->from);
+	builder->links[builder->link_count++] = (struct links_link){.from = from->number,
+								    .to = to->number,
+								    .kind = options->kind,
+								    .share = options->share,
+								    .open = options->open,
+								    .noted_ms = options->noted_ms};
+	return ERR_OK;
 }
 
 enum err_code world_builder_add_provider(struct world_builder *builder, const char *name,
@@ -288,6 +371,7 @@ enum err_code world_builder_add_grant(struct world_builder *builder,
 	grant->release = options->release;
 	grant->limits = options->limits;
 	grant->appeal = copy(world, options->appeal);
+	grant->notice_ms = options->notice_ms;
 	ERR_TRY(find_cells(world, "grant", grant->id, &grant->cells, err));
 	ERR_TRY(grant_interop(world, grant, err));
 	ERR_TRY(grant_models(world, grant, options, err));
@@ -387,6 +471,8 @@ enum err_code world_build(struct world_builder *builder, struct world **out, str
 {
 	assert(builder->world);
 	*out = NULL;
+	ERR_TRY(world_settle_links(builder->world, builder->links, builder->link_count,
+				   builder->threshold, builder->blocks, builder->block_count, err));
 	if (builder->world->arena.failed)
 		return ERR_SET(err, ERR_NO_MEMORY, "policy: out of memory");
 	*out = builder->world;

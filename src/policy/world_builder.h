@@ -22,15 +22,39 @@ struct world_builder *world_builder_new(struct world *previous,
 					const uint8_t secret[static WORLD_SECRET_SIZE]);
 void world_builder_free(struct world_builder *builder); /* NULL is fine */
 
+/* A block with all affiliates: each of their grants is blocked from when its notice is over,
+ * counted from the block or from when the affiliation was noted, whichever is later, and once that
+ * moment lies before `applied_ms`. Those that were affiliates before `now_ms` have no notice (0:
+ * all have). */
+struct world_block_options {
+	int64_t since_ms, now_ms, applied_ms;
+	const char *const *grants; /* for safety_evaluation, blocked all the same */
+	size_t grant_count;
+};
+
 struct world_org_options {
 	const char *id, *name;
 	const char *pseudonym; /* how records name it; may be NULL */
 	bool blocked, rival;
-	const char *block_reason;           /* may be NULL */
-	const struct limits_values *limits; /* NULL: none */
+	const char *block_reason;                     /* may be NULL */
+	const struct world_block_options *affiliates; /* NULL: they are not blocked with it */
+	const struct limits_values *limits;           /* NULL: none */
 };
 enum err_code world_builder_add_org(struct world_builder *builder,
 				    const struct world_org_options *options, struct err *err);
+
+struct world_link_options {
+	const char *from, *to; /* orgs */
+	enum link_kind kind;
+	uint32_t share; /* of `owns`: billionths, at most LINKS_WHOLE */
+	bool open;      /* public */
+	int64_t noted_ms;
+};
+/* A confirmed link that is in force. */
+enum err_code world_builder_add_link(struct world_builder *builder,
+				     const struct world_link_options *options, struct err *err);
+/* Control needs more than this share; LINKS_THRESHOLD_DEFAULT where it is not called. */
+void world_builder_set_threshold(struct world_builder *builder, uint32_t threshold);
 
 /* `serves`: bit d for each dialect d whose endpoints it can be asked through. */
 enum err_code world_builder_add_provider(struct world_builder *builder, const char *name,
@@ -72,6 +96,7 @@ struct world_grant_options {
 	enum release release;
 	struct limits_values limits;
 	const char *appeal; /* may be NULL */
+	int64_t notice_ms;
 	/* A model that is not in the configuration (any more) is left out: it cannot be asked. */
 	const char *const *models;
 	size_t model_count;
