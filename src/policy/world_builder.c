@@ -406,6 +406,12 @@ enum err_code world_builder_add_key(struct world_builder *builder,
 
 /* ---- suites and runs ---- */
 
+/* Age decides, and the id between equals: the order of adding does not matter. */
+static bool is_older(int64_t a_ms, const char *a, int64_t b_ms, const char *b)
+{
+	return a_ms < b_ms || (a_ms == b_ms && strcmp(a, b) < 0);
+}
+
 enum err_code world_builder_add_suite(struct world_builder *builder, const char *grant_id,
 				      struct binding_suite *suite, enum suite_class class,
 				      struct err *err)
@@ -424,10 +430,12 @@ enum err_code world_builder_add_suite(struct world_builder *builder, const char 
 		       : class == SUITE_CLASS_PUBLIC            ? SUITE_CLASS_PRIVATE
 								: class;
 	entry->grant = grant;
-	struct world_suite **end = &grant->suites;
-	while (*end)
-		end = &(*end)->next;
-	*end = entry;
+	struct world_suite **place = &grant->suites;
+	while (*place && is_older((*place)->suite->registered_ms, (*place)->id,
+				  suite->registered_ms, entry->id))
+		place = &(*place)->next;
+	entry->next = *place;
+	*place = entry;
 	return ERR_OK;
 }
 
@@ -459,10 +467,12 @@ enum err_code world_builder_add_run(struct world_builder *builder, struct bindin
 	ERR_TRY(run_slots(world, entry, suite->grant, err));
 	ERR_TRY(enter(world, &world->runs, "run", entry, err));
 	binding_run_hold(run);
-	struct world_run **end = &suite->runs;
-	while (*end)
-		end = &(*end)->next;
-	*end = entry;
+	struct world_run **place = &suite->runs;
+	while (*place &&
+	       is_older((*place)->run->opened_ms, (*place)->id, run->opened_ms, entry->id))
+		place = &(*place)->next;
+	entry->next = *place;
+	*place = entry;
 	suite->grant->run_count++;
 	return ERR_OK;
 }

@@ -117,8 +117,9 @@ struct world_key_options {
 enum err_code world_builder_add_key(struct world_builder *builder,
 				    const struct world_key_options *options, struct err *err);
 
-/* Registered under the grant; older ones first. The world takes references. `class` is what review
- * made of it (reviewed or private); a public root makes it public whatever is said here. */
+/* Registered under the grant, in any order: the world lists them by age. It takes references.
+ * `class` is what review made of it (reviewed or private); a public root makes it public whatever
+ * is said here. */
 enum err_code world_builder_add_suite(struct world_builder *builder, const char *grant,
 				      struct binding_suite *suite, enum suite_class class,
 				      struct err *err);
