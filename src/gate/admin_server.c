@@ -187,28 +187,56 @@ static bool same_site(const struct gateway *gateway, const struct http_exchange 
 	       bytes_equal(bytes_of(origin.data + 7, origin.size - 7), host);
 }
 
-static void tcp_request(struct http_exchange *exchange)
+static const struct {
+	const char *path;
+	void (*serve)(struct gateway *gateway, struct http_exchange *exchange);
+} open_paths[] = {
+	{"/metrics", serve_metrics       },
+	{"/healthz", gateway_serve_health},
+	{"/readyz",  gateway_serve_ready }
+};
+#define OPEN_PATHS (sizeof(open_paths) / sizeof(open_paths[0]))
+
+static size_t find_open_path(struct bytes path)
 {
-	static const struct {
-		const char *path;
-		void (*serve)(struct gateway *gateway, struct http_exchange *exchange);
-	} open_paths[] = {
-		{"/metrics", serve_metrics       },
-		{"/healthz", gateway_serve_health},
-		{"/readyz",  gateway_serve_ready }
-        };
-	struct gateway *gateway = exchange->server_user;
-	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head.path);
-	for (size_t i = 0; i < sizeof(open_paths) / sizeof(open_paths[0]); i++) {
-		if (bytes_is(path, open_paths[i].path)) {
-			open_paths[i].serve(gateway, exchange);
-			return;
-		}
-	}
+	size_t i = 0;
+	while (i < OPEN_PATHS && !bytes_is(path, open_paths[i].path))
+		i++;
+	return i;
+}
+
+static bool refuses_stranger(struct gateway *gateway, struct http_exchange *exchange)
+{
 	if (!same_site(gateway, exchange))
 		respond_problem(exchange, 403, "Host or Origin is not this listener's");
 	else if (!has_token(gateway, exchange))
 		respond_problem(exchange, 401, "send the token of admin.token as a bearer token");
+	else
+		return false;
+	return true;
+}
+
+/* A stranger's body is not read, and not asked for. */
+static void tcp_head(struct http_exchange *exchange, size_t *body_max)
+{
+	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head.path);
+	if (exchange->head.body == HTTP_BODY_NONE)
+		return;
+	if (find_open_path(path) < OPEN_PATHS)
+		*body_max = 0;
+	else
+		refuses_stranger(exchange->server_user, exchange);
+}
+
+static void tcp_request(struct http_exchange *exchange)
+{
+	struct gateway *gateway = exchange->server_user;
+	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head.path);
+	size_t open = find_open_path(path);
+	if (open < OPEN_PATHS)
+		open_paths[open].serve(gateway, exchange);
+	else if (refuses_stranger(gateway, exchange))
+		return;
 	else if (bytes_starts_with(path, BYTES("/log/")))
 		serve_log(gateway, exchange, path);
 	else
@@ -217,11 +245,13 @@ static void tcp_request(struct http_exchange *exchange)
 
 /* ---- opening and closing ---- */
 
-static struct http_server *new_server(struct gateway *gateway,
-				      void (*request)(struct http_exchange *exchange))
+static struct http_server *
+new_server(struct gateway *gateway, void (*head)(struct http_exchange *exchange, size_t *body_max),
+	   void (*request)(struct http_exchange *exchange))
 {
 	struct http_server_options options = {
 		.argument = gateway,
+		.head = head,
 		.request = request,
 		.aborted = call_aborted,
 		.body_max = BODY_MAX,
@@ -238,8 +268,8 @@ enum err_code gateway_admin_open(struct gateway *gateway, struct err *err)
 {
 	struct env_address socket = {0};
 	char path[1024];
-	gateway->admin_socket = new_server(gateway, socket_request);
-	gateway->admin_tcp = new_server(gateway, tcp_request);
+	gateway->admin_socket = new_server(gateway, NULL, socket_request);
+	gateway->admin_tcp = new_server(gateway, tcp_head, tcp_request);
 	if (!gateway->admin_socket || !gateway->admin_tcp)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	ERR_TRY(config_data_path(gateway->config, "admin.sock", path, sizeof(path), err));

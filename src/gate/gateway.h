@@ -98,5 +98,8 @@ const struct metrics_names *gateway_model_names(const struct gateway *gateway);
 bool gateway_is_own_path(const struct http_exchange *exchange);
 void gateway_own_arrived(struct gate_worker *worker, struct http_exchange *exchange);
 void gateway_own_aborted(struct http_exchange *exchange);
+/* Answers with a problem (RFC 9457) at once; `rule` may be NULL. */
+void gateway_own_refuse(struct http_exchange *exchange, int status, const char *title,
+			const char *rule);
 
 #endif

@@ -45,15 +45,32 @@ bool gateway_is_own_path(const struct http_exchange *exchange)
 
 /* ---- problems (RFC 9457) ---- */
 
+#define PROBLEM_TYPE "application/problem+json"
+
+static void write_problem(struct buf *out, int status, const char *title, const char *rule)
+{
+	buf_printf(out, "{\"status\":%d,\"title\":\"%s\"", status, title);
+	if (rule)
+		buf_printf(out, ",\"rule\":\"%s\"", rule);
+	buf_append_cstr(out, "}");
+}
+
 static void set_problem(struct own_call *call, int status, const char *title, const char *rule)
 {
 	call->status = status;
-	call->type = "application/problem+json";
+	call->type = PROBLEM_TYPE;
 	buf_clear(&call->answer);
-	buf_printf(&call->answer, "{\"status\":%d,\"title\":\"%s\"", status, title);
-	if (rule)
-		buf_printf(&call->answer, ",\"rule\":\"%s\"", rule);
-	buf_append_cstr(&call->answer, "}");
+	write_problem(&call->answer, status, title, rule);
+}
+
+void gateway_own_refuse(struct http_exchange *exchange, int status, const char *title,
+			const char *rule)
+{
+	char text[1024];
+	struct buf body = buf_over(text, sizeof(text));
+	struct http_header type = {"content-type", BYTES(PROBLEM_TYPE)};
+	write_problem(&body, status, title, rule);
+	http_respond(exchange, status, &type, 1, buf_bytes(&body));
 }
 
 /* ---- the way back ---- */

@@ -660,6 +660,62 @@ static bool has_memory(struct gate_worker *worker, const struct http_head *head,
 	return longer || net_budget_has_room(budget, announced);
 }
 
+/* Limits that have nothing left for the least that a request to the endpoint can want. In mode
+ * observe no limit stands in the way. */
+static bool limits_pass(struct gate_worker *worker, const struct dialect_endpoint *endpoint,
+			struct verdict *verdict, int64_t *retry_after_ms)
+{
+	struct limits_scope scopes[LIMITS_SCOPES_MAX];
+	struct limits_clock clock = {worker->loop->now_ns, worker->loop->wall_ms};
+	bool generates = use_of(endpoint->kind) == ENDPOINT_USE_GENERATE;
+	struct limits_wants least = {generates, generates};
+	struct limits_refusal refusal;
+	if (worker->observe)
+		return true;
+	verdict->purpose = (enum purpose)__builtin_ctz(verdict->grant->purposes);
+	unsigned count = policy_scopes(verdict, scopes);
+	if (limits_may_reserve(scopes, count, &clock, least, &refusal))
+		return true;
+	policy_refuse_limit(verdict, &refusal);
+	*retry_after_ms = refusal.retry_after_ms;
+	return false;
+}
+
+static void refuse_early(struct http_exchange *exchange, const struct verdict *verdict,
+			 int64_t retry_after_ms)
+{
+	struct gate_request *request = new_request(exchange->server_user, exchange);
+	if (!request) {
+		http_respond(exchange, 503, NULL, 0, BYTES("out of memory\n"));
+		return;
+	}
+	metrics_add(&request->worker->metrics.requests, 1);
+	read_head(request);
+	request->verdict = *verdict;
+	request->retry_after_ms = retry_after_ms;
+	refuse(request);
+}
+
+/* A client that asks before it sends is told to go on only if nothing that is known already stands
+ * against its request (RFC 9110, section 10.1.1). A length that is too long is refused by the
+ * server, whatever its limits. */
+static void answer_expectation(struct http_exchange *exchange, struct verdict *verdict)
+{
+	struct gate_worker *worker = exchange->server_user;
+	const struct http_head *head = &exchange->head;
+	const char *data = exchange->head_bytes.data;
+	bool versioned = http_has(head, HTTP_FIELD_ANTHROPIC_VERSION);
+	const struct dialect_endpoint *endpoint = dialect_endpoint_find(
+		http_bytes(data, head->method), http_bytes(data, head->path), versioned);
+	int64_t retry_after_ms = 0;
+	if (!endpoint || dialect_query_problem(endpoint, http_bytes(data, head->query)) ||
+	    coding_problem(exchange))
+		gate_request_arrived(exchange); /* finds the same, and tells it */
+	else if (!limits_pass(worker, endpoint, verdict, &retry_after_ms) &&
+		 !(head->body == HTTP_BODY_LENGTH && head->content_length > worker->max_body))
+		refuse_early(exchange, verdict, retry_after_ms);
+}
+
 /* With a large body to come, or a client that asks first, a missing or unknown key is told before
  * anything is read. */
 void gate_request_head(struct http_exchange *exchange, size_t *body_max)
@@ -681,13 +737,21 @@ void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 	struct verdict verdict;
 	gate_read_credential(exchange, &facts);
 	policy_authenticate(worker->world, &facts, &verdict);
-	if (verdict.outcome == POLICY_ADMIT || (worker->observe && policy_observe_head(&verdict)))
+	if (verdict.outcome == POLICY_ADMIT || (worker->observe && policy_observe_head(&verdict))) {
+		if (head->expect_continue && !own)
+			answer_expectation(exchange, &verdict);
 		return;
-	/* Parley's own paths answer later, when the whole request is here: it must not be long. */
-	if (own && *body_max > REFUSED_BODY_MAX)
-		*body_max = REFUSED_BODY_MAX;
-	if (!own)
+	}
+	if (!own) {
 		gate_request_arrived(exchange);
+		return;
+	}
+	/* Parley's own paths answer later, when the whole request is here: it must not be long, and
+	 * who has no key is not asked for it. */
+	if (*body_max > REFUSED_BODY_MAX)
+		*body_max = REFUSED_BODY_MAX;
+	if (head->expect_continue && rule_http_status(verdict.rule) == 401)
+		gateway_own_refuse(exchange, 401, rule_text(verdict.rule), rule_id(verdict.rule));
 }
 
 void gate_request_aborted(struct http_exchange *exchange)

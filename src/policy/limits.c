@@ -477,6 +477,56 @@ struct limits_state limits_peek(const struct limits_scope *scope, const struct l
 	return state;
 }
 
+/* ---- looking ahead ---- */
+
+/* When `wanted` can be had of a limit that has less left; -1: never. */
+static int64_t wait_ms(enum limit limit, const struct limits_state *state, int64_t wanted)
+{
+	if (wanted > state->max)
+		return -1;
+	if (rows[limit].kind == KIND_SLOTS)
+		return 1000;
+	if (rows[limit].kind == KIND_DAY)
+		return state->reset_ms;
+	/* Full again in reset_ms; the last of it is what need not be waited for. */
+	int64_t spare_ms = ceil_ms(MINUTE_NS) - ceil_ms(cost_ns(state->max, wanted));
+	return most_of(state->reset_ms - spare_ms, 1);
+}
+
+bool limits_may_reserve(const struct limits_scope *scopes, unsigned count,
+			const struct limits_clock *clock, struct limits_wants wants,
+			struct limits_refusal *refusal)
+{
+	const struct {
+		enum limit limit;
+		int64_t amount;
+	} wanted[] = {
+		{LIMIT_CONCURRENCY,    1                         },
+		{LIMIT_RPM,            1                         },
+		{LIMIT_INPUT_TPM,      wants.input               },
+		{LIMIT_OUTPUT_TPM,     wants.output              },
+		{LIMIT_TOKENS_PER_DAY, wants.input + wants.output},
+	};
+	const unsigned rows_count = sizeof(wanted) / sizeof(wanted[0]);
+	for (unsigned i = 0; i < count * rows_count; i++) {
+		const struct limits_scope *scope = &scopes[i / rows_count];
+		enum limit limit = wanted[i % rows_count].limit;
+		int64_t amount = wanted[i % rows_count].amount;
+		struct limits_state state = limits_peek(scope, clock, limit);
+		if (state.max == LIMIT_NONE || state.remaining >= amount)
+			continue;
+		*refusal =
+			(struct limits_refusal){.limit = limit,
+						.what = scope->what,
+						.max = state.max,
+						.wanted = amount,
+						.remaining = state.remaining,
+						.retry_after_ms = wait_ms(limit, &state, amount)};
+		return false;
+	}
+	return true;
+}
+
 /* ---- the percentile of finished answers ---- */
 
 /* Four buckets an octave; exact up to 7. */

@@ -165,6 +165,12 @@ bool limits_reserve(const struct limits_scope *scopes, unsigned count,
 		    const struct limits_clock *clock, struct limits_wants wants,
 		    struct limits_reservation *reservation, struct limits_refusal *refusal);
 
+/* Whether limits_reserve would succeed at this moment; takes nothing. For a request that is not all
+ * here yet, with the least that it can want. */
+bool limits_may_reserve(const struct limits_scope *scopes, unsigned count,
+			const struct limits_clock *clock, struct limits_wants wants,
+			struct limits_refusal *refusal);
+
 /* `tokens` more output for an open reservation, in every scope or in none. */
 bool limits_take_output_slice(struct limits_reservation *reservation,
 			      const struct limits_clock *clock, int64_t tokens,

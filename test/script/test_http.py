@@ -1,11 +1,12 @@
 """HTTP on the model listener: what is unclear is refused, the connection closed, nothing forwarded."""
 
+import json
 import re
 import socket
 import time
 
-from parley_test import (PATIENCE, Case, anthropic, ask, encode, main, product, send_raw,
-                         sha256, wait_until)
+from parley_test import (PATIENCE, Case, anthropic, ask, encode, evaluation, main, product,
+                         send_raw, sha256, wait_until)
 
 BODY = encode(anthropic())
 
@@ -215,6 +216,185 @@ class Framing(Case):
                 f"content-length: {len(BODY)}\r\n\r\n").encode() + BODY
         received = send_raw(self.gate.port, text)
         self.assertEqual(self.statuses(received), [200], received)
+
+
+class Expectations(Case):
+    """A client that asks before it sends (Expect: 100-continue) is told to go on only where nothing
+    that is known by then stands against its request."""
+
+    GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+    def setUp(self):
+        super().setUp()
+        self.sims = [self.sim()]
+        self.gate = self.gateway(self.sims[0], product(limits={"rpm": 2}),
+                                 product("day", limits={"tokens_per_day": 1}),
+                                 product("words", limits={"output_tpm": 1}),
+                                 product("free"), evaluation())
+
+    def ask_first(self, *lines, request="POST /v1/messages HTTP/1.1", port=None):
+        """Sends a head with the expectation alone; returns the connection and the first answer."""
+        connection = socket.create_connection(("127.0.0.1", port or self.gate.port),
+                                              timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        connection.sendall("\r\n".join([request, "host: gateway", "expect: 100-continue",
+                                        *lines]).encode() + b"\r\n\r\n")
+        return connection, connection.recv(65536)
+
+    def rest(self, connection):
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+        return received
+
+    def assert_final(self, status, rule, *lines, **options):
+        """The first and only answer is a final one, and the connection is closed after it."""
+        connection, first = self.ask_first(*lines, **options)
+        received = first + self.rest(connection)
+        self.assertTrue(received.startswith(b"HTTP/1.1 %d " % status), received)
+        self.assertEqual(received.count(b"HTTP/1.1 "), 1, received)
+        self.assertIn(b"connection: close", received.lower(), received)
+        self.assertIn(rule.encode(), received)
+        return received
+
+    def key_of(self, grant, org="acme"):
+        return f"x-api-key: {self.gate.key(grant, org)}"
+
+    def length(self, size=len(BODY)):
+        return f"content-length: {size}"
+
+    def test_it_goes_on_where_all_is_well(self):
+        connection, first = self.ask_first(self.key_of("free"), self.length(), "connection: close")
+        self.assertEqual(first, self.GO_ON)
+        connection.sendall(BODY)
+        self.assertTrue(self.rest(connection).startswith(b"HTTP/1.1 200 "))
+
+    def test_it_goes_on_before_a_chunked_body(self):
+        connection, first = self.ask_first(self.key_of("free"), "transfer-encoding: chunked",
+                                           "connection: close")
+        self.assertEqual(first, self.GO_ON)
+        connection.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))
+        self.assertTrue(self.rest(connection).startswith(b"HTTP/1.1 200 "))
+
+    def test_the_key_comes_first(self):
+        key = self.gate.key("free", "acme")
+        self.assert_final(401, "key.missing", self.length())
+        self.assert_final(401, "key.unknown", "x-api-key: plk_other", self.length(9999999999))
+        keys = json.loads(self.gate.act("key", "list", "--json"))["keys"]
+        name = next(row["id"] for row in keys if row["grant"] == "free")
+        self.gate.act("key", "revoke", name, "--reason", "test")
+        self.assert_final(401, "key.revoked", f"x-api-key: {key}", self.length())
+        self.assert_nothing_upstream()
+
+    def test_organisation_and_grant(self):
+        key = self.key_of("free")
+        self.gate.act("grant", "suspend", "free", "--reason", "test")
+        self.assert_final(403, "grant.suspended", key, self.length())
+        self.gate.act("grant", "restore", "free", "--reason", "test")
+        self.gate.act("org", "block", "acme", "--reason", "test")
+        self.assert_final(403, "org.blocked", key, self.length())
+        self.assert_nothing_upstream()
+
+    def test_what_the_head_alone_says(self):
+        key = self.key_of("free")
+        self.assert_final(404, "endpoint.unknown", key, self.length(),
+                          request="POST /v1/files HTTP/1.1")
+        self.assert_final(400, "request.syntax", key, self.length(), "content-encoding: gzip")
+        self.assert_final(400, "request.syntax", key, self.length(),
+                          "content-type: application/json; charset=utf-16")
+        self.assert_final(413, "request.too_large", key, self.length(9999999999))
+        self.assert_nothing_upstream()
+
+    def test_limits_with_nothing_left(self):
+        key = self.key_of("prod")
+        for _ in range(2):
+            connection, first = self.ask_first(key, self.length(), "connection: close")
+            self.assertEqual(first, self.GO_ON)
+            connection.sendall(BODY)
+            self.assertTrue(self.rest(connection).startswith(b"HTTP/1.1 200 "))
+        received = self.assert_final(429, "limit.rpm", key, self.length())
+        seconds = int(re.search(rb"retry-after: (\d+)", received).group(1))
+        self.assertTrue(1 <= seconds <= 30, seconds)
+        self.assert_final(429, "limit.rpm", key, "transfer-encoding: chunked")
+        # A length that can never pass is told as such: waiting would not help.
+        self.assert_final(413, "request.too_large", key, self.length(9999999999))
+        self.assert_final(429, "limit.tokens_per_day", self.key_of("day"), self.length())
+        words = self.gate.client("words", "acme")
+        self.assertEqual(words.messages(max_tokens=1).status, 200)
+        words = f"x-api-key: {words.key}"
+        self.assert_final(429, "limit.output_tpm", words, self.length())
+        # Counting makes no output.
+        connection, first = self.ask_first(words, self.length(),
+                                           request="POST /v1/messages/count_tokens HTTP/1.1")
+        self.assertEqual(first, self.GO_ON)
+        refusals = [entry for entry in self.gate.records("usage") if entry["kind"] == "refuse"]
+        self.assertEqual([entry["rule"] for entry in refusals],
+                         ["limit.rpm", "limit.rpm", "request.too_large", "limit.tokens_per_day",
+                          "limit.output_tpm"])
+        self.gate.stop()
+        self.assertEqual(self.sims[0].end_and_count(), 3)
+
+    def test_a_slot_that_another_request_holds(self):
+        slow = self.sim("--first-token-ms", 60000)
+        gate = self.gateway(slow, product(limits={"concurrency": 1}), name="second")
+        key = f"x-api-key: {gate.key('prod', 'acme')}"
+        head = "\r\n".join(["POST /v1/messages HTTP/1.1", "host: gateway", key, self.length()])
+        with socket.create_connection(("127.0.0.1", gate.port)) as holder:
+            holder.sendall(head.encode() + b"\r\n\r\n" + BODY)
+            wait_until(lambda: gate.use("prod")["concurrency"] == (1, 0), "the slot to be taken")
+            self.assert_final(429, "limit.concurrency", key, self.length(), port=gate.port)
+        wait_until(lambda: gate.use("prod")["concurrency"] == (1, 1), "the slot to come back")
+        _, first = self.ask_first(key, self.length(), port=gate.port)
+        self.assertEqual(first, self.GO_ON)
+
+    def test_asking_takes_nothing(self):
+        key = self.key_of("prod")
+        for _ in range(5):
+            connection, first = self.ask_first(key, self.length())
+            self.assertEqual(first, self.GO_ON)
+            connection.close()
+        self.assertEqual(self.gate.use("prod")["rpm"], (2, 2))
+
+    def test_parleys_own_paths(self):
+        path = "POST /parley/v1/suites HTTP/1.1"
+        self.assert_final(401, "key.unknown", "x-api-key: plk_other", self.length(), request=path)
+        _, first = self.ask_first(self.key_of("eval", "southlab"), self.length(), request=path)
+        self.assertEqual(first, self.GO_ON)
+
+    def test_the_operators_listener(self):
+        host = f"host: 127.0.0.1:{self.gate.admin_port}"
+        token = (self.gate.directory / "admin.token").read_text().strip()
+        for extra, status in ((f"authorization: Bearer {token[:-1]}x", 401), ("a: b", 401),
+                              ("origin: http://evil.example", 403)):
+            text = "\r\n".join(["POST /admin/v1/apply HTTP/1.1", host, extra, self.length(2),
+                                "expect: 100-continue"]).encode() + b"\r\n\r\n"
+            received = send_raw(self.gate.admin_port, text)
+            self.assertTrue(received.startswith(b"HTTP/1.1 %d " % status), received)
+        with socket.create_connection(("127.0.0.1", self.gate.admin_port)) as connection:
+            connection.settimeout(PATIENCE)
+            connection.sendall("\r\n".join([
+                "POST /admin/v1/apply HTTP/1.1", host, f"authorization: Bearer {token}",
+                self.length(2), "expect: 100-continue"]).encode() + b"\r\n\r\n")
+            self.assertEqual(connection.recv(65536), self.GO_ON)
+
+    def assert_nothing_upstream(self):
+        self.gate.stop()
+        self.assertEqual(self.sims[0].end_and_count(), 0)
+
+
+class Observing(Case):
+    """In mode observe no limit stands in the way, before the body as after it."""
+
+    def test_limits_let_it_go_on(self):
+        gate = self.gateway(self.sim(), product(limits={"tokens_per_day": 1}), mode="observe")
+        head = "\r\n".join(["POST /v1/messages HTTP/1.1", "host: gateway", "connection: close",
+                            f"x-api-key: {gate.key('prod', 'acme')}", "expect: 100-continue",
+                            f"content-length: {len(BODY)}"]).encode() + b"\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", gate.port), timeout=PATIENCE) as connection:
+            connection.sendall(head)
+            self.assertEqual(connection.recv(65536), Expectations.GO_ON)
+            connection.sendall(BODY)
+            self.assertTrue(connection.recv(65536).startswith(b"HTTP/1.1 200 "))
 
 
 class Operator(Case):

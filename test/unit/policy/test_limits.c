@@ -455,6 +455,58 @@ static void an_unlimited_scope_is_never_in_the_way(void **state)
 	assert_true(limits_reserve(NULL, 0, &f->clock, (struct limits_wants){1, 1}, &r, &refusal));
 }
 
+/* Looking ahead says what reserving says, of the same limit and for the same time, and takes
+ * nothing. */
+static void check_ahead(struct fixture *f, struct limits_wants wants)
+{
+	struct limits_reservation r = {0};
+	struct limits_refusal ahead, refusal;
+	bool may = limits_may_reserve(&f->scope, 1, &f->clock, wants, &ahead);
+	bool again = limits_may_reserve(&f->scope, 1, &f->clock, wants, &ahead);
+	bool taken = limits_reserve(&f->scope, 1, &f->clock, wants, &r, &refusal);
+	assert_int_equal(may, taken);
+	assert_int_equal(may, again);
+	if (taken) {
+		limits_cancel(&r, &f->clock);
+		return;
+	}
+	assert_int_equal(ahead.limit, refusal.limit);
+	assert_int_equal(ahead.max, refusal.max);
+	assert_int_equal(ahead.wanted, refusal.wanted);
+	assert_int_equal(ahead.remaining, refusal.remaining);
+	assert_string_equal(ahead.what, refusal.what);
+	int64_t off = ahead.retry_after_ms - refusal.retry_after_ms;
+	assert_true(off >= -1 && off <= 1); /* rounded in whole milliseconds */
+}
+
+static void looking_ahead_says_what_reserving_says(void **state)
+{
+	struct fixture *f = *state;
+	struct prng prng = {11};
+	unsigned refused = 0;
+	for (unsigned round = 0; round < 20000; round++) {
+		struct limits_reservation r = {0};
+		struct limits_refusal refusal;
+		struct limits_wants wants = {(int64_t)prng_below(&prng, 40),
+					     (int64_t)prng_below(&prng, 40)};
+		if (round % 50 == 0)
+			for (unsigned limit = 0; limit < LIMIT_COUNT; limit++)
+				f->values.max[limit] = (int64_t)prng_below(&prng, 200) - 1;
+		check_ahead(f, wants);
+		if (!reserve(f, wants.input, wants.output, &r, &refusal)) {
+			refused++;
+			advance(f, prng_below(&prng, 2) ? SECOND : SECOND * 700);
+			continue;
+		}
+		if (prng_below(&prng, 3))
+			limits_settle(&r, &f->clock,
+				      (struct limits_usage){wants.input, wants.output / 2});
+		else
+			limits_cancel(&r, &f->clock);
+	}
+	assert_in_range(refused, 1000, 19000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -478,6 +530,7 @@ int main(void)
 		TEST(rates_hold_for_any_interleaving),
 		TEST(after_quiet_everything_is_full),
 		TEST(an_unlimited_scope_is_never_in_the_way),
+		TEST(looking_ahead_says_what_reserving_says),
 #undef TEST
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
