@@ -42,16 +42,19 @@ static void take(struct seen *seen, const struct dialect_flow *flow)
 	seen->terminal = flow->terminal;
 }
 
-static void observe(enum dialect_id dialect, struct bytes stream, size_t step, bool strip,
-		    struct seen *seen)
+/* In a first piece, then in pieces of one size. */
+static void observe_cut(enum dialect_id dialect, struct bytes stream, size_t first, size_t step,
+			bool strip, struct seen *seen)
 {
 	struct dialect_observer observer;
 	struct dialect_flow flow;
 	seen_release(seen);
 	seen_init(seen);
 	dialect_observer_init(&observer, dialect, BYTES("nonce"), strip, &seen->text);
-	for (size_t at = 0; at < stream.size; at += step) {
-		size_t size = stream.size - at < step ? stream.size - at : step;
+	for (size_t at = 0, size = first ? first : step; at < stream.size;
+	     at += size, size = step) {
+		if (size > stream.size - at)
+			size = stream.size - at;
 		char *copy = malloc(size);
 		memcpy(copy, stream.data + at, size);
 		dialect_observer_feed(&observer, copy, size, &flow);
@@ -62,6 +65,27 @@ static void observe(enum dialect_id dialect, struct bytes stream, size_t step, b
 	take(seen, &flow);
 	seen->outcome = observer.outcome;
 	dialect_observer_release(&observer);
+}
+
+static void observe(enum dialect_id dialect, struct bytes stream, size_t step, bool strip,
+		    struct seen *seen)
+{
+	observe_cut(dialect, stream, step, step, strip, seen);
+}
+
+/* The cuts that every stream is tried with: in two pieces at every byte, then pieces of one size.
+ */
+struct cut {
+	size_t first, step;
+};
+
+static struct cut cut_of(size_t number, size_t size)
+{
+	if (number < size)
+		return (struct cut){number, size};
+	size_t step = number - size + 1;
+	step = step <= 80 ? step : 80 + (step - 80) * 37;
+	return (struct cut){step, step};
 }
 
 static void expect_digest(const struct dialect_outcome *outcome, const char *canonical)
@@ -199,8 +223,10 @@ static void test_anthropic_stream_for_every_split(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		with_line_ends(&plain, line_ends[i], &stream);
 		with_line_ends(&stop_plain, line_ends[i], &stop);
-		for (size_t step = 1; step <= stream.size; step += step < 80 ? 1 : 37) {
-			observe(DIALECT_ANTHROPIC, buf_bytes(&stream), step, false, &seen);
+		struct cut cut;
+		for (size_t n = 0; (cut = cut_of(n, stream.size)).first <= stream.size; n++) {
+			observe_cut(DIALECT_ANTHROPIC, buf_bytes(&stream), cut.first, cut.step,
+				    false, &seen);
 			check_outcome(&seen.outcome, 3);
 			assert_true(seen.terminal);
 			assert_string_equal(seen.text.data, "Say \"\xe2\x82\xac\"!\n");
@@ -219,8 +245,9 @@ static void test_anthropic_stream_for_every_split(void **state)
 static void check_openai(struct bytes stream, const struct buf *wanted, const struct buf *done,
 			 bool strip, struct seen *seen)
 {
-	for (size_t step = 1; step <= stream.size; step += step < 80 ? 1 : 37) {
-		observe(DIALECT_OPENAI, stream, step, strip, seen);
+	struct cut cut;
+	for (size_t n = 0; (cut = cut_of(n, stream.size)).first <= stream.size; n++) {
+		observe_cut(DIALECT_OPENAI, stream, cut.first, cut.step, strip, seen);
 		check_outcome(&seen->outcome, 0);
 		assert_string_equal(seen->now.data, wanted->data);
 		assert_string_equal(seen->last.data, done->data);

@@ -1,5 +1,7 @@
-/* Answers of Responses, Gemini and Mistral, streamed with every split and plain. */
+/* Answers of Responses, Gemini, Mistral and xAI, streamed and plain. A stream means the same
+ * wherever it is cut and whatever ends its lines. */
 #include "base/json.h"
+#include "base/prng.h"
 #include "dialect/dialect.h"
 
 #include <setjmp.h>
@@ -95,13 +97,41 @@ static const char mistral_body[] =
 	"tokens\":42,"
 	"\"prompt_tokens_details\":{\"cached_tokens\":7}}}";
 
+static const char xai_stream[] =
+	"data: {\"model\":\"up-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
+	"\"reasoning_content\":\"hm\"}}],\"usage\":null}\n\n"
+	"data: {\"model\":\"up-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Say "
+	"\\\"\\u20ac\\\"\"}}]}\n\n"
+	": a comment\n\n"
+	"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"!\\n\"}}]}\n\n"
+	"data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"abc\","
+	"\"type\":\"function\",\"function\":{\"name\":\"look\",\"arguments\":\"{\\\"b\\\":1,\"}}]}}"
+	"]"
+	"}\n\n"
+	"data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{"
+	"\"arguments\":\"\\\"a\\\":[2]}\"}}]},\"finish_reason\":\"tool_calls\"}],\"usage\":null}"
+	"\n\n";
+/* Its client has not asked for usage: this chunk is taken out. */
+static const char xai_usage[] =
+	"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":35,\"completion_tokens\":42,"
+	"\"prompt_tokens_details\":{\"cached_tokens\":7}}}\n\n";
+static const char xai_end[] = "data: [DONE]\n\n";
+static const char xai_body[] =
+	"{\"model\":\"up-1\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+	"\"content\":\"Say \\\"\\u20ac\\\"!\\n\",\"reasoning_content\":\"hm\",\"tool_calls\":[{"
+	"\"id\":\"abc\",\"function\":{\"name\":\"look\",\"arguments\":\"{\\\"a\\\":[2],\\\"b\\\":1}"
+	"\"}}]},\"finish_reason\":\"tool_calls\"}],\"usage\":{\"prompt_tokens\":35,"
+	"\"completion_tokens\":42,\"prompt_tokens_details\":{\"cached_tokens\":7}}}";
+
 static const struct {
 	enum dialect_id dialect;
 	const char *stream, *end, *body;
+	const char *taken_out; /* between stream and end; NULL: nothing */
 } apis[] = {
-	{DIALECT_RESPONSES, responses_stream, responses_end, responses_body},
-	{DIALECT_GEMINI,    gemini_stream,    gemini_end,    gemini_body   },
-	{DIALECT_MISTRAL,   mistral_stream,   mistral_end,   mistral_body  },
+	{DIALECT_RESPONSES, responses_stream, responses_end, responses_body, NULL     },
+	{DIALECT_GEMINI,    gemini_stream,    gemini_end,    gemini_body,    NULL     },
+	{DIALECT_MISTRAL,   mistral_stream,   mistral_end,   mistral_body,   NULL     },
+	{DIALECT_XAI,       xai_stream,       xai_end,       xai_body,       xai_usage},
 };
 #define APIS (sizeof(apis) / sizeof(apis[0]))
 
@@ -116,32 +146,46 @@ static void seen_release(struct seen *seen)
 	buf_release(&seen->last);
 }
 
-/* Feeds the stream in pieces of one size, each in memory of its own. */
-static void observe(enum dialect_id dialect, struct bytes stream, size_t step, struct seen *seen)
+/* A piece in memory of its own, so that nothing is read beyond it. */
+static void feed(struct dialect_observer *observer, struct bytes piece, struct seen *seen)
+{
+	struct dialect_flow flow;
+	char *copy = malloc(piece.size + 1);
+	assert_non_null(copy);
+	memcpy(copy, piece.data, piece.size);
+	if (piece.size > 0)
+		dialect_observer_feed(observer, copy, piece.size, &flow);
+	else
+		dialect_observer_end(observer, &flow);
+	for (unsigned i = 0; i < flow.now_count; i++)
+		buf_append_bytes(&seen->now, flow.now[i]);
+	for (unsigned i = 0; i < flow.last_count; i++)
+		buf_append_bytes(&seen->last, flow.last[i]);
+	free(copy);
+}
+
+/* Feeds a first piece, then pieces of one size, and ends the stream. */
+static void observe_cut(enum dialect_id dialect, struct bytes stream, size_t first, size_t step,
+			struct seen *seen)
 {
 	struct dialect_observer observer;
-	struct dialect_flow flow;
 	buf_init(&seen->now, 1 << 20);
 	buf_init(&seen->last, 1 << 20);
 	dialect_observer_init(&observer, dialect, BYTES("nonce"), true, NULL);
-	for (size_t at = 0; at <= stream.size; at += step) {
-		size_t size = stream.size - at < step ? stream.size - at : step;
-		char *copy = malloc(size + 1);
-		memcpy(copy, stream.data + at, size);
-		if (at == stream.size)
-			dialect_observer_end(&observer, &flow);
-		else
-			dialect_observer_feed(&observer, copy, size, &flow);
-		for (unsigned i = 0; i < flow.now_count; i++)
-			buf_append_bytes(&seen->now, flow.now[i]);
-		for (unsigned i = 0; i < flow.last_count; i++)
-			buf_append_bytes(&seen->last, flow.last[i]);
-		free(copy);
-		if (at < stream.size && stream.size - at < step)
-			at = stream.size - step; /* then the end */
+	for (size_t at = 0, size = first; at < stream.size; at += size, size = step) {
+		if (size > stream.size - at)
+			size = stream.size - at;
+		if (size > 0)
+			feed(&observer, bytes_of(stream.data + at, size), seen);
 	}
+	feed(&observer, bytes_of(stream.data, 0), seen);
 	seen->outcome = observer.outcome;
 	dialect_observer_release(&observer);
+}
+
+static void observe(enum dialect_id dialect, struct bytes stream, size_t step, struct seen *seen)
+{
+	observe_cut(dialect, stream, step, step, seen);
 }
 
 static void expect_digest(const struct dialect_outcome *outcome, const char *text)
@@ -168,21 +212,94 @@ static void check_outcome(const struct dialect_outcome *outcome)
 	expect_digest(outcome, canonical);
 }
 
+/* Text with other line ends; NULL: nothing. */
+static void append_with(struct buf *out, const char *text, const char *line_end)
+{
+	for (; text && *text; text++) {
+		if (*text == '\n')
+			buf_append_cstr(out, line_end);
+		else
+			buf_append_char(out, *text);
+	}
+}
+
+struct variant {
+	struct buf stream, now, last; /* what comes, what goes on at once, what waits for the end */
+};
+
+static void variant_make(struct variant *variant, size_t api, const char *line_end)
+{
+	buf_init(&variant->stream, 65536);
+	buf_init(&variant->now, 65536);
+	buf_init(&variant->last, 65536);
+	append_with(&variant->now, apis[api].stream, line_end);
+	append_with(&variant->last, apis[api].end, line_end);
+	buf_append_bytes(&variant->stream, buf_bytes(&variant->now));
+	append_with(&variant->stream, apis[api].taken_out, line_end);
+	buf_append_bytes(&variant->stream, buf_bytes(&variant->last));
+}
+
+static void variant_release(struct variant *variant)
+{
+	buf_release(&variant->stream);
+	buf_release(&variant->now);
+	buf_release(&variant->last);
+}
+
+static void check_cut(size_t api, const struct variant *variant, size_t first, size_t step)
+{
+	struct seen seen;
+	observe_cut(apis[api].dialect, buf_bytes(&variant->stream), first, step, &seen);
+	check_outcome(&seen.outcome);
+	assert_int_equal(seen.now.size, variant->now.size);
+	assert_memory_equal(seen.now.data, variant->now.data, seen.now.size);
+	assert_int_equal(seen.last.size, variant->last.size);
+	assert_memory_equal(seen.last.data, variant->last.data, seen.last.size);
+	seen_release(&seen);
+}
+
+static const char *const line_ends[] = {"\n", "\r\n", "\r"};
+#define LINE_ENDS 3
+
+/* Cut in two at every byte, and in pieces of every size. */
 static void test_streams_for_every_split(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < APIS; i++) {
-		struct buf stream = BUF_INIT(65536);
-		buf_append_cstr(&stream, apis[i].stream);
-		buf_append_cstr(&stream, apis[i].end);
-		for (size_t step = 1; step <= stream.size; step += step < 60 ? 1 : 41) {
-			struct seen seen;
-			observe(apis[i].dialect, buf_bytes(&stream), step, &seen);
-			check_outcome(&seen.outcome);
-			assert_string_equal(seen.now.data, apis[i].stream);
-			assert_string_equal(seen.last.data, apis[i].end);
-			seen_release(&seen);
+	for (size_t api = 0; api < APIS; api++)
+		for (size_t end = 0; end < LINE_ENDS; end++) {
+			struct variant variant;
+			variant_make(&variant, api, line_ends[end]);
+			size_t size = variant.stream.size;
+			for (size_t at = 0; at <= size; at++)
+				check_cut(api, &variant, at, size);
+			for (size_t step = 1; step <= size; step += step < 60 ? 1 : 41)
+				check_cut(api, &variant, step, step);
+			variant_release(&variant);
 		}
+}
+
+/* Lines that do not all end alike: only a CR before an LF would be another thing. */
+static void test_streams_with_mixed_line_ends(void **state)
+{
+	struct prng prng = {31};
+	(void)state;
+	for (unsigned round = 0; round < 4000; round++) {
+		size_t api = round % APIS;
+		struct buf stream = BUF_INIT(65536);
+		const char *const parts[] = {apis[api].stream, apis[api].taken_out, apis[api].end};
+		struct seen seen;
+		for (size_t i = 0; i < 3; i++)
+			for (const char *c = parts[i]; c && *c; c++) {
+				char one[2] = {*c, '\0'};
+				bool after_cr = stream.size && stream.data[stream.size - 1] == '\r';
+				size_t which = prng_below(&prng, LINE_ENDS);
+				append_with(&stream, one,
+					    line_ends[after_cr ? 1 + which % 2 : which]);
+			}
+		observe_cut(apis[api].dialect, buf_bytes(&stream),
+			    prng_below(&prng, stream.size + 1), 1 + prng_below(&prng, 100), &seen);
+		check_outcome(&seen.outcome);
+		seen_release(&seen);
 		buf_release(&stream);
 	}
 }
@@ -321,6 +438,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_streams_for_every_split),
+		cmocka_unit_test(test_streams_with_mixed_line_ends),
 		cmocka_unit_test(test_plain_answers_have_the_same_digest),
 		cmocka_unit_test(test_cut_streams),
 		cmocka_unit_test(test_how_answers_end),
