@@ -543,6 +543,12 @@ static bool check_release(struct decision *decision)
 	bool wants_verdict = decision->request->wants_verdict;
 	if (verdict->release == RELEASE_V0 && !wants_verdict)
 		return refuse(decision, RULE_RELEASE_VERDICT, "send parley-accept: verdict");
+	if (verdict->release == RELEASE_V0 && decision->request->stream)
+		return refuse(decision, RULE_RELEASE_LEVEL,
+			      "a verdict is no stream: ask for a plain answer");
+	if (verdict->release == RELEASE_V0 && !(verdict->suite && verdict->suite->book))
+		return refuse(decision, RULE_SUITE_SCORERS,
+			      "none are kept here; register the suite again");
 	if (verdict->release != RELEASE_V0 && wants_verdict)
 		return refuse(decision, RULE_RELEASE_LEVEL,
 			      "grant %s releases %s and grades nothing: leave parley-accept out",
@@ -619,9 +625,9 @@ static const uint64_t observable =
 	BIT(PARAMETER_LOGIT_BIAS) | BIT(PARAMETER_N) | BIT(PARAMETER_UNKNOWN) |
 	BIT(PARAMETER_PARTS) | BIT(PURPOSE_NONE) | BIT(PURPOSE_NOT_GRANTED) | BIT(PURPOSE_CAP) |
 	BIT(SUITE_UNBOUND) | BIT(SUITE_CLASS) | BIT(SUITE_SETTINGS) | BIT(SUITE_RUN) |
-	BIT(SUITE_SAMPLES) | BIT(SUITE_BUDGET) | BIT(RELEASE_VERDICT) | BIT(RELEASE_LEVEL) |
-	BIT(LIMIT_RPM) | BIT(LIMIT_INPUT_TPM) | BIT(LIMIT_OUTPUT_TPM) | BIT(LIMIT_CONCURRENCY) |
-	BIT(LIMIT_TOKENS_PER_DAY);
+	BIT(SUITE_SAMPLES) | BIT(SUITE_BUDGET) | BIT(SUITE_SCORERS) | BIT(RELEASE_VERDICT) |
+	BIT(RELEASE_LEVEL) | BIT(LIMIT_RPM) | BIT(LIMIT_INPUT_TPM) | BIT(LIMIT_OUTPUT_TPM) |
+	BIT(LIMIT_CONCURRENCY) | BIT(LIMIT_TOKENS_PER_DAY);
 #undef BIT
 
 bool policy_observe_head(struct verdict *verdict)

@@ -10,8 +10,11 @@ struct world *world_hold(struct world *world)
 
 static void drop_shared(struct world *world)
 {
-	for (size_t i = 0; i < world->suites.count; i++)
-		binding_suite_drop(((struct world_suite *)world->suites.items[i])->suite);
+	for (size_t i = 0; i < world->suites.count; i++) {
+		struct world_suite *suite = world->suites.items[i];
+		binding_suite_drop(suite->suite);
+		grading_book_drop(suite->book);
+	}
 	for (size_t i = 0; i < world->runs.count; i++)
 		binding_run_drop(((struct world_run *)world->runs.items[i])->run);
 	limits_table_drop(world->limits);

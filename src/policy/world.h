@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "policy/binding.h"
+#include "policy/grading.h"
 #include "policy/limits.h"
 #include "policy/links.h"
 #include "policy/tables.h"
@@ -92,7 +93,8 @@ struct world_suite {
 	enum suite_class class;
 	struct world_grant *grant;
 	struct world_run *runs;
-	struct world_suite *next; /* of the same grant, older first */
+	struct world_suite *next;  /* of the same grant, older first */
+	struct grading_book *book; /* its scorers, for verdicts; NULL: they are not kept here */
 };
 
 struct world_grant {

@@ -439,6 +439,17 @@ enum err_code world_builder_add_suite(struct world_builder *builder, const char 
 	return ERR_OK;
 }
 
+enum err_code world_builder_set_book(struct world_builder *builder, const char *suite_id,
+				     struct grading_book *book, struct err *err)
+{
+	struct world_suite *entry = id_table_find(&builder->world->suites, bytes_from(suite_id));
+	if (!entry)
+		return not_found(err, "scorers", suite_id, "suite", suite_id);
+	grading_book_drop(entry->book);
+	entry->book = grading_book_hold(book);
+	return ERR_OK;
+}
+
 static enum err_code run_slots(struct world *world, struct world_run *entry,
 			       const struct world_grant *grant, struct err *err)
 {

@@ -123,6 +123,11 @@ enum err_code world_builder_add_key(struct world_builder *builder,
 enum err_code world_builder_add_suite(struct world_builder *builder, const char *grant,
 				      struct binding_suite *suite, enum suite_class class,
 				      struct err *err);
+/* What the suite's leaves are graded by, for a grant that releases verdicts; a reference is taken.
+ */
+enum err_code world_builder_set_book(struct world_builder *builder, const char *suite,
+				     struct grading_book *book, struct err *err);
+
 /* Open runs only; its suite must be added under its grant. */
 enum err_code world_builder_add_run(struct world_builder *builder, struct binding_run *run,
 				    struct err *err);

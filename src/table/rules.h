@@ -40,6 +40,7 @@
 	X(SUITE_RUN,           "suite.run",            403, 0, "no open run fits the request") \
 	X(SUITE_SAMPLES,       "suite.samples",        403, 0, "the samples of this leaf are used up") \
 	X(SUITE_BUDGET,        "suite.budget",         403, 0, "the registration passes the grant's budget of suites") \
+	X(SUITE_SCORERS,       "suite.scorers",        403, 0, "a verdict needs a scorer of the gateway's own for every leaf") \
 	X(RELEASE_VERDICT,     "release.verdict",      403, 0, "this grant releases verdicts only, and the request does not ask for one") \
 	X(RELEASE_LEVEL,       "release.level",        403, 0, "this grant does not release what the request asks for") \
 	X(LIMIT_RPM,           "limit.rpm",            429, 1, "too many requests a minute") \
@@ -49,6 +50,7 @@
 	X(LIMIT_TOKENS_PER_DAY,"limit.tokens_per_day", 429, 2, "the day's tokens are used up") \
 	X(LOG_UNAVAILABLE,     "log.unavailable",      503, 1, "the log cannot take another record") \
 	X(STORE_UNAVAILABLE,   "store.unavailable",    503, 1, "the store cannot be written") \
+	X(GRADE_UNAVAILABLE,   "grade.unavailable",    503, 1, "no grader is there to judge the answer") \
 	X(GATEWAY_BUSY,        "gateway.busy",         503, 1, "the gateway is at its own limit") \
 	X(GATEWAY_SHUTDOWN,    "gateway.shutdown",     503, 1, "the gateway is shutting down")
 /* clang-format on */

@@ -17,6 +17,7 @@ static const uint8_t secret[WORLD_SECRET_SIZE] = "a secret of the gateway's own"
 /* What a test may change before the world is built, and what it finds afterwards. */
 struct fixture {
 	struct world_org_options org;
+	bool scorers; /* the suite has them */
 	struct world_grant_options grant;
 	struct world_key_options key;
 	enum suite_class class;
@@ -149,6 +150,15 @@ static void add_documents(struct fixture *f, struct world_builder *builder, stru
 	ok(world_builder_add_key(builder, &f->key, err));
 }
 
+static void add_scorers(struct fixture *f, struct world_builder *builder, struct err *err)
+{
+	struct grading_book *book;
+	const uint8_t seed[GRADING_SEED_SIZE] = {1};
+	ok(grading_book_new(BYTES("{\"kind\":\"exact\",\"target\":\"a\"}\n"), 1, seed, &book, err));
+	ok(world_builder_set_book(builder, f->suite->id, book, err));
+	grading_book_drop(book);
+}
+
 static void build(struct fixture *f)
 {
 	struct world_builder *builder = world_builder_new(f->world, secret);
@@ -161,6 +171,8 @@ static void build(struct fixture *f)
 		ok(world_builder_add_suite(builder, f->grant.id, f->older, f->class, &err));
 	if (f->suite)
 		ok(world_builder_add_suite(builder, f->grant.id, f->suite, f->class, &err));
+	if (f->scorers)
+		add_scorers(f, builder, &err);
 	for (int i = 0; i < 3; i++)
 		if (f->runs[i])
 			ok(world_builder_add_run(builder, f->runs[i], &err));
@@ -569,7 +581,13 @@ static void release_levels(void **state)
 	assert_refused(f, RULE_RELEASE_LEVEL);
 	f->grant.release = RELEASE_V0;
 	build(f);
+	assert_refused(f, RULE_SUITE_SCORERS);
+	f->scorers = true;
+	build(f);
 	assert_int_equal(decide(f), POLICY_ADMIT);
+	f->request.stream = true;
+	assert_refused(f, RULE_RELEASE_LEVEL);
+	f->request.stream = false;
 	f->request.wants_verdict = false;
 	assert_refused(f, RULE_RELEASE_VERDICT);
 	/* Beyond V2 it is for the staff that the grant names. */
