@@ -37,14 +37,17 @@ static void on_signal(void *argument, int signal_number)
 }
 
 static enum err_code listen_and_run(struct grading *grading, const struct env_address *address,
-				    const char *user, struct err *err)
+				    const struct grade_settings *settings, struct err *err)
 {
 	struct env_address bound;
 	char text[600];
 	ERR_TRY(env_on_signal(grading->loop, SIGTERM, on_signal, grading, err));
 	ERR_TRY(env_on_signal(grading->loop, SIGINT, on_signal, grading, err));
 	ERR_TRY(grade_service_listen(grading->service, address, &bound, err));
-	ERR_TRY(confine_finish(user, err));
+	ERR_TRY(confine_finish(settings->user, err));
+	/* Becoming somebody else would forget it. */
+	if (settings->with_parent)
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
 	env_address_format(&bound, text, sizeof(text));
 	printf("grading on %s%s\n", bound.family == ENV_UNIX ? "unix:" : "", text);
 	if (geteuid() == 0)
@@ -78,9 +81,8 @@ static enum err_code run(struct env *env, const struct grade_settings *settings,
 						.connections_max = 1024};
 	if (grading.loop)
 		grading.service = grade_service_new(&options);
-	enum err_code code = grading.service
-				     ? listen_and_run(&grading, &address, settings->user, err)
-				     : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	enum err_code code = grading.service ? listen_and_run(&grading, &address, settings, err)
+					     : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	grade_service_free(grading.service);
 	env_loop_free(grading.loop);
 	return code;
@@ -127,8 +129,6 @@ int cmd_grade(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	confine_begin();
-	if (settings.with_parent)
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
 	struct env *env = env_os_new((unsigned)settings.jobs);
 	if (!env)
 		return 3;

@@ -1,6 +1,7 @@
 /* parley serve: configuration in, signals to stop, and one line about where it listens. */
 #include "cmd/cli.h"
 #include "cmd/commands.h"
+#include "cmd/spawn_grader.h"
 #include "gate/gateway.h"
 
 #include <signal.h>
@@ -237,6 +238,8 @@ int cmd_serve(int argc, char **argv)
 	if (!env)
 		return 3;
 	enum err_code code = config_load(env, file, variable, &config, &err);
+	if (code == ERR_OK && config->grader_spawned)
+		code = spawn_grader(config->grader, &err);
 	if (code == ERR_OK)
 		code = run(env, file, config, &err);
 	config_free(config);

@@ -6,6 +6,7 @@
 #define SUITE_SAMPLES_DEFAULT 1
 #define NOTICE_HOURS_MAX 8760
 #define RETENTION_DAYS_MAX 3650
+#define OPENINGS_MAX 10 /* percent of a run's leaves */
 
 /* Limits of DESIGN.md section 4 that a later version enforces. */
 static const char *const limits_not_built[] = {"tokens_per_week", "usd_per_month", NULL};
@@ -173,10 +174,6 @@ static enum err_code read_class(struct access_reading *reading, const json_t *ro
 		return yaml_fail(reading->tree, row, "classes", reading->err, ERR_INVALID,
 				 "there is no suite class %s; public, reviewed and private are",
 				 name);
-	if (class == SUITE_CLASS_PRIVATE)
-		return yaml_fail(reading->tree, row, "classes", reading->err, ERR_UNSUPPORTED,
-				 "private suites are answered at release V0 only, which this build "
-				 "does not have");
 	return ERR_OK;
 }
 
@@ -245,9 +242,31 @@ static enum err_code read_release(struct access_reading *reading, const json_t *
 				 "must be V0, V1, V2 or V3, not %s", name);
 	if (!release_built(release))
 		return yaml_fail(reading->tree, row, "release", reading->err, ERR_UNSUPPORTED,
-				 "%s is not enforced by this build, so no grant may have it; V2 is",
-				 name);
+				 "%s is not enforced by this build, so no grant may have it", name);
 	return access_set(reading, document, "release", json_string(name));
+}
+
+/* Only leaves of suites can be judged, and what nobody has looked at is judged only. */
+static enum err_code check_release(struct access_reading *reading, const json_t *row,
+				   const json_t *document, unsigned purposes)
+{
+	bool sealed = strcmp(json_string_value(json_object_get(document, "release")), "V0") == 0;
+	size_t index;
+	json_t *class;
+	for (unsigned purpose = 0; sealed && purpose < PURPOSE_COUNT; purpose++) {
+		if ((purposes >> purpose & 1) && !purpose_binds((enum purpose)purpose))
+			return yaml_fail(reading->tree, row, "release", reading->err, ERR_INVALID,
+					 "V0 judges leaves of suites, and %s is bound to none",
+					 purpose_id((enum purpose)purpose));
+	}
+	json_array_foreach(json_object_get(json_object_get(document, "suites"), "classes"), index,
+			   class)
+	{
+		if (!sealed && strcmp(json_string_value(class), "private") == 0)
+			return yaml_fail(reading->tree, row, "release", reading->err, ERR_INVALID,
+					 "private suites are answered at release V0 only");
+	}
+	return ERR_OK;
 }
 
 static enum err_code read_limits(struct access_reading *reading, const json_t *row,
@@ -337,6 +356,7 @@ static enum err_code read_agreements(struct access_reading *reading, const json_
 	ERR_TRY(access_copy_integer(reading, row, "notice_hours", 0, NOTICE_HOURS_MAX, document));
 	ERR_TRY(access_copy_integer(reading, row, "retention_days", 0, RETENTION_DAYS_MAX,
 				    document));
+	ERR_TRY(access_copy_integer(reading, row, "openings", 0, OPENINGS_MAX, document));
 	return read_share(reading, row, document);
 }
 
@@ -358,6 +378,7 @@ enum err_code access_read_grant(struct access_reading *reading, const json_t *ro
 					   "publication",
 					   "safeguards",
 					   "retention_days",
+					   "openings",
 					   "blind_share_max",
 					   "reciprocal_of",
 					   "staff",
@@ -376,6 +397,7 @@ enum err_code access_read_grant(struct access_reading *reading, const json_t *ro
 			((purposes & 1u << purpose) && purpose_binds((enum purpose)purpose));
 	ERR_TRY(read_suites(reading, row, binds, document));
 	ERR_TRY(read_release(reading, row, document));
+	ERR_TRY(check_release(reading, row, document, purposes));
 	ERR_TRY(read_limits(reading, row, document));
 	ERR_TRY(read_valid(reading, row, purposes, document));
 	ERR_TRY(read_overrides(reading, row, document));

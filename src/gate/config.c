@@ -219,6 +219,47 @@ static enum err_code read_access_log(struct reading *reading)
 	return config_keep_path(reading, path, &config->access_log);
 }
 
+/* `grade: spawn`, or `grade: { socket: unix:PATH | IP:PORT }`. */
+static enum err_code read_grade(struct reading *reading)
+{
+	static const char *const keys[] = {"socket", NULL};
+	struct config *config = reading->config;
+	json_t *grade = json_object_get(reading->root, "grade");
+	char url[sizeof(((struct env_address *)0)->path) + 8];
+	const char *socket;
+	if (!grade || json_is_null(grade))
+		return ERR_OK;
+	config->grader_spawned =
+		json_is_string(grade) && strcmp(json_string_value(grade), "spawn") == 0;
+	if (config->grader_spawned) {
+		ERR_TRY(config_data_path(config, "grade.sock", url + 5, sizeof(url) - 5,
+					 reading->err));
+		memcpy(url, "unix:", 5);
+		return config_keep(reading, url, &config->grader);
+	}
+	if (!json_is_object(grade))
+		return yaml_fail(reading->tree, reading->root, "grade", reading->err, ERR_INVALID,
+				 "must be spawn, or { socket: unix:PATH } as parley grade prints "
+				 "it");
+	ERR_TRY(yaml_only_keys(reading->tree, grade, keys, reading->err));
+	ERR_TRY(yaml_get_string(reading->tree, grade, "socket", &socket, reading->err));
+	if (strncmp(socket, "unix:", 5) == 0) {
+		const char *path;
+		ERR_TRY(config_keep_path(reading, socket + 5, &path));
+		int size = snprintf(url, sizeof(url), "unix:%s", path);
+		if (!socket[5] || size < 0 || (size_t)size >= sizeof(url))
+			return yaml_fail(reading->tree, grade, "socket", reading->err, ERR_INVALID,
+					 "the path is empty or too long");
+	} else {
+		struct env_address address;
+		ERR_TRY(read_address(reading, json_object_get(grade, "socket"), "grade", &address));
+		char text[100];
+		env_address_format(&address, text, sizeof(text));
+		snprintf(url, sizeof(url), "http://%s", text);
+	}
+	return config_keep(reading, url, &config->grader);
+}
+
 static enum err_code read_workers(struct reading *reading)
 {
 	int64_t workers;
@@ -532,13 +573,13 @@ static enum err_code read_all(struct reading *reading)
 					   "data",       "workers",      "mode",       "providers",
 					   "models",     "log",          "max_body",   "store",
 					   "counters",   "durability",   "memory_max", "timeouts",
-					   "access_log", "ping_seconds", NULL};
+					   "access_log", "ping_seconds", "grade",      NULL};
 	static enum err_code (*const steps[])(struct reading * reading) = {
 		read_name,      read_listen,  read_admin,
 		read_data,      read_workers, read_bounds,
 		read_words,     read_log,     config_read_listener_tls,
 		read_providers, read_models,  read_access_log,
-		read_proxy};
+		read_proxy,     read_grade};
 	ERR_TRY(yaml_only_keys(reading->tree, reading->root, keys, reading->err));
 	ERR_TRY(substitute_tree(reading, reading->root));
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
@@ -657,6 +698,7 @@ void config_keep_fixed(struct config *fresh, const struct config *running, struc
 	tell(told, strcmp(text_of(fresh->access_log), text_of(running->access_log)) != 0,
 	     "access_log");
 	tell(told, fresh->log_entries_public != running->log_entries_public, "log");
+	tell(told, strcmp(text_of(fresh->grader), text_of(running->grader)) != 0, "grade");
 	tell(told, fresh->strict != running->strict, "durability");
 	fresh->name = running->name;
 	fresh->listen = running->listen;
@@ -669,6 +711,8 @@ void config_keep_fixed(struct config *fresh, const struct config *running, struc
 	if (fresh->max_body > running->memory_max / 4)
 		fresh->max_body = running->max_body;
 	fresh->mode = running->mode;
+	fresh->grader = running->grader;
+	fresh->grader_spawned = running->grader_spawned;
 	fresh->access_log = running->access_log;
 	fresh->log_entries_public = running->log_entries_public;
 	fresh->strict = running->strict;

@@ -95,9 +95,14 @@ struct config {
 	size_t memory_max; /* bytes of bodies and answers held at once, over all workers */
 	struct config_timeouts timeouts;
 	uint64_t ping_ns; /* a stream quiet for so long is sent a comment; 0: never */
-	bool strict; /* durability */
+	bool strict;      /* durability */
 	/* Of the environment, for providers with https; NULL: not set. May hold a password. */
 	const char *https_proxy, *no_proxy;
+	/* Where `parley grade` listens: "unix:PATH" or "http://IP:PORT"; NULL: no verdicts are
+	 * given.
+	 */
+	const char *grader;
+	bool grader_spawned;    /* the gateway starts it itself, at that socket */
 	const char *access_log; /* a file, "-" for the standard output; NULL: none */
 };
 

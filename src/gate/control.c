@@ -65,6 +65,7 @@ static void complete(struct control_operation *operation, enum err_code code)
 	control->first = operation->next;
 	if (!control->first)
 		control->last = NULL;
+	control_grading_closed(control, operation);
 	operation->finish(operation, code, &operation->err);
 	control_operation_free(operation);
 	post_next(control);
@@ -384,6 +385,7 @@ static enum err_code build_first(struct control *control, struct err *err)
 	}
 	ERR_TRY(control_build_world(control, NULL, &control->world, err));
 	ERR_TRY(read_documents(control, STORE_RUN, err));
+	ERR_TRY(control_grading_load(control, err));
 	if (json_object_size(control->documents[STORE_RUN]) == 0)
 		return ERR_OK;
 	struct world *world;
@@ -416,6 +418,7 @@ static struct control *control_new(const struct control_options *options)
 	control->env = options->env;
 	control->loop = options->loop;
 	control->config = options->config;
+	control->keeps_files = options->store_path != NULL;
 	control->hooks = options->hooks;
 	control->next_message.run = run_next;
 	control->idle_timer.fire = tick;
@@ -472,6 +475,7 @@ void control_close(struct control *control)
 	if (control->timer_armed)
 		env_timer_disarm(control->loop, &control->idle_timer);
 	world_drop(control->world);
+	control_grading_release(control);
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		json_decref(control->documents[kind]);
 	json_decref(control->unfinished);

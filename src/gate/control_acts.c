@@ -138,14 +138,26 @@ enum err_code control_prepare_transition(struct control_operation *operation, co
 					  .act = transition->act,
 					  .person = request->person,
 					  .reason = request->reason};
-	ERR_TRY(control_change_add(operation, transition->kind, id, spec, transition->to, &telling,
-				   NULL, err));
+	bool reveals = transition->kind == STORE_RUN &&
+		       control_grading_ends(control, control_text(spec, "suite"), id);
+	json_t *seed =
+		reveals ? control_grading_reveal(control, control_text(spec, "suite")) : NULL;
+	telling.detail = seed;
+	enum err_code code = control_change_add(operation, transition->kind, id, spec,
+						transition->to, &telling, NULL, err);
+	if (code != ERR_OK) {
+		json_decref(seed);
+		return code;
+	}
 	if (transition->cuts)
 		ERR_TRY(control_cut_add(operation, transition->cut, operation->changes[0], err));
-	ERR_TRY(answer_state(operation, transition, id, true, err));
-	if (strcmp(transition->act, "suite.reject") == 0)
-		return close_runs(operation, id, request, err);
-	return ERR_OK;
+	code = answer_state(operation, transition, id, true, err);
+	if (code == ERR_OK && seed && json_object_update(operation->answer, seed))
+		code = ERR_SET(err, ERR_NO_MEMORY, "no memory to answer");
+	json_decref(seed);
+	if (code == ERR_OK && strcmp(transition->act, "suite.reject") == 0)
+		code = close_runs(operation, id, request, err);
+	return code;
 }
 
 /* ---- keys ---- */

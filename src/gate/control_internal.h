@@ -81,6 +81,8 @@ struct control {
 	struct control_operation *first, *last; /* the first is under way */
 	struct env_message next_message;        /* starts the next operation on a fresh stack */
 	bool next_posted;
+	struct control_grading *gradings;      /* control_gradings.c */
+	bool keeps_files;                      /* the store is one on the disk */
 	uint64_t tick_positions[CONTROL_LOGS]; /* of the logs a minute ago */
 	struct env_timer idle_timer;
 	bool timer_armed;
@@ -160,6 +162,38 @@ enum control_log control_log_of_grant(const struct control *control, const char 
 enum err_code control_build_world(struct control *control,
 				  const struct control_operation *operation, struct world **out,
 				  struct err *err);
+
+/* ---- scorers of suites under V0 (control_gradings.c) ---- */
+
+/* What a suite is graded by here; borrowed; NULL: nothing is kept. */
+struct grading_book *control_grading_find(const struct control *control, const char *suite);
+/* From a registration's items, with a fresh seed. ERR_INVALID names the item whose scorer cannot
+ * judge one answer by itself. */
+enum err_code control_grading_make(struct control *control, const json_t *items,
+				   struct grading_book **out, struct err *err);
+/* Keeps it for the suite, durably, in place of what there was; takes over the reference. */
+enum err_code control_grading_keep(struct control *control, const char *suite,
+				   struct grading_book *book, struct err *err);
+/* Whether the scorers go when this run closes. */
+bool control_grading_ends(const struct control *control, const char *suite, const char *run);
+/* After an act: erases what no open run needs any more. */
+void control_grading_closed(struct control *control, const struct control_operation *operation);
+/* Which answers of a run may be opened is decided by HMAC of both sides' seeds: the key of it, and
+ * how many leaves there are by the grant's `openings` (percent). False: none, for nothing is
+ * sealed. */
+#define CONTROL_OPENINGS_DEFAULT 2
+bool control_grading_openings(const struct control *control, const json_t *run,
+			      uint8_t key[static SHA256_SIZE], uint32_t *count);
+/* What the run's record says of it: {"openings": {evaluator, gateway: SHA-256 of the seeds,
+ * leaves}}; NULL where nothing is sealed or memory is out. And what the record of its end tells:
+ * {"opening_seed"}. */
+json_t *control_grading_promise(const struct control *control, const json_t *run);
+/* SHA-256 of the gateway's seed, by which it is bound before it sees the evaluator's. */
+json_t *control_grading_commitment(const struct control *control, const char *suite);
+json_t *control_grading_reveal(const struct control *control, const char *suite);
+/* At start, once suites and runs are read: what open runs need; the rest is erased. */
+enum err_code control_grading_load(struct control *control, struct err *err);
+void control_grading_release(struct control *control);
 
 /* ---- recovery (control_recover.c) ---- */
 

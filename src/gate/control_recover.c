@@ -232,7 +232,8 @@ static void note_settle(struct use *use, const json_t *record)
 	if (!admit)
 		return;
 	if (strcmp(control_text(record, "kind"), "settle") == 0 &&
-	    control_integer(record, "status", 0) == 200)
+	    control_integer(record, "status", 0) == 200 &&
+	    strcmp(control_text(record, "verdict"), "ungraded") != 0)
 		restore_sample(use, admit);
 	if (is_today(use, record))
 		restore_tokens(use, admit, record);

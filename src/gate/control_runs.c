@@ -15,6 +15,7 @@ struct opening {
 	const char *key; /* public id of the key that asked; "" for none */
 	int64_t samples;
 	uint8_t plan[SHA256_SIZE];
+	const char *seed; /* the evaluator's, for openings; NULL: none */
 	bool automatic;
 	char id[CONTROL_ID_SIZE];
 };
@@ -57,6 +58,10 @@ static enum err_code check_opening(const struct opening *opening, struct err *er
 			 (long long)opening->samples, grant->samples_per_leaf);
 		return refuse(opening->operation, RULE_SUITE_BUDGET, err, detail);
 	}
+	if (grant->release == RELEASE_V0 &&
+	    !control_grading_find(opening->operation->control, opening->suite->id))
+		return refuse(opening->operation, RULE_SUITE_SCORERS, err,
+			      "none are kept here; register the suite again");
 	if (grant->run_count >= OPEN_RUNS_MAX)
 		return refuse(opening->operation, RULE_SUITE_BUDGET, err,
 			      "too many runs are open; close some");
@@ -77,7 +82,10 @@ static json_t *run_spec(const struct opening *opening)
 		purpose_id(opening->suite->suite->purpose), "samples", (json_int_t)opening->samples,
 		"plan_digest", plan, "opened_ms", (json_int_t)control->loop->wall_ms, "position",
 		(json_int_t)position, "automatic", opening->automatic);
-	if (spec && *opening->key && json_object_set_new(spec, "key", json_string(opening->key))) {
+	if (spec &&
+	    ((*opening->key && json_object_set_new(spec, "key", json_string(opening->key))) ||
+	     (opening->seed &&
+	      json_object_set_new(spec, "opening_seed", json_string(opening->seed))))) {
 		json_decref(spec);
 		return NULL;
 	}
@@ -96,19 +104,31 @@ static enum err_code open_run(struct opening *opening, struct err *err)
 	};
 	memcpy(options.plan_digest, opening->plan, SHA256_SIZE);
 	ERR_TRY(check_opening(opening, err));
-	ERR_TRY(binding_run_new(&options, &operation->run, err));
-	struct control_telling telling = {.kind = RECORD_RUN, .act = "run.open"};
 	json_t *spec = run_spec(opening);
+	uint8_t key[SHA256_SIZE];
+	options.opening_key = key;
+	if (spec)
+		control_grading_openings(operation->control, spec, key, &options.openings);
+	enum err_code opened = binding_run_new(&options, &operation->run, err);
+	explicit_bzero(key, sizeof(key));
+	if (opened != ERR_OK) {
+		json_decref(spec);
+		return opened;
+	}
+	json_t *promise = spec ? control_grading_promise(operation->control, spec) : NULL;
+	struct control_telling telling = {.kind = RECORD_RUN, .act = "run.open", .detail = promise};
 	operation->answer = json_pack("{s:s, s:s, s:I, s:I}", "run", opening->id, "suite",
 				      opening->suite->id, "samples", (json_int_t)opening->samples,
 				      "leaves", (json_int_t)opening->suite->suite->leaf_count);
 	enum err_code code = ERR_OK;
-	if (!spec || !operation->answer)
+	if (!spec || !operation->answer ||
+	    (promise && json_object_update(operation->answer, promise)))
 		code = ERR_SET(err, ERR_NO_MEMORY, "no memory to open a run");
 	if (code == ERR_OK)
 		code = control_change_add(operation, STORE_RUN, opening->id, spec, "open", &telling,
 					  NULL, err);
 	json_decref(spec);
+	json_decref(promise);
 	return code;
 }
 
@@ -133,10 +153,21 @@ static enum err_code read_plan(const json_t *body, uint8_t plan[static SHA256_SI
 	return ERR_OK;
 }
 
+/* The evaluator's part of the choice of what may be opened. */
+static enum err_code read_seed(const json_t *body, const char **out, struct err *err)
+{
+	uint8_t seed[GRADING_SEED_SIZE];
+	ERR_TRY(json_get_string_or(body, "opening_seed", "run", NULL, out, err));
+	if (*out && !hex_decode(bytes_from(*out), seed, sizeof(seed)))
+		return ERR_SET(err, ERR_INVALID,
+			       "run: opening_seed: must have 64 hexadecimal digits");
+	return ERR_OK;
+}
+
 enum err_code control_prepare_run(struct control_operation *operation, const char *grant,
 				  const char *key, const json_t *body, struct err *err)
 {
-	static const char *const keys[] = {"suite", "samples", "plan_digest", NULL};
+	static const char *const keys[] = {"suite", "samples", "plan_digest", "opening_seed", NULL};
 	struct opening opening = {.operation = operation, .key = key};
 	const char *suite;
 	operation->log = control_log_of_grant(operation->control, grant);
@@ -147,6 +178,7 @@ enum err_code control_prepare_run(struct control_operation *operation, const cha
 	ERR_TRY(json_get_integer_or(body, "samples", "run", 1, BINDING_SAMPLES_MAX,
 				    opening.suite->suite->samples, &opening.samples, err));
 	ERR_TRY(read_plan(body, opening.plan, err));
+	ERR_TRY(read_seed(body, &opening.seed, err));
 	return open_run(&opening, err);
 }
 

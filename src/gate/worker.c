@@ -181,6 +181,9 @@ static enum err_code make_upstreams(struct gate_worker *worker, const struct con
 		code = add_upstream(upstreams->pool, &config->providers[i], &upstreams->rows[i],
 				    err);
 	}
+	if (code == ERR_OK && config->grader)
+		code = http_pool_origin(upstreams->pool, bytes_from(config->grader),
+					&upstreams->grader, err);
 	if (code == ERR_OK) {
 		upstreams->references = 1;
 		*out = upstreams;

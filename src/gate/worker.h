@@ -32,6 +32,7 @@ struct gate_upstreams {
 	unsigned references;         /* of the worker and its requests */
 	struct gate_upstreams *next; /* given up, to be freed outside of the pool's callbacks */
 	struct http_pool *pool;
+	struct http_origin *grader; /* where sealed answers are judged; NULL: nowhere */
 	unsigned count;
 	struct gate_upstream rows[]; /* by world_provider.index */
 };

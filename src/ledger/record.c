@@ -156,6 +156,8 @@ size_t record_format(const struct record *record, char *out, size_t capacity)
 	json_write_member(to, "name", record->name);
 	if (record->observed)
 		json_write_raw(to, "observed", BYTES("true"));
+	if (record->opened)
+		json_write_raw(to, "opened", BYTES("true"));
 	json_write_member(to, "org", record->org);
 	json_write_member(to, "person", record->person);
 	digest_member(to, "plan", record->plan);

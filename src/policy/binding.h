@@ -101,6 +101,10 @@ struct binding_run_options {
 	unsigned samples;            /* of each leaf and model; 1 to BINDING_SAMPLES_MAX */
 	uint8_t plan_digest[SHA256_SIZE];
 	int64_t opened_ms;
+	/* Sealed answers: so many leaves, chosen by HMAC under the key (SHA256_SIZE bytes), may be
+	 * opened for checking, one sample of each. 0: none. */
+	const uint8_t *opening_key;
+	uint32_t openings;
 };
 
 /* The samples of a leaf are counted for each model on its own. */
@@ -117,6 +121,9 @@ struct binding_run {
 	unsigned model_count;
 	char *models[BINDING_MODELS_MAX];
 	_Atomic uint64_t *used[BINDING_MODELS_MAX]; /* a bit for each sample of each leaf */
+	uint32_t openings;
+	uint64_t opening_bound; /* leaves whose number is at most this */
+	struct hmac_key opening_key;
 };
 
 enum err_code binding_run_new(const struct binding_run_options *options, struct binding_run **out,
@@ -135,6 +142,9 @@ enum err_code binding_run_add_model(struct binding_run *run, const char *model, 
 bool binding_run_restore(struct binding_run *run, unsigned slot, uint32_t leaf, unsigned sample);
 /* Samples of the leaf that are used or in flight. */
 unsigned binding_run_used(const struct binding_run *run, unsigned slot, uint32_t leaf);
+/* Whether the answer to this sample (1-based) of the leaf may be opened. Fixed when the run opens:
+ * at most `openings` leaves, one sample of each. */
+bool binding_run_opens(const struct binding_run *run, uint32_t leaf, unsigned sample);
 /* How many samples of all leaves and models are used or in flight. */
 uint64_t binding_run_total(const struct binding_run *run);
 
