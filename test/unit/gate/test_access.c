@@ -185,7 +185,7 @@ static void faults_are_named_by_line(void **state)
 		{PRODUCT("    notice_hours: -1\n"),							     ERR_INVALID,											      "notice_hours"},
 		{GRANT_OF("known",   "safety_evaluation","    suites: { classes: [ private ] }\n",
                  "2026-01-02"),
-		 ERR_UNSUPPORTED, "private"},
+		 ERR_INVALID, "private"},
 		{GRANT_OF("known",     "safety_evaluation","    suites: { classes: [] }\n",
                  "2026-01-02"),
 		 ERR_INVALID, "classes"},
