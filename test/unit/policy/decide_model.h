@@ -65,6 +65,7 @@ struct plain_suite {
 	unsigned words[LEAVES_MAX]; /* of each leaf: 0 to WORDS - 1 */
 	enum purpose purpose;
 	enum suite_class class; /* reviewed or private */
+	bool scorers;           /* are kept for verdicts */
 	bool public_root;       /* its root stands among the public ones */
 	int max_output;         /* -1: not stated */
 	int temperature;        /* -1: not stated, else 0 or 1 */
@@ -104,7 +105,7 @@ struct question {
 	enum endpoint_use endpoint;
 	int day, max_output, n; /* max_output -1: not said */
 	int temperature;        /* -1: not said */
-	bool logprobs, logit_bias, unknown, non_text, wants_verdict;
+	bool logprobs, logit_bias, unknown, non_text, wants_verdict, stream;
 };
 
 #define NOT_THERE (-1)

@@ -308,12 +308,17 @@ static void ask_purpose(struct answer *a, const struct documents *d, const struc
 		serve(a, d, q, PURPOSE_INTEROP_TEST);
 }
 
-static enum rule ask_release(const struct answer *a, const struct question *q)
+static enum rule ask_release(const struct answer *a, const struct documents *d,
+			     const struct question *q)
 {
 	if (q->endpoint != ENDPOINT_USE_GENERATE)
 		return RULE_NONE;
 	if (a->release == RELEASE_V0 && !q->wants_verdict)
 		return RULE_RELEASE_VERDICT;
+	if (a->release == RELEASE_V0 && q->stream)
+		return RULE_RELEASE_LEVEL;
+	if (a->release == RELEASE_V0 && (a->suite == NOT_THERE || !d->suites[a->suite].scorers))
+		return RULE_SUITE_SCORERS;
 	if (a->release != RELEASE_V0 && q->wants_verdict)
 		return RULE_RELEASE_LEVEL;
 	return RULE_NONE;
@@ -331,7 +336,8 @@ struct answer answer(const struct documents *d, const struct question *q)
 	if (a.rule == RULE_NONE) {
 		ask_purpose(&a, d, q, g);
 		bool opens = a.outcome == POLICY_OPEN_RUN;
-		enum rule release = a.rule == RULE_NONE || opens ? ask_release(&a, q) : RULE_NONE;
+		enum rule release =
+			a.rule == RULE_NONE || opens ? ask_release(&a, d, q) : RULE_NONE;
 		if (release != RULE_NONE) {
 			a.rule = release;
 			a.outcome = POLICY_REFUSE;

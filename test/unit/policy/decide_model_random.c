@@ -63,6 +63,7 @@ static void random_suite(struct prng *prng, struct plain_suite *suite, int regis
 								 : PURPOSE_SAFETY_EVALUATION,
 				      .class = seldom(prng, 4) ? SUITE_CLASS_PRIVATE
 							       : SUITE_CLASS_REVIEWED,
+				      .scorers = !seldom(prng, 4),
 				      .public_root = seldom(prng, 4),
 				      .max_output = seldom(prng, 8) ? -1 : (int)pick(prng, 300),
 				      .temperature = (int)pick(prng, 3) - 1};
@@ -140,6 +141,7 @@ struct question random_question(struct prng *prng)
 		.unknown = seldom(prng, 16),
 		.non_text = seldom(prng, 16),
 		.wants_verdict = seldom(prng, 8),
+		.stream = seldom(prng, 4),
 	};
 	return q;
 }

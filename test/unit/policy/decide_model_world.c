@@ -219,6 +219,15 @@ static void add_run(struct world_builder *builder, const struct documents *d, un
 	binding_run_drop(run);
 }
 
+static void add_scorers(struct world_builder *builder, const struct binding_suite *suite)
+{
+	static const uint8_t seed[GRADING_SEED_SIZE] = {7};
+	struct grading_book *book;
+	ok(grading_book_new(BYTES(""), 0, seed, &book, NULL));
+	ok(world_builder_set_book(builder, suite->id, book, NULL));
+	grading_book_drop(book);
+}
+
 /* Runs come in the order of their numbers where nothing is shuffled. */
 static void add_suites(struct world_builder *builder, const struct documents *d,
 		       struct prng *shuffle)
@@ -231,6 +240,8 @@ static void add_suites(struct world_builder *builder, const struct documents *d,
 		struct binding_suite *suite = make_suite(&d->suites[s], s);
 		ok(world_builder_add_suite(builder, name_of('g', d->suites[s].grant).text, suite,
 					   d->suites[s].class, NULL));
+		if (d->suites[s].scorers)
+			add_scorers(builder, suite);
 		for (unsigned k = 0; k < RUNS; k++)
 			if (d->runs[runs.at[k]].there && d->runs[runs.at[k]].suite == s)
 				add_run(builder, d, runs.at[k], suite);
@@ -274,6 +285,7 @@ static void decide_with(decide_function *decide, const struct world *world,
 					 .endpoint = q->endpoint,
 					 .dialect = q->dialect,
 					 .wants_verdict = q->wants_verdict,
+					 .stream = q->stream,
 					 .run = bytes_from(q->run == RUNS ? "" : run.text),
 					 .model = bytes_from(model.text),
 					 .max_output = q->max_output,

@@ -46,10 +46,10 @@ static void print_question(const struct question *q)
 {
 	print_error("question: key %u model %u run %u words %u dialect %u endpoint %d day %d "
 		    "max_output %d n %d temperature %d logprobs %d logit_bias %d unknown %d "
-		    "non_text %d wants_verdict %d\n",
+		    "non_text %d wants_verdict %d stream %d\n",
 		    q->key, q->model, q->run, q->words, q->dialect, (int)q->endpoint, q->day,
 		    q->max_output, q->n, q->temperature, q->logprobs, q->logit_bias, q->unknown,
-		    q->non_text, q->wants_verdict);
+		    q->non_text, q->wants_verdict, q->stream);
 }
 
 static void print_answer(const char *who, const struct answer *a)
