@@ -32,7 +32,7 @@ static enum err_code become(const char *name, struct err *err)
 static int deny(scmp_filter_ctx filter, enum scmp_compare how, int domain)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
-				SCMP_A0(how, (scmp_datum_t)domain));
+				SCMP_A0(how, (scmp_datum_t)domain, 0));
 }
 
 /* Local sockets, and netlink, by which bubblewrap brings up the loopback of a namespace. */
