@@ -173,3 +173,36 @@ bool base64_decode_exact(struct bytes text, void *out, size_t size)
 	}
 	return done == size;
 }
+
+static void swap_alphabet(char *text, size_t size, const char from[2], const char to[2])
+{
+	for (size_t i = 0; i < size; i++)
+		text[i] = text[i] == from[0] ? to[0] : text[i] == from[1] ? to[1] : text[i];
+}
+
+void base64url_append(struct buf *out, const void *data, size_t size)
+{
+	const unsigned char *in = data;
+	/* Groups of three at a time, so that a buffer without room for the padding is enough. */
+	for (size_t at = 0; at < size; at += 3) {
+		char group[5];
+		size_t count = size - at < 3 ? size - at : 3;
+		struct buf text = buf_over(group, sizeof(group));
+		base64_append(&text, in + at, count);
+		swap_alphabet(group, 4, "+/", "-_");
+		buf_append(out, group, count + 1);
+	}
+}
+
+bool base64url_decode_exact(struct bytes text, void *out, size_t size)
+{
+	char padded[(BASE64URL_EXACT_MAX + 2) / 3 * 4];
+	size_t padding = (3 - size % 3) % 3;
+	if (size > BASE64URL_EXACT_MAX || text.size + padding != base64_size(size) ||
+	    memchr(text.data, '+', text.size) || memchr(text.data, '/', text.size))
+		return false;
+	memcpy(padded, text.data, text.size);
+	memset(padded + text.size, '=', padding);
+	swap_alphabet(padded, text.size, "-_", "+/");
+	return base64_decode_exact(bytes_of(padded, text.size + padding), out, size);
+}

@@ -21,6 +21,11 @@ void base64_append(struct buf *out, const void *data, size_t size);
 bool base64_decode(struct bytes text, struct buf *out);
 /* Exactly `size` bytes into `out`; false otherwise. */
 bool base64_decode_exact(struct bytes text, void *out, size_t size);
+/* The URL-safe alphabet without padding (RFC 4648, section 5), as JOSE has it. */
+void base64url_append(struct buf *out, const void *data, size_t size);
+/* Exactly `size` bytes, at most BASE64URL_EXACT_MAX, into `out`; false otherwise. */
+#define BASE64URL_EXACT_MAX 96
+bool base64url_decode_exact(struct bytes text, void *out, size_t size);
 /* Bytes that base64 of `size` bytes takes, without NUL. */
 static inline size_t base64_size(size_t size)
 {

@@ -1,9 +1,25 @@
 /* parley org|grant|key and apply: each verb is a row (method, path, what it may be told), carried
  * out by the running gateway. */
+#include "base/ed25519_public.h"
 #include "cmd/admin_client.h"
 #include "cmd/commands.h"
+#include "ledger/record.h"
 
 #include <stdlib.h>
+
+#define COLUMNS_MAX 8
+#define KEY_FILE_MAX 65536
+
+/* Options besides --config and --json. */
+enum extra {
+	EXTRA_REASON = 1,
+	EXTRA_ISSUE = 2,
+	EXTRA_SENDER = 4,
+	EXTRA_ROTATE = 8,
+	EXTRA_BIND = 16,
+	EXTRA_LIMIT = 32,
+	EXTRA_PENDING = 64
+};
 
 enum show { SHOW_LIST, SHOW_OBJECT, SHOW_ACT, SHOW_KEY };
 
@@ -13,13 +29,16 @@ struct verb {
 	const char *usage, *help;
 	enum show show;
 	const char *list; /* member of the answer; SHOW_LIST */
-	const char *columns[6];
-	bool has_id, has_reason;
+	const char *columns[COLUMNS_MAX];
+	bool has_id;
+	unsigned options; /* of enum extra; `true` is a reason alone */
 };
 
 struct telling {
-	const char *config, *reason, *org, *grant, *team, *expires;
-	bool json, now, pending;
+	const char *config, *reason, *org, *grant, *team, *expires, *overlap;
+	const char *public_key, *certificate;
+	struct cli_list networks, limits;
+	bool json, now, none, pending;
 };
 
 /* ---- showing ---- */
@@ -33,15 +52,30 @@ static const char *cell(const json_t *row, const char *column, char *scratch, si
 		snprintf(scratch, size, "%lld", (long long)json_integer_value(value));
 		return scratch;
 	}
+	if (json_is_array(value)) {
+		size_t used = 0, index;
+		json_t *item;
+		scratch[0] = '\0';
+		json_array_foreach(value, index, item)
+		{
+			const char *text = json_string_value(item);
+			if (used < size)
+				used += (size_t)snprintf(scratch + used, size - used, "%s%s",
+							 index ? "," : "", text ? text : "?");
+		}
+		return scratch;
+	}
+	if (json_is_object(value)) /* a binding */
+		return cell(value, "kind", scratch, size);
 	return json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "";
 }
 
 static void show_list(const struct verb *verb, const json_t *body)
 {
 	const json_t *rows = json_object_get(body, verb->list);
-	int widths[6] = {0};
-	char scratch[32];
-	for (int c = 0; c < 6 && verb->columns[c]; c++) {
+	int widths[COLUMNS_MAX] = {0};
+	char scratch[256];
+	for (int c = 0; c < COLUMNS_MAX && verb->columns[c]; c++) {
 		widths[c] = (int)strlen(verb->columns[c]);
 		for (size_t i = 0; i < json_array_size(rows); i++) {
 			int width = (int)strlen(cell(json_array_get(rows, i), verb->columns[c],
@@ -49,16 +83,23 @@ static void show_list(const struct verb *verb, const json_t *body)
 			widths[c] = width > widths[c] ? width : widths[c];
 		}
 	}
-	for (int c = 0; c < 6 && verb->columns[c]; c++)
+	for (int c = 0; c < COLUMNS_MAX && verb->columns[c]; c++)
 		printf("%-*s  ", widths[c], verb->columns[c]);
 	putchar('\n');
 	for (size_t i = 0; i < json_array_size(rows); i++) {
-		for (int c = 0; c < 6 && verb->columns[c]; c++)
+		for (int c = 0; c < COLUMNS_MAX && verb->columns[c]; c++)
 			printf("%-*s  ", widths[c],
 			       cell(json_array_get(rows, i), verb->columns[c], scratch,
 				    sizeof(scratch)));
 		putchar('\n');
 	}
+}
+
+static void show_overlap(const char *replaces, const json_t *body)
+{
+	char time[RECORD_TIME_SIZE];
+	record_time(json_integer_value(json_object_get(body, "replaced_expires_ms")), time);
+	fprintf(stderr, "It replaces %s, which goes on until %s.\n", replaces, time);
 }
 
 static void show(const struct verb *verb, const struct telling *telling,
@@ -72,8 +113,11 @@ static void show(const struct verb *verb, const struct telling *telling,
 	} else if (verb->show == SHOW_OBJECT) {
 		cli_print_json(answer->body);
 	} else if (verb->show == SHOW_KEY && key) {
+		const char *replaces = json_string_value(json_object_get(answer->body, "replaces"));
 		fprintf(stderr, "Key %s, shown this once; the gateway keeps only its hash.\n",
 			json_string_value(json_object_get(answer->body, "id")));
+		if (replaces)
+			show_overlap(replaces, answer->body);
 		printf("%s\n", key);
 	} else {
 		const char *record = json_string_value(json_object_get(answer->body, "record"));
@@ -90,17 +134,56 @@ static json_t *body_of(const struct verb *verb, const struct telling *telling)
 	const struct {
 		const char *name, *value;
 	} members[] = {
-		{"reason",  telling->reason },
-		{"org",     telling->org    },
-		{"grant",   telling->grant  },
-		{"team",    telling->team   },
-		{"expires", telling->expires}
-        };
+		{"reason",                 telling->reason     },
+		{"org",                    telling->org        },
+		{"grant",                  telling->grant      },
+		{"team",                   telling->team       },
+		{"expires",                telling->expires    },
+		{"overlap",                telling->overlap    },
+		{"certificate_thumbprint", telling->certificate},
+	};
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
 		if (members[i].value)
 			json_object_set_new(body, members[i].name, json_string(members[i].value));
-	(void)verb;
+	if (telling->none)
+		json_object_set_new(body, "none", json_true());
+	for (size_t i = 0; i < telling->networks.count; i++) {
+		if (i == 0)
+			json_object_set_new(body, "networks", json_array());
+		json_array_append_new(json_object_get(body, "networks"),
+				      json_string(telling->networks.items[i]));
+	}
+	if (verb->options & EXTRA_LIMIT)
+		json_object_set_new(body, "limits", json_object());
+	for (size_t i = 0; i < telling->limits.count; i++) {
+		struct bytes value,
+			name = bytes_split(bytes_from(telling->limits.items[i]), '=', &value);
+		uint64_t number = 0;
+		bytes_to_u64(value, INT64_MAX, &number); /* 0 where it is none: the gateway says */
+		json_object_setn_new(json_object_get(body, "limits"), name.data, name.size,
+				     json_integer((json_int_t)number));
+	}
 	return body;
+}
+
+/* The file's text as the body's public_key. What is a private key stays here. */
+static enum err_code add_public_key(json_t *body, const char *file, struct err *err)
+{
+	uint8_t public_key[ED25519_KEY_SIZE];
+	struct buf text = BUF_INIT(KEY_FILE_MAX);
+	struct env *env = env_os_new(1);
+	enum err_code code = env ? env_read_file(env, file, &text, err)
+				 : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	if (code == ERR_OK)
+		code = ed25519_public_parse(buf_bytes(&text), file, public_key, err);
+	if (code == ERR_OK &&
+	    json_object_set_new(body, "public_key", json_stringn(text.data, text.size)))
+		code = ERR_SET(err, ERR_INVALID, "%s is not UTF-8", file);
+	if (text.data)
+		explicit_bzero(text.data, text.size);
+	buf_release(&text);
+	env_os_free(env);
+	return code;
 }
 
 /* The verb's path, with the id where it has its `%s`. */
@@ -124,8 +207,14 @@ static int call_and_show(const struct verb *verb, const struct telling *telling,
 	if (telling->pending)
 		strncat(target, "?pending", sizeof(target) - strlen(target) - 1);
 	json_t *body = get ? NULL : body_of(verb, telling);
-	enum err_code code =
-		admin_client_call(telling->config, verb->method, target, body, &answer, &err);
+	enum err_code code = ERR_OK;
+	if (telling->public_key)
+		code = add_public_key(body, telling->public_key, &err);
+	if (code != ERR_OK) {
+		json_decref(body);
+		return cli_fail(&err);
+	}
+	code = admin_client_call(telling->config, verb->method, target, body, &answer, &err);
 	json_decref(body);
 	if (code == ERR_OK)
 		code = admin_client_check(&answer, &err);
@@ -133,12 +222,6 @@ static int call_and_show(const struct verb *verb, const struct telling *telling,
 		show(verb, telling, &answer);
 	json_decref(answer.body);
 	return code == ERR_OK ? 0 : cli_fail(&err);
-}
-
-/* Suites are what waits for approval: their list can be narrowed to those. */
-static bool is_suites(const struct verb *verb)
-{
-	return verb->show == SHOW_LIST && strcmp(verb->list, "suites") == 0;
 }
 
 /* Ids go into a path: what would need an escape is no id. */
@@ -160,30 +243,38 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
 					  0,        0};
 	const struct cli_option json = {
 		"json", 0, CLI_FLAG, &telling.json, NULL, "the gateway's answer as JSON", 0, 0};
-	const struct cli_option reason = {
-		"reason", 0, CLI_TEXT, &telling.reason, "TEXT", "why; it goes on record", 0, 0};
-	const struct cli_option issue[] = {
-		config,
-		json,
-		{"org",     0, CLI_TEXT, &telling.org, "O", "whose key it is", 0, 0},
-		{"grant", 0, CLI_TEXT, &telling.grant, "G", "under which grant", 0, 0},
-		{"team",      0, CLI_TEXT, &telling.team, "T", "of which team", 0, 0},
-		{"expires",        0, CLI_TEXT, &telling.expires, "T", "last UTC day, YYYY-MM-DD", 0, 0},
-		{0        }
-        };
-	const struct cli_option plain[] = {config, json, {0}};
-	const struct cli_option act[] = {config, json, reason, {0}};
-	const struct cli_option pending[] = {
-		config,
-		json,
-		{"pending", 0, CLI_FLAG, &telling.pending, NULL,
-		  "only those that nobody has approved or rejected", 0, 0},
-		{0}
-        };
-	const struct cli_option *options = verb->show == SHOW_KEY ? issue
-					   : verb->has_reason     ? act
-					   : is_suites(verb)      ? pending
-								  : plain;
+	/* clang-format off */
+	const struct {
+		unsigned of; /* enum extra */
+		struct cli_option option;
+	} extras[] = {
+		{EXTRA_REASON, {"reason", 0, CLI_TEXT, &telling.reason, "TEXT", "why; it goes on record",
+		 0, 0}},
+		{EXTRA_ISSUE, {"org", 0, CLI_TEXT, &telling.org, "O", "whose key it is", 0, 0}},
+		{EXTRA_ISSUE, {"grant", 0, CLI_TEXT, &telling.grant, "G", "under which grant", 0, 0}},
+		{EXTRA_ISSUE, {"team", 0, CLI_TEXT, &telling.team, "T", "of which team", 0, 0}},
+		{EXTRA_ISSUE | EXTRA_ROTATE, {"expires", 0, CLI_TEXT, &telling.expires, "T",
+		 "last UTC day (YYYY-MM-DD), a time, or 30d, 12h from now", 0, 0}},
+		{EXTRA_ROTATE, {"overlap", 0, CLI_TEXT, &telling.overlap, "SPAN",
+		 "how long the old key goes on: 24h (default), 7d, 0h", 0, 0}},
+		{EXTRA_SENDER | EXTRA_ROTATE, {"public-key", 0, CLI_TEXT, &telling.public_key, "FILE",
+		 "requests must be signed with this Ed25519 key (PEM, JWK or base64)", 0, 0}},
+		{EXTRA_SENDER | EXTRA_ROTATE, {"certificate-thumbprint", 0, CLI_TEXT, &telling.certificate,
+		 "SHA256", "the client certificate that must be shown", 0, 0}},
+		{EXTRA_SENDER, {"network", 0, CLI_LIST, &telling.networks, "CIDR",
+		 "where it may come from; may be repeated", 0, 0}},
+		{EXTRA_BIND, {"none", 0, CLI_FLAG, &telling.none, NULL, "lift the binding", 0, 0}},
+		{EXTRA_PENDING, {"pending", 0, CLI_FLAG, &telling.pending, NULL,
+		 "only those that nobody has approved or rejected", 0, 0}},
+		{EXTRA_LIMIT, {"limit", 0, CLI_LIST, &telling.limits, "NAME=N",
+		 "a limit of this key alone (rpm=60); none at all lifts them", 0, 0}},
+	};
+	/* clang-format on */
+	struct cli_option options[2 + sizeof(extras) / sizeof(extras[0]) + 1] = {config, json};
+	size_t option_count = 2;
+	for (size_t i = 0; i < sizeof(extras) / sizeof(extras[0]); i++)
+		if (verb->options & extras[i].of)
+			options[option_count++] = extras[i].option;
 	struct cli_command command = {verb->command, verb->usage,  verb->help,
 				      options,       verb->has_id, verb->has_id};
 	struct cli_arguments arguments;
@@ -192,7 +283,7 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
 		return status;
 	if (verb->has_id && !is_id(arguments.positional[0]))
 		return cli_usage(verb->command, "\"%s\" is not an id", arguments.positional[0]);
-	if (verb->show == SHOW_KEY && (!telling.org || !telling.grant))
+	if ((verb->options & EXTRA_ISSUE) && (!telling.org || !telling.grant))
 		return cli_usage(verb->command, "--org and --grant are needed");
 	return call_and_show(verb, &telling, verb->has_id ? arguments.positional[0] : NULL);
 }
@@ -222,15 +313,33 @@ static const struct verb verbs[] = {
 	 "Lifts a suspension.", SHOW_ACT, NULL, {0}, true, true},
 	{"grant revoke", "POST", "/admin/v1/grants/%s/revoke", "GRANT [--reason TEXT]",
 	 "Ends a grant for ever; " LIVE_ENDS, SHOW_ACT, NULL, {0}, true, true},
-	{"key issue", "POST", "/admin/v1/keys", "--org O --grant G [--team T] [--expires T]",
-	 "Issues a key and prints it alone on stdout, this once.", SHOW_KEY, NULL, {0}, false, false},
+	{"key issue", "POST", "/admin/v1/keys",
+	 "--org O --grant G [--team T] [--expires T] [--network CIDR]… [--public-key FILE]",
+	 "Issues a key and prints it alone on stdout, this once.", SHOW_KEY, NULL, {0}, false,
+	 EXTRA_REASON | EXTRA_ISSUE | EXTRA_SENDER},
 	{"key list", "GET", "/admin/v1/keys", "", "Every key, by its public id.",
-	 SHOW_LIST, "keys", {"id", "org", "grant", "team", "state"}, false, false},
+	 SHOW_LIST, "keys",
+	 {"id", "org", "grant", "team", "state", "expires", "binding", "networks"}, false, false},
+	{"key show", "GET", "/admin/v1/keys/%s", "KEY", "One key by its public id, as JSON.",
+	 SHOW_OBJECT, NULL, {0}, true, false},
+	{"key rotate", "POST", "/admin/v1/keys/%s/rotate", "KEY [--overlap 24h] [--expires T]",
+	 "Issues another key like it and prints that alone on stdout, this once; the old\none goes on "
+	 "until the overlap is over.", SHOW_KEY, NULL, {0}, true,
+	 EXTRA_REASON | EXTRA_ROTATE},
+	{"key bind", "POST", "/admin/v1/keys/%s/bind",
+	 "KEY (--public-key FILE | --certificate-thumbprint SHA256 | --none) [--network CIDR]…",
+	 "Admits requests of a key only where its sender proves himself: by signatures, a client\n"
+	 "certificate, or the network they come from. Answers under way go on.", SHOW_ACT, NULL, {0},
+	 true, EXTRA_REASON | EXTRA_SENDER | EXTRA_BIND},
+	{"key limit", "POST", "/admin/v1/keys/%s/limit", "KEY --limit NAME=N…",
+	 "Sets the limits of one key, within those of its grant.", SHOW_ACT, NULL, {0}, true,
+	 EXTRA_REASON | EXTRA_LIMIT},
 	{"key revoke", "POST", "/admin/v1/keys/%s/revoke", "KEY [--reason TEXT]",
 	 "Ends a key for ever; " LIVE_ENDS, SHOW_ACT, NULL, {0}, true, true},
 	{"suite list", "GET", "/admin/v1/suites", "[--pending]",
 	 "Every suite registered with the gateway, or those that wait for approval.",
-	 SHOW_LIST, "suites", {"id", "grant", "name", "version", "class", "leaves"}, false, false},
+	 SHOW_LIST, "suites", {"id", "grant", "name", "version", "class", "leaves"}, false,
+	 EXTRA_PENDING},
 	{"suite show", "GET", "/admin/v1/suites/%s", "SUITE", "One registered suite, as JSON.",
 	 SHOW_OBJECT, NULL, {0}, true, false},
 	{"suite approve", "POST", "/admin/v1/suites/%s/approve", "SUITE [--reason TEXT]",

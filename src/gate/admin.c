@@ -18,6 +18,7 @@ struct call {
 	json_t *body;           /* an object */
 	struct verdict verdict; /* own endpoints: who asks */
 	uint8_t key_digest[SHA256_SIZE];
+	struct sender_facts sender;
 };
 
 struct route {
@@ -104,6 +105,27 @@ static enum err_code prepare_key(struct control_operation *operation, struct err
 	return control_prepare_key(operation, call->body, &request, err);
 }
 
+static enum err_code prepare_key_act(struct control_operation *operation, struct err *err)
+{
+	static const struct {
+		const char *act;
+		enum err_code (*prepare)(struct control_operation *operation, const char *id,
+					 const json_t *body,
+					 const struct control_act_request *request,
+					 struct err *err);
+	} acts[] = {
+		{"key.rotate", control_prepare_rotate},
+		{"key.bind",   control_prepare_bind  },
+		{"key.limit",  control_prepare_limit }
+        };
+	const struct call *call = call_of(operation);
+	struct control_act_request request = act_request(call);
+	size_t i = 0;
+	while (strcmp(acts[i].act, call->route->act) != 0)
+		i++;
+	return acts[i].prepare(operation, call->id, call->body, &request, err);
+}
+
 static enum err_code prepare_apply(struct control_operation *operation, struct err *err)
 {
 	const struct call *call = call_of(operation);
@@ -131,6 +153,9 @@ static const struct route admin_routes[] = {
 	{"POST", "/admin/v1/keys",              prepare_key,    NULL, STORE_KEY},
 	{"GET",  "/admin/v1/keys/*",            prepare_show,   NULL, STORE_KEY},
 	{"POST", "/admin/v1/keys/*/revoke",     prepare_act,    "key.revoke", STORE_KEY},
+	{"POST", "/admin/v1/keys/*/rotate",     prepare_key_act, "key.rotate", STORE_KEY},
+	{"POST", "/admin/v1/keys/*/bind",       prepare_key_act, "key.bind", STORE_KEY},
+	{"POST", "/admin/v1/keys/*/limit",      prepare_key_act, "key.limit", STORE_KEY},
 	{"GET",  "/admin/v1/suites",            prepare_list,   NULL, STORE_SUITE},
 	{"GET",  "/admin/v1/suites/*",          prepare_show,   NULL, STORE_SUITE},
 	{"POST", "/admin/v1/suites/*/approve",  prepare_act,    "suite.approve", STORE_SUITE},
@@ -151,6 +176,7 @@ static enum err_code authenticate(struct control_operation *operation, struct er
 				       .wall_ms = operation->control->loop->wall_ms,
 				       .endpoint = ENDPOINT_USE_PARLEY};
 	memcpy(facts.key_digest, call->key_digest, SHA256_SIZE);
+	facts.sender = call->sender;
 	policy_authenticate(operation->control->world, &facts, &call->verdict);
 	if (call->verdict.outcome == POLICY_ADMIT)
 		return ERR_OK;
@@ -403,6 +429,8 @@ static void start(struct control *control, struct admin_request *request,
 	call->request = request;
 	if (request->key_digest)
 		memcpy(call->key_digest, request->key_digest, SHA256_SIZE);
+	if (request->sender)
+		call->sender = *request->sender;
 	operation->finish = finish;
 	operation->err.code = read_call(call, routes, count, &operation->err);
 	operation->prepare = operation->err.code == ERR_OK ? call->route->prepare : prepare_failed;

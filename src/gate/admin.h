@@ -17,6 +17,7 @@ struct admin_request {
 	struct bytes method, target, body; /* borrowed until `done` */
 	const char *person;                /* who acts, for the record: "root by admin.sock" */
 	const uint8_t *key_digest;         /* admin_handle_own: SHA-256 of the bearer's key */
+	const struct sender_facts *sender; /* the same: what is proved of him; NULL: nothing */
 	/* On the admin loop, never from inside the call (but when memory is out). The receiver owns
 	 * `answer` (buf_release).
 	 */

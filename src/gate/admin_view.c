@@ -85,8 +85,10 @@ static bool add_key(struct control *control, json_t *view, const char *id)
 {
 	const struct world_key *key = world_find_key_id(control->world, bytes_from(id));
 	char time[RECORD_TIME_SIZE];
+	json_object_del(view, "counters");
 	if (!key || key->expires_ms == WORLD_ALWAYS)
 		return true;
+	json_object_del(view, "expires_ms");
 	record_time(key->expires_ms, time);
 	if (key->state == WORLD_KEY_ACTIVE && key->expires_ms <= control->loop->wall_ms &&
 	    !set(view, "state", json_string("expired")))

@@ -1,12 +1,6 @@
 #include "gate/control_internal.h"
 
-#include "base/encode.h"
-
-#include <stdio.h>
-
 #define REASON_MAX 1024
-#define KEY_SECRET_SIZE 43 /* base62 digits: 256 bits */
-#define KEY_PREFIX "plk_"
 
 /* ---- acts that change a state only ---- */
 
@@ -61,7 +55,7 @@ static bool may_start(const struct transition *transition, const char *state)
 	return false;
 }
 
-static enum err_code check_reason(const char *reason, struct err *err)
+enum err_code control_check_reason(const char *reason, struct err *err)
 {
 	if (reason && strlen(reason) > REASON_MAX)
 		return ERR_SET(err, ERR_TOO_LARGE, "the reason has more than %d bytes", REASON_MAX);
@@ -125,7 +119,7 @@ enum err_code control_prepare_transition(struct control_operation *operation, co
 	const json_t *document = control_document(control, transition->kind, id);
 	if (!document)
 		return ERR_SET(err, ERR_NOT_FOUND, "there is no %s %s", transition->noun, id);
-	ERR_TRY(check_reason(request->reason, err));
+	ERR_TRY(control_check_reason(request->reason, err));
 	const char *state = control_state_of(document);
 	if (strcmp(state, transition->to) == 0)
 		return answer_state(operation, transition, id, false, err);
@@ -158,159 +152,4 @@ enum err_code control_prepare_transition(struct control_operation *operation, co
 	if (code == ERR_OK && strcmp(transition->act, "suite.reject") == 0)
 		code = close_runs(operation, id, request, err);
 	return code;
-}
-
-/* ---- keys ---- */
-
-/* Each digit uniform: bytes beyond the last multiple of 62 are drawn again. */
-static void draw_secret(struct control *control,
-			char out[static sizeof(KEY_PREFIX) + KEY_SECRET_SIZE])
-{
-	static const char digits[] =
-		"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-	size_t size = sizeof(KEY_PREFIX) - 1;
-	memcpy(out, KEY_PREFIX, size);
-	while (size < sizeof(KEY_PREFIX) - 1 + KEY_SECRET_SIZE) {
-		uint8_t random[64];
-		env_random(control->env, random, sizeof(random));
-		for (size_t i = 0;
-		     i < sizeof(random) && size < sizeof(KEY_PREFIX) - 1 + KEY_SECRET_SIZE; i++) {
-			if (random[i] < 4 * 62)
-				out[size++] = digits[random[i] % 62];
-		}
-		explicit_bzero(random, sizeof(random));
-	}
-	out[size] = '\0';
-}
-
-/* "2026-12-31" (to the end of the day), "2026-12-31T12:00:00Z", "30d" or "12h" from now. */
-static bool parse_expiry(const char *text, int64_t now_ms, int64_t *out)
-{
-	struct bytes bytes = bytes_from(text);
-	uint64_t number, hours, minutes, seconds;
-	if (world_parse_day(bytes, out)) {
-		*out += WORLD_DAY_MS;
-		return true;
-	}
-	char unit = bytes.size ? text[bytes.size - 1] : '\0';
-	if ((unit == 'd' || unit == 'h') &&
-	    bytes_to_u64(bytes_of(text, bytes.size - 1), 100000, &number)) {
-		*out = now_ms + (int64_t)number * (unit == 'd' ? WORLD_DAY_MS : 3600000);
-		return true;
-	}
-	if (bytes.size != 20 || text[10] != 'T' || text[13] != ':' || text[16] != ':' ||
-	    unit != 'Z' || !world_parse_day(bytes_of(text, 10), out) ||
-	    !bytes_to_u64(bytes_of(text + 11, 2), 23, &hours) ||
-	    !bytes_to_u64(bytes_of(text + 14, 2), 59, &minutes) ||
-	    !bytes_to_u64(bytes_of(text + 17, 2), 59, &seconds))
-		return false;
-	*out += (int64_t)((hours * 60 + minutes) * 60 + seconds) * 1000;
-	return true;
-}
-
-static enum err_code check_key_grant(const struct control *control, const char *org,
-				     const char *grant, const char *team, struct err *err)
-{
-	const json_t *document = control_document(control, STORE_GRANT, grant);
-	if (!control_document(control, STORE_ORG, org))
-		return ERR_SET(err, ERR_NOT_FOUND, "there is no org %s", org);
-	if (!document)
-		return ERR_SET(err, ERR_NOT_FOUND, "there is no grant %s", grant);
-	const json_t *spec = control_spec_of(document);
-	if (strcmp(control_text(spec, "org"), org) != 0)
-		return ERR_SET(err, ERR_CONFLICT, "grant %s is not %s's but %s's", grant, org,
-			       control_text(spec, "org"));
-	if (strcmp(control_state_of(document), "revoked") == 0)
-		return ERR_SET(err, ERR_CONFLICT,
-			       "grant %s is revoked; no key can be issued under it", grant);
-	const char *granted = control_text(spec, "team");
-	if (*granted && *team && strcmp(granted, team) != 0)
-		return ERR_SET(err, ERR_CONFLICT, "grant %s is for team %s, not %s", grant, granted,
-			       team);
-	return ERR_OK;
-}
-
-static enum err_code key_expiry(const struct control *control, const json_t *body, int64_t *out,
-				struct err *err)
-{
-	const char *expires;
-	ERR_TRY(json_get_string_or(body, "expires", "key", NULL, &expires, err));
-	*out = WORLD_ALWAYS;
-	if (!expires)
-		return ERR_OK;
-	if (!parse_expiry(expires, control->loop->wall_ms, out))
-		return ERR_SET(
-			err, ERR_INVALID,
-			"expires: %s is no time; write 2026-12-31, 2026-12-31T12:00:00Z, 30d "
-			"or 12h",
-			expires);
-	if (*out <= control->loop->wall_ms)
-		return ERR_SET(err, ERR_INVALID, "expires: %s lies in the past", expires);
-	return ERR_OK;
-}
-
-static json_t *key_spec(const char *id, const char *digest, const char *org, const char *grant,
-			const char *team, int64_t expires_ms)
-{
-	json_t *spec = json_pack("{s:s, s:s, s:s, s:s}", "id", id, "digest", digest, "org", org,
-				 "grant", grant);
-	bool good = spec != NULL;
-	if (good && *team)
-		good = json_object_set_new(spec, "team", json_string(team)) == 0;
-	if (good && expires_ms != WORLD_ALWAYS)
-		good = json_object_set_new(spec, "expires_ms", json_integer(expires_ms)) == 0;
-	if (good)
-		return spec;
-	json_decref(spec);
-	return NULL;
-}
-
-static enum err_code add_key(struct control_operation *operation, const char *org,
-			     const char *grant, const char *team, int64_t expires_ms,
-			     const struct control_act_request *request, struct err *err)
-{
-	struct control *control = operation->control;
-	char secret[sizeof(KEY_PREFIX) + KEY_SECRET_SIZE];
-	char id[CONTROL_ID_SIZE];
-	uint8_t digest[SHA256_SIZE];
-	char hex[2 * SHA256_SIZE + 1];
-	draw_secret(control, secret);
-	control_random_id(control, "key_", id);
-	sha256_of(secret, strlen(secret), digest);
-	hex_encode(digest, sizeof(digest), hex);
-	operation->log = control_log_of_grant(control, grant);
-	operation->answer = json_pack("{s:s, s:s, s:s, s:s}", "id", id, "org", org, "grant", grant,
-				      "key", secret);
-	explicit_bzero(secret, sizeof(secret));
-	json_t *spec = key_spec(id, hex, org, grant, team, expires_ms);
-	if (!operation->answer || !spec) {
-		json_decref(spec);
-		return ERR_SET(err, ERR_NO_MEMORY, "no memory to issue a key");
-	}
-	struct control_telling telling = {.kind = RECORD_ACT,
-					  .act = "key.issue",
-					  .person = request->person,
-					  .reason = request->reason};
-	enum err_code code =
-		control_change_add(operation, STORE_KEY, id, spec, "active", &telling, NULL, err);
-	json_decref(spec);
-	return code;
-}
-
-enum err_code control_prepare_key(struct control_operation *operation, const json_t *body,
-				  const struct control_act_request *request, struct err *err)
-{
-	static const char *const keys[] = {"org", "grant", "team", "expires", "reason", NULL};
-	const char *org, *grant, *team;
-	int64_t expires_ms;
-	ERR_TRY(json_only_keys(body, keys, "key", err));
-	ERR_TRY(check_reason(request->reason, err));
-	ERR_TRY(json_get_string(body, "org", "key", &org, err));
-	ERR_TRY(json_get_string(body, "grant", "key", &grant, err));
-	ERR_TRY(json_get_string_or(body, "team", "key", "", &team, err));
-	ERR_TRY(check_key_grant(operation->control, org, grant, team, err));
-	ERR_TRY(key_expiry(operation->control, body, &expires_ms, err));
-	if (!*team)
-		team = control_text(control_spec(operation->control, STORE_GRANT, grant), "team");
-	return add_key(operation, org, grant, team, expires_ms, request, err);
 }

@@ -215,9 +215,27 @@ struct control_act_request {
 enum err_code control_prepare_transition(struct control_operation *operation, const char *act,
 					 const char *id, const struct control_act_request *request,
 					 struct err *err);
-/* Issues a key: body {org, grant, team?, expires?}; the answer has the key itself. */
+enum err_code control_check_reason(const char *reason, struct err *err);
+
+/* Keys (control_keys.c). Issues one: body {org, grant, team?, expires?, networks?, limits?,
+ * public_key? | certificate_thumbprint?}; the answer has the key itself. */
 enum err_code control_prepare_key(struct control_operation *operation, const json_t *body,
 				  const struct control_act_request *request, struct err *err);
+/* Another one in its place: body {overlap?, expires?, public_key? | certificate_thumbprint?}. */
+enum err_code control_prepare_rotate(struct control_operation *operation, const char *id,
+				     const json_t *body, const struct control_act_request *request,
+				     struct err *err);
+/* body {public_key? | certificate_thumbprint? | none?, networks?} */
+enum err_code control_prepare_bind(struct control_operation *operation, const char *id,
+				   const json_t *body, const struct control_act_request *request,
+				   struct err *err);
+/* body {limits}: those of the key alone; {} lifts them. */
+enum err_code control_prepare_limit(struct control_operation *operation, const char *id,
+				    const json_t *body, const struct control_act_request *request,
+				    struct err *err);
+/* `memory` has room for SENDER_NETWORKS_MAX; *out points into it. */
+enum err_code control_key_sender(const char *id, const json_t *spec, struct sender_network *memory,
+				 struct sender_rule *out, struct err *err);
 /* access.yaml: body {file, text, dry_run?} (control_apply.c). */
 enum err_code control_prepare_apply(struct control_operation *operation, const json_t *body,
 				    const struct control_act_request *request, struct err *err);

@@ -201,7 +201,7 @@ static enum err_code add_grant(struct building *building, const char *id, const 
 
 /* ---- keys ---- */
 
-/* Whether the grant's `staff` names the key or its team. */
+/* Whether the grant's `staff` names the key (or the first of those it follows) or its team. */
 static bool is_staff(const struct building *building, const char *id, const json_t *key)
 {
 	const json_t *grant =
@@ -221,14 +221,20 @@ static bool is_staff(const struct building *building, const char *id, const json
 static enum err_code add_key(struct building *building, const char *id, const json_t *document)
 {
 	const json_t *spec = control_spec_of(document);
+	struct sender_network networks[SENDER_NETWORKS_MAX];
+	struct limits_values limits = limits_of(spec);
+	const char *counters = control_text(spec, "counters");
 	struct world_key_options options = {
 		.id = id,
 		.grant = control_text(spec, "grant"),
 		.state = strcmp(control_state_of(document), "active") == 0 ? WORLD_KEY_ACTIVE
 									   : WORLD_KEY_REVOKED,
 		.expires_ms = control_integer(spec, "expires_ms", WORLD_ALWAYS),
-		.staff = is_staff(building, id, spec),
+		.staff = is_staff(building, id, spec) || is_staff(building, counters, spec),
+		.limits = &limits,
+		.counters = *counters ? counters : NULL,
 	};
+	ERR_TRY(control_key_sender(id, spec, networks, &options.sender, building->err));
 	if (!hex_decode(bytes_from(control_text(spec, "digest")), options.digest, SHA256_SIZE))
 		return ERR_SET(building->err, ERR_CORRUPT, "the stored key %s is damaged", id);
 	return world_builder_add_key(building->builder, &options, building->err);

@@ -22,8 +22,8 @@ struct own_call {
 	struct http_exchange *exchange; /* NULL once the client is gone */
 	struct gate_worker *worker;
 	struct gateway *gateway;
-	uint8_t key_digest[SHA256_SIZE];
-	char grant[256]; /* of the key that asks for a receipt */
+	struct policy_request facts; /* of the head: key and sender */
+	char grant[256];             /* of the key that asks for a receipt */
 	char *method, *target, *body;
 	int status;
 	const char *type;
@@ -143,7 +143,8 @@ static void ask_control(struct own_call *call)
 		.target = bytes_from(call->target),
 		.body = bytes_of(call->body, exchange->body.size),
 		.person = "",
-		.key_digest = call->key_digest,
+		.key_digest = call->facts.key_digest,
+		.sender = &call->facts.sender,
 		.done = admin_done,
 		.argument = call,
 	};
@@ -262,16 +263,22 @@ static void job_done(struct env_job *job)
 
 static void start_receipts(struct own_call *call)
 {
-	struct policy_request facts = {.wall_ms = call->worker->loop->wall_ms};
+	const struct policy_request *facts = &call->facts;
+	enum rule rule;
+	const char *detail;
 	struct bytes id = path_of(call->exchange);
 	id.data += RECEIPT_PREFIX.size;
 	id.size -= RECEIPT_PREFIX.size;
-	gate_read_credential(call->exchange, &facts);
 	/* A revoked or expired key may still fetch the receipts of what it was given. */
 	const struct world_key *key =
-		facts.has_key ? world_find_key(call->worker->world, facts.key_digest) : NULL;
+		facts->has_key ? world_find_key(call->worker->world, facts->key_digest) : NULL;
 	if (!key) {
 		set_problem(call, 401, "this key is not known here", "key.unknown");
+		respond(call);
+		return;
+	}
+	if (!policy_sender_passes(key, facts, &rule, &detail)) {
+		set_problem(call, rule_http_status(rule), rule_text(rule), rule_id(rule));
 		respond(call);
 		return;
 	}
@@ -342,9 +349,9 @@ void gateway_own_arrived(struct gate_worker *worker, struct http_exchange *excha
 	buf_init(&call->answer, ANSWER_MAX);
 	worker->own_calls++;
 	exchange->user = call;
-	struct policy_request facts = {0};
-	if (gate_read_credential(exchange, &facts))
-		memcpy(call->key_digest, facts.key_digest, sizeof(call->key_digest));
+	call->facts.wall_ms = worker->loop->wall_ms;
+	gate_read_credential(exchange, &call->facts);
+	gate_read_peer(exchange, &call->facts);
 	if (bytes_starts_with(path_of(exchange), LOG_PREFIX))
 		start_log(call);
 	else if (bytes_starts_with(path_of(exchange), RECEIPT_PREFIX))

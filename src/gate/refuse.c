@@ -20,6 +20,16 @@ bool gate_read_credential(const struct http_exchange *exchange, struct policy_re
 	return facts->has_key;
 }
 
+void gate_read_peer(const struct http_exchange *exchange, struct policy_request *facts)
+{
+	_Static_assert((int)SENDER_IPV4 == (int)ENV_IPV4 && (int)SENDER_IPV6 == (int)ENV_IPV6,
+		       "one numbering of families");
+	enum env_family family = exchange->peer.family;
+	bool has_address = family == ENV_IPV4 || family == ENV_IPV6;
+	facts->sender.family = has_address ? (uint8_t)family : (uint8_t)SENDER_NO_ADDRESS;
+	memcpy(facts->sender.ip, exchange->peer.ip, sizeof(facts->sender.ip));
+}
+
 bool gate_credentials_differ(const struct http_exchange *exchange)
 {
 	struct bytes key;

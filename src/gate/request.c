@@ -207,6 +207,7 @@ static void read_head(struct gate_request *request)
 	facts->wants_verdict = bytes_is(known(exchange, HTTP_FIELD_PARLEY_ACCEPT), "verdict");
 	facts->run = known(exchange, HTTP_FIELD_PARLEY_RUN);
 	gate_read_credential(exchange, facts);
+	gate_read_peer(exchange, facts);
 }
 
 /* Bodies in another coding or character set are not what the scanner reads. */
@@ -770,6 +771,7 @@ void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 		.wall_ms = exchange->loop->wall_ms, .max_output = -1, .n = 1};
 	struct verdict verdict;
 	gate_read_credential(exchange, &facts);
+	gate_read_peer(exchange, &facts);
 	policy_authenticate(worker->world, &facts, &verdict);
 	if (verdict.outcome == POLICY_ADMIT || (worker->observe && policy_observe_head(&verdict))) {
 		if (head->expect_continue && !own)

@@ -170,6 +170,8 @@ void gate_send_error(struct gate_request *request, int status, const char *code,
 		     struct bytes message, bool retry);
 /* The credential as SHA-256; false if there is none (facts->has_key is set accordingly). */
 bool gate_read_credential(const struct http_exchange *exchange, struct policy_request *facts);
+/* Where it comes from. */
+void gate_read_peer(const struct http_exchange *exchange, struct policy_request *facts);
 /* Whether there is none because two fields hold different ones. */
 bool gate_credentials_differ(const struct http_exchange *exchange);
 /* "rate limit" fields for the request's grant; at most `max` headers, text in the arena. */

@@ -123,6 +123,36 @@ static bool check_rival(struct decision *decision)
 	return true;
 }
 
+bool policy_sender_passes(const struct world_key *key, const struct policy_request *request,
+			  enum rule *rule, const char **detail)
+{
+	const struct sender_facts *sender = &request->sender;
+	static const char *const advice[SENDER_BINDING_COUNT] = {
+		[SENDER_BINDING_SIGNATURE] = "sign the request as RFC 9421 says",
+		[SENDER_BINDING_CERTIFICATE] = "show the client certificate that it is bound to",
+	};
+	if (!sender_is_in_networks(&key->sender, sender)) {
+		*rule = RULE_KEY_NETWORK;
+		*detail = "";
+		return false;
+	}
+	if (sender_is_proved(&key->sender, sender))
+		return true;
+	*rule = RULE_KEY_BINDING;
+	*detail = sender->problem ? sender->problem : advice[key->sender.binding];
+	return false;
+}
+
+static bool check_sender(struct decision *decision)
+{
+	const struct world_key *key = decision->verdict->key;
+	const char *detail;
+	enum rule rule;
+	if (policy_sender_passes(key, decision->request, &rule, &detail))
+		return true;
+	return refuse(decision, rule, "key %s%s%s", key->id, *detail ? ": " : "", detail);
+}
+
 static bool check_org(struct decision *decision)
 {
 	const struct world_grant *grant = decision->verdict->grant;
@@ -564,9 +594,10 @@ struct check {
 };
 
 static const struct check head_checks[] = {
-	{"key",   check_key  },
-	{"org",   check_org  },
-	{"grant", check_grant},
+	{"key",     check_key   },
+	{"binding", check_sender},
+	{"org",     check_org   },
+	{"grant",   check_grant },
 };
 
 static const struct check body_checks[] = {

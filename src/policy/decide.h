@@ -1,7 +1,7 @@
 /* The one function that decides (DESIGN.md section 5): pure, total, default deny, prohibition beats
  * permission. The order of decisions:
  *
- *   key -> org -> grant state and dates -> endpoint, model, forbidden parameters
+ *   key -> key binding -> org -> grant state and dates -> endpoint, model, forbidden parameters
  *       -> purpose and suite binding -> release level
  *
  * Limits come after it (limits.h), with the scopes of policy_scopes. */
@@ -18,6 +18,7 @@ struct policy_request {
 	bool has_key;
 	uint8_t key_digest[SHA256_SIZE]; /* SHA-256 of the secret as sent */
 	int64_t wall_ms;
+	struct sender_facts sender;
 	/* From the head, for policy_decide. */
 	enum endpoint_use endpoint;
 	unsigned dialect;   /* of the path, a bit of world_provider.serves */
@@ -72,7 +73,12 @@ struct verdict {
 	unsigned model_slot; /* in run->run */
 };
 
-/* key, org, grant: what can be told before the body is read. Admitted means so far; a refusal is
+/* Network and binding of the key alone: for what even a revoked or expired key may still do. False:
+ * by *rule, and *detail (static, or the facts' problem) says what was wrong. */
+bool policy_sender_passes(const struct world_key *key, const struct policy_request *request,
+			  enum rule *rule, const char **detail);
+
+/* key, key binding, org, grant: what can be told before the body is read. Admitted means so far; a refusal is
  * final. The same call tells, after a new world was published, whether a live stream may go on:
  * request facts of the head are enough. */
 void policy_authenticate(const struct world *world, const struct policy_request *request,

@@ -11,6 +11,7 @@
 #include "policy/grading.h"
 #include "policy/limits.h"
 #include "policy/links.h"
+#include "policy/sender.h"
 #include "policy/tables.h"
 
 #define WORLD_CLAUSES_MAX 256
@@ -137,6 +138,7 @@ struct world_key {
 	enum world_key_state state;
 	int64_t expires_ms; /* WORLD_ALWAYS: never */
 	bool staff;         /* the grant names it, or its team, for what is beyond V2 */
+	struct sender_rule sender;
 	struct limits_values limits;
 	struct limits_cells *cells; /* NULL where the key has no limits of its own */
 };
@@ -154,7 +156,11 @@ const char *world_terms_version(const struct world *world);
 /* The key for suites' digests. */
 const struct hmac_key *world_binding_secret(const struct world *world);
 
-/* NULL where there is none. The digest is SHA-256 of the whole secret, `plk_` included. */
+/* NULL where there is none. The digest is SHA-256 of the whole secret, `plk_` included. The table
+ * is looked at where the first bytes of the digest say, and what stands there is compared in
+ * constant time. The time thus tells how many digests of keys share a bucket with that of the
+ * secret sent; whoever learns from it the first bits of a digest knows nothing of a secret, which
+ * is 256 random bits behind a one-way function. */
 const struct world_key *world_find_key(const struct world *world,
 				       const uint8_t digest[static SHA256_SIZE]);
 const struct world_key *world_find_key_id(const struct world *world, struct bytes id);

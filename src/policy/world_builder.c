@@ -379,6 +379,24 @@ enum err_code world_builder_add_grant(struct world_builder *builder,
 	return enter(world, &world->grants, "grant", grant, err);
 }
 
+static enum err_code key_sender(struct world *world, struct world_key *key,
+				const struct sender_rule *sender, struct err *err)
+{
+	key->sender = *sender;
+	if (sender->network_count > SENDER_NETWORKS_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "key %s: more than %d networks", key->id,
+			       SENDER_NETWORKS_MAX);
+	if (sender->network_count == 0)
+		return ERR_OK;
+	size_t size = sender->network_count * sizeof(*sender->networks);
+	struct sender_network *networks = arena_alloc(&world->arena, size);
+	if (!networks)
+		return no_memory(err, "key", key->id);
+	memcpy(networks, sender->networks, size);
+	key->sender.networks = networks;
+	return ERR_OK;
+}
+
 enum err_code world_builder_add_key(struct world_builder *builder,
 				    const struct world_key_options *options, struct err *err)
 {
@@ -397,8 +415,10 @@ enum err_code world_builder_add_key(struct world_builder *builder,
 	key->expires_ms = options->expires_ms;
 	key->staff = options->staff;
 	key->limits = values_or_none(options->limits);
+	ERR_TRY(key_sender(world, key, &options->sender, err));
+	const char *counters = options->counters ? options->counters : key->id;
 	if (limits_any(&key->limits))
-		ERR_TRY(find_cells(world, "key", key->id, &key->cells, err));
+		ERR_TRY(find_cells(world, "key", counters, &key->cells, err));
 	if (!digest_table_add(&world->keys_by_digest, key->digest, key))
 		return no_memory(err, "key", key->id);
 	return enter(world, &world->keys, "key", key, err);

@@ -10,7 +10,7 @@
 	X(apply,  "make organisations, terms and grants as an access file says") \
 	X(org,    "list, show, block and unblock organisations") \
 	X(grant,  "list, show, suspend, restore and revoke grants") \
-	X(key,    "issue, list and revoke keys") \
+	X(key,    "issue, list, rotate, bind, limit and revoke keys") \
 	X(suite,  "import, digest and check suites; list, approve and reject registered ones") \
 	X(bench,  "run suites on models: run, resume") \
 	X(verify, "check a bundle, a log directory or a receipt") \

@@ -24,7 +24,7 @@ FORBIDDEN = re.compile(r"""
 	| f(open|read|write|close|puts|printf|flush|seek|gets)(64)? | printf | puts | putchar | perror
 	| stdin | stdout | stderr | rename\w* | unlink\w* | mkdir\w* | opendir | readdir(64)? | stat(64)?
 	| fsync | fdatasync | ftruncate(64)? | fallocate(64)? | mmap(64)?
-	| socket | connect | accept4? | bind | listen | send\w* | recv\w* | getaddrinfo | poll | epoll_\w+
+	| socket | connect | accept4? | bind | listen | send(to|m?msg|file)?(64)? | recv\w* | getaddrinfo | poll | epoll_\w+
 	| fork | vfork | exec\w+ | system | popen | signal | sigaction | kill
 	| pthread_\w+ | getenv | secure_getenv | setenv | getpid | gethostname | uname
 	| json_(load|dump)(_file|f|fd) | json_load_callback | yaml_parser_set_input_file

@@ -75,6 +75,22 @@ static void base64_takes_only_the_canonical_form(void **state)
 	buf_release(&small);
 }
 
+static void base64url_is_the_other_alphabet_without_padding(void **state)
+{
+	uint8_t back[4];
+	struct buf text = BUF_INIT(100);
+	(void)state;
+	base64url_append(&text, "\xfb\xff\xfe\xff", 4);
+	assert_true(bytes_is(buf_bytes(&text), "-__-_w"));
+	assert_true(base64url_decode_exact(buf_bytes(&text), back, 4));
+	assert_memory_equal(back, "\xfb\xff\xfe\xff", 4);
+	assert_false(base64url_decode_exact(BYTES("+//+/w"), back, 4));
+	assert_false(base64url_decode_exact(BYTES("-__-_w=="), back, 4));
+	assert_false(base64url_decode_exact(BYTES("-__-_x"), back, 4)); /* unused bits */
+	assert_false(base64url_decode_exact(BYTES("-__-_w"), back, 3));
+	buf_release(&text);
+}
+
 static void any_bytes_come_back(void **state)
 {
 	struct prng prng = {1};
@@ -88,6 +104,12 @@ static void any_bytes_come_back(void **state)
 		base64_append(&text, data, size);
 		assert_true(base64_decode_exact(buf_bytes(&text), back, size));
 		assert_memory_equal(data, back, size);
+		if (size <= BASE64URL_EXACT_MAX) {
+			buf_clear(&text);
+			base64url_append(&text, data, size);
+			assert_true(base64url_decode_exact(buf_bytes(&text), back, size));
+			assert_memory_equal(data, back, size);
+		}
 		hex_encode(data, size, hex);
 		assert_true(hex_decode(bytes_from(hex), back, size));
 		assert_memory_equal(data, back, size);
@@ -101,6 +123,7 @@ int main(void)
 		cmocka_unit_test(hexadecimal),
 		cmocka_unit_test(base64_vectors),
 		cmocka_unit_test(base64_takes_only_the_canonical_form),
+		cmocka_unit_test(base64url_is_the_other_alphabet_without_padding),
 		cmocka_unit_test(any_bytes_come_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

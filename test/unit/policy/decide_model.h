@@ -55,6 +55,8 @@ struct plain_key {
 	bool staff;  /* of those that the grant names for what is beyond V2 */
 	int expires; /* day < expires */
 	int rpm;
+	bool inside; /* only from 10.0.0.0/8 */
+	enum sender_binding binding;
 };
 
 struct plain_suite {
@@ -106,6 +108,9 @@ struct question {
 	int day, max_output, n; /* max_output -1: not said */
 	int temperature;        /* -1: not said */
 	bool logprobs, logit_bias, unknown, non_text, wants_verdict, stream;
+	bool outside; /* comes from elsewhere than 10.0.0.0/8 */
+	enum sender_binding proved;
+	bool other_proof; /* it is somebody else's */
 };
 
 #define NOT_THERE (-1)

@@ -34,6 +34,10 @@ static enum rule ask_head(const struct documents *d, const struct question *q)
 		return RULE_KEY_REVOKED;
 	if (q->day >= key->expires)
 		return RULE_KEY_EXPIRED;
+	if (key->inside && q->outside)
+		return RULE_KEY_NETWORK;
+	if (key->binding != SENDER_BINDING_NONE && (q->proved != key->binding || q->other_proof))
+		return RULE_KEY_BINDING;
 
 	if (d->orgs[grant->org].blocked)
 		return RULE_ORG_BLOCKED;

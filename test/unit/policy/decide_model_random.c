@@ -103,11 +103,15 @@ void random_documents(struct prng *prng, struct documents *d)
 	for (unsigned i = 0; i < GRANTS; i++)
 		random_grant(prng, &d->grants[i]);
 	for (unsigned i = 0; i < KEYS; i++)
-		d->keys[i] = (struct plain_key){.grant = pick(prng, GRANTS),
-						.revoked = seldom(prng, 8),
-						.staff = seldom(prng, 2),
-						.expires = 3 + (int)pick(prng, 10),
-						.rpm = random_limit(prng, 3)};
+		d->keys[i] = (struct plain_key){
+			.grant = pick(prng, GRANTS),
+			.revoked = seldom(prng, 8),
+			.staff = seldom(prng, 2),
+			.inside = seldom(prng, 6),
+			.binding = seldom(prng, 6) ? pick(prng, SENDER_BINDING_COUNT)
+						   : SENDER_BINDING_NONE,
+			.expires = 3 + (int)pick(prng, 10),
+			.rpm = random_limit(prng, 3)};
 	random_ages(prng, ages);
 	for (unsigned i = 0; i < SUITES; i++)
 		random_suite(prng, &d->suites[i], ages[i]);
@@ -142,6 +146,9 @@ struct question random_question(struct prng *prng)
 		.non_text = seldom(prng, 16),
 		.wants_verdict = seldom(prng, 8),
 		.stream = seldom(prng, 4),
+		.outside = seldom(prng, 4),
+		.proved = pick(prng, SENDER_BINDING_COUNT),
+		.other_proof = seldom(prng, 4),
 	};
 	return q;
 }
@@ -184,6 +191,20 @@ static bool call_rival(struct prng *prng, struct documents *d)
 static bool revoke_key(struct prng *prng, struct documents *d)
 {
 	return set(&d->keys[pick(prng, KEYS)].revoked);
+}
+
+static bool keep_inside(struct prng *prng, struct documents *d)
+{
+	return set(&d->keys[pick(prng, KEYS)].inside);
+}
+
+static bool bind_key(struct prng *prng, struct documents *d)
+{
+	struct plain_key *key = &d->keys[pick(prng, KEYS)];
+	if (key->binding != SENDER_BINDING_NONE)
+		return false;
+	key->binding = SENDER_BINDING_SIGNATURE + pick(prng, SENDER_BINDING_COUNT - 1);
+	return true;
 }
 
 static bool name_no_staff(struct prng *prng, struct documents *d)
@@ -351,6 +372,8 @@ const struct restriction restrictions[] = {
 	{"call an org a rival",      call_rival        },
 	{"revoke a key",             revoke_key        },
 	{"name a key no staff",      name_no_staff     },
+	{"tie a key to a network",   keep_inside       },
+	{"bind a key to a sender",   bind_key          },
 	{"a key expires earlier",    shorten_key       },
 	{"suspend a grant",          suspend_grant     },
 	{"revoke a grant",           revoke_grant      },

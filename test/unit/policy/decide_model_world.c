@@ -98,6 +98,8 @@ static void add_orgs(struct world_builder *builder, const struct documents *d, s
 	}
 }
 
+static const struct sender_network inside = {.family = SENDER_IPV4, .bits = 8, .ip = {10}};
+
 static size_t names_of_set(char kind, unsigned set, unsigned count, struct prng *shuffle,
 			   struct name *names, const char **texts)
 {
@@ -146,13 +148,17 @@ static void add_key(struct world_builder *builder, const struct documents *d, un
 	struct name name = name_of('k', number), grant = name_of('g', key->grant);
 	struct limits_values limits = limits_unlimited;
 	limits.max[LIMIT_RPM] = key->rpm;
-	struct world_key_options options = {.id = name.text,
-					    .grant = grant.text,
-					    .state = key->revoked ? WORLD_KEY_REVOKED
-								  : WORLD_KEY_ACTIVE,
-					    .expires_ms = key->expires * WORLD_DAY_MS,
-					    .staff = key->staff,
-					    .limits = &limits};
+	struct world_key_options options = {
+		.id = name.text,
+		.grant = grant.text,
+		.state = key->revoked ? WORLD_KEY_REVOKED : WORLD_KEY_ACTIVE,
+		.expires_ms = key->expires * WORLD_DAY_MS,
+		.staff = key->staff,
+		.sender = {.networks = &inside,
+			   .network_count = key->inside,
+			   .binding = key->binding},
+		.limits = &limits
+        };
 	digest_of(name, options.digest);
 	ok(world_builder_add_key(builder, &options, NULL));
 }
@@ -280,22 +286,28 @@ static void decide_with(decide_function *decide, const struct world *world,
 	uint8_t words[SHA256_SIZE];
 	struct name run = name_of('r', q->run), model = name_of('m', q->model);
 	struct binding_settings settings = {.max_output = q->max_output};
-	struct policy_request request = {.has_key = q->key <= KEYS,
-					 .wall_ms = q->day * WORLD_DAY_MS,
-					 .endpoint = q->endpoint,
-					 .dialect = q->dialect,
-					 .wants_verdict = q->wants_verdict,
-					 .stream = q->stream,
-					 .run = bytes_from(q->run == RUNS ? "" : run.text),
-					 .model = bytes_from(model.text),
-					 .max_output = q->max_output,
-					 .n = q->n,
-					 .logprobs = q->logprobs,
-					 .logit_bias = q->logit_bias,
-					 .non_text = q->non_text,
-					 .unknown_member = bytes_from(q->unknown ? "x" : ""),
-					 .words_digest = words,
-					 .settings = &settings};
+	struct policy_request request = {
+		.has_key = q->key <= KEYS,
+		.wall_ms = q->day * WORLD_DAY_MS,
+		.endpoint = q->endpoint,
+		.dialect = q->dialect,
+		.wants_verdict = q->wants_verdict,
+		.stream = q->stream,
+		.run = bytes_from(q->run == RUNS ? "" : run.text),
+		.model = bytes_from(model.text),
+		.max_output = q->max_output,
+		.n = q->n,
+		.logprobs = q->logprobs,
+		.logit_bias = q->logit_bias,
+		.non_text = q->non_text,
+		.unknown_member = bytes_from(q->unknown ? "x" : ""),
+		.words_digest = words,
+		.settings = &settings,
+		.sender = {.family = SENDER_IPV4,
+			   .ip = {q->outside ? 11 : 10, 1, 2, 3},
+			   .proved = q->proved,
+			   .thumbprint = {q->other_proof}}
+        };
 	if (q->temperature >= 0) {
 		settings.members[0] = (struct binding_setting){"temperature", "0"};
 		settings.members[0].value[0] = (char)('0' + q->temperature);

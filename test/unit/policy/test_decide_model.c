@@ -39,7 +39,7 @@ static int world_count(void)
 static bool unreached(enum rule rule)
 {
 	/* Every purpose that there is serves some request. */
-	return rule == RULE_KEY_BINDING || rule == RULE_SUITE_BUDGET || rule == RULE_PURPOSE_NONE;
+	return rule == RULE_SUITE_BUDGET || rule == RULE_PURPOSE_NONE;
 }
 
 static void print_question(const struct question *q)
