@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define TICK_NS UINT64_C(60000000000)
+#define RECORDS_AT_ONCE 256 /* records of one act on their way to the log */
 
 static void run_next(struct env_message *message);
 
@@ -225,9 +226,10 @@ static void recorded(struct control_operation *operation)
 	enum err_code code = ERR_OK;
 	if (durable < operation->change_count) {
 		ERR_SET(&operation->err, operation->code,
-			"%zu of %zu records could not be written: %s",
+			"%zu of %zu records could not be written: %s%s",
 			operation->change_count - durable, operation->change_count,
-			err_text(operation->code));
+			err_text(operation->code),
+			durable ? "; the others are in force, do it again for the rest" : "");
 		code = keep_durable(operation, durable);
 	}
 	if (code == ERR_OK && !operation->quiet)
@@ -237,6 +239,8 @@ static void recorded(struct control_operation *operation)
 		complete(operation, code);
 }
 
+static void append_records(struct control_operation *operation);
+
 static void record_done(struct control_record *record, enum err_code code)
 {
 	struct control_change *change = record->argument;
@@ -245,20 +249,25 @@ static void record_done(struct control_record *record, enum err_code code)
 	change->durable = code == ERR_OK;
 	if (code != ERR_OK)
 		operation->code = code;
-	if (--operation->waiting == 0)
+	operation->waiting--;
+	append_records(operation);
+	if (operation->waiting == 0)
 		recorded(operation);
 }
 
+/* So many at a time as the log makes room for beside its requests. After one that could not be
+ * appended no more are: what stands before it in the file may be what those behind refer to. */
 static void append_records(struct control_operation *operation)
 {
 	struct control *control = operation->control;
-	for (size_t i = 0; i < operation->change_count; i++)
-		operation->waiting += operation->changes[i]->leader == NULL;
-	for (size_t i = 0; i < operation->change_count; i++) {
-		if (operation->changes[i]->leader)
+	while (operation->waiting < RECORDS_AT_ONCE && operation->code == ERR_OK &&
+	       operation->appended < operation->change_count) {
+		struct control_change *change = operation->changes[operation->appended++];
+		if (change->leader)
 			continue;
-		operation->changes[i]->record->done = record_done;
-		control->hooks.record(control->hooks.argument, operation->changes[i]->record);
+		operation->waiting++;
+		change->record->done = record_done;
+		control->hooks.record(control->hooks.argument, change->record);
 	}
 }
 

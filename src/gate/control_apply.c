@@ -6,6 +6,7 @@
 #define DIFFERENCE_MAX ((size_t)16 << 20)
 #define VALUE_MAX 4096
 #define FILE_NAME_MAX 255
+#define LEFT_OUT_SHOWN 20 /* of each kind, in the text */
 
 /* One reading of access.yaml against the documents in force. */
 struct applying {
@@ -14,7 +15,8 @@ struct applying {
 	const char *file;
 	bool dry_run;
 	int64_t now_ms;
-	json_t *rows; /* [{kind, id, change, members}] */
+	json_t *rows;     /* [{kind, id, change, members}] */
+	json_t *left_out; /* [{kind, id}]: there, and not in the file */
 	struct buf text;
 	size_t added, changed, same;
 	struct err *err;
@@ -119,6 +121,38 @@ static enum err_code note_row(struct applying *applying, enum store_kind kind, c
 	return good && !applying->text.failed ? ERR_OK : no_memory(applying->err);
 }
 
+/* What the file does not name stays: nothing is ever deleted. The first few are shown by name. */
+static bool note_left_out(struct applying *applying, enum store_kind kind, const json_t *named)
+{
+	size_t count = 0;
+	const char *id;
+	json_t *document;
+	json_object_foreach(applying->operation->control->documents[kind], id, document)
+	{
+		if (json_object_get(named, id))
+			continue;
+		if (json_array_append_new(applying->left_out,
+					  json_pack("{s:s, s:s}", "kind", nouns[kind], "id", id)))
+			return false;
+		if (++count <= LEFT_OUT_SHOWN)
+			buf_printf(&applying->text, "= %s %s is not in the file and stays\n",
+				   nouns[kind], id);
+	}
+	if (count > LEFT_OUT_SHOWN)
+		buf_printf(&applying->text, "= and %zu more of kind %s\n", count - LEFT_OUT_SHOWN,
+			   nouns[kind]);
+	return !applying->text.failed;
+}
+
+static enum err_code note_all_left_out(struct applying *applying, const struct access *access)
+{
+	bool good = note_left_out(applying, STORE_ORG, access->orgs) &&
+		    note_left_out(applying, STORE_LINK, access->links) &&
+		    note_left_out(applying, STORE_PUBLIC_SUITE, access->public_suites) &&
+		    note_left_out(applying, STORE_GRANT, access->grants);
+	return good ? ERR_OK : no_memory(applying->err);
+}
+
 /* ---- what may not change ---- */
 
 static bool has_ended(const struct applying *applying, const json_t *spec)
@@ -219,16 +253,20 @@ static json_t *org_specs(const struct control *control)
 
 static enum err_code answer(struct applying *applying)
 {
-	buf_printf(&applying->text, "%zu added, %zu changed, %zu unchanged%s\n", applying->added,
-		   applying->changed, applying->same,
+	size_t left_out = json_array_size(applying->left_out);
+	buf_printf(&applying->text, "%zu added, %zu changed, %zu unchanged", applying->added,
+		   applying->changed, applying->same);
+	if (left_out)
+		buf_printf(&applying->text, ", %zu not in the file", left_out);
+	buf_printf(&applying->text, "%s\n",
 		   applying->dry_run ? " (dry run: nothing was done)" : "");
 	if (applying->text.failed)
 		return no_memory(applying->err);
-	applying->operation->answer =
-		json_pack("{s:I, s:I, s:I, s:b, s:O, s:s%}", "added", (json_int_t)applying->added,
-			  "changed", (json_int_t)applying->changed, "unchanged",
-			  (json_int_t)applying->same, "dry_run", applying->dry_run, "changes",
-			  applying->rows, "text", applying->text.data, applying->text.size);
+	applying->operation->answer = json_pack(
+		"{s:I, s:I, s:I, s:b, s:O, s:O, s:s%}", "added", (json_int_t)applying->added,
+		"changed", (json_int_t)applying->changed, "unchanged", (json_int_t)applying->same,
+		"dry_run", applying->dry_run, "changes", applying->rows, "left_out",
+		applying->left_out, "text", applying->text.data, applying->text.size);
 	return applying->operation->answer ? ERR_OK : no_memory(applying->err);
 }
 
@@ -278,12 +316,17 @@ enum err_code control_prepare_apply(struct control_operation *operation, const j
 	ERR_TRY(read_file(&applying, body, &access));
 	buf_init(&applying.text, DIFFERENCE_MAX);
 	applying.rows = json_array();
-	enum err_code code = applying.rows ? apply_all(&applying, &access) : no_memory(err);
+	applying.left_out = json_array();
+	enum err_code code =
+		applying.rows && applying.left_out ? apply_all(&applying, &access) : no_memory(err);
+	if (code == ERR_OK)
+		code = note_all_left_out(&applying, &access);
 	if (code == ERR_OK)
 		code = answer(&applying);
 	if (code == ERR_OK && applying.dry_run)
 		code = try_out(operation, err);
 	json_decref(applying.rows);
+	json_decref(applying.left_out);
 	buf_release(&applying.text);
 	access_release(&access);
 	return code;

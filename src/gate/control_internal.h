@@ -60,7 +60,8 @@ struct control_operation {
 	struct binding_run *run;
 	struct world *world; /* built, not published */
 	struct control_publish publish;
-	size_t waiting;
+	size_t appended; /* changes whose records are on their way or there */
+	size_t waiting;  /* for so many of them */
 	enum err_code code;
 	struct err err;
 };
