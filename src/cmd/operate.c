@@ -297,14 +297,12 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
 static const struct verb verbs[] = {
 	{"org list", "GET", "/admin/v1/orgs", "", "Every organisation.",
 	 SHOW_LIST, "orgs", {"id", "name", "blocked", "rival"}, false, false},
-	{"org show", "GET", "/admin/v1/orgs/%s", "ORG", "One organisation, as JSON.",
+	{"org show", "GET", "/admin/v1/orgs/%s", "ORG", "One organisation with its links, teams and who controls it, as JSON.",
 	 SHOW_OBJECT, NULL, {0}, true, false},
-	{"org block", "POST", "/admin/v1/orgs/%s/block", "ORG [--reason TEXT]",
-	 "Admits nothing more of it; " LIVE_ENDS, SHOW_ACT, NULL, {0}, true, true},
 	{"org unblock", "POST", "/admin/v1/orgs/%s/unblock", "ORG [--reason TEXT]",
-	 "Lifts a block.", SHOW_ACT, NULL, {0}, true, true},
+	 "Lifts a block, and that of its affiliates with it.", SHOW_ACT, NULL, {0}, true, true},
 	{"grant list", "GET", "/admin/v1/grants", "", "Every grant.",
-	 SHOW_LIST, "grants", {"id", "org", "state", "from", "to", "release"}, false, false},
+	 SHOW_LIST, "grants", {"id", "org", "team", "state", "from", "to", "release"}, false, false},
 	{"grant show", "GET", "/admin/v1/grants/%s", "GRANT", "One grant and its use, as JSON.",
 	 SHOW_OBJECT, NULL, {0}, true, false},
 	{"grant suspend", "POST", "/admin/v1/grants/%s/suspend", "GRANT [--reason TEXT]",
@@ -383,11 +381,6 @@ int operate_verb(const char *command, int argc, char **argv)
 		if (strcmp(verbs[i].command, command) == 0)
 			return run_verb(&verbs[i], argc, argv);
 	return cli_usage(command, "there is no such command");
-}
-
-int cmd_org(int argc, char **argv)
-{
-	return run_group("org", argc, argv);
 }
 
 int cmd_grant(int argc, char **argv)

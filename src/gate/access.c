@@ -173,12 +173,17 @@ static enum err_code read_link_org(struct access_reading *reading, const json_t 
 	return access_set(reading, document, key, json_string(id));
 }
 
-static enum err_code read_link_share(struct access_reading *reading, const json_t *row,
+static enum err_code read_link_share(struct access_reading *reading, const json_t *row, bool owns,
 				     json_t *document)
 {
 	double share;
 	if (!json_object_get(row, "share"))
-		return ERR_OK;
+		return owns ? yaml_fail(reading->tree, row, "share", reading->err, ERR_INVALID,
+					"is needed: how many per cent does it own?")
+			    : ERR_OK;
+	if (!owns)
+		return yaml_fail(reading->tree, row, "share", reading->err, ERR_INVALID,
+				 "only owns has a share; leave it out");
 	ERR_TRY(yaml_get_number_or(reading->tree, row, "share", 0, 100, 0, &share, reading->err));
 	return access_set(reading, document, "share", json_real(share));
 }
@@ -200,7 +205,10 @@ static enum err_code read_link(struct access_reading *reading, const json_t *row
 	ERR_TRY(yaml_get_choice(reading->tree, row, "status", statuses, &status, reading->err));
 	ERR_TRY(access_set(reading, document, "kind", json_string(kinds[kind])));
 	ERR_TRY(access_set(reading, document, "status", json_string(statuses[status])));
-	ERR_TRY(read_link_share(reading, row, document));
+	if (json_equal(json_object_get(document, "from"), json_object_get(document, "to")))
+		return yaml_fail(reading->tree, row, "to", reading->err, ERR_INVALID,
+				 "an org has no link to itself");
+	ERR_TRY(read_link_share(reading, row, kind == 0, document));
 	ERR_TRY(access_copy_text(reading, row, "evidence", false, document));
 	ERR_TRY(access_copy_date(reading, row, "since", false, document, &start_ms));
 	ERR_TRY(access_copy_date(reading, row, "until", false, document, &start_ms));

@@ -1,6 +1,7 @@
 #include "gate/admin.h"
 
 #include "gate/admin_view.h"
+#include "gate/control_links.h"
 #include "gate/control_notice.h"
 
 #include <stdlib.h>
@@ -70,7 +71,9 @@ static enum err_code prepare_show(struct control_operation *operation, struct er
 	if (!control_document(operation->control, call->route->kind, call->id))
 		return ERR_SET(err, ERR_NOT_FOUND, "there is no %s under %s", call->id,
 			       store_kind_name(call->route->kind));
-	operation->answer = admin_view(operation->control, call->route->kind, call->id);
+	operation->answer = call->route->kind == STORE_ORG
+				    ? admin_view_org(operation->control, call->id)
+				    : admin_view(operation->control, call->route->kind, call->id);
 	return answered(operation, err);
 }
 
@@ -85,17 +88,32 @@ static enum err_code prepare_act(struct control_operation *operation, struct err
 
 static enum err_code prepare_block(struct control_operation *operation, struct err *err)
 {
-	static const char *const keys[] = {"reason", "affiliates", "now", NULL};
 	const struct call *call = call_of(operation);
 	struct control_act_request request = act_request(call);
-	bool affiliates;
-	ERR_TRY(json_only_keys(call->body, keys, "org.block", err));
-	ERR_TRY(json_get_bool_or(call->body, "affiliates", "org.block", false, &affiliates, err));
-	if (affiliates)
-		return ERR_SET(err, ERR_UNSUPPORTED,
-			       "blocking affiliates is not supported by this build; block each org "
-			       "by name");
-	return control_prepare_transition(operation, "org.block", call->id, &request, err);
+	return control_prepare_block(operation, call->id, call->body, &request, err);
+}
+
+static enum err_code prepare_unblock(struct control_operation *operation, struct err *err)
+{
+	static const char *const keys[] = {"reason", NULL};
+	const struct call *call = call_of(operation);
+	struct control_act_request request = act_request(call);
+	ERR_TRY(json_only_keys(call->body, keys, "org.unblock", err));
+	return control_prepare_unblock(operation, call->id, &request, err);
+}
+
+static enum err_code prepare_link(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	struct control_act_request request = act_request(call);
+	return control_prepare_link(operation, call->body, &request, err);
+}
+
+static enum err_code prepare_unlink(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	struct control_act_request request = act_request(call);
+	return control_prepare_unlink(operation, call->body, &request, err);
 }
 
 static enum err_code prepare_key(struct control_operation *operation, struct err *err)
@@ -140,8 +158,10 @@ static const struct route admin_routes[] = {
 	{"GET",  "/admin/v1/orgs",              prepare_list,   NULL, STORE_ORG},
 	{"GET",  "/admin/v1/orgs/*",            prepare_show,   NULL, STORE_ORG},
 	{"POST", "/admin/v1/orgs/*/block",      prepare_block,  NULL, STORE_ORG},
-	{"POST", "/admin/v1/orgs/*/unblock",    prepare_act,    "org.unblock", STORE_ORG},
+	{"POST", "/admin/v1/orgs/*/unblock",    prepare_unblock, NULL, STORE_ORG},
 	{"GET",  "/admin/v1/links",             prepare_list,   NULL, STORE_LINK},
+	{"POST", "/admin/v1/links",             prepare_link,   NULL, STORE_LINK},
+	{"POST", "/admin/v1/links/remove",      prepare_unlink, NULL, STORE_LINK},
 	{"GET",  "/admin/v1/terms",             prepare_list,   NULL, STORE_TERMS},
 	{"GET",  "/admin/v1/public_suites",     prepare_list,   NULL, STORE_PUBLIC_SUITE},
 	{"GET",  "/admin/v1/grants",            prepare_list,   NULL, STORE_GRANT},

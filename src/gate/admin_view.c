@@ -65,7 +65,9 @@ static bool add_org(struct control *control, json_t *view, const char *id)
 {
 	const json_t *document = control_document(control, STORE_ORG, id);
 	bool blocked = strcmp(control_state_of(document), "blocked") == 0;
-	return set(view, "blocked", json_boolean(blocked));
+	json_t *affiliates = json_object_get(document, "affiliates");
+	return set(view, "blocked", json_boolean(blocked)) &&
+	       (!affiliates || json_object_set(view, "affiliates", affiliates) == 0);
 }
 
 static bool add_grant(struct control *control, json_t *view, const char *id)

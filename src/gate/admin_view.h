@@ -15,6 +15,8 @@ struct admin_filter {
 json_t *admin_view(struct control *control, enum store_kind kind, const char *id);
 json_t *admin_view_list(struct control *control, enum store_kind kind,
 			const struct admin_filter *filter);
+/* One org with its links, control, blocks by affiliation and teams. */
+json_t *admin_view_org(struct control *control, const char *id);
 /* The limits in force for a grant (and a key of it, or NULL), with what is left of them. */
 json_t *admin_view_limits(struct control *control, const struct world_grant *grant,
 			  const struct world_key *key);

@@ -569,11 +569,12 @@ static enum err_code read_proxy(struct reading *reading)
 
 static enum err_code read_all(struct reading *reading)
 {
-	static const char *const keys[] = {"name",       "listen",       "tls",        "admin",
-					   "data",       "workers",      "mode",       "providers",
-					   "models",     "log",          "max_body",   "store",
-					   "counters",   "durability",   "memory_max", "timeouts",
-					   "access_log", "ping_seconds", "grade",      NULL};
+	static const char *const keys[] = {
+		"name",     "listen",     "tls",          "admin",      "data",
+		"workers",  "mode",       "providers",    "models",     "log",
+		"max_body", "store",      "counters",     "durability", "memory_max",
+		"timeouts", "access_log", "ping_seconds", "grade",      "control_threshold",
+		NULL};
 	static enum err_code (*const steps[])(struct reading * reading) = {
 		read_name,      read_listen,  read_admin,
 		read_data,      read_workers, read_bounds,

@@ -94,8 +94,9 @@ struct config {
 	size_t max_body;   /* bytes */
 	size_t memory_max; /* bytes of bodies and answers held at once, over all workers */
 	struct config_timeouts timeouts;
-	uint64_t ping_ns; /* a stream quiet for so long is sent a comment; 0: never */
-	bool strict;      /* durability */
+	uint64_t ping_ns;           /* a stream quiet for so long is sent a comment; 0: never */
+	bool strict;                /* durability */
+	uint32_t control_threshold; /* billionths: an org controls what it holds more of */
 	/* Of the environment, for providers with https; NULL: not set. May hold a password. */
 	const char *https_proxy, *no_proxy;
 	/* Where `parley grade` listens: "unix:PATH" or "http://IP:PORT"; NULL: no verdicts are

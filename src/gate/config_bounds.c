@@ -1,6 +1,8 @@
 /* The bounds of parley.yaml: how large, how much memory, how long. */
 #include "gate/config_internal.h"
 
+#include "policy/links.h"
+
 #include <stddef.h>
 
 #define MEMORY_MAX_DEFAULT ((int64_t)1 << 30)
@@ -10,6 +12,8 @@
 #define PING_SECONDS_MAX 3600.0
 #define BODY_RATE_MAX 1000000000
 #define BODY_RATE_DEFAULT 8192
+#define CONTROL_PERCENT_DEFAULT 50.0
+#define CONTROL_PERCENT_MAX 99.9
 
 static const struct {
 	const char *key;
@@ -81,5 +85,9 @@ enum err_code config_read_bounds(const struct yaml_tree *tree, const json_t *roo
 		return yaml_fail(tree, root, "ping_seconds", err, ERR_INVALID,
 				 "must be 0 (no pings) or at least %.2f", SECONDS_MIN);
 	config->ping_ns = (uint64_t)(ping * 1e9);
+	double threshold;
+	ERR_TRY(yaml_get_number_or(tree, root, "control_threshold", 0, CONTROL_PERCENT_MAX,
+				   CONTROL_PERCENT_DEFAULT, &threshold, err));
+	config->control_threshold = (uint32_t)(threshold * LINKS_WHOLE / 100);
 	return read_timeouts(tree, root, config, err);
 }

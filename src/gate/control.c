@@ -1,4 +1,4 @@
-#include "gate/control_internal.h"
+#include "gate/control_links.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -314,6 +314,9 @@ static enum err_code prepare_idle(struct control_operation *operation, struct er
 {
 	struct control *control = operation->control;
 	struct control_act_request request = {.person = "gateway", .reason = "idle for 24 h"};
+	ERR_TRY(control_links_due(operation, err));
+	if (operation->change_count > 0)
+		return ERR_OK;
 	int64_t now = control->loop->wall_ms;
 	const char *id;
 	json_t *document;
@@ -330,7 +333,7 @@ static enum err_code prepare_idle(struct control_operation *operation, struct er
 	return control_note_day(control, err);
 }
 
-/* One run is closed in an operation: where there was one, there may be another. */
+/* An operation does one thing that is due: where there was one, there may be another. */
 static void finish_idle(struct control_operation *operation, enum err_code code,
 			const struct err *err);
 
@@ -466,8 +469,9 @@ enum err_code control_open(const struct control_options *options, struct control
 		control_close(control);
 		return code;
 	}
-	control->timer_armed = env_timer_arm(control->loop, &control->idle_timer,
-					     env_clock_ns(control->env) + TICK_NS);
+	/* At once: something may have come due while nothing ran. */
+	control->timer_armed =
+		env_timer_arm(control->loop, &control->idle_timer, env_clock_ns(control->env));
 	*out = control;
 	return ERR_OK;
 }

@@ -38,8 +38,14 @@ struct control_record {
 	size_t capacity;
 };
 
-/* What in-flight requests must end because of: all of this org, grant or key. */
-enum control_cut_kind { CONTROL_CUT_KEY, CONTROL_CUT_GRANT, CONTROL_CUT_ORG };
+/* What in-flight requests must end because of: all of this org, grant or key, or all that the new
+ * world refuses because this org is blocked with its affiliates. */
+enum control_cut_kind {
+	CONTROL_CUT_KEY,
+	CONTROL_CUT_GRANT,
+	CONTROL_CUT_ORG,
+	CONTROL_CUT_AFFILIATES
+};
 struct control_cut {
 	enum control_cut_kind kind;
 	const char *id; /* the key's public id, the grant's or the org's */

@@ -1,5 +1,5 @@
 #include "gate/access.h"
-#include "gate/control_internal.h"
+#include "gate/control_links.h"
 
 #include <stdio.h>
 
@@ -17,6 +17,7 @@ struct applying {
 	int64_t now_ms;
 	json_t *rows;     /* [{kind, id, change, members}] */
 	json_t *left_out; /* [{kind, id}]: there, and not in the file */
+	json_t *stopped;  /* orgs that have no new grants, by control_links_stopped */
 	struct buf text;
 	size_t added, changed, same;
 	struct err *err;
@@ -174,11 +175,32 @@ static enum err_code check_grant_change(struct applying *applying, const char *i
 		problem = "it is revoked, which is final";
 	else if (has_ended(applying, from))
 		problem = "it has expired";
+	else if (strcmp(control_text(from, "team"), control_text(to, "team")) != 0)
+		problem = "it belongs to another team";
 	if (!problem)
 		return ERR_OK;
 	return ERR_SET(applying->err, ERR_CONFLICT,
 		       "%s: grant %s cannot be changed: %s; give the new grant a new id",
 		       applying->file, id, problem);
+}
+
+/* Its days and what it says now put a link in its state, whatever ended it before. */
+static enum err_code apply_link(struct applying *applying, const char *id, const json_t *document,
+				json_t *to, struct control_telling *telling)
+{
+	struct control *control = applying->operation->control;
+	const char *state = control_link_state(to, applying->now_ms);
+	json_t *outer = control_link_outer(control, document, to);
+	if (!outer)
+		return no_memory(applying->err);
+	telling->outer = outer;
+	enum err_code code =
+		control_link_change(applying->operation, id, to, state, telling, applying->err);
+	json_decref(outer);
+	if (code == ERR_OK)
+		code = control_link_notice(applying->operation, to, state,
+					   applying->request->reason, applying->err);
+	return code;
 }
 
 static enum err_code apply_document(struct applying *applying, enum store_kind kind, const char *id,
@@ -200,6 +222,11 @@ static enum err_code apply_document(struct applying *applying, enum store_kind k
 	}
 	if (document && kind == STORE_GRANT)
 		ERR_TRY(check_grant_change(applying, id, document, to));
+	if (kind == STORE_GRANT)
+		ERR_TRY(control_check_grant_links(control, applying->stopped, applying->file, from,
+						  to, applying->err));
+	if (document && kind == STORE_LINK)
+		ERR_TRY(control_check_link_change(applying->file, id, from, to, applying->err));
 	ERR_TRY(note_row(applying, kind, id, from, to));
 	struct control_telling telling = {.kind = RECORD_ACT,
 					  .act = acts[kind],
@@ -209,6 +236,8 @@ static enum err_code apply_document(struct applying *applying, enum store_kind k
 	if (kind == STORE_TERMS)
 		telling.name = control_text(to, "version");
 	const char *state = document ? control_state_of(document) : first_states[kind];
+	if (kind == STORE_LINK)
+		return apply_link(applying, id, document, to, &telling);
 	return control_change_add(applying->operation, kind, id, to, state, &telling, NULL,
 				  applying->err);
 }
@@ -317,8 +346,9 @@ enum err_code control_prepare_apply(struct control_operation *operation, const j
 	buf_init(&applying.text, DIFFERENCE_MAX);
 	applying.rows = json_array();
 	applying.left_out = json_array();
-	enum err_code code =
-		applying.rows && applying.left_out ? apply_all(&applying, &access) : no_memory(err);
+	applying.stopped = control_links_stopped(operation->control);
+	bool good = applying.rows && applying.left_out && applying.stopped;
+	enum err_code code = good ? apply_all(&applying, &access) : no_memory(err);
 	if (code == ERR_OK)
 		code = note_all_left_out(&applying, &access);
 	if (code == ERR_OK)
@@ -327,6 +357,7 @@ enum err_code control_prepare_apply(struct control_operation *operation, const j
 		code = try_out(operation, err);
 	json_decref(applying.rows);
 	json_decref(applying.left_out);
+	json_decref(applying.stopped);
 	buf_release(&applying.text);
 	access_release(&access);
 	return code;

@@ -138,6 +138,31 @@ static bool set_text(json_t *document, const char *key, const char *text)
 	return !text || json_object_set_new(document, key, json_string(text)) == 0;
 }
 
+/* Members beyond those that every document has. */
+static bool set_outer(json_t *document, const struct control_telling *telling)
+{
+	static const char *const common[] = {"spec",   "state",  "salt",
+					     "person", "reason", "changed"};
+	const char *key;
+	json_t *value;
+	bool good = true;
+	json_object_foreach((json_t *)telling->before, key, value)
+	{
+		bool kept = true;
+		for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
+			kept = kept && strcmp(key, common[i]) != 0;
+		good = good && (!kept || json_object_set(document, key, value) == 0);
+	}
+	json_object_foreach((json_t *)telling->outer, key, value)
+	{
+		if (json_is_null(value))
+			json_object_del(document, key);
+		else
+			good = good && json_object_set(document, key, value) == 0;
+	}
+	return good;
+}
+
 static enum err_code wrap(struct control_operation *operation, json_t *spec, const char *state,
 			  const struct control_telling *telling, json_t **out, struct err *err)
 {
@@ -153,7 +178,7 @@ static enum err_code wrap(struct control_operation *operation, json_t *spec, con
 	    !set_text(document, "state", state) || !set_text(document, "salt", salt) ||
 	    !set_because(document, telling, "person", telling->person) ||
 	    !set_because(document, telling, "reason", telling->reason) ||
-	    json_object_set_new(document, "changed", changed)) {
+	    !set_outer(document, telling) || json_object_set_new(document, "changed", changed)) {
 		json_decref(document);
 		return ERR_SET(err, ERR_INVALID,
 			       "the act cannot be noted: the person or the reason is no UTF-8, or "

@@ -114,6 +114,8 @@ struct control_telling {
 	json_t *detail; /* borrowed */
 	/* What the document keeps saying about its state, where this act does not change that. */
 	const json_t *before;
+	/* More members of the outer form, borrowed; null takes away what `before` has. */
+	const json_t *outer;
 };
 
 /* Adds the change of a document: `spec` and `state` (borrowed) in the outer form. The org, grant,
@@ -212,12 +214,11 @@ struct control_act_request {
 	const char *reason; /* NULL: none */
 };
 
+enum err_code control_check_reason(const char *reason, struct err *err);
 /* Acts that change a state only: "org.block", "grant.revoke", "run.close", … (control_acts.c). */
 enum err_code control_prepare_transition(struct control_operation *operation, const char *act,
 					 const char *id, const struct control_act_request *request,
 					 struct err *err);
-enum err_code control_check_reason(const char *reason, struct err *err);
-
 /* Keys (control_keys.c). Issues one: body {org, grant, team?, expires?, networks?, limits?,
  * public_key? | certificate_thumbprint?}; the answer has the key itself. */
 enum err_code control_prepare_key(struct control_operation *operation, const json_t *body,

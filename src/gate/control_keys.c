@@ -302,6 +302,11 @@ static enum err_code check_key_grant(const struct control *control, const char *
 	if (*granted && *team && strcmp(granted, team) != 0)
 		return ERR_SET(err, ERR_CONFLICT, "grant %s is for team %s, not %s", grant, granted,
 			       team);
+	if (!*granted && *team)
+		return ERR_SET(err, ERR_CONFLICT,
+			       "grant %s is no team's but the whole org's; keys of team %s are "
+			       "issued under that team's grants",
+			       grant, team);
 	return ERR_OK;
 }
 

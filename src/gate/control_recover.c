@@ -206,6 +206,8 @@ static void restore_tokens(struct use *use, const json_t *admit, const json_t *s
 	if (grant) {
 		limits_restore_day(grant->cells, now, tokens);
 		limits_restore_day(grant->org->cells, now, tokens);
+		if (grant->org->top)
+			limits_restore_day(grant->org->top->cells, now, tokens);
 	}
 	if (grant && grant->interop_cells &&
 	    strcmp(control_text(admit, "purpose"), purpose_id(PURPOSE_INTEROP_TEST)) == 0)

@@ -1,8 +1,10 @@
-#include "gate/control_internal.h"
+#include "gate/control_links.h"
 
 #include "base/encode.h"
 
 #include <stdlib.h>
+
+#define HOUR_MS INT64_C(3600000)
 
 /* What every step of building needs. */
 struct building {
@@ -60,7 +62,21 @@ static enum err_code add_org(struct building *building, const char *id, const js
 	if (!*options.pseudonym)
 		return ERR_SET(building->err, ERR_ENVIRONMENT,
 			       "the pseudonym of org %s cannot be stored", id);
-	return world_builder_add_org(building->builder, &options, building->err);
+	struct world_block_options block;
+	if (options.blocked && control_block_options(document, &block))
+		options.affiliates = &block;
+	if (options.affiliates && !block.grants)
+		return ERR_SET(building->err, ERR_NO_MEMORY, "no memory to read org %s", id);
+	enum err_code code = world_builder_add_org(building->builder, &options, building->err);
+	if (options.affiliates)
+		free((void *)block.grants);
+	return code;
+}
+
+static enum err_code add_link(struct building *building, const char *id, const json_t *document)
+{
+	(void)id;
+	return control_add_link(building->builder, document, building->err);
 }
 
 static uint64_t rules_of(const json_t *clause)
@@ -168,6 +184,7 @@ static enum err_code grant_options(struct building *building, const char *id,
 		.samples_per_leaf = (unsigned)control_integer(suites, "samples_per_leaf", 0),
 		.limits = limits_of(spec),
 		.appeal = control_text(spec, "appeal"),
+		.notice_ms = control_integer(spec, "notice_hours", CONTROL_NOTICE_HOURS) * HOUR_MS,
 		.model_count = json_array_size(json_object_get(spec, "models")),
 		.override_count = json_array_size(json_object_get(spec, "overrides")),
 	};
@@ -389,12 +406,13 @@ static const struct {
 	enum err_code (*add)(struct building *building, const char *id, const json_t *document);
 } steps[] = {
 	{STORE_ORG,          add_org  },
+        {STORE_LINK,         add_link },
         {STORE_TERMS,        add_terms},
-        {STORE_PUBLIC_SUITE, add_root },
-	{STORE_GRANT,        add_grant},
+	{STORE_PUBLIC_SUITE, add_root },
+        {STORE_GRANT,        add_grant},
         {STORE_KEY,          add_key  },
-        {STORE_SUITE,        add_suite},
-	{STORE_RUN,          add_run  },
+	{STORE_SUITE,        add_suite},
+        {STORE_RUN,          add_run  },
 };
 
 static enum err_code add_all(struct building *building)
@@ -422,6 +440,7 @@ enum err_code control_build_world(struct control *control,
 	};
 	if (!building.builder)
 		return ERR_SET(err, ERR_NO_MEMORY, "no memory to build the policy");
+	world_builder_set_threshold(building.builder, control->config->control_threshold);
 	enum err_code code = add_all(&building);
 	if (code == ERR_OK)
 		code = world_build(building.builder, out, err);

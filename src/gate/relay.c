@@ -727,6 +727,7 @@ static void leave_name(struct gate_request *request)
 			arena_copy(arena, bytes_from(verdict->key->id)),
 			arena_copy(arena, bytes_from(verdict->grant->id)),
 			arena_copy(arena, bytes_from(verdict->grant->org->id)),
+			verdict->purpose,
 		};
 	request->exchange->user = arena->failed ? NULL : answered;
 }

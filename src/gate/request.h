@@ -127,6 +127,7 @@ void gate_request_refused_below(struct http_exchange *exchange, int status, cons
 /* Whose answer it was, left in the exchange (`user`) for as long as some of it has not gone out. */
 struct gate_answered {
 	const char *key, *grant, *org;
+	enum purpose purpose;
 };
 
 /* The gateway is taken apart with the request under way: it ends without a record, and recovery

@@ -352,7 +352,17 @@ void gate_worker_release(struct gate_worker *worker)
 
 /* ---- a new world ---- */
 
-static bool concerns(const struct control_cut *cut, const struct gate_answered *whose)
+/* The new world tells whether it may go on: the block is in force for its grant and purpose. */
+static bool is_blocked(const struct world *world, const char *org,
+		       const struct gate_answered *whose)
+{
+	const struct world_grant *grant = world_find_grant(world, bytes_from(whose->grant));
+	return grant && policy_blocks_affiliate(grant, whose->purpose) &&
+	       strcmp(grant->affiliation->blocked->id, org) == 0;
+}
+
+static bool concerns(const struct control_cut *cut, const struct world *world,
+		     const struct gate_answered *whose)
 {
 	switch (cut->kind) {
 	case CONTROL_CUT_KEY:
@@ -361,11 +371,14 @@ static bool concerns(const struct control_cut *cut, const struct gate_answered *
 		return strcmp(cut->id, whose->grant) == 0;
 	case CONTROL_CUT_ORG:
 		return strcmp(cut->id, whose->org) == 0;
+	case CONTROL_CUT_AFFILIATES:
+		return is_blocked(world, cut->id, whose);
 	}
 	return false;
 }
 
 struct cuts {
+	const struct world *world; /* the new one */
 	const struct control_cut *cuts;
 	size_t count;
 	bool observe; /* only what concerns keys is enforced */
@@ -375,7 +388,7 @@ static const struct control_cut *find_cut(const struct cuts *cuts,
 					  const struct gate_answered *whose)
 {
 	for (size_t i = 0; i < cuts->count; i++)
-		if (concerns(&cuts->cuts[i], whose) &&
+		if (concerns(&cuts->cuts[i], cuts->world, whose) &&
 		    (!cuts->observe || cuts->cuts[i].kind == CONTROL_CUT_KEY))
 			return &cuts->cuts[i];
 	return NULL;
@@ -398,8 +411,12 @@ static const char *cut_message(struct gate_request *request, const struct contro
 	const char *copy = NULL;
 	facts.wall_ms = request->worker->loop->wall_ms;
 	policy_authenticate(request->worker->world, &facts, &verdict);
+	bool affiliate = cut->kind == CONTROL_CUT_AFFILIATES;
+	if (affiliate && verdict.outcome == POLICY_ADMIT)
+		policy_refuse_affiliate(&verdict);
 	if (verdict.outcome == POLICY_REFUSE) {
-		if (cut->reason && cut->reason[0])
+		/* An affiliate is told the reason where the links are public, which policy knows. */
+		if (!affiliate && cut->reason && cut->reason[0])
 			policy_refuse(&verdict, verdict.rule, cut->reason);
 		policy_message(&verdict, &text);
 		copy = arena_copy(&request->arena, buf_bytes(&text));
@@ -418,7 +435,7 @@ static void cut_request(struct gate_request *request, const struct control_cut *
 void gate_worker_publish(struct gate_worker *worker, struct world *world,
 			 const struct control_cut *cuts, size_t cut_count)
 {
-	struct cuts all = {cuts, cut_count, worker->observe};
+	struct cuts all = {world, cuts, cut_count, worker->observe};
 	world_drop(worker->world);
 	worker->world = world;
 	if (cut_count == 0)
@@ -429,7 +446,7 @@ void gate_worker_publish(struct gate_worker *worker, struct world *world,
 		if (!request->admitted)
 			continue;
 		struct gate_answered whose = {verdict->key->id, verdict->grant->id,
-					      verdict->grant->org->id};
+					      verdict->grant->org->id, verdict->purpose};
 		const struct control_cut *cut = find_cut(&all, &whose);
 		if (cut)
 			cut_request(request, cut);

@@ -557,10 +557,21 @@ static bool check_purpose(struct decision *decision)
 static bool check_spared(struct decision *decision)
 {
 	const struct verdict *verdict = decision->verdict;
-	if (!verdict->grant->blocked || !endpoints[decision->request->endpoint].model ||
-	    verdict->purpose == PURPOSE_SAFETY_EVALUATION)
+	if (!endpoints[decision->request->endpoint].model ||
+	    !policy_blocks_affiliate(verdict->grant, verdict->purpose))
 		return true;
 	return refuse_affiliate(decision);
+}
+
+bool policy_blocks_affiliate(const struct world_grant *grant, enum purpose purpose)
+{
+	return grant->blocked && !(grant->block_spares && purpose == PURPOSE_SAFETY_EVALUATION);
+}
+
+void policy_refuse_affiliate(struct verdict *verdict)
+{
+	struct decision decision = {verdict->world, NULL, verdict};
+	refuse_affiliate(&decision);
 }
 
 /* ---- release ---- */

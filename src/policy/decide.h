@@ -116,6 +116,11 @@ unsigned policy_scopes(const struct verdict *verdict,
 void policy_refuse_limit(struct verdict *verdict, const struct limits_refusal *refusal);
 void policy_refuse(struct verdict *verdict, enum rule rule, const char *detail);
 
+/* Whether a block by affiliation that is in force refuses requests of this purpose. */
+bool policy_blocks_affiliate(const struct world_grant *grant, enum purpose purpose);
+/* Makes a verdict that knows its grant the refusal by that block. */
+void policy_refuse_affiliate(struct verdict *verdict);
+
 /* "<rule's text>: <detail> (rule R; clause C; appeal A)", parts without content left out. */
 void policy_message(const struct verdict *verdict, struct buf *out);
 

@@ -8,7 +8,7 @@
 	X(init,   "make a new gateway: configuration, access file and signing key") \
 	X(serve,  "run the gateway") \
 	X(apply,  "make organisations, terms and grants as an access file says") \
-	X(org,    "list, show, block and unblock organisations") \
+	X(org,    "list, show, link, block and unblock organisations") \
 	X(grant,  "list, show, suspend, restore and revoke grants") \
 	X(key,    "issue, list, rotate, bind, limit and revoke keys") \
 	X(suite,  "import, digest and check suites; list, approve and reject registered ones") \

@@ -226,7 +226,7 @@ static void acts_that_cannot_be_done_leave_no_record(void **state)
 	act("/admin/v1/grants/none/revoke", "", 404);
 	act("/admin/v1/grants/south-eval-1/revoke", "{\"reason\":1}", 400);
 	act("/admin/v1/orgs/nobody/block", "{\"reason\":\"x\"}", 404);
-	act("/admin/v1/orgs/southlab/block", "{\"reason\":\"x\",\"affiliates\":true}", 501);
+	act("/admin/v1/orgs/southlab/block", "{\"reason\":\"x\",\"affiliates\":true}", 409);
 	act("/admin/v1/orgs/southlab/block", "{\"reason\":\"x\",\"typo\":1}", 400);
 	assert_int_equal(gateway.positions[CONTROL_EVALUATION], before);
 }
