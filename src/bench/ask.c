@@ -17,6 +17,7 @@
 #define REPLAYS_PER_TURN 64u
 #define UNGRADED_MAX 512u /* answers that wait for a grader before asking pauses */
 #define SHRINK_PAUSE_NS 2000000000u
+#define LEAF_FIELD_MAX 2048u
 #define BUFFER_KEPT_MAX ((size_t)64 << 10)
 
 /* ---- requests that are used again ---- */
@@ -180,7 +181,8 @@ static void build_head(struct run *run, struct request *request)
 {
 	struct run_model *model = request->model;
 	const struct cell *cell = request->cell;
-	struct bytes names[4], values[4];
+	struct bytes names[5], values[5];
+	struct buf leaf = BUF_INIT(LEAF_FIELD_MAX);
 	size_t count = 0;
 	names[count] = BYTES("content-type");
 	values[count++] = BYTES("application/json");
@@ -192,11 +194,17 @@ static void build_head(struct run *run, struct request *request)
 	    model->gateway_runs[cell->suite].open) {
 		names[count] = BYTES("parley-run");
 		values[count++] = bytes_from(model->gateway_runs[cell->suite].run);
+		if (run->suites[cell->suite].leaves) {
+			voucher_leaf(model, cell->suite, &request->item, &leaf);
+			names[count] = BYTES("parley-leaf");
+			values[count++] = buf_bytes(&leaf);
+		}
 	}
-	(void)run;
 	http_write_request_head(&request->head, "POST", buf_bytes(&model->target),
 				http_origin_authority(model->origin), names, values, count,
 				(int64_t)request->body.size);
+	request->head.failed |= leaf.failed;
+	buf_release(&leaf);
 	/* The credential's fields go before the empty line that ends the head. */
 	if (!request->head.failed && model->credential.size > 0) {
 		request->head.size -= 2;

@@ -172,6 +172,19 @@ static enum err_code check_items(struct run *run, unsigned number, struct err *e
 	return ERR_OK;
 }
 
+/* Without a seed of its own the salts are known, and who guesses a prompt can test the guess. */
+static enum err_code seal(struct run_suite *suite, const char *directory, struct err *err)
+{
+	static const uint8_t zeros[LEAF_SEED_SIZE];
+	if (memcmp(suite_seed(suite->suite), zeros, LEAF_SEED_SIZE) == 0)
+		return ERR_SET(err, ERR_INVALID,
+			       "%s/suite.yaml: a sealed suite needs a seed that nobody can guess: "
+			       "add seed: \"…\" with 64 random hexadecimal digits (openssl rand "
+			       "-hex 32)",
+			       directory);
+	return suite_leaves(suite->suite, &suite->leaves, err);
+}
+
 static enum err_code load_suite(struct run *run, unsigned number, struct err *err)
 {
 	struct plan_suite *planned = &run->plan.suites[number];
@@ -202,6 +215,8 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 	planned->name = suite->name;
 	planned->version = suite_version(suite->suite);
 	planned->loaded = true;
+	if (run->plan.sealed)
+		ERR_TRY(seal(suite, planned->directory, err));
 	ERR_TRY(check_scorer(suite, planned->directory, err));
 	return run->resumed ? ERR_OK : check_items(run, number, err);
 }
@@ -430,6 +445,7 @@ static void run_release(struct run *run)
 	for (unsigned i = 0; run->suites && i < run->suite_count; i++) {
 		suite_free(run->suites[i].suite);
 		free(run->suites[i].facts);
+		leaf_tree_free(run->suites[i].leaves);
 	}
 	free(run->suites);
 	buf_release(&run->plan_text);

@@ -43,6 +43,7 @@ struct bench_options {
 	uint64_t budget_tokens; /* --budget-tokens: stop asking once this many were used */
 	double budget_usd;      /* --budget-usd: the same in money; needs prices in the plan */
 	bool self_judging;      /* --allow-self-judging */
+	bool sealed;            /* --sealed */
 
 	const char *const *suite_paths; /* folders that hold suites by name; NULL: { "suites" } */
 	const char *output;             /* -o DIR; must hold no run yet */

@@ -311,6 +311,7 @@ static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tr
 	ERR_TRY(yaml_get_integer_or(tree, root, "timeout_seconds", 1, PLAN_TIMEOUT_MAX,
 				    PLAN_TIMEOUT_DEFAULT, &timeout, err));
 	ERR_TRY(yaml_get_bool_or(tree, root, "self_judging", false, &plan->self_judging, err));
+	ERR_TRY(yaml_get_bool_or(tree, root, "sealed", false, &plan->sealed, err));
 	plan->concurrency = (unsigned)concurrency;
 	plan->samples = (unsigned)samples;
 	plan->timeout_seconds = (unsigned)timeout;
@@ -321,8 +322,8 @@ static enum err_code parse_tree(struct plan *plan, struct env *env, const struct
 				const char *const *suite_paths, struct err *err)
 {
 	static const char *const keys[] = {
-		"suites",      "models",  "judges",          "baseline",     "budget",
-		"concurrency", "samples", "timeout_seconds", "self_judging", NULL};
+		"suites",  "models",          "judges",       "baseline", "budget", "concurrency",
+		"samples", "timeout_seconds", "self_judging", "sealed",   NULL};
 	ERR_TRY(yaml_only_keys(tree, yaml_root(tree), keys, err));
 	ERR_TRY(parse_suites(plan, env, tree, suite_paths, err));
 	ERR_TRY(parse_models(plan, tree, "models", PLAN_CONTESTANT, err));
@@ -390,6 +391,7 @@ static enum err_code override(struct plan *plan, const struct bench_options *opt
 	if (options->budget_usd > 0)
 		plan->budget_usd = options->budget_usd;
 	plan->self_judging |= options->self_judging;
+	plan->sealed |= options->sealed;
 	return ERR_OK;
 }
 

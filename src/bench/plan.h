@@ -54,6 +54,7 @@ struct plan {
 	uint64_t budget_tokens; /* 0: none */
 	double budget_usd;      /* 0: none */
 	bool self_judging;
+	bool sealed; /* gateways are given roots of suites and not their items */
 	char id[33]; /* 16 random bytes in hex: two runs of one plan commit to different digests */
 };
 

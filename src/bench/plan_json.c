@@ -52,12 +52,13 @@ enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *
 	json_t *models = json_array();
 	for (unsigned i = 0; i < plan->model_count; i++)
 		json_array_append_new(models, encode_model(&plan->models[i]));
-	json_t *root = json_pack("{s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:b, s:{s:I, s:f}}", "format",
-				 PLAN_FORMAT, "id", plan->id, "suites", encode_suites(plan),
-				 "models", models, "concurrency", (int)plan->concurrency, "samples",
-				 (int)plan->samples, "timeout_seconds", (int)plan->timeout_seconds,
-				 "self_judging", (int)plan->self_judging, "budget", "tokens",
-				 (json_int_t)plan->budget_tokens, "usd", plan->budget_usd);
+	json_t *root = json_pack(
+		"{s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:b, s:b, s:{s:I, s:f}}", "format",
+		PLAN_FORMAT, "id", plan->id, "suites", encode_suites(plan), "models", models,
+		"concurrency", (int)plan->concurrency, "samples", (int)plan->samples,
+		"timeout_seconds", (int)plan->timeout_seconds, "self_judging",
+		(int)plan->self_judging, "sealed", (int)plan->sealed, "budget", "tokens",
+		(json_int_t)plan->budget_tokens, "usd", plan->budget_usd);
 	if (!root)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the plan");
 	enum err_code code = json_canonical(root, out, err);
@@ -153,6 +154,7 @@ static enum err_code decode_numbers(struct plan *plan, const json_t *root, const
 	ERR_TRY(json_get_integer(root, "timeout_seconds", what, 1, PLAN_TIMEOUT_MAX, &timeout,
 				 err));
 	ERR_TRY(json_get_bool_or(root, "self_judging", what, false, &plan->self_judging, err));
+	ERR_TRY(json_get_bool_or(root, "sealed", what, false, &plan->sealed, err));
 	ERR_TRY(json_get_container(root, "budget", what, JSON_OBJECT, false, &budget, err));
 	ERR_TRY(json_get_integer(budget, "tokens", what, 0, INT64_MAX, &tokens, err));
 	if (strlen(id) != sizeof(plan->id) - 1)

@@ -43,7 +43,8 @@ struct run_suite {
 	bool pairwise;
 	size_t items;
 	unsigned samples;
-	struct run_item *facts; /* one for every item */
+	struct run_item *facts;   /* one for every item */
+	struct leaf_tree *leaves; /* of a sealed suite; NULL: not needed */
 };
 
 /* ---- tasks and cells ---- */
@@ -339,6 +340,9 @@ json_t *lines_answer(struct run *run, uint64_t offset, const char **text, struct
 /* Starts the preparation of all models; run_wake when it is over. */
 void voucher_prepare(struct run *run);
 bool voucher_is_ready(const struct run *run);
+/* The field `parley-leaf` of an item of a sealed suite, appended. */
+void voucher_leaf(const struct run_model *model, unsigned suite, const struct suite_item *item,
+		  struct buf *out);
 void voucher_want_receipt(struct run_model *model, const char *record);
 /* Fetches what is left and closes finished runs. */
 void voucher_close(struct run *run);

@@ -271,7 +271,8 @@ static void register_suite(struct gateway *gateway)
 	struct buf body = BUF_INIT(REGISTRATION_MAX);
 	struct err err = ERR_INIT;
 	const char *purpose = choose_purpose(gateway, suite_kind(suite->suite));
-	if (suite_registration(suite->suite, purpose, false, &body, &err) != ERR_OK) {
+	if (suite_registration(suite->suite, purpose, model->run->plan.sealed, &body, &err) !=
+	    ERR_OK) {
 		registration_failed(gateway, "items", &err);
 	} else {
 		gateway->rest.done = suite_answered;
@@ -293,6 +294,25 @@ static void register_next(struct gateway *gateway)
 		register_suite(gateway);
 	else
 		ready(gateway, GATEWAY_READY);
+}
+
+void voucher_leaf(const struct run_model *model, unsigned suite, const struct suite_item *item,
+		  struct buf *out)
+{
+	const struct run_suite *sealed = &model->run->suites[suite];
+	struct merkle_hash proof[MERKLE_PROOF_MAX];
+	struct leaf_salter salter;
+	uint8_t salt[LEAF_SALT_SIZE], grading[SHA256_SIZE];
+	leaf_salter_init(&salter, suite_seed(sealed->suite));
+	leaf_salt(&salter, item->index, salt);
+	leaf_half(salt, buf_bytes(&item->grading), grading);
+	size_t count = leaf_tree_prove(sealed->leaves, item->index, proof);
+	buf_printf(out, "%s;%zu;", model->gateway_runs[suite].suite, item->index);
+	base64_append(out, salt, sizeof(salt));
+	buf_append_char(out, ';');
+	base64_append(out, grading, sizeof(grading));
+	buf_append_char(out, ';');
+	base64_append(out, proof, count * sizeof(*proof));
 }
 
 /* ---- closing ---- */

@@ -14,7 +14,7 @@ struct bench_settings {
 	int64_t concurrency, samples, timeout_seconds, graders, budget_tokens;
 	double budget_usd;
 	const char *baseline, *output, *key, *authorities;
-	bool self_judging, json;
+	bool self_judging, sealed, json;
 };
 
 static void write_screen(void *argument, struct bytes text)
@@ -64,6 +64,7 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 		.budget_tokens = (uint64_t)settings->budget_tokens,
 		.budget_usd = settings->budget_usd,
 		.self_judging = settings->self_judging,
+		.sealed = settings->sealed,
 		.suite_paths = settings->paths.count ? settings->paths.items : NULL,
 		.output = settings->output,
 		.key = settings->key,
@@ -149,8 +150,10 @@ static int run_run(int argc, char **argv)
 		 "where suites are found by name (./suites)", 0, 0},
 		{"allow-self-judging", 0, CLI_FLAG, &settings.self_judging, NULL,
 		 "let a contestant judge itself", 0, 0},
+		{"sealed",						      0, CLI_FLAG, &settings.sealed, NULL,
+		 "give gateways the roots of suites and not their items", 0, 0},
 		SHARED_OPTIONS(settings),
-		{0						     },
+		{0						},
 	};
 	const struct cli_command command = {
 		"bench run",

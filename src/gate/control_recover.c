@@ -1,5 +1,7 @@
 #include "gate/control_internal.h"
 
+#include "base/encode.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -170,6 +172,18 @@ static enum err_code first_position(struct control *control, int log, uint64_t *
 	return ERR_OK;
 }
 
+/* What words a leaf of a sealed suite was admitted with. */
+static void restore_words(struct use *use, const json_t *admit)
+{
+	uint8_t digest[BINDING_DIGEST_SIZE];
+	const struct world_suite *suite =
+		world_find_suite(use->control->world, bytes_from(control_text(admit, "suite")));
+	int64_t leaf = control_integer(admit, "leaf", -1);
+	if (suite && suite->suite->sealed && leaf >= 0 && leaf < suite->suite->leaf_count &&
+	    hex_decode(bytes_from(control_text(admit, "words")), digest, sizeof(digest)))
+		binding_suite_claim(suite->suite, digest, (uint32_t)leaf);
+}
+
 static void restore_sample(struct use *use, const json_t *admit)
 {
 	const struct world *world = use->control->world;
@@ -254,6 +268,8 @@ static void note_use(void *argument, struct bytes line, bool *stop)
 	if (use->first_today == UINT64_MAX && is_today(use, record))
 		use->first_today = use->index;
 	use->index++;
+	if (strcmp(kind, "admit") == 0)
+		restore_words(use, record);
 	if (strcmp(kind, "admit") == 0)
 		use->failed = json_object_set(use->admits, control_text(record, "id"), record) != 0;
 	else if (strcmp(kind, "settle") == 0 || strcmp(kind, "unknown") == 0)

@@ -30,7 +30,8 @@ struct registration {
 	uint8_t seed[LEAF_SEED_SIZE];
 	json_t *settings; /* borrowed */
 	int64_t samples;
-	json_t *items; /* borrowed */
+	json_t *items; /* borrowed; NULL: sealed */
+	int64_t leaves;
 	struct buf digests;
 	char id[CONTROL_ID_SIZE];
 	struct err *err;
@@ -104,25 +105,41 @@ static enum err_code read_version(struct registration *registration)
 	return ERR_OK;
 }
 
+/* A proof is checked against root and number of leaves, and needs nothing else. */
+static enum err_code read_sealed(struct registration *registration)
+{
+	if (json_object_get(registration->body, "seed"))
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: seed: a sealed suite keeps it to itself; leave it out");
+	if (!json_object_get(registration->body, "leaves"))
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: upload the items, or say with leaves how many a sealed "
+			       "suite has");
+	return json_get_integer(registration->body, "leaves", "suite", 1, BINDING_LEAVES_MAX,
+				&registration->leaves, registration->err);
+}
+
 static enum err_code read_items(struct registration *registration)
 {
 	ERR_TRY(json_get_container(registration->body, "items", "suite", JSON_ARRAY, true,
 				   &registration->items, registration->err));
 	if (!registration->items)
-		return ERR_SET(registration->err, ERR_UNSUPPORTED,
-			       "suite: sealed registration is not supported by this build; upload "
-			       "the items");
+		return read_sealed(registration);
 	size_t count = json_array_size(registration->items);
 	if (count < 1 || count > BINDING_LEAVES_MAX)
 		return ERR_SET(registration->err, ERR_INVALID,
 			       "suite: items: there must be 1 to %u", BINDING_LEAVES_MAX);
+	if (json_object_get(registration->body, "leaves"))
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: leaves: is told where there are no items; leave it out");
+	registration->leaves = (int64_t)count;
 	return ERR_OK;
 }
 
 static enum err_code read_body(struct registration *registration)
 {
-	static const char *const keys[] = {"name",    "version", "purpose", "root", "settings",
-					   "samples", "seed",    "items",   NULL};
+	static const char *const keys[] = {"name",    "version", "purpose", "root",   "settings",
+					   "samples", "seed",    "items",   "leaves", NULL};
 	struct err *err = registration->err;
 	ERR_TRY(json_only_keys(registration->body, keys, "suite", err));
 	ERR_TRY(json_get_string(registration->body, "name", "suite", &registration->name, err));
@@ -225,8 +242,8 @@ static enum err_code make_suite(struct registration *registration)
 		.version = registration->version,
 		.purpose = registration->purpose,
 		.samples = (unsigned)registration->samples,
-		.leaf_count = (uint32_t)json_array_size(registration->items),
-		.digests = (const uint8_t *)registration->digests.data,
+		.leaf_count = (uint32_t)registration->leaves,
+		.digests = registration->items ? (const uint8_t *)registration->digests.data : NULL,
 		.registered_ms = control->loop->wall_ms,
 	};
 	memcpy(options.root, registration->root, SHA256_SIZE);
@@ -237,42 +254,82 @@ static enum err_code make_suite(struct registration *registration)
 
 /* ---- budgets ---- */
 
-static bool is_known_leaf(const struct world_grant *grant, const uint8_t *digest)
+/* Budgets are counted over all grants of an organisation and of those that control ties it to:
+ * what is split is added up again. */
+static bool adds_up(const struct world_grant *grant, const struct world_grant *other)
 {
+	return other && grant->org->group == other->org->group;
+}
+
+/* Whether a suite that is registered already has the words, so that they are not new. */
+static bool is_known_leaf(const struct registration *registration, const uint8_t *digest)
+{
+	const struct world *world = registration->operation->control->world;
 	uint32_t leaf;
-	for (const struct world_suite *suite = grant->suites; suite; suite = suite->next) {
-		if (binding_suite_find(suite->suite, digest, &leaf))
-			return true;
+	for (size_t i = 0; i < world_grant_count(world); i++) {
+		const struct world_grant *grant = world_grant_at(world, i);
+		if (!adds_up(registration->key->grant, grant))
+			continue;
+		for (const struct world_suite *suite = grant->suites; suite; suite = suite->next)
+			if (binding_suite_find(suite->suite, digest, &leaf))
+				return true;
 	}
 	return false;
 }
 
+/* Another registration of the same tree, sealed or not, by which its leaves are counted. */
+static bool is_known_root(const struct registration *registration)
+{
+	const struct world *world = registration->operation->control->world;
+	for (size_t i = 0; i < world_grant_count(world); i++) {
+		const struct world_grant *grant = world_grant_at(world, i);
+		if (!adds_up(registration->key->grant, grant))
+			continue;
+		for (const struct world_suite *suite = grant->suites; suite; suite = suite->next)
+			if (suite->suite->leaf_count == registration->leaves &&
+			    memcmp(suite->suite->root, registration->root, SHA256_SIZE) == 0)
+				return true;
+	}
+	return false;
+}
+
+/* Each words once. Nobody can tell whether a sealed suite's are new: they count as new. */
 static int64_t count_new_leaves(const struct registration *registration)
 {
-	int64_t count = 0;
+	const struct binding_suite *suite = registration->operation->suite;
 	const uint8_t *digests = (const uint8_t *)registration->digests.data;
-	for (size_t i = 0; i < json_array_size(registration->items); i++)
-		count +=
-			!is_known_leaf(registration->key->grant, digests + i * BINDING_DIGEST_SIZE);
+	int64_t count = 0;
+	uint32_t first;
+	if (is_known_root(registration))
+		return 0;
+	if (suite->sealed)
+		return registration->leaves;
+	for (uint32_t i = 0; i < suite->leaf_count; i++) {
+		const uint8_t *digest = digests + (size_t)i * BINDING_DIGEST_SIZE;
+		count += binding_suite_find(suite, digest, &first) && first == i &&
+			 !is_known_leaf(registration, digest);
+	}
 	return count;
 }
 
+/* A leaf's words count once, whatever its suite, its scorer and the grant it stands under. */
 static enum err_code check_budget(struct registration *registration, int64_t new_leaves)
 {
 	struct control *control = registration->operation->control;
 	const struct world_grant *grant = registration->key->grant;
-	int64_t all = (int64_t)json_array_size(registration->items);
-	int64_t week = new_leaves;
+	int64_t all = new_leaves, week = new_leaves;
 	const char *id;
 	json_t *document;
 	json_object_foreach(control->documents[STORE_SUITE], id, document)
 	{
 		const json_t *spec = control_spec_of(document);
-		if (strcmp(control_text(spec, "grant"), grant->id) != 0)
+		const char *other = control_text(spec, "grant");
+		if (!adds_up(grant, world_find_grant(control->world, bytes_from(other))))
 			continue;
-		all += control_integer(spec, "leaves", 0);
+		int64_t counted = control_integer(spec, "new_leaves", 0);
+		all += counted;
 		if (control->loop->wall_ms - control_integer(spec, "registered_ms", 0) < WEEK_MS)
-			week += control_integer(spec, "new_leaves", 0);
+			week += counted;
 	}
 	char detail[DETAIL_MAX];
 	if (grant->max_leaves != LIMIT_NONE && all > grant->max_leaves) {
@@ -300,15 +357,15 @@ static json_t *suite_spec(const struct registration *registration, int64_t new_l
 	char root[2 * SHA256_SIZE + 1];
 	const struct world_grant *grant = registration->key->grant;
 	hex_encode(registration->root, SHA256_SIZE, root);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:I}", "id",
-			 registration->id, "grant", grant->id, "org", grant->org->id, "key",
-			 registration->key->id, "name", registration->name, "version",
-			 registration->version, "purpose", purpose_id(registration->purpose),
-			 "root", root, "settings", registration->settings, "samples",
-			 (json_int_t)registration->samples, "leaves",
-			 (json_int_t)json_array_size(registration->items), "new_leaves",
-			 (json_int_t)new_leaves, "registered_ms",
-			 (json_int_t)registration->operation->control->loop->wall_ms);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:I, s:b}", "id",
+		registration->id, "grant", grant->id, "org", grant->org->id, "key",
+		registration->key->id, "name", registration->name, "version", registration->version,
+		"purpose", purpose_id(registration->purpose), "root", root, "settings",
+		registration->settings, "samples", (json_int_t)registration->samples, "leaves",
+		(json_int_t)registration->leaves, "new_leaves", (json_int_t)new_leaves,
+		"registered_ms", (json_int_t)registration->operation->control->loop->wall_ms,
+		"sealed", !registration->items);
 }
 
 static enum err_code answer_suite(struct control_operation *operation, const char *id,
@@ -336,8 +393,14 @@ static enum err_code answer_suite(struct control_operation *operation, const cha
 	return operation->answer ? ERR_OK : no_memory(err);
 }
 
-static const char *const same_keys[] = {"grant", "name",    "version",  "purpose",
-					"root",  "samples", "settings", NULL};
+static const char *const same_keys[] = {"grant",   "name",     "version", "purpose", "root",
+					"samples", "settings", "leaves",  "sealed",  NULL};
+
+static bool same_member(const json_t *a, const json_t *b)
+{
+	/* `sealed` is younger than stored suites. */
+	return json_is_true(a) == json_is_true(b) && (json_is_boolean(a) || json_equal(a, b));
+}
 
 /* A suite that was registered with the same words before, so that registering is idempotent. */
 static const json_t *find_same(const struct control *control, const json_t *spec, const char **id)
@@ -348,7 +411,7 @@ static const json_t *find_same(const struct control *control, const json_t *spec
 		const json_t *other = control_spec_of(document);
 		const char *const *key = same_keys;
 		while (*key &&
-		       json_equal(json_object_get(spec, *key), json_object_get(other, *key)))
+		       same_member(json_object_get(spec, *key), json_object_get(other, *key)))
 			key++;
 		if (!*key)
 			return document;
@@ -375,7 +438,6 @@ static enum err_code add_suite(struct registration *registration, json_t *spec)
 	struct control_operation *operation = registration->operation;
 	bool public_root = world_is_public_root(operation->control->world, registration->root);
 	const char *class = suite_class_id(public_root ? SUITE_CLASS_PUBLIC : SUITE_CLASS_PRIVATE);
-	ERR_TRY(make_suite(registration));
 	ERR_TRY(record_suite(registration, registration->id, spec, class, &registration->digests));
 	return answer_suite(operation, registration->id, spec, class, true, registration->err);
 }
@@ -410,7 +472,9 @@ static enum err_code register_leaves(struct registration *registration)
 {
 	struct control *control = registration->operation->control;
 	const char *id;
-	ERR_TRY(make_leaves(registration));
+	if (registration->items)
+		ERR_TRY(make_leaves(registration));
+	ERR_TRY(make_suite(registration));
 	int64_t new_leaves = count_new_leaves(registration);
 	json_t *spec = suite_spec(registration, new_leaves);
 	if (!spec)

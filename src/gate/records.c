@@ -46,6 +46,17 @@ static void submit(struct gate_request *request, struct log_entry *entry, uint64
 	log_producer_turn(producer, false);
 }
 
+/* Of a leaf that nobody knows the words of, so that they still count once after a restart. */
+static void add_words(const struct gate_request *request, struct record *record,
+		      uint8_t digest[static BINDING_DIGEST_SIZE])
+{
+	const struct verdict *verdict = &request->verdict;
+	if (verdict->unbound || !verdict->suite || !verdict->suite->suite->sealed)
+		return;
+	binding_digest(world_binding_secret(verdict->world), request->words_digest, digest);
+	record->words = digest;
+}
+
 static void add_binding(const struct gate_request *request, struct record *record)
 {
 	const struct verdict *verdict = &request->verdict;
@@ -100,9 +111,11 @@ bool gate_submit_admit(struct gate_request *request)
 	gate_draw_sealed_nonce(request, log);
 	digest_request(request);
 	struct record record = record_of(request, RECORD_ADMIT);
+	uint8_t words[BINDING_DIGEST_SIZE];
 	record.id = request->admit_id;
 	record.request = request->request_digest;
 	add_binding(request, &record);
+	add_words(request, &record, words);
 	add_observed(request, &record);
 	size_t size = record_format(&record, text, TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */

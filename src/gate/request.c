@@ -242,10 +242,25 @@ static void read_words(struct gate_request *request)
 		sha256_of(words.data, words.size, request->words_digest);
 		request->facts.words_digest = request->words_digest;
 		request->facts.settings = request->settings;
+		if (request->claim)
+			leaf_claim_set_words(request->claim, buf_bytes(&words));
+		request->facts.claim = request->claim;
 	}
 	json_decref(tree);
 	buf_release(&words);
 	buf_release(&settings);
+}
+
+/* `parley-leaf`, where the request has it; false with `err` set where it cannot be read. */
+static bool read_claim(struct gate_request *request, struct err *err)
+{
+	struct bytes field = known(request->exchange, HTTP_FIELD_PARLEY_LEAF);
+	if (!field.size)
+		return true;
+	request->claim = arena_alloc(&request->arena, sizeof(*request->claim));
+	const char *problem = request->claim ? leaf_claim_parse(field, request->claim)
+					     : "there is no memory to read it";
+	return !problem || ERR_SET(err, ERR_INVALID, "parley-leaf: %s", problem) == ERR_OK;
 }
 
 /* The facts of the body in the dialect of its endpoint, or, once the model has told its provider,
@@ -294,6 +309,8 @@ static bool read_body(struct gate_request *request, struct err *err)
 		struct bytes type;
 		facts->non_text =
 			dialect_request_non_text(&request->body, request->scan, body, &type);
+		if (!read_claim(request, err))
+			return false;
 		read_words(request);
 	}
 	return true;

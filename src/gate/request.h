@@ -47,6 +47,7 @@ struct gate_request {
 	struct json_scan *scan; /* of a body that was read as it came; NULL: not begun */
 	uint8_t words_digest[SHA256_SIZE];
 	struct binding_settings *settings; /* in the arena; NULL: none */
+	struct leaf_claim *claim;          /* the same */
 	struct verdict verdict;
 	int64_t retry_after_ms; /* with a refusal by a limit; -1: waiting does not help */
 	uint64_t started_ns;

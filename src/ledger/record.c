@@ -45,6 +45,15 @@ static inline void digest_member(struct json_writer *writer, const char *name,
 	put_digest(writer, digest);
 }
 
+static void words_member(struct json_writer *writer, const uint8_t *words)
+{
+	char hex[33];
+	if (!words)
+		return;
+	hex_encode(words, 16, hex);
+	json_write_member(writer, "words", (struct bytes){hex, 32});
+}
+
 static inline void number_member(struct json_writer *writer, const char *name, uint64_t value,
 				 bool present)
 {
@@ -181,6 +190,7 @@ size_t record_format(const struct record *record, char *out, size_t capacity)
 	time_member(to, record->time_ms);
 	usage_member(to, record->usage);
 	json_write_member(to, "verdict", record->verdict);
+	words_member(to, record->words);
 	json_write(to, "}", 1);
 	return writer.failed ? 0 : writer.size;
 }

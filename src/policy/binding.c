@@ -110,9 +110,60 @@ static uint32_t slot_of(const uint8_t *digest)
 	return hash;
 }
 
+/* ---- the leaves of sealed suites ---- */
+
+#define CLAIM_LEAF_BITS 20
+_Static_assert(BINDING_LEAVES_MAX <= 1u << CLAIM_LEAF_BITS, "a claim has room for every leaf");
+
+/* The digest's part of a claim, never 0. Digests are keyed: nobody can look for two alike. */
+static uint64_t claim_of(const uint8_t *digest)
+{
+	uint64_t part;
+	memcpy(&part, digest + sizeof(uint32_t), sizeof(part));
+	part >>= CLAIM_LEAF_BITS;
+	return (part ? part : 1) << CLAIM_LEAF_BITS;
+}
+
+static uint32_t claimed_leaf(uint64_t claim)
+{
+	return (uint32_t)(claim & ((1u << CLAIM_LEAF_BITS) - 1));
+}
+
+static bool find_claimed(const struct binding_suite *suite, const uint8_t *digest, uint32_t *leaf)
+{
+	uint64_t wanted = claim_of(digest), found;
+	uint32_t i = slot_of(digest) & suite->slot_mask;
+	for (; (found = atomic_load(&suite->claims[i])) != 0; i = (i + 1) & suite->slot_mask) {
+		if (found >> CLAIM_LEAF_BITS == wanted >> CLAIM_LEAF_BITS) {
+			*leaf = claimed_leaf(found);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* There are never more claims than leaves, for a leaf has one text: the table is at most half full.
+ */
+uint32_t binding_suite_claim(struct binding_suite *suite,
+			     const uint8_t digest[static BINDING_DIGEST_SIZE], uint32_t leaf)
+{
+	assert(suite->sealed && leaf < suite->leaf_count);
+	uint64_t claim = claim_of(digest) | leaf;
+	uint32_t i = slot_of(digest) & suite->slot_mask;
+	for (;; i = (i + 1) & suite->slot_mask) {
+		uint64_t found = 0;
+		if (atomic_compare_exchange_strong(&suite->claims[i], &found, claim))
+			return leaf;
+		if (found >> CLAIM_LEAF_BITS == claim >> CLAIM_LEAF_BITS)
+			return claimed_leaf(found);
+	}
+}
+
 bool binding_suite_find(const struct binding_suite *suite,
 			const uint8_t digest[static BINDING_DIGEST_SIZE], uint32_t *leaf)
 {
+	if (suite->sealed)
+		return find_claimed(suite, digest, leaf);
 	uint32_t i = slot_of(digest) & suite->slot_mask;
 	for (; suite->slots[i]; i = (i + 1) & suite->slot_mask) {
 		if (memcmp(suite->digests[suite->slots[i] - 1], digest, BINDING_DIGEST_SIZE) == 0) {
@@ -159,6 +210,28 @@ static enum err_code check_suite(const struct binding_suite_options *options, st
 	return ERR_OK;
 }
 
+static bool allocate_leaves(struct binding_suite *suite,
+			    const struct binding_suite_options *options, uint32_t slots)
+{
+	if (!options->digests) {
+		suite->claims = calloc(slots, sizeof(*suite->claims));
+		return suite->claims != NULL;
+	}
+	suite->digests = malloc((size_t)options->leaf_count * BINDING_DIGEST_SIZE);
+	suite->slots = calloc(slots, sizeof(*suite->slots));
+	return suite->digests && suite->slots;
+}
+
+static void free_suite(struct binding_suite *suite)
+{
+	if (!suite)
+		return;
+	free(suite->digests);
+	free(suite->slots);
+	free(suite->claims);
+	free(suite);
+}
+
 enum err_code binding_suite_new(const struct binding_suite_options *options,
 				struct binding_suite **out, struct err *err)
 {
@@ -168,16 +241,8 @@ enum err_code binding_suite_new(const struct binding_suite_options *options,
 	while (slots < 2 * options->leaf_count)
 		slots *= 2;
 	struct binding_suite *suite = calloc(1, sizeof(*suite));
-	if (suite) {
-		suite->digests = malloc((size_t)options->leaf_count * BINDING_DIGEST_SIZE);
-		suite->slots = calloc(slots, sizeof(*suite->slots));
-	}
-	if (!suite || !suite->digests || !suite->slots) {
-		if (suite) {
-			free(suite->digests);
-			free(suite->slots);
-		}
-		free(suite);
+	if (!suite || !allocate_leaves(suite, options, slots)) {
+		free_suite(suite);
 		return ERR_SET(err, ERR_NO_MEMORY, "suite %s: out of memory", options->id);
 	}
 	atomic_init(&suite->references, 1);
@@ -185,14 +250,20 @@ enum err_code binding_suite_new(const struct binding_suite_options *options,
 	memcpy(suite->name, options->name, strlen(options->name) + 1);
 	memcpy(suite->version, options->version, strlen(options->version) + 1);
 	memcpy(suite->root, options->root, SHA256_SIZE);
-	memcpy(suite->digests, options->digests, (size_t)options->leaf_count * BINDING_DIGEST_SIZE);
 	suite->purpose = options->purpose;
 	suite->settings = options->settings;
 	suite->samples = options->samples;
 	suite->leaf_count = options->leaf_count;
 	suite->registered_ms = options->registered_ms;
 	suite->slot_mask = slots - 1;
-	index_leaves(suite);
+	suite->sealed = !options->digests;
+	if (suite->sealed) {
+		suite->distinct_leaves = suite->leaf_count;
+	} else {
+		memcpy(suite->digests, options->digests,
+		       (size_t)options->leaf_count * BINDING_DIGEST_SIZE);
+		index_leaves(suite);
+	}
 	*out = suite;
 	return ERR_OK;
 }
@@ -207,9 +278,7 @@ void binding_suite_drop(struct binding_suite *suite)
 {
 	if (!suite || atomic_fetch_sub(&suite->references, 1) != 1)
 		return;
-	free(suite->digests);
-	free(suite->slots);
-	free(suite);
+	free_suite(suite);
 }
 
 /* ---- runs ---- */

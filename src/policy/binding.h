@@ -63,7 +63,8 @@ struct binding_suite_options {
 	struct binding_settings settings;
 	unsigned samples;       /* of each leaf in a run opened without saying how many; 1 to 64 */
 	uint32_t leaf_count;    /* 1 to BINDING_LEAVES_MAX */
-	const uint8_t *digests; /* leaf_count * BINDING_DIGEST_SIZE bytes in leaf order; copied */
+	const uint8_t *digests; /* leaf_count * BINDING_DIGEST_SIZE bytes in leaf order; copied.
+				 * NULL: sealed, known by its root alone */
 	int64_t registered_ms;
 };
 
@@ -77,9 +78,13 @@ struct binding_suite {
 	uint32_t leaf_count;
 	uint32_t distinct_leaves; /* leaves with equal words count once */
 	int64_t registered_ms;
+	bool sealed;
 	uint8_t (*digests)[BINDING_DIGEST_SIZE];
 	uint32_t *slots; /* open addressing: leaf index + 1, or 0 */
 	uint32_t slot_mask;
+	/* Sealed: what words its leaves have turned out to have, open addressing: 44 bits of their
+	 * digest and the leaf's index in 20, or 0. */
+	_Atomic uint64_t *claims;
 };
 
 /* One reference, the caller's. ERR_INVALID, ERR_TOO_LARGE or ERR_NO_MEMORY. At most 32 bytes a
@@ -89,9 +94,16 @@ enum err_code binding_suite_new(const struct binding_suite_options *options,
 struct binding_suite *binding_suite_hold(struct binding_suite *suite);
 void binding_suite_drop(struct binding_suite *suite); /* NULL is fine */
 
-/* The leaf with these words; of several equal ones the first. False if there is none. */
+/* The leaf with these words; of several equal ones the first (where the suite is sealed: the first
+ * that was claimed; those that were not yet are not found). False if there is none. */
 bool binding_suite_find(const struct binding_suite *suite,
 			const uint8_t digest[static BINDING_DIGEST_SIZE], uint32_t *leaf);
+
+/* A leaf of a sealed suite was proved to have these words: from now on they are found. Returns the
+ * leaf that counts for them, which is another one where another had the same words before. From any
+ * thread. */
+uint32_t binding_suite_claim(struct binding_suite *suite,
+			     const uint8_t digest[static BINDING_DIGEST_SIZE], uint32_t leaf);
 
 /* ---- runs ---- */
 

@@ -395,8 +395,41 @@ static enum match_step match_suite(const struct decision *decision, const struct
 	return match_run(decision, named, match);
 }
 
+/* What `parley-leaf` shows: a leaf of a sealed suite of the grant. */
+struct proved {
+	const struct world_suite *suite; /* that it names; NULL: none of the grant */
+	bool holds;                      /* the proof leads to its root */
+};
+
+static struct proved prove(const struct decision *decision)
+{
+	const struct leaf_claim *claim = decision->request->claim;
+	struct proved proved = {0};
+	if (!claim)
+		return proved;
+	const struct world_suite *suite = world_find_suite(decision->world, claim->suite);
+	if (!suite || suite->grant != decision->verdict->grant || !suite->suite->sealed)
+		return proved;
+	proved.suite = suite;
+	proved.holds = leaf_claim_verify(claim, suite->suite->leaf_count, suite->suite->root);
+	return proved;
+}
+
+/* The leaf of the suite that counts for the words. Of a sealed suite only what is proved, there or
+ * in another one: words count once, wherever they stand. */
+static bool find_leaf(const struct decision *decision, const struct world_suite *suite,
+		      const struct proved *proved, const uint8_t *digest, uint32_t *leaf)
+{
+	if (suite->suite->sealed && !proved->holds)
+		return false;
+	if (binding_suite_find(suite->suite, digest, leaf))
+		return true;
+	*leaf = proved->holds ? (uint32_t)decision->request->claim->index : 0;
+	return proved->holds && proved->suite == suite;
+}
+
 static void find_match(const struct decision *decision, const struct world_run *named,
-		       struct match *best)
+		       const struct proved *proved, struct match *best)
 {
 	uint8_t digest[BINDING_DIGEST_SIZE];
 	binding_digest(world_binding_secret(decision->world), decision->request->words_digest,
@@ -405,7 +438,7 @@ static void find_match(const struct decision *decision, const struct world_run *
 	for (; suite && best->step < MATCH_ADMITS; suite = suite->next) {
 		struct match match = {.suite = suite};
 		if ((named && named->suite != suite) ||
-		    !binding_suite_find(suite->suite, digest, &match.leaf))
+		    !find_leaf(decision, suite, proved, digest, &match.leaf))
 			continue;
 		match.step = match_suite(decision, named, &match);
 		if (match.step > best->step)
@@ -421,10 +454,41 @@ static unsigned suite_count(const struct world_grant *grant)
 	return count;
 }
 
-static bool refuse_unbound(struct decision *decision, const struct world_run *named)
+static unsigned sealed_count(const struct world_grant *grant)
+{
+	unsigned count = 0;
+	for (const struct world_suite *suite = grant->suites; suite; suite = suite->next)
+		count += suite->suite->sealed;
+	return count;
+}
+
+/* How close a claim came. */
+static bool refuse_claim(struct decision *decision, const struct proved *proved)
+{
+	const struct leaf_claim *claim = decision->request->claim;
+	if (!proved->suite)
+		return refuse(decision, RULE_SUITE_UNBOUND,
+			      "parley-leaf names %.*s, which is no sealed suite under grant %s",
+			      (int)claim->suite.size, claim->suite.data,
+			      decision->verdict->grant->id);
+	const struct binding_suite *suite = proved->suite->suite;
+	if (claim->index >= suite->leaf_count)
+		return refuse(decision, RULE_SUITE_UNBOUND,
+			      "parley-leaf names leaf %llu, and suite %.64s has %u",
+			      (unsigned long long)claim->index, suite->name, suite->leaf_count);
+	return refuse(decision, RULE_SUITE_UNBOUND,
+		      "parley-leaf: leaf %llu, but words, salt, grading and proof do not lead to "
+		      "the root of suite %.64s",
+		      (unsigned long long)claim->index, suite->name);
+}
+
+static bool refuse_unbound(struct decision *decision, const struct world_run *named,
+			   const struct proved *proved)
 {
 	const struct world_grant *grant = decision->verdict->grant;
-	unsigned count = suite_count(grant);
+	unsigned count = suite_count(grant), sealed = sealed_count(grant);
+	if (decision->request->claim && !proved->holds)
+		return refuse_claim(decision, proved);
 	if (count == 0)
 		return refuse(decision, RULE_SUITE_UNBOUND,
 			      "no suite is registered under grant %s yet", grant->id);
@@ -432,6 +496,11 @@ static bool refuse_unbound(struct decision *decision, const struct world_run *na
 		return refuse(decision, RULE_SUITE_UNBOUND,
 			      "no leaf of suite %s, which run %s is over, has them",
 			      named->suite->suite->name, named->id);
+	if (sealed && !decision->request->claim)
+		return refuse(decision, RULE_SUITE_UNBOUND,
+			      "none of the leaves of %u suite%s has them; %u %s sealed, and the "
+			      "request shows no parley-leaf",
+			      count, count == 1 ? "" : "s", sealed, sealed == 1 ? "is" : "are");
 	return refuse(decision, RULE_SUITE_UNBOUND, "none of the leaves of %u suite%s has them",
 		      count, count == 1 ? "" : "s");
 }
@@ -475,10 +544,11 @@ static bool check_bound(struct decision *decision)
 	struct match match = {.step = MATCH_NONE};
 	if (!check_words(decision) || !named_run(decision, &named))
 		return false;
+	struct proved proved = prove(decision);
 	if (decision->request->words_digest)
-		find_match(decision, named, &match);
+		find_match(decision, named, &proved, &match);
 	if (match.step == MATCH_NONE)
-		return refuse_unbound(decision, named);
+		return refuse_unbound(decision, named, &proved);
 	verdict->suite = match.suite;
 	verdict->leaf = match.leaf;
 	set_purpose(verdict, decision->request, match.suite->suite->purpose);
@@ -731,14 +801,26 @@ bool policy_observe(const struct policy_request *request, struct verdict *verdic
 
 #define TAKE_TRIES 8
 
+/* Words of a sealed suite are known from their first use. False: another leaf that was used before
+ * has the same. */
+static bool claim_leaf(const struct verdict *verdict, const struct policy_request *request)
+{
+	uint8_t digest[BINDING_DIGEST_SIZE];
+	if (!verdict->suite || !verdict->suite->suite->sealed)
+		return true;
+	binding_digest(world_binding_secret(verdict->world), request->words_digest, digest);
+	return binding_suite_claim(verdict->suite->suite, digest, verdict->leaf) == verdict->leaf;
+}
+
 bool policy_take_sample(struct verdict *verdict, const struct policy_request *request,
 			struct binding_hold *hold)
 {
 	assert(verdict->outcome == POLICY_ADMIT);
 	*hold = (struct binding_hold){0};
 	for (int i = 0; i < TAKE_TRIES && verdict->outcome == POLICY_ADMIT; i++) {
-		if (!verdict->run || binding_take(verdict->run->run, verdict->model_slot,
-						  verdict->leaf, request->wall_ms, hold))
+		if (!verdict->run || (claim_leaf(verdict, request) &&
+				      binding_take(verdict->run->run, verdict->model_slot,
+						   verdict->leaf, request->wall_ms, hold)))
 			return true;
 		policy_decide(verdict->world, request, verdict);
 	}

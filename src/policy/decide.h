@@ -9,6 +9,7 @@
 #define POLICY_DECIDE_H
 
 #include "base/buf.h"
+#include "policy/leaf_claim.h"
 #include "policy/world.h"
 
 /* A request as parsed facts. Zeroed is the emptiest request; set max_output to -1 and n to 1 where
@@ -35,6 +36,7 @@ struct policy_request {
 	/* Only looked at where policy_needs_words says so; NULL: not computed, and so unbound. */
 	const uint8_t *words_digest; /* SHA-256 of the canonical words, SHA256_SIZE bytes */
 	const struct binding_settings *settings; /* NULL: none stated but max_output above */
+	const struct leaf_claim *claim;          /* `parley-leaf`, with its words; NULL: none */
 };
 
 enum policy_outcome {

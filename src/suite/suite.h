@@ -85,7 +85,8 @@ enum err_code suite_duplicates(const struct suite *suite,
 			       void *argument, size_t *count, struct err *err);
 
 /* The body of POST /parley/v1/suites, appended: {name, version, purpose, root, settings, samples,
- * seed (unless zeros), items: [{prompt, grading}]}; without items and seed when `sealed`. */
+ * seed (unless zeros), items: [{prompt, grading}]}; when `sealed` their number, `leaves`, instead
+ * of items and seed. */
 enum err_code suite_registration(const struct suite *suite, const char *purpose, bool sealed,
 				 struct buf *out, struct err *err);
 

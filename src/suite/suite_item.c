@@ -329,7 +329,9 @@ enum err_code suite_registration(const struct suite *suite, const char *purpose,
 	ERR_TRY(json_canonical(suite->settings, out, err));
 	if (!sealed && memcmp(suite->seed, zeros, LEAF_SEED_SIZE) != 0)
 		append_hex(out, "seed", suite->seed, LEAF_SEED_SIZE);
-	if (!sealed)
+	if (sealed)
+		buf_printf(out, ",\"leaves\":%zu", suite->count);
+	else
 		ERR_TRY(append_items(suite, out, err));
 	buf_append_char(out, '}');
 	return out->failed

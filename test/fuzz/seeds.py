@@ -271,7 +271,14 @@ def url():
             b"ftp://a", b"http://a:99999", b"http://a#b", b"http:///x"]
 
 
-SEEDS = {"http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
+def leaf_claim():
+    salt, digest = base64.b64encode(bytes(16)), base64.b64encode(bytes(32))
+    proof = base64.b64encode(bytes(range(64)))
+    return each((0, 1, 255), [b"suite_1;7;" + salt + b";" + digest + b";" + proof,
+                              b"suite_1; 0;" + salt + b";" + digest + b";", b"a;b;c;d;e", b";;;;"])
+
+
+SEEDS = {"leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
          "config": config, "access": access, "csv": csv, "note": note, "statement": statement, "url": url}
 

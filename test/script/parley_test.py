@@ -8,6 +8,7 @@ Run one file:        PARLEY=build/src/cmd/parley python3 test/script/test_gatewa
 Run one test of it:  … python3 test/script/test_gateway.py Plain.test_digests
 """
 
+import base64
 import hashlib
 import hmac
 import http.client
@@ -597,6 +598,38 @@ def suite_of(prompts, name="foxes", max_output=64, samples=1, **members):
             "settings": {"max_output": max_output, "temperature": 0}, "samples": samples,
             "items": [{"prompt": prompt, "grading": grading}
                       for prompt, grading in zip(prompts, gradings)], **members}
+
+
+class SealedSuite:
+    """A sealed registration (`body`) and the fields that prove its leaves."""
+
+    def __init__(self, prompts, seed, name="sealed", max_output=64, samples=1, **members):
+        self.seed = seed
+        self.gradings = [{"id": str(index), "scorer": {"kind": "contains"}, "target": "fox"}
+                         for index in range(len(prompts))]
+        self.hashes = [leaf_hash(leaf_of(index, prompt, self.gradings[index], seed))
+                       for index, prompt in enumerate(prompts)]
+        self.body = {"name": name, "version": 1, "purpose": "capability_benchmark",
+                     "root": tree_root(self.hashes).hex(), "leaves": len(prompts),
+                     "settings": {"max_output": max_output, "temperature": 0}, "samples": samples,
+                     **members}
+
+    def field(self, suite, index):
+        """`parley-leaf` of a leaf."""
+        salt = hmac.new(self.seed, str(index).encode(), hashlib.sha256).digest()[:16]
+        grading = hashlib.sha256(salt + canonical(self.gradings[index])).digest()
+        parts = (salt, grading, b"".join(inclusion_proof(self.hashes, index)))
+        return ";".join([suite, str(index), *(base64.b64encode(part).decode() for part in parts)])
+
+
+def inclusion_proof(hashes, index):
+    """The inclusion proof of RFC 9162, section 2.1.3.1, from the leaf upwards."""
+    if len(hashes) < 2:
+        return []
+    middle = 1 << (len(hashes) - 1).bit_length() - 1
+    if index < middle:
+        return [*inclusion_proof(hashes[:middle], index), tree_root(hashes[middle:])]
+    return [*inclusion_proof(hashes[middle:], index - middle), tree_root(hashes[:middle])]
 
 
 def public(*suites):

@@ -78,6 +78,25 @@ class Runs(Bench):
         self.assertEqual(len(admits), 40)
         self.assertEqual(sorted(entry["leaf"] for entry in admits), list(range(40)))
 
+    def test_a_sealed_suite_through_a_gateway(self):
+        """The gateway is given a root; the answers are vouched for all the same."""
+        suite, persona = self.suite(21)
+        gate, keys = self.gate(suite, self.sim("--persona", persona))
+        arguments = self.arguments(suite, f"http://127.0.0.1:{gate.port}", "--sealed")
+        done = self.bench(*arguments, keys=keys, status=1)
+        self.assertIn("needs a seed", done.stderr)
+        with open(suite / "suite.yaml", "a") as file:
+            file.write(f'seed: "{"5a" * 32}"\n')
+        root = run("suite", "digest", suite).stdout.strip()
+        gate.apply(evaluation(), public_suites=[{"name": "s", "root": root}])
+        self.bench(*arguments, keys=keys)
+        self.assertEqual(self.results()["accuracy"]["n"], 21)
+        shown = json.loads(gate.act("suite", "list", "--json"))["suites"]
+        self.assertEqual([(row["sealed"], row["leaves"]) for row in shown], [(True, 21)])
+        done = run("verify", self.out / "bundle", "--key", self.vkey(gate), "--require", "vouched")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("21 of 21", done.stdout)
+
     def test_in_every_api(self):
         """A bare provider and a gateway, asked through each of them; both runs verify."""
         suite, persona = self.suite(6)

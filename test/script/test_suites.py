@@ -2,8 +2,8 @@
 
 import json
 
-from parley_test import (CLAUSE, DIALECTS, Case, Client, anthropic, evaluation, main, openai,
-                         public, suite_of, wait_until)
+from parley_test import (CLAUSE, DIALECTS, Case, Client, SealedSuite, anthropic, evaluation, main,
+                         openai, public, sha256, suite_of, wait_until, words_of)
 
 FOXES = ["What jumps over the dog?", "What lives in a den?", "What is red and has a brush?"]
 OWLS = ["What hunts at night?", "What turns its head around?"]
@@ -209,6 +209,86 @@ class Binding(Case):
         self.assertEqual(self.admit_of(self.ask(OWLS[0], run=run))["sample"], 1)
         self.assert_refused(self.ask(OWLS[0], run=run), 403, "suite.samples", "anthropic")
         self.assertEqual(self.ask(OWLS[1], run=run).status, 200)
+
+
+class Sealed(Case):
+    """A suite registered by its root alone: each request proves that its words are a leaf."""
+
+    SEED = bytes([9]) * 32
+
+    def setUp(self):
+        super().setUp()
+        self.sealed = self.seal(FOXES)
+        self.gate = self.gateway(self.sim(), evaluation(), public_suites=public(self.sealed.body))
+        self.client = self.gate.client("eval", "southlab")
+        answer = self.client.post("/parley/v1/suites", self.sealed.body)
+        self.assertEqual(answer.status, 200, answer)
+        self.suite = answer.json()["suite"]
+
+    @classmethod
+    def seal(cls, prompts, name="sealed", **members):
+        return SealedSuite(prompts, cls.SEED, name, **members)
+
+    def ask(self, prompt, leaf=None, field=None, run=None, client=None, sealed=None, **members):
+        extra = {"parley-run": run} if run else {}
+        if leaf is not None or field is not None:
+            extra["parley-leaf"] = field or (sealed or self.sealed).field(self.suite, leaf)
+        return (client or self.client).ask("anthropic", anthropic(prompt, temperature=0, **members),
+                                           extra=extra)
+
+    def test_a_proved_leaf_is_admitted_and_nothing_is_stored_of_it(self):
+        for index, prompt in enumerate(FOXES):
+            answer = self.ask(prompt, index)
+            self.assertEqual(answer.status, 200, answer)
+        admits = [entry for entry in self.gate.records() if entry["kind"] == "admit"]
+        self.assertEqual([entry["leaf"] for entry in admits], [0, 1, 2])
+        self.assertEqual(len({entry["words"] for entry in admits}), 3)
+        stored = b"".join(path.read_bytes() for path in self.gate.directory.rglob("*")
+                          if path.is_file())
+        for prompt in FOXES:
+            self.assertNotIn(prompt.encode(), stored)
+            self.assertNotIn(sha256(words_of(prompt)).encode(), stored)
+
+    def test_what_is_not_proved_is_refused_and_says_how_close_it_was(self):
+        self.assert_unbound(self.ask(FOXES[0]), "1 is sealed, and the request shows no parley-leaf")
+        self.assert_unbound(self.ask(FOXES[0], 1), "leaf 1, but words, salt, grading and proof")
+        self.assert_unbound(self.ask("Something else", 0), "leaf 0, but")
+        self.assert_unbound(self.ask(FOXES[0], field=self.sealed.field("suite_other", 0)),
+                            "names suite_other")
+        beyond = self.sealed.field(self.suite, 0).replace(";0;", ";3;")
+        self.assert_unbound(self.ask(FOXES[0], field=beyond), "leaf 3, and suite sealed has 3")
+        answer = self.ask(FOXES[0], field="nonsense")
+        self.assert_refused(answer, 400, "request.syntax", "anthropic")
+        self.assertIn("parley-leaf", answer.message())
+        self.assertEqual([entry for entry in self.gate.records() if entry["kind"] == "admit"], [])
+
+    def assert_unbound(self, answer, words):
+        self.assert_refused(answer, 403, "suite.unbound", "anthropic")
+        self.assertIn(words, answer.message())
+
+    def test_settings_and_samples_bind_as_ever(self):
+        answer = self.ask(FOXES[0], 0, max_tokens=65)
+        self.assert_refused(answer, 403, "suite.settings", "anthropic")
+        self.assertEqual(self.ask(FOXES[0], 0).status, 200)
+        self.assert_refused(self.ask(FOXES[0], 0), 403, "suite.samples", "anthropic")
+
+    def test_samples_survive_a_crash(self):
+        self.assertEqual(self.ask(FOXES[0], 0).status, 200)
+        self.gate.records()
+        self.gate.kill()
+        self.gate.start()
+        self.client.port = self.gate.port
+        self.assert_refused(self.ask(FOXES[0], 0), 403, "suite.samples", "anthropic")
+        self.assertEqual(self.ask(FOXES[1], 1).status, 200)
+
+    def test_registrations_that_make_no_sense(self):
+        body = {key: value for key, value in self.sealed.body.items() if key != "leaves"}
+        for members, word in (({}, "leaves"), ({"leaves": 0}, "leaves"),
+                              ({"leaves": 1000001}, "leaves"), ({"leaves": 3, "seed": "00" * 32}, "seed"),
+                              ({"leaves": 3, "items": []}, "items")):
+            answer = self.client.post("/parley/v1/suites", {**body, **members})
+            self.assertEqual(answer.status, 400, answer)
+            self.assertIn(word, answer.message())
 
 
 if __name__ == "__main__":

@@ -268,7 +268,7 @@ static void registrations_with_faults_are_refused(void **state)
 		{"settings", "[]",								   400},
 		{"samples",  "0",								    400},
 		{"samples",  "65",								   400},
-		{"items",    NULL,								   501},
+		{"items",    NULL,								   400},
 		{"items",    "[]",								   400},
 		{"items",    "[1]",								  400},
 		{"items",    "[{\"prompt\":\"x\"}]",                                                 400},

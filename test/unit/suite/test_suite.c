@@ -357,6 +357,7 @@ static void test_registration(void **state)
 	assert_int_equal(json_parse(buf_bytes(&text), "body", &body, NULL), ERR_OK);
 	assert_null(json_object_get(body, "items"));
 	assert_null(json_object_get(body, "seed"));
+	assert_int_equal(json_integer_value(json_object_get(body, "leaves")), 2);
 	assert_string_equal(json_string_value(json_object_get(body, "purpose")),
 			    "capability_benchmark");
 	json_decref(body);
