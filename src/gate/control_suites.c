@@ -461,6 +461,10 @@ static enum err_code keep_scorers(struct registration *registration, const char 
 	struct grading_book *book;
 	if (registration->key->grant->release != RELEASE_V0)
 		return ERR_OK;
+	if (!registration->items)
+		return refuse(registration->operation, RULE_SUITE_SCORERS, registration->err,
+			      "a sealed suite has none that the gateway could grade by; upload the "
+			      "items");
 	enum err_code code =
 		control_grading_make(control, registration->items, &book, registration->err);
 	if (code == ERR_INVALID)

@@ -272,6 +272,14 @@ class Sealed(Case):
         self.assertEqual(self.ask(FOXES[0], 0).status, 200)
         self.assert_refused(self.ask(FOXES[0], 0), 403, "suite.samples", "anthropic")
 
+    def test_verdicts_need_the_items(self):
+        self.gate.apply(evaluation(), evaluation("verdicts", release="V0"),
+                        public_suites=public(self.sealed.body))
+        client = Client(self.gate.port, self.gate.key("verdicts", "southlab"))
+        answer = client.post("/parley/v1/suites", self.sealed.body)
+        self.assertEqual(answer.status, 403, answer)
+        self.assertEqual(answer.json()["rule"], "suite.scorers")
+
     def test_samples_survive_a_crash(self):
         self.assertEqual(self.ask(FOXES[0], 0).status, 200)
         self.gate.records()
