@@ -351,9 +351,10 @@ struct dialect_limit {
 };
 struct dialect_limits {
 	struct dialect_limit requests, input, output;
+	struct dialect_limit budget; /* tokens of the day or week */
 };
 /* Appends "name: value\r\n" fields: anthropic-ratelimit-* (requests, input-tokens, output-tokens
- * and tokens, the tighter of both; reset in RFC 3339) or, with all other dialects, x-ratelimit-*
+ * and tokens, the tightest of those and the budget; reset in RFC 3339) or, with all other dialects, x-ratelimit-*
  * (requests, tokens; reset as "6m0s"). `wall_ms` is now, Unix time. */
 void dialect_limit_fields(enum dialect_id dialect, const struct dialect_limits *limits,
 			  int64_t wall_ms, struct buf *out);

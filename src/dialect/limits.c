@@ -39,6 +39,15 @@ static const struct dialect_limit *tighter(const struct dialect_limit *a,
 	return left_b < left_a ? b : a;
 }
 
+/* Of all tokens: the budget where it has less left than the rates. */
+static const struct dialect_limit *tightest(const struct dialect_limits *limits)
+{
+	const struct dialect_limit *rate = tighter(&limits->input, &limits->output);
+	const struct dialect_limit *budget = &limits->budget;
+	bool less = budget->limit >= 0 && (rate->limit < 0 || budget->remaining < rate->remaining);
+	return less ? budget : rate;
+}
+
 static int64_t remaining(const struct dialect_limit *limit)
 {
 	return limit->remaining > 0 ? limit->remaining : 0;
@@ -120,8 +129,7 @@ void anthropic_limit_fields(const struct dialect_limits *limits, int64_t wall_ms
 	anthropic_limit(&requests_names, &limits->requests, wall_ms, &reset, out);
 	anthropic_limit(&input_names, &limits->input, wall_ms, &reset, out);
 	anthropic_limit(&output_names, &limits->output, wall_ms, &reset, out);
-	anthropic_limit(&tokens_names, tighter(&limits->input, &limits->output), wall_ms, &reset,
-			out);
+	anthropic_limit(&tokens_names, tightest(limits), wall_ms, &reset, out);
 }
 
 /* As OpenAI writes a duration: "0s", "20ms", "8.64s", "6m0s", "1h0m3s". */
@@ -162,5 +170,5 @@ void openai_limit_fields(const struct dialect_limits *limits, int64_t wall_ms, s
 {
 	(void)wall_ms;
 	openai_limit("requests", &limits->requests, out);
-	openai_limit("tokens", tighter(&limits->input, &limits->output), out);
+	openai_limit("tokens", tightest(limits), out);
 }

@@ -8,18 +8,6 @@
 #define RETENTION_DAYS_MAX 3650
 #define OPENINGS_MAX 10 /* percent of a run's leaves */
 
-/* Limits of DESIGN.md section 4 that a later version enforces. */
-static const char *const limits_not_built[] = {"tokens_per_week", "usd_per_month", NULL};
-
-static bool is_listed(const char *const *words, const char *word)
-{
-	for (; *words; words++) {
-		if (strcmp(*words, word) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* ---- organisation, models, clauses ---- */
 
 static enum err_code read_grant_org(struct access_reading *reading, const json_t *row,
@@ -269,6 +257,26 @@ static enum err_code check_release(struct access_reading *reading, const json_t 
 	return ERR_OK;
 }
 
+/* Money can be counted only where every model has a price. */
+static enum err_code check_prices(struct access_reading *reading, const json_t *limits,
+				  const json_t *document)
+{
+	const struct config *config = reading->context->config;
+	size_t index;
+	json_t *name;
+	json_array_foreach(json_object_get(document, "models"), index, name)
+	{
+		for (size_t i = 0; i < config->model_count; i++)
+			if (strcmp(config->models[i].name, json_string_value(name)) == 0 &&
+			    !config->models[i].has_price)
+				return yaml_fail(reading->tree, limits, "usd_per_month",
+						 reading->err, ERR_INVALID,
+						 "cannot be counted: model %s has no price in %s",
+						 config->models[i].name, config->file);
+	}
+	return ERR_OK;
+}
+
 static enum err_code read_limits(struct access_reading *reading, const json_t *row,
 				 json_t *document)
 {
@@ -283,16 +291,13 @@ static enum err_code read_limits(struct access_reading *reading, const json_t *r
 	ERR_TRY(access_set(reading, document, "limits", out));
 	json_object_foreach(limits, key, value)
 	{
-		if (is_listed(limits_not_built, key))
-			return yaml_fail(
-				reading->tree, limits, key, reading->err, ERR_UNSUPPORTED,
-				"this limit is not enforced by this build, so no grant may "
-				"have it");
 		if (limits_find(bytes_from(key)) == LIMIT_COUNT)
 			return yaml_fail(reading->tree, limits, key, reading->err, ERR_INVALID,
 					 "there is no such limit");
 		ERR_TRY(access_copy_integer(reading, limits, key, 1, LIMIT_MAX, out));
 	}
+	if (json_object_get(limits, "usd_per_month"))
+		return check_prices(reading, limits, document);
 	return ERR_OK;
 }
 

@@ -145,9 +145,6 @@ void gate_account_settled(struct gate_request *request, const struct record_usag
 	struct metrics *metrics = &request->worker->metrics;
 	struct limits_traffic *traffic = &request->verdict.grant->cells->traffic;
 	limits_count(&traffic->live, -1);
-	limits_count(&traffic->input,
-		     (int64_t)(usage->input + usage->cache_read + usage->cache_write));
-	limits_count(&traffic->output, (int64_t)usage->output);
 	metrics_add(&metrics->input_tokens, (int64_t)usage->input);
 	metrics_add(&metrics->cache_read_tokens, (int64_t)usage->cache_read);
 	metrics_add(&metrics->cache_write_tokens, (int64_t)usage->cache_write);

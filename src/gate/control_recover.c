@@ -201,35 +201,44 @@ static void restore_sample(struct use *use, const json_t *admit)
 	binding_run_restore(run->run, run->slots[place], (uint32_t)leaf, (unsigned)sample + 1);
 }
 
-static void restore_tokens(struct use *use, const json_t *admit, const json_t *settle)
+static void restore_scope(struct limits_cells *cells, int64_t day,
+			  const struct limits_amounts *amounts)
+{
+	if (cells)
+		limits_use_add(&cells->use, day, amounts);
+}
+
+static void restore_tokens(struct use *use, const json_t *admit, const json_t *settle, int64_t day)
 {
 	const struct world *world = use->control->world;
 	const json_t *usage = json_object_get(settle, "usage");
-	int64_t tokens = control_integer(usage, "input", 0) +
-			 control_integer(usage, "cache_write", 0) +
-			 control_integer(usage, "output", 0);
-	int64_t now = env_wall_ms(use->control->env);
+	struct limits_tokens tokens = {
+		control_integer(usage, "input", 0), control_integer(usage, "cache_read", 0),
+		control_integer(usage, "cache_write", 0), control_integer(usage, "output", 0)};
 	const struct world_grant *grant =
 		world_find_grant(world, bytes_from(control_text(admit, "grant")));
 	const struct world_key *key =
 		world_find_key_id(world, bytes_from(control_text(admit, "key")));
 	const struct world_model *model =
 		world_find_model(world, bytes_from(control_text(admit, "model")));
-	if (tokens <= 0)
-		return;
+	struct limits_amounts amounts = {
+		{1, tokens.input, tokens.cache_read, tokens.cache_write, tokens.output,
+		 model ? limits_cost(&model->price, &tokens) : 0}
+        };
+	bool interop =
+		strcmp(control_text(admit, "purpose"), purpose_id(PURPOSE_INTEROP_TEST)) == 0;
 	if (grant) {
-		limits_restore_day(grant->cells, now, tokens);
-		limits_restore_day(grant->org->cells, now, tokens);
+		restore_scope(grant->cells, day, &amounts);
+		restore_scope(grant->org->cells, day, &amounts);
 		if (grant->org->top)
-			limits_restore_day(grant->org->top->cells, now, tokens);
+			restore_scope(grant->org->top->cells, day, &amounts);
+		if (interop)
+			restore_scope(grant->interop_cells, day, &amounts);
 	}
-	if (grant && grant->interop_cells &&
-	    strcmp(control_text(admit, "purpose"), purpose_id(PURPOSE_INTEROP_TEST)) == 0)
-		limits_restore_day(grant->interop_cells, now, tokens);
-	if (key && key->cells)
-		limits_restore_day(key->cells, now, tokens);
+	if (key)
+		restore_scope(key->cells, day, &amounts);
 	if (model)
-		limits_restore_day(model->cells, now, tokens);
+		restore_scope(model->cells, day, &amounts);
 }
 
 /* RFC 3339 with milliseconds, as records have it: only the day matters. */
@@ -252,7 +261,7 @@ static void note_settle(struct use *use, const json_t *record)
 	    strcmp(control_text(record, "verdict"), "ungraded") != 0)
 		restore_sample(use, admit);
 	if (is_today(use, record))
-		restore_tokens(use, admit, record);
+		restore_tokens(use, admit, record, use->day_start_ms / WORLD_DAY_MS);
 	json_object_del(use->admits, id);
 }
 
@@ -302,5 +311,10 @@ enum err_code control_restore_use(struct control *control, struct err *err)
 	for (int log = 0; code == ERR_OK && log < CONTROL_LOGS; log++)
 		code = restore_from(&use, log, err);
 	json_decref(use.admits);
+	struct limits_table *table = world_limits(control->world);
+	for (size_t i = 0; code == ERR_OK && i < limits_table_count(table); i++) {
+		const char *name;
+		limits_restore_budgets(limits_table_at(table, i, &name), env_wall_ms(control->env));
+	}
 	return code;
 }

@@ -38,7 +38,7 @@ static enum err_code add_models(struct building *building)
 			.max_output = model->max_output,
 			.context = model->context,
 			.price = {model->price.input, model->price.output, model->price.cache_read,
-				  model->price.cache_write},
+				  model->price.cache_write, model->has_price},
 		};
 		ERR_TRY(world_builder_add_model(building->builder, &options, building->err));
 	}

@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "gate/gateway.h"
+#include "gate/request_limits.h"
 #include "gate/refusal_window.h"
 #include "gate/verdict.h"
 
@@ -133,6 +134,7 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	char id[RECORD_ID_SIZE + 1];
 	char *text = request->settle_text->text;
 	uint64_t index = log_take_index(log);
+	gate_limits_count(request, usage, index);
 	log_record_id(log, index, id);
 	struct record record = record_of(request, RECORD_SETTLE);
 	record.id = id;

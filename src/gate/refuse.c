@@ -8,7 +8,6 @@
 
 #define MESSAGE_MAX 4096
 #define BODY_MAX 32768
-#define LIMIT_FIELDS_MAX 2048
 
 bool gate_read_credential(const struct http_exchange *exchange, struct policy_request *facts)
 {
@@ -34,36 +33,6 @@ bool gate_credentials_differ(const struct http_exchange *exchange)
 {
 	struct bytes key;
 	return !http_credential(&exchange->head, exchange->head_bytes.data, &key);
-}
-
-static struct dialect_limit limit_of(const struct limits_scope *scope,
-				     const struct limits_clock *clock, enum limit limit)
-{
-	struct limits_state state = limits_peek(scope, clock, limit);
-	return (struct dialect_limit){state.max, state.remaining, state.reset_ms};
-}
-
-unsigned gate_limit_headers(struct gate_request *request, struct http_header *out, unsigned max)
-{
-	const struct world_grant *grant = request->verdict.grant;
-	struct env_loop *loop = request->worker->loop;
-	if (!grant || max == 0 || !limits_any(&grant->limits))
-		return 0;
-	char *memory = arena_alloc(&request->arena, LIMIT_FIELDS_MAX);
-	if (!memory)
-		return 0;
-	struct buf text = buf_over(memory, LIMIT_FIELDS_MAX);
-	struct limits_scope scope = {grant->cells, &grant->limits, "grant"};
-	struct limits_clock clock = {loop->now_ns, loop->wall_ms};
-	struct dialect_limits limits = {limit_of(&scope, &clock, LIMIT_RPM),
-					limit_of(&scope, &clock, LIMIT_INPUT_TPM),
-					limit_of(&scope, &clock, LIMIT_OUTPUT_TPM)};
-	dialect_limit_fields(request->dialect, &limits, loop->wall_ms, &text);
-	if (text.size == 0 || text.failed)
-		return 0;
-	arena_trim(&request->arena, memory, text.size);
-	out[0] = (struct http_header){NULL, buf_bytes(&text)};
-	return 1;
 }
 
 /* Whether the client may try again, and when: the official SDKs obey both fields, and sleep as long

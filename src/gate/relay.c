@@ -8,6 +8,7 @@
 
 #include "gate/account.h"
 #include "gate/gateway.h"
+#include "gate/request_limits.h"
 #include "gate/verdict.h"
 
 #include <assert.h>
@@ -277,16 +278,10 @@ static void send_error_event(struct gate_request *request)
 
 /* ---- slices of output ---- */
 
-static struct limits_clock clock_of(const struct gate_request *request)
-{
-	return (struct limits_clock){request->worker->loop->now_ns, request->worker->loop->wall_ms};
-}
-
 /* Whether what was seen of the stream is covered by the reservation. */
 static bool take_slices(struct gate_request *request, struct limits_refusal *refusal)
 {
-	struct limits_clock clock = clock_of(request);
-	int64_t cap = request->verdict.output_cap;
+	int64_t cap = gate_limits_most_output(request);
 	int64_t seen = dialect_output_estimate(&request->observer.outcome);
 	if (!request->reservation.open || request->slices_waived)
 		return true; /* in mode observe, a limit stood in its way already */
@@ -296,7 +291,7 @@ static bool take_slices(struct gate_request *request, struct limits_refusal *ref
 			return true;
 		int64_t slice =
 			cap - reserved < LIMITS_OUTPUT_SLICE ? cap - reserved : LIMITS_OUTPUT_SLICE;
-		if (limits_take_output_slice(&request->reservation, &clock, slice, refusal))
+		if (gate_limits_slice(request, slice, refusal))
 			continue;
 		if (!request->worker->observe)
 			return false;

@@ -2,6 +2,7 @@
 
 #include "gate/account.h"
 #include "gate/gateway.h"
+#include "gate/request_limits.h"
 #include "gate/verdict.h"
 
 #include <assert.h>
@@ -122,7 +123,6 @@ void gate_request_free(struct gate_request *request)
 
 void gate_request_abandon(struct gate_request *request)
 {
-	struct limits_clock clock = {request->worker->loop->now_ns, request->worker->loop->wall_ms};
 	if (request->calling)
 		http_call_cancel(&request->call);
 	request->calling = false;
@@ -132,7 +132,7 @@ void gate_request_abandon(struct gate_request *request)
 		gate_worker_give_text(request->worker, request->settle_text);
 	if (request->exchange)
 		request->exchange->user = NULL;
-	limits_cancel(&request->reservation, &clock);
+	gate_limits_cancel(request);
 	binding_release(&request->sample);
 	gate_request_free(request);
 }
@@ -458,40 +458,16 @@ void gate_request_run_opened(struct gate_request *request, enum err_code code,
 
 /* ---- reserve ---- */
 
-static struct limits_clock clock_of(const struct gate_request *request)
-{
-	return (struct limits_clock){request->worker->loop->now_ns, request->worker->loop->wall_ms};
-}
-
-static struct limits_wants wants_of(const struct gate_request *request)
-{
-	struct limits_wants wants = {
-		.input = limits_estimate_input(request->body.prompt_bytes),
-	};
-	int64_t cap = request->verdict.output_cap;
-	if (request->facts.endpoint == ENDPOINT_USE_COUNT_TOKENS)
-		wants.input = 0;
-	else if (request->facts.stream)
-		wants.output = cap < LIMITS_OUTPUT_SLICE ? cap : LIMITS_OUTPUT_SLICE;
-	else
-		wants.output = limits_expected_output(request->verdict.grant->cells, cap);
-	return wants;
-}
-
 static enum gate_next step_reserve(struct gate_request *request)
 {
-	struct limits_scope scopes[LIMITS_SCOPES_MAX];
 	struct limits_refusal refusal;
-	struct limits_clock clock = clock_of(request);
 	request->log =
 		request->verdict.purpose == PURPOSE_PRODUCT ? CONTROL_USAGE : CONTROL_EVALUATION;
 	struct log *log = request->worker->producers[request->log].log;
 	if (!policy_take_sample(&request->verdict, &request->facts, &request->sample) &&
 	    !let_through(request))
 		return refuse(request);
-	unsigned count = policy_scopes(&request->verdict, scopes);
-	if (!limits_reserve(scopes, count, &clock, wants_of(request), &request->reservation,
-			    &refusal)) {
+	if (!gate_limits_reserve(request, &refusal)) {
 		/* Let through, it takes nothing: the limits stand as if it had been refused. */
 		policy_refuse_limit(&request->verdict, &refusal);
 		if (!let_through(request)) {
@@ -502,7 +478,7 @@ static enum gate_next step_reserve(struct gate_request *request)
 	}
 	if (!log_reserve(log, 2 * UNITS_PER_RECORD)) {
 		binding_release(&request->sample);
-		limits_cancel(&request->reservation, &clock);
+		gate_limits_cancel(request);
 		request->retry_after_ms = 1000;
 		return refuse_by(request, RULE_LOG_UNAVAILABLE, NULL);
 	}
@@ -516,10 +492,9 @@ static enum gate_next step_admit(struct gate_request *request)
 {
 	struct gate_worker *worker = request->worker;
 	if (!gate_submit_admit(request)) {
-		struct limits_clock clock = clock_of(request);
 		log_unreserve(worker->producers[request->log].log, request->reserved_units);
 		binding_release(&request->sample);
-		limits_cancel(&request->reservation, &clock);
+		gate_limits_cancel(request);
 		return refuse_by(request, RULE_GATEWAY_BUSY, "out of memory");
 	}
 	gate_account_admitted(request);
@@ -527,13 +502,6 @@ static enum gate_next step_admit(struct gate_request *request)
 }
 
 /* ---- settle ---- */
-
-/* No provider makes more tokens than it may, whatever else it sends. */
-static int64_t most_output(const struct gate_request *request)
-{
-	int64_t n = request->facts.n > 1 ? request->facts.n : 1;
-	return request->verdict.output_cap * n;
-}
 
 static struct record_usage usage_of(const struct gate_request *request)
 {
@@ -551,9 +519,10 @@ static struct record_usage usage_of(const struct gate_request *request)
 		usage.estimated = true;
 	}
 	/* A stream that was cut tells its input at the start and its output only at the end. */
+	/* No provider makes more tokens than it may, whatever else it sends. */
 	if (!said->known) {
 		uint64_t seen = (uint64_t)dialect_output_estimate(&request->observer.outcome);
-		uint64_t most = (uint64_t)most_output(request);
+		uint64_t most = (uint64_t)gate_limits_most_output(request);
 		seen = seen < most ? seen : most;
 		usage.output = seen > usage.output ? seen : usage.output;
 		usage.estimated = true;
@@ -565,10 +534,7 @@ static struct record_usage usage_of(const struct gate_request *request)
 
 static void settle_limits(struct gate_request *request, const struct record_usage *usage)
 {
-	struct limits_clock clock = clock_of(request);
-	struct limits_usage used = {(int64_t)(usage->input + usage->cache_write),
-				    (int64_t)usage->output};
-	limits_settle(&request->reservation, &clock, used);
+	gate_limits_settle(request, usage);
 	if (request->ending == RECORD_ENDING_FINISH && usage->output > 0)
 		limits_observe_output(request->verdict.grant->cells, (int64_t)usage->output);
 	if (request->status == 200 && !gate_is_ungraded(request))
@@ -720,7 +686,7 @@ static bool limits_pass(struct gate_worker *worker, const struct dialect_endpoin
 	struct limits_scope scopes[LIMITS_SCOPES_MAX];
 	struct limits_clock clock = {worker->loop->now_ns, worker->loop->wall_ms};
 	bool generates = use_of(endpoint->kind) == ENDPOINT_USE_GENERATE;
-	struct limits_wants least = {generates, generates};
+	struct limits_wants least = {generates, generates, 0};
 	struct limits_refusal refusal;
 	if (worker->observe)
 		return true;

@@ -114,8 +114,9 @@ struct gate_request {
 	struct dialect_observer observer;
 };
 
-#define GATE_REQUEST_ZEROED \
-	(offsetof(struct gate_request, reservation) + offsetof(struct limits_reservation, holds))
+#define GATE_REQUEST_ZEROED                           \
+	(offsetof(struct gate_request, reservation) + \
+	 offsetof(struct limits_reservation, input_mark))
 
 /* Handlers of the worker's HTTP server. */
 void gate_request_head(struct http_exchange *exchange, size_t *body_max);
@@ -176,7 +177,7 @@ bool gate_read_credential(const struct http_exchange *exchange, struct policy_re
 void gate_read_peer(const struct http_exchange *exchange, struct policy_request *facts);
 /* Whether there is none because two fields hold different ones. */
 bool gate_credentials_differ(const struct http_exchange *exchange);
-/* "rate limit" fields for the request's grant; at most `max` headers, text in the arena. */
+/* request_limits.c: "rate limit" fields of the tightest scope; at most `max` headers, text in the arena. */
 unsigned gate_limit_headers(struct gate_request *request, struct http_header *out, unsigned max);
 
 /* To the worker's stock of free requests. */

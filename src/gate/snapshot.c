@@ -156,6 +156,7 @@ static int by_traffic(const void *a, const void *b)
 static json_t *view_grant(struct control *control, const struct world_grant *grant)
 {
 	const struct limits_traffic *traffic = &grant->cells->traffic;
+	const struct limits_use *use = &grant->cells->use;
 	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "id", grant->id,
 			 "org", grant->org->id, "state",
 			 grant->org->blocked ? "blocked" : admin_grant_state(control, grant),
@@ -163,8 +164,10 @@ static json_t *view_grant(struct control *control, const struct world_grant *gra
 			 (json_int_t)counter_read(&traffic->refused), "observed",
 			 (json_int_t)counter_read(&traffic->observed), "live",
 			 (json_int_t)counter_read(&traffic->live), "input",
-			 (json_int_t)counter_read(&traffic->input), "output",
-			 (json_int_t)counter_read(&traffic->output), "use",
+			 (json_int_t)(limits_use_total(use, LIMITS_INPUT) +
+				      limits_use_total(use, LIMITS_CACHE_READ) +
+				      limits_use_total(use, LIMITS_CACHE_WRITE)),
+			 "output", (json_int_t)limits_use_total(use, LIMITS_OUTPUT), "use",
 			 admin_view_limits(control, grant, NULL));
 }
 

@@ -62,3 +62,16 @@ void world_format_day(int64_t ms, char out[static 11])
 	put_digits(out + 5, month, 2);
 	put_digits(out + 8, day, 2);
 }
+
+int64_t day_month(int64_t day)
+{
+	int year, month, of_month;
+	day = day < 0 ? 0 : day;
+	civil_from_days(day > LAST_DAY ? LAST_DAY : day, &year, &month, &of_month);
+	return (int64_t)(year - 1970) * 12 + month - 1;
+}
+
+int64_t day_of_month_start(int64_t month)
+{
+	return days_from_civil(1970 + month / 12, month % 12 + 1, 1);
+}

@@ -13,4 +13,9 @@ bool world_parse_day(struct bytes text, int64_t *start_ms);
 /* "YYYY-MM-DD" of the UTC day, NUL-terminated; days outside of 1970 to 9999 become the nearest. */
 void world_format_day(int64_t ms, char out[static 11]);
 
+/* The calendar month of the day that is so many days after 1970-01-01 (0: January 1970), and the
+ * first day of a month. Days from 0 to 9999-12-31; others count as the nearest. */
+int64_t day_month(int64_t day);
+int64_t day_of_month_start(int64_t month);
+
 #endif

@@ -66,7 +66,12 @@ void policy_refuse_limit(struct verdict *verdict, const struct limits_refusal *r
 	char detail[sizeof(verdict->detail)];
 	const char *what = refusal->what ? refusal->what : "grant";
 	const char *unit = limits_unit(refusal->limit);
-	if (refusal->retry_after_ms < 0)
+	if (refusal->wanted < 0)
+		snprintf(detail, sizeof(detail),
+			 "the %s is limited to %lld %s, and the model has no price in the "
+			 "configuration",
+			 what, (long long)refusal->max, unit);
+	else if (refusal->retry_after_ms < 0)
 		snprintf(detail, sizeof(detail), "%lld at once pass the %s's limit of %lld %s",
 			 (long long)refusal->wanted, what, (long long)refusal->max, unit);
 	else
@@ -739,7 +744,8 @@ static const uint64_t observable =
 	BIT(SUITE_UNBOUND) | BIT(SUITE_CLASS) | BIT(SUITE_SETTINGS) | BIT(SUITE_RUN) |
 	BIT(SUITE_SAMPLES) | BIT(SUITE_BUDGET) | BIT(SUITE_SCORERS) | BIT(RELEASE_VERDICT) |
 	BIT(RELEASE_LEVEL) | BIT(LIMIT_RPM) | BIT(LIMIT_INPUT_TPM) | BIT(LIMIT_OUTPUT_TPM) |
-	BIT(LIMIT_CONCURRENCY) | BIT(LIMIT_TOKENS_PER_DAY);
+	BIT(LIMIT_CONCURRENCY) | BIT(LIMIT_TOKENS_PER_DAY) | BIT(LIMIT_TOKENS_PER_WEEK) |
+	BIT(LIMIT_USD_PER_MONTH);
 #undef BIT
 
 bool policy_observe_head(struct verdict *verdict)

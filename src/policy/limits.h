@@ -1,6 +1,10 @@
 /* Limits: counted in cells of 64-bit atomics that all workers share without a lock, reserved before
  * a request goes upstream and settled once on every ending.
  *
+ * Budgets (of a UTC day, a week from Monday, a calendar month) count what was used in the period,
+ * and in the same word the period, so that a new one starts at nothing. Whatever a scope limits,
+ * its cells count all three, so that a limit set later finds what was used before.
+ *
  * Rates follow the generic cell rate algorithm (ATM Forum TM 4.0, "virtual scheduling"): a cell
  * holds the time at which it is empty again, a token costs 60 s / limit, and the burst equals the
  * limit, so that what was admitted in any t seconds is at most limit * (1 + t / 60). What a
@@ -12,7 +16,7 @@
 #ifndef POLICY_LIMITS_H
 #define POLICY_LIMITS_H
 
-#include "base/bytes.h"
+#include "policy/limits_use.h"
 #include "table/limits.h"
 #include "table/rules.h"
 
@@ -58,16 +62,20 @@ struct limits_rate {
 
 struct limits_cells {
 	_Alignas(64) struct limits_rate requests, input, output;
-	_Atomic uint64_t day;      /* UTC day (16 bits) and tokens used in it (48 bits) */
-	_Atomic int64_t in_flight; /* slots taken */
+	/* Each a period (12 bits) and what was used in it (52 bits): tokens, or millionths of USD.
+	 */
+	_Atomic uint64_t budgets[LIMITS_PERIODS];
+	_Atomic uint64_t cost_rest; /* nanodollars that were not counted as whole millionths yet */
+	_Atomic int64_t in_flight;  /* slots taken */
 	/* Output tokens of finished answers, for limits_expected_output. */
 	_Atomic int64_t output_p99; /* upper edge of its bucket; 0: nothing observed yet */
 	_Atomic uint32_t outputs;   /* answers in the buckets */
 	_Atomic uint32_t output_buckets[LIMITS_OUTPUT_BUCKETS];
 	/* What came through since the start, for people to look at; limits nothing. */
 	struct limits_traffic {
-		_Atomic int64_t admitted, refused, observed, live, input, output;
+		_Atomic int64_t admitted, refused, observed, live;
 	} traffic;
+	struct limits_use use;
 };
 
 /* Adds to one of the members of traffic; any thread. */
@@ -87,6 +95,12 @@ void limits_table_drop(struct limits_table *table);
 /* The cells of this kind ("grant") and id, made at the first call; NULL when memory is out. */
 struct limits_cells *limits_table_cells(struct limits_table *table, const char *kind,
 					const char *id);
+/* All of them in the order of their making, with their names ("grant/south-eval-1"). */
+size_t limits_table_count(const struct limits_table *table);
+struct limits_cells *limits_table_at(const struct limits_table *table, size_t index,
+				     const char **name);
+/* By name; NULL: there are none. */
+struct limits_cells *limits_table_find(const struct limits_table *table, struct bytes name);
 
 /* ---- reserve, slice, settle ---- */
 
@@ -100,54 +114,50 @@ struct limits_scope {
 	const char *what; /* "grant", "org", … for messages; static */
 };
 
+/* The model has no price: no scope that limits money admits it. */
+#define LIMITS_COST_UNKNOWN ((int64_t)-1)
+
 struct limits_wants {
 	int64_t input;  /* tokens, >= 0: limits_estimate_input, or exact */
 	int64_t output; /* tokens, >= 0: the first slice, or limits_expected_output */
+	int64_t cost;   /* nanodollars of both, or LIMITS_COST_UNKNOWN */
 };
 
 /* What happened, from the provider's last usage or from an estimate. */
 struct limits_usage {
 	int64_t input;  /* uncached input and cache writes */
 	int64_t output; /* with reasoning */
+	int64_t cost;   /* nanodollars, of cached input too; >= 0 */
 };
 
 struct limits_refusal {
 	enum limit limit;
 	const char *what;       /* the scope's */
 	int64_t max;            /* the limit's value */
-	int64_t wanted;         /* tokens or requests */
-	int64_t remaining;      /* of the limit at this moment, >= 0 */
+	int64_t wanted;         /* tokens, requests or whole USD; -1: the cost is not known */
+	int64_t remaining;      /* of the limit at this moment, >= 0; whole USD, rounded down */
 	int64_t retry_after_ms; /* when it can be had, if nobody else comes; -1: never (wanted >
 				   max) */
 };
 
-/* One rate's share of a reservation. */
-struct limits_charge {
-	int64_t max;          /* the limit it was charged at; LIMIT_NONE: not charged */
-	int64_t amount;       /* tokens charged so far */
-	int64_t last;         /* of these by the last slice */
-	uint64_t end_ns;      /* the cell's empty_at_ns after the last slice */
-	uint64_t returned_ns; /* the cell's, before the last slice */
-};
-
-struct limits_hold {
-	struct limits_cells *cells;
-	const char *what;
-	struct limits_charge requests, input, output;
-	int64_t day_max;    /* LIMIT_NONE: not charged */
-	int64_t day_amount; /* tokens charged to `day` */
-	uint64_t day;
-	bool slot;
-};
-
-/* Lives in the caller's request from limits_reserve to limits_settle. Zeroed: nothing reserved. The
- * cells must outlive it (some world of the same line does). */
+/* Lives in the caller's request from limits_reserve to limits_settle, and is small, for there is
+ * one for every stream: what a scope was charged follows from the scope, which the caller gives
+ * again. Zeroed: nothing reserved. The cells must outlive it (some world of the same line does). */
 struct limits_reservation {
-	unsigned count;
-	int64_t input, output; /* tokens reserved so far */
 	bool open;
-	struct limits_hold holds[LIMITS_SCOPES_MAX]; /* need not be zeroed */
+	uint8_t count;
+	uint8_t slots;                   /* bit i: scope i gave a slot */
+	int32_t day;                     /* UTC day of the last charge */
+	uint64_t at_ns;                  /* when it was made */
+	int64_t input, output;           /* tokens reserved so far */
+	int64_t last;                    /* of the output by the last slice */
+	int64_t cost;                    /* millionths of USD reserved so far */
+	int64_t charged[LIMITS_PERIODS]; /* to the budgets of `day`: tokens, millionths of USD */
+	/* From here on need not be zeroed. For each scope: the cell's empty_at_ns after the last
+	 * charge and its returned_ns before, added up. */
+	uint64_t input_mark[LIMITS_SCOPES_MAX], output_mark[LIMITS_SCOPES_MAX];
 };
+_Static_assert(sizeof(struct limits_reservation) <= 200, "one for every stream");
 
 /* ceil(bytes / 3): tokens to reserve for a prompt of so many bytes. */
 int64_t limits_estimate_input(uint64_t prompt_bytes);
@@ -171,36 +181,47 @@ bool limits_may_reserve(const struct limits_scope *scopes, unsigned count,
 			const struct limits_clock *clock, struct limits_wants wants,
 			struct limits_refusal *refusal);
 
-/* `tokens` more output for an open reservation, in every scope or in none. */
+/* In all that follows, `scopes` are those it was reserved in, with the values they had then. */
+
+/* `wants.output` more for an open reservation, at `wants.cost`, in every scope or in none. */
 bool limits_take_output_slice(struct limits_reservation *reservation,
-			      const struct limits_clock *clock, int64_t tokens,
-			      struct limits_refusal *refusal);
+			      const struct limits_scope *scopes, const struct limits_clock *clock,
+			      struct limits_wants wants, struct limits_refusal *refusal);
 /* Output tokens reserved so far, whether or not a scope counts them. */
 int64_t limits_reserved_output(const struct limits_reservation *reservation);
 
 /* Ends an open reservation: slots are freed, what was not used comes back, what was used beyond is
  * debt. Returns false, changing nothing, if it is settled already: the first ending counts.
- * `usage` 0/0 for a request that never reached the upstream (its request stays counted). */
-bool limits_settle(struct limits_reservation *reservation, const struct limits_clock *clock,
-		   struct limits_usage usage);
+ * `usage` 0/0/0 for a request that never reached the upstream (its request stays counted). */
+bool limits_settle(struct limits_reservation *reservation, const struct limits_scope *scopes,
+		   const struct limits_clock *clock, struct limits_usage usage);
 /* As if it had never been made: for a request refused between reserving and forwarding. The request
- * is given back too. Same result as limits_settle. */
-bool limits_cancel(struct limits_reservation *reservation, const struct limits_clock *clock);
+ * is given back too, as far as the rate has not refilled since. Same result as limits_settle. */
+bool limits_cancel(struct limits_reservation *reservation, const struct limits_scope *scopes,
+		   const struct limits_clock *clock);
 
-/* Tells the percentile estimate the output of an answer that finished. */
+/* Tells the percentile estimate the output of an answer that finished. And the estimate's counts,
+ * to be kept and put back: bucket i of LIMITS_OUTPUT_BUCKETS. */
 void limits_observe_output(struct limits_cells *cells, int64_t output);
+uint32_t limits_outputs_in(const struct limits_cells *cells, unsigned bucket);
+void limits_restore_outputs(struct limits_cells *cells, unsigned bucket, uint32_t count);
 
-/* At start: tokens that the log shows as used on the day of `wall_ms`. */
-void limits_restore_day(struct limits_cells *cells, int64_t wall_ms, int64_t tokens);
+/* At start: the budgets of the day of `wall_ms` and its week and month count what `use` has for
+ * them. Nothing may be reserved yet. */
+void limits_restore_budgets(struct limits_cells *cells, int64_t wall_ms);
 
-/* ---- headers and /parley/v1/self ---- */
+/* ---- headers, --usage and /parley/v1/self ---- */
 
 struct limits_state {
 	int64_t max;       /* LIMIT_NONE: not limited, and the rest is 0 */
 	int64_t remaining; /* 0 to max */
+	int64_t used;      /* of a budget, with what is reserved: tokens, or millionths of USD */
 	int64_t reset_ms;  /* until it is full again; slots: 0 */
 };
 struct limits_state limits_peek(const struct limits_scope *scope, const struct limits_clock *clock,
 				enum limit limit);
+/* The same of the scope with the fewest remaining; max is LIMIT_NONE if none has the limit. */
+struct limits_state limits_tightest(const struct limits_scope *scopes, unsigned count,
+				    const struct limits_clock *clock, enum limit limit);
 
 #endif

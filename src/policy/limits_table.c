@@ -74,3 +74,22 @@ struct limits_cells *limits_table_cells(struct limits_table *table, const char *
 	}
 	return &entry->cells;
 }
+
+size_t limits_table_count(const struct limits_table *table)
+{
+	return table->entries.count;
+}
+
+struct limits_cells *limits_table_at(const struct limits_table *table, size_t index,
+				     const char **name)
+{
+	struct cells_entry *entry = table->entries.items[index];
+	*name = entry->id;
+	return &entry->cells;
+}
+
+struct limits_cells *limits_table_find(const struct limits_table *table, struct bytes name)
+{
+	struct cells_entry *entry = id_table_find(&table->entries, name);
+	return entry ? &entry->cells : NULL;
+}

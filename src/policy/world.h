@@ -63,18 +63,13 @@ struct world_provider {
 	unsigned serves;  /* bit d: requests of dialect d may be for it */
 };
 
-/* USD per million tokens, in millionths of a dollar; 0 where the configuration names none. */
-struct world_price {
-	int64_t input, output, cache_read, cache_write;
-};
-
 struct world_model {
 	const char *id; /* public name */
 	const struct world_provider *provider;
 	const char *upstream;
 	int64_t max_output; /* tokens */
 	int64_t context;    /* tokens; 0: not stated */
-	struct world_price price;
+	struct limits_price price;
 	struct limits_values limits;
 	struct limits_cells *cells;
 };

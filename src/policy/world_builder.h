@@ -65,7 +65,7 @@ struct world_model_options {
 	const char *upstream; /* NULL: the name */
 	int64_t max_output;   /* > 0 */
 	int64_t context;
-	struct world_price price;
+	struct limits_price price;
 	const struct limits_values *limits; /* NULL: none */
 };
 enum err_code world_builder_add_model(struct world_builder *builder,

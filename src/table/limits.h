@@ -3,7 +3,8 @@
  *
  *   RATE   GCRA: refills continuously, burst equal to the limit
  *   SLOTS  held from reservation to settlement
- *   DAY    a budget of the UTC day
+ *   DAY, WEEK, MONTH   a budget of the UTC day, week (from Monday) or calendar month: of tokens, or
+ *                      of money where the unit is USD
  */
 #ifndef TABLE_LIMITS_H
 #define TABLE_LIMITS_H
@@ -15,7 +16,9 @@
 	X(INPUT_TPM,      "input_tpm",      RATE,  "input tokens a minute") \
 	X(OUTPUT_TPM,     "output_tpm",     RATE,  "output tokens a minute") \
 	X(CONCURRENCY,    "concurrency",    SLOTS, "requests at once") \
-	X(TOKENS_PER_DAY, "tokens_per_day", DAY,   "tokens a day")
+	X(TOKENS_PER_DAY, "tokens_per_day", DAY,   "tokens a day") \
+	X(TOKENS_PER_WEEK,"tokens_per_week",WEEK,  "tokens a week") \
+	X(USD_PER_MONTH,  "usd_per_month",  MONTH, "USD a month")
 /* clang-format on */
 
 enum limit {

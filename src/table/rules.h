@@ -49,6 +49,8 @@
 	X(LIMIT_OUTPUT_TPM,    "limit.output_tpm",     429, 1, "too many output tokens a minute") \
 	X(LIMIT_CONCURRENCY,   "limit.concurrency",    429, 1, "too many requests at once") \
 	X(LIMIT_TOKENS_PER_DAY,"limit.tokens_per_day", 429, 2, "the day's tokens are used up") \
+	X(LIMIT_TOKENS_PER_WEEK,"limit.tokens_per_week",429,2,"the week's tokens are used up") \
+	X(LIMIT_USD_PER_MONTH, "limit.usd_per_month",  429, 2, "the month's money is used up") \
 	X(LOG_UNAVAILABLE,     "log.unavailable",      503, 1, "the log cannot take another record") \
 	X(STORE_UNAVAILABLE,   "store.unavailable",    503, 1, "the store cannot be written") \
 	X(GRADE_UNAVAILABLE,   "grade.unavailable",    503, 1, "no grader is there to judge the answer") \

@@ -334,8 +334,9 @@ static void test_limit_fields(void **state)
 {
 	static const struct dialect_limits limits = {
 		.requests = {60,   59, 1000  },
-                  .input = {-1,   0,  0     },
-                  .output = {8000, -5, 363250}
+		.input = {-1,   0,  0     },
+		.output = {8000, -5, 363250},
+		.budget = {-1,   0,  0     }
         };
 	struct buf out = BUF_INIT(4096);
 	(void)state;
@@ -384,9 +385,10 @@ static void test_durations(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct dialect_limits limits = {
-			{1,  1, rows[i].ms},
-                        {-1, 0, 0         },
-                        {-1, 0, 0         }
+			.requests = {1,  1, rows[i].ms},
+			.input = {-1, 0, 0         },
+			.output = {-1, 0, 0         },
+			.budget = {-1, 0, 0         }
                 };
 		char wanted[64] = "x-ratelimit-reset-requests: ";
 		buf_clear(&out);
@@ -400,9 +402,10 @@ static void test_durations(void **state)
 static void test_tokens_are_the_tighter_limit(void **state)
 {
 	struct dialect_limits limits = {
-		{-1,   0,   0},
-                {1000, 900, 0},
-                {100,  50,  0}
+		.requests = {-1,   0,   0},
+		.input = {1000, 900, 0},
+		.output = {100,  50,  0},
+		.budget = {-1,   0,   0}
         };
 	struct buf out = BUF_INIT(4096);
 	(void)state;
@@ -413,6 +416,22 @@ static void test_tokens_are_the_tighter_limit(void **state)
 	dialect_limit_fields(DIALECT_OPENAI, &limits, 0, &out);
 	assert_non_null(strstr(out.data, "x-ratelimit-remaining-tokens: 100\r\n"));
 	assert_null(strstr(out.data, "requests"));
+	/* A budget counts once it has less left than a minute gives. */
+	limits.budget = (struct dialect_limit){20000, 101, 1000};
+	buf_clear(&out);
+	dialect_limit_fields(DIALECT_OPENAI, &limits, 0, &out);
+	assert_non_null(strstr(out.data, "x-ratelimit-remaining-tokens: 100\r\n"));
+	limits.budget.remaining = 99;
+	buf_clear(&out);
+	dialect_limit_fields(DIALECT_OPENAI, &limits, 0, &out);
+	assert_non_null(strstr(out.data, "x-ratelimit-limit-tokens: 20000\r\n"
+					 "x-ratelimit-remaining-tokens: 99\r\n"
+					 "x-ratelimit-reset-tokens: 1s\r\n"));
+	limits.input.limit = limits.output.limit = -1;
+	buf_clear(&out);
+	dialect_limit_fields(DIALECT_ANTHROPIC, &limits, 0, &out);
+	assert_non_null(strstr(out.data, "anthropic-ratelimit-tokens-remaining: 99\r\n"));
+	assert_null(strstr(out.data, "output-tokens"));
 	buf_release(&out);
 }
 

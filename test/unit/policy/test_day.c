@@ -64,6 +64,20 @@ static void bounds_what_it_formats(void **state)
 	assert_string_equal(text, "9999-12-31");
 }
 
+static void months(void **state)
+{
+	(void)state;
+	assert_int_equal(day_month(0), 0);
+	assert_int_equal(day_month(30), 0);
+	assert_int_equal(day_month(31), 1);
+	for (int64_t month = 0; month < 1200; month++) {
+		int64_t start = day_of_month_start(month), next = day_of_month_start(month + 1);
+		assert_in_range(next - start, 28, 31);
+		assert_int_equal(day_month(start), month);
+		assert_int_equal(day_month(next - 1), month);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -71,6 +85,7 @@ int main(void)
 		cmocka_unit_test(refuses_what_is_no_day),
 		cmocka_unit_test(agrees_with_the_library),
 		cmocka_unit_test(bounds_what_it_formats),
+		cmocka_unit_test(months),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

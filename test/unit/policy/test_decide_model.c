@@ -185,7 +185,7 @@ static struct answer answer_with_limits(const struct world *world, const struct 
 		unsigned count = policy_scopes(&verdict, scopes);
 		struct limits_wants wants = {.input = 10, .output = 100};
 		if (limits_reserve(scopes, count, &clock, wants, &reservation, &refusal))
-			limits_cancel(&reservation, &clock);
+			limits_cancel(&reservation, scopes, &clock);
 		else
 			policy_refuse_limit(&verdict, &refusal);
 	}

@@ -45,8 +45,9 @@ static int tear_down(void **state)
 static bool reserve(struct fixture *f, int64_t input, int64_t output,
 		    struct limits_reservation *reservation, struct limits_refusal *refusal)
 {
-	return limits_reserve(&f->scope, 1, &f->clock, (struct limits_wants){input, output},
-			      reservation, refusal);
+	return limits_reserve(&f->scope, 1, &f->clock,
+			      (struct limits_wants){.input = input, .output = output}, reservation,
+			      refusal);
 }
 
 static void advance(struct fixture *f, uint64_t ns)
@@ -87,7 +88,8 @@ static void burst_equals_the_limit(void **state)
 		for (int64_t k = 0; k < limits[i]; k++) {
 			struct limits_reservation r = {0};
 			assert_true(reserve(f, 0, 0, &r, &refusal));
-			assert_true(limits_settle(&r, &f->clock, (struct limits_usage){0, 0}));
+			assert_true(
+				limits_settle(&r, &f->scope, &f->clock, (struct limits_usage){0}));
 		}
 		struct limits_reservation r = {0};
 		assert_false(reserve(f, 0, 0, &r, &refusal));
@@ -144,7 +146,7 @@ static void the_largest_limit_works(void **state)
 	assert_true(reserve(f, 0, LIMIT_MAX, &r, &refusal));
 	struct limits_reservation other = {0};
 	assert_false(reserve(f, 0, 1000, &other, &refusal));
-	assert_true(limits_settle(&r, &f->clock, (struct limits_usage){0, 0}));
+	assert_true(limits_settle(&r, &f->scope, &f->clock, (struct limits_usage){0}));
 	assert_true(reserve(f, 0, LIMIT_MAX, &other, &refusal));
 }
 
@@ -161,8 +163,9 @@ static void all_scopes_or_none(void **state)
         };
 	struct limits_reservation r = {0};
 	struct limits_refusal refusal;
-	assert_false(
-		limits_reserve(scopes, 2, &f->clock, (struct limits_wants){20, 60}, &r, &refusal));
+	assert_false(limits_reserve(scopes, 2, &f->clock,
+				    (struct limits_wants){.input = 20, .output = 60}, &r,
+				    &refusal));
 	assert_string_equal(refusal.what, "org");
 	assert_int_equal(refusal.limit, LIMIT_OUTPUT_TPM);
 	assert_false(r.open);
@@ -170,14 +173,16 @@ static void all_scopes_or_none(void **state)
 		assert_int_equal(limits_peek(&scopes[0], &f->clock, limit).remaining, 100);
 	assert_int_equal(limits_peek(&scopes[1], &f->clock, LIMIT_OUTPUT_TPM).remaining, 50);
 	/* A slice that only the second scope refuses leaves both as they were. */
-	assert_true(
-		limits_reserve(scopes, 2, &f->clock, (struct limits_wants){20, 40}, &r, &refusal));
-	assert_false(limits_take_output_slice(&r, &f->clock, 20, &refusal));
+	assert_true(limits_reserve(scopes, 2, &f->clock,
+				   (struct limits_wants){.input = 20, .output = 40}, &r, &refusal));
+	assert_false(limits_take_output_slice(&r, scopes, &f->clock,
+					      (struct limits_wants){.output = 20}, &refusal));
 	assert_string_equal(refusal.what, "org");
 	assert_int_equal(limits_peek(&scopes[0], &f->clock, LIMIT_OUTPUT_TPM).remaining, 60);
 	assert_int_equal(limits_peek(&scopes[0], &f->clock, LIMIT_TOKENS_PER_DAY).remaining, 40);
 	assert_int_equal(limits_reserved_output(&r), 40);
-	assert_true(limits_take_output_slice(&r, &f->clock, 10, &refusal));
+	assert_true(limits_take_output_slice(&r, scopes, &f->clock,
+					     (struct limits_wants){.output = 10}, &refusal));
 	assert_int_equal(limits_reserved_output(&r), 50);
 }
 
@@ -193,9 +198,10 @@ static void unused_tokens_come_back_once(void **state)
 	assert_true(reserve(f, 3000, 2000, &r, &refusal));
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_INPUT_TPM).remaining, 3000);
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_CONCURRENCY).remaining, 1);
-	assert_true(limits_settle(&r, &f->clock, (struct limits_usage){1000, 500}));
-	assert_false(limits_settle(&r, &f->clock, (struct limits_usage){0, 0}));
-	assert_false(limits_cancel(&r, &f->clock));
+	assert_true(limits_settle(&r, &f->scope, &f->clock,
+				  (struct limits_usage){.input = 1000, .output = 500}));
+	assert_false(limits_settle(&r, &f->scope, &f->clock, (struct limits_usage){0}));
+	assert_false(limits_cancel(&r, &f->scope, &f->clock));
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_INPUT_TPM).remaining, 5000);
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_OUTPUT_TPM).remaining, 5500);
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_CONCURRENCY).remaining, 2);
@@ -210,7 +216,7 @@ static void a_cancelled_request_is_not_counted(void **state)
 	for (enum limit limit = 0; limit < LIMIT_COUNT; limit++)
 		f->values.max[limit] = 100;
 	assert_true(reserve(f, 50, 40, &r, &refusal));
-	assert_true(limits_cancel(&r, &f->clock));
+	assert_true(limits_cancel(&r, &f->scope, &f->clock));
 	for (enum limit limit = 0; limit < LIMIT_COUNT; limit++) {
 		struct limits_state seen = limits_peek(&f->scope, &f->clock, limit);
 		assert_int_equal(seen.remaining, 100);
@@ -228,9 +234,10 @@ static void drained_tokens_do_not_come_back(void **state)
 	assert_true(reserve(f, 0, 6000, &first, &refusal));
 	advance(f, 60 * SECOND);
 	assert_true(reserve(f, 0, 6000, &second, &refusal));
-	assert_true(limits_settle(&first, &f->clock, (struct limits_usage){0, 0}));
+	assert_true(limits_settle(&first, &f->scope, &f->clock, (struct limits_usage){0}));
 	assert_false(reserve(f, 0, 1, &third, &refusal));
-	assert_true(limits_settle(&second, &f->clock, (struct limits_usage){0, 6000}));
+	assert_true(limits_settle(&second, &f->scope, &f->clock,
+				  (struct limits_usage){.input = 0, .output = 6000}));
 }
 
 /* What others gave back meanwhile counts as drained. */
@@ -243,12 +250,12 @@ static void returns_of_others_are_taken_into_account(void **state)
 	assert_true(reserve(f, 0, 3000, &first, &refusal));
 	assert_true(reserve(f, 0, 3000, &second, &refusal));
 	advance(f, SECOND);
-	assert_true(limits_settle(&first, &f->clock, (struct limits_usage){0, 0}));
+	assert_true(limits_settle(&first, &f->scope, &f->clock, (struct limits_usage){0}));
 	advance(f, 39 * SECOND);
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_OUTPUT_TPM).remaining, 6000);
 	assert_true(reserve(f, 0, 6000, &third, &refusal));
 	advance(f, 5 * SECOND);
-	assert_true(limits_settle(&second, &f->clock, (struct limits_usage){0, 0}));
+	assert_true(limits_settle(&second, &f->scope, &f->clock, (struct limits_usage){0}));
 	assert_false(reserve(f, 0, 501, &fourth, &refusal));
 	assert_true(reserve(f, 0, 500, &fourth, &refusal));
 }
@@ -263,8 +270,9 @@ static void only_the_last_slice_comes_back(void **state)
 	assert_true(reserve(f, 0, 1000, &sliced, &refusal));
 	advance(f, 20 * SECOND);
 	assert_true(reserve(f, 0, 5000, &other, &refusal));
-	assert_true(limits_take_output_slice(&sliced, &f->clock, 100, &refusal));
-	assert_true(limits_settle(&sliced, &f->clock, (struct limits_usage){0, 0}));
+	assert_true(limits_take_output_slice(&sliced, &f->scope, &f->clock,
+					     (struct limits_wants){.output = 100}, &refusal));
+	assert_true(limits_settle(&sliced, &f->scope, &f->clock, (struct limits_usage){0}));
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_OUTPUT_TPM).remaining, 1000);
 }
 
@@ -276,7 +284,8 @@ static void excess_is_debt(void **state)
 	f->values.max[LIMIT_OUTPUT_TPM] = 6000; /* 100 a second */
 	f->values.max[LIMIT_TOKENS_PER_DAY] = 20000;
 	assert_true(reserve(f, 0, 1000, &r, &refusal));
-	assert_true(limits_settle(&r, &f->clock, (struct limits_usage){0, 12000}));
+	assert_true(limits_settle(&r, &f->scope, &f->clock,
+				  (struct limits_usage){.input = 0, .output = 12000}));
 	assert_false(reserve(f, 0, 100, &r, &refusal));
 	assert_int_equal(refusal.remaining, 0);
 	/* 6,000 beyond the burst and 100 more: 61 s. */
@@ -300,9 +309,10 @@ static void a_day_starts_full(void **state)
 	advance(f, (uint64_t)(DAY_MS / 2) * 1000000);
 	/* Yesterday's reservation gives nothing back to today and owes today only its excess. */
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_DAY).remaining, 1000);
-	assert_true(limits_take_output_slice(&r, &f->clock, 100, &refusal));
+	assert_true(limits_take_output_slice(&r, &f->scope, &f->clock,
+					     (struct limits_wants){.output = 100}, &refusal));
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_DAY).remaining, 900);
-	assert_true(limits_settle(&r, &f->clock, (struct limits_usage){0, 0}));
+	assert_true(limits_settle(&r, &f->scope, &f->clock, (struct limits_usage){0}));
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_DAY).remaining, 1000);
 }
 
@@ -310,12 +320,183 @@ static void a_day_is_restored_from_the_log(void **state)
 {
 	struct fixture *f = *state;
 	f->values.max[LIMIT_TOKENS_PER_DAY] = 1000;
-	limits_restore_day(f->scope.cells, f->clock.wall_ms - DAY_MS, 900);
-	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_DAY).remaining, 1000);
-	limits_restore_day(f->scope.cells, f->clock.wall_ms, 300);
-	limits_restore_day(f->scope.cells, f->clock.wall_ms, 300);
-	limits_restore_day(f->scope.cells, f->clock.wall_ms, -5);
+	struct limits_use *use = &f->scope.cells->use;
+	struct limits_amounts amounts = {
+		{[LIMITS_INPUT] = 100, [LIMITS_CACHE_READ] = 7000, [LIMITS_OUTPUT] = 200}
+        };
+	int64_t today = f->clock.wall_ms / DAY_MS;
+	limits_use_add(use, today - 1, &amounts);
+	limits_use_add(use, today, &amounts);
+	limits_use_add(use, today, &amounts);
+	limits_restore_budgets(f->scope.cells, f->clock.wall_ms);
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_DAY).remaining, 400);
+}
+
+/* Wednesday 2026-11-25, 18:00 UTC. */
+#define WEDNESDAY_MS (20782 * DAY_MS + DAY_MS * 3 / 4)
+
+static void a_week_starts_on_monday(void **state)
+{
+	struct fixture *f = *state;
+	struct limits_reservation r = {0}, over = {0};
+	struct limits_refusal refusal;
+	f->clock.wall_ms = WEDNESDAY_MS;
+	f->values.max[LIMIT_TOKENS_PER_WEEK] = 1000;
+	assert_true(reserve(f, 400, 500, &r, &refusal));
+	assert_false(reserve(f, 100, 1, &over, &refusal));
+	assert_int_equal(refusal.limit, LIMIT_TOKENS_PER_WEEK);
+	assert_int_equal(refusal.remaining, 100);
+	assert_int_equal(refusal.retry_after_ms, 4 * DAY_MS + DAY_MS / 4);
+	assert_false(reserve(f, 1001, 0, &over, &refusal));
+	assert_int_equal(refusal.retry_after_ms, -1);
+	assert_true(limits_settle(&r, &f->scope, &f->clock,
+				  (struct limits_usage){.input = 100, .output = 200}));
+	/* Sunday's last millisecond still counts it; Monday does not. */
+	advance(f, (uint64_t)(4 * DAY_MS + DAY_MS / 4 - 1) * 1000000);
+	struct limits_state seen = limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_WEEK);
+	assert_int_equal(seen.remaining, 700);
+	assert_int_equal(seen.used, 300);
+	assert_int_equal(seen.reset_ms, 1);
+	advance(f, 1000000);
+	seen = limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_WEEK);
+	assert_int_equal(seen.remaining, 1000);
+	assert_int_equal(seen.reset_ms, 0);
+}
+
+static bool spend(struct fixture *f, int64_t cost, struct limits_reservation *r,
+		  struct limits_refusal *refusal)
+{
+	return limits_reserve(&f->scope, 1, &f->clock, (struct limits_wants){.cost = cost}, r,
+			      refusal);
+}
+
+static void money_is_counted_by_the_calendar_month(void **state)
+{
+	struct fixture *f = *state;
+	struct limits_reservation r = {0}, over = {0};
+	struct limits_refusal refusal;
+	f->clock.wall_ms = WEDNESDAY_MS;
+	f->values.max[LIMIT_USD_PER_MONTH] = 2;
+	assert_true(spend(f, 1500000000, &r, &refusal));
+	assert_false(spend(f, 500001000, &over, &refusal));
+	assert_int_equal(refusal.limit, LIMIT_USD_PER_MONTH);
+	assert_int_equal(refusal.max, 2);
+	assert_int_equal(refusal.remaining, 0); /* half a dollar */
+	assert_int_equal(refusal.retry_after_ms, 5 * DAY_MS + DAY_MS / 4);
+	assert_false(spend(f, 2000001000, &over, &refusal));
+	assert_int_equal(refusal.retry_after_ms, -1);
+	assert_false(spend(f, LIMITS_COST_UNKNOWN, &over, &refusal));
+	assert_int_equal(refusal.wanted, -1);
+	assert_int_equal(refusal.retry_after_ms, -1);
+	assert_true(
+		limits_settle(&r, &f->scope, &f->clock, (struct limits_usage){.cost = 250000000}));
+	struct limits_state seen = limits_peek(&f->scope, &f->clock, LIMIT_USD_PER_MONTH);
+	assert_int_equal(seen.used, 250000);
+	assert_int_equal(seen.remaining, 1);
+	advance(f, (uint64_t)(5 * DAY_MS + DAY_MS / 4) * 1000000);
+	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_USD_PER_MONTH).remaining, 2);
+	/* December has 31 days. */
+	assert_true(spend(f, 1000, &r, &refusal));
+	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_USD_PER_MONTH).reset_ms,
+			 31 * DAY_MS);
+}
+
+/* A thousand answers of 300 nanodollars cost 300 millionths, not a thousand and not none. */
+static void parts_of_a_millionth_add_up(void **state)
+{
+	struct fixture *f = *state;
+	struct limits_refusal refusal;
+	f->values.max[LIMIT_USD_PER_MONTH] = 5;
+	for (int i = 0; i < 1000; i++) {
+		struct limits_reservation r = {0};
+		assert_true(spend(f, 4000, &r, &refusal));
+		assert_true(limits_settle(&r, &f->scope, &f->clock,
+					  (struct limits_usage){.cost = 300}));
+	}
+	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_USD_PER_MONTH).used, 300);
+}
+
+static void a_budget_counts_before_it_is_limited(void **state)
+{
+	struct fixture *f = *state;
+	struct limits_reservation r = {0};
+	struct limits_refusal refusal;
+	assert_true(reserve(f, 100, 100, &r, &refusal));
+	assert_true(
+		limits_settle(&r, &f->scope, &f->clock, (struct limits_usage){30, 20, 3000000}));
+	f->values.max[LIMIT_TOKENS_PER_DAY] = 1000;
+	f->values.max[LIMIT_TOKENS_PER_WEEK] = 2000;
+	f->values.max[LIMIT_USD_PER_MONTH] = 1;
+	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_DAY).remaining, 950);
+	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_WEEK).remaining, 1950);
+	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_USD_PER_MONTH).used, 3000);
+}
+
+/* What was charged before midnight stays there, in tokens and in money. */
+static void a_stream_may_pass_the_end_of_a_month(void **state)
+{
+	struct fixture *f = *state;
+	struct limits_reservation r = {0};
+	struct limits_refusal refusal;
+	struct limits_wants wants = {.output = 1000, .cost = 1000000}, none = {0};
+	f->clock.wall_ms = WEDNESDAY_MS + 5 * DAY_MS;
+	for (enum limit limit = LIMIT_TOKENS_PER_DAY; limit < LIMIT_COUNT; limit++)
+		f->values.max[limit] = 10000;
+	assert_true(limits_reserve(&f->scope, 1, &f->clock, wants, &r, &refusal));
+	advance(f, (uint64_t)DAY_MS * 1000000);
+	assert_true(limits_take_output_slice(&r, &f->scope, &f->clock, wants, &refusal));
+	assert_true(limits_take_output_slice(&r, &f->scope, &f->clock, none, &refusal));
+	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_WEEK).used, 2000);
+	assert_true(
+		limits_settle(&r, &f->scope, &f->clock, (struct limits_usage){0, 1300, 1300000}));
+	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_DAY).used, 300);
+	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_TOKENS_PER_WEEK).used, 1300);
+	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_USD_PER_MONTH).used, 300);
+}
+
+static void costs(void **state)
+{
+	(void)state;
+	struct limits_price price = {3000000, 15000000, 300000, 3750000, true};
+	struct limits_tokens tokens = {1000, 20000, 400, 500};
+	/* 3 + 6 + 1.5 + 7.5 thousandths of a dollar */
+	assert_int_equal(limits_cost(&price, &tokens), 18000000);
+	tokens = (struct limits_tokens){.input = 1};
+	price.input = 1; /* 10^-12 dollars */
+	assert_int_equal(limits_cost(&price, &tokens), 1);
+	tokens = (struct limits_tokens){INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
+	price = (struct limits_price){INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, true};
+	assert_int_equal(limits_cost(&price, &tokens), LIMITS_COST_MAX);
+}
+
+static void use_is_summed_by_day_week_and_month(void **state)
+{
+	struct fixture *f = *state;
+	struct limits_use *use = &f->scope.cells->use;
+	struct limits_amounts amounts = {
+		{1, 10, 20, 30, 40, 50}
+        };
+	int64_t saturday = 20785; /* 2026-11-28 */
+	limits_use_count(use, 0, &amounts);
+	limits_use_take(use, 0, saturday);
+	limits_use_take(use, 0, saturday); /* nothing new */
+	limits_use_count(use, 1, &amounts);
+	limits_use_take(use, 1, saturday + 1);
+	assert_int_equal(use->sums[LIMITS_DAY].of[LIMITS_OUTPUT], 40);
+	assert_int_equal(use->sums[LIMITS_WEEK].of[LIMITS_OUTPUT], 80);
+	assert_int_equal(use->sums[LIMITS_MONTH].of[LIMITS_COST], 100);
+	assert_int_equal(limits_use_tokens(&use->sums[LIMITS_DAY]), 80);
+	limits_use_take(use, 0, saturday + 2); /* Monday */
+	assert_int_equal(use->sums[LIMITS_DAY].of[LIMITS_OUTPUT], 0);
+	assert_int_equal(use->sums[LIMITS_WEEK].of[LIMITS_OUTPUT], 0);
+	assert_int_equal(use->sums[LIMITS_MONTH].of[LIMITS_REQUESTS], 2);
+	/* What comes late counts where it belongs. */
+	limits_use_add(use, saturday, &amounts);
+	assert_int_equal(use->sums[LIMITS_WEEK].of[LIMITS_OUTPUT], 0);
+	assert_int_equal(use->sums[LIMITS_MONTH].of[LIMITS_REQUESTS], 3);
+	limits_use_take(use, 0, saturday + 3); /* 1 December */
+	assert_int_equal(use->sums[LIMITS_MONTH].of[LIMITS_REQUESTS], 0);
+	assert_int_equal(limits_use_total(use, LIMITS_OUTPUT), 80);
 }
 
 static void estimates(void **state)
@@ -388,8 +569,9 @@ static void rates_hold_for_any_interleaving(void **state)
 							 &prng, (uint64_t)events[victim].tokens + 1)
 					       : events[victim].tokens;
 			events[victim].tokens = used;
-			assert_true(limits_settle(&open[victim], &f->clock,
-						  (struct limits_usage){0, used}));
+			assert_true(
+				limits_settle(&open[victim], &f->scope, &f->clock,
+					      (struct limits_usage){.input = 0, .output = used}));
 		}
 		assert_true(count > 20);
 		check_bound(events, count, limit);
@@ -399,11 +581,12 @@ static void rates_hold_for_any_interleaving(void **state)
 static void random_ending(struct prng *prng, struct fixture *f, struct limits_reservation *r)
 {
 	struct limits_usage usage = {(int64_t)prng_below(prng, 900),
-				     (int64_t)prng_below(prng, 3000)};
+				     (int64_t)prng_below(prng, 3000),
+				     (int64_t)prng_below(prng, 9000000)};
 	if (prng_below(prng, 4) == 0)
-		limits_cancel(r, &f->clock);
+		limits_cancel(r, &f->scope, &f->clock);
 	else
-		limits_settle(r, &f->clock, usage);
+		limits_settle(r, &f->scope, &f->clock, usage);
 }
 
 /* 10^5 requests with every kind of ending, slices and debts; afterwards, in quiet, all is full. */
@@ -414,7 +597,7 @@ static void after_quiet_everything_is_full(void **state)
 	static struct limits_reservation open[64];
 	memset(open, 0, sizeof(open));
 	f->values = (struct limits_values){
-		{500, 40000, 90000, 40, 3000000}
+		{500, 40000, 90000, 40, 3000000, 9000000, 700}
         };
 	unsigned admitted = 0;
 	for (int i = 0; i < 100000; i++) {
@@ -425,15 +608,17 @@ static void after_quiet_everything_is_full(void **state)
 			admitted += reserve(f, (int64_t)prng_below(&prng, 1000),
 					    (int64_t)prng_below(&prng, 1024), r, &refusal);
 		else if (prng_below(&prng, 2))
-			limits_take_output_slice(r, &f->clock, LIMITS_OUTPUT_SLICE, &refusal);
+			limits_take_output_slice(
+				r, &f->scope, &f->clock,
+				(struct limits_wants){.output = LIMITS_OUTPUT_SLICE}, &refusal);
 		else
 			random_ending(&prng, f, r);
 		assert_true(atomic_load(&f->scope.cells->in_flight) <= 40);
 	}
 	assert_true(admitted > 1000);
 	for (size_t i = 0; i < 64; i++)
-		limits_settle(&open[i], &f->clock, (struct limits_usage){0, 0});
-	advance(f, 86400 * SECOND);
+		limits_settle(&open[i], &f->scope, &f->clock, (struct limits_usage){0});
+	advance(f, 32 * 86400 * SECOND);
 	for (enum limit limit = 0; limit < LIMIT_COUNT; limit++) {
 		struct limits_state seen = limits_peek(&f->scope, &f->clock, limit);
 		assert_int_equal(seen.remaining, seen.max);
@@ -449,10 +634,13 @@ static void an_unlimited_scope_is_never_in_the_way(void **state)
 	struct limits_refusal refusal;
 	assert_false(limits_any(&limits_unlimited));
 	assert_true(reserve(f, LIMIT_MAX, LIMIT_MAX, &r, &refusal));
-	assert_true(limits_take_output_slice(&r, &f->clock, LIMIT_MAX, &refusal));
+	assert_true(limits_take_output_slice(&r, &f->scope, &f->clock,
+					     (struct limits_wants){.output = LIMIT_MAX}, &refusal));
 	assert_int_equal(limits_peek(&f->scope, &f->clock, LIMIT_RPM).max, LIMIT_NONE);
-	assert_true(limits_settle(&r, &f->clock, (struct limits_usage){INT64_MAX, INT64_MAX}));
-	assert_true(limits_reserve(NULL, 0, &f->clock, (struct limits_wants){1, 1}, &r, &refusal));
+	assert_true(limits_settle(&r, &f->scope, &f->clock,
+				  (struct limits_usage){.input = INT64_MAX, .output = INT64_MAX}));
+	assert_true(limits_reserve(NULL, 0, &f->clock,
+				   (struct limits_wants){.input = 1, .output = 1}, &r, &refusal));
 }
 
 /* Looking ahead says what reserving says, of the same limit and for the same time, and takes
@@ -467,7 +655,7 @@ static void check_ahead(struct fixture *f, struct limits_wants wants)
 	assert_int_equal(may, taken);
 	assert_int_equal(may, again);
 	if (taken) {
-		limits_cancel(&r, &f->clock);
+		limits_cancel(&r, &f->scope, &f->clock);
 		return;
 	}
 	assert_int_equal(ahead.limit, refusal.limit);
@@ -488,21 +676,24 @@ static void looking_ahead_says_what_reserving_says(void **state)
 		struct limits_reservation r = {0};
 		struct limits_refusal refusal;
 		struct limits_wants wants = {(int64_t)prng_below(&prng, 40),
-					     (int64_t)prng_below(&prng, 40)};
+					     (int64_t)prng_below(&prng, 40),
+					     (int64_t)prng_below(&prng, 3000000000) - 1};
 		if (round % 50 == 0)
 			for (unsigned limit = 0; limit < LIMIT_COUNT; limit++)
 				f->values.max[limit] = (int64_t)prng_below(&prng, 200) - 1;
 		check_ahead(f, wants);
-		if (!reserve(f, wants.input, wants.output, &r, &refusal)) {
+		if (!limits_reserve(&f->scope, 1, &f->clock, wants, &r, &refusal)) {
 			refused++;
-			advance(f, prng_below(&prng, 2) ? SECOND : SECOND * 700);
+			static const uint64_t seconds[] = {1, 700, 9 * 86400, 9 * 86400};
+			advance(f, seconds[prng_below(&prng, 4)] * SECOND);
 			continue;
 		}
 		if (prng_below(&prng, 3))
-			limits_settle(&r, &f->clock,
-				      (struct limits_usage){wants.input, wants.output / 2});
+			limits_settle(&r, &f->scope, &f->clock,
+				      (struct limits_usage){wants.input, wants.output / 2,
+							    wants.cost > 0 ? wants.cost : 0});
 		else
-			limits_cancel(&r, &f->clock);
+			limits_cancel(&r, &f->scope, &f->clock);
 	}
 	assert_in_range(refused, 1000, 19000);
 }
@@ -526,6 +717,13 @@ int main(void)
 		TEST(excess_is_debt),
 		TEST(a_day_starts_full),
 		TEST(a_day_is_restored_from_the_log),
+		TEST(a_week_starts_on_monday),
+		TEST(money_is_counted_by_the_calendar_month),
+		TEST(parts_of_a_millionth_add_up),
+		TEST(a_budget_counts_before_it_is_limited),
+		TEST(a_stream_may_pass_the_end_of_a_month),
+		TEST(costs),
+		TEST(use_is_summed_by_day_week_and_month),
 		TEST(estimates),
 		TEST(rates_hold_for_any_interleaving),
 		TEST(after_quiet_everything_is_full),

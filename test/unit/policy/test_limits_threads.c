@@ -46,22 +46,26 @@ static void *work(void *argument)
 		struct limits_clock clock = clock_of(shared, &prng);
 		if (!r.open) {
 			struct limits_wants wants = {(int64_t)prng_below(&prng, 50),
-						     (int64_t)prng_below(&prng, 100)};
+						     (int64_t)prng_below(&prng, 100),
+						     (int64_t)prng_below(&prng, 100000)};
 			limits_reserve(shared->scopes, 2, &clock, wants, &r, &refusal);
 			if (atomic_load(&shared->scopes[0].cells->in_flight) > 3)
 				atomic_store(&shared->passed_limit, true);
 		} else if (prng_below(&prng, 3) == 0) {
-			limits_take_output_slice(&r, &clock, 64, &refusal);
+			limits_take_output_slice(&r, shared->scopes, &clock,
+						 (struct limits_wants){.output = 64}, &refusal);
 		} else {
 			int64_t used = (int64_t)prng_below(&prng, (uint64_t)r.output + 1);
 			atomic_fetch_add(&shared->tokens, used);
-			limits_settle(&r, &clock, (struct limits_usage){r.input, used});
+			limits_settle(&r, shared->scopes, &clock,
+				      (struct limits_usage){.input = r.input, .output = used});
 			limits_observe_output(shared->scopes[0].cells, used);
 		}
 	}
 	struct limits_clock clock = clock_of(shared, &prng);
 	atomic_fetch_add(&shared->tokens, r.open ? r.output : 0);
-	limits_settle(&r, &clock, (struct limits_usage){r.input, r.output});
+	limits_settle(&r, shared->scopes, &clock,
+		      (struct limits_usage){.input = r.input, .output = r.output});
 	return NULL;
 }
 
@@ -81,8 +85,9 @@ static void limits_hold_under_threads(void **state)
 	(void)state;
 	struct limits_table *table = limits_table_new();
 	assert_non_null(table);
-	struct limits_values values[2] = {{{6000, 100000, 20000, 3, LIMIT_MAX}},
-					  {{LIMIT_NONE, LIMIT_NONE, 30000, 4, LIMIT_NONE}}};
+	struct limits_values values[2] = {
+		{{6000, 100000, 20000, 3, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX}},
+		{{LIMIT_NONE, LIMIT_NONE, 30000, 4, LIMIT_NONE, LIMIT_NONE, LIMIT_NONE}}};
 	struct shared shared = {
 		.scopes = {{limits_table_cells(table, "grant", "g"), &values[0], "grant"},
 			   {limits_table_cells(table, "org", "o"), &values[1], "org"}},
@@ -96,7 +101,7 @@ static void limits_hold_under_threads(void **state)
 	double minutes = (double)(atomic_load(&shared.now_ns) - START) / 60e9;
 	assert_true((double)atomic_load(&shared.tokens) <= 20000 * (1 + minutes) + 1);
 	assert_true(atomic_load(&shared.tokens) > 0);
-	uint64_t quiet = atomic_load(&shared.now_ns) + 86400 * SECOND;
+	uint64_t quiet = atomic_load(&shared.now_ns) + 32 * 86400 * SECOND;
 	struct limits_clock clock = {quiet, (int64_t)(quiet / 1000000)};
 	for (int i = 0; i < 2; i++) {
 		for (enum limit limit = 0; limit < LIMIT_COUNT; limit++) {

@@ -210,7 +210,7 @@ static void counters_live_on(void **state)
 		if (i == 0) {
 			const struct world_grant *g = world_grant_at(worlds[0], 0);
 			struct limits_scope scope = {g->cells, &g->limits, "grant"};
-			assert_true(limits_reserve(&scope, 1, &clock, (struct limits_wants){0, 0},
+			assert_true(limits_reserve(&scope, 1, &clock, (struct limits_wants){0},
 						   &reservation, &refusal));
 		}
 		grant.limits.max[LIMIT_RPM] = 20;
@@ -222,7 +222,7 @@ static void counters_live_on(void **state)
 	assert_int_equal(limits_peek(&scope, &clock, LIMIT_RPM).max, 20);
 	/* A tenth of a minute is gone, whatever the limit is now. */
 	assert_int_equal(limits_peek(&scope, &clock, LIMIT_RPM).remaining, 18);
-	assert_true(limits_settle(&reservation, &clock, (struct limits_usage){0, 0}));
+	assert_true(limits_settle(&reservation, &scope, &clock, (struct limits_usage){0}));
 	world_drop(worlds[1]);
 }
 
@@ -370,7 +370,10 @@ static void tables_are_complete(void **state)
 		int status = rule_http_status(rule);
 		assert_int_equal(rule_retryable(rule),
 				 status == 429 || status == 503 || status == 408);
-		assert_int_equal(rule_waits_long(rule), rule == RULE_LIMIT_TOKENS_PER_DAY);
+		assert_int_equal(rule_waits_long(rule),
+				 rule == RULE_LIMIT_TOKENS_PER_DAY ||
+					 rule == RULE_LIMIT_TOKENS_PER_WEEK ||
+					 rule == RULE_LIMIT_USD_PER_MONTH);
 	}
 	enum rule rule;
 	enum purpose purpose;

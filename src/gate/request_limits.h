@@ -1,0 +1,24 @@
+/* Limits of one request: what it reserves, takes more of, gives back and is billed, in the scopes
+ * that its verdict names. On the worker's loop. */
+#ifndef GATE_REQUEST_LIMITS_H
+#define GATE_REQUEST_LIMITS_H
+
+#include "gate/request.h"
+
+/* Reserves what the request will take at first. False: `refusal` tells why; nothing was taken. */
+bool gate_limits_reserve(struct gate_request *request, struct limits_refusal *refusal);
+/* `tokens` more of output for a stream. */
+bool gate_limits_slice(struct gate_request *request, int64_t tokens,
+		       struct limits_refusal *refusal);
+/* Refused after it had reserved. Does nothing where nothing is reserved. */
+void gate_limits_cancel(struct gate_request *request);
+/* What it used in the end. */
+void gate_limits_settle(struct gate_request *request, const struct record_usage *usage);
+/* Counts its use; `index` is its settle record's. */
+void gate_limits_count(const struct gate_request *request, const struct record_usage *usage,
+		       uint64_t index);
+
+/* The most output tokens that the answers to the request may have together. */
+int64_t gate_limits_most_output(const struct gate_request *request);
+
+#endif
