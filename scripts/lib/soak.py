@@ -1,8 +1,8 @@
 """scripts/soak: random faults of clients, upstreams and the operator, and nothing left behind.
 
 A gateway stands before two stand-ins (one of them fails and cuts) and a raw upstream that breaks off
-in every way test_endings.py knows. Clients in two dialects ask plainly and in streams, read slowly,
-hang up anywhere, send half a request, garbage, or several at once; an operator revokes and reissues
+in every way test_endings.py knows. Clients of Anthropic Messages, Chat Completions, Responses and
+Gemini ask plainly and in streams, read slowly, hang up anywhere, send half a request, garbage, or several at once; an operator revokes and reissues
 keys, suspends and restores a grant, blocks and unblocks an organisation, and reloads. After that, when
 all is quiet:
 
@@ -30,9 +30,10 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / "test" / "script"))
 
-from parley_test import (PATHS, Client, Gateway, Sim, anthropic, encode, openai, product,  # noqa: E402
-                         run, wait_until)
+from parley_test import Client, Gateway, Sim, encode, product, run, wait_until  # noqa: E402
 from raw_upstream import RawUpstream, answer  # noqa: E402
+from test_dialects import headers  # noqa: E402
+from test_endings import PROVIDERS, WAYS  # noqa: E402
 import test_endings  # noqa: E402
 
 CLIENTS = 8
@@ -64,10 +65,10 @@ class Soak:
         urls = (self.sims[0].url, self.sims[1].url, self.raw.url)
         providers, models = [], []
         for name, url in zip(UPSTREAMS, urls):
-            for dialect in PATHS:
-                providers.append({"name": f"{name}-{dialect}", "dialect": dialect, "url": url,
+            for way, dialect in PROVIDERS.items():
+                providers.append({"name": f"{name}-{way}", "dialect": dialect, "url": url,
                                   "key": "upstream-secret"})
-                models.append({"name": f"{name}-{dialect}", "provider": f"{name}-{dialect}",
+                models.append({"name": f"{name}-{way}", "provider": f"{name}-{way}",
                                "max_output": 8192})
         self.gate = Gateway(Path(directory) / "gateway", urls[0], providers=providers, models=models,
                             timeouts={"head": 2, "body": 2, "idle": 5, "write": 3, "stall": 1,
@@ -142,25 +143,23 @@ class Soak:
 
     # -- clients --
 
-    def request(self, draw, dialect, stream, secret):
-        model = f"{draw.choice(UPSTREAMS)}-{dialect}"
+    def request(self, draw, way, stream, secret):
+        api, model = WAYS[way], f"{draw.choice(UPSTREAMS)}-{way}"
         prompt = "word " * draw.choice((1, 10, 200, 20000))
-        members = {"stream": True} if stream else {}
-        make = anthropic if dialect == "anthropic" else openai
-        body = encode(make(prompt, model, draw.choice((8, 64, 3000)), **members))
-        fields = "".join(f"{name}: {value}\r\n"
-                         for name, value in Client(0, secret).headers(dialect).items())
-        return (f"POST {PATHS[dialect]} HTTP/1.1\r\nhost: gateway\r\n{fields}"
+        body = encode(api.body(prompt, stream, draw.choice((8, 64, 3000)), model))
+        fields = "".join(f"{name}: {value}\r\n" for name, value in headers(api, secret).items())
+        self.count(f"{way} {'stream' if stream else 'plain'}")
+        return (f"POST {api.path(stream, model)} HTTP/1.1\r\nhost: gateway\r\n{fields}"
                 f"content-length: {len(body)}\r\n\r\n").encode() + body
 
     def ask(self, draw):
         """One connection and what a client may do on it."""
         manner = draw.choice(("whole", "whole", "whole", "whole", "slow", "hang up", "half",
-                              "garbage", "pipeline", "wrong key"))
+                              "garbage", "pipeline", "wrong key", "asks first"))
         self.count(manner)
-        dialect, stream = draw.choice(list(PATHS)), draw.random() < 0.6
+        way, stream = draw.choice(list(WAYS)), draw.random() < 0.6
         secret = "plk_wrong" if manner == "wrong key" else self.keys[draw.choice(list(GRANTS))][1]
-        data = self.request(draw, dialect, stream, secret)
+        data = self.request(draw, way, stream, secret)
         with socket.create_connection(("127.0.0.1", self.gate.port), timeout=60) as connection:
             if manner == "garbage":
                 connection.sendall(draw.randbytes(draw.randrange(1, 3000)))
@@ -168,8 +167,10 @@ class Soak:
             elif manner == "half":
                 connection.sendall(data[:draw.randrange(1, len(data))])
                 self.over.wait(draw.uniform(0, 0.3))
+            elif manner == "asks first":
+                self.ask_first(connection, draw, data)
             elif manner == "pipeline":
-                connection.sendall(b"".join(self.request(draw, dialect, draw.random() < 0.5, secret)
+                connection.sendall(b"".join(self.request(draw, way, draw.random() < 0.5, secret)
                                             for _ in range(draw.randrange(2, 5))))
                 self.read(connection, draw, draw.uniform(0, 1))
             elif manner == "hang up":
@@ -178,6 +179,17 @@ class Soak:
             else:
                 connection.sendall(data)
                 self.whole(connection, draw, slow=manner == "slow")
+
+    def ask_first(self, connection, draw, data):
+        """With Expect: 100-continue: sends the body if told to go on, or hangs up then."""
+        head, _, body = data.partition(b"\r\n\r\n")
+        connection.sendall(head + b"\r\nexpect: 100-continue\r\n\r\n")
+        first = connection.recv(65536)
+        if first != b"HTTP/1.1 100 Continue\r\n\r\n":
+            self.count(f"told {first[9:12].decode(errors='replace')} before the body")
+        elif draw.random() < 0.8:
+            connection.sendall(body)
+            self.whole(connection, draw, slow=False)
 
     @staticmethod
     def read(connection, draw, seconds):

@@ -1,4 +1,5 @@
 """An upstream that says exactly what a test wants, byte for byte, and then does what it wants.
+It speaks Anthropic Messages, OpenAI Chat Completions and Responses, and Gemini.
 
 `RawUpstream(handler)` listens on a free port of 127.0.0.1 and reads requests; for each one
 `handler(call)` runs on a thread of its connection. What the handler sends goes out as it is. When it
@@ -34,8 +35,23 @@ class Call:
             return ""
 
     @property
+    def target(self):
+        return self.head.split(" ")[1]
+
+    @property
     def dialect(self):
-        return "anthropic" if "/messages" in self.head.split("\r\n")[0] else "openai"
+        """The API of the path: a key of the tables below."""
+        for part, dialect in (("/messages", "anthropic"), ("/responses", "responses"),
+                              ("/v1beta/", "gemini")):
+            if part in self.target:
+                return dialect
+        return "openai"
+
+    @property
+    def streams(self):
+        """Whether a stream was asked for."""
+        return (b'"stream": true' in self.body or b'"stream":true' in self.body or
+                ":streamGenerateContent" in self.target)
 
     def send(self, data):
         """Sends all of it; Gone if the gateway does not want it any more."""
@@ -156,6 +172,48 @@ def event(value, name=None):
     return f"{line}data: {json.dumps(value)}\n\n"
 
 
+def chat_chunk(**members):
+    return event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "raw-1",
+                  **members})
+
+
+def chat_choice(delta_, finish=None):
+    return [{"index": 0, "delta": delta_, "finish_reason": finish}]
+
+
+def chat_usage(inputs, outputs):
+    return {"prompt_tokens": inputs, "completion_tokens": outputs, "total_tokens": inputs + outputs}
+
+
+def response(kind, **members):
+    return event({"type": kind, **members}, kind)
+
+
+def response_value(text, status, usage):
+    output = [{"id": "i1", "type": "message", "role": "assistant", "status": status,
+               "content": [{"type": "output_text", "text": text, "annotations": []}]}]
+    return {"id": "r1", "object": "response", "created_at": 1, "model": "raw-1", "status": status,
+            "error": None, "incomplete_details": None, "output": output if text else [],
+            "usage": usage}
+
+
+def response_usage(inputs, outputs):
+    return {"input_tokens": inputs, "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": outputs, "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": inputs + outputs}
+
+
+def gemini_value(text, inputs, outputs=None, finish=None):
+    usage = {"promptTokenCount": inputs, "totalTokenCount": inputs + (outputs or 0)}
+    candidate = {"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}
+    if outputs is not None:
+        usage["candidatesTokenCount"] = outputs
+    if finish:
+        candidate["finishReason"] = finish
+    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "raw-1",
+            "responseId": "g1"}
+
+
 def opening(dialect, inputs=7):
     """The events before the first text."""
     if dialect == "anthropic":
@@ -165,17 +223,28 @@ def opening(dialect, inputs=7):
             "usage": {"input_tokens": inputs, "output_tokens": 1}}}, "message_start") + event(
                 {"type": "content_block_start", "index": 0,
                  "content_block": {"type": "text", "text": ""}}, "content_block_start")
-    return event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "raw-1",
-                  "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""},
-                               "finish_reason": None}]})
+    if dialect == "responses":
+        return (response("response.created", sequence_number=0,
+                         response=response_value("", "in_progress", None)) +
+                response("response.output_item.added", sequence_number=1, output_index=0,
+                         item={"id": "i1", "type": "message", "role": "assistant",
+                               "status": "in_progress", "content": []}))
+    if dialect == "gemini":
+        return event(gemini_value("", inputs))
+    return chat_chunk(choices=chat_choice({"role": "assistant", "content": ""}))
 
 
 def delta(dialect, text):
     if dialect == "anthropic":
         return event({"type": "content_block_delta", "index": 0,
                       "delta": {"type": "text_delta", "text": text}}, "content_block_delta")
-    return event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "raw-1",
-                  "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+    if dialect == "responses":
+        return response("response.output_text.delta", sequence_number=2, item_id="i1",
+                        output_index=0, content_index=0, delta=text)
+    if dialect == "gemini":
+        return event({"candidates": [{"content": {"role": "model", "parts": [{"text": text}]},
+                                      "index": 0}], "modelVersion": "raw-1"})
+    return chat_chunk(choices=chat_choice({"content": text}))
 
 
 def closing(dialect, outputs=5, inputs=7):
@@ -186,26 +255,54 @@ def closing(dialect, outputs=5, inputs=7):
                                                           "stop_sequence": None},
                        "usage": {"output_tokens": outputs}}, "message_delta") +
                 event({"type": "message_stop"}, "message_stop"))
-    return (event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "raw-1",
-                   "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}) +
-            event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "raw-1",
-                   "choices": [], "usage": {"prompt_tokens": inputs, "completion_tokens": outputs,
-                                            "total_tokens": inputs + outputs}}) +
-            "data: [DONE]\n\n")
+    if dialect == "responses":
+        usage = response_usage(inputs, outputs)
+        return response("response.completed", sequence_number=3,
+                        response=response_value("", "completed", usage))
+    if dialect == "gemini":
+        return event(gemini_value("", inputs, outputs, "STOP"))
+    return (chat_chunk(choices=chat_choice({}, "stop")) +
+            chat_chunk(choices=[], usage=chat_usage(inputs, outputs)) + "data: [DONE]\n\n")
+
+
+# What stands in the terminal event of a stream, and nowhere else.
+TERMINALS = {"anthropic": b"message_stop", "openai": b"[DONE]", "responses": b"response.completed",
+             "gemini": b"finishReason"}
 
 
 def plain(dialect, text="hello", inputs=7, outputs=5):
     """A whole plain answer's body."""
     if dialect == "anthropic":
-        return json.dumps({"id": "msg_1", "type": "message", "role": "assistant", "model": "raw-1",
-                           "content": [{"type": "text", "text": text}], "stop_reason": "end_turn",
-                           "stop_sequence": None,
-                           "usage": {"input_tokens": inputs, "output_tokens": outputs}}).encode()
-    return json.dumps({"id": "c1", "object": "chat.completion", "created": 1, "model": "raw-1",
-                       "choices": [{"index": 0, "finish_reason": "stop",
-                                    "message": {"role": "assistant", "content": text}}],
-                       "usage": {"prompt_tokens": inputs, "completion_tokens": outputs,
-                                 "total_tokens": inputs + outputs}}).encode()
+        value = {"id": "msg_1", "type": "message", "role": "assistant", "model": "raw-1",
+                 "content": [{"type": "text", "text": text}], "stop_reason": "end_turn",
+                 "stop_sequence": None,
+                 "usage": {"input_tokens": inputs, "output_tokens": outputs}}
+    elif dialect == "responses":
+        value = response_value(text, "completed", response_usage(inputs, outputs))
+    elif dialect == "gemini":
+        value = gemini_value(text, inputs, outputs, "STOP")
+    else:
+        value = {"id": "c1", "object": "chat.completion", "created": 1, "model": "raw-1",
+                 "choices": [{"index": 0, "finish_reason": "stop",
+                              "message": {"role": "assistant", "content": text}}],
+                 "usage": chat_usage(inputs, outputs)}
+    return json.dumps(value).encode()
+
+
+def failure(dialect):
+    """An error as a provider tells it after a 200: an event's value and name, a plain body."""
+    error = {"message": "Overloaded", "type": "server_error", "param": None, "code": None}
+    if dialect == "anthropic":
+        value = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+        return value, "error", value
+    if dialect == "responses":
+        body = {**response_value("", "failed", None), "error": {"code": "server_error",
+                                                                "message": "Overloaded"}}
+        return {"type": "error", "sequence_number": 3, **error}, "error", body
+    if dialect == "gemini":
+        value = {"error": {"code": 503, "message": "Overloaded", "status": "UNAVAILABLE"}}
+        return value, None, value
+    return {"error": error}, None, {"error": error}
 
 
 def plain_head(size, extra=""):
@@ -216,7 +313,7 @@ def plain_head(size, extra=""):
 def answer(call, text="hello", outputs=5):
     """A whole answer of the kind that was asked for; keeps the connection."""
     dialect = call.dialect
-    if b'"stream": true' in call.body or b'"stream":true' in call.body:
+    if call.streams:
         call.send(STREAM_HEAD)
         call.send(chunk(opening(dialect) + delta(dialect, text) + closing(dialect, outputs)))
         call.send(LAST_CHUNK)

@@ -1,6 +1,6 @@
 """However an answer ends, client, log and limits are told the truth, once.
 
-A scripted upstream drives every ending, for both dialects, streamed and plain.
+A scripted upstream drives every ending, in each API, streamed and plain.
 """
 
 import json
@@ -8,10 +8,10 @@ import socket
 import threading
 import zlib
 
-from parley_test import (PATHS, Case, anthropic, encode, main, openai, parse_events, product,
-                         wait_until)
-from raw_upstream import (LAST_CHUNK, STREAM_HEAD, Gone, RawUpstream, answer, chunk, closing, delta,
-                          event, opening, plain, plain_head)
+from parley_test import Case, ask, encode, main, parse_events, product, wait_until
+from raw_upstream import (LAST_CHUNK, STREAM_HEAD, TERMINALS, Gone, RawUpstream, answer, chunk,
+                          closing, delta, event, failure, opening, plain, plain_head)
+from test_dialects import Chat, Gemini, Responses, headers
 
 # Limits so high that they refill at once: what is not given back shows.
 HIGH = {"rpm": 60000000, "input_tpm": 6000000000, "output_tpm": 6000000000, "concurrency": 16,
@@ -21,9 +21,41 @@ PLAIN_CHUNKED = ("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 SAID = "some words that were said"  # 25 bytes: an estimate of 9 tokens
 
 
+class Messages(Responses):
+    model, credential = "north-1", "x-api-key"
+
+    def path(self, stream=False, model=None):
+        return "/v1/messages"
+
+    def body(self, prompt, stream=False, most=64, model=None, **members):
+        body = {"model": model or self.model, "max_tokens": most,
+                "messages": [{"role": "user", "content": prompt}], **members}
+        return {**body, "stream": True} if stream else body
+
+    def error(self, value):
+        assert value["type"] == "error", value
+        return value["error"]["message"], value["error"]["type"]
+
+
+# How a gateway may be asked: by name, as raw_upstream.py names the APIs.
+WAYS = {"anthropic": Messages(), "openai": Chat("north-o"), "responses": Responses(),
+        "gemini": Gemini()}
+PROVIDERS = {"anthropic": "anthropic", "openai": "openai", "responses": "openai",
+             "gemini": "gemini"}
+KINDS = [(way, stream) for way in WAYS for stream in (True, False)]
+
+
+def configuration(url):
+    """A provider and a model for each way."""
+    return {"providers": [{"name": way, "dialect": dialect, "url": url, "key": "upstream-secret"}
+                          for way, dialect in PROVIDERS.items()],
+            "models": [{"name": api.model, "provider": way, "max_output": 8192}
+                       for way, api in WAYS.items()]}
+
+
 def begin(call):
     """The first events of a stream, or half of a plain answer."""
-    if b'"stream"' in call.body:
+    if call.streams:
         call.send(STREAM_HEAD)
         call.send(chunk(opening(call.dialect) + delta(call.dialect, SAID)))
     else:
@@ -58,7 +90,7 @@ def closes_before_the_head(call):
 
 
 def sends_a_bad_chunk(call):
-    if b'"stream"' in call.body:
+    if call.streams:
         begin(call)
     else:
         call.send(PLAIN_CHUNKED)
@@ -68,7 +100,7 @@ def sends_a_bad_chunk(call):
 
 
 def ends_without_the_last_chunk(call):
-    if b'"stream"' in call.body:
+    if call.streams:
         call.send(STREAM_HEAD)
         call.send(chunk(opening(call.dialect) + delta(call.dialect, SAID)))
     else:
@@ -77,15 +109,15 @@ def ends_without_the_last_chunk(call):
 
 
 def announces_more_than_it_sends(call):
-    body = stream_text(call) if b'"stream"' in call.body else plain(call.dialect)
-    kind = "text/event-stream" if b'"stream"' in call.body else "application/json"
+    body = stream_text(call) if call.streams else plain(call.dialect)
+    kind = "text/event-stream" if call.streams else "application/json"
     call.send(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body) + 50}\r\n\r\n")
-    call.send(body[:-200] if b'"stream"' in call.body else body)
+    call.send(body[:-100] if call.streams else body)
 
 
 def announces_less_than_it_sends(call):
-    body = stream_text(call) if b'"stream"' in call.body else plain(call.dialect)
-    kind = "text/event-stream" if b'"stream"' in call.body else "application/json"
+    body = stream_text(call) if call.streams else plain(call.dialect)
+    kind = "text/event-stream" if call.streams else "application/json"
     call.send(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body) - 60}\r\n\r\n")
     call.send(body)
     return True
@@ -114,7 +146,7 @@ def sends_garbage(call):
 def compresses(call):
     bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
     data = bomb.compress(b"\0" * (20 << 20)) + bomb.flush()
-    kind = "text/event-stream" if b'"stream"' in call.body else "application/json"
+    kind = "text/event-stream" if call.streams else "application/json"
     call.send(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-encoding: gzip\r\n"
               f"content-length: {len(data)}\r\n\r\n")
     call.send(data)
@@ -122,7 +154,7 @@ def compresses(call):
 
 
 def says_what_is_no_answer(call):
-    if b'"stream"' in call.body:
+    if call.streams:
         call.send(STREAM_HEAD)
         call.send(chunk(opening(call.dialect) + delta(call.dialect, SAID)))
         call.send(LAST_CHUNK)  # in order, but without the terminal event
@@ -158,13 +190,15 @@ class EndingsCase(Case):
     def start(self, handler, **timeouts):
         self.upstream = RawUpstream(handler)
         self.addCleanup(self.upstream.stop)
-        self.gate = self.gateway(self.upstream.url, product(limits=HIGH),
+        grant = product(limits=HIGH, models=[api.model for api in WAYS.values()])
+        self.gate = self.gateway(self.upstream.url, grant, **configuration(self.upstream.url),
                                  timeouts={"stall": 20, "first_byte": 20, **timeouts})
-        self.client = self.gate.client("prod", "acme")
+        self.key = self.gate.key("prod", "acme")
 
-    def ask(self, dialect, stream):
-        members = {"stream": True} if stream else {}
-        return self.client.ask(dialect, (anthropic if dialect == "anthropic" else openai)(**members))
+    def ask(self, way, stream):
+        api = WAYS[way]
+        return ask(self.gate.port, "POST", api.path(stream), headers(api, self.key),
+                   encode(api.body("Hello", stream)))
 
     def settles(self):
         return [entry for entry in self.gate.records("usage") if entry["kind"] == "settle"]
@@ -186,12 +220,12 @@ class EndingsCase(Case):
             self.assertEqual(most, left, limit)
 
 
-def error_of(dialect, events):
+def error_of(way, events):
     """The error of the last event; None if the stream ended as it should."""
     name, data = events[-1]
     value = json.loads(data) if data.startswith("{") else {}
-    if dialect == "anthropic":
-        return value.get("error") if name == "error" else None
+    if way in ("anthropic", "responses") and name != "error":
+        return None
     return value.get("error")
 
 
@@ -210,33 +244,32 @@ class Upstreams(EndingsCase):
         count = 0
         for handler, of_stream, of_plain in rows:
             what["now"] = handler
-            for dialect in PATHS:
-                for stream in (True, False):
-                    with self.subTest(f"{dialect} {'stream' if stream else 'plain'} "
-                                      f"{handler.__name__}"):
-                        count += 1
-                        answered = self.ask(dialect, stream)
-                        begun = stream and handler not in BEFORE_THE_HEAD + (compresses,)
-                        if begun:
-                            self.check_stream(dialect, answered)
-                        else:
-                            self.check_error(dialect, answered)
-                        self.check_record(answered.headers["parley-record"],
-                                          of_stream if stream else of_plain, begun, handler)
+            for way, stream in KINDS:
+                with self.subTest(f"{way} {'stream' if stream else 'plain'} {handler.__name__}"):
+                    count += 1
+                    answered = self.ask(way, stream)
+                    begun = stream and handler not in BEFORE_THE_HEAD + (compresses,)
+                    if begun:
+                        self.check_stream(way, answered)
+                    else:
+                        self.check_error(way, answered)
+                    self.check_record(answered.headers["parley-record"],
+                                      of_stream if stream else of_plain, begun, handler)
         self.check_once(count)
         wait_until(lambda: self.upstream.open <= 2, "connections that are not kept to be closed")
 
-    def check_stream(self, dialect, answered):
+    def check_stream(self, way, answered):
         self.assertEqual(answered.status, 200)
         self.assertIn(SAID.encode(), answered.body)
-        error = error_of(dialect, answered.events())
+        error = error_of(way, answered.events())
         self.assertTrue(error and error["message"], answered.body[-300:])
-        for terminal in (b"message_stop", b"[DONE]"):
-            self.assertNotIn(terminal, answered.body)
+        self.assertNotIn(TERMINALS[way], answered.body)
 
-    def check_error(self, dialect, answered):
+    def check_error(self, way, answered):
         self.assertIn(answered.status, (502, 504), answered)
-        self.assert_error_shape(answered, dialect)
+        self.assertEqual(answered.headers["content-type"], "application/json")
+        message, _ = WAYS[way].error(answered.json())
+        self.assertTrue(message, answered)
         self.assertNotIn(SAID.encode(), answered.body)
 
     def check_record(self, record, ending, begun, handler):
@@ -263,11 +296,11 @@ class Upstreams(EndingsCase):
                 call.send(chunk("z" * 65536))
 
         self.start(endless)
-        for count, dialect in enumerate(PATHS, 1):
-            with self.subTest(dialect):
-                answered = self.ask(dialect, True)
+        for count, way in enumerate(WAYS, 1):
+            with self.subTest(way):
+                answered = self.ask(way, True)
                 self.assertLess(len(answered.body), 20 << 20)
-                error = error_of(dialect, answered.events())
+                error = error_of(way, answered.events())
                 self.assertTrue(error, answered.body[-300:])
                 settle = self.gate.settled(answered.headers["parley-record"], "usage")
                 self.assertEqual(settle["ending"], ERROR)
@@ -289,31 +322,26 @@ class Upstreams(EndingsCase):
 
     def test_an_error_after_200_passes_and_is_on_record(self):
         def fails(call):
-            error = ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-                     if call.dialect == "anthropic" else
-                     {"error": {"message": "Overloaded", "type": "server_error", "code": None}})
-            if b'"stream"' in call.body:
+            value, name, plain_value = failure(call.dialect)
+            if call.streams:
                 call.send(STREAM_HEAD)
                 call.send(chunk(opening(call.dialect) + delta(call.dialect, SAID) +
-                                event(error, "error" if call.dialect == "anthropic" else None)))
+                                event(value, name)))
                 call.send(LAST_CHUNK)
             else:
-                body = json.dumps(error).encode()
+                body = json.dumps(plain_value).encode()
                 call.send(plain_head(len(body)).encode() + body)
             return True
 
         self.start(fails)
-        count = 0
-        for dialect in PATHS:
-            for stream in (True, False):
-                with self.subTest(f"{dialect} {stream}"):
-                    count += 1
-                    answered = self.ask(dialect, stream)
-                    self.assertEqual(answered.status, 200)
-                    self.assertEqual(answered.body.count(b"Overloaded"), 1)
-                    settle = self.gate.settled(answered.headers["parley-record"], "usage")
-                    self.assertEqual(settle["ending"], ERROR)
-        self.check_once(count)
+        for way, stream in KINDS:
+            with self.subTest(f"{way} {stream}"):
+                answered = self.ask(way, stream)
+                self.assertEqual(answered.status, 200)
+                self.assertEqual(answered.body.count(b"Overloaded"), 1)
+                settle = self.gate.settled(answered.headers["parley-record"], "usage")
+                self.assertEqual(settle["ending"], ERROR)
+        self.check_once(len(KINDS))
 
     def test_a_few_interim_answers_are_nothing(self):
         def hints(call):
@@ -322,13 +350,15 @@ class Upstreams(EndingsCase):
             return answer(call)
 
         self.start(hints)
-        for dialect in PATHS:
-            for stream in (True, False):
-                answered = self.ask(dialect, stream)
+        for way, stream in KINDS:
+            with self.subTest(f"{way} {stream}"):
+                answered = self.ask(way, stream)
                 self.assertEqual(answered.status, 200)
                 settle = self.gate.settled(answered.headers["parley-record"], "usage")
-                self.assertEqual((settle["ending"], settle["usage"]["output"]), ("finish", 5))
-        self.check_once(4)
+                self.assertEqual((settle["ending"], settle["usage"]["input"],
+                                  settle["usage"]["output"]), ("finish", 7, 5))
+                self.assertIn("answer", settle)
+        self.check_once(len(KINDS))
 
 
 class Reuse(EndingsCase):
@@ -336,12 +366,12 @@ class Reuse(EndingsCase):
 
     def test_one_closed_while_idle_costs_nothing(self):
         self.start(lambda call: answer(call) and False)  # closes after each answer
-        for _ in range(4):
-            for dialect in PATHS:
-                self.assertEqual(self.ask(dialect, False).status, 200)
+        for _ in range(3):
+            for way in WAYS:
+                self.assertEqual(self.ask(way, False).status, 200)
                 wait_until(lambda: self.upstream.open == 0, "the connection to be closed")
-        self.assertEqual(self.upstream.requests, 8)
-        self.check_once(8)
+        self.assertEqual(self.upstream.requests, 3 * len(WAYS))
+        self.check_once(3 * len(WAYS))
 
     def test_one_closed_after_the_request_is_not_tried_again(self):
         """It may have been acted upon: an error, and it is charged once."""
@@ -353,31 +383,30 @@ class Reuse(EndingsCase):
 
         self.start(second_is_dropped)
         self.gate.stop()
-        self.gate.write_config(self.upstream.url, workers=1, timeouts={"first_byte": 5})
+        self.gate.write_config(self.upstream.url, **configuration(self.upstream.url), workers=1,
+                               timeouts={"first_byte": 5})
         self.gate.start()
-        self.client.port = self.gate.port
-        for count, dialect in enumerate(PATHS, 1):
-            self.assertEqual(self.ask(dialect, False).status, 200)
-            dropped = self.ask(dialect, False)
+        for count, way in enumerate(WAYS, 1):
+            self.assertEqual(self.ask(way, False).status, 200)
+            dropped = self.ask(way, False)
             self.assertEqual(dropped.status, 502)
             self.assertEqual(self.upstream.requests, 2 * count)
             settle = self.gate.settled(dropped.headers["parley-record"], "usage")
             self.assertEqual((settle["ending"], settle["usage"]["output"]), (ERROR, 0))
             self.assertTrue(settle["usage"]["estimated"])
-        self.check_once(4)
+        self.check_once(2 * len(WAYS))
 
 
 class ClientsGone(EndingsCase):
     """A client that hangs up has its upstream cancelled, and pays for what was made."""
 
-    def hang_up(self, dialect, stream, when):
+    def hang_up(self, way, stream, when):
         """Sends a request, waits for `when(connection)` and hangs up."""
-        members = {"stream": True} if stream else {}
-        body = encode((anthropic if dialect == "anthropic" else openai)(**members))
-        fields = "".join(f"{name}: {value}\r\n"
-                         for name, value in self.client.headers(dialect).items())
+        api = WAYS[way]
+        body = encode(api.body("Hello", stream))
+        fields = "".join(f"{name}: {value}\r\n" for name, value in headers(api, self.key).items())
         connection = socket.create_connection(("127.0.0.1", self.gate.port), timeout=30)
-        connection.sendall(f"POST {PATHS[dialect]} HTTP/1.1\r\nhost: gateway\r\n{fields}"
+        connection.sendall(f"POST {api.path(stream)} HTTP/1.1\r\nhost: gateway\r\n{fields}"
                            f"content-length: {len(body)}\r\n\r\n".encode() + body)
         when(connection)
         connection.close()
@@ -399,45 +428,39 @@ class ClientsGone(EndingsCase):
 
     def test_before_the_first_byte(self):
         self.start(says_nothing, first_byte=60, stall=60)
-        count = 0
-        for dialect in PATHS:
-            for stream in (True, False):
-                with self.subTest(f"{dialect} {stream}"):
-                    count += 1
-                    self.hang_up(dialect, stream, lambda connection: wait_until(
-                        lambda: self.upstream.requests == count, "the call"))
-                    self.check_gone(count, 0)
-        self.check_once(count)
+        for count, (way, stream) in enumerate(KINDS, 1):
+            with self.subTest(f"{way} {stream}"):
+                self.hang_up(way, stream, lambda connection: wait_until(
+                    lambda: self.upstream.requests == count, "the call"))
+                self.check_gone(count, 0)
+        self.check_once(len(KINDS))
 
     def test_between_head_and_first_token(self):
         def head_only(call):
-            call.send(STREAM_HEAD if b'"stream"' in call.body else plain_head(1000))
+            call.send(STREAM_HEAD if call.streams else plain_head(1000))
             heads.release()
             call.wait_for_close()
 
         heads = threading.Semaphore(0)
         self.start(head_only, stall=60)
-        count = 0
-        for dialect in PATHS:
-            for stream in (True, False):
-                with self.subTest(f"{dialect} {stream}"):
-                    count += 1
-                    self.hang_up(dialect, stream, lambda connection: heads.acquire(timeout=30))
-                    self.check_gone(count, 0)
-        self.check_once(count)
+        for count, (way, stream) in enumerate(KINDS, 1):
+            with self.subTest(f"{way} {stream}"):
+                self.hang_up(way, stream, lambda connection: heads.acquire(timeout=30))
+                self.check_gone(count, 0)
+        self.check_once(len(KINDS))
 
     def test_in_the_middle_of_a_stream(self):
         self.start(stalls, stall=60)
-        for count, dialect in enumerate(PATHS, 1):
-            with self.subTest(dialect):
-                self.hang_up(dialect, True, self.until_said)
+        for count, way in enumerate(WAYS, 1):
+            with self.subTest(way):
+                self.hang_up(way, True, self.until_said)
                 # ceil(25 bytes / 3): what the provider had said first, 1, is less.
                 self.check_gone(count, 9)
                 settle = self.settles()[-1]
-                if dialect == "anthropic":  # tells the input at the start
+                if way in ("anthropic", "gemini"):  # they tell the input at the start
                     self.assertEqual(settle["usage"]["input"], 7)
                 self.assertNotIn("answer", settle)
-        self.check_once(2)
+        self.check_once(len(WAYS))
 
     def test_while_the_upstream_is_fast(self):
         """The upstream learns of it although it never waits for anything."""
@@ -454,13 +477,13 @@ class ClientsGone(EndingsCase):
                 raise
 
         self.start(endless)
-        for count, dialect in enumerate(PATHS, 1):
-            self.hang_up(dialect, True, self.until_said)
+        for count, way in enumerate(WAYS, 1):
+            self.hang_up(way, True, self.until_said)
             wait_until(lambda: len(self.settles()) == count, "the settle record")
             wait_until(lambda: self.upstream.open == 0 and len(sent) == count, "the cancel")
             self.assertEqual(self.settles()[-1]["ending"], "client_gone")
             self.assertGreaterEqual(self.settles()[-1]["usage"]["output"], 9)
-        self.check_once(2)
+        self.check_once(len(WAYS))
 
 
 if __name__ == "__main__":
