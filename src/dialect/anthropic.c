@@ -25,7 +25,7 @@ static const struct member_row members[] = {
 	{NAME("output_format"),      USE_KNOWN,      anthropic_bind_output_format},
 	{NAME("cache_control"),      USE_KNOWN,      NULL                        },
 	{NAME("service_tier"),       USE_KNOWN,      NULL                        },
-	{NAME("container"),          USE_KNOWN,      bind_refused                },
+	{NAME("container"),          USE_KEPT,       bind_refused                },
 	{NAME("context_management"), USE_KNOWN,      bind_refused                },
 	{NAME("inference_geo"),      USE_KNOWN,      bind_refused                },
 	{NAME("mcp_servers"),        USE_KNOWN,      bind_refused                },

@@ -223,25 +223,10 @@ void openai_models(const struct bytes *names, size_t count, int64_t created, str
 }
 
 const struct dialect_ops dialect_openai = {
+	OPENAI_OPS,
 	.id = DIALECT_OPENAI,
 	.name = "openai",
-	.credential_name = "authorization: Bearer ",
-	.harness_fields = "",
 	.members = members,
 	.member_count = sizeof(members) / sizeof(members[0]),
-	.words_name = "messages",
-	.asks_usage = true,
-	.non_text = chat_non_text,
 	.settings = settings,
-	.build = openai_build,
-	.event = openai_event,
-	.body = openai_body,
-	.error = openai_error,
-	.error_event = openai_error_event,
-	.limits = openai_limit_fields,
-	.models = openai_models,
-	.render_answer = openai_render_answer,
-	.render_start = openai_render_start,
-	.render_delta = openai_render_delta,
-	.render_end = openai_render_end,
 };

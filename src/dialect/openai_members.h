@@ -50,6 +50,25 @@
 	{NAME("web_search_options"), USE_KNOWN, bind_refused}, \
 	{NAME("functions"), USE_TOOLS, bind_refused}, \
 	{NAME("function_call"), USE_KNOWN, bind_refused},
+
+/* What an API has that is OpenAI's but for its members and settings. */
+#define OPENAI_OPS \
+	.credential_name = "authorization: Bearer ", \
+	.harness_fields = "", \
+	.words_name = "messages", \
+	.asks_usage = true, \
+	.non_text = chat_non_text, \
+	.build = openai_build, \
+	.event = openai_event, \
+	.body = openai_body, \
+	.error = openai_error, \
+	.error_event = openai_error_event, \
+	.limits = openai_limit_fields, \
+	.models = openai_models, \
+	.render_answer = openai_render_answer, \
+	.render_start = openai_render_start, \
+	.render_delta = openai_render_delta, \
+	.render_end = openai_render_end
 /* clang-format on */
 
 #endif

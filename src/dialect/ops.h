@@ -33,6 +33,7 @@ enum request_use {
 	USE_GENERATION, /* Gemini: an object of settings */
 	USE_GEMINI_THINKING,
 	USE_FALSE,     /* true would keep something at the provider */
+	USE_STORE,     /* the same, of Responses, which keeps by default */
 	USE_KEPT,      /* names something that is kept at the provider: refused */
 	USE_ELSEWHERE, /* the model, which Gemini's path names: refused */
 	USE_COUNT
@@ -116,6 +117,7 @@ enum err_code reading_member(struct reading *in, const struct member_row *rows, 
 			     bool any_spelling, struct bytes name, struct json_value value);
 
 /* references.c: readers of Responses' and Gemini's words, which refuse what is kept upstream. */
+enum err_code read_messages(struct reading *in);
 enum err_code read_responses_input(struct reading *in);
 enum err_code read_responses_tools(struct reading *in);
 enum err_code read_responses_include(struct reading *in);

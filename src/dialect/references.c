@@ -63,6 +63,31 @@ static enum err_code refuse_reference(struct reading *in, struct bytes name)
 		       in->name, name.size > 64 ? 64 : (int)name.size, name.data);
 }
 
+static enum err_code hunt_in(struct reading *in, const char *const *signs, const struct hunt *hunt)
+{
+	struct bytes found = bytes_of("", 0);
+	if (has_sign(in->value.text, signs))
+		found = find_reference(in->value, hunt);
+	return found.size ? refuse_reference(in, found) : ERR_OK;
+}
+
+/* ---- Anthropic, Chat Completions ---- */
+
+/* Files by their id, wherever a part names one; and in Chat Completions the sound of an earlier
+ * answer. What a tool is given is the caller's own. */
+enum err_code read_messages(struct reading *in)
+{
+	static const char *const signs[] = {"\\u", "file_id", "\"audio\"", NULL};
+	static const char *const names[] = {"file_id", "audio", NULL};
+	static const char *const opaque[] = {"input", "arguments", NULL};
+	static const struct hunt hunt = {names, opaque};
+	if (in->value.type != JSON_SCAN_ARRAY)
+		return reading_wrong(in, "an array");
+	in->has_messages = true;
+	in->out->prompt_bytes += in->value.text.size;
+	return hunt_in(in, signs, &hunt);
+}
+
 /* ---- Responses ---- */
 
 /* Whether an object has a member of that name and value, as it is written or with escapes in the
@@ -122,14 +147,6 @@ static bool names_container(struct json_value tool)
 		if (bytes_is(walk.key, "container") && walk.value.type == JSON_SCAN_STRING)
 			return true;
 	return false;
-}
-
-static enum err_code hunt_in(struct reading *in, const char *const *signs, const struct hunt *hunt)
-{
-	struct bytes found = bytes_of("", 0);
-	if (has_sign(in->value.text, signs))
-		found = find_reference(in->value, hunt);
-	return found.size ? refuse_reference(in, found) : ERR_OK;
 }
 
 /* Tools of the caller's own; or the provider's, as long as they read nothing that is kept there. */

@@ -67,15 +67,6 @@ static enum err_code read_model(struct reading *in)
 	return ERR_OK;
 }
 
-static enum err_code read_messages(struct reading *in)
-{
-	if (in->value.type != JSON_SCAN_ARRAY)
-		return reading_wrong(in, "an array");
-	in->has_messages = true;
-	in->out->prompt_bytes += in->value.text.size;
-	return ERR_OK;
-}
-
 static enum err_code read_prompt(struct reading *in)
 {
 	in->out->prompt_bytes += in->value.text.size;
@@ -236,6 +227,16 @@ static enum err_code read_false(struct reading *in)
 		in, "false or left out: through this gateway nothing is kept at the provider");
 }
 
+static enum err_code read_store(struct reading *in)
+{
+	if (in->value.type == JSON_SCAN_NULL || in->value.type == JSON_SCAN_FALSE)
+		return ERR_OK;
+	return reading_wrong(in,
+			     "false or left out: through this gateway no client can use what is "
+			     "kept at the provider. Left out, the provider keeps the answer for "
+			     "30 days by default, in its own account; false keeps nothing");
+}
+
 static enum err_code read_kept(struct reading *in)
 {
 	if (in->value.type == JSON_SCAN_NULL)
@@ -277,6 +278,7 @@ static enum err_code (*const readers[USE_COUNT])(struct reading *) = {
 	[USE_GENERATION] = read_gemini_generation,
 	[USE_GEMINI_THINKING] = read_gemini_thinking,
 	[USE_FALSE] = read_false,
+	[USE_STORE] = read_store,
 	[USE_KEPT] = read_kept,
 	[USE_ELSEWHERE] = read_elsewhere,
 };

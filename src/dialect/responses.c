@@ -12,7 +12,7 @@ static const struct member_row members[] = {
 	{NAME("stream"),                 USE_STREAM,          NULL                       },
 	{NAME("temperature"),            USE_KNOWN,           bind_number                },
 	{NAME("top_p"),                  USE_KNOWN,           bind_number                },
-	{NAME("store"),                  USE_FALSE,           responses_bind_false       },
+	{NAME("store"),                  USE_STORE,           responses_bind_false       },
 	{NAME("tools"),                  USE_RESPONSES_TOOLS, responses_bind_tools       },
 	{NAME("tool_choice"),            USE_KNOWN,           responses_bind_tool_choice },
 	{NAME("parallel_tool_calls"),    USE_KNOWN,           openai_bind_flag           },

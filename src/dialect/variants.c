@@ -108,25 +108,10 @@ static const char *const xai_settings[] = {
 	"tool_choice",      "parallel_tool_calls", "reasoning", NULL};
 
 const struct dialect_ops dialect_xai = {
+	OPENAI_OPS,
 	.id = DIALECT_XAI,
 	.name = "xai",
-	.credential_name = "authorization: Bearer ",
-	.harness_fields = "",
 	.members = xai_members,
 	.member_count = sizeof(xai_members) / sizeof(xai_members[0]),
-	.words_name = "messages",
-	.asks_usage = true,
-	.non_text = chat_non_text,
 	.settings = xai_settings,
-	.build = openai_build,
-	.event = openai_event,
-	.body = openai_body,
-	.error = openai_error,
-	.error_event = openai_error_event,
-	.limits = openai_limit_fields,
-	.models = openai_models,
-	.render_answer = openai_render_answer,
-	.render_start = openai_render_start,
-	.render_delta = openai_render_delta,
-	.render_end = openai_render_end,
 };

@@ -679,6 +679,16 @@ static bool same_client_timeouts(const struct config_timeouts *a, const struct c
 	       a->write_ns == b->write_ns && a->body_rate == b->body_rate;
 }
 
+static void keep_client_timeouts(struct config_timeouts *fresh,
+				 const struct config_timeouts *running)
+{
+	fresh->head_ns = running->head_ns;
+	fresh->body_ns = running->body_ns;
+	fresh->idle_ns = running->idle_ns;
+	fresh->write_ns = running->write_ns;
+	fresh->body_rate = running->body_rate;
+}
+
 void config_keep_fixed(struct config *fresh, const struct config *running, struct buf *told)
 {
 	tell(told, strcmp(fresh->name, running->name) != 0, "name");
@@ -711,6 +721,7 @@ void config_keep_fixed(struct config *fresh, const struct config *running, struc
 	fresh->memory_max = running->memory_max;
 	if (fresh->max_body > running->memory_max / 4)
 		fresh->max_body = running->max_body;
+	keep_client_timeouts(&fresh->timeouts, &running->timeouts);
 	fresh->mode = running->mode;
 	fresh->grader = running->grader;
 	fresh->grader_spawned = running->grader_spawned;

@@ -55,49 +55,58 @@ static void write_value(struct buf *out, const char *name, const char *kind, con
 	metrics_write_sample(out, name, "", value);
 }
 
+/* Counters that every worker has: of its server's connections, or of its pool of upstream ones. */
+struct connection_series {
+	const char *name, *kind, *help;
+	bool upstream;
+	size_t offset; /* in struct http_pool_stats or struct http_server_stats */
+};
+
+#define OF_CLIENTS(member) false, offsetof(struct http_server_stats, member)
+#define OF_UPSTREAMS(member) true, offsetof(struct http_pool_stats, member)
+/* clang-format off */
+static const struct connection_series connection_series[] = {
+	{"parley_client_connections", "gauge",
+	 "Connections of clients on the model listeners.", OF_CLIENTS(open)},
+	{"parley_client_connections_opened_total", "counter",
+	 "Connections of clients that were taken.", OF_CLIENTS(accepted)},
+	{"parley_client_received_bytes_total", "counter",
+	 "Bytes received from clients, without what TLS adds.", OF_CLIENTS(received)},
+	{"parley_client_sent_bytes_total", "counter",
+	 "Bytes sent to clients, without what TLS adds.", OF_CLIENTS(sent)},
+	{"parley_upstream_connections", "gauge",
+	 "Connections to providers, idle ones included.", OF_UPSTREAMS(open)},
+	{"parley_upstream_connections_idle", "gauge",
+	 "Kept-alive connections to providers that carry nothing now.", OF_UPSTREAMS(idle)},
+	{"parley_upstream_connections_opened_total", "counter",
+	 "Connections to providers that were begun.", OF_UPSTREAMS(opened)},
+	{"parley_upstream_connections_reused_total", "counter",
+	 "Calls that went out on a kept-alive connection.", OF_UPSTREAMS(reused)},
+	{"parley_upstream_retries_total", "counter",
+	 "Calls put on another connection because the first had taken nothing of them.",
+	 OF_UPSTREAMS(retried)},
+	{"parley_upstream_received_bytes_total", "counter",
+	 "Bytes received from providers, without what TLS adds.", OF_UPSTREAMS(received)},
+	{"parley_upstream_sent_bytes_total", "counter",
+	 "Bytes sent to providers, without what TLS adds.", OF_UPSTREAMS(sent)},
+};
+/* clang-format on */
+
 static void write_connections(struct gateway *gateway, struct buf *out)
 {
-	int64_t open = 0, accepted = 0, received = 0, sent = 0;
-	int64_t upstream_open = 0, idle = 0, opened = 0, reused = 0, retried = 0, from = 0, to = 0;
-	for (unsigned i = 0; i < gateway->worker_count; i++) {
-		const struct http_server_stats *server =
-			http_server_stats(gateway->workers[i].server);
-		const struct http_pool_stats *pool = &gateway->workers[i].upstream_stats;
-		open += counter_read(&server->open);
-		accepted += counter_read(&server->accepted);
-		received += counter_read(&server->received);
-		sent += counter_read(&server->sent);
-		upstream_open += counter_read(&pool->open);
-		idle += counter_read(&pool->idle);
-		opened += counter_read(&pool->opened);
-		reused += counter_read(&pool->reused);
-		retried += counter_read(&pool->retried);
-		from += counter_read(&pool->received);
-		to += counter_read(&pool->sent);
+	for (size_t i = 0; i < sizeof(connection_series) / sizeof(connection_series[0]); i++) {
+		const struct connection_series *series = &connection_series[i];
+		int64_t sum = 0;
+		for (unsigned k = 0; k < gateway->worker_count; k++) {
+			struct gate_worker *worker = &gateway->workers[k];
+			const char *stats =
+				series->upstream ? (const char *)&worker->upstream_stats
+						 : (const char *)http_server_stats(worker->server);
+			sum += counter_read(
+				(const _Atomic int64_t *)(const void *)(stats + series->offset));
+		}
+		write_value(out, series->name, series->kind, series->help, sum);
 	}
-	write_value(out, "parley_client_connections", "gauge",
-		    "Connections of clients on the model listeners.", open);
-	write_value(out, "parley_client_connections_opened_total", "counter",
-		    "Connections of clients that were taken.", accepted);
-	write_value(out, "parley_client_received_bytes_total", "counter",
-		    "Bytes received from clients, without what TLS adds.", received);
-	write_value(out, "parley_client_sent_bytes_total", "counter",
-		    "Bytes sent to clients, without what TLS adds.", sent);
-	write_value(out, "parley_upstream_connections", "gauge",
-		    "Connections to providers, idle ones included.", upstream_open);
-	write_value(out, "parley_upstream_connections_idle", "gauge",
-		    "Kept-alive connections to providers that carry nothing now.", idle);
-	write_value(out, "parley_upstream_connections_opened_total", "counter",
-		    "Connections to providers that were begun.", opened);
-	write_value(out, "parley_upstream_connections_reused_total", "counter",
-		    "Calls that went out on a kept-alive connection.", reused);
-	write_value(out, "parley_upstream_retries_total", "counter",
-		    "Calls put on another connection because the first had taken nothing of them.",
-		    retried);
-	write_value(out, "parley_upstream_received_bytes_total", "counter",
-		    "Bytes received from providers, without what TLS adds.", from);
-	write_value(out, "parley_upstream_sent_bytes_total", "counter",
-		    "Bytes sent to providers, without what TLS adds.", to);
 }
 
 static void write_bounds(struct gateway *gateway, struct buf *out)

@@ -24,7 +24,7 @@ struct answer_head {
 	bool chunked;   /* with no length */
 	bool close;
 };
-/* Returns the size. */
+/* Returns the size; 0 where it does not fit, and nothing of it may be sent then. */
 size_t answer_head_write(const struct answer_head *head, char out[static ANSWER_HEAD_MAX]);
 
 #endif

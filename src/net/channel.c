@@ -154,6 +154,11 @@ size_t channel_unsent(const struct channel *channel)
 	return channel->tls ? tls_output(channel->tls).size : 0;
 }
 
+size_t channel_memory(const struct channel *channel)
+{
+	return channel->tls ? tls_output_memory(channel->tls) : 0;
+}
+
 bool channel_readable(const struct channel *channel)
 {
 	return channel->stream->readable || channel->unread;

@@ -34,6 +34,8 @@ ssize_t channel_send(struct channel *channel, const struct iovec *parts, int cou
 /* Bytes taken by channel_send that the stream has not taken yet: at most HTTP's high mark. They go
  * with channel_progress. */
 size_t channel_unsent(const struct channel *channel);
+/* Memory that this takes until then. */
+size_t channel_memory(const struct channel *channel);
 /* Whether a receive may give something. */
 bool channel_readable(const struct channel *channel);
 /* To be called when the stream became ready, before anything else: moves the handshake and pending

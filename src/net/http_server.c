@@ -49,6 +49,7 @@ struct http_connection {
 	bool yields;    /* the timer stands for the next turn, not for the deadline */
 	bool advancing; /* inside advance(): calls from handlers only set flags */
 	bool closed;    /* to be freed when advance() is left */
+	bool muted;     /* the head of the answer could not be told: nothing of it may leave */
 	bool above_high;
 };
 
@@ -87,7 +88,8 @@ static void take_buffer(struct http_connection *connection)
 static void charge(struct http_connection *connection)
 {
 	struct net_budget *budget = connection->server->options.budget;
-	size_t out = net_budget_bytes(connection->out.capacity);
+	size_t out = net_budget_bytes(connection->out.capacity) +
+		     net_budget_bytes(channel_memory(&connection->channel));
 	net_budget_charge(budget, &connection->charged,
 			  net_budget_bytes(connection->in.capacity) + out);
 	net_budget_follow(budget ? &budget->unread : NULL, &connection->charged_unread, out);
@@ -212,7 +214,7 @@ static void send_parts(struct http_connection *connection, struct iovec *parts, 
 {
 	size_t skip = 0;
 	bool progress = unsent(connection) == 0;
-	if (connection->closed)
+	if (connection->closed || connection->muted)
 		return;
 	if (connection->out.size == 0 && connection->channel.stream->writable) {
 		ssize_t sent = channel_send(&connection->channel, parts, count);
@@ -261,13 +263,12 @@ static bool flush_out(struct http_connection *connection)
 			counter_add(&connection->server->stats.sent, sent);
 			buf_consume(&connection->out, (size_t)sent);
 		}
-		if (connection->out.size == 0) {
+		if (connection->out.size == 0)
 			buf_release(&connection->out);
-			charge(connection);
-		}
 	}
 	size_t before = connection->owed;
 	connection->owed = unsent(connection);
+	charge(connection); /* also where plain bytes have only become sealed ones */
 	if (connection->owed < before)
 		after_progress(connection);
 	return true;
@@ -317,12 +318,29 @@ static size_t head_of(struct http_exchange *exchange, int status, const struct h
 	return answer_head_write(&head, out);
 }
 
+/* An answer whose head does not fit is none: the client is told 500, and nothing of what was to
+ * follow leaves. */
+static void answer_unheaded(struct http_exchange *exchange)
+{
+	char head[ANSWER_HEAD_MAX];
+	exchange->close_after = true;
+	exchange->chunked = false;
+	struct iovec part = {head, head_of(exchange, 500, NULL, 0, 0, head)};
+	send_parts(exchange->connection, &part, 1);
+	exchange->connection->muted = true;
+}
+
 void http_respond(struct http_exchange *exchange, int status, const struct http_header *headers,
 		  size_t header_count, struct bytes body)
 {
 	char head[ANSWER_HEAD_MAX];
 	prepare_start(exchange, (int64_t)body.size);
 	size_t size = head_of(exchange, status, headers, header_count, (int64_t)body.size, head);
+	if (size == 0) {
+		answer_unheaded(exchange);
+		finish(exchange);
+		return;
+	}
 	struct iovec parts[2] = {
 		{head,              size     },
                 {(void *)body.data, body.size}
@@ -339,7 +357,10 @@ void http_start(struct http_exchange *exchange, int status, const struct http_he
 	prepare_start(exchange, content_length);
 	size_t size = head_of(exchange, status, headers, header_count, content_length, head);
 	struct iovec part = {head, size};
-	send_parts(exchange->connection, &part, 1);
+	if (size > 0)
+		send_parts(exchange->connection, &part, 1);
+	else
+		answer_unheaded(exchange);
 }
 
 void http_send(struct http_exchange *exchange, struct bytes piece)
@@ -550,11 +571,22 @@ static bool step_head(struct http_connection *connection)
 	return false;
 }
 
-/* More of a body is wanted. What is left in the stream will not be announced again, so a connection
- * that has had its share of this turn is woken by its timer. */
-static bool fill_body(struct http_connection *connection, size_t want)
+/* Whether the connection has had its share of this turn. What is left in the stream will not be
+ * announced again, so its timer wakes it (*armed is false where that failed). */
+static bool lets_others_go_first(struct http_connection *connection, bool *armed)
 {
 	struct env_loop *loop = connection->server->loop;
+	*armed = true;
+	if (connection->taken < HTTP_SERVER_SLICE || !channel_readable(&connection->channel))
+		return false;
+	*armed = env_timer_arm(loop, &connection->timer, loop->now_ns + 1);
+	connection->yields = *armed;
+	return true;
+}
+
+/* More of a body is wanted. */
+static bool fill_body(struct http_connection *connection, size_t want)
+{
 	struct http_exchange *exchange = &connection->exchange;
 	if (connection->server->options.progress &&
 	    connection->body_size - connection->told >= HTTP_SERVER_SLICE) {
@@ -564,14 +596,12 @@ static bool fill_body(struct http_connection *connection, size_t want)
 			bytes_of(connection->in.data + exchange->head.size, connection->body_size);
 		connection->server->options.progress(exchange);
 	}
-	if (connection->taken < HTTP_SERVER_SLICE || !channel_readable(&connection->channel))
+	bool armed;
+	if (!lets_others_go_first(connection, &armed))
 		return fill(connection, want);
-	if (!env_timer_arm(loop, &connection->timer, loop->now_ns + 1)) {
+	if (!armed)
 		refuse(connection, 503, "out of memory");
-		return true;
-	}
-	connection->yields = true;
-	return false;
+	return !armed;
 }
 
 static bool step_length_body(struct http_connection *connection)
@@ -624,8 +654,11 @@ static bool step_chunked_body(struct http_connection *connection)
 
 static void start_linger(struct http_connection *connection)
 {
+	struct http_exchange *exchange = &connection->exchange;
 	connection->state = STATE_LINGER;
 	connection->lingered = 0;
+	exchange->head_bytes = exchange->body = (struct bytes){NULL, 0};
+	exchange->user = NULL;
 	give_buffer(connection);
 	charge(connection);
 	channel_shutdown(&connection->channel);
@@ -664,13 +697,21 @@ static bool step_finished(struct http_connection *connection)
 static bool step_linger(struct http_connection *connection)
 {
 	char waste[16384];
+	bool armed;
 	if (!channel_readable(&connection->channel))
 		return false;
+	if (lets_others_go_first(connection, &armed)) {
+		if (!armed)
+			close_connection(connection, false);
+		return false;
+	}
 	ssize_t got = channel_receive(&connection->channel, waste, sizeof(waste));
 	if (got == ENV_AGAIN)
 		return false;
-	if (got > 0)
+	if (got > 0) {
 		connection->lingered += (size_t)got;
+		connection->taken += (size_t)got;
+	}
 	if (got <= 0 || connection->lingered > LINGER_BYTES_MAX) {
 		close_connection(connection, got == ENV_RESET);
 		return false;

@@ -488,6 +488,11 @@ struct bytes tls_output(const struct tls *tls)
 	return buf_bytes(&tls->out);
 }
 
+size_t tls_output_memory(const struct tls *tls)
+{
+	return tls->out.capacity;
+}
+
 void tls_output_sent(struct tls *tls, size_t count)
 {
 	if (count >= tls->out.size)

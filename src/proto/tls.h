@@ -64,6 +64,8 @@ bool tls_feed(struct tls *tls, const void *data, size_t size);
  * `count` of them. Look after every other call. */
 struct bytes tls_output(const struct tls *tls);
 void tls_output_sent(struct tls *tls, size_t count);
+/* What the buffer of that output takes now. */
+size_t tls_output_memory(const struct tls *tls);
 
 /* Application data. > 0 bytes, or an enum tls_io. Works during the handshake (TLS_AGAIN until it is
  * done); with size 0 it moves the handshake on and nothing else. */

@@ -404,13 +404,17 @@ class Refusals(Gated):
                 ("responses", {"input": [{"role": "user", "content": [
                     {"type": "input_file", "file_id": "file-1"}]}]}),
                 ("gemini", {"cachedContent": "cachedContents/1"}),
-                ("gemini", {"contents": [{"parts": [{"fileData": {"fileUri": "files/1"}}]}]})]
+                ("gemini", {"contents": [{"parts": [{"fileData": {"fileUri": "files/1"}}]}]}),
+                ("xai", {"messages": [{"role": "user", "content": [
+                    {"type": "file", "file": {"file_id": "file-1"}}]}]})]
         for name, members in rows:
             with self.subTest(name, members=members):
                 api = APIS[name]
                 answer = ask(self.gate.port, "POST", api.path(), headers(api, key),
                              encode({**api.body("Hello"), **members}))
                 self.check_refusal(api, answer, 400, "request.syntax")
+                if "store" in members:
+                    self.assertIn("30 days", api.error(answer.json())[0])
         self.assertEqual(self.upstream.end_and_count(), 0)
 
 

@@ -8,9 +8,10 @@ import collections
 import re
 import shutil
 import signal
+import socket
 import subprocess
 
-from parley_test import main, wait_until
+from parley_test import PATIENCE, main, wait_until
 from steady import SteadyCase
 
 DATA = {"recvfrom", "recvmsg", "sendto", "sendmsg"}
@@ -35,6 +36,9 @@ CONNECTION_MAX = 30  # calls for each connection of the client, both sides toget
 REQUESTS = {1: 400, 64: 4000}
 
 CALL = re.compile(r"^(\d+) +(\w+)\(")
+RECEIVED = re.compile(r"^(\d+) +recvfrom\(.* = (\d+)$")
+# Received for one connection before the loop looks at the others: a slice, and what passed its end.
+TURN_MAX = 65536 + 16384
 
 
 class Syscalls(SteadyCase):
@@ -102,6 +106,35 @@ class Syscalls(SteadyCase):
 
     def test_relaxed(self):
         self.check(64, "relaxed")
+
+
+    def send_what_is_not_wanted(self, gate):
+        """A body that is too long, which its client sends all the same."""
+        with socket.create_connection(("127.0.0.1", gate.port), timeout=PATIENCE) as connection:
+            connection.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: g\r\nx-api-key: none\r\n"
+                               b"content-length: 9999999999\r\n\r\n")
+            for _ in range(100):
+                connection.sendall(bytes(65536))
+            connection.shutdown(socket.SHUT_WR)
+            received = b""
+            while piece := connection.recv(65536):
+                received += piece
+        self.assertTrue(received.startswith(b"HTTP/1.1 4"), received)
+
+    def test_what_a_refused_client_sends_is_thrown_away_in_turns(self):
+        gate, _ = self.steady(self.sim(), durability="strict")
+        self.trace(gate, lambda: self.send_what_is_not_wanted(gate))
+        turn, longest, whole = collections.Counter(), 0, 0
+        for line in (self.directory / "trace").read_text(errors="replace").splitlines():
+            match, call = RECEIVED.match(line), CALL.match(line)
+            if match:
+                turn[match.group(1)] += int(match.group(2))
+                longest = max(longest, turn[match.group(1)])
+                whole += int(match.group(2))
+            elif call and call.group(2) in WAIT:
+                turn[call.group(1)] = 0
+        self.assertGreater(whole, 1000000, "too little of it was seen")
+        self.assertLessEqual(longest, TURN_MAX)
 
 
 if __name__ == "__main__":

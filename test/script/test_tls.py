@@ -89,6 +89,8 @@ class Listener(Case):
                 while piece := own.recv(3000):
                     received += piece
         self.assertEqual(received.partition(b"\r\n\r\n")[2], encode(answer))
+        wait_until(lambda: gate.metric("parley_buffered_bytes") == 0,
+                   "the memory of plain and sealed bytes to be given back")
 
     def test_a_session_is_resumed_by_whichever_worker_takes_it(self):
         gate = self.serve(workers=2)

@@ -228,6 +228,9 @@ static void test_what_is_kept_upstream_is_refused(void **state)
 		{DIALECT_GEMINI,    "\"model\":\"models/other\""                                                   },
 		{DIALECT_GEMINI,    "\"generateContentRequest\":{\"model\":\"models/other\"}"                      },
 		{DIALECT_XAI,       "\"deferred\":true"							    },
+		{DIALECT_ANTHROPIC, "\"container\":\"container_1\""                                                },
+		{DIALECT_ANTHROPIC, "\"container\":{\"id\":\"container_1\"}"                                       },
+		{DIALECT_ANTHROPIC, "\"container\":{\"skills\":[]}"                                                },
 	};
 	static const struct {
 		enum dialect_id dialect;
@@ -253,6 +256,26 @@ static void test_what_is_kept_upstream_is_refused(void **state)
 		{DIALECT_GEMINI,    "[{\"parts\":[{\"fileData\":{\"fileUri\":\"f\"}}]}]"                 },
 		{DIALECT_GEMINI,    "[{\"parts\":[{\"file_data\":{\"file_uri\":\"f\"}}]}]"               },
 		{DIALECT_GEMINI,    "[{\"parts\":[{\"file\\u0044ata\":{\"fileUri\":\"f\"}}]}]"           },
+		{DIALECT_ANTHROPIC,
+		 "[{\"role\":\"user\",\"content\":[{\"type\":\"document\",\"source\":{"
+		 "\"type\":\"file\",\"file_id\":\"file_1\"}}]}]"                                         },
+		{DIALECT_ANTHROPIC,
+		 "[{\"role\":\"user\",\"content\":[{\"type\":\"image\",\"source\":{"
+		 "\"type\":\"file\",\"file\\u005fid\":\"file_1\"}}]}]"                                   },
+		{DIALECT_ANTHROPIC,
+		 "[{\"role\":\"user\",\"content\":[{\"type\":\"container_upload\","
+		 "\"file_id\":\"file_1\"}]}]"							    },
+		{DIALECT_ANTHROPIC,
+		 "[{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\","
+		 "\"tool_use_id\":\"t\",\"content\":[{\"type\":\"image\",\"source\":{"
+		 "\"type\":\"file\",\"file_id\":\"file_1\"}}]}]}]"                                       },
+		{DIALECT_OPENAI,    "[{\"role\":\"user\",\"content\":[{\"type\":\"file\",\"file\":{"
+				 "\"file_id\":\"file-1\"}}]}]"           },
+		{DIALECT_OPENAI,    "[{\"role\":\"assistant\",\"audio\":{\"id\":\"audio_1\"}}]"          },
+		{DIALECT_MISTRAL,   "[{\"role\":\"user\",\"content\":[{\"type\":\"file\","
+				  "\"file_id\":\"f\"}]}]"               },
+		{DIALECT_XAI,       "[{\"role\":\"user\",\"content\":[{\"type\":\"input_file\","
+			      "\"file_id\":\"f\"}]}]"                       },
 	};
 	struct json_scan scan;
 	struct dialect_request request;
@@ -262,8 +285,9 @@ static void test_what_is_kept_upstream_is_refused(void **state)
 		buf_clear(&body);
 		buf_printf(&body, "{%s,%s}",
 			   rows[i].dialect == DIALECT_RESPONSES ? "\"model\":\"m\",\"input\":\"x\""
-			   : rows[i].dialect == DIALECT_XAI     ? "\"model\":\"m\",\"messages\":[]"
-								: "\"contents\":[]",
+			   : rows[i].dialect == DIALECT_GEMINI
+				   ? "\"contents\":[]"
+				   : "\"model\":\"m\",\"max_tokens\":9,\"messages\":[]",
 			   rows[i].member);
 		if (read_body(rows[i].dialect, buf_bytes(&body), &scan, &request, NULL) !=
 		    ERR_INVALID)
@@ -273,7 +297,9 @@ static void test_what_is_kept_upstream_is_refused(void **state)
 		buf_clear(&body);
 		buf_printf(&body,
 			   words[i].dialect == DIALECT_RESPONSES ? "{\"model\":\"m\",\"input\":%s}"
-								 : "{\"contents\":%s}",
+			   : words[i].dialect == DIALECT_GEMINI
+				   ? "{\"contents\":%s}"
+				   : "{\"model\":\"m\",\"max_tokens\":9,\"messages\":%s}",
 			   words[i].body);
 		if (read_body(words[i].dialect, buf_bytes(&body), &scan, &request, NULL) !=
 		    ERR_INVALID)
@@ -300,6 +326,23 @@ static void test_words_about_files_are_taken(void **state)
 		 "{\"contents\":[],\"tools\":[{\"googleSearchRetrieval\":{}},{"
 		 "\"functionDeclarations\":[{\"name\":\"fileSearch\",\"parameters\":{"
 		 "\"properties\":{\"retrieval\":{},\"\\u00e9\":{}}}}]}]}");
+	facts_of(DIALECT_ANTHROPIC, "{\"model\":\"m\",\"max_tokens\":9,\"container\":null,"
+				    "\"messages\":[{\"role\":\"user\","
+				    "\"content\":\"A \\\"file_id\\\" "
+				    "\\u00e9\"},{\"role\":\"assistant\",\"content\":[{\"type\":"
+				    "\"tool_use\",\"id\":\"t\",\"name\":\"f\",\"input\":{\"file_"
+				    "id\":1,\"caf\\u00e9\":2}}]}]}");
+	facts_of(DIALECT_OPENAI,
+		 "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
+		 "\"file\",\"file\":"
+		 "{\"filename\":\"file_id\",\"file_data\":\"data:;base64,\"}},{\"type\":\"input_"
+		 "audio\","
+		 "\"input_audio\":{\"data\":\"\",\"format\":\"wav\"}}]},{\"role\":\"assistant\","
+		 "\"audio\":null,\"tool_calls\":[{\"id\":\"c\",\"type\":\"function\",\"function\":{"
+		 "\"name\":\"f\",\"arguments\":\"{\\\"file_id\\\":\\\"\\u00e9\\\"}\"}}]}]}");
+	facts_of(DIALECT_MISTRAL, "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_"
+				  "calls\":[{\"function\":{"
+				  "\"name\":\"f\",\"arguments\":{\"file_id\":1}}}]}]}");
 	facts_of(DIALECT_GEMINI, "{\"contents\":[{\"parts\":[{\"text\":\"fileData "
 				 "\\u00e9\"},{\"functionCall\":{\"name\":"
 				 "\"f\",\"args\":{\"fileData\":1,\"a\\u0062\":2}}}]}]}");

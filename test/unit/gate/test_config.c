@@ -147,18 +147,26 @@ static void keys_that_need_a_restart_keep_their_values(void **state)
 	struct err err = ERR_INIT;
 	struct buf told = BUF_INIT(1024);
 	assert_int_equal(ERR_OK, parse(HEAD "workers: 2\n", &running, &err));
-	assert_int_equal(ERR_OK,
-			 parse("name: other/parley\nlisten: 127.0.0.1:9\nadmin: 127.0.0.1:7\n"
-			       "workers: 3\ndurability: relaxed\nmax_body: 2048\n" ONE,
-			       &fresh, &err));
+	assert_int_equal(
+		ERR_OK,
+		parse("name: other/parley\nlisten: 127.0.0.1:9\nadmin: 127.0.0.1:7\n"
+		      "workers: 3\ndurability: relaxed\nmax_body: 2048\n"
+		      "timeouts: { head: 1, body: 2, write: 3, body_rate: 4, connect: 7 }\n" ONE,
+		      &fresh, &err));
 	config_keep_fixed(fresh, running, &told);
-	assert_true(bytes_is(buf_bytes(&told), "name, listen, admin, workers, durability"));
+	assert_true(
+		bytes_is(buf_bytes(&told), "name, listen, admin, workers, timeouts, durability"));
 	assert_string_equal(fresh->name, "northlab.example/parley");
 	assert_int_equal(fresh->listen[0].port, 8080);
 	assert_false(fresh->has_admin);
 	assert_int_equal(fresh->workers, 2);
 	assert_true(fresh->strict);
 	assert_int_equal(fresh->max_body, 2048);
+	assert_int_equal(fresh->timeouts.head_ns, running->timeouts.head_ns);
+	assert_int_equal(fresh->timeouts.body_ns, running->timeouts.body_ns);
+	assert_int_equal(fresh->timeouts.write_ns, running->timeouts.write_ns);
+	assert_int_equal(fresh->timeouts.body_rate, running->timeouts.body_rate);
+	assert_int_equal(fresh->timeouts.connect_ns, UINT64_C(7000000000)); /* a provider's */
 	assert_int_equal(fresh->provider_count, 1);
 	config_free(fresh);
 	buf_clear(&told);

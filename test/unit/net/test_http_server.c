@@ -51,12 +51,33 @@ static void on_progress(struct http_exchange *exchange)
 	site->told_wrong |= !bytes_is(path_of(exchange), "/large");
 }
 
+/* An answer with more fields than a head may hold, whole or in pieces. */
+static void answer_widely(struct http_exchange *exchange, bool pieces)
+{
+	static const char value[5000];
+	struct http_header wide[2] = {
+		{"x-first",  {value, sizeof(value)}},
+                {"x-second", {value, sizeof(value)}}
+        };
+	if (!pieces) {
+		http_respond(exchange, 200, wide, 2, BYTES("must not leave"));
+		return;
+	}
+	http_start(exchange, 200, wide, 2, -1);
+	http_send(exchange, BYTES("must not leave"));
+	http_finish(exchange);
+}
+
 /* /later waits for the test; everything else is answered at once with "METHOD PATH BODY". */
 static void on_request(struct http_exchange *exchange)
 {
 	struct site *site = exchange->server_user;
 	if (bytes_starts_with(path_of(exchange), BYTES("/later"))) {
 		site->open[site->opened++ % EXCHANGES] = exchange;
+		return;
+	}
+	if (bytes_starts_with(path_of(exchange), BYTES("/wide"))) {
+		answer_widely(exchange, bytes_is(path_of(exchange), "/wide/pieces"));
 		return;
 	}
 	struct buf text = BUF_INIT(1 << 20);
@@ -431,6 +452,31 @@ static void plain_text_where_nobody_says_how_to_refuse(void **state)
 }
 
 /* The answer arrives although the client goes on sending what nobody wants. */
+/* Nothing of it is left out in silence: a field that is missing could be the one that ends it. */
+static void an_answer_whose_head_does_not_fit_is_an_error(void **state)
+{
+	static const char *const paths[] = {"/wide", "/wide/pieces"};
+	struct site site;
+	struct net *net = *state;
+	for (size_t i = 0; i < COUNT(paths); i++) {
+		char request[80];
+		site_start(&site, net, NULL);
+		site_connect(&site);
+		snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", paths[i]);
+		raw_send_text(&site.raw, request);
+		raw_wait_end(&site.raw);
+		assert_true(raw_has(&site.raw, "HTTP/1.1 500 "));
+		assert_true(raw_has(&site.raw, "content-length: 0\r\n"));
+		assert_true(raw_has(&site.raw, "connection: close\r\n"));
+		assert_false(raw_has(&site.raw, "must not leave"));
+		assert_false(raw_has(&site.raw, "x-first"));
+		assert_false(raw_has(&site.raw, "chunked"));
+		raw_close(&site.raw, false);
+		net_until(net, has_no_connection, &site);
+		site_stop(&site);
+	}
+}
+
 static void an_early_answer_reaches_a_client_that_still_sends(void **state)
 {
 	struct site site;
@@ -838,6 +884,7 @@ int main(void)
 		cmocka_unit_test(malformed_heads_are_refused),
 		cmocka_unit_test(heads_and_bodies_have_a_limit),
 		cmocka_unit_test(plain_text_where_nobody_says_how_to_refuse),
+		cmocka_unit_test(an_answer_whose_head_does_not_fit_is_an_error),
 		cmocka_unit_test(an_early_answer_reaches_a_client_that_still_sends),
 		cmocka_unit_test(silence_is_not_waited_for),
 		cmocka_unit_test(a_large_body_is_shown_as_it_comes),
