@@ -2,6 +2,7 @@
 
 #include "gate/config.h"
 #include "net/http_client.h"
+#include "proto/tls.h"
 
 #include <stdlib.h>
 
@@ -70,7 +71,7 @@ static enum err_code exchange(struct env *env, struct http_pool *pool, struct by
 	calling->call = (struct http_call){
 		.parts = {{head.data, head.size}, {(void *)body.data, body.size}},
 		.part_count = body.size ? 2 : 1,
-		/* An act waits for its record; what is only shown is there at once. */
+ /* An act waits for its record; what is only shown is there at once. */
 		.first_byte_ns = (strcmp(method, "GET") == 0 ? 10 : 120) * SECOND_NS,
 		.idle_ns = 60 * SECOND_NS,
 		.user = calling,
@@ -83,18 +84,39 @@ static enum err_code exchange(struct env *env, struct http_pool *pool, struct by
 	buf_release(&head);
 	if (calling->err.code == ERR_OK)
 		return ERR_OK;
-	return ERR_SET(err, ERR_NETWORK,
-		       "no gateway answers at %.*s (%s); is `parley serve` running on this "
-		       "configuration?",
-		       BYTES_ARG(url), calling->err.message);
+	bool local = bytes_starts_with(url, BYTES("unix:"));
+	return ERR_SET(err, ERR_NETWORK, "no gateway answers at %.*s (%s)%s", BYTES_ARG(url),
+		       calling->err.message,
+		       local ? "; is `parley serve` running on this configuration?" : "");
 }
 
-static enum err_code call_over(struct env *env, const char *config_file, const char *method,
+/* The gateway of a configuration, or one at a URL. */
+struct place {
+	const char *config_file, *url;
+};
+
+static enum err_code find_place(struct env *env, const struct place *place, struct buf *out,
+				struct err *err)
+{
+	if (!place->url)
+		return socket_url(env, place->config_file, out, err);
+	buf_append_cstr(out, place->url);
+	return ERR_OK;
+}
+
+static enum err_code call_over(struct env *env, const struct place *place, const char *method,
 			       const char *target, const json_t *body, struct admin_answer *out,
 			       struct err *err)
 {
-	struct http_pool_options options = {
-		.connections_max = 1, .idle_max = 1, .connect_timeout_ns = 5 * SECOND_NS};
+	struct buf authorities = BUF_INIT((size_t)16 << 20);
+	if (place->url)
+		env_read_file(env, TLS_SYSTEM_AUTHORITIES, &authorities, NULL);
+	struct http_pool_options options = {.connections_max = 1,
+					    .idle_max = 1,
+					    .connect_timeout_ns = 5 * SECOND_NS,
+					    .ca_pem = buf_bytes(&authorities),
+					    .https_proxy = getenv("HTTPS_PROXY"),
+					    .no_proxy = getenv("NO_PROXY")};
 	struct calling calling = {.loop = env_loop_new(env, "client", false),
 				  .body = BUF_INIT(ANSWER_MAX)};
 	struct http_pool *pool = calling.loop ? http_pool_new(calling.loop, &options) : NULL;
@@ -102,7 +124,7 @@ static enum err_code call_over(struct env *env, const char *config_file, const c
 	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	enum err_code code = pool && (!body || text) ? ERR_OK : ERR_NO_MEMORY;
 	if (code == ERR_OK)
-		code = socket_url(env, config_file, &url, err);
+		code = find_place(env, place, &url, err);
 	uint64_t started = env_clock_ns(env);
 	if (code == ERR_OK)
 		code = exchange(env, pool, buf_bytes(&url), &calling, method, target,
@@ -113,6 +135,7 @@ static enum err_code call_over(struct env *env, const char *config_file, const c
 		code = json_parse(buf_bytes(&calling.body), "the gateway's answer", &out->body,
 				  err);
 	free(text);
+	buf_release(&authorities);
 	buf_release(&url);
 	buf_release(&calling.body);
 	http_pool_free(pool);
@@ -120,16 +143,30 @@ static enum err_code call_over(struct env *env, const char *config_file, const c
 	return code;
 }
 
-enum err_code admin_client_call(const char *config_file, const char *method, const char *target,
+static enum err_code call_place(const struct place *place, const char *method, const char *target,
 				const json_t *body, struct admin_answer *out, struct err *err)
 {
 	memset(out, 0, sizeof(*out));
 	struct env *env = env_os_new(1);
 	if (!env)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	enum err_code code = call_over(env, config_file, method, target, body, out, err);
+	enum err_code code = call_over(env, place, method, target, body, out, err);
 	env_os_free(env);
 	return code;
+}
+
+enum err_code admin_client_call(const char *config_file, const char *method, const char *target,
+				const json_t *body, struct admin_answer *out, struct err *err)
+{
+	struct place place = {.config_file = config_file};
+	return call_place(&place, method, target, body, out, err);
+}
+
+enum err_code admin_client_call_url(const char *url, const char *method, const char *target,
+				    const json_t *body, struct admin_answer *out, struct err *err)
+{
+	struct place place = {.url = url};
+	return call_place(&place, method, target, body, out, err);
 }
 
 static enum err_code code_named(const char *name)

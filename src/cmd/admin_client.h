@@ -15,6 +15,10 @@ struct admin_answer {
 enum err_code admin_client_call(const char *config_file, const char *method, const char *target,
 				const json_t *body, struct admin_answer *out, struct err *err);
 
+/* The same over a URL (http, https): Parley's own endpoints of a gateway that may be far away. */
+enum err_code admin_client_call_url(const char *url, const char *method, const char *target,
+				    const json_t *body, struct admin_answer *out, struct err *err);
+
 /* The problem an answer of 400 or above tells, as an error; ERR_OK for others. */
 enum err_code admin_client_check(const struct admin_answer *answer, struct err *err);
 

@@ -13,9 +13,9 @@ int cmd_init(int argc, char **argv)
 	};
 	const struct cli_command command = {"init",
 					    "DIR [--name ORIGIN]",
-					    "Makes DIR with parley.yaml, access.yaml and "
-					    "signing.key (0600). `parley serve` runs on\n"
-					    "them at once.",
+					    "Makes DIR with parley.yaml, access.yaml, "
+					    "signing.key and grant.key (0600). `parley\n"
+					    "serve` runs on them at once.",
 					    options,
 					    1,
 					    1};
@@ -32,9 +32,9 @@ int cmd_init(int argc, char **argv)
 	if (code != ERR_OK)
 		return cli_fail(&err);
 	const char *dir = arguments.positional[0];
-	printf("Made %s/parley.yaml, %s/access.yaml and %s/signing.key.\n"
+	printf("Made %s/parley.yaml, %s/access.yaml, %s/signing.key and %s/grant.key.\n"
 	       "Next: set your providers in parley.yaml, then\n"
 	       "  parley serve -c %s/parley.yaml\n",
-	       dir, dir, dir, dir);
+	       dir, dir, dir, dir, dir);
 	return 0;
 }

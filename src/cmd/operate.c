@@ -3,6 +3,7 @@
 #include "base/ed25519_public.h"
 #include "cmd/admin_client.h"
 #include "cmd/commands.h"
+#include "cmd/grant.h"
 #include "ledger/record.h"
 
 #include <stdlib.h>
@@ -350,6 +351,7 @@ static const struct verb verbs[] = {
 };
 /* clang-format on */
 
+#define MORE_MAX 8
 #define VERBS_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
 /* The verb's own name within `group` ("revoke" of "grant revoke"), or NULL if it is another
@@ -361,10 +363,16 @@ static const char *name_in(const struct verb *verb, const char *group)
 	return inside ? verb->command + size + 1 : NULL;
 }
 
-static int run_group(const char *group, int argc, char **argv)
+/* Verbs with a function of their own stand in `more`, or NULL. */
+static int run_group(const char *group, const struct cli_verb *more, int argc, char **argv)
 {
-	struct cli_verb listed[VERBS_COUNT + 1] = {0};
+	struct cli_verb listed[VERBS_COUNT + MORE_MAX + 1] = {0};
 	size_t count = 0;
+	for (const struct cli_verb *verb = more; verb && verb->name; verb++) {
+		if (argc > 0 && strcmp(verb->name, argv[0]) == 0)
+			return verb->run(argc - 1, argv + 1);
+		listed[count++] = *verb;
+	}
 	for (size_t i = 0; i < VERBS_COUNT; i++) {
 		const char *name = name_in(&verbs[i], group);
 		if (name && argc > 0 && strcmp(name, argv[0]) == 0)
@@ -385,12 +393,17 @@ int operate_verb(const char *command, int argc, char **argv)
 
 int cmd_grant(int argc, char **argv)
 {
-	return run_group("grant", argc, argv);
+	static const struct cli_verb more[] = {
+		{"offer",           grant_offer, GRANT_OFFER_HELP},
+		{"sign", grant_sign, GRANT_SIGN_HELP},
+		{0           }
+        };
+	return run_group("grant", more, argc, argv);
 }
 
 int cmd_key(int argc, char **argv)
 {
-	return run_group("key", argc, argv);
+	return run_group("key", NULL, argc, argv);
 }
 
 /* ---- apply ---- */

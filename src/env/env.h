@@ -65,6 +65,20 @@ struct env_lookup {
 	void (*done)(struct env_lookup *lookup);
 };
 
+/* A program that is run apart, with an environment of its own (a PATH and nothing of ours). What it
+ * writes is kept as far as there is room, for a message. */
+#define ENV_PROCESS_OUTPUT 256
+struct env_process {
+	const char *const *argv; /* the program's absolute path first; borrowed until `done` */
+	struct bytes input;      /* its standard input; borrowed for env_process_start */
+	uint64_t deadline_ns;    /* it and what it started in its process group is killed then */
+	/* On the loop, never from inside env_process_start; not after env_process_cancel. */
+	void (*done)(struct env_process *process);
+	int status; /* as it exited; -1: it was killed */
+	char output[ENV_PROCESS_OUTPUT];
+	void *handle; /* private */
+};
+
 struct env_loop {
 	const struct env_ops *ops;
 	struct env *env;
@@ -144,6 +158,10 @@ struct env_ops {
 	void (*shutdown)(struct env_stream *stream);
 	void (*close)(struct env_stream *stream, bool reset);
 	void (*lookup)(struct env_loop *loop, struct env_lookup *lookup);
+	/* Programs */
+	enum err_code (*process_start)(struct env_loop *loop, struct env_process *process,
+				       struct err *err);
+	void (*process_cancel)(struct env_process *process);
 	/* Disk */
 	enum err_code (*file_open)(struct env *env, const char *path, unsigned flags,
 				   struct env_file **out, struct err *err);
@@ -321,6 +339,20 @@ static inline void env_close(struct env_stream *stream, bool reset)
 static inline void env_lookup_start(struct env_loop *loop, struct env_lookup *lookup)
 {
 	loop->ops->lookup(loop, lookup);
+}
+
+/* ---- programs ---- */
+
+/* ERR_ENVIRONMENT if it cannot be started; ERR_UNSUPPORTED in a simulation. */
+static inline enum err_code env_process_start(struct env_loop *loop, struct env_process *process,
+					      struct err *err)
+{
+	return loop->ops->process_start(loop, process, err);
+}
+/* Kills it; `done` is not called. One that has ended, or never began (all zero), is left alone. */
+static inline void env_process_cancel(struct env_loop *loop, struct env_process *process)
+{
+	loop->ops->process_cancel(process);
 }
 
 /* ---- disk ---- */

@@ -88,6 +88,10 @@ void os_lookup(struct env_loop *, struct env_lookup *);
  * ("127.0.0.1:5353,…") are asked instead of those of resolv.conf; NULL: those. */
 void os_find_name(struct env_lookup *lookup, const char *servers);
 
+/* env_os_process.c */
+enum err_code os_process_start(struct env_loop *, struct env_process *, struct err *);
+void os_process_cancel(struct env_process *);
+
 /* env_os_disk.c */
 enum err_code os_file_open(struct env *, const char *, unsigned, struct env_file **, struct err *);
 enum err_code os_file_read(struct env_file *, uint64_t, void *, size_t, size_t *, struct err *);

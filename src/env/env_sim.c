@@ -326,6 +326,21 @@ static void random_bytes(struct env *env, void *out, size_t size)
 	}
 }
 
+/* No other program lives in a simulated world. */
+static enum err_code sim_process_start(struct env_loop *loop, struct env_process *process,
+				       struct err *err)
+{
+	(void)loop;
+	process->handle = NULL;
+	return ERR_SET(err, ERR_UNSUPPORTED, "%s: there are no programs in a simulated world",
+		       process->argv[0]);
+}
+
+static void sim_process_cancel(struct env_process *process)
+{
+	(void)process;
+}
+
 static const struct env_ops sim_ops = {
 	.loop_new = sim_loop_new,
 	.loop_free = sim_loop_free,
@@ -352,6 +367,8 @@ static const struct env_ops sim_ops = {
 	.shutdown = sim_shutdown,
 	.close = sim_close,
 	.lookup = sim_lookup,
+	.process_start = sim_process_start,
+	.process_cancel = sim_process_cancel,
 	.file_open = sim_file_open,
 	.file_read = sim_file_read,
 	.file_write = sim_file_write,

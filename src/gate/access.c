@@ -3,6 +3,8 @@
 #include "base/encode.h"
 #include "base/yaml.h"
 #include "gate/access_grant.h"
+#include "gate/notify.h"
+#include "gate/paper.h"
 #include "policy/world_builder.h"
 
 #include <stdlib.h>
@@ -135,6 +137,37 @@ enum err_code access_copy_date(struct access_reading *reading, const json_t *row
 
 /* ---- organisations ---- */
 
+/* One form for equal keys: base64 of the 32 bytes. */
+static enum err_code read_org_key(struct access_reading *reading, const json_t *row,
+				  json_t *document)
+{
+	const char *text;
+	uint8_t key[ED25519_KEY_SIZE];
+	ERR_TRY(yaml_get_string_or(reading->tree, row, "key", NULL, &text, reading->err));
+	if (!text)
+		return ERR_OK;
+	if (!paper_read_key(text, key))
+		return yaml_fail(reading->tree, row, "key", reading->err, ERR_INVALID,
+				 "must be a public Ed25519 key, as `parley keygen` prints it");
+	struct buf normal = BUF_INIT(64);
+	base64_append(&normal, key, sizeof(key));
+	json_t *value = json_stringn(normal.data, normal.size);
+	buf_release(&normal);
+	return access_set(reading, document, "key", value);
+}
+
+static enum err_code read_notify(struct access_reading *reading, const json_t *row,
+				 json_t *document)
+{
+	ERR_TRY(access_copy_text(reading, row, "notify", false, document));
+	const char *address = json_string_value(json_object_get(document, "notify"));
+	struct err why = ERR_INIT;
+	if (address && notify_address_check(address, &why) != ERR_OK)
+		return yaml_fail(reading->tree, row, "notify", reading->err, ERR_INVALID, "%s",
+				 why.message);
+	return ERR_OK;
+}
+
 static enum err_code read_org(struct access_reading *reading, const json_t *row, json_t *document,
 			      const char **id)
 {
@@ -142,14 +175,11 @@ static enum err_code read_org(struct access_reading *reading, const json_t *row,
 	bool rival;
 	ERR_TRY(yaml_only_keys(reading->tree, row, keys, reading->err));
 	ERR_TRY(access_get_id(reading, row, "id", id));
-	if (json_object_get(row, "key"))
-		return yaml_fail(reading->tree, row, "key", reading->err, ERR_UNSUPPORTED,
-				 "countersigned grants are not supported by this build; leave the "
-				 "key out, and grants are one-sided");
 	ERR_TRY(access_set(reading, document, "id", json_string(*id)));
 	ERR_TRY(access_copy_text(reading, row, "name", false, document));
 	ERR_TRY(access_copy_text(reading, row, "contact", false, document));
-	ERR_TRY(access_copy_text(reading, row, "notify", false, document));
+	ERR_TRY(read_notify(reading, row, document));
+	ERR_TRY(read_org_key(reading, row, document));
 	ERR_TRY(yaml_get_bool_or(reading->tree, row, "rival", false, &rival, reading->err));
 	return rival ? access_set(reading, document, "rival", json_true()) : ERR_OK;
 }

@@ -1,5 +1,7 @@
 #include "gate/access_grant.h"
 
+#include "gate/notify.h"
+#include "gate/paper.h"
 #include "policy/world_builder.h"
 
 #define SUITE_LEAVES_DEFAULT 5000
@@ -350,11 +352,39 @@ static enum err_code read_staff(struct access_reading *reading, const json_t *ro
 	return staff ? access_set(reading, document, "staff", staff) : ERR_OK;
 }
 
+/* {gateway, grant, key}: the grant that the other side's gateway gives us for this one. */
+static enum err_code read_reciprocal(struct access_reading *reading, const json_t *row,
+				     json_t *document)
+{
+	static const char *const keys[] = {"gateway", "grant", "key", NULL};
+	json_t *given, *out;
+	struct note_key key;
+	const char *gateway, *grant, *text;
+	struct err why = ERR_INIT;
+	ERR_TRY(yaml_get_container(reading->tree, row, "reciprocal_of", JSON_OBJECT, true, &given,
+				   reading->err));
+	if (!given)
+		return ERR_OK;
+	ERR_TRY(yaml_only_keys(reading->tree, given, keys, reading->err));
+	ERR_TRY(yaml_get_string(reading->tree, given, "gateway", &gateway, reading->err));
+	ERR_TRY(access_get_id(reading, given, "grant", &grant));
+	ERR_TRY(yaml_get_string(reading->tree, given, "key", &text, reading->err));
+	if (notify_url_check(gateway, &why) != ERR_OK)
+		return yaml_fail(reading->tree, given, "gateway", reading->err, ERR_INVALID, "%s",
+				 why.message);
+	if (note_key_parse(bytes_from(text), &key, &why) != ERR_OK)
+		return yaml_fail(reading->tree, given, "key", reading->err, ERR_INVALID,
+				 "must be the other gateway's verifier key for grants, as its "
+				 "/parley/v1/keys shows it (%s)",
+				 why.message);
+	out = json_pack("{s:s, s:s, s:s}", "gateway", gateway, "grant", grant, "key", text);
+	return access_set(reading, document, "reciprocal_of", out);
+}
+
 static enum err_code read_agreements(struct access_reading *reading, const json_t *row,
 				     json_t *document)
 {
-	static const char *const texts[] = {"team",       "appeal",        "publication",
-					    "safeguards", "reciprocal_of", NULL};
+	static const char *const texts[] = {"team", "appeal", "publication", "safeguards", NULL};
 	for (const char *const *key = texts; *key; key++)
 		ERR_TRY(access_copy_text(reading, row, *key, false, document));
 	ERR_TRY(read_staff(reading, row, document));
@@ -362,6 +392,7 @@ static enum err_code read_agreements(struct access_reading *reading, const json_
 	ERR_TRY(access_copy_integer(reading, row, "retention_days", 0, RETENTION_DAYS_MAX,
 				    document));
 	ERR_TRY(access_copy_integer(reading, row, "openings", 0, OPENINGS_MAX, document));
+	ERR_TRY(read_reciprocal(reading, row, document));
 	return read_share(reading, row, document);
 }
 

@@ -1,6 +1,7 @@
 #include "gate/admin.h"
 
 #include "gate/admin_view.h"
+#include "gate/control_grants.h"
 #include "gate/control_links.h"
 #include "gate/control_notice.h"
 
@@ -151,6 +152,31 @@ static enum err_code prepare_apply(struct control_operation *operation, struct e
 	return control_prepare_apply(operation, call->body, &request, err);
 }
 
+/* ---- papers of grants ---- */
+
+static enum err_code prepare_envelope(struct control_operation *operation, struct err *err)
+{
+	return control_grant_envelope(operation->control, call_of(operation)->id,
+				      &operation->answer, err);
+}
+
+static enum err_code prepare_offer(struct control_operation *operation, struct err *err)
+{
+	static const char *const keys[] = {"reason", NULL};
+	const struct call *call = call_of(operation);
+	struct control_act_request request = act_request(call);
+	ERR_TRY(json_only_keys(call->body, keys, "grant.offer", err));
+	return control_prepare_offer(operation, call->id, &request, err);
+}
+
+/* The body is the envelope alone. */
+static enum err_code prepare_countersign(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	struct control_act_request request = {.person = act_request(call).person};
+	return control_prepare_countersign(operation, call->id, call->body, &request, err);
+}
+
 /* clang-format off */
 static const struct route admin_routes[] = {
 	{"GET",  "/admin/v1/status",            prepare_status, NULL, 0},
@@ -169,6 +195,9 @@ static const struct route admin_routes[] = {
 	{"POST", "/admin/v1/grants/*/suspend",  prepare_act,    "grant.suspend", STORE_GRANT},
 	{"POST", "/admin/v1/grants/*/restore",  prepare_act,    "grant.restore", STORE_GRANT},
 	{"POST", "/admin/v1/grants/*/revoke",   prepare_act,    "grant.revoke", STORE_GRANT},
+	{"GET",  "/admin/v1/grants/*/offer",    prepare_envelope, NULL, STORE_GRANT},
+	{"POST", "/admin/v1/grants/*/offer",    prepare_offer,  NULL, STORE_GRANT},
+	{"POST", "/admin/v1/grants/*/countersign", prepare_countersign, NULL, STORE_GRANT},
 	{"GET",  "/admin/v1/keys",              prepare_list,   NULL, STORE_KEY},
 	{"POST", "/admin/v1/keys",              prepare_key,    NULL, STORE_KEY},
 	{"GET",  "/admin/v1/keys/*",            prepare_show,   NULL, STORE_KEY},
@@ -176,6 +205,7 @@ static const struct route admin_routes[] = {
 	{"POST", "/admin/v1/keys/*/rotate",     prepare_key_act, "key.rotate", STORE_KEY},
 	{"POST", "/admin/v1/keys/*/bind",       prepare_key_act, "key.bind", STORE_KEY},
 	{"POST", "/admin/v1/keys/*/limit",      prepare_key_act, "key.limit", STORE_KEY},
+	{"GET",  "/admin/v1/notices",           prepare_list,   NULL, STORE_NOTICE},
 	{"GET",  "/admin/v1/suites",            prepare_list,   NULL, STORE_SUITE},
 	{"GET",  "/admin/v1/suites/*",          prepare_show,   NULL, STORE_SUITE},
 	{"POST", "/admin/v1/suites/*/approve",  prepare_act,    "suite.approve", STORE_SUITE},
@@ -261,9 +291,34 @@ static enum err_code own_show(struct control_operation *operation, struct err *e
 	return prepare_show(operation, err);
 }
 
+/* Open to anyone: the signature of the organisation's key says who it is from. */
+static enum err_code own_countersign(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	struct control_act_request request = {.person = "by the organisation's signature"};
+	return control_prepare_countersign(operation, call->id, call->body, &request, err);
+}
+
+/* Open to anyone, for grants that name the other side's. */
+static enum err_code own_status(struct control_operation *operation, struct err *err)
+{
+	return control_grant_status(operation->control, call_of(operation)->id, &operation->answer,
+				    err);
+}
+
+static enum err_code own_keys(struct control_operation *operation, struct err *err)
+{
+	operation->answer = json_pack("{s:s, s:s}", "gateway", operation->control->config->name,
+				      "grants", operation->control->signer.vkey);
+	return answered(operation, err);
+}
+
 /* clang-format off */
 static const struct route own_routes[] = {
 	{"GET",  "/parley/v1/self",         own_self,  NULL, 0},
+	{"GET",  "/parley/v1/keys",         own_keys,  NULL, 0},
+	{"GET",  "/parley/v1/grants/*/status", own_status, NULL, STORE_GRANT},
+	{"POST", "/parley/v1/grants/*/countersign", own_countersign, NULL, STORE_GRANT},
 	{"GET",  "/parley/v1/suites",       own_list,  NULL, STORE_SUITE},
 	{"POST", "/parley/v1/suites",       own_suite, NULL, STORE_SUITE},
 	{"GET",  "/parley/v1/suites/*",     own_show,  NULL, STORE_SUITE},

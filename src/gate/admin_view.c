@@ -1,5 +1,8 @@
 #include "gate/admin_view.h"
 
+#include "gate/control_deliver.h"
+#include "gate/control_grants.h"
+
 /* ---- limits ---- */
 
 static json_t *view_limit(const struct limits_scope *scope, enum limit limit,
@@ -74,6 +77,8 @@ static bool add_grant(struct control *control, json_t *view, const char *id)
 {
 	const struct world_grant *grant = world_find_grant(control->world, bytes_from(id));
 	const json_t *valid = json_object_get(view, "valid");
+	if (!control_grant_view(control, view, id))
+		return false;
 	if (!grant)
 		return true;
 	return set(view, "from", json_string(control_text(valid, "from"))) &&
@@ -114,10 +119,15 @@ static bool add_run(struct control *control, json_t *view, const char *id)
 	       set(view, "last_use_ms", json_integer(atomic_load(&run->run->last_use_ms)));
 }
 
+static bool add_notice(struct control *control, json_t *view, const char *id)
+{
+	return deliverer_view(control->deliverer, view, id);
+}
+
 static bool (*const additions[STORE_KINDS])(struct control *control, json_t *view,
 					    const char *id) = {
 	[STORE_ORG] = add_org,     [STORE_GRANT] = add_grant, [STORE_KEY] = add_key,
-	[STORE_SUITE] = add_suite, [STORE_RUN] = add_run,
+	[STORE_SUITE] = add_suite, [STORE_RUN] = add_run,     [STORE_NOTICE] = add_notice,
 };
 
 json_t *admin_view(struct control *control, enum store_kind kind, const char *id)

@@ -570,17 +570,28 @@ static enum err_code read_proxy(struct reading *reading)
 static enum err_code read_all(struct reading *reading)
 {
 	static const char *const keys[] = {
-		"name",     "listen",     "tls",          "admin",      "data",
-		"workers",  "mode",       "providers",    "models",     "log",
-		"max_body", "store",      "counters",     "durability", "memory_max",
-		"timeouts", "access_log", "ping_seconds", "grade",      "control_threshold",
-		NULL};
-	static enum err_code (*const steps[])(struct reading * reading) = {
-		read_name,      read_listen,  read_admin,
-		read_data,      read_workers, read_bounds,
-		read_words,     read_log,     config_read_listener_tls,
-		read_providers, read_models,  read_access_log,
-		read_proxy,     read_grade};
+		"name",       "listen",       "tls",        "admin",
+		"data",       "workers",      "mode",       "providers",
+		"models",     "log",          "max_body",   "store",
+		"counters",   "durability",   "memory_max", "timeouts",
+		"access_log", "ping_seconds", "grade",      "control_threshold",
+		"notices",    "reciprocal",   NULL};
+	static enum err_code (*const steps[])(struct reading * reading) = {read_name,
+									   read_listen,
+									   read_admin,
+									   read_data,
+									   read_workers,
+									   read_bounds,
+									   read_words,
+									   read_log,
+									   config_read_listener_tls,
+									   read_providers,
+									   read_models,
+									   read_access_log,
+									   read_proxy,
+									   read_grade,
+									   config_read_notices,
+									   config_read_reciprocal};
 	ERR_TRY(yaml_only_keys(reading->tree, reading->root, keys, reading->err));
 	ERR_TRY(substitute_tree(reading, reading->root));
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)

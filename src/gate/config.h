@@ -73,6 +73,19 @@ struct config_timeouts {
 	unsigned body_rate;     /* bytes a second on the whole; 0: none */
 };
 
+/* How organisations are told something. Webhooks need nothing of it. */
+struct config_notices {
+	const char *sendmail;          /* an absolute path; NULL: no mail is sent */
+	const char *from;              /* a mail address; set where sendmail is */
+	struct config_pem authorities; /* vouch for webhooks, instead of the system's */
+};
+
+/* How the other side of a pair of grants is asked. */
+struct config_reciprocal {
+	uint64_t poll_ns;
+	struct config_pem authorities; /* vouch for its gateway, instead of the system's */
+};
+
 struct config {
 	struct arena arena; /* private; owns everything below */
 	const char *file;
@@ -94,7 +107,9 @@ struct config {
 	size_t max_body;   /* bytes */
 	size_t memory_max; /* bytes of bodies and answers held at once, over all workers */
 	struct config_timeouts timeouts;
-	uint64_t ping_ns;           /* a stream quiet for so long is sent a comment; 0: never */
+	uint64_t ping_ns; /* a stream quiet for so long is sent a comment; 0: never */
+	struct config_notices notices;
+	struct config_reciprocal reciprocal;
 	bool strict;                /* durability */
 	uint32_t control_threshold; /* billionths: an org controls what it holds more of */
 	/* Of the environment, for providers with https; NULL: not set. May hold a password. */
@@ -133,11 +148,13 @@ void config_free(struct config *config); /* NULL is fine; forgets the keys */
 enum err_code config_data_path(const struct config *config, const char *name, char *out,
 			       size_t size, struct err *err);
 
-/* Makes DIR/parley.yaml, access.yaml and signing.key (PKCS#8 PEM, 0600), on which `parley serve`
- * runs at once, and DIR where it is missing. `name` NULL takes "localhost/parley". ERR_EXISTS, and
- * nothing changed, if one of the three is there. The text of the signing key's public part is not
- * given: the log's vkey tells it. */
+/* Makes DIR/parley.yaml, access.yaml, signing.key and grant.key (PKCS#8 PEM, 0600), on which
+ * `parley serve` runs at once, and DIR where it is missing. `name` NULL takes "localhost/parley".
+ * ERR_EXISTS, and nothing changed, if one of the three is there. The text of the signing key's
+ * public part is not given: the log's vkey tells it. */
 enum err_code config_init(struct env *env, const char *directory, const char *name,
 			  struct err *err);
+/* A new Ed25519 key at `path` (PKCS#8 PEM, 0600), durably. */
+enum err_code config_make_key(struct env *env, const char *path, struct err *err);
 
 #endif

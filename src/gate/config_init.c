@@ -54,8 +54,9 @@ static const char *const access_text =
 	"#    appeal: \"mailto:access@example.org\"\n";
 /* clang-format on */
 
-enum { FILE_CONFIG, FILE_ACCESS, FILE_KEY, FILES };
-static const char *const file_names[FILES] = {"parley.yaml", "access.yaml", "signing.key"};
+enum { FILE_CONFIG, FILE_ACCESS, FILE_KEY, FILE_GRANT_KEY, FILES };
+static const char *const file_names[FILES] = {"parley.yaml", "access.yaml", "signing.key",
+					      "grant.key"};
 
 static enum err_code path_of(const char *directory, const char *name, char *out, struct err *err)
 {
@@ -79,7 +80,7 @@ static enum err_code check_free(struct env *env, const char *directory, struct e
 	return ERR_OK;
 }
 
-static bool signing_key(struct env *env, struct buf *out)
+static bool make_key(struct env *env, struct buf *out)
 {
 	uint8_t seed[ED25519_KEY_SIZE];
 	env_random(env, seed, sizeof(seed));
@@ -93,7 +94,7 @@ static bool signing_key(struct env *env, struct buf *out)
 static enum err_code write_files(struct env *env, const char *directory, struct buf texts[],
 				 struct err *err)
 {
-	static const unsigned modes[FILES] = {0644, 0644, 0600};
+	static const unsigned modes[FILES] = {0644, 0644, 0600, 0600};
 	char path[PATH_MAX_BYTES];
 	/* The configuration comes last: while it is missing, the rest does no harm. */
 	for (int i = FILES - 1; i >= 0; i--) {
@@ -131,8 +132,8 @@ enum err_code config_init(struct env *env, const char *directory, const char *na
 	buf_printf(&texts[FILE_CONFIG], config_text, name);
 	buf_append_cstr(&texts[FILE_ACCESS], access_text);
 	enum err_code code = ERR_OK;
-	if (!signing_key(env, &texts[FILE_KEY]) || texts[FILE_CONFIG].failed ||
-	    texts[FILE_ACCESS].failed)
+	if (!make_key(env, &texts[FILE_KEY]) || !make_key(env, &texts[FILE_GRANT_KEY]) ||
+	    texts[FILE_CONFIG].failed || texts[FILE_ACCESS].failed)
 		code = ERR_SET(err, ERR_NO_MEMORY, "no memory to make the files of a gateway");
 	if (code == ERR_OK)
 		code = check_text(buf_bytes(&texts[FILE_CONFIG]), name, err);
@@ -142,9 +143,24 @@ enum err_code config_init(struct env *env, const char *directory, const char *na
 		code = env_make_directories(env, directory, err);
 	if (code == ERR_OK)
 		code = write_files(env, directory, texts, err);
-	if (texts[FILE_KEY].data)
-		explicit_bzero(texts[FILE_KEY].data, texts[FILE_KEY].size);
-	for (int i = 0; i < FILES; i++)
+	for (int i = 0; i < FILES; i++) {
+		if (i >= FILE_KEY && texts[i].data)
+			explicit_bzero(texts[i].data, texts[i].size);
 		buf_release(&texts[i]);
+	}
+	return code;
+}
+
+enum err_code config_make_key(struct env *env, const char *path, struct err *err)
+{
+	struct buf text = BUF_INIT(TEXT_MAX);
+	enum err_code code = ERR_OK;
+	if (!make_key(env, &text))
+		code = ERR_SET(err, ERR_NO_MEMORY, "no memory to make %s", path);
+	else
+		code = env_write_file(env, path, buf_bytes(&text), 0600, err);
+	if (text.data)
+		explicit_bzero(text.data, text.size);
+	buf_release(&text);
 	return code;
 }

@@ -31,7 +31,14 @@ enum err_code config_read_provider_tls(struct reading *reading, const json_t *ro
 				       struct config_provider *out);
 enum err_code config_read_timeouts(struct reading *reading, const json_t *row,
 				   struct config_provider_timeouts *out);
+/* The PEM file that `ca` names, if it is there. */
+enum err_code config_read_authorities(struct reading *reading, const json_t *row,
+				      struct config_pem *out);
 /* Forgets private keys. */
 void config_forget_tls(struct config_tls *tls);
+
+/* config_notices.c */
+enum err_code config_read_notices(struct reading *reading);
+enum err_code config_read_reciprocal(struct reading *reading);
 
 #endif

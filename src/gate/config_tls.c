@@ -118,6 +118,19 @@ enum err_code config_read_provider_tls(struct reading *reading, const json_t *ro
 	return try_out(reading, tls, code, context, &reason);
 }
 
+enum err_code config_read_authorities(struct reading *reading, const json_t *row,
+				      struct config_pem *out)
+{
+	static const struct bytes none;
+	struct tls_context *context = NULL;
+	struct err reason = ERR_INIT;
+	ERR_TRY(read_pem(reading, row, "ca", out));
+	if (!out->text.size)
+		return ERR_OK;
+	enum err_code code = tls_client_context_new(out->text, none, none, &context, &reason);
+	return try_out(reading, row, code, context, &reason);
+}
+
 enum err_code config_read_timeouts(struct reading *reading, const json_t *row,
 				   struct config_provider_timeouts *out)
 {

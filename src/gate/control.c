@@ -1,4 +1,6 @@
+#include "gate/control_deliver.h"
 #include "gate/control_links.h"
+#include "gate/control_notice.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -68,6 +70,8 @@ static void complete(struct control_operation *operation, enum err_code code)
 		control->last = NULL;
 	control_grading_closed(control, operation);
 	operation->finish(operation, code, &operation->err);
+	if (operation->notified > 0)
+		deliverer_wake(control->deliverer);
 	control_operation_free(operation);
 	post_next(control);
 }
@@ -320,6 +324,9 @@ static enum err_code prepare_idle(struct control_operation *operation, struct er
 	int64_t now = control->loop->wall_ms;
 	const char *id;
 	json_t *document;
+	ERR_TRY(control_notice_expiring(operation, err));
+	if (operation->change_count > 0)
+		return ERR_OK;
 	json_object_foreach(control->documents[STORE_RUN], id, document)
 	{
 		if (!json_is_true(json_object_get(control_spec_of(document), "automatic")))
@@ -454,7 +461,10 @@ enum err_code control_open(const struct control_options *options, struct control
 	struct control *control = control_new(options);
 	if (!control)
 		return ERR_SET(err, ERR_NO_MEMORY, "no memory for the control plane");
-	enum err_code code = open_store(control, options->store_path, err);
+	enum err_code code =
+		paper_signer_init(&control->signer, options->config->name, options->grant_key, err);
+	if (code == ERR_OK)
+		code = open_store(control, options->store_path, err);
 	if (code == ERR_OK)
 		code = control_settle_staged(control, err);
 	if (code == ERR_OK)
@@ -469,6 +479,12 @@ enum err_code control_open(const struct control_options *options, struct control
 		control_close(control);
 		return code;
 	}
+	control->deliverer = deliverer_new(control);
+	if (!control->deliverer) {
+		control_close(control);
+		return ERR_SET(err, ERR_NO_MEMORY, "no memory for the control plane");
+	}
+	deliverer_wake(control->deliverer);
 	/* At once: something may have come due while nothing ran. */
 	control->timer_armed =
 		env_timer_arm(control->loop, &control->idle_timer, env_clock_ns(control->env));
@@ -487,6 +503,7 @@ void control_close(struct control *control)
 	}
 	if (control->timer_armed)
 		env_timer_disarm(control->loop, &control->idle_timer);
+	deliverer_free(control->deliverer);
 	world_drop(control->world);
 	control_grading_release(control);
 	for (int kind = 0; kind < STORE_KINDS; kind++)
@@ -502,6 +519,11 @@ void control_close(struct control *control)
 bool control_busy(const struct control *control)
 {
 	return control->first != NULL;
+}
+
+void control_stop(struct control *control)
+{
+	deliverer_stop(control->deliverer);
 }
 
 struct world *control_world(struct control *control)

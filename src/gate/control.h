@@ -17,6 +17,7 @@
 #include "table/rules.h"
 
 struct control;
+struct ed25519_private;
 struct world;
 
 enum control_log { CONTROL_EVALUATION, CONTROL_USAGE, CONTROL_LOGS };
@@ -89,6 +90,8 @@ struct control_options {
 	const struct config *config; /* borrowed until the next control_reconfigure or close */
 	const char *store_path;      /* NULL: in memory */
 	const uint8_t *secret;       /* 32 bytes that key the digests of leaves; copied */
+	/* Signs grants and whatever else others hold of this gateway; borrowed. */
+	const struct ed25519_private *grant_key;
 	struct control_hooks hooks;
 };
 
@@ -100,6 +103,8 @@ enum err_code control_open(const struct control_options *options, struct control
 /* Acts under way (control_busy) are forgotten, as in a crash: nobody is told of them. */
 void control_close(struct control *control);
 bool control_busy(const struct control *control);
+/* Nothing is begun any more that nobody asked for: notices are sent again after the next start. */
+void control_stop(struct control *control);
 
 /* The present world with one more reference, for the caller. Never NULL. */
 struct world *control_world(struct control *control);

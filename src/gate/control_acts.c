@@ -1,4 +1,4 @@
-#include "gate/control_internal.h"
+#include "gate/control_notice.h"
 
 #define REASON_MAX 1024
 
@@ -143,6 +143,8 @@ enum err_code control_prepare_transition(struct control_operation *operation, co
 		json_decref(seed);
 		return code;
 	}
+	if (transition->kind == STORE_GRANT)
+		ERR_TRY(control_notice_of_grant(operation, act, id, request->reason, err));
 	if (transition->cuts)
 		ERR_TRY(control_cut_add(operation, transition->cut, operation->changes[0], err));
 	code = answer_state(operation, transition, id, true, err);

@@ -1,4 +1,5 @@
 #include "gate/access.h"
+#include "gate/control_grants.h"
 #include "gate/control_links.h"
 
 #include <stdio.h>
@@ -12,6 +13,7 @@
 struct applying {
 	struct control_operation *operation;
 	const struct control_act_request *request;
+	const struct access *access;
 	const char *file;
 	bool dry_run;
 	int64_t now_ms;
@@ -203,6 +205,21 @@ static enum err_code apply_link(struct applying *applying, const char *id, const
 	return code;
 }
 
+/* The organisation and the terms as this file leaves them. */
+static enum err_code apply_grant(struct applying *applying, const char *id, json_t *to,
+				 const struct control_telling *telling)
+{
+	const struct control *control = applying->operation->control;
+	const char *org = control_text(to, "org");
+	const json_t *changed = json_object_get(applying->access->orgs, org);
+	struct control_grant_basis basis = {
+		.org = changed ? changed : control_spec(control, STORE_ORG, org),
+		.terms = applying->access->terms
+				 ? applying->access->terms
+				 : control_spec(control, STORE_TERMS, CONTROL_TERMS_ID)};
+	return control_grant_offer(applying->operation, id, to, &basis, telling, applying->err);
+}
+
 static enum err_code apply_document(struct applying *applying, enum store_kind kind, const char *id,
 				    json_t *to)
 {
@@ -212,10 +229,10 @@ static enum err_code apply_document(struct applying *applying, enum store_kind k
 		[STORE_TERMS] = "terms.apply", [STORE_PUBLIC_SUITE] = "public_suite.apply",
 		[STORE_GRANT] = "grant.apply",
 	};
-	static const char *const first_states[STORE_KINDS] = {
-		[STORE_ORG] = "open", [STORE_GRANT] = "active"};
+	static const char *const first_states[STORE_KINDS] = {[STORE_ORG] = "open"};
 	const json_t *document = control_document(control, kind, id);
-	const json_t *from = control_spec_of(document);
+	const json_t *from =
+		kind == STORE_GRANT ? control_grant_latest(document) : control_spec_of(document);
 	if (from && json_equal(from, to)) {
 		applying->same++;
 		return ERR_OK;
@@ -233,13 +250,17 @@ static enum err_code apply_document(struct applying *applying, enum store_kind k
 					  .person = applying->request->person,
 					  .reason = applying->request->reason,
 					  .before = document};
+	if (kind == STORE_GRANT)
+		return apply_grant(applying, id, to, &telling);
 	if (kind == STORE_TERMS)
 		telling.name = control_text(to, "version");
 	const char *state = document ? control_state_of(document) : first_states[kind];
 	if (kind == STORE_LINK)
 		return apply_link(applying, id, document, to, &telling);
-	return control_change_add(applying->operation, kind, id, to, state, &telling, NULL,
-				  applying->err);
+	ERR_TRY(control_change_add(applying->operation, kind, id, to, state, &telling, NULL,
+				   applying->err));
+	return kind == STORE_TERMS ? control_terms_keep(applying->operation, to, applying->err)
+				   : ERR_OK;
 }
 
 static enum err_code apply_documents(struct applying *applying, enum store_kind kind,
@@ -254,6 +275,7 @@ static enum err_code apply_documents(struct applying *applying, enum store_kind 
 
 static enum err_code apply_all(struct applying *applying, const struct access *access)
 {
+	applying->access = access;
 	ERR_TRY(apply_documents(applying, STORE_ORG, access->orgs));
 	ERR_TRY(apply_documents(applying, STORE_LINK, access->links));
 	if (access->terms)

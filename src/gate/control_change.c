@@ -139,13 +139,21 @@ static bool set_text(json_t *document, const char *key, const char *text)
 }
 
 /* Members beyond those that every document has. */
-static bool set_outer(json_t *document, const struct control_telling *telling)
+static bool set_outer(const struct control *control, const struct control_change *change,
+		      json_t *document, const struct control_telling *telling)
 {
+	/* These outlive every act that does not speak of them. */
+	static const char *const kept_always[] = {"paper", "offer", "told", NULL};
+	const json_t *present = control_document(control, change->kind, change->id);
 	static const char *const common[] = {"spec",   "state",  "salt",
 					     "person", "reason", "changed"};
 	const char *key;
 	json_t *value;
 	bool good = true;
+	for (const char *const *name = kept_always; *name; name++) {
+		value = json_object_get(present, *name);
+		good = good && (!value || json_object_set(document, *name, value) == 0);
+	}
 	json_object_foreach((json_t *)telling->before, key, value)
 	{
 		bool kept = true;
@@ -163,8 +171,9 @@ static bool set_outer(json_t *document, const struct control_telling *telling)
 	return good;
 }
 
-static enum err_code wrap(struct control_operation *operation, json_t *spec, const char *state,
-			  const struct control_telling *telling, json_t **out, struct err *err)
+static enum err_code wrap(struct control_operation *operation, struct control_change *change,
+			  json_t *spec, const char *state, const struct control_telling *telling,
+			  struct err *err)
 {
 	struct control *control = operation->control;
 	uint8_t random[SALT_SIZE];
@@ -172,18 +181,17 @@ static enum err_code wrap(struct control_operation *operation, json_t *spec, con
 	env_random(control->env, random, sizeof(random));
 	hex_encode(random, sizeof(random), salt);
 	json_t *document = json_object();
-	*out = document;
+	change->document = document;
 	json_t *changed = json_integer(control->loop->wall_ms);
 	if (!document || json_object_set(document, "spec", spec) ||
 	    !set_text(document, "state", state) || !set_text(document, "salt", salt) ||
 	    !set_because(document, telling, "person", telling->person) ||
 	    !set_because(document, telling, "reason", telling->reason) ||
-	    !set_outer(document, telling) || json_object_set_new(document, "changed", changed)) {
-		json_decref(document);
+	    !set_outer(control, change, document, telling) ||
+	    json_object_set_new(document, "changed", changed))
 		return ERR_SET(err, ERR_INVALID,
 			       "the act cannot be noted: the person or the reason is no UTF-8, or "
 			       "memory is out");
-	}
 	return ERR_OK;
 }
 
@@ -349,7 +357,7 @@ enum err_code control_change_add(struct control_operation *operation, enum store
 		change->blob = *blob;
 		*blob = (struct buf){.max = blob->max};
 	}
-	ERR_TRY(wrap(operation, spec, state, telling, &change->document, err));
+	ERR_TRY(wrap(operation, change, spec, state, telling, err));
 	ERR_TRY(digest(change, err));
 	return make_record(operation, change, telling, err);
 }
@@ -363,7 +371,7 @@ enum err_code control_change_ride(struct control_operation *operation, enum stor
 	struct control_change *change = NULL;
 	ERR_TRY(new_change(operation, kind, id, &change, err));
 	change->leader = last->leader ? last->leader : last;
-	ERR_TRY(wrap(operation, spec, state, &nothing, &change->document, err));
+	ERR_TRY(wrap(operation, change, spec, state, &nothing, err));
 	ERR_TRY(digest(change, err));
 	memcpy(change->commit, change->leader->commit, sizeof(change->commit));
 	return ERR_OK;

@@ -8,6 +8,7 @@
 #define GATE_CONTROL_INTERNAL_H
 
 #include "gate/control.h"
+#include "gate/paper.h"
 #include "policy/decide.h"
 #include "policy/world_builder.h"
 #include "store/store.h"
@@ -73,12 +74,14 @@ struct control {
 	struct control_hooks hooks;
 	uint8_t secret[WORLD_SECRET_SIZE];
 	struct hmac_key binding_secret;
+	struct paper_signer signer;
 	struct store *store;
 	json_t *documents[STORE_KINDS]; /* objects by id */
 	struct world *world;
 	json_t *fresh;      /* orgs whose pseudonyms are not stored yet */
 	json_t *unfinished; /* commits that could not be moved in yet: the next act waits for them
 			     */
+	struct deliverer *deliverer;            /* of notices */
 	struct control_operation *first, *last; /* the first is under way */
 	struct env_message next_message;        /* starts the next operation on a fresh stack */
 	bool next_posted;
@@ -114,7 +117,8 @@ struct control_telling {
 	json_t *detail; /* borrowed */
 	/* What the document keeps saying about its state, where this act does not change that. */
 	const json_t *before;
-	/* More members of the outer form, borrowed; null takes away what `before` has. */
+	/* More members of the outer form, borrowed; null takes away what is there. A grant's
+	 * `paper`, `offer` and `told` stay without being named. */
 	const json_t *outer;
 };
 

@@ -78,7 +78,8 @@ enum err_code control_notice(struct control_operation *operation,
 			     const struct control_notice *notice, struct err *err)
 {
 	struct control *control = operation->control;
-	const json_t *org = control_spec(control, STORE_ORG, notice->org);
+	const json_t *org =
+		notice->org_spec ? notice->org_spec : control_spec(control, STORE_ORG, notice->org);
 	if (!*control_text(org, "notify"))
 		return note_untold(operation, notice->org, err);
 	char id[CONTROL_ID_SIZE];
@@ -100,4 +101,97 @@ bool control_notice_answer(struct control_operation *operation)
 		return false;
 	return !operation->untold ||
 	       json_object_set(answer, "not_notified", operation->untold) == 0;
+}
+
+enum err_code control_notice_of_grant(struct control_operation *operation, const char *act,
+				      const char *id, const char *reason, struct err *err)
+{
+	static const struct {
+		const char *act;
+		enum notice_event event;
+		const char *text;
+	} rows[] = {
+		{"grant.suspend", NOTICE_GRANT_SUSPENDED,
+		 "is suspended: requests under it are refused and answers under way have ended. It "
+		 "can be restored."					   },
+		{"grant.restore", NOTICE_GRANT_RESTORED,  "is in force again."},
+		{"grant.revoke",  NOTICE_GRANT_REVOKED,
+		 "is revoked: requests under it are refused and answers under way have ended. A "
+		 "new grant is needed to go on."                              },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[512];
+		if (strcmp(rows[i].act, act) != 0)
+			continue;
+		snprintf(text, sizeof(text), "Grant %s of %s %s", id,
+			 operation->control->config->name, rows[i].text);
+		struct control_notice notice = {
+			.event = rows[i].event,
+			.org = control_text(control_spec(operation->control, STORE_GRANT, id),
+					    "org"),
+			.grant = id,
+			.text = text,
+			.reason = reason};
+		return control_notice(operation, &notice, err);
+	}
+	return ERR_OK;
+}
+
+/* ---- grants that end soon ---- */
+
+#define HOUR_MS INT64_C(3600000)
+
+static bool ends_soon(const struct control *control, const json_t *document)
+{
+	const json_t *spec = control_spec_of(document);
+	const char *to = control_text(json_object_get(spec, "valid"), "to");
+	int64_t hours = control_integer(spec, "notice_hours", 0), last = 0;
+	if (hours == 0 || strcmp(control_state_of(document), "active") != 0 ||
+	    strcmp(control_text(document, "told"), to) == 0 ||
+	    !world_parse_day(bytes_from(to), &last))
+		return false;
+	int64_t left = last + WORLD_DAY_MS - control->loop->wall_ms;
+	return left > 0 && left <= hours * HOUR_MS &&
+	       *control_text(control_spec(control, STORE_ORG, control_text(spec, "org")), "notify");
+}
+
+static enum err_code tell_end(struct control_operation *operation, const char *id,
+			      const json_t *document, struct err *err)
+{
+	json_t *spec = json_object_get(document, "spec");
+	const char *to = control_text(json_object_get(spec, "valid"), "to");
+	char text[512];
+	json_t *outer = json_pack("{s:s}", "told", to);
+	struct control_telling telling = {.kind = RECORD_NOTICE,
+					  .act = "grant.expiring",
+					  .person = "gateway",
+					  .before = document,
+					  .outer = outer};
+	snprintf(text, sizeof(text), "Grant %s of %s ends with %s (UTC).", id,
+		 operation->control->config->name, to);
+	struct control_notice notice = {.event = NOTICE_GRANT_EXPIRING,
+					.org = control_text(spec, "org"),
+					.grant = id,
+					.text = text};
+	operation->quiet = true;
+	operation->log = control_log_of_grant(operation->control, id);
+	enum err_code code =
+		outer ? control_change_add(operation, STORE_GRANT, id, spec,
+					   control_state_of(document), &telling, NULL, err)
+		      : ERR_SET(err, ERR_NO_MEMORY, "no memory to prepare a notice");
+	json_decref(outer);
+	return code == ERR_OK ? control_notice(operation, &notice, err) : code;
+}
+
+enum err_code control_notice_expiring(struct control_operation *operation, struct err *err)
+{
+	struct control *control = operation->control;
+	const char *id;
+	json_t *document;
+	json_object_foreach(control->documents[STORE_GRANT], id, document)
+	{
+		if (ends_soon(control, document))
+			return tell_end(operation, id, document, err);
+	}
+	return ERR_OK;
 }

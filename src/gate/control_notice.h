@@ -12,7 +12,9 @@
 
 struct control_notice {
 	enum notice_event event;
-	const char *org;      /* who is told */
+	const char *org; /* who is told */
+	/* Its spec, where the act under way changes it; NULL: as it is. Borrowed. */
+	const json_t *org_spec;
 	const char *grant;    /* NULL: none */
 	const char *text;     /* what happened, in sentences for people */
 	const char *reason;   /* as the person gave it; NULL: none */
@@ -24,6 +26,14 @@ struct control_notice {
  * operation's answer names it under `not_notified`. */
 enum err_code control_notice(struct control_operation *operation,
 			     const struct control_notice *notice, struct err *err);
+
+/* The notice of an act that changes a grant's state ("grant.suspend", …); other acts have none. */
+enum err_code control_notice_of_grant(struct control_operation *operation, const char *act,
+				      const char *id, const char *reason, struct err *err);
+
+/* Adds the notice of one grant that ends within its notice_hours and whose organisation, which left
+ * an address, has not been told; nothing where there is none. */
+enum err_code control_notice_expiring(struct control_operation *operation, struct err *err);
 
 const char *notice_event_id(enum notice_event event); /* "grant.offered" */
 bool notice_event_find(const char *id, enum notice_event *out);

@@ -95,10 +95,11 @@ static uint64_t rules_of(const json_t *clause)
 
 static enum err_code add_terms(struct building *building, const char *id, const json_t *document)
 {
-	(void)id;
 	const json_t *spec = control_spec_of(document);
 	size_t index;
 	json_t *clause;
+	if (strcmp(id, CONTROL_TERMS_ID) != 0)
+		return ERR_OK; /* kept for the grants that were made under them */
 	ERR_TRY(world_builder_set_terms(building->builder, control_text(spec, "version"),
 					building->err));
 	json_array_foreach(json_object_get(spec, "clauses"), index, clause)

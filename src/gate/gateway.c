@@ -16,14 +16,17 @@
 
 /* ---- secrets ---- */
 
-static enum err_code load_key(struct gateway *gateway, struct err *err)
+static enum err_code load_key(struct gateway *gateway, const char *name, bool make,
+			      struct ed25519_private **out, struct err *err)
 {
 	char path[1024];
 	struct buf pem = BUF_INIT(65536);
-	ERR_TRY(config_data_path(gateway->config, "signing.key", path, sizeof(path), err));
+	ERR_TRY(config_data_path(gateway->config, name, path, sizeof(path), err));
+	if (make && !env_file_exists(gateway->env, path))
+		ERR_TRY(config_make_key(gateway->env, path, err));
 	enum err_code code = env_read_file(gateway->env, path, &pem, err);
 	if (code == ERR_OK)
-		code = ed25519_from_pem(buf_bytes(&pem), &gateway->key, err);
+		code = ed25519_from_pem(buf_bytes(&pem), out, err);
 	if (code == ERR_INVALID)
 		err_prefix(err, "%s", path);
 	if (pem.data)
@@ -53,36 +56,6 @@ static enum err_code load_secret(struct gateway *gateway, const char *name, uint
 			       "(receipts and nonces depend on it)",
 			       path, size * 2);
 	buf_release(&file);
-	return code;
-}
-
-/* The key of verdicts is another than the log's, so that no worker's signature could be taken for
- * one of the log. Made at the first start. */
-static enum err_code load_verdict_key(struct gateway *gateway, struct err *err)
-{
-	char path[1024];
-	struct buf pem = BUF_INIT(65536);
-	ERR_TRY(config_data_path(gateway->config, "verdict.key", path, sizeof(path), err));
-	enum err_code code = ERR_OK;
-	if (env_file_exists(gateway->env, path)) {
-		code = env_read_file(gateway->env, path, &pem, err);
-		if (code == ERR_OK)
-			code = ed25519_from_pem(buf_bytes(&pem), &gateway->verdict_key, err);
-		if (code == ERR_INVALID)
-			err_prefix(err, "%s", path);
-	} else {
-		uint8_t seed[ED25519_KEY_SIZE];
-		env_random(gateway->env, seed, sizeof(seed));
-		gateway->verdict_key = ed25519_from_seed(seed);
-		explicit_bzero(seed, sizeof(seed));
-		code = gateway->verdict_key ? ed25519_to_pem(gateway->verdict_key, &pem, err)
-					    : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-		if (code == ERR_OK)
-			code = env_write_file(gateway->env, path, buf_bytes(&pem), 0600, err);
-	}
-	if (pem.data)
-		explicit_bzero(pem.data, pem.size);
-	buf_release(&pem);
 	return code;
 }
 
@@ -118,8 +91,11 @@ bool gateway_sign_verdict(const struct gateway *gateway, struct bytes text,
 static enum err_code load_secrets(struct gateway *gateway, struct err *err)
 {
 	uint8_t token[GATEWAY_TOKEN_SIZE / 2];
-	ERR_TRY(load_key(gateway, err));
-	ERR_TRY(load_verdict_key(gateway, err));
+	ERR_TRY(load_key(gateway, "signing.key", false, &gateway->key, err));
+	/* Other keys than the log's, so that no signature of a paper or a worker could be taken for
+	 * one of the log. A gateway of an earlier version has none yet. */
+	ERR_TRY(load_key(gateway, "grant.key", true, &gateway->grant_key, err));
+	ERR_TRY(load_key(gateway, "verdict.key", true, &gateway->verdict_key, err));
 	ERR_TRY(certify_verdict_key(gateway, err));
 	ERR_TRY(load_secret(gateway, "log.secret", gateway->secret, sizeof(gateway->secret), err));
 	ERR_TRY(load_secret(gateway, "admin.token", token, sizeof(token), err));
@@ -191,6 +167,7 @@ static enum err_code open_control(struct gateway *gateway, struct err *err)
 		.config = gateway->config,
 		.store_path = NULL,
 		.secret = gateway->secret,
+		.grant_key = gateway->grant_key,
 		.hooks = {.argument = gateway,
 			  .record = gateway_hook_record,
 			  .publish = gateway_hook_publish,
@@ -412,6 +389,7 @@ void gateway_stop(struct gateway *gateway)
 	if (gateway->stopping)
 		return;
 	gateway->stopping = true;
+	control_stop(gateway->control);
 	for (unsigned i = 0; i < gateway->worker_count; i++)
 		gate_worker_stop(&gateway->workers[i]);
 }
@@ -449,6 +427,7 @@ void gateway_free(struct gateway *gateway)
 	ed25519_free(gateway->key);
 	ed25519_free(gateway->verdict_key);
 	buf_release(&gateway->verdict_note);
+	ed25519_free(gateway->grant_key);
 	explicit_bzero(gateway->secret, sizeof(gateway->secret));
 	explicit_bzero(gateway->ticket_key, sizeof(gateway->ticket_key));
 	free(gateway);

@@ -13,7 +13,8 @@ struct gateway {
 	struct env *env;
 	const struct config *config;
 	struct env_loop *admin_loop, *log_loop;
-	struct ed25519_private *key;
+	struct ed25519_private *key;       /* of the logs */
+	struct ed25519_private *grant_key; /* of papers */
 	struct ed25519_private *verdict_key;
 	struct buf verdict_note; /* the verdict key, signed with the log's */
 	uint8_t secret[LOG_SECRET_SIZE];

@@ -25,28 +25,28 @@ void dsse_keyid(const uint8_t public_key[static ED25519_KEY_SIZE], char out[stat
 	hex_encode(digest, sizeof(digest), out);
 }
 
-static enum err_code append_signature(struct buf *out, struct bytes payload, const char *type,
-				      const struct ed25519_private *key, struct err *err)
+/* ---- writing ---- */
+
+static enum err_code sign(struct bytes payload, const char *type, const struct ed25519_private *key,
+			  struct dsse_signature *out, struct err *err)
 {
 	struct buf message = BUF_INIT(PAYLOAD_MAX + 256);
-	uint8_t public_key[ED25519_KEY_SIZE], signature[ED25519_SIGNATURE_SIZE];
-	char keyid[65];
+	uint8_t public_key[ED25519_KEY_SIZE];
 
 	dsse_pae(&message, bytes_from(type), payload);
-	bool done = !message.failed && ed25519_sign(key, message.data, message.size, signature);
+	bool done =
+		!message.failed && ed25519_sign(key, message.data, message.size, out->signature);
 	buf_release(&message);
 	if (!done)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for a signature");
 	ed25519_public(key, public_key);
-	dsse_keyid(public_key, keyid);
-	buf_printf(out, "{\"keyid\":\"%s\",\"sig\":\"", keyid);
-	base64_append(out, signature, sizeof(signature));
-	buf_append_cstr(out, "\"}");
+	dsse_keyid(public_key, out->keyid);
 	return ERR_OK;
 }
 
-enum err_code dsse_wrap(struct bytes payload, const char *type, const struct ed25519_private *key,
-			struct buf *out, struct err *err)
+static enum err_code write_envelope(struct bytes payload, const char *type,
+				    const struct dsse_signature *signatures, unsigned count,
+				    struct buf *out, struct err *err)
 {
 	if (payload.size > PAYLOAD_MAX)
 		return ERR_SET(err, ERR_TOO_LARGE, "a statement of %zu bytes is too large",
@@ -56,10 +56,43 @@ enum err_code dsse_wrap(struct bytes payload, const char *type, const struct ed2
 	buf_append_cstr(out, "\",\"payloadType\":");
 	json_append_string(out, bytes_from(type));
 	buf_append_cstr(out, ",\"signatures\":[");
-	if (key)
-		ERR_TRY(append_signature(out, payload, type, key, err));
+	for (unsigned i = 0; i < count; i++) {
+		buf_append_cstr(out, i ? ",{" : "{");
+		buf_append_cstr(out, "\"keyid\":");
+		json_append_string(out, bytes_from(signatures[i].keyid));
+		buf_append_cstr(out, ",\"sig\":\"");
+		base64_append(out, signatures[i].signature, ED25519_SIGNATURE_SIZE);
+		buf_append_cstr(out, "\"}");
+	}
 	buf_append_cstr(out, "]}\n");
 	return out->failed ? ERR_SET(err, ERR_NO_MEMORY, "out of memory for a statement") : ERR_OK;
+}
+
+enum err_code dsse_wrap(struct bytes payload, const char *type, const struct ed25519_private *key,
+			struct buf *out, struct err *err)
+{
+	struct dsse_signature signature;
+
+	if (key)
+		ERR_TRY(sign(payload, type, key, &signature, err));
+	return write_envelope(payload, type, &signature, key ? 1 : 0, out, err);
+}
+
+enum err_code dsse_add_signature(struct dsse *dsse, const struct ed25519_private *key,
+				 struct err *err)
+{
+	if (dsse->count == DSSE_SIGNATURES_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "there are %d signatures already", dsse->count);
+	ERR_TRY(sign(buf_bytes(&dsse->payload), dsse->type, key, &dsse->signatures[dsse->count],
+		     err));
+	dsse->count++;
+	return ERR_OK;
+}
+
+enum err_code dsse_write(const struct dsse *dsse, struct buf *out, struct err *err)
+{
+	return write_envelope(buf_bytes(&dsse->payload), dsse->type, dsse->signatures, dsse->count,
+			      out, err);
 }
 
 /* ---- reading ---- */
@@ -131,15 +164,21 @@ void dsse_release(struct dsse *dsse)
 	dsse->count = 0;
 }
 
-bool dsse_signed_by(const struct dsse *dsse, const uint8_t public_key[static ED25519_KEY_SIZE])
+int dsse_find_signature(const struct dsse *dsse, const uint8_t public_key[static ED25519_KEY_SIZE])
 {
 	struct buf message = BUF_INIT(PAYLOAD_MAX + 256);
-	bool good = false;
+	int found = -1;
 
 	dsse_pae(&message, bytes_from(dsse->type), buf_bytes(&dsse->payload));
-	for (unsigned i = 0; i < dsse->count && !good && !message.failed; i++)
-		good = ed25519_verify(public_key, message.data, message.size,
-				      dsse->signatures[i].signature);
+	for (unsigned i = 0; i < dsse->count && found < 0 && !message.failed; i++)
+		if (ed25519_verify(public_key, message.data, message.size,
+				   dsse->signatures[i].signature))
+			found = (int)i;
 	buf_release(&message);
-	return good;
+	return found;
+}
+
+bool dsse_signed_by(const struct dsse *dsse, const uint8_t public_key[static ED25519_KEY_SIZE])
+{
+	return dsse_find_signature(dsse, public_key) >= 0;
 }

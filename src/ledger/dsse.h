@@ -1,4 +1,4 @@
-/* DSSE envelopes (secure-systems-lab/dsse, v1.0.2) around in-toto statements, signed with Ed25519.
+/* DSSE envelopes (secure-systems-lab/dsse, v1.0.2) around JSON documents, signed with Ed25519.
  * Pure. */
 #ifndef LEDGER_DSSE_H
 #define LEDGER_DSSE_H
@@ -40,5 +40,13 @@ enum err_code dsse_open(struct bytes envelope, const char *what, struct dsse *ds
 void dsse_release(struct dsse *dsse);
 /* Whether one of the signatures is by this key. A keyid is a hint only. */
 bool dsse_signed_by(const struct dsse *dsse, const uint8_t public_key[static ED25519_KEY_SIZE]);
+
+/* The place of this key's signature among them, or -1. */
+int dsse_find_signature(const struct dsse *dsse, const uint8_t public_key[static ED25519_KEY_SIZE]);
+/* Adds a signature by this key. ERR_TOO_LARGE where there is no room, or ERR_NO_MEMORY. */
+enum err_code dsse_add_signature(struct dsse *dsse, const struct ed25519_private *key,
+				 struct err *err);
+/* Appends the envelope as dsse_wrap does, with the signatures it has. */
+enum err_code dsse_write(const struct dsse *dsse, struct buf *out, struct err *err);
 
 #endif

@@ -168,6 +168,7 @@ enum err_code fake_open(struct fake_gateway *gateway, struct err *err)
 		.config = gateway->config,
 		.store_path = path,
 		.secret = secret,
+		.grant_key = gateway->grant_key,
 		.hooks = {gateway, hook_record, hook_publish, hook_position, hook_scan},
 	};
 	enum err_code code = control_open(&options, &gateway->control, err);
@@ -192,8 +193,10 @@ void fake_reopen(struct fake_gateway *gateway)
 
 void fake_start(struct fake_gateway *gateway)
 {
-	*gateway = (struct fake_gateway){.env = env_os_new(1)};
+	*gateway =
+		(struct fake_gateway){.env = env_os_new(1), .grant_key = ed25519_from_seed(secret)};
 	assert_non_null(gateway->env);
+	assert_non_null(gateway->grant_key);
 	assert_int_equal(sem_init(&gateway->done, 0, 0), 0);
 	snprintf(gateway->directory, sizeof(gateway->directory), "/tmp/parley-gate-XXXXXX");
 	assert_non_null(mkdtemp(gateway->directory));
@@ -223,6 +226,7 @@ void fake_stop(struct fake_gateway *gateway)
 	json_decref(gateway->answer);
 	config_free(gateway->config);
 	sem_destroy(&gateway->done);
+	ed25519_free(gateway->grant_key);
 	env_os_free(gateway->env);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		char path[128];

@@ -3,6 +3,7 @@
 #ifndef TEST_UNIT_GATE_FAKE_GATEWAY_H
 #define TEST_UNIT_GATE_FAKE_GATEWAY_H
 
+#include "base/ed25519.h"
 #include "base/json.h"
 #include "gate/admin.h"
 #include "policy/world_builder.h"
@@ -24,6 +25,7 @@ struct fake_gateway {
 	sem_t done;
 	struct config *config;
 	struct control *control;
+	struct ed25519_private *grant_key;
 	char directory[64];
 	uint64_t positions[CONTROL_LOGS];
 	struct world *world; /* as the workers have it */

@@ -107,7 +107,11 @@ static void everything_that_is_supported_is_read(void **state)
 			"    team: evals\n    overrides: [ D.4a ]\n    notice_hours: 72\n"
 			"    appeal: \"mailto:x\"\n    publication: free\n    safeguards: "
 			"standard\n"
-			"    retention_days: 30\n    blind_share_max: 0.2\n    reciprocal_of: g2\n",
+			"    retention_days: 30\n    blind_share_max: 0.2\n    reciprocal_of: { "
+			"gateway: \"https://south.example\", grant: g2, "
+			"key: "
+			"\"south.example/parley/"
+			"grants+6d79e01c+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\" }\n",
 			"2026-03-31");
 	if (parse(text, &access, &err) != ERR_OK)
 		fail_msg("%s", err.message);
@@ -133,7 +137,7 @@ static void faults_are_named_by_line(void **state)
 		{"orgs: [ { id: \"a b\" } ]\n",                                            ERR_INVALID,                               "access.yaml:1: orgs[0].id"},
 		{"orgs: [ { id: .a } ]\n",						 ERR_INVALID,                               "orgs[0].id"},
 		{"orgs:\n- { id: a }\n- { id: a }\n",                                      ERR_INVALID,                               "access.yaml:3: orgs[1]"},
-		{"orgs: [ { id: a, key: k } ]\n",                                          ERR_UNSUPPORTED,                           "orgs[0].key"},
+		{"orgs: [ { id: a, key: k } ]\n",                                          ERR_INVALID,                               "orgs[0].key"},
 		{"orgs: [ a ]\n",							  ERR_INVALID,                               "orgs[0]"},
 		{"org: []\n",							      ERR_INVALID,                               "access.yaml:1: org"},
 		{"links: [ { from: known, kind: owns, to: nobody, status: rumoured } ]\n",
