@@ -3,6 +3,7 @@
 #include "gate/request.h"
 
 #include "base/encode.h"
+#include "gate/final.h"
 #include "gate/gateway.h"
 #include "gate/request_limits.h"
 #include "gate/refusal_window.h"
@@ -150,6 +151,8 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 		record.answer = request->observer.outcome.answer;
 	if (request->verdict.run)
 		record.run = bytes_from(request->verdict.run->id);
+	if (request->final && request->final->whole)
+		record.upstream = request->final->digest;
 	if (request->sealed && record.answer)
 		gate_verdict_of(request, &record.verdict, &record.score);
 	record.opened = record.answer && gate_is_opened(request);

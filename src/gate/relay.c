@@ -7,6 +7,7 @@
 #include "gate/request.h"
 
 #include "gate/account.h"
+#include "gate/final.h"
 #include "gate/gateway.h"
 #include "gate/request_limits.h"
 #include "gate/verdict.h"
@@ -174,12 +175,33 @@ static void pass_or_hold(struct gate_request *request, struct bytes piece)
 		buf_append_bytes(&request->held, piece);
 }
 
-static void take_flow(struct gate_request *request, const struct dialect_flow *flow)
+/* As much of it as the release lets out. Where that cannot be told, nothing more is let out. */
+static bool take_final(struct gate_request *request, const struct dialect_flow *flow)
 {
+	struct bytes piece;
+	for (unsigned i = 0; i < flow->now_count; i++) {
+		if (!gate_final_feed(request, flow->now[i], &piece))
+			return false;
+		if (piece.size)
+			pass_or_hold(request, piece);
+	}
+	for (unsigned i = 0; i < flow->last_count; i++) {
+		if (!gate_final_feed(request, flow->last[i], &piece))
+			return false;
+		buf_append_bytes(&request->tail, piece);
+	}
+	return true;
+}
+
+static bool take_flow(struct gate_request *request, const struct dialect_flow *flow)
+{
+	if (request->final)
+		return take_final(request, flow);
 	for (unsigned i = 0; i < flow->now_count; i++)
 		pass_or_hold(request, flow->now[i]);
 	for (unsigned i = 0; i < flow->last_count; i++)
 		buf_append_bytes(&request->tail, flow->last[i]);
+	return true;
 }
 
 /* A stream that is under way needs nothing of its request any more, once that has been sent and the
@@ -471,8 +493,13 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	keep_fields(request, head, bytes);
 	sha256_start(&request->response_hash);
 	sha256_add_bytes(&request->response_hash, answer_nonce(request));
-	if (head->status != 200 || !request->facts.stream ||
-	    !bytes_starts_with(type, BYTES("text/event-stream"))) {
+	bool streams = head->status == 200 && request->facts.stream &&
+		       bytes_starts_with(type, BYTES("text/event-stream"));
+	if (head->status == 200 && !gate_final_start(request, streams)) {
+		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, "out of memory");
+		return;
+	}
+	if (!streams) {
 		request->answer = ANSWER_PLAIN;
 		request->slice_timer.fire = memory_timer_fired;
 		return;
@@ -500,9 +527,10 @@ static void call_body(struct http_call *call, struct bytes piece)
 		take_plain(request, piece);
 		return;
 	}
+	gate_final_saw(request, piece);
 	dialect_observer_feed(&request->observer, piece.data, piece.size, &flow);
-	take_flow(request, &flow);
-	if (request->held.failed || request->tail.failed || flow.endless) {
+	bool taken = take_flow(request, &flow);
+	if (!taken || request->held.failed || request->tail.failed || flow.endless) {
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, NULL);
 		return;
 	}
@@ -564,8 +592,10 @@ static void end_stream(struct gate_request *request)
 	struct dialect_flow flow;
 	dialect_observer_end(&request->observer, &flow);
 	/* An event that broke off is no part of the answer: an error takes its place. */
-	if (request->ending == RECORD_ENDING_FINISH && request->observer.outcome.complete)
-		take_flow(request, &flow);
+	if (request->ending == RECORD_ENDING_FINISH && request->observer.outcome.complete &&
+	    !take_flow(request, &flow))
+		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
+	gate_final_end(request);
 	metrics_add(&request->worker->metrics.streams, -1);
 	if (request->ending != RECORD_ENDING_FINISH)
 		return;
@@ -606,6 +636,16 @@ static void end_plain(struct gate_request *request)
 	}
 	if (request->observer.outcome.failed)
 		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
+	if (request->final) {
+		gate_final_saw(request, body);
+		gate_final_end(request);
+		if (!gate_final_body(request)) {
+			request->ending = RECORD_ENDING_UPSTREAM_ERROR;
+			request->failure = ERR_PROTOCOL;
+			return;
+		}
+		body = buf_bytes(&request->held);
+	}
 	sha256_add_bytes(&request->response_hash, body);
 	request->has_response = true;
 }

@@ -1,6 +1,7 @@
 #include "gate/request.h"
 
 #include "gate/account.h"
+#include "gate/final.h"
 #include "gate/gateway.h"
 #include "gate/request_limits.h"
 #include "gate/verdict.h"
@@ -90,6 +91,7 @@ void gate_request_free(struct gate_request *request)
 	env_timer_disarm(worker->loop, &request->slice_timer);
 	if (request->observing)
 		dialect_observer_release(&request->observer);
+	gate_final_release(request);
 	gate_sealed_release(request);
 	world_drop(request->world);
 	gate_upstreams_drop(worker, request->upstreams);

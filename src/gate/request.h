@@ -62,6 +62,7 @@ struct gate_request {
 	uint8_t peer_network[6]; /* the start of its address */
 
 	/* Admission */
+	struct gate_final *final;   /* final.c; NULL: the answer goes out as it comes */
 	struct gate_sealed *sealed; /* verdict.c; NULL: the answer is not sealed */
 	bool waits_for_grader;
 	bool waits_for_run, run_opened;

@@ -70,6 +70,7 @@ struct record {
 	const uint8_t *plan;               /* of the plan a run was opened with */
 	const uint8_t *request, *response; /* SHA-256(nonce || exact body bytes) */
 	const uint8_t *root;               /* of a suite */
+	const uint8_t *upstream;           /* of what the provider sent, where less was let out */
 	const uint8_t *words;              /* 16 bytes: of a sealed leaf, keyed by the gateway */
 	int64_t leaf, sample;              /* from 0 */
 	uint64_t samples;                  /* for each leaf */

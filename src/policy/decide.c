@@ -669,6 +669,11 @@ static bool check_release(struct decision *decision)
 		return refuse(decision, RULE_RELEASE_LEVEL,
 			      "grant %s releases %s and grades nothing: leave parley-accept out",
 			      verdict->grant->id, release_id(verdict->release));
+	if (verdict->release == RELEASE_V1 && decision->request->max_output < 0)
+		return refuse(decision, RULE_RELEASE_LEVEL,
+			      "under V1 a request says how long its answer may be: at most %lld "
+			      "tokens",
+			      (long long)verdict->output_cap);
 	return true;
 }
 

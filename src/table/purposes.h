@@ -16,9 +16,9 @@
 /* What leaves the gateway, by rising order: name, whether this build enforces it. */
 #define RELEASE_TABLE(X) \
 	X(V0, 1) \
-	X(V1, 0) \
+	X(V1, 1) \
 	X(V2, 1) \
-	X(V3, 0)
+	X(V3, 1)
 
 /* Classes of suites. */
 #define SUITE_CLASS_TABLE(X) \

@@ -175,6 +175,32 @@ def observer():
     return each([0, 1, 2, 3, 4, 5, 67], each([5], STREAMS + cut))
 
 
+REASONING = [
+    events({"type": "message_start", "message": {"content": []}},
+           {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}},
+           {"type": "content_block_delta", "index": 0,
+            "delta": {"type": "thinking_delta", "thinking": "x"}},
+           {"type": "content_block_start", "index": 1,
+            "content_block": {"type": "text", "text": ""}},
+           {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "y"}},
+           {"type": "message_stop"}),
+    events({"choices": [{"delta": {"role": "assistant", "reasoning_content": "x"}}]},
+           {"choices": [{"delta": {"content": [{"type": "thinking"}, {"type": "text", "text": "y"}]},
+                         "logprobs": {"content": []}, "finish_reason": "stop"}]}, names=False),
+    events({"type": "response.output_item.added", "sequence_number": 1, "output_index": 0,
+            "item": {"type": "reasoning"}},
+           {"type": "response.output_item.added", "sequence_number": 2, "output_index": 1,
+            "item": {"type": "message"}},
+           {"type": "response.output_text.delta", "sequence_number": 3, "output_index": 1,
+            "delta": "y", "logprobs": [1]}),
+    events({"candidates": [{"content": {"parts": [{"thought": True, "text": "x"}, {"text": "y"}]},
+                            "finishReason": "STOP"}]}, names=False)]
+
+
+def filtered():
+    return each(range(6), STREAMS + REASONING + [text(row) for row in ANSWERS])
+
+
 ANSWERS = [
     {"id": "msg_1", "type": "message", "model": "north-1", "stop_reason": "end_turn",
      "content": [{"type": "text", "text": "Hi"},
@@ -280,6 +306,7 @@ def leaf_claim():
 
 SEEDS = {"leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
+         "filter": filtered,
          "config": config, "access": access, "csv": csv, "note": note, "statement": statement, "url": url}
 
 

@@ -325,6 +325,8 @@ static enum rule ask_release(const struct answer *a, const struct documents *d,
 		return RULE_SUITE_SCORERS;
 	if (a->release != RELEASE_V0 && q->wants_verdict)
 		return RULE_RELEASE_LEVEL;
+	if (a->release == RELEASE_V1 && q->max_output < 0)
+		return RULE_RELEASE_LEVEL;
 	return RULE_NONE;
 }
 
