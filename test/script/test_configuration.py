@@ -152,9 +152,6 @@ class Apply(Case):
         self.refused("orgs: [ { name: No Id } ]\n", "id")
         self.refused("orgs:\n  - id: a b\n", ":2", "id")
 
-    def test_what_this_build_cannot_enforce(self):
-        self.refused(access(evaluation("new", release="V1")), "release", "V1")
-
     def test_incident_research_is_short_and_alone(self):
         month = {"from": day(-1), "to": day(29)}
         self.refused(access(grant("new", "acme", ["incident_research"], valid=month)), "at most 30")

@@ -63,7 +63,7 @@ static void random_suite(struct prng *prng, struct plain_suite *suite, int regis
 								 : PURPOSE_SAFETY_EVALUATION,
 				      .class = seldom(prng, 4) ? SUITE_CLASS_PRIVATE
 							       : SUITE_CLASS_REVIEWED,
-				      .scorers = !seldom(prng, 4),
+				      .scorers = !seldom(prng, 8),
 				      .public_root = seldom(prng, 4),
 				      .max_output = seldom(prng, 8) ? -1 : (int)pick(prng, 300),
 				      .temperature = (int)pick(prng, 3) - 1};
@@ -137,7 +137,7 @@ struct question random_question(struct prng *prng)
 		.endpoint =
 			seldom(prng, 4) ? pick(prng, ENDPOINT_USE_COUNT) : ENDPOINT_USE_GENERATE,
 		.day = (int)pick(prng, 10),
-		.max_output = seldom(prng, 4) ? -1 : (int)pick(prng, 300),
+		.max_output = seldom(prng, 8) ? -1 : (int)pick(prng, 300),
 		.n = seldom(prng, 16) ? (int)pick(prng, 4) : 1,
 		.temperature = seldom(prng, 2) ? -1 : (int)pick(prng, 2),
 		.logprobs = seldom(prng, 16),
@@ -145,7 +145,7 @@ struct question random_question(struct prng *prng)
 		.unknown = seldom(prng, 16),
 		.non_text = seldom(prng, 16),
 		.wants_verdict = seldom(prng, 8),
-		.stream = seldom(prng, 4),
+		.stream = seldom(prng, 8),
 		.outside = seldom(prng, 4),
 		.proved = pick(prng, SENDER_BINDING_COUNT),
 		.other_proof = seldom(prng, 4),

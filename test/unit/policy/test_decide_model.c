@@ -209,7 +209,7 @@ static bool admits_more(const struct question *q, const struct answer *before,
 static struct question worth_asking(struct prng *prng, const struct documents *documents, int i)
 {
 	struct question question = random_question(prng);
-	for (int tries = 0; i % 2 && tries < 16; tries++) {
+	for (int tries = 0; i % 2 && tries < 32; tries++) {
 		if (answer(documents, &question).outcome != POLICY_REFUSE)
 			break;
 		question = random_question(prng);
