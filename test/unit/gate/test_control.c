@@ -163,8 +163,8 @@ static void an_expired_grant_is_not_revived(void **state)
 static void a_file_with_a_fault_changes_nothing(void **state)
 {
 	(void)state;
-	char *text = with(fake_access(), "release: V2", "release: V3");
-	fake_apply(&gateway, text, 501);
+	char *text = with(fake_access(), "release: V2", "release: V9");
+	fake_apply(&gateway, text, 400);
 	assert_non_null(strstr(fake_text(&gateway, "detail"), "access.yaml:9: "));
 	assert_null(world_find_org(gateway.world, BYTES("southlab")));
 	assert_int_equal(gateway.positions[CONTROL_EVALUATION], 0);
