@@ -231,13 +231,15 @@ class Everything(Case):
         self.asked = []
         suite = suite_of([PROMPT], samples=9)
         suite["settings"] = {"max_output": 64, "logprobs": True}
-        gate = self.gateway(RawUpstream(answer).url,
-                            evaluation(release="V3", staff=["interpretability"], suites={
-                                "classes": ["public"], "max_leaves": 5000, "samples_per_leaf": 9}),
+        members = {"release": "V3", "suites": {
+            "classes": ["public"], "max_leaves": 5000, "samples_per_leaf": 9}}
+        gate = self.gateway(RawUpstream(answer).url, evaluation(**members),
                             public_suites=public(suite))
-        keys = [gate.act("key", "issue", "--org", "southlab", "--grant", "eval",
-                         *options).splitlines()[-1]
-                for options in (["--team", "interpretability"], [])]
+        keys = [gate.key("eval", "southlab")]
+        (named,) = [row["id"] for row in json.loads(
+            gate.act("key", "list", "--json"))["keys"]]
+        gate.apply(evaluation(staff=[named], **members), public_suites=public(suite))
+        keys.append(gate.key("eval", "southlab"))
         staff, other = (Client(gate.port, key) for key in keys)
         registered = staff.post("/parley/v1/suites", suite)
         self.assertEqual(registered.status, 200, registered)
