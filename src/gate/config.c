@@ -1,5 +1,7 @@
 #include "gate/config_internal.h"
 
+#include "proto/url.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,6 +203,31 @@ static enum err_code read_data(struct reading *reading)
 		return yaml_fail(reading->tree, reading->root, "data", reading->err, ERR_INVALID,
 				 "must name a directory");
 	return config_keep_path(reading, data, &reading->config->data);
+}
+
+/* Bounds of struct gate_public_url. */
+#define PUBLIC_URL_MAX 255
+
+static enum err_code read_public_url(struct reading *reading)
+{
+	struct err problem = ERR_INIT;
+	const char *text;
+	struct url url;
+	if (!json_object_get(reading->root, "public_url"))
+		return ERR_OK;
+	ERR_TRY(yaml_get_string(reading->tree, reading->root, "public_url", &text, reading->err));
+	struct bytes bytes = bytes_from(text);
+	if (bytes_ends_with(bytes, BYTES("/")))
+		bytes.size--;
+	if (bytes.size > PUBLIC_URL_MAX || url_parse(bytes, &url, &problem) != ERR_OK ||
+	    url.query.size > 0)
+		return yaml_fail(reading->tree, reading->root, "public_url", reading->err,
+				 ERR_INVALID,
+				 "must be the URL by which clients reach the model listener, like "
+				 "https://eval.northlab.example, of at most 255 bytes");
+	char copy[PUBLIC_URL_MAX + 1];
+	snprintf(copy, sizeof(copy), "%.*s", BYTES_ARG(bytes));
+	return config_keep(reading, copy, &reading->config->public_url);
 }
 
 /* Relative to the file, as `data` is. */
@@ -570,12 +597,11 @@ static enum err_code read_proxy(struct reading *reading)
 static enum err_code read_all(struct reading *reading)
 {
 	static const char *const keys[] = {
-		"name",       "listen",       "tls",        "admin",
-		"data",       "workers",      "mode",       "providers",
-		"models",     "log",          "max_body",   "store",
-		"counters",   "durability",   "memory_max", "timeouts",
-		"access_log", "ping_seconds", "grade",      "control_threshold",
-		"notices",    "reciprocal",   NULL};
+		"name",     "listen",     "tls",          "admin",      "data",
+		"workers",  "mode",       "providers",    "models",     "log",
+		"max_body", "store",      "counters",     "durability", "memory_max",
+		"timeouts", "access_log", "ping_seconds", "grade",      "control_threshold",
+		"notices",  "reciprocal", "public_url",   NULL};
 	static enum err_code (*const steps[])(struct reading * reading) = {read_name,
 									   read_listen,
 									   read_admin,
@@ -588,6 +614,7 @@ static enum err_code read_all(struct reading *reading)
 									   read_providers,
 									   read_models,
 									   read_access_log,
+									   read_public_url,
 									   read_proxy,
 									   read_grade,
 									   config_read_notices,

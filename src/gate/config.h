@@ -118,7 +118,10 @@ struct config {
 	 * given.
 	 */
 	const char *grader;
-	bool grader_spawned;    /* the gateway starts it itself, at that socket */
+	bool grader_spawned; /* the gateway starts it itself, at that socket */
+	/* The URL by which clients know the model listener, for signatures over @target-uri; NULL:
+	 * that of the listener and the Host field. No '/' at its end. */
+	const char *public_url;
 	const char *access_log; /* a file, "-" for the standard output; NULL: none */
 };
 

@@ -1,5 +1,7 @@
 #include "gate/gateway_internal.h"
 
+#include "gate/nonces.h"
+
 #include "base/encode.h"
 #include "grade/verdict_note.h"
 #include "ledger/note.h"
@@ -246,6 +248,20 @@ static enum err_code open_workers(struct gateway *gateway, struct err *err)
 
 /* ---- opening ---- */
 
+static enum err_code open_nonces(struct gateway *gateway, struct err *err)
+{
+	static const char name[] = "nonces of signed requests";
+	uint8_t secret[SHA256_SIZE];
+	struct hmac_key master;
+	hmac_key_init(&master, gateway->secret, sizeof(gateway->secret));
+	hmac_of(&master, name, sizeof(name) - 1, secret);
+	gateway->nonces = nonces_new(secret, NONCES_SLOTS);
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		if (gateway_hook_position(gateway, (enum control_log)log) > 0)
+			gateway->started_ms = env_wall_ms(gateway->env);
+	return gateway->nonces ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+}
+
 static enum err_code open_parts(struct gateway *gateway, struct err *err)
 {
 	ERR_TRY(load_secrets(gateway, err));
@@ -257,6 +273,7 @@ static enum err_code open_parts(struct gateway *gateway, struct err *err)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		ERR_TRY(open_log(gateway, log, err));
+	ERR_TRY(open_nonces(gateway, err));
 	gateway->admin_loop->idle = admin_idle;
 	gateway->admin_loop->idle_argument = gateway;
 	ERR_TRY(open_control(gateway, err));
@@ -420,6 +437,7 @@ void gateway_free(struct gateway *gateway)
 		gate_worker_release(&gateway->workers[i]);
 	access_log_free(gateway->access_log);
 	free(gateway->workers);
+	nonces_free(gateway->nonces);
 	if (gateway->control)
 		control_close(gateway->control);
 	env_loop_free(gateway->log_loop);
@@ -534,6 +552,16 @@ void gateway_reload(struct gateway *gateway, struct gateway_reload *reload)
 }
 
 /* ---- what workers ask ---- */
+
+struct nonces *gateway_nonces(const struct gateway *gateway)
+{
+	return gateway->nonces;
+}
+
+int64_t gateway_started_ms(const struct gateway *gateway)
+{
+	return gateway->started_ms;
+}
 
 const uint8_t *gateway_ticket_key(const struct gateway *gateway)
 {

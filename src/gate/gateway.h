@@ -73,6 +73,10 @@ bool gateway_admin_address(const struct gateway *gateway, struct env_address *ou
 
 /* As it was at the start: for what a reload does not change. */
 const struct config *gateway_config(const struct gateway *gateway);
+/* Of signed requests; shared by all workers. */
+struct nonces *gateway_nonces(const struct gateway *gateway);
+/* Unix milliseconds; 0 where nothing can have been asked of it before it started. */
+int64_t gateway_started_ms(const struct gateway *gateway);
 const uint8_t *gateway_ticket_key(const struct gateway *gateway);
 /* Asks the control plane for a run of request->verdict.suite; gate_request_run_opened follows on
  * the worker's loop. False when memory is out. */

@@ -24,6 +24,8 @@ struct gateway {
 	char origins[CONTROL_LOGS][512];
 	struct log_producer producers[CONTROL_LOGS]; /* of the admin loop */
 	struct control *control;
+	struct nonces *nonces;    /* of signed requests */
+	int64_t started_ms;       /* 0: it is the first time */
 	struct net_budget budget; /* of all workers */
 	struct gate_worker *workers;
 	struct metrics_names provider_names, model_names;

@@ -337,6 +337,13 @@ static void start_log(struct own_call *call)
 
 /* ---- the server's handlers ---- */
 
+static void refuse_busy(struct own_call *call)
+{
+	set_problem(call, rule_http_status(RULE_GATEWAY_BUSY), call->facts.sender.problem,
+		    rule_id(RULE_GATEWAY_BUSY));
+	respond(call);
+}
+
 void gateway_own_arrived(struct gate_worker *worker, struct http_exchange *exchange)
 {
 	struct own_call *call = calloc(1, sizeof(*call));
@@ -354,6 +361,8 @@ void gateway_own_arrived(struct gate_worker *worker, struct http_exchange *excha
 	gate_read_peer(exchange, &call->facts);
 	if (bytes_starts_with(path_of(exchange), LOG_PREFIX))
 		start_log(call);
+	else if (!gate_prove_sender(worker, exchange, &call->facts, GATE_PROOF_WHOLE))
+		refuse_busy(call);
 	else if (bytes_starts_with(path_of(exchange), RECEIPT_PREFIX))
 		start_receipts(call);
 	else

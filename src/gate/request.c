@@ -365,6 +365,11 @@ static enum gate_next step_read(struct gate_request *request)
 	struct err err = ERR_INIT;
 	metrics_add(&request->worker->metrics.requests, 1);
 	read_head(request);
+	enum gate_proof extent = request->head_only ? GATE_PROOF_HEAD : GATE_PROOF_WHOLE;
+	if (!gate_prove_sender(request->worker, request->exchange, &request->facts, extent)) {
+		request->retry_after_ms = 1000;
+		return refuse_by(request, RULE_GATEWAY_BUSY, request->facts.sender.problem);
+	}
 	policy_authenticate(request->world, &request->facts, &request->verdict);
 	if (!request->facts.has_key)
 		return refuse_keyless(request);
@@ -656,19 +661,25 @@ void gate_request_progress(struct http_exchange *exchange)
 			       exchange->body.size - scan->size);
 }
 
-void gate_request_arrived(struct http_exchange *exchange)
+/* `head_only`: what the head says is enough to refuse it. */
+static void arrive(struct http_exchange *exchange, bool head_only)
 {
 	struct gate_worker *worker = exchange->server_user;
-	if (gateway_is_own_path(exchange)) {
-		gateway_own_arrived(worker, exchange);
-		return;
-	}
 	struct gate_request *request = new_request(worker, exchange);
 	if (!request) {
 		http_respond(exchange, 503, NULL, 0, BYTES("out of memory\n"));
 		return;
 	}
+	request->head_only = head_only;
 	gate_request_run(request);
+}
+
+void gate_request_arrived(struct http_exchange *exchange)
+{
+	if (gateway_is_own_path(exchange))
+		gateway_own_arrived(exchange->server_user, exchange);
+	else
+		arrive(exchange, false);
 }
 
 /* A chunked body may become as large as is allowed; it is checked again as it grows. */
@@ -757,6 +768,7 @@ void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 	struct verdict verdict;
 	gate_read_credential(exchange, &facts);
 	gate_read_peer(exchange, &facts);
+	gate_prove_sender(worker, exchange, &facts, GATE_PROOF_HEAD);
 	policy_authenticate(worker->world, &facts, &verdict);
 	if (verdict.outcome == POLICY_ADMIT || (worker->observe && policy_observe_head(&verdict))) {
 		if (head->expect_continue && !own)
@@ -764,7 +776,7 @@ void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 		return;
 	}
 	if (!own) {
-		gate_request_arrived(exchange);
+		arrive(exchange, true);
 		return;
 	}
 	/* Parley's own paths answer later, when the whole request is here: it must not be long, and

@@ -38,6 +38,7 @@ struct gate_request {
 	struct world *world;              /* one reference; what the verdict points into */
 	struct gate_upstreams *upstreams; /* one reference; they fit the world */
 	bool running;
+	bool head_only; /* refused before its body was read */
 
 	/* The request */
 	const struct dialect_endpoint *endpoint;
@@ -176,6 +177,12 @@ void gate_send_error(struct gate_request *request, int status, const char *code,
 bool gate_read_credential(const struct http_exchange *exchange, struct policy_request *facts);
 /* Where it comes from. */
 void gate_read_peer(const struct http_exchange *exchange, struct policy_request *facts);
+/* sender.c: what it proves of its sender, for a key that is bound, in the worker's present world.
+ * With the whole request its body is compared too, and its nonce is used up: once for each. False
+ * where nonces cannot be remembered any more: it must be refused (facts->sender.problem). */
+enum gate_proof { GATE_PROOF_HEAD, GATE_PROOF_WHOLE };
+bool gate_prove_sender(struct gate_worker *worker, struct http_exchange *exchange,
+		       struct policy_request *facts, enum gate_proof extent);
 /* Whether there is none because two fields hold different ones. */
 bool gate_credentials_differ(const struct http_exchange *exchange);
 /* request_limits.c: "rate limit" fields of the tightest scope; at most `max` headers, text in the arena. */

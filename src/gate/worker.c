@@ -3,6 +3,8 @@
 #include "gate/gateway.h"
 #include "gate/refusal_window.h"
 #include "gate/request.h"
+#include "proto/signature.h"
+#include "proto/url.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -243,11 +245,29 @@ static enum err_code make_tls(const struct config *config, const uint8_t *ticket
 	return tls_server_share_tickets(*out, ticket_key, err);
 }
 
+/* The configuration has checked it. */
+static enum err_code read_public_url(const struct config *config, struct gate_public_url *out,
+				     struct err *err)
+{
+	struct buf authority = buf_over(out->authority, sizeof(out->authority));
+	struct url url;
+	if (!config->public_url)
+		return ERR_OK;
+	ERR_TRY(url_parse(bytes_from(config->public_url), &url, err));
+	out->tls = url.tls;
+	snprintf(out->prefix, sizeof(out->prefix), "%.*s", BYTES_ARG(url.path));
+	if (!signature_authority(url.authority, url.tls ? BYTES("https") : BYTES("http"),
+				 &authority))
+		return ERR_SET(err, ERR_TOO_LARGE, "public_url is too long");
+	return ERR_OK;
+}
+
 enum err_code gate_settings_make(struct gate_worker *worker, const struct config *config,
 				 const uint8_t *ticket_key, struct gate_settings *out,
 				 struct err *err)
 {
 	*out = (struct gate_settings){.max_body = config->max_body};
+	ERR_TRY(read_public_url(config, &out->public_url, err));
 	enum err_code code = make_tls(config, ticket_key, &out->tls, err);
 	if (code == ERR_OK)
 		code = make_upstreams(worker, config, &out->upstreams, err);
@@ -269,6 +289,7 @@ void gate_worker_configure(struct gate_worker *worker, struct gate_settings *set
 	struct gate_upstreams *old = worker->upstreams;
 	worker->upstreams = settings->upstreams;
 	worker->max_body = settings->max_body;
+	worker->public_url = settings->public_url;
 	http_server_set_tls(worker->server, settings->tls);
 	tls_context_free(settings->tls);
 	*settings = (struct gate_settings){0};
@@ -312,8 +333,9 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 	worker->observe = gateway_config(gateway)->mode == CONFIG_OBSERVE;
 	worker->loop = env_loop_new(gateway_admin_loop(gateway)->env, "worker", false);
 	worker->refusals = calloc(1, sizeof(*worker->refusals));
+	worker->proving = calloc(1, gate_proving_size());
 	worker->server = worker->loop ? new_server(worker) : NULL;
-	if (!worker->server || !worker->refusals || !stock_texts(worker))
+	if (!worker->server || !worker->refusals || !worker->proving || !stock_texts(worker))
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	env_random(worker->loop->env, &worker->refusals->seed, sizeof(worker->refusals->seed));
 	ERR_TRY(gate_settings_make(worker, gateway_config(gateway), gateway_ticket_key(gateway),
@@ -346,6 +368,7 @@ void gate_worker_release(struct gate_worker *worker)
 	if (worker->upstreams)
 		free_upstreams(worker->upstreams);
 	free(worker->refusals);
+	free(worker->proving);
 	world_drop(worker->world);
 	env_loop_free(worker->loop);
 }

@@ -16,6 +16,7 @@
 
 struct gateway;
 struct gate_request;
+struct proving;
 struct refusal_window;
 
 /* What a worker knows about a provider: where it is and the part of the head that never changes. */
@@ -39,10 +40,17 @@ struct gate_upstreams {
 
 /* What a worker has from the part of the configuration that a reload may change. Made on the admin
  * loop, then the worker's. */
+struct gate_public_url {
+	bool tls;
+	char authority[256]; /* lower case, without the scheme's own port; "": not configured */
+	char prefix[256];    /* path without '/' at its end */
+};
+
 struct gate_settings {
 	struct gate_upstreams *upstreams;
 	struct tls_context *tls; /* of the model listener; NULL: plain */
 	size_t max_body;
+	struct gate_public_url public_url;
 };
 
 /* A settle record has bounded members only. */
@@ -66,6 +74,8 @@ struct gate_worker {
 	struct env_message sweep_message;
 	bool sweep_posted;
 	size_t max_body;
+	struct gate_public_url public_url;
+	struct proving *proving; /* scratch of sender.c */
 	struct log_producer producers[CONTROL_LOGS];
 	struct world *world; /* one reference */
 	/* Requests admitted and not finished, and those that wait for a run to be opened. */
@@ -109,6 +119,8 @@ void gate_worker_configure(struct gate_worker *worker, struct gate_settings *set
 struct gate_upstreams *gate_upstreams_hold(struct gate_worker *worker);
 /* The last reference closes the connections, a turn later. NULL is fine. */
 void gate_upstreams_drop(struct gate_worker *worker, struct gate_upstreams *upstreams);
+
+size_t gate_proving_size(void); /* sender.c: of worker->proving */
 
 /* Before the loops run. */
 enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gateway, unsigned number,

@@ -419,6 +419,17 @@ size_t http_unsent(const struct http_exchange *exchange)
 	return unsent(exchange->connection);
 }
 
+bool http_is_tls(const struct http_exchange *exchange)
+{
+	return exchange->connection->channel.tls != NULL;
+}
+
+bool http_peer_thumbprint(const struct http_exchange *exchange, uint8_t digest[static 32])
+{
+	const struct tls *tls = exchange->connection->channel.tls;
+	return tls && tls_peer_thumbprint(tls, digest);
+}
+
 bool http_has_started(const struct http_exchange *exchange)
 {
 	return exchange->started;

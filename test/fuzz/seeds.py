@@ -292,6 +292,22 @@ def statement():
     return [text(envelope), text({**envelope, "signatures": []}), b"{}"]
 
 
+def signature():
+    inputs = [
+        b'sig=("@method" "@target-uri" "content-digest" "parley-run");created=1618884473'
+        b';keyid="kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";alg="ed25519"'
+        b';nonce="0123456789abcdef";tag="parley"',
+        b'a=("@path" "@query" "@scheme" "@request-target" "@authority");tag="x", b=();tag="parley"',
+        b'sig=("host" "a");created=-5;expires=999999999999999;tag="parley"',
+        b'sig=("a";sf);tag="parley"', b'sig=("a" "a");tag="parley"', b"sig=:AA==:", b"sig=?1", b"sig"]
+    signatures = [b"sig=:" + base64.b64encode(bytes(64)) + b":, b=:AA==:;x=1;y", b"b=:AA", b""]
+    digests = [b"sha-512=:AA==:, sha-256=:" + base64.b64encode(bytes(32)) + b":", b"sha-256=1"]
+    heads = [HEAD + b"A: b\r\na:  c \r\nParley-Run: run_1\r\nContent-Digest: x\r\n\r\n",
+             b"GET /?a=b HTTP/1.1\r\nHost: a\r\n\r\n"]
+    return [b"\n".join((first, second, third, head)) for first in inputs for second in signatures
+            for third in digests for head in heads]
+
+
 def url():
     return [b"http://a", b"https://a.example:8443/base/v1/", b"http://[::1]:80/x?y=z", b"http://u@a/",
             b"ftp://a", b"http://a:99999", b"http://a#b", b"http:///x"]
@@ -307,7 +323,8 @@ def leaf_claim():
 SEEDS = {"leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
          "filter": filtered,
-         "config": config, "access": access, "csv": csv, "note": note, "statement": statement, "url": url}
+         "config": config, "access": access, "csv": csv, "note": note, "statement": statement, "url": url,
+         "signature": signature}
 
 
 def main():
