@@ -19,7 +19,8 @@ enum extra {
 	EXTRA_ROTATE = 8,
 	EXTRA_BIND = 16,
 	EXTRA_LIMIT = 32,
-	EXTRA_PENDING = 64
+	EXTRA_PENDING = 64,
+	EXTRA_USAGE = 128
 };
 
 enum show { SHOW_LIST, SHOW_OBJECT, SHOW_ACT, SHOW_KEY };
@@ -39,7 +40,7 @@ struct telling {
 	const char *config, *reason, *org, *grant, *team, *expires, *overlap;
 	const char *public_key, *certificate;
 	struct cli_list networks, limits;
-	bool json, now, none, pending;
+	bool json, now, none, pending, usage;
 };
 
 /* ---- showing ---- */
@@ -96,6 +97,25 @@ static void show_list(const struct verb *verb, const json_t *body)
 	}
 }
 
+/* What was used by day, week and month, then of each limit. */
+static void show_usage(const json_t *body)
+{
+	static const struct verb use = {
+		.list = "use",
+		.columns = {"period", "requests", "input", "cache_read", "cache_write", "output",
+			    "tokens", "usd"}};
+	static const struct verb limits = {
+		.list = "limits",
+		.columns = {"limit", "of", "max", "used", "reserved", "left", "full_again"}};
+	if (json_object_get(body, "use")) {
+		show_list(&use, body);
+		putchar('\n');
+	} else {
+		puts("The key has no limits of its own: what it uses is counted with its grant.\n");
+	}
+	show_list(&limits, body);
+}
+
 static void show_overlap(const char *replaces, const json_t *body)
 {
 	char time[RECORD_TIME_SIZE];
@@ -109,6 +129,8 @@ static void show(const struct verb *verb, const struct telling *telling,
 	const char *key = json_string_value(json_object_get(answer->body, "key"));
 	if (telling->json) {
 		cli_print_json(answer->body);
+	} else if (telling->usage) {
+		show_usage(answer->body);
 	} else if (verb->show == SHOW_LIST) {
 		show_list(verb, answer->body);
 	} else if (verb->show == SHOW_OBJECT) {
@@ -207,6 +229,8 @@ static int call_and_show(const struct verb *verb, const struct telling *telling,
 	write_target(verb, id, target, sizeof(target));
 	if (telling->pending)
 		strncat(target, "?pending", sizeof(target) - strlen(target) - 1);
+	if (telling->usage)
+		strncat(target, "/usage", sizeof(target) - strlen(target) - 1);
 	json_t *body = get ? NULL : body_of(verb, telling);
 	enum err_code code = ERR_OK;
 	if (telling->public_key)
@@ -267,6 +291,8 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
 		{EXTRA_BIND, {"none", 0, CLI_FLAG, &telling.none, NULL, "lift the binding", 0, 0}},
 		{EXTRA_PENDING, {"pending", 0, CLI_FLAG, &telling.pending, NULL,
 		 "only those that nobody has approved or rejected", 0, 0}},
+		{EXTRA_USAGE, {"usage", 0, CLI_FLAG, &telling.usage, NULL,
+		 "what was used today, this week and this month (UTC), and of each limit", 0, 0}},
 		{EXTRA_LIMIT, {"limit", 0, CLI_LIST, &telling.limits, "NAME=N",
 		 "a limit of this key alone (rpm=60); none at all lifts them", 0, 0}},
 	};
@@ -304,8 +330,8 @@ static const struct verb verbs[] = {
 	 "Lifts a block, and that of its affiliates with it.", SHOW_ACT, NULL, {0}, true, true},
 	{"grant list", "GET", "/admin/v1/grants", "", "Every grant.",
 	 SHOW_LIST, "grants", {"id", "org", "team", "state", "from", "to", "release"}, false, false},
-	{"grant show", "GET", "/admin/v1/grants/%s", "GRANT", "One grant and its use, as JSON.",
-	 SHOW_OBJECT, NULL, {0}, true, false},
+	{"grant show", "GET", "/admin/v1/grants/%s", "GRANT [--usage]", "One grant and its use, as JSON; with --usage, tables of its use.",
+	 SHOW_OBJECT, NULL, {0}, true, EXTRA_USAGE},
 	{"grant suspend", "POST", "/admin/v1/grants/%s/suspend", "GRANT [--reason TEXT]",
 	 "Stops a grant until it is restored; " LIVE_ENDS, SHOW_ACT, NULL, {0}, true, true},
 	{"grant restore", "POST", "/admin/v1/grants/%s/restore", "GRANT [--reason TEXT]",
@@ -319,8 +345,8 @@ static const struct verb verbs[] = {
 	{"key list", "GET", "/admin/v1/keys", "", "Every key, by its public id.",
 	 SHOW_LIST, "keys",
 	 {"id", "org", "grant", "team", "state", "expires", "binding", "networks"}, false, false},
-	{"key show", "GET", "/admin/v1/keys/%s", "KEY", "One key by its public id, as JSON.",
-	 SHOW_OBJECT, NULL, {0}, true, false},
+	{"key show", "GET", "/admin/v1/keys/%s", "KEY [--usage]", "One key by its public id, as JSON; with --usage, tables of its use.",
+	 SHOW_OBJECT, NULL, {0}, true, EXTRA_USAGE},
 	{"key rotate", "POST", "/admin/v1/keys/%s/rotate", "KEY [--overlap 24h] [--expires T]",
 	 "Issues another key like it and prints that alone on stdout, this once; the old\none goes on "
 	 "until the overlap is over.", SHOW_KEY, NULL, {0}, true,

@@ -171,7 +171,8 @@ static enum err_code read_notify(struct access_reading *reading, const json_t *r
 static enum err_code read_org(struct access_reading *reading, const json_t *row, json_t *document,
 			      const char **id)
 {
-	static const char *const keys[] = {"id", "name", "rival", "contact", "notify", "key", NULL};
+	static const char *const keys[] = {"id",     "name", "rival",  "contact",
+					   "notify", "key",  "limits", NULL};
 	bool rival;
 	ERR_TRY(yaml_only_keys(reading->tree, row, keys, reading->err));
 	ERR_TRY(access_get_id(reading, row, "id", id));
@@ -180,6 +181,7 @@ static enum err_code read_org(struct access_reading *reading, const json_t *row,
 	ERR_TRY(access_copy_text(reading, row, "contact", false, document));
 	ERR_TRY(read_notify(reading, row, document));
 	ERR_TRY(read_org_key(reading, row, document));
+	ERR_TRY(access_read_limits(reading, row, document));
 	ERR_TRY(yaml_get_bool_or(reading->tree, row, "rival", false, &rival, reading->err));
 	return rival ? access_set(reading, document, "rival", json_true()) : ERR_OK;
 }

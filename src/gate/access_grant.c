@@ -279,7 +279,7 @@ static enum err_code check_prices(struct access_reading *reading, const json_t *
 	return ERR_OK;
 }
 
-static enum err_code read_limits(struct access_reading *reading, const json_t *row,
+enum err_code access_read_limits(struct access_reading *reading, const json_t *row,
 				 json_t *document)
 {
 	json_t *limits;
@@ -434,7 +434,7 @@ enum err_code access_read_grant(struct access_reading *reading, const json_t *ro
 	ERR_TRY(read_suites(reading, row, binds, document));
 	ERR_TRY(read_release(reading, row, document));
 	ERR_TRY(check_release(reading, row, document, purposes));
-	ERR_TRY(read_limits(reading, row, document));
+	ERR_TRY(access_read_limits(reading, row, document));
 	ERR_TRY(read_valid(reading, row, purposes, document));
 	ERR_TRY(read_overrides(reading, row, document));
 	return read_agreements(reading, row, document);

@@ -36,6 +36,11 @@ enum err_code access_copy_date(struct access_reading *reading, const json_t *row
 enum err_code access_get_set(struct access_reading *reading, const json_t *row, const char *key,
 			     bool optional, json_t **out);
 
+/* The member `limits` of an org or a grant, if it is there; money needs prices of the document's
+ * `models`, where it names any. */
+enum err_code access_read_limits(struct access_reading *reading, const json_t *row,
+				 json_t *document);
+
 bool access_org_known(const struct access_reading *reading, const char *id);
 
 /* One row of `grants`. */

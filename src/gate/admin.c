@@ -78,6 +78,22 @@ static enum err_code prepare_show(struct control_operation *operation, struct er
 	return answered(operation, err);
 }
 
+static enum err_code prepare_usage(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	const struct world *world = operation->control->world;
+	struct bytes id = bytes_from(call->id);
+	bool of_key = call->route->kind == STORE_KEY;
+	const struct world_key *key = of_key ? world_find_key_id(world, id) : NULL;
+	const struct world_grant *grant = of_key ? (key ? key->grant : NULL)
+						 : world_find_grant(world, id);
+	if (!grant)
+		return ERR_SET(err, ERR_NOT_FOUND, "there is no %s under %s", call->id,
+			       store_kind_name(call->route->kind));
+	operation->answer = admin_view_usage(operation->control, grant, key);
+	return answered(operation, err);
+}
+
 static enum err_code prepare_act(struct control_operation *operation, struct err *err)
 {
 	static const char *const keys[] = {"reason", NULL};
@@ -192,6 +208,8 @@ static const struct route admin_routes[] = {
 	{"GET",  "/admin/v1/public_suites",     prepare_list,   NULL, STORE_PUBLIC_SUITE},
 	{"GET",  "/admin/v1/grants",            prepare_list,   NULL, STORE_GRANT},
 	{"GET",  "/admin/v1/grants/*",          prepare_show,   NULL, STORE_GRANT},
+	{"GET",  "/admin/v1/grants/*/usage",    prepare_usage,  NULL, STORE_GRANT},
+	{"GET",  "/admin/v1/keys/*/usage",      prepare_usage,  NULL, STORE_KEY},
 	{"POST", "/admin/v1/grants/*/suspend",  prepare_act,    "grant.suspend", STORE_GRANT},
 	{"POST", "/admin/v1/grants/*/restore",  prepare_act,    "grant.restore", STORE_GRANT},
 	{"POST", "/admin/v1/grants/*/revoke",   prepare_act,    "grant.revoke", STORE_GRANT},

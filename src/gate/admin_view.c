@@ -189,7 +189,7 @@ json_t *admin_view_status(struct control *control)
 	json_t *counts = json_object();
 	bool good = counts != NULL;
 	for (int kind = 0; good && kind < STORE_KINDS; kind++) {
-		if (kind != STORE_PSEUDONYM && kind != STORE_NOTICE)
+		if (kind != STORE_PSEUDONYM && kind != STORE_NOTICE && kind != STORE_USE)
 			good = set(counts, store_kind_name((enum store_kind)kind),
 				   json_integer(
 					   (json_int_t)json_object_size(control->documents[kind])));
@@ -275,6 +275,7 @@ json_t *admin_view_self(struct control *control, const struct world_key *key)
 		    set(view, "models", view_models(grant)) &&
 		    set(view, "terms", view_clauses(control)) &&
 		    set(view, "limits", admin_view_limits(control, grant, key)) &&
+		    set(view, "use", admin_view_use(control, grant->cells)) &&
 		    set(view, "suites", inner_list(control, STORE_SUITE, grant->id)) &&
 		    set(view, "runs", inner_list(control, STORE_RUN, grant->id));
 	if (good)

@@ -20,6 +20,11 @@ json_t *admin_view_org(struct control *control, const char *id);
 /* The limits in force for a grant (and a key of it, or NULL), with what is left of them. */
 json_t *admin_view_limits(struct control *control, const struct world_grant *grant,
 			  const struct world_key *key);
+/* What was used of a grant, or of a key that has limits of its own (else there is no `use`), in the
+ * UTC day, week and month, and of each limit that a request under it has to pass. */
+json_t *admin_view_usage(struct control *control, const struct world_grant *grant,
+			 const struct world_key *key);
+json_t *admin_view_use(struct control *control, const struct limits_cells *cells);
 /* Its state now: expired by its dates, whatever the document says. */
 const char *admin_grant_state(const struct control *control, const struct world_grant *grant);
 json_t *admin_view_status(struct control *control);

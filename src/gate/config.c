@@ -508,6 +508,30 @@ static enum err_code read_price(struct reading *reading, const json_t *row,
 	return read_price_part(reading, price, "cache_write", input, &out->price.cache_write);
 }
 
+/* Of all requests for the model together. */
+static enum err_code read_model_limits(struct reading *reading, const json_t *row,
+				       struct config_model *out)
+{
+	json_t *limits, *value;
+	const char *name;
+	out->limits = limits_unlimited;
+	ERR_TRY(yaml_get_container(reading->tree, row, "limits", JSON_OBJECT, true, &limits,
+				   reading->err));
+	json_object_foreach(limits, name, value)
+	{
+		enum limit limit = limits_find(bytes_from(name));
+		if (limit == LIMIT_COUNT)
+			return yaml_fail(reading->tree, limits, name, reading->err, ERR_INVALID,
+					 "there is no such limit");
+		if (limit == LIMIT_USD_PER_MONTH && !out->has_price)
+			return yaml_fail(reading->tree, limits, name, reading->err, ERR_INVALID,
+					 "cannot be counted without a price");
+		ERR_TRY(yaml_get_integer_or(reading->tree, limits, name, 1, LIMIT_MAX, 0,
+					    &out->limits.max[limit], reading->err));
+	}
+	return ERR_OK;
+}
+
 static enum err_code read_model_provider(struct reading *reading, const json_t *row,
 					 struct config_model *out)
 {
@@ -525,7 +549,7 @@ static enum err_code read_model(struct reading *reading, const json_t *row,
 				struct config_model *out)
 {
 	static const char *const keys[] = {"name",    "provider", "upstream", "max_output",
-					   "context", "price",    NULL};
+					   "context", "price",    "limits",   NULL};
 	const int64_t most = 1000000000;
 	ERR_TRY(yaml_only_keys(reading->tree, row, keys, reading->err));
 	ERR_TRY(read_identifier(reading, row, "name", &out->name));
@@ -542,7 +566,8 @@ static enum err_code read_model(struct reading *reading, const json_t *row,
 				    CONFIG_DEFAULT_MAX_OUTPUT, &out->max_output, reading->err));
 	ERR_TRY(yaml_get_integer_or(reading->tree, row, "context", 1, most, 0, &out->context,
 				    reading->err));
-	return read_price(reading, row, out);
+	ERR_TRY(read_price(reading, row, out));
+	return read_model_limits(reading, row, out);
 }
 
 static enum err_code read_models(struct reading *reading)

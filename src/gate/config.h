@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "dialect/dialect.h"
+#include "policy/limits.h"
 #include "env/env.h"
 
 #define CONFIG_TEXT_MAX ((size_t)4 << 20)
@@ -59,6 +60,7 @@ struct config_model {
 	int64_t context;      /* tokens; 0: not given */
 	bool has_price;
 	struct config_price price;
+	struct limits_values limits;
 };
 
 /* How long the gateway waits for either side. */

@@ -337,7 +337,8 @@ static enum err_code prepare_idle(struct control_operation *operation, struct er
 			return control_prepare_transition(operation, "run.close", id, &request,
 							  err);
 	}
-	return control_note_day(control, err);
+	ERR_TRY(control_note_day(control, err));
+	return control_use_turn(control, err);
 }
 
 /* An operation does one thing that is due: where there was one, there may be another. */
@@ -362,12 +363,20 @@ static void finish_idle(struct control_operation *operation, enum err_code code,
 		submit_idle(operation->control);
 }
 
+/* In a minute, or when the day is over: what is used is counted by days. */
+static uint64_t next_tick(const struct control *control)
+{
+	int64_t left_ms = WORLD_DAY_MS - control->loop->wall_ms % WORLD_DAY_MS;
+	uint64_t left_ns = (uint64_t)left_ms * 1000000u;
+	return control->loop->now_ns + (left_ns < TICK_NS ? left_ns : TICK_NS);
+}
+
 static void tick(struct env_timer *timer)
 {
 	struct control *control =
 		(struct control *)((char *)timer - offsetof(struct control, idle_timer));
 	submit_idle(control);
-	control->timer_armed = env_timer_arm(control->loop, timer, control->loop->now_ns + TICK_NS);
+	control->timer_armed = env_timer_arm(control->loop, timer, next_tick(control));
 }
 
 /* ---- opening ---- */
@@ -399,7 +408,7 @@ static enum err_code read_documents(struct control *control, enum store_kind kin
 static enum err_code build_first(struct control *control, struct err *err)
 {
 	for (int kind = 0; kind < STORE_KINDS; kind++) {
-		if (kind != STORE_RUN)
+		if (kind != STORE_RUN && kind != STORE_USE)
 			ERR_TRY(read_documents(control, (enum store_kind)kind, err));
 	}
 	ERR_TRY(control_build_world(control, NULL, &control->world, err));
@@ -472,7 +481,11 @@ enum err_code control_open(const struct control_options *options, struct control
 	if (code == ERR_OK)
 		code = control_keep_pseudonyms(control, err);
 	if (code == ERR_OK)
+		code = control_use_read(control, err);
+	if (code == ERR_OK)
 		code = control_restore_use(control, err);
+	if (code == ERR_OK)
+		code = control_use_start(control, err);
 	if (code == ERR_OK)
 		code = control_note_day(control, err);
 	if (code != ERR_OK) {
@@ -514,6 +527,11 @@ void control_close(struct control *control)
 	explicit_bzero(control->secret, sizeof(control->secret));
 	explicit_bzero(&control->binding_secret, sizeof(control->binding_secret));
 	free(control);
+}
+
+const struct gate_use_cut *control_use_cut(const struct control *control)
+{
+	return &control->use.cut;
 }
 
 bool control_busy(const struct control *control)

@@ -75,6 +75,8 @@ struct control_hooks {
 	void (*publish)(void *argument, struct control_publish *publish);
 	/* The number of durable entries; no record appended later stands before it. */
 	uint64_t (*log_position)(void *argument, enum control_log log);
+	/* The index that the next record to be made will have. */
+	uint64_t (*log_next)(void *argument, enum control_log log);
 	/* Reads the durable entries from `from` on, in order. At start-up only; may block. From
 	 * them come the acts that a crash left staged, the samples used in open runs and the tokens
 	 * used today: admit records with org, grant, key, run, model, leaf and sample (from 0),
@@ -108,6 +110,10 @@ void control_stop(struct control *control);
 
 /* The present world with one more reference, for the caller. Never NULL. */
 struct world *control_world(struct control *control);
+
+struct gate_use_cut;
+/* Where use is divided now; for the workers (use.h). */
+const struct gate_use_cut *control_use_cut(const struct control *control);
 
 /* Takes over another configuration (providers and models) and publishes a world by it. In `done`,
  * `unused` is the configuration that is needed no longer: the one before, or, on failure, the new

@@ -9,6 +9,7 @@
 
 #include "gate/control.h"
 #include "gate/paper.h"
+#include "gate/use.h"
 #include "policy/decide.h"
 #include "policy/world_builder.h"
 #include "store/store.h"
@@ -67,7 +68,18 @@ struct control_operation {
 	struct err err;
 };
 
+/* What is kept of the use of scopes, and how far the next keeping is (control_use.c). */
+struct control_use {
+	struct gate_use_cut cut;
+	unsigned live; /* the set that counts what lies before the cut */
+	bool cutting;
+	bool kept;                     /* at start: there was something */
+	uint64_t places[CONTROL_LOGS]; /* of the cut, or what must be durable before the next */
+	int64_t day;                   /* to which the sums were taken last */
+};
+
 struct control {
+	struct control_use use;
 	struct env *env;
 	struct env_loop *loop;
 	const struct config *config;
@@ -208,6 +220,15 @@ void control_grading_release(struct control *control);
 enum err_code control_settle_staged(struct control *control, struct err *err);
 /* Counts the samples and tokens that the logs show as used. After the first world was built. */
 enum err_code control_restore_use(struct control *control, struct err *err);
+/* What the store has of the scopes' use and of the places in the logs up to which it is counted;
+ * then, when the rest was added from the logs, the budgets count it. */
+enum err_code control_use_read(struct control *control, struct err *err);
+enum err_code control_use_start(struct control *control, struct err *err);
+/* Once a minute and after midnight: keeps the use, one step behind. */
+enum err_code control_use_turn(struct control *control, struct err *err);
+/* The use of the present day, week and month. */
+void control_use_sums(const struct control *control, const struct limits_cells *cells,
+		      struct limits_amounts sums[static LIMITS_PERIODS]);
 /* Notes where the present UTC day begins in the logs. */
 enum err_code control_note_day(struct control *control, struct err *err);
 

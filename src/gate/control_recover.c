@@ -103,6 +103,7 @@ struct use {
 	int64_t day_start_ms;
 	uint64_t index;       /* of the next line */
 	uint64_t first_today; /* index of the first record of this day; UINT64_MAX: none yet */
+	uint64_t counted;     /* the use of what lies before is known */
 	bool failed;
 };
 
@@ -150,14 +151,16 @@ enum err_code control_note_day(struct control *control, struct err *err)
 	return ERR_OK;
 }
 
-/* Where the logs have to be read from: the noted beginning of the day, or the opening of an open
- * run where that is earlier. */
+/* Where the logs have to be read from: where the kept use ends; of the evaluation log also the
+ * noted beginning of the day, or the opening of an open run, where that is earlier. */
 static enum err_code first_position(struct control *control, int log, uint64_t *out,
 				    struct err *err)
 {
 	char name[NAME_SIZE];
 	name_of_position(log, name);
 	ERR_TRY(store_get_number(control->store, name, 0, out, err));
+	if (control->use.kept && (log != CONTROL_EVALUATION || control->use.places[log] < *out))
+		*out = control->use.places[log];
 	if (log != CONTROL_EVALUATION)
 		return ERR_OK;
 	const char *id;
@@ -208,6 +211,19 @@ static void restore_scope(struct limits_cells *cells, int64_t day,
 		limits_use_add(&cells->use, day, amounts);
 }
 
+/* The settle record says whose it was; one of an older build leaves that to its admit record. */
+static const char *owner_of(const json_t *admit, const json_t *settle, const char *member)
+{
+	const char *name = control_text(settle, member);
+	return *name ? name : control_text(admit, member);
+}
+
+/* What lies outside of suites is interop_test where the grant has that purpose. */
+static bool is_interop(const struct world_grant *grant, const json_t *settle)
+{
+	return (grant->purposes >> PURPOSE_INTEROP_TEST & 1) && !*control_text(settle, "run");
+}
+
 static void restore_tokens(struct use *use, const json_t *admit, const json_t *settle, int64_t day)
 {
 	const struct world *world = use->control->world;
@@ -216,24 +232,24 @@ static void restore_tokens(struct use *use, const json_t *admit, const json_t *s
 		control_integer(usage, "input", 0), control_integer(usage, "cache_read", 0),
 		control_integer(usage, "cache_write", 0), control_integer(usage, "output", 0)};
 	const struct world_grant *grant =
-		world_find_grant(world, bytes_from(control_text(admit, "grant")));
+		world_find_grant(world, bytes_from(owner_of(admit, settle, "grant")));
 	const struct world_key *key =
-		world_find_key_id(world, bytes_from(control_text(admit, "key")));
+		world_find_key_id(world, bytes_from(owner_of(admit, settle, "key")));
 	const struct world_model *model =
-		world_find_model(world, bytes_from(control_text(admit, "model")));
+		world_find_model(world, bytes_from(owner_of(admit, settle, "model")));
 	struct limits_amounts amounts = {
 		{1, tokens.input, tokens.cache_read, tokens.cache_write, tokens.output,
 		 model ? limits_cost(&model->price, &tokens) : 0}
         };
-	bool interop =
-		strcmp(control_text(admit, "purpose"), purpose_id(PURPOSE_INTEROP_TEST)) == 0;
 	if (grant) {
 		restore_scope(grant->cells, day, &amounts);
 		restore_scope(grant->org->cells, day, &amounts);
 		if (grant->org->top)
 			restore_scope(grant->org->top->cells, day, &amounts);
-		if (interop)
+		if (is_interop(grant, settle))
 			restore_scope(grant->interop_cells, day, &amounts);
+		if (strcmp(control_text(settle, "ending"), "finish") == 0 && tokens.output > 0)
+			limits_observe_output(grant->cells, tokens.output);
 	}
 	if (key)
 		restore_scope(key->cells, day, &amounts);
@@ -241,27 +257,34 @@ static void restore_tokens(struct use *use, const json_t *admit, const json_t *s
 		restore_scope(model->cells, day, &amounts);
 }
 
-/* RFC 3339 with milliseconds, as records have it: only the day matters. */
-static bool is_today(const struct use *use, const json_t *record)
+/* RFC 3339 with milliseconds, as records have it: only the day matters. -1: none. */
+static int64_t day_of_record(const json_t *record)
 {
 	const char *time = control_text(record, "time");
 	int64_t start;
-	return strlen(time) > 10 && world_parse_day(bytes_of(time, 10), &start) &&
-	       start >= use->day_start_ms;
+	return strlen(time) > 10 && world_parse_day(bytes_of(time, 10), &start)
+		       ? start / WORLD_DAY_MS
+		       : -1;
 }
 
-static void note_settle(struct use *use, const json_t *record)
+static bool is_today(const struct use *use, const json_t *record)
+{
+	return day_of_record(record) * WORLD_DAY_MS >= use->day_start_ms;
+}
+
+static void note_settle(struct use *use, const json_t *record, uint64_t index)
 {
 	const char *id = control_text(record, "admit");
 	const json_t *admit = json_object_get(use->admits, id);
+	int64_t day = day_of_record(record);
+	if (index >= use->counted && day >= 0 && json_object_get(record, "usage"))
+		restore_tokens(use, admit, record, day);
 	if (!admit)
 		return;
 	if (strcmp(control_text(record, "kind"), "settle") == 0 &&
 	    control_integer(record, "status", 0) == 200 &&
 	    strcmp(control_text(record, "verdict"), "ungraded") != 0)
 		restore_sample(use, admit);
-	if (is_today(use, record))
-		restore_tokens(use, admit, record, use->day_start_ms / WORLD_DAY_MS);
 	json_object_del(use->admits, id);
 }
 
@@ -282,7 +305,7 @@ static void note_use(void *argument, struct bytes line, bool *stop)
 	if (strcmp(kind, "admit") == 0)
 		use->failed = json_object_set(use->admits, control_text(record, "id"), record) != 0;
 	else if (strcmp(kind, "settle") == 0 || strcmp(kind, "unknown") == 0)
-		note_settle(use, record);
+		note_settle(use, record, use->index - 1);
 	json_decref(record);
 	*stop = use->failed;
 }
@@ -293,6 +316,7 @@ static enum err_code restore_from(struct use *use, int log, struct err *err)
 	uint64_t end = control->hooks.log_position(control->hooks.argument, (enum control_log)log);
 	ERR_TRY(first_position(control, log, &use->index, err));
 	use->first_today = UINT64_MAX;
+	use->counted = control->use.kept ? control->use.places[log] : 0;
 	if (use->index < end)
 		ERR_TRY(control->hooks.log_scan(control->hooks.argument, (enum control_log)log,
 						use->index, note_use, use, err));
@@ -311,10 +335,5 @@ enum err_code control_restore_use(struct control *control, struct err *err)
 	for (int log = 0; code == ERR_OK && log < CONTROL_LOGS; log++)
 		code = restore_from(&use, log, err);
 	json_decref(use.admits);
-	struct limits_table *table = world_limits(control->world);
-	for (size_t i = 0; code == ERR_OK && i < limits_table_count(table); i++) {
-		const char *name;
-		limits_restore_budgets(limits_table_at(table, i, &name), env_wall_ms(control->env));
-	}
 	return code;
 }

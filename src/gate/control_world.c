@@ -39,6 +39,7 @@ static enum err_code add_models(struct building *building)
 			.context = model->context,
 			.price = {model->price.input, model->price.output, model->price.cache_read,
 				  model->price.cache_write, model->has_price},
+			.limits = &model->limits,
 		};
 		ERR_TRY(world_builder_add_model(building->builder, &options, building->err));
 	}
@@ -47,11 +48,23 @@ static enum err_code add_models(struct building *building)
 
 /* ---- documents ---- */
 
+static struct limits_values limits_of(const json_t *spec)
+{
+	const json_t *limits = json_object_get(spec, "limits");
+	struct limits_values values;
+	for (int limit = 0; limit < LIMIT_COUNT; limit++)
+		values.max[limit] =
+			control_integer(limits, limits_name((enum limit)limit), LIMIT_NONE);
+	return values;
+}
+
 static enum err_code add_org(struct building *building, const char *id, const json_t *document)
 {
 	const json_t *spec = control_spec_of(document);
 	const char *name = control_text(spec, "name");
+	struct limits_values limits = limits_of(spec);
 	struct world_org_options options = {
+		.limits = &limits,
 		.id = id,
 		.name = *name ? name : id,
 		.pseudonym = control_pseudonym(building->control, id),
@@ -157,16 +170,6 @@ static unsigned classes_of(const json_t *spec)
 			set |= 1u << class;
 	}
 	return set;
-}
-
-static struct limits_values limits_of(const json_t *spec)
-{
-	const json_t *limits = json_object_get(spec, "limits");
-	struct limits_values values;
-	for (int limit = 0; limit < LIMIT_COUNT; limit++)
-		values.max[limit] =
-			control_integer(limits, limits_name((enum limit)limit), LIMIT_NONE);
-	return values;
 }
 
 static enum err_code grant_options(struct building *building, const char *id,

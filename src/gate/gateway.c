@@ -174,6 +174,7 @@ static enum err_code open_control(struct gateway *gateway, struct err *err)
 			  .record = gateway_hook_record,
 			  .publish = gateway_hook_publish,
 			  .log_position = gateway_hook_position,
+			  .log_next = gateway_hook_next,
 			  .log_scan = gateway_hook_scan},
 	};
 	if (gateway->options.store_path)

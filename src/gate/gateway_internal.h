@@ -50,6 +50,7 @@ struct gateway {
 void gateway_hook_record(void *argument, struct control_record *record);
 void gateway_hook_publish(void *argument, struct control_publish *publish);
 uint64_t gateway_hook_position(void *argument, enum control_log log);
+uint64_t gateway_hook_next(void *argument, enum control_log log);
 enum err_code gateway_hook_scan(void *argument, enum control_log log, uint64_t from,
 				control_scan_function *each, void *each_argument, struct err *err);
 

@@ -83,6 +83,11 @@ uint64_t gateway_hook_position(void *argument, enum control_log log)
 	return stats.records;
 }
 
+uint64_t gateway_hook_next(void *argument, enum control_log log)
+{
+	return log_next_index(((struct gateway *)argument)->logs[log]);
+}
+
 enum err_code gateway_hook_scan(void *argument, enum control_log log, uint64_t from,
 				control_scan_function *each, void *each_argument, struct err *err)
 {

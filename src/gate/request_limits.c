@@ -1,6 +1,7 @@
 #include "gate/request_limits.h"
 
 #include "gate/gateway.h"
+#include "gate/use.h"
 
 #define LIMIT_FIELDS_MAX 2048
 
@@ -114,8 +115,8 @@ void gate_limits_count(const struct gate_request *request, const struct record_u
                  [LIMITS_COST] = cost_of_usage(request, usage),
 		 }
         };
-	unsigned live = 0;
-	(void)index;
+	unsigned live = gate_use_live(control_use_cut(gateway_control(request->worker->gateway)),
+				      request->log, index);
 	unsigned count = policy_scopes(&request->verdict, scopes);
 	for (unsigned i = 0; i < count; i++)
 		limits_use_count(&scopes[i].cells->use, live, &amounts);

@@ -26,7 +26,12 @@
 
 uint64_t log_take_index(struct log *log)
 {
-	return atomic_fetch_add_explicit(&log->next_index, 1, memory_order_relaxed);
+	return atomic_fetch_add(&log->next_index, 1);
+}
+
+uint64_t log_next_index(const struct log *log)
+{
+	return atomic_load(&log->next_index);
 }
 
 void log_record_id(const struct log *log, uint64_t index, char out[static RECORD_ID_SIZE + 1])

@@ -86,6 +86,8 @@ void log_producer_close(struct log_producer *producer);
 
 /* From any thread. The record with this index must be submitted without delay: later ones wait. */
 uint64_t log_take_index(struct log *log);
+/* The index that the next record will have; any thread. */
+uint64_t log_next_index(const struct log *log);
 /* RECORD_ID_SIZE hex digits and NUL: the index, and an HMAC of it. From any thread. */
 void log_record_id(const struct log *log, uint64_t index, char out[static RECORD_ID_SIZE + 1]);
 /* HMAC of an admit record's id. From any thread. */

@@ -27,7 +27,8 @@ struct store;
 	X(SUITE,         suites) \
 	X(RUN,           runs) \
 	X(PSEUDONYM,     pseudonyms) \
-	X(NOTICE,        notices)
+	X(NOTICE,        notices) \
+	X(USE,           uses)
 /* clang-format on */
 
 enum store_kind {
