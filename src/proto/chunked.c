@@ -118,6 +118,7 @@ static bool framing_byte(struct chunked *chunked, char c)
 	case DATA_LF:
 		return expect_byte(chunked, c, '\n', SIZE, HTTP_REFUSAL_CHUNK_END);
 	case TRAILER_LF:
+		chunked->counted++;
 		return expect_byte(chunked, c, '\n', TRAILER, HTTP_REFUSAL_TRAILER);
 	case LAST_LF:
 		return expect_byte(chunked, c, '\n', DONE, HTTP_REFUSAL_TRAILER);
