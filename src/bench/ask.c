@@ -204,6 +204,16 @@ static void build_head(struct run *run, struct request *request)
 				http_origin_authority(model->origin), names, values, count,
 				(int64_t)request->body.size);
 	request->head.failed |= leaf.failed;
+	struct signer_request signing = {"POST",
+					 http_origin_authority(model->origin),
+					 buf_bytes(&model->target),
+					 names,
+					 values,
+					 count,
+					 true,
+					 buf_bytes(&request->body),
+					 run->loop->wall_ms};
+	signer_sign(&model->signer, &signing, &request->head);
 	buf_release(&leaf);
 	/* The credential's fields go before the empty line that ends the head. */
 	if (!request->head.failed && model->credential.size > 0) {

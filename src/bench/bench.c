@@ -270,6 +270,8 @@ static enum err_code open_model(struct run *run, unsigned number, struct err *er
 	ERR_TRY(plan_key(plan, &model->key, err));
 	ERR_TRY(url_parse(bytes_from(plan->url), &url, err));
 	ERR_TRY(set_target(model, url.path, err));
+	if (plan->signing_key)
+		ERR_TRY(signer_open(&model->signer, run->env, plan->signing_key, url.tls, err));
 	if (model->key)
 		dialect_credential_fields(plan->dialect, model->key, &model->credential);
 	else if (plan->dialect == DIALECT_ANTHROPIC)
@@ -424,6 +426,7 @@ static void release_models(struct run *run)
 		transcript_free(model->transcript);
 		buf_release(&model->target);
 		buf_release(&model->credential);
+		signer_close(&model->signer);
 		free(model->gateway_runs);
 	}
 	free(run->models);

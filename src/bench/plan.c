@@ -124,8 +124,12 @@ enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role
 	ERR_TRY(read_dialect(dialect, &model.dialect, err));
 	struct bytes variable, address = bytes_split(url, '#', &variable);
 	model.url = keep(plan, address);
+	struct bytes file;
+	variable = bytes_split(variable, '#', &file);
 	if (variable.size > 0)
 		model.key_env = keep(plan, variable);
+	if (file.size > 0)
+		model.signing_key = keep(plan, file);
 	return insert_model(plan, &model, err);
 }
 
@@ -224,14 +228,15 @@ static enum err_code parse_price(const struct yaml_tree *tree, const json_t *mod
 static enum err_code parse_model_object(struct plan *plan, const struct yaml_tree *tree,
 					json_t *object, enum plan_role role, struct err *err)
 {
-	static const char *const keys[] = {"name",   "dialect", "url", "key_env",
-					   "replay", "price",   NULL};
-	const char *name, *dialect, *url, *key_env, *replay;
+	static const char *const keys[] = {"name",        "dialect", "url",   "key_env",
+					   "signing_key", "replay",  "price", NULL};
+	const char *name, *dialect, *url, *key_env, *signing_key, *replay;
 	struct plan_model model = {.roles = role};
 	ERR_TRY(yaml_only_keys(tree, object, keys, err));
 	ERR_TRY(yaml_get_string(tree, object, "name", &name, err));
 	ERR_TRY(yaml_get_string_or(tree, object, "replay", NULL, &replay, err));
 	ERR_TRY(yaml_get_string_or(tree, object, "key_env", NULL, &key_env, err));
+	ERR_TRY(yaml_get_string_or(tree, object, "signing_key", NULL, &signing_key, err));
 	ERR_TRY(parse_price(tree, object, &model.price, err));
 	if (!replay) {
 		ERR_TRY(yaml_get_string(tree, object, "dialect", &dialect, err));
@@ -246,6 +251,7 @@ static enum err_code parse_model_object(struct plan *plan, const struct yaml_tre
 	model.name = keep(plan, bytes_from(name));
 	model.replay = replay ? keep(plan, bytes_from(replay)) : NULL;
 	model.key_env = key_env ? keep(plan, bytes_from(key_env)) : NULL;
+	model.signing_key = signing_key ? keep(plan, bytes_from(signing_key)) : NULL;
 	if (insert_model(plan, &model, err) != ERR_OK) {
 		struct err inner = *err;
 		return yaml_fail(tree, object, NULL, err, ERR_INVALID, "%s", inner.message);

@@ -29,6 +29,8 @@ struct plan_model {
 	enum dialect_id dialect;
 	const char *url;     /* base; NULL with replay */
 	const char *key_env; /* NULL: no key is sent */
+	/* File of the private key (PKCS#8 PEM) that requests are signed with; NULL: none are. */
+	const char *signing_key;
 	const char *replay;  /* file of a transcript; NULL: asked over the network */
 	struct plan_price price;
 	unsigned roles; /* of enum plan_role */
@@ -72,7 +74,7 @@ enum err_code plan_read(struct plan *plan, struct env *env, const struct bench_o
 enum err_code plan_parse(struct plan *plan, struct env *env, struct bytes text, const char *file,
 			 const char *const *suite_paths, struct err *err);
 
-/* NAME=DIALECT@URL#ENV or NAME=replay@FILE or, for judges and the baseline, the name of a model
+/* NAME=DIALECT@URL#ENV, the same with #KEY_FILE behind it, or NAME=replay@FILE or, for judges and the baseline, the name of a model
  * that is there already. A second model of one name is ERR_USAGE. */
 enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role role,
 			     struct err *err);

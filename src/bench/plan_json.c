@@ -21,6 +21,7 @@ static json_t *encode_model(const struct plan_model *model)
 	set_text(object, "name", model->name);
 	set_text(object, "url", model->url);
 	set_text(object, "key_env", model->key_env);
+	set_text(object, "signing_key", model->signing_key);
 	set_text(object, "replay", model->replay);
 	if (!model->replay)
 		set_text(object, "dialect", dialect_name(model->dialect));
@@ -115,7 +116,7 @@ static unsigned decode_roles(const json_t *roles)
 static enum err_code decode_model(struct plan *plan, const json_t *object, const char *what,
 				  struct err *err)
 {
-	const char *name, *dialect, *url, *key_env, *replay;
+	const char *name, *dialect, *url, *key_env, *signing_key, *replay;
 	if (plan->model_count >= PLAN_MODELS_MAX)
 		return ERR_SET(err, ERR_INVALID, "%s: too many models", what);
 	struct plan_model *model = &plan->models[plan->model_count];
@@ -123,6 +124,7 @@ static enum err_code decode_model(struct plan *plan, const json_t *object, const
 	ERR_TRY(json_get_string_or(object, "dialect", what, "", &dialect, err));
 	ERR_TRY(json_get_string_or(object, "url", what, NULL, &url, err));
 	ERR_TRY(json_get_string_or(object, "key_env", what, NULL, &key_env, err));
+	ERR_TRY(json_get_string_or(object, "signing_key", what, NULL, &signing_key, err));
 	ERR_TRY(json_get_string_or(object, "replay", what, NULL, &replay, err));
 	const json_t *price = json_object_get(object, "price");
 	*model = (struct plan_model){
@@ -130,6 +132,7 @@ static enum err_code decode_model(struct plan *plan, const json_t *object, const
 		.dialect = dialect_from_name(bytes_from(dialect)),
 		.url = keep(plan, url),
 		.key_env = keep(plan, key_env),
+		.signing_key = keep(plan, signing_key),
 		.replay = keep(plan, replay),
 		.roles = decode_roles(json_object_get(object, "roles")),
 		.price = {number_of(price, "input"), number_of(price, "output"),

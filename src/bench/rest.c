@@ -88,6 +88,14 @@ void rest_start(struct rest *rest, struct http_origin *origin, const char *metho
 				http_origin_authority(origin), get ? names + 1 : names,
 				get ? values + 1 : values, get ? 1 : 2,
 				get ? -1 : (int64_t)rest->body.size);
+	struct signer_request signing = {.method = method,
+					 .authority = http_origin_authority(origin),
+					 .target = buf_bytes(&target),
+					 .has_body = rest->body.size > 0,
+					 .body = buf_bytes(&rest->body),
+					 .wall_ms = rest->loop->wall_ms};
+	if (rest->signer)
+		signer_sign(rest->signer, &signing, &rest->head);
 	buf_release(&target);
 	if (rest->head.size >= 2) {
 		rest->head.size -= 2;

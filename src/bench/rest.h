@@ -2,6 +2,7 @@
 #ifndef BENCH_REST_H
 #define BENCH_REST_H
 
+#include "bench/signer.h"
 #include "net/http_client.h"
 
 #define REST_RESPONSE_MAX ((size_t)16 << 20)
@@ -18,6 +19,7 @@ struct rest {
 	 * response came, whatever its status. */
 	void (*done)(struct rest *rest, const struct err *err);
 	void *user;
+	const struct signer *signer; /* NULL: nothing is signed; set after rest_init */
 };
 
 void rest_init(struct rest *rest, struct env_loop *loop);

@@ -13,6 +13,7 @@
 #include "bench/journal.h"
 #include "bench/plan.h"
 #include "bench/retry.h"
+#include "bench/signer.h"
 #include "base/prng.h"
 #include "grade/judge.h"
 #include "grade/run_records.h"
@@ -138,6 +139,7 @@ struct run_model {
 	struct http_origin *origin;
 	struct buf target;     /* path of a generation */
 	struct buf credential; /* fields, each with CR LF */
+	struct signer signer;  /* without a key: nothing is signed */
 	/* Requests */
 	struct request *free;      /* to be used again */
 	struct request *in_flight; /* list */

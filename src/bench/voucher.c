@@ -367,8 +367,10 @@ struct gateway *voucher_new(struct run_model *model)
 	gateway->model = model;
 	gateway->timer.fire = timer_fired;
 	rest_init(&gateway->rest, model->run->loop);
+	gateway->rest.signer = &model->signer;
 	for (unsigned i = 0; i < FETCHERS; i++) {
 		rest_init(&gateway->fetchers[i].rest, model->run->loop);
+		gateway->fetchers[i].rest.signer = &model->signer;
 		gateway->fetchers[i].model = model;
 	}
 	return gateway;

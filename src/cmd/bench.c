@@ -135,25 +135,26 @@ static int run_run(int argc, char **argv)
 {
 	struct bench_settings settings = {0};
 	const struct cli_option options[] = {
-		{"suite",						 's', CLI_LIST, &settings.suites, "NAME|DIR", "a suite (repeatable)", 0,
+		{"suite",                         's', CLI_LIST, &settings.suites, "NAME|DIR", "a suite (repeatable)", 0,
 		 0},
-		{"model",					       'm', CLI_LIST, &settings.models, "MODEL",
-		 "NAME=DIALECT@URL#ENV or NAME=replay@FILE (repeatable)", 0, 0},
-		{"judge",					     'j', CLI_LIST, &settings.judges, "MODEL",
+		{"model",                       'm', CLI_LIST, &settings.models, "MODEL",
+		 "NAME=DIALECT@URL#ENV, with #KEY_FILE where requests are signed, or "
+		 "NAME=replay@FILE (repeatable)", 0, 0},
+		{"judge",                     'j', CLI_LIST, &settings.judges, "MODEL",
 		 "who judges writing: a MODEL, or the name of one", 0, 0},
-		{"baseline",						      'b', CLI_TEXT, &settings.baseline, "MODEL",
+		{"baseline",			      'b', CLI_TEXT, &settings.baseline, "MODEL",
 		 "what writing is compared with", 0, 0},
-		{"output",						       'o', CLI_TEXT, &settings.output, "DIR", "where everything goes", 0, 0},
+		{"output",			       'o', CLI_TEXT, &settings.output, "DIR", "where everything goes", 0, 0},
 		{"samples",      0, CLI_INTEGER, &settings.samples, "N", "answers for each item", 1,
 		 1000},
-		{"suites",				       0, CLI_LIST, &settings.paths, "DIR",
+		{"suites",               0, CLI_LIST, &settings.paths, "DIR",
 		 "where suites are found by name (./suites)", 0, 0},
 		{"allow-self-judging", 0, CLI_FLAG, &settings.self_judging, NULL,
 		 "let a contestant judge itself", 0, 0},
-		{"sealed",						      0, CLI_FLAG, &settings.sealed, NULL,
+		{"sealed",			      0, CLI_FLAG, &settings.sealed, NULL,
 		 "give gateways the roots of suites and not their items", 0, 0},
 		SHARED_OPTIONS(settings),
-		{0						},
+		{0			},
 	};
 	const struct cli_command command = {
 		"bench run",

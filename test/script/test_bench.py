@@ -78,6 +78,33 @@ class Runs(Bench):
         self.assertEqual(len(admits), 40)
         self.assertEqual(sorted(entry["leaf"] for entry in admits), list(range(40)))
 
+    def test_with_a_key_that_is_bound(self):
+        """Registration, requests, receipts and closing are signed; without the key nothing goes."""
+        suite, persona = self.suite(20)
+        sim = self.sim("--persona", persona)
+        gate, _ = self.gate(suite, sim)
+        done = run("keygen", "-o", self.directory / "client.key")
+        (self.directory / "client.pub").write_text(done.stdout)
+        secret = gate.act("key", "issue", "--org", "southlab", "--grant", "eval", "--public-key",
+                          self.directory / "client.pub").splitlines()[-1]
+        keys = {"PARLEY_TEST_KEY": secret}
+        url = f"http://127.0.0.1:{gate.port}"
+        unsigned = self.bench(*self.arguments(suite, url), keys=keys, status=1)
+        self.assertIn("the request is not signed", unsigned.stdout + unsigned.stderr)
+        self.out = self.directory / "signed"
+        arguments = self.arguments(suite, url)
+        arguments[arguments.index("--model") + 1] += f"#{self.directory / 'client.key'}"
+        self.bench(*arguments, keys=keys)
+        self.assertEqual(self.results()["accuracy"]["n"], 20)
+        done = run("verify", self.out / "bundle", "--key", self.vkey(gate), "--require", "vouched")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("20 of 20", done.stdout)
+        self.assertEqual(sim.end_and_count(), 20)
+        # The private key goes nowhere.
+        private = (self.directory / "client.key").read_text().splitlines()[1]
+        for path in self.out.rglob("*"):
+            self.assertFalse(path.is_file() and private in path.read_text(errors="replace"), path)
+
     def test_a_sealed_suite_through_a_gateway(self):
         """The gateway is given a root; the answers are vouched for all the same."""
         suite, persona = self.suite(21)
