@@ -1,11 +1,13 @@
 """Revocation: the command returns, and from then on not one byte more is relayed."""
 
 import json
+import os
 import threading
 import time
 
 from parley_test import (DIALECTS, Case, anthropic, main, openai, parse_events, product,
                          wait_until)
+from streams import Held, Many
 
 SLOW = ("--output-tokens", 2000, "--tokens-per-second", 20)
 LONG = {"anthropic": {"max_tokens": 2000}, "openai": {"max_completion_tokens": 2000}}
@@ -180,6 +182,67 @@ class Live(Case):
         answer = wait_until(lambda: (lambda a: a if a.status != 425 else None)(
             self.client.get(f"/parley/v1/receipts/{record}")), "a receipt")
         self.assertEqual(answer.status, 200, answer)
+
+
+STREAMS = int(os.environ.get("PARLEY_STREAMS", "240"))
+
+
+class Thousands(Case):
+    """Many live streams, cut by each kind of revocation; perf/revocation measures the same with 5,000."""
+
+    def setUp(self):
+        super().setUp()
+        upstream = self.sim("--events-per-second", 5, "--events", 1000000, "--stamp")
+        self.gate = self.gateway(upstream, product(), product("other", "surfboard"))
+
+    def open(self, name, org, count):
+        key = self.gate.key(name, org)
+        return [Held(self.gate.port, DIALECTS[place % 2], key) for place in range(count)]
+
+    def cut(self, *act):
+        """Acts while streams of acme and of surfboard run; both, and when the command returned."""
+        mine, others = self.open("prod", "acme", STREAMS), self.open("other", "surfboard", 20)
+        many = Many(mine + others)
+        self.addCleanup(many.stop)
+        many.start()
+        wait_until(many.running, "every stream to run")
+        self.gate.act(*act, "--reason", "a test")
+        returned = time.monotonic_ns()
+        wait_until(lambda: all(stream.over for stream in mine), "every stream to end")
+        going = {stream: stream.events for stream in others}
+        wait_until(lambda: all(stream.events > count or stream.over
+                               for stream, count in going.items()), "the others to go on")
+        many.stop()
+        return mine, others, returned
+
+    def check(self, *act):
+        mine, others, returned = self.cut(*act)
+        self.assertEqual([stream.status for stream in mine], [200] * STREAMS)
+        self.assertEqual(sum(stream.error is not None for stream in mine), STREAMS,
+                         "a stream ended without its error")
+        self.assertEqual(sum(stream.over == "end" for stream in mine), STREAMS)
+        self.assertEqual(sum(stream.after_error for stream in mine), 0,
+                         "the answer went on after its error")
+        self.assertEqual([stream for stream in mine if stream.last_stamp > returned], [],
+                         "an event was relayed that was made after the command had returned")
+        self.assertEqual([stream.error for stream in others if stream.error], [])
+        for stream in mine:
+            native = b"permission_error" if stream.dialect == "anthropic" else b"grant_revoked"
+            self.assertIn(native, stream.error)
+        self.assert_quiet(self.gate)
+        endings = [entry["ending"] for entry in self.gate.records("usage")
+                   if entry["kind"] == "settle"]
+        self.assertEqual(endings.count("revoked"), STREAMS)
+
+    def test_streams_of_a_grant(self):
+        self.check("grant", "revoke", "prod")
+
+    def test_streams_of_an_organisation(self):
+        self.check("org", "block", "acme")
+
+    def test_streams_of_an_affiliate(self):
+        self.gate.act("org", "link", "southlab", "acquiring", "acme", "--status", "confirmed")
+        self.check("org", "block", "southlab", "--affiliates", "--now")
 
 
 if __name__ == "__main__":
