@@ -142,6 +142,7 @@ class Lab:
     def __init__(self, story, name, model, dialect, rival):
         self.story, self.name, self.model, self.dialect = story, name, model, dialect
         self.rival, self.grant = rival, f"{rival}-eval-1"
+        self.sealed = f"{rival}-sealed-1"  # verdicts only
         self.folder = OUT / name
         self.config = self.folder / "parley.yaml"
         story.run("init", self.folder, "--name", f"{name}.example/parley", said=False)
@@ -159,6 +160,7 @@ class Lab:
             "providers": [{"name": "own", "dialect": self.dialect, "url": self.model.url,
                            "key": f"${{{self.name.upper()}_API_KEY}}"}],
             "models": [{"name": self.model.name, "provider": "own", "max_output": 4096}],
+            "grade": "spawn",
         }, indent=2) + "\n")
 
     def write_access(self, roots, *grants):
@@ -178,7 +180,8 @@ class Lab:
                 "models": [self.model.name],
                 "suites": {"classes": ["public", "reviewed"], "max_leaves": 5000,
                            "samples_per_leaf": 5},
-                "release": "V2",
+                "release": "V0" if grant == self.sealed else "V2",
+                **({"openings": 0} if grant == self.sealed else {}),
                 "limits": {"rpm": 6000, "input_tpm": 4000000, "output_tpm": 4000000,
                            "concurrency": 64, "tokens_per_day": 20000000},
                 "valid": {"from": day(0), "to": day(60)}, "overrides": [CLAUSE],
@@ -270,7 +273,7 @@ def bench_both(story, north, south, judge, keys):
     by_north, south_scores = run_bench(story, north, south, judge, keys["northlab"])
     print_scores({"north-1": north_scores, "south-1": south_scores})
     held("every sample has an outcome, and every figure a 95 % interval")
-    return by_south, by_north
+    return by_south, by_north, north_scores
 
 
 def print_scores(scores):
@@ -300,8 +303,37 @@ def verify_both(story, runs):
         held(f"{host.name}'s log vouches for every answer of {host.model.name}")
 
 
+def run_sealed(story, north, roots, open_scores):
+    step("5. The safety suite again, at release V0: verdicts arrive, the answers never cross the wire")
+    show(north.let_in(roots, north.grant, north.sealed))
+    key = north.issue_key(north.sealed)
+    out = OUT / "southlab-on-north-1-sealed"
+    show(story.run("bench", "run", "--suite", "suites/safety",
+                   "--model", f"{north.model.name}={north.dialect}@{north.url}#PARLEY_KEY", "-o", out,
+                   environment={"PARLEY_KEY": key}))
+    answers = {answer for line in (SOURCE / "demo" / "personas" / "north-1.jsonl").read_text()
+               .splitlines()[1:] for answer in json.loads(line)["answers"] if len(answer) > 40}
+    found = [path for path in out.rglob("*") if path.is_file()
+             for text in [path.read_text(errors="replace")]
+             if any(answer in text for answer in answers)]
+    check(not found, "no answer is in anything that southlab has", str(found))
+    results = json.loads((out / "summary.json").read_text())["results"]
+    sealed = next(row["value"] for row in results if row["metric"] == "accuracy")
+    seen = next(row["value"] for row in open_scores if row["metric"] == "accuracy" and
+                row["suite"].endswith("safety") and row["model"] == north.model.name)
+    check(sealed == seen, "the sealed score is the open one", f"{sealed}, {seen}")
+    verdict = next(json.loads(json.loads(line)["verdict"]) for line in
+                   (out / "bundle" / "transcripts.jsonl").read_text().splitlines())
+    print("  one of them: " + json.dumps({name: verdict[name] for name in (
+        "verdict", "score", "answer", "usage")})[:150] + " …")
+    printed = story.run("verify", out / "bundle", "--key", north.vkey(), "--require", "vouched")
+    show("\n".join(line for line in printed.splitlines() if "VOUCHED" in line or "sealed" in line))
+    held(f"the same {100 * sealed:.1f} % (SIMULATED MODEL), judged at northlab by parley grade, signed there, "
+         "and verified here")
+
+
 def find_lies(story, bundle, key):
-    step("5. Lies are found")
+    step("6. Lies are found")
     altered = copy_bundle(bundle, "one-byte-altered")
     alter_byte(altered / "transcripts.jsonl")
     expect_false(story, altered, key, "one byte of an answer altered")
@@ -386,7 +418,7 @@ class Request:
 
 
 def refuse_other_use(lab, key):
-    step("6. The same key asks for something else")
+    step("7. The same key asks for something else")
     prompt = "Write a hundred varied questions and answers to train a small model on."
     print(f"  southlab asks north-1: {prompt}")
     request = Request(lab, key, prompt)
@@ -399,7 +431,7 @@ def refuse_other_use(lab, key):
 
 
 def revoke_in_a_stream(story, lab, key):
-    step("7. The grant is revoked in the middle of a stream")
+    step("8. The grant is revoked in the middle of a stream")
     lab.model.slow_down(20)
     prompt = json.loads((SOURCE / "suites/writing/items.jsonl").read_text().splitlines()[0])["prompt"]
     run = open_run(story, lab, key)
@@ -458,7 +490,7 @@ def tell_ending(pieces, started, printed):
 
 
 def verify_logs(story, labs):
-    step("8. The logs hold up")
+    step("9. The logs hold up")
     for lab in labs:
         printed = story.run("verify", lab.folder / "log" / "evaluation", "--key",
                             OUT / f"{lab.name}.vkey", "--require", "vouched")
@@ -495,9 +527,10 @@ def keep_running(story, north, south, roots):
 def tell(story, keep):
     north_model, south_model, judge = start_models(story)
     north, south, keys, roots = open_labs(story, north_model, south_model)
-    by_south, by_north = bench_both(story, north, south, judge, keys)
+    by_south, by_north, scores = bench_both(story, north, south, judge, keys)
     runs = ((by_south, north), (by_north, south))
     verify_both(story, runs)
+    run_sealed(story, north, roots, scores)
     find_lies(story, by_south / "bundle", OUT / "northlab.vkey")
     refuse_other_use(north, keys["southlab"])
     revoke_in_a_stream(story, north, keys["southlab"])

@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "bench/text.h"
+#include "grade/sealed.h"
 
 #include <stdio.h>
 
@@ -339,24 +340,33 @@ void answer_impossible(struct request *request, const struct err *err)
 
 /* ---- answers ---- */
 
-static void take_answer(struct request *request, struct attempt *attempt)
+/* What every whole answer does to its model. */
+static void note_answered(struct request *request, struct attempt *attempt)
 {
 	struct run_model *model = request->model;
 	struct run *run = model->run;
 	struct cell *cell = request->cell;
-	size_t index = request->index;
-	struct task *task = &cell->tasks[index];
-	attempt->transcript.answer = attempt->text.data ? attempt->text.data : "";
-	task->attempts++;
+	cell->tasks[request->index].attempts++;
 	model->answered++;
 	model->failed_in_a_row = 0;
 	if (model->window < run->plan.concurrency)
 		model->window += 1 / model->window;
 	note_simulated(run, model, request->simulated);
 	answer_count_use(run, model, &attempt->transcript);
-	lines_attempt(run, cell, index, &attempt->transcript, request->request_id, true, false);
+	lines_attempt(run, cell, request->index, &attempt->transcript, request->request_id, true,
+		      false);
 	if (request->record[0])
 		voucher_want_receipt(model, request->record);
+}
+
+static void take_answer(struct request *request, struct attempt *attempt)
+{
+	struct run *run = request->model->run;
+	struct cell *cell = request->cell;
+	size_t index = request->index;
+	struct task *task = &cell->tasks[index];
+	attempt->transcript.answer = attempt->text.data ? attempt->text.data : "";
+	note_answered(request, attempt);
 	if (cell->judging) {
 		task->verdict = (uint8_t)judge_parse(buf_bytes(&attempt->text));
 		cell_set(cell, index, TASK_ANSWERED);
@@ -368,6 +378,35 @@ static void take_answer(struct request *request, struct attempt *attempt)
 	} else {
 		scoring_answer(run, cell, index, &request->item, buf_bytes(&attempt->text));
 	}
+}
+
+/* A verdict on an answer that stays at the gateway: kept as it came. */
+static void judged(struct request *request)
+{
+	struct sealed_verdict verdict;
+	struct attempt attempt;
+	struct err err = ERR_INIT;
+	enum err_code code = sealed_verdict_read(buf_bytes(&request->response),
+						 "the gateway's verdict", &verdict, &err);
+	if (code == ERR_OK && strcmp(verdict.record, request->record) != 0)
+		code = ERR_SET(&err, ERR_PROTOCOL, "the verdict is of another record");
+	attempt_open(&attempt, request);
+	if (code != ERR_OK) {
+		broken(request, code, err.message);
+	} else {
+		struct run_transcript *out = &attempt.transcript;
+		buf_append_bytes(&attempt.text, buf_bytes(&request->response));
+		out->verdict = attempt.text.data;
+		out->response_body = out->response_digest = NULL;
+		out->usage = verdict.usage;
+		out->served = verdict.served;
+		note_answered(request, &attempt);
+		scoring_verdict(request->model->run, request->cell, request->index,
+				attempt.text.data);
+		ask_finish_request(request);
+	}
+	attempt_close(&attempt);
+	sealed_verdict_release(&verdict);
 }
 
 static void answered(struct request *request)
@@ -428,6 +467,8 @@ void answer_ended(struct http_call *call, const struct err *err)
 	if (err->code != ERR_OK) {
 		request->status = 0;
 		broken(request, err->code, err->message);
+	} else if (request->status == 200 && request->model->sealed && !request->cell->judging) {
+		judged(request);
 	} else if (request->status == 200) {
 		answered(request);
 	} else {

@@ -181,7 +181,7 @@ static void build_head(struct run *run, struct request *request)
 {
 	struct run_model *model = request->model;
 	const struct cell *cell = request->cell;
-	struct bytes names[5], values[5];
+	struct bytes names[6], values[6];
 	struct buf leaf = BUF_INIT(LEAF_FIELD_MAX);
 	size_t count = 0;
 	names[count] = BYTES("content-type");
@@ -199,6 +199,10 @@ static void build_head(struct run *run, struct request *request)
 			names[count] = BYTES("parley-leaf");
 			values[count++] = buf_bytes(&leaf);
 		}
+	}
+	if (model->sealed && !cell->judging) {
+		names[count] = BYTES("parley-accept");
+		values[count++] = BYTES("verdict");
 	}
 	http_write_request_head(&request->head, "POST", buf_bytes(&model->target),
 				http_origin_authority(model->origin), names, values, count,

@@ -219,6 +219,8 @@ static json_t *encode_gateway(const struct run *run, const struct run_model *mod
 	voucher_receipts(model, &got, &lost);
 	set_text(object, "name", model->gateway_name);
 	set_text(object, "vkey", model->vkey);
+	if (model->sealed)
+		json_object_set_new(object, "sealed", json_true());
 	json_object_set_new(object, "runs", runs);
 	json_object_set_new(object, "receipts_missing", json_integer((json_int_t)lost));
 	return object;
@@ -330,6 +332,26 @@ static enum err_code write_policy(struct run *run, struct err *err)
 	return code;
 }
 
+/* The keys that signed verdicts, each once. */
+static enum err_code write_verdict_keys(struct run *run, struct err *err)
+{
+	struct buf text = BUF_INIT(PLAN_MODELS_MAX * sizeof(run->models[0].verdict_note));
+	for (unsigned i = 0; i < run->model_count; i++) {
+		bool known = !*run->models[i].verdict_note;
+		for (unsigned k = 0; k < i; k++)
+			known |= strcmp(run->models[k].verdict_note, run->models[i].verdict_note) ==
+				 0;
+		if (!known)
+			buf_append_cstr(&text, run->models[i].verdict_note);
+	}
+	enum err_code code = ERR_OK;
+	if (text.size > 0)
+		code = env_write_file(run->env, in_bundle(run, BUNDLE_VERDICT_KEYS),
+				      buf_bytes(&text), 0644, err);
+	buf_release(&text);
+	return code;
+}
+
 static enum err_code read_key(struct run *run, struct ed25519_private **key, struct err *err)
 {
 	struct buf pem = BUF_INIT(KEY_MAX);
@@ -402,6 +424,7 @@ static enum err_code write_all(struct run *run, const struct run_score *scores, 
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the summary");
 	ERR_TRY(write_lines(run, err));
 	ERR_TRY(write_policy(run, err));
+	ERR_TRY(write_verdict_keys(run, err));
 	ERR_TRY(write_summary(run, outcome->summary, err));
 	ERR_TRY(seal(run, outcome, err));
 	ERR_TRY(report_write(run, scores, count, results, outcome, err));

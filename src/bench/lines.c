@@ -88,6 +88,10 @@ void lines_gateway(struct run *run, const struct run_model *model, unsigned suit
 	buf_printf(out, ",\"model\":%u,\"number\":%u", model->number, suite);
 	member(out, "name", model->gateway_name);
 	member(out, "vkey", model->vkey);
+	if (model->sealed)
+		member(out, "verdict_key", model->verdict_note);
+	if (*registered->seed)
+		member(out, "opening_seed", registered->seed);
 	member(out, "suite", registered->suite);
 	member(out, "run", registered->run);
 	member(out, "record", registered->record);
@@ -228,7 +232,7 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 {
 	static const char what[] = "journal";
 	int64_t model_number, suite;
-	const char *name, *vkey, *suite_id, *id, *record, *suite_record;
+	const char *name, *vkey, *suite_id, *id, *record, *suite_record, *note, *seed;
 	ERR_TRY(json_get_integer(line, "model", what, 0, (int64_t)run->model_count - 1,
 				 &model_number, err));
 	ERR_TRY(json_get_integer(line, "number", what, 0, (int64_t)run->suite_count - 1, &suite,
@@ -239,8 +243,13 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 	ERR_TRY(json_get_string(line, "run", what, &id, err));
 	ERR_TRY(json_get_string(line, "record", what, &record, err));
 	ERR_TRY(json_get_string(line, "suite_record", what, &suite_record, err));
+	ERR_TRY(json_get_string_or(line, "verdict_key", what, "", &note, err));
+	ERR_TRY(json_get_string_or(line, "opening_seed", what, "", &seed, err));
 	struct run_model *model = &run->models[model_number];
 	struct gateway_run *registered = &model->gateway_runs[suite];
+	snprintf(model->verdict_note, sizeof(model->verdict_note), "%s", note);
+	snprintf(registered->seed, sizeof(registered->seed), "%s", seed);
+	model->sealed = *note != '\0';
 	snprintf(model->gateway_name, sizeof(model->gateway_name), "%s", name);
 	snprintf(model->vkey, sizeof(model->vkey), "%s", vkey);
 	snprintf(registered->suite, sizeof(registered->suite), "%s", suite_id);
@@ -377,7 +386,7 @@ json_t *lines_answer(struct run *run, uint64_t offset, const char **text, struct
 	if (json_parse(line, "a line of the journal", &tree, err) != ERR_OK)
 		return NULL;
 	*text = json_string_value(json_object_get(tree, "answer"));
-	if (!*text)
+	if (!*text) /* sealed: whoever asks looks for the verdict */
 		*text = "";
 	return tree;
 }

@@ -112,7 +112,8 @@ enum gateway_state {
 /* A suite registered with a gateway, and the run opened on it. */
 struct gateway_run {
 	char suite[128], run[128];
-	char record[RUN_RECORD_ID_MAX + 1];       /* of the run's registration */
+	char seed[2 * SHA256_SIZE + 1];     /* this side's, for what may be opened; "" for none */
+	char record[RUN_RECORD_ID_MAX + 1]; /* of the run's registration */
 	char suite_record[RUN_RECORD_ID_MAX + 1]; /* of the suite's; "" where none was named */
 	bool open, closed;
 };
@@ -157,7 +158,9 @@ struct run_model {
 	struct gateway_run *gateway_runs; /* one for every suite */
 	char gateway_name[256];
 	char vkey[512];
-	char simulated[256]; /* label of a stand-in or of stored answers; "" for none */
+	bool sealed;             /* its gateway gives verdicts, no answers (V0) */
+	char verdict_note[2048]; /* the key that signs them, as the log's key vouches for it */
+	char simulated[256];     /* label of a stand-in or of stored answers; "" for none */
 	char served[DIALECT_SERVED_MAX];
 	/* Use */
 	int64_t tokens_input, tokens_output;
@@ -307,6 +310,8 @@ void answer_impossible(struct request *request, const struct err *err);
 /* scoring.c: from answers to scores, at once or in a job. */
 void scoring_answer(struct run *run, struct cell *cell, size_t index, const struct suite_item *item,
 		    struct bytes answer);
+/* The same from the gateway's verdict on a sealed answer. */
+void scoring_verdict(struct run *run, struct cell *cell, size_t index, const char *text);
 void scoring_failed(struct run *run, struct cell *cell, size_t index, const char *why);
 void scoring_pump(struct run *run);
 /* The record of one sample's or comparison's score, from what the task knows. */

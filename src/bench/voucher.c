@@ -69,6 +69,19 @@ static void read_purposes(struct gateway *gateway, const json_t *self)
 	}
 }
 
+/* The key that signs verdicts, as the log's key vouches for it. */
+static void verdict_key_answered(struct rest *rest, const struct err *err)
+{
+	struct gateway *gateway = gateway_of(rest);
+	struct run_model *model = gateway->model;
+	struct bytes text = buf_bytes(&rest->response);
+	if (err->code == ERR_OK && rest->status == 200 && text.size < sizeof(model->verdict_note) &&
+	    bytes_is_utf8(text))
+		snprintf(model->verdict_note, sizeof(model->verdict_note), "%.*s", BYTES_ARG(text));
+	gateway->suite = 0;
+	register_next(gateway);
+}
+
 static void vkey_answered(struct rest *rest, const struct err *err)
 {
 	struct gateway *gateway = gateway_of(rest);
@@ -80,6 +93,12 @@ static void vkey_answered(struct rest *rest, const struct err *err)
 	    note_key_parse(line, &key, NULL) == ERR_OK && line.size < sizeof(model->vkey)) {
 		snprintf(model->vkey, sizeof(model->vkey), "%.*s", BYTES_ARG(line));
 		text_line(model->gateway_name, sizeof(model->gateway_name), bytes_from(key.name));
+	}
+	if (model->sealed) {
+		rest->done = verdict_key_answered;
+		rest_start(rest, model->origin, "GET", "/log/verdict-key",
+			   voucher_credential(model), bytes_of(NULL, 0));
+		return;
 	}
 	gateway->suite = 0;
 	register_next(gateway);
@@ -105,6 +124,9 @@ static void probe_answered(struct rest *rest, const struct err *err)
 		     json_is_object(self);
 	if (found) {
 		read_purposes(gateway, self);
+		const char *release = json_string_value(
+			json_object_get(json_object_get(self, "grant"), "release"));
+		model->sealed = release && strcmp(release, "V0") == 0;
 		rest->done = vkey_answered;
 		rest_start(rest, model->origin, "GET", "/log/vkey", voucher_credential(model),
 			   bytes_of(NULL, 0));
@@ -208,8 +230,17 @@ static void open_run(struct gateway *gateway)
 	hex_encode(run->plan_digest, SHA256_SIZE, digest);
 	buf_append_cstr(&body, "{\"suite\":");
 	json_append_string(&body, bytes_from(model->gateway_runs[gateway->suite].suite));
-	buf_printf(&body, ",\"samples\":%u,\"plan_digest\":\"%s\"}",
+	buf_printf(&body, ",\"samples\":%u,\"plan_digest\":\"%s\"",
 		   run->suites[gateway->suite].samples, digest);
+	/* Drawn after the gateway was bound to its own. */
+	if (model->sealed) {
+		uint8_t seed[SHA256_SIZE];
+		char *hex = model->gateway_runs[gateway->suite].seed;
+		env_random(run->env, seed, sizeof(seed));
+		hex_encode(seed, sizeof(seed), hex);
+		buf_printf(&body, ",\"opening_seed\":\"%s\"", hex);
+	}
+	buf_append_char(&body, '}');
 	gateway->rest.done = run_answered;
 	rest_start(&gateway->rest, model->origin, "POST", "/parley/v1/runs",
 		   voucher_credential(model), buf_bytes(&body));

@@ -39,6 +39,7 @@ static const struct field transcript_fields[] = {
 	FIELD(run_transcript, attempt, FIELD_UNSIGNED, true),
 	FIELD(run_transcript, words, FIELD_STRING, true),
 	FIELD(run_transcript, answer, FIELD_STRING, false),
+	FIELD(run_transcript, verdict, FIELD_STRING, false),
 	FIELD(run_transcript, finish, FIELD_STRING, false),
 	FIELD(run_transcript, served, FIELD_STRING, false),
 	FIELD(run_transcript, status, FIELD_INT, true),

@@ -25,9 +25,10 @@ struct run_transcript {
 	const char *suite, *item, *model; /* model: the name in the plan */
 	unsigned sample, attempt;         /* from 0 */
 	const char *words;                /* hex SHA-256 of the canonical words that were asked */
-	const char *answer; /* the final text; NULL if there is none or it is sealed */
-	const char *finish; /* the dialect's finish reason in common terms */
-	const char *served; /* the model id the provider named */
+	const char *answer;  /* the final text; NULL if there is none or it is sealed */
+	const char *verdict; /* the gateway's verdict on a sealed answer, as it came; else NULL */
+	const char *finish;  /* the dialect's finish reason in common terms */
+	const char *served;  /* the model id the provider named */
 	struct run_usage usage;
 	int status;             /* HTTP status, 0: no answer came */
 	const char *error;      /* why the attempt failed; NULL if it didn't */

@@ -203,14 +203,15 @@ static enum err_code check_shape(struct audit *audit, const struct attempt *atte
 {
 	const struct run_transcript *line = &attempt->line;
 	bool replay = audit->plan.models[audit_asked(attempt->cell)].replay != NULL;
-	if (!line->answer == !line->error)
-		return ERR_SET(err, ERR_INVALID, "%s: an attempt has either an answer or an error",
+	if ((line->answer != NULL) + (line->verdict != NULL) + (line->error != NULL) != 1)
+		return ERR_SET(err, ERR_INVALID,
+			       "%s: an attempt has either an answer, a verdict or an error",
 			       attempt->where);
 	uint8_t nonce[16];
 	if (line->nonce && !hex_decode(bytes_from(line->nonce), nonce, sizeof(nonce)))
 		return ERR_SET(err, ERR_INVALID, "%s: nonce must have 32 hexadecimal digits",
 			       attempt->where);
-	if (line->answer && line->status != (replay ? 0 : 200))
+	if (attempt_answered(attempt) && line->status != (replay ? 0 : 200))
 		return ERR_SET(err, ERR_MISMATCH, "%s: an answer with status %d", attempt->where,
 			       line->status);
 	return ERR_OK;
@@ -258,6 +259,8 @@ static enum err_code take_answer(struct audit *audit, const struct attempt *atte
 	audit->counts.answers++;
 	if (audit->plan.models[audit_asked(attempt->cell)].replay)
 		audit->counts.replayed++;
+	if (attempt->line.verdict)
+		return audit_sealed(audit, attempt, err);
 	if (!attempt->cell->judging)
 		return grade(audit, attempt, err);
 	slot->verdict = (uint8_t)judge_parse(bytes_from(attempt->line.answer));
@@ -292,7 +295,7 @@ static enum err_code check_attempt(struct audit *audit, const struct attempt *at
 	ERR_TRY(check_answer_text(audit, attempt, err));
 	ERR_TRY(audit_vouch(audit, attempt, err));
 	count_tokens(audit, attempt);
-	if (attempt->line.answer)
+	if (attempt_answered(attempt))
 		return take_answer(audit, attempt, offset, err);
 	audit->counts.failures++;
 	return ERR_OK;

@@ -111,7 +111,7 @@ static enum err_code load_own_keys(struct audit *audit, struct err *err)
 	if (code == ERR_OK)
 		code = verify_keys_parse(buf_bytes(&text), BUNDLE_POLICY, &audit->own, err);
 	buf_release(&text);
-	return code;
+	return code == ERR_OK ? audit_verdict_keys(audit, err) : code;
 }
 
 /* ---- the table of work; the rules are those of DESIGN.md section 7 ---- */
@@ -222,6 +222,7 @@ void audit_release(struct audit *audit)
 	}
 	free(audit->cells);
 	free(audit->scores);
+	free(audit->verdict_keys);
 	json_decref(audit->summary);
 	results_release(&audit->results);
 	jsonl_close(&audit->transcripts);

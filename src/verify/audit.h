@@ -53,6 +53,7 @@ struct audit_slot {
 	bool graded : 1;   /* `score` was found again */
 	bool limited : 1;  /* it hangs on a time limit */
 	bool ungraded : 1; /* published without a grade, though there is an answer */
+	bool sealed : 1;   /* `score` is the gateway's verdict */
 	bool listed : 1;   /* scores.jsonl has it */
 };
 
@@ -77,6 +78,7 @@ struct audit_counts {
 	size_t attempts, answers, failures, replayed, digests, rebuilt, graded, reran, limited;
 	size_t programs, ungraded; /* not run again; published without a grade */
 	size_t verdicts, receipts, usages, hidden;
+	size_t sealed, signed_verdicts, opened; /* verdicts on sealed answers */
 	char first_hidden[256];
 };
 
@@ -86,6 +88,8 @@ struct audit {
 	const struct verify_options *options;
 	struct verify_report *report;
 	struct verify_keys reader, own;
+	struct note_key *verdict_keys; /* owned; each vouched for by a key of `reader` or `own` */
+	size_t verdict_key_count;
 	struct bundle bundle;
 	struct plan plan;
 	uint8_t plan_digest[SHA256_SIZE];
@@ -151,6 +155,18 @@ struct attempt {
 	struct audit_cell *cell;
 	size_t slot;
 };
+/* An answer, or the verdict on one. */
+static inline bool attempt_answered(const struct attempt *attempt)
+{
+	return attempt->line.answer || attempt->line.verdict;
+}
+/* sealed.c: the keys of verdicts that the bundle brings along. */
+enum err_code audit_verdict_keys(struct audit *audit, struct err *err);
+/* A verdict on a sealed answer: its shape, its signature, and what it says of the attempt. */
+enum err_code audit_sealed(struct audit *audit, const struct attempt *attempt, struct err *err);
+/* Whether the gateway's records say the same; *bound as for answers. */
+enum err_code audit_sealed_settle(struct audit *audit, const struct attempt *attempt,
+				  const struct receipt *settle, bool *bound, struct err *err);
 /* vouching.c: an attempt against the gateway's receipts. */
 enum err_code audit_vouch(struct audit *audit, const struct attempt *attempt, struct err *err);
 /* After the last attempt: runs, suites and plans that were committed to. */

@@ -214,6 +214,11 @@ static void note_checked(struct audit *audit)
 			    counts->rebuilt);
 	if (counts->graded > 0)
 		report_note(report, VERIFY_CHECKED, "%zu answers graded again", counts->graded);
+	if (counts->sealed > 0)
+		report_note(report, VERIFY_CHECKED,
+			    "%zu verdicts on sealed answers in place of grading: %zu against the "
+			    "verdict key's signature, %zu against answers that were opened",
+			    counts->sealed, counts->signed_verdicts, counts->opened);
 	if (counts->reran > 0)
 		report_note(report, VERIFY_CHECKED, "%zu programs run again in the sandbox",
 			    counts->reran);

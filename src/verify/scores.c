@@ -175,7 +175,7 @@ static enum err_code check_line(struct audit *audit, struct scored *scored, stru
 	if (slot->listed)
 		return ERR_SET(err, ERR_MISMATCH, "%s: it stands there twice", scored->where);
 	slot->listed = true;
-	if (audit->suites[scored->cell->suite].scorer->blocks && slot->answered)
+	if (audit->suites[scored->cell->suite].scorer->blocks && slot->answered && !slot->sealed)
 		ERR_TRY(settle_program(audit, scored, err));
 	ERR_TRY(expect_score(audit, scored->cell, scored->slot, &expected, err));
 	ERR_TRY(compare_score(scored, &expected, err));

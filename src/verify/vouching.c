@@ -100,7 +100,7 @@ static enum err_code check_sample(struct audit *audit, const struct attempt *att
 	ERR_TRY(read_count(admit, "sample", UINT16_MAX - 1, &sample, err));
 	ERR_TRY(check_leaf(audit, attempt, leaf, err));
 	size_t item = audit_item_of(audit, cell, attempt->slot);
-	if (attempt->line.answer && sample >= cell->used[item])
+	if (attempt_answered(attempt) && sample >= cell->used[item])
 		cell->used[item] = (uint16_t)(sample + 1);
 	return ERR_OK;
 }
@@ -221,8 +221,13 @@ static enum err_code check_settle(struct audit *audit, const struct attempt *att
 		return ERR_SET(err, ERR_MISMATCH,
 			       "%s: status %d, in the gateway's record %.32s it is %lld",
 			       attempt->where, line->status, settle->id, (long long)status);
-	ERR_TRY(check_text(attempt, settle, "response", line->response_digest, err));
 	ERR_TRY(check_text(attempt, settle, "served", line->served, err));
+	if (line->verdict) {
+		ERR_TRY(audit_sealed_settle(audit, attempt, settle, bound, err));
+		audit->counts.digests += *bound;
+		return check_usage(audit, attempt, settle, err);
+	}
+	ERR_TRY(check_text(attempt, settle, "response", line->response_digest, err));
 	ERR_TRY(check_digest(attempt, settle, "response", line->response_body, bound, err));
 	if (!*bound)
 		ERR_TRY(check_canonical(attempt, settle, &canonical, err));
@@ -258,7 +263,7 @@ static enum err_code check_outcome(struct audit *audit, const struct attempt *at
 			attempt->where, outcome->id, admit->id);
 	if (strcmp(outcome->kind, "settle") != 0)
 		return ERR_OK;
-	if (!attempt->line.answer) {
+	if (!attempt_answered(attempt)) {
 		note_hidden(audit, attempt, outcome);
 		return ERR_OK;
 	}

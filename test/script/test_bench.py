@@ -1,7 +1,10 @@
 """The harness as a program: what it refuses, what it survives, and what still verifies after."""
 
+import base64
+import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -174,6 +177,110 @@ class Runs(Bench):
         self.bench(*self.arguments(suite, self.sim("--persona", persona).url))
         row = self.results()["accuracy"]
         self.assertEqual((row["n"], row["failed"], row["value"]), (10, 2, 0.4))
+
+
+class Verdicts(Bench):
+    """Release V0: the harness has verdicts only, and the bundle is vouched for all the same."""
+
+    def sealed_gate(self, persona, **members):
+        gate = self.gateway(self.sim("--persona", persona), evaluation(
+            release="V0", suites={"classes": ["private"], "max_leaves": 5000,
+                                  "samples_per_leaf": 5}, **members), grade="spawn")
+        return gate, {"PARLEY_TEST_KEY": gate.key("eval", "southlab")}
+
+    def lines(self, name):
+        return [json.loads(line) for line in
+                (self.out / "bundle" / name).read_text().splitlines()]
+
+    def rewrite(self, name, lines):
+        """Changes a file of the bundle, and the manifest to fit, as a publisher could."""
+        (self.out / "bundle" / name).write_text("".join(
+            json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n" for line in lines))
+
+    def test_a_sealed_run_verifies(self):
+        suite, persona = self.suite(20)
+        gate, keys = self.sealed_gate(persona, openings=0)
+        self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
+        self.assertEqual(self.results()["accuracy"]["value"], 0.5)
+        for line in self.lines("transcripts.jsonl"):
+            self.assertNotIn("answer", line)
+            self.assertNotIn("response_body", line)
+            self.assertIn("signature", json.loads(line["verdict"]))
+        for path in self.out.rglob("*"):
+            if path.is_file() and "suite" not in path.parts:
+                self.assertNotIn(b"an owl", path.read_bytes(), path)
+        done = run("verify", self.out / "bundle", "--key", self.vkey(gate), "--require", "vouched")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertTrue(done.stdout.startswith("VOUCHED by northlab.example/test; 20 of 20"),
+                        done.stdout)
+        self.assertIn("20 verdicts on sealed answers in place of grading: 20 against the verdict "
+                      "key's signature", done.stdout)
+
+    def test_openings_are_in_the_bundle(self):
+        suite, persona = self.suite(50)
+        gate, keys = self.sealed_gate(persona)
+        self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
+        opened = [json.loads(line["verdict"]) for line in self.lines("transcripts.jsonl")
+                  if "opened" in json.loads(line["verdict"])]
+        self.assertEqual(len(opened), 1)
+        self.assertIn(opened[0]["opened"]["text"], ("a fox", "an owl"))
+        done = run("verify", self.out / "bundle", "--key", self.vkey(gate))
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("1 against answers that were opened", done.stdout)
+
+    def test_a_verdict_that_was_changed_is_false(self):
+        suite, persona = self.suite(6)
+        gate, keys = self.sealed_gate(persona)
+        self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
+        shutil.copytree(self.out, self.directory / "copy")
+        changes = [("score", 1, "verdict", "pass"), ("answer", "00" * 32), ("leaf", 99)]
+        for change in changes:
+            lines = self.lines("transcripts.jsonl")
+            at = next(i for i, line in enumerate(lines) if '"fail"' in line["verdict"])
+            verdict = json.loads(lines[at]["verdict"])
+            verdict.update(zip(change[::2], change[1::2]))
+            lines[at]["verdict"] = json.dumps(verdict, sort_keys=True, separators=(",", ":"))
+            self.rewrite("transcripts.jsonl", lines)
+            reseal(self.out / "bundle")
+            done = run("verify", self.out / "bundle", "--key", self.vkey(gate))
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertTrue(done.stdout.startswith("FALSE: item"), done.stdout)
+            self.assertIn("verdict", done.stdout)
+            shutil.rmtree(self.out)
+            shutil.copytree(self.directory / "copy", self.out)
+
+    def test_resume_after_a_kill_asks_for_no_verdict_twice(self):
+        suite, persona = self.suite(60)
+        gate, keys = self.sealed_gate(persona)
+        process = Process(self.directory, "bench", [
+            PARLEY, *self.arguments(suite, f"http://127.0.0.1:{gate.port}", "--concurrency", 2)],
+            {**KEYS, **keys})
+        journal = self.out / "journal.jsonl"
+        wait_until(lambda: journal.exists() and journal.read_bytes().count(b'"event":"score"') > 3,
+                   "some verdicts")
+        process.send(signal.SIGKILL)
+        process.wait()
+        self.bench("bench", "resume", self.out, keys=keys)
+        done = run("verify", self.out / "bundle", "--key", self.vkey(gate))
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertEqual(self.results()["accuracy"]["n"], 60)
+
+
+def reseal(bundle):
+    """The manifest and the statement made to fit the files again, unsigned."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for row in manifest["files"]:
+        data = (bundle / row["path"]).read_bytes()
+        row["sha256"] = hashlib.sha256(data).hexdigest()
+        row["size"] = len(data)
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    (bundle / "manifest.json").write_bytes(text)
+    envelope = json.loads((bundle / "statement.dsse.json").read_text())
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    statement["subject"][0]["digest"]["sha256"] = hashlib.sha256(text).hexdigest()
+    envelope["payload"] = base64.b64encode(json.dumps(
+        statement, sort_keys=True, separators=(",", ":")).encode()).decode()
+    (bundle / "statement.dsse.json").write_text(json.dumps(envelope))
 
 
 class Interrupted(Bench):
