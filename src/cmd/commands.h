@@ -11,4 +11,8 @@ COMMAND_TABLE(X)
 /* A verb that the running gateway carries out ("suite approve"), from operate.c's table. */
 int operate_verb(const char *command, int argc, char **argv);
 
+/* check.c */
+#define GRANT_CHECK_HELP "Tells whether a request would be admitted, and what it would reserve."
+int grant_check(int argc, char **argv);
+
 #endif

@@ -103,10 +103,12 @@ static void show_usage(const json_t *body)
 	static const struct verb use = {
 		.list = "use",
 		.columns = {"period", "requests", "input", "cache_read", "cache_write", "output",
-			    "tokens", "usd"}};
+			    "tokens", "usd"}
+        };
 	static const struct verb limits = {
 		.list = "limits",
-		.columns = {"limit", "of", "max", "used", "reserved", "left", "full_again"}};
+		.columns = {"limit", "of", "max", "used", "reserved", "left", "full_again"}
+        };
 	if (json_object_get(body, "use")) {
 		show_list(&use, body);
 		putchar('\n');
@@ -420,9 +422,10 @@ int operate_verb(const char *command, int argc, char **argv)
 int cmd_grant(int argc, char **argv)
 {
 	static const struct cli_verb more[] = {
-		{"offer",           grant_offer, GRANT_OFFER_HELP},
-		{"sign", grant_sign, GRANT_SIGN_HELP},
-		{0           }
+		{"check",           grant_check, GRANT_CHECK_HELP},
+		{"offer", grant_offer, GRANT_OFFER_HELP},
+		{"sign",           grant_sign, GRANT_SIGN_HELP},
+		{0}
         };
 	return run_group("grant", more, argc, argv);
 }

@@ -1,5 +1,6 @@
 #include "gate/admin.h"
 
+#include "gate/admin_check.h"
 #include "gate/admin_view.h"
 #include "gate/control_grants.h"
 #include "gate/control_links.h"
@@ -85,8 +86,8 @@ static enum err_code prepare_usage(struct control_operation *operation, struct e
 	struct bytes id = bytes_from(call->id);
 	bool of_key = call->route->kind == STORE_KEY;
 	const struct world_key *key = of_key ? world_find_key_id(world, id) : NULL;
-	const struct world_grant *grant = of_key ? (key ? key->grant : NULL)
-						 : world_find_grant(world, id);
+	const struct world_grant *grant =
+		of_key ? (key ? key->grant : NULL) : world_find_grant(world, id);
 	if (!grant)
 		return ERR_SET(err, ERR_NOT_FOUND, "there is no %s under %s", call->id,
 			       store_kind_name(call->route->kind));
@@ -193,10 +194,16 @@ static enum err_code prepare_countersign(struct control_operation *operation, st
 	return control_prepare_countersign(operation, call->id, call->body, &request, err);
 }
 
+static enum err_code prepare_check(struct control_operation *operation, struct err *err)
+{
+	return admin_check(operation->control, call_of(operation)->body, &operation->answer, err);
+}
+
 /* clang-format off */
 static const struct route admin_routes[] = {
 	{"GET",  "/admin/v1/status",            prepare_status, NULL, 0},
 	{"POST", "/admin/v1/apply",             prepare_apply,  NULL, 0},
+	{"POST", "/admin/v1/check",             prepare_check,  NULL, 0},
 	{"GET",  "/admin/v1/orgs",              prepare_list,   NULL, STORE_ORG},
 	{"GET",  "/admin/v1/orgs/*",            prepare_show,   NULL, STORE_ORG},
 	{"POST", "/admin/v1/orgs/*/block",      prepare_block,  NULL, STORE_ORG},
@@ -252,10 +259,17 @@ static enum err_code authenticate(struct control_operation *operation, struct er
 	return ERR_SET(err, ERR_DENIED, "%s", call->verdict.detail);
 }
 
+/* Organisation and grant may stand against every request: the holder is told that here, too. */
 static enum err_code own_self(struct control_operation *operation, struct err *err)
 {
-	ERR_TRY(authenticate(operation, err));
-	operation->answer = admin_view_self(operation->control, call_of(operation)->verdict.key);
+	const struct verdict *verdict = &call_of(operation)->verdict;
+	enum err_code code = authenticate(operation, err);
+	bool tells = code == ERR_OK ||
+		     (verdict->rule >= RULE_ORG_BLOCKED && verdict->rule <= RULE_GRANT_DATES);
+	if (!tells)
+		return code;
+	operation->rule = RULE_NONE;
+	operation->answer = admin_view_self(operation->control, verdict->key);
 	return answered(operation, err);
 }
 

@@ -208,16 +208,66 @@ json_t *admin_view_status(struct control *control)
 
 /* ---- the holder of a key ---- */
 
-static json_t *view_clauses(struct control *control)
+/* The terms in force, each clause with whether the grant overrides it. */
+static json_t *view_terms(struct control *control, const struct world_grant *grant)
 {
-	const json_t *terms = control_spec(control, STORE_TERMS, CONTROL_TERMS_ID);
-	json_t *view = json_copy((json_t *)terms);
-	return view ? view : json_object();
+	json_t *view = json_deep_copy(control_spec(control, STORE_TERMS, CONTROL_TERMS_ID));
+	size_t index;
+	json_t *clause;
+	if (!view)
+		return json_object();
+	json_array_foreach(json_object_get(view, "clauses"), index, clause)
+	{
+		bool overridden = index < WORLD_CLAUSES_MAX &&
+				  (grant->overrides[index / 64] >> index % 64 & 1);
+		if (!set(clause, "overridden", json_boolean(overridden))) {
+			json_decref(view);
+			return NULL;
+		}
+	}
+	return view;
 }
 
-static json_t *view_key(const struct world_key *key)
+/* Whether requests can be admitted at this moment, and if not, by which rule. */
+static json_t *view_standing(struct control *control, const struct world_key *key)
 {
-	json_t *view = json_pack("{s:s}", "id", key->id);
+	struct verdict verdict;
+	struct policy_request facts = {.has_key = true,
+				       .wall_ms = control->loop->wall_ms,
+				       .sender = {.proved = key->sender.binding}};
+	memcpy(facts.key_digest, key->digest, SHA256_SIZE);
+	memcpy(facts.sender.thumbprint, key->sender.thumbprint, SHA256_SIZE);
+	if (key->sender.network_count) {
+		facts.sender.family = key->sender.networks[0].family;
+		memcpy(facts.sender.ip, key->sender.networks[0].ip, sizeof(facts.sender.ip));
+	}
+	policy_authenticate(control->world, &facts, &verdict);
+	if (verdict.outcome == POLICY_ADMIT)
+		return json_pack("{s:b}", "admitted", true);
+	return json_pack("{s:b, s:s, s:s}", "admitted", false, "rule", rule_id(verdict.rule),
+			 "detail", verdict.detail);
+}
+
+static json_t *view_traffic(const struct limits_cells *cells)
+{
+	const struct limits_traffic *traffic = &cells->traffic;
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "admitted",
+			 (json_int_t)atomic_load(&traffic->admitted), "refused",
+			 (json_int_t)atomic_load(&traffic->refused), "live",
+			 (json_int_t)atomic_load(&traffic->live), "input_tokens",
+			 (json_int_t)limits_use_total(&cells->use, LIMITS_INPUT), "output_tokens",
+			 (json_int_t)limits_use_total(&cells->use, LIMITS_OUTPUT));
+}
+
+static json_t *view_key(struct control *control, const struct world_key *key)
+{
+	const json_t *document = control_document(control, STORE_KEY, key->id);
+	const char *team = control_text(control_spec_of(document), "team");
+	json_t *view = json_pack("{s:s, s:s, s:b, s:s}", "id", key->id, "state",
+				 control_state_of(document), "staff", key->staff, "binding",
+				 sender_binding_id(key->sender.binding));
+	if (view && *team)
+		set(view, "team", json_string(team));
 	if (view && key->expires_ms != WORLD_ALWAYS)
 		set(view, "expires_ms", json_integer(key->expires_ms));
 	return view;
@@ -270,10 +320,13 @@ json_t *admin_view_self(struct control *control, const struct world_key *key)
 	const struct world_grant *grant = key->grant;
 	json_t *view = json_object();
 	bool good = view && set(view, "gateway", json_string(control->config->name)) &&
-		    set(view, "key", view_key(key)) && set(view, "org", view_org(grant->org)) &&
+		    set(view, "key", view_key(control, key)) &&
+		    set(view, "org", view_org(grant->org)) &&
 		    set(view, "grant", view_own_grant(control, grant->id)) &&
 		    set(view, "models", view_models(grant)) &&
-		    set(view, "terms", view_clauses(control)) &&
+		    set(view, "terms", view_terms(control, grant)) &&
+		    set(view, "standing", view_standing(control, key)) &&
+		    set(view, "since_start", view_traffic(grant->cells)) &&
 		    set(view, "limits", admin_view_limits(control, grant, key)) &&
 		    set(view, "use", admin_view_use(control, grant->cells)) &&
 		    set(view, "suites", inner_list(control, STORE_SUITE, grant->id)) &&

@@ -172,7 +172,7 @@ static struct bytes known(const struct http_exchange *exchange, enum http_field_
 	return http_known(&exchange->head, exchange->head_bytes.data, id);
 }
 
-static enum endpoint_use use_of(enum endpoint_kind kind)
+enum endpoint_use gate_endpoint_use(enum endpoint_kind kind)
 {
 	static const enum endpoint_use uses[] = {
 		[ENDPOINT_NONE] = ENDPOINT_USE_UNKNOWN,
@@ -204,8 +204,8 @@ static void read_head(struct gate_request *request)
 	facts->n = 1;
 	facts->wall_ms = exchange->loop->wall_ms;
 	facts->dialect = request->dialect;
-	facts->endpoint =
-		request->endpoint ? use_of(request->endpoint->kind) : ENDPOINT_USE_UNKNOWN;
+	facts->endpoint = request->endpoint ? gate_endpoint_use(request->endpoint->kind)
+					    : ENDPOINT_USE_UNKNOWN;
 	facts->wants_verdict = bytes_is(known(exchange, HTTP_FIELD_PARLEY_ACCEPT), "verdict");
 	facts->run = known(exchange, HTTP_FIELD_PARLEY_RUN);
 	gate_read_credential(exchange, facts);
@@ -284,6 +284,18 @@ static enum err_code read_facts(struct gate_request *request, struct err *err)
 	return dialect_request_read(&route, request->scan, exchange->body, &request->body, err);
 }
 
+void gate_body_facts(const struct dialect_request *body, struct policy_request *facts)
+{
+	facts->model = body->model;
+	facts->max_output = body->max_output;
+	facts->n = body->n;
+	facts->stream = body->stream;
+	facts->logprobs = body->flags & DIALECT_LOGPROBS;
+	facts->logit_bias = body->flags & DIALECT_LOGIT_BIAS;
+	if (body->unknown_count)
+		facts->unknown_member = body->unknown[0];
+}
+
 /* The facts of the body; false with `err` set where it cannot be read. */
 static bool read_body(struct gate_request *request, struct err *err)
 {
@@ -299,14 +311,7 @@ static bool read_body(struct gate_request *request, struct err *err)
 	if (json_scan_rest(request->scan, body, "the body", err) != ERR_OK ||
 	    read_facts(request, err) != ERR_OK)
 		return false;
-	facts->model = request->body.model;
-	facts->max_output = request->body.max_output;
-	facts->n = request->body.n;
-	facts->stream = request->body.stream;
-	facts->logprobs = request->body.flags & DIALECT_LOGPROBS;
-	facts->logit_bias = request->body.flags & DIALECT_LOGIT_BIAS;
-	if (request->body.unknown_count)
-		facts->unknown_member = request->body.unknown[0];
+	gate_body_facts(&request->body, facts);
 	if (policy_needs_words(request->verdict.grant, facts->endpoint)) {
 		struct bytes type;
 		facts->non_text =
@@ -698,7 +703,7 @@ static bool limits_pass(struct gate_worker *worker, const struct dialect_endpoin
 {
 	struct limits_scope scopes[LIMITS_SCOPES_MAX];
 	struct limits_clock clock = {worker->loop->now_ns, worker->loop->wall_ms};
-	bool generates = use_of(endpoint->kind) == ENDPOINT_USE_GENERATE;
+	bool generates = gate_endpoint_use(endpoint->kind) == ENDPOINT_USE_GENERATE;
 	struct limits_wants least = {generates, generates, 0};
 	struct limits_refusal refusal;
 	if (worker->observe)

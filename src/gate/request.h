@@ -173,6 +173,13 @@ void gate_send_refusal(struct gate_request *request);
 /* An error of the gateway's own making in the caller's dialect, as a plain answer. */
 void gate_send_error(struct gate_request *request, int status, const char *code,
 		     struct bytes message, bool retry);
+
+/* ---- what parley grant check reads as a request does (admin_check.c) ---- */
+
+enum endpoint_use gate_endpoint_use(enum endpoint_kind kind);
+/* What the body says, without its words. */
+void gate_body_facts(const struct dialect_request *body, struct policy_request *facts);
+
 /* The credential as SHA-256; false if there is none (facts->has_key is set accordingly). */
 bool gate_read_credential(const struct http_exchange *exchange, struct policy_request *facts);
 /* Where it comes from. */
@@ -185,7 +192,8 @@ bool gate_prove_sender(struct gate_worker *worker, struct http_exchange *exchang
 		       struct policy_request *facts, enum gate_proof extent);
 /* Whether there is none because two fields hold different ones. */
 bool gate_credentials_differ(const struct http_exchange *exchange);
-/* request_limits.c: "rate limit" fields of the tightest scope; at most `max` headers, text in the arena. */
+/* request_limits.c: "rate limit" fields of the tightest scope; at most `max` headers, text in the
+ * arena. */
 unsigned gate_limit_headers(struct gate_request *request, struct http_header *out, unsigned max);
 
 /* To the worker's stock of free requests. */

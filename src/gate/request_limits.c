@@ -10,42 +10,47 @@ static struct limits_clock clock_of(const struct gate_request *request)
 	return (struct limits_clock){request->worker->loop->now_ns, request->worker->loop->wall_ms};
 }
 
-int64_t gate_limits_most_output(const struct gate_request *request)
+static int64_t most_output(const struct policy_request *facts, const struct verdict *verdict)
 {
-	int64_t n = request->facts.n > 1 ? request->facts.n : 1;
-	return request->verdict.output_cap * n;
+	return verdict->output_cap * (facts->n > 1 ? facts->n : 1);
 }
 
-static int64_t cost_of(const struct gate_request *request, struct limits_tokens tokens)
+int64_t gate_limits_most_output(const struct gate_request *request)
 {
-	const struct limits_price *price = &request->verdict.model->price;
+	return most_output(&request->facts, &request->verdict);
+}
+
+static int64_t cost_of(const struct verdict *verdict, struct limits_tokens tokens)
+{
+	const struct limits_price *price = &verdict->model->price;
 	return price->known ? limits_cost(price, &tokens) : LIMITS_COST_UNKNOWN;
 }
 
 /* Whether a token of the prompt will be written to a cache is not known yet: the dearer price. */
-static int64_t cost_of_wants(const struct gate_request *request, int64_t input, int64_t output)
+int64_t gate_limits_cost(const struct verdict *verdict, int64_t input, int64_t output)
 {
-	const struct limits_price *price = &request->verdict.model->price;
+	const struct limits_price *price = &verdict->model->price;
 	struct limits_tokens tokens = {.output = output};
 	if (price->cache_write > price->input)
 		tokens.cache_write = input;
 	else
 		tokens.input = input;
-	return cost_of(request, tokens);
+	return cost_of(verdict, tokens);
 }
 
-static struct limits_wants wants_of(const struct gate_request *request)
+struct limits_wants gate_limits_wants(const struct policy_request *facts,
+				      const struct verdict *verdict, size_t prompt_bytes)
 {
-	struct limits_wants wants = {.input = limits_estimate_input(request->body.prompt_bytes)};
-	int64_t most = gate_limits_most_output(request);
-	if (request->facts.endpoint == ENDPOINT_USE_COUNT_TOKENS)
+	struct limits_wants wants = {.input = limits_estimate_input(prompt_bytes)};
+	int64_t most = most_output(facts, verdict);
+	if (facts->endpoint == ENDPOINT_USE_COUNT_TOKENS)
 		wants.input = 0;
-	else if (request->facts.stream)
+	else if (facts->stream)
 		wants.output = most < LIMITS_OUTPUT_SLICE ? most : LIMITS_OUTPUT_SLICE;
 	else
-		wants.output = limits_expected_output(request->verdict.grant->cells, most);
+		wants.output = limits_expected_output(verdict->grant->cells, most);
 	if (wants.input > 0 || wants.output > 0)
-		wants.cost = cost_of_wants(request, wants.input, wants.output);
+		wants.cost = gate_limits_cost(verdict, wants.input, wants.output);
 	return wants;
 }
 
@@ -54,15 +59,17 @@ bool gate_limits_reserve(struct gate_request *request, struct limits_refusal *re
 	struct limits_scope scopes[LIMITS_SCOPES_MAX];
 	struct limits_clock clock = clock_of(request);
 	unsigned count = policy_scopes(&request->verdict, scopes);
-	return limits_reserve(scopes, count, &clock, wants_of(request), &request->reservation,
-			      refusal);
+	struct limits_wants wants =
+		gate_limits_wants(&request->facts, &request->verdict, request->body.prompt_bytes);
+	return limits_reserve(scopes, count, &clock, wants, &request->reservation, refusal);
 }
 
 bool gate_limits_slice(struct gate_request *request, int64_t tokens, struct limits_refusal *refusal)
 {
 	struct limits_scope scopes[LIMITS_SCOPES_MAX];
 	struct limits_clock clock = clock_of(request);
-	struct limits_wants wants = {.output = tokens, .cost = cost_of_wants(request, 0, tokens)};
+	struct limits_wants wants = {.output = tokens,
+				     .cost = gate_limits_cost(&request->verdict, 0, tokens)};
 	policy_scopes(&request->verdict, scopes);
 	return limits_take_output_slice(&request->reservation, scopes, &clock, wants, refusal);
 }
@@ -85,7 +92,7 @@ static struct limits_tokens tokens_of(const struct record_usage *usage)
 
 static int64_t cost_of_usage(const struct gate_request *request, const struct record_usage *usage)
 {
-	int64_t cost = cost_of(request, tokens_of(usage));
+	int64_t cost = cost_of(&request->verdict, tokens_of(usage));
 	return cost > 0 ? cost : 0;
 }
 

@@ -21,4 +21,12 @@ void gate_limits_count(const struct gate_request *request, const struct record_u
 /* The most output tokens that the answers to the request may have together. */
 int64_t gate_limits_most_output(const struct gate_request *request);
 
+/* ---- what parley grant check asks for, too (admin_check.c) ---- */
+
+/* What an admitted request reserves first. */
+struct limits_wants gate_limits_wants(const struct policy_request *facts,
+				      const struct verdict *verdict, size_t prompt_bytes);
+/* Of so many tokens of the verdict's model: nanodollars, or LIMITS_COST_UNKNOWN. */
+int64_t gate_limits_cost(const struct verdict *verdict, int64_t input, int64_t output);
+
 #endif
