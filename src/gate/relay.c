@@ -110,6 +110,7 @@ enum gate_next gate_step_forward(struct gate_request *request)
 	*call = (struct http_call){
 		.parts[0] = {head, head_size},
 		.part_count = 1,
+		.read_max = gate_limits_read_max(request),
 		.first_byte_ns = upstream->first_byte_ns,
 		.idle_ns = upstream->stall_ns,
 		.user = request,

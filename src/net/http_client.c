@@ -355,8 +355,9 @@ static void receive_response(struct http_client_connection *connection)
 			read_later(connection);
 			return;
 		}
-		ssize_t got =
-			channel_receive(&connection->channel, pool->scratch, sizeof(pool->scratch));
+		size_t most = connection->call->read_max;
+		most = most && most < sizeof(pool->scratch) ? most : sizeof(pool->scratch);
+		ssize_t got = channel_receive(&connection->channel, pool->scratch, most);
 		if (got == ENV_AGAIN)
 			return;
 		if (got <= 0) {

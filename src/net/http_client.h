@@ -22,6 +22,7 @@ struct http_call {
 						    sending */
 	int part_count;
 	bool head_method;       /* HEAD: the response has no body */
+	size_t read_max; /* bytes of the answer taken at once; 0: as many as have come */
 	uint64_t first_byte_ns; /* from the start of the call to the response head; 0: no limit */
 	uint64_t idle_ns;       /* between two pieces of the response; 0: no limit */
 	void *user;

@@ -98,7 +98,8 @@ class Refusing(Case):
         self.assertIn("rule limit.output_tpm", error["message"])
         record = self.gate.settled(stream.headers["parley-record"])
         self.assertEqual(record["ending"], "limit")
-        self.assertLess(record["usage"]["output"], 6000)
+        # One slice was reserved, however fast the provider is, and one more may have come.
+        self.assertLessEqual(record["usage"]["output"], 2 * 1024)
         self.assertGreater(record["usage"]["output"], 512)
         self.assertTrue(record["usage"]["estimated"])
         self.assert_quiet(self.gate)

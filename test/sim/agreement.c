@@ -4,7 +4,8 @@
 
 #include "base/encode.h"
 #include "base/json.h"
-#include "gate/request.h"
+#include "gate/control_internal.h"
+#include "gate/request_limits.h"
 #include "suite/leaf.h"
 #include "suite/words.h"
 
@@ -164,6 +165,122 @@ void agreement_check_bills(struct town *town)
 	buf_release(&text);
 }
 
+/* ---- use ---- */
+
+static const char *overrun; /* what a settled request has used beyond what it may */
+
+struct used {
+	int64_t requests, tokens;
+};
+
+static void add_use(const json_t *settle, struct used *used)
+{
+	const json_t *usage = json_object_get(settle, "usage");
+	if (!usage)
+		return;
+	used->requests++;
+	used->tokens += json_integer_value(json_object_get(usage, "input")) +
+			json_integer_value(json_object_get(usage, "cache_write")) +
+			json_integer_value(json_object_get(usage, "output"));
+}
+
+/* Of the records before `end`. False: the disk would not say. */
+static bool use_of_log(struct town *town, uint64_t end, struct used *used)
+{
+	struct log *log = gateway_log(town->gateway, CONTROL_EVALUATION);
+	struct buf text = BUF_INIT(RECORD_SIZE_MAX);
+	struct log_stats stats;
+	bool good = true;
+	*used = (struct used){0};
+	log_get_stats(log, &stats);
+	end = end < stats.records ? end : stats.records;
+	for (uint64_t i = 0; good && i < end; i++) {
+		buf_clear(&text);
+		good = log_read_entry(log, i, &text, NULL) == ERR_OK;
+		json_t *record = json_loadb(text.data, good ? text.size : 0, 0, NULL);
+		add_use(record, used);
+		json_decref(record);
+	}
+	buf_release(&text);
+	return good;
+}
+
+/* ---- what is kept ---- */
+
+struct kept_use {
+	uint64_t place;
+	struct used used;
+};
+
+static enum err_code read_kept(void *argument, const struct store_document *row, struct err *err)
+{
+	struct kept_use *kept = argument;
+	(void)err;
+	json_t *tree = json_loadb(row->document.data, row->document.size, 0, NULL);
+	const json_t *week = json_array_get(json_object_get(tree, "sums"), LIMITS_WEEK);
+	if (strcmp(row->id, "places") == 0)
+		kept->place = (uint64_t)json_integer_value(
+			json_array_get(json_object_get(tree, "places"), CONTROL_EVALUATION));
+	if (strncmp(row->id, "model/", 6) == 0) {
+		kept->used.requests += json_integer_value(json_array_get(week, LIMITS_REQUESTS));
+		kept->used.tokens += json_integer_value(json_array_get(week, LIMITS_INPUT)) +
+				     json_integer_value(json_array_get(week, LIMITS_CACHE_WRITE)) +
+				     json_integer_value(json_array_get(week, LIMITS_OUTPUT));
+	}
+	json_decref(tree);
+	return ERR_OK;
+}
+
+void agreement_keep_use(void *argument)
+{
+	struct town *town = argument;
+	struct kept_use kept = {0};
+	struct used said;
+	if (sim_is_down(town->gateway_node) || !town->gateway)
+		return;
+	struct control *control = gateway_control(town->gateway);
+	if (control_use_turn(control, NULL) != ERR_OK ||
+	    store_each(control->store, STORE_USE, read_kept, &kept, NULL) != ERR_OK ||
+	    !use_of_log(town, kept.place, &said))
+		return;
+	town->kept_uses += kept.used.requests > 0;
+	if (kept.used.requests != said.requests || kept.used.tokens != said.tokens)
+		town_violates(town, "the use that is kept is not that of the log up to its place");
+}
+
+/* ---- what is counted ---- */
+
+/* Of the models, which the gateway knows from its configuration, for the simulated disk has no
+ * database. All of a run lies within one week. */
+void agreement_check_use(struct town *town)
+{
+	static const char *const models[] = {"m-o", "m-a"};
+	struct used said, used = {0};
+	struct control *control = gateway_control(town->gateway);
+	struct limits_clock clock = {env_clock_ns(town->gateway_node),
+				     env_wall_ms(town->gateway_node)};
+	struct world *world = control_world(control);
+	int64_t budgets = 0;
+	for (size_t i = 0; i < 2; i++) {
+		const struct world_model *model = world_find_model(world, bytes_from(models[i]));
+		struct limits_scope scope = {model->cells, &model->limits, "model"};
+		struct limits_amounts sums[LIMITS_PERIODS];
+		control_use_sums(control, model->cells, sums);
+		used.requests += sums[LIMITS_WEEK].of[LIMITS_REQUESTS];
+		used.tokens += limits_use_tokens(&sums[LIMITS_WEEK]);
+		budgets += limits_peek(&scope, &clock, LIMIT_TOKENS_PER_WEEK).used;
+	}
+	if (overrun)
+		town_violates(town, overrun);
+	if (!use_of_log(town, UINT64_MAX, &said))
+		town_violates(town, "a record of the log cannot be read");
+	else if (used.requests != said.requests || used.tokens != said.tokens)
+		town_violates(town, "the use that is shown is not what the log says");
+	else if (budgets != said.tokens)
+		town_violates(town, "budgets do not count what the log says");
+	world_drop(world);
+}
+
 /* ---- mistakes ---- */
 
 /* The linker gives calls of the gateway's own functions to these (--wrap). */
@@ -174,11 +291,19 @@ void __wrap_gate_request_cut(struct gate_request *request, enum record_ending en
 void __real_gate_submit_settle(struct gate_request *request, const struct record_usage *usage);
 void __wrap_gate_submit_settle(struct gate_request *request, const struct record_usage *usage);
 
+void __real_gate_limits_count(const struct gate_request *request, const struct record_usage *usage,
+			      uint64_t index);
+void __wrap_gate_limits_count(const struct gate_request *request, const struct record_usage *usage,
+			      uint64_t index);
+void __real_gate_limits_settle(struct gate_request *request, const struct record_usage *usage);
+void __wrap_gate_limits_settle(struct gate_request *request, const struct record_usage *usage);
+
 static enum mistake planted;
 
 void agreement_plant(enum mistake mistake)
 {
 	planted = mistake;
+	overrun = NULL;
 }
 
 void __wrap_gate_request_cut(struct gate_request *request, enum record_ending ending,
@@ -186,6 +311,23 @@ void __wrap_gate_request_cut(struct gate_request *request, enum record_ending en
 {
 	if (planted != IGNORES_A_REVOCATION || ending != RECORD_ENDING_REVOKED)
 		__real_gate_request_cut(request, ending, reason);
+}
+
+void __wrap_gate_limits_count(const struct gate_request *request, const struct record_usage *usage,
+			      uint64_t index)
+{
+	if (planted != FORGETS_USE || index % 20 != 7)
+		__real_gate_limits_count(request, usage, index);
+}
+
+/* A stream never passes what it has reserved by more than a slice. */
+void __wrap_gate_limits_settle(struct gate_request *request, const struct record_usage *usage)
+{
+	if (request->reservation.open && request->observing &&
+	    (int64_t)usage->output >
+		    limits_reserved_output(&request->reservation) + LIMITS_OUTPUT_SLICE)
+		overrun = "a stream has passed its reservation by more than a slice";
+	__real_gate_limits_settle(request, usage);
 }
 
 void __wrap_gate_submit_settle(struct gate_request *request, const struct record_usage *usage)

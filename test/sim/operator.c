@@ -14,8 +14,10 @@ static const char config_text[] =
 	"  - { name: o, dialect: openai, url: \"http://10.0.0.2:9000\", key: secret }\n"
 	"  - { name: a, dialect: anthropic, url: \"http://10.0.0.2:9000\", key: secret }\n"
 	"models:\n"
-	"  - { name: m-o, provider: o, upstream: m-o, max_output: 4000 }\n"
-	"  - { name: m-a, provider: a, upstream: m-a, max_output: 4000 }\n";
+	"  - { name: m-o, provider: o, upstream: m-o, max_output: 4000, price: { input: 3, output: 9 },\n"
+	"      limits: { tokens_per_week: 1000000000 } }\n"
+	"  - { name: m-a, provider: a, upstream: m-a, max_output: 4000, price: { input: 3, output: 9 },\n"
+	"      limits: { tokens_per_week: 1000000000 } }\n";
 
 static const char access_text[] =
 	"orgs: [ { id: team } ]\\n"
@@ -28,7 +30,8 @@ static const char agreed_text[] =
 	"public_suites: [ { name: questions, root: '%s' } ]\\n"
 	"grants: [ { id: p, org: team, purposes: [ capability_benchmark ], models: [ m-o, m-a ],\\n"
 	"  suites: { classes: [ public ], max_leaves: 5000, samples_per_leaf: 64 }, release: V2,\\n"
-	"  limits: { rpm: 600, input_tpm: 100000, output_tpm: 60000, concurrency: 20 },\\n"
+	"  limits: { rpm: 600, input_tpm: 100000, output_tpm: %u, concurrency: 20,\\n"
+	"    tokens_per_day: 10000000, tokens_per_week: 20000000, usd_per_month: 1000 },\\n"
 	"  valid: { from: 2026-10-25, to: 2027-01-15 } } ]\\n";
 
 static const char *no_variable(const char *name)
@@ -149,7 +152,7 @@ enum err_code town_initialise(struct town *town, struct err *err)
 
 enum err_code town_gateway_begin(struct town *town, bool serve, struct err *err)
 {
-	char text[1024];
+	char text[2048];
 	struct env *env = town->gateway_node;
 	unsigned workers = 1 + (unsigned)(town->crashes % 2);
 	snprintf(text, sizeof(text), config_text, workers,
@@ -168,9 +171,10 @@ enum err_code town_gateway_begin(struct town *town, bool serve, struct err *err)
 		return ERR_OK;
 	ERR_TRY(gateway_start(town->gateway, err));
 	ERR_TRY(env_loop_start(town->admin_loop, -1, err));
-	char access[1024];
+	char access[1536];
 	if (town->agreed)
-		snprintf(access, sizeof(access), agreed_text, town->root);
+		snprintf(access, sizeof(access), agreed_text, town->root,
+			 town->tight ? 6000 : 60000);
 	else
 		snprintf(access, sizeof(access), "%s", access_text);
 	int size = snprintf(town->apply, sizeof(town->apply),

@@ -95,6 +95,9 @@ static void plan_crashes(struct town *town)
 	count = town->agreed ? 1 + prng_below(draw, 6) : 0;
 	for (uint64_t i = 0; i < count; i++)
 		sim_at(town->sim, 2 * SECOND + prng_below(draw, FAULTS_END), town_revoke, town);
+	for (uint64_t i = 0; town->agreed && i < 60; i++)
+		sim_at(town->sim, SECOND + prng_below(draw, 2 * FAULTS_END), agreement_keep_use,
+		       town);
 	sim_at(town->sim, FAULTS_END, calm, town);
 }
 
@@ -124,7 +127,11 @@ static void finish(struct town *town, uint64_t seed)
 	if (town->violation)
 		return;
 	sim_run(town->sim, SERVED_BY + QUIET);
+	if (town->violation || !town->gateway)
+		return;
 	oracle_check_quiet(town);
+	if (town->agreed)
+		agreement_check_use(town);
 	uint64_t asked = standin_counts(town->standin).requests;
 	sim_on_crash(town->gateway_node, NULL, NULL);
 	if (seed % 2) {
@@ -145,8 +152,10 @@ static void finish(struct town *town, uint64_t seed)
 	} else {
 		oracle_check_log(town);
 		uint64_t admits = oracle_count_admits(town);
-		if (town->agreed)
+		if (town->agreed) {
 			agreement_check_bills(town);
+			agreement_check_use(town);
+		}
 		if (town->crashes == 0 && asked > admits)
 			town_violates(town, "the stand-in was asked more than was admitted");
 	}
@@ -182,7 +191,7 @@ static void town_free(struct town *town)
 struct outcome {
 	uint64_t trace;
 	const char *violation;
-	unsigned crashes, answered, refused, revoked, left_early, estimated;
+	unsigned crashes, answered, refused, revoked, left_early, estimated, kept_uses;
 	unsigned endings[ENDINGS];
 };
 
@@ -232,6 +241,7 @@ static struct outcome simulate(uint64_t seed, enum mistake mistake, bool agreed)
 	assert_non_null(town);
 	town->mistake = mistake;
 	town->agreed = agreed;
+	town->tight = agreed && seed % 5 == 4;
 	agreement_plant(mistake);
 	if (agreed) {
 		agreement_suite(town);
@@ -249,9 +259,11 @@ static struct outcome simulate(uint64_t seed, enum mistake mistake, bool agreed)
 	restart(town);
 	sim_set_faults(town->sim, &faults);
 	finish(town, seed);
-	struct outcome outcome = {sim_trace(town->sim), town->violation, town->crashes,
-				  town->answered,       town->refused,   town->keys_revoked,
-				  town->left_early,     town->estimated, {0}};
+	struct outcome outcome = {sim_trace(town->sim), town->violation,
+				  town->crashes,        town->answered,
+				  town->refused,        town->keys_revoked,
+				  town->left_early,     town->estimated,
+				  town->kept_uses,      {0}};
 	memcpy(outcome.endings, town->endings, sizeof(outcome.endings));
 	town_free(town);
 	free(town);
@@ -293,6 +305,7 @@ static void check_seeds(bool agreed)
 		all.revoked += first.revoked;
 		all.left_early += first.left_early;
 		all.estimated += first.estimated;
+		all.kept_uses += first.kept_uses;
 		for (int i = 0; i < ENDINGS; i++)
 			all.endings[i] += first.endings[i];
 	}
@@ -302,7 +315,7 @@ static void check_seeds(bool agreed)
 		print_message("%s %u%s", record_ending_text((enum record_ending)i), all.endings[i],
 			      i + 1 < ENDINGS ? ", " : "");
 	if (agreed)
-		print_message("; estimated %u\n", all.estimated);
+		print_message("; estimated %u, use kept %u times\n", all.estimated, all.kept_uses);
 	assert_true(all.crashes > seeds);
 	assert_true(all.answered > 10 * seeds);
 	assert_true(all.refused > seeds);
@@ -313,7 +326,9 @@ static void check_seeds(bool agreed)
 		assert_true(all.endings[RECORD_ENDING_CLIENT_GONE] > 0);
 		assert_true(all.endings[RECORD_ENDING_UPSTREAM_RESET] > 0);
 		assert_true(all.endings[RECORD_ENDING_REVOKED] > 0);
+		assert_true(all.endings[RECORD_ENDING_LIMIT] > 0);
 		assert_true(all.estimated > 0);
+		assert_true(all.kept_uses > seeds);
 	}
 }
 

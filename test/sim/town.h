@@ -25,6 +25,7 @@ enum mistake {
 	FORGETS_THE_DIRECTORY, /* names are never synced */
 	/* Under an agreement: */
 	IGNORES_A_REVOCATION, /* what is under way goes on */
+	FORGETS_USE,          /* of one request in twenty */
 	BILLS_TOO_MUCH,       /* one token of each answer */
 	MISTAKES,
 };
@@ -113,6 +114,7 @@ struct town {
 	/* Under an agreement: an evaluation grant with a registered suite of the questions, keys
 	 * that are revoked while answers are under way, users who go away. */
 	bool agreed;
+	bool tight; /* so little output a minute that streams are ended for it */
 	enum errand errand;
 	char fresh_key[128], revoked_key[128], key_id[64], target[128];
 	uint8_t key_digest[SHA256_SIZE];
@@ -122,7 +124,7 @@ struct town {
 	unsigned keys_ended; /* revoked, or unknown since a crash */
 	unsigned keys_revoked, left_early;
 	unsigned endings[ENDINGS]; /* how many were settled so */
-	unsigned estimated;
+	unsigned estimated, kept_uses;
 	/* The stand-in, and one that never fails, to know what the other says */
 	struct env_loop *upstream_loop;
 	struct standin *standin, *honest;
@@ -186,6 +188,10 @@ void agreement_revoked(struct town *town);
 void agreement_check_cut(struct ask *ask);
 /* Each admission has one outcome, and what is billed is what the stand-in said. */
 void agreement_check_bills(struct town *town);
+/* What is counted as used of the grant is what the log says. */
+void agreement_check_use(struct town *town);
+/* Has the use kept, and compares it with the log up to the place it was kept for. */
+void agreement_keep_use(void *argument);
 /* What the planted mistakes of the gateway are asked by; for one run at a time. */
 void agreement_plant(enum mistake mistake);
 
