@@ -214,6 +214,13 @@ static json_t *encode_gateway(const struct run *run, const struct run_model *mod
 		set_text(entry, "run", registered->run);
 		set_text(entry, "record", registered->record);
 		set_text(entry, "suite_record", registered->suite_record);
+		if (registered->place > 0)
+			json_object_set_new(entry, "register",
+					    json_pack("{s:I, s:I, s:I, s:I}", "run",
+						      (json_int_t)registered->place, "of",
+						      (json_int_t)registered->of, "first",
+						      (json_int_t)registered->first, "re_exposed",
+						      (json_int_t)registered->re_exposed));
 		json_array_append_new(runs, entry);
 	}
 	voucher_receipts(model, &got, &lost);

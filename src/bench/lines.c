@@ -96,6 +96,10 @@ void lines_gateway(struct run *run, const struct run_model *model, unsigned suit
 	member(out, "run", registered->run);
 	member(out, "record", registered->record);
 	member(out, "suite_record", registered->suite_record);
+	member(out, "closing", registered->closing);
+	buf_printf(out, ",\"place\":%lld,\"of\":%lld,\"first\":%lld,\"re_exposed\":%lld",
+		   (long long)registered->place, (long long)registered->of,
+		   (long long)registered->first, (long long)registered->re_exposed);
 	buf_append_cstr(out, registered->closed ? ",\"closed\":true" : ",\"closed\":false");
 	end(run);
 }
@@ -232,7 +236,7 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 {
 	static const char what[] = "journal";
 	int64_t model_number, suite;
-	const char *name, *vkey, *suite_id, *id, *record, *suite_record, *note, *seed;
+	const char *name, *vkey, *suite_id, *id, *record, *suite_record, *note, *seed, *closing;
 	ERR_TRY(json_get_integer(line, "model", what, 0, (int64_t)run->model_count - 1,
 				 &model_number, err));
 	ERR_TRY(json_get_integer(line, "number", what, 0, (int64_t)run->suite_count - 1, &suite,
@@ -245,6 +249,7 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 	ERR_TRY(json_get_string(line, "suite_record", what, &suite_record, err));
 	ERR_TRY(json_get_string_or(line, "verdict_key", what, "", &note, err));
 	ERR_TRY(json_get_string_or(line, "opening_seed", what, "", &seed, err));
+	ERR_TRY(json_get_string_or(line, "closing", what, "", &closing, err));
 	struct run_model *model = &run->models[model_number];
 	struct gateway_run *registered = &model->gateway_runs[suite];
 	snprintf(model->verdict_note, sizeof(model->verdict_note), "%s", note);
@@ -256,8 +261,15 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 	snprintf(registered->run, sizeof(registered->run), "%s", id);
 	snprintf(registered->record, sizeof(registered->record), "%s", record);
 	snprintf(registered->suite_record, sizeof(registered->suite_record), "%s", suite_record);
+	snprintf(registered->closing, sizeof(registered->closing), "%s", closing);
+	registered->place = json_integer_value(json_object_get(line, "place"));
+	registered->of = json_integer_value(json_object_get(line, "of"));
+	registered->first = json_integer_value(json_object_get(line, "first"));
+	registered->re_exposed = json_integer_value(json_object_get(line, "re_exposed"));
 	registered->open = true;
 	voucher_want_receipt(model, registered->record);
+	if (*registered->closing)
+		voucher_want_receipt(model, registered->closing);
 	if (*registered->suite_record)
 		voucher_want_receipt(model, registered->suite_record);
 	return json_get_bool_or(line, "closed", what, false, &registered->closed, err);

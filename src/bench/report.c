@@ -103,6 +103,23 @@ static void append_labels(struct report *report)
 				"was allowed to judge its own answers.</p>\n");
 }
 
+/* By the gateway's register: which run it was, and what the provider had met before. */
+static void append_register(struct report *report, const struct run_model *model)
+{
+	for (unsigned i = 0; i < report->run->suite_count; i++) {
+		const struct gateway_run *run = &model->gateway_runs[i];
+		if (run->place == 0)
+			continue;
+		buf_printf(report->out, " Run %lld of %lld of ", (long long)run->place,
+			   (long long)run->of);
+		report_line(report, report->run->suites[i].name, 128);
+		buf_printf(report->out,
+			   " on this model; of its items the provider met %lld for the "
+			   "first time, %lld were re-exposed.",
+			   (long long)run->first, (long long)run->re_exposed);
+	}
+}
+
 static void append_vouching(struct report *report)
 {
 	const struct run *run = report->run;
@@ -123,7 +140,9 @@ static void append_vouching(struct report *report)
 					   "; <span class=\"bad\">%zu receipts could not "
 					   "be had</span>",
 					   lost);
-			buf_append_cstr(report->out, ".</p>\n");
+			buf_append_cstr(report->out, ".");
+			append_register(report, model);
+			buf_append_cstr(report->out, "</p>\n");
 		} else {
 			buf_append_cstr(report->out, "nothing vouches for its answers but this "
 						     "report's author.</p>\n");

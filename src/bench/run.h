@@ -116,6 +116,11 @@ struct gateway_run {
 	char record[RUN_RECORD_ID_MAX + 1]; /* of the run's registration */
 	char suite_record[RUN_RECORD_ID_MAX + 1]; /* of the suite's; "" where none was named */
 	bool open, closed;
+	char closing[RUN_RECORD_ID_MAX + 1]; /* the record of its end; "" where none was named */
+	/* The gateway's register, as its end told it: the place of this run among the
+	 * organisation's over this suite on this model (0: not told), and how many of its leaves
+	 * the provider met for the first time. */
+	int64_t place, of, first, re_exposed;
 };
 
 struct run_ending {

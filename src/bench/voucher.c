@@ -356,12 +356,42 @@ static bool suite_is_done(struct run *run, unsigned suite, unsigned model)
 
 static void close_next(struct gateway *gateway);
 
+/* What the gateway's register says of the run that has ended. */
+static void note_register(struct gateway *gateway)
+{
+	struct run_model *model = gateway->model;
+	struct gateway_run *run = &model->gateway_runs[gateway->suite];
+	const char *const keys[] = {"record", NULL};
+	char *const out[] = {run->closing};
+	const size_t sizes[] = {sizeof(run->closing)};
+	json_t *tree = NULL, *row;
+	size_t i;
+	if (!read_texts(&gateway->rest, keys, out, sizes) || !voucher_is_plain_id(run->closing))
+		run->closing[0] = '\0';
+	else
+		voucher_want_receipt(model, run->closing);
+	if (json_parse(buf_bytes(&gateway->rest.response), "the response", &tree, NULL) != ERR_OK)
+		return;
+	json_array_foreach(json_object_get(tree, "register"), i, row)
+	{
+		const char *name = json_string_value(json_object_get(row, "model"));
+		if (!name || strcmp(name, model->plan->name) != 0)
+			continue;
+		run->place = json_integer_value(json_object_get(row, "run"));
+		run->of = json_integer_value(json_object_get(row, "of"));
+		run->first = json_integer_value(json_object_get(row, "first"));
+		run->re_exposed = json_integer_value(json_object_get(row, "re_exposed"));
+	}
+	json_decref(tree);
+}
+
 static void close_answered(struct rest *rest, const struct err *err)
 {
 	struct gateway *gateway = gateway_of(rest);
 	struct run_model *model = gateway->model;
 	if (err->code == ERR_OK && rest->status / 100 == 2) {
 		model->gateway_runs[gateway->suite].closed = true;
+		note_register(gateway);
 		lines_gateway(model->run, model, gateway->suite);
 	}
 	gateway->suite++;

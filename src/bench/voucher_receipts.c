@@ -53,7 +53,8 @@ static bool is_registration(const struct run_model *model, const char *record)
 {
 	for (unsigned i = 0; i < model->run->suite_count; i++)
 		if (strcmp(model->gateway_runs[i].record, record) == 0 ||
-		    strcmp(model->gateway_runs[i].suite_record, record) == 0)
+		    strcmp(model->gateway_runs[i].suite_record, record) == 0 ||
+		    strcmp(model->gateway_runs[i].closing, record) == 0)
 			return true;
 	return false;
 }

@@ -116,6 +116,7 @@ static bool add_run(struct control *control, json_t *view, const char *id)
 	if (!run)
 		return true;
 	return set(view, "used", json_integer((json_int_t)binding_run_total(run->run))) &&
+	       set(view, "register", control_register_of(control, id)) &&
 	       set(view, "last_use_ms", json_integer(atomic_load(&run->run->last_use_ms)));
 }
 
@@ -189,7 +190,8 @@ json_t *admin_view_status(struct control *control)
 	json_t *counts = json_object();
 	bool good = counts != NULL;
 	for (int kind = 0; good && kind < STORE_KINDS; kind++) {
-		if (kind != STORE_PSEUDONYM && kind != STORE_NOTICE && kind != STORE_USE)
+		if (kind != STORE_PSEUDONYM && kind != STORE_NOTICE && kind != STORE_USE &&
+		    kind != STORE_EXPOSURE)
 			good = set(counts, store_kind_name((enum store_kind)kind),
 				   json_integer(
 					   (json_int_t)json_object_size(control->documents[kind])));

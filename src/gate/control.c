@@ -337,6 +337,7 @@ static enum err_code prepare_idle(struct control_operation *operation, struct er
 			return control_prepare_transition(operation, "run.close", id, &request,
 							  err);
 	}
+	ERR_TRY(control_keep_exposures(control, err));
 	ERR_TRY(control_note_day(control, err));
 	return control_use_turn(control, err);
 }
@@ -408,7 +409,7 @@ static enum err_code read_documents(struct control *control, enum store_kind kin
 static enum err_code build_first(struct control *control, struct err *err)
 {
 	for (int kind = 0; kind < STORE_KINDS; kind++) {
-		if (kind != STORE_RUN && kind != STORE_USE)
+		if (kind != STORE_RUN && kind != STORE_USE && kind != STORE_EXPOSURE)
 			ERR_TRY(read_documents(control, (enum store_kind)kind, err));
 	}
 	ERR_TRY(control_build_world(control, NULL, &control->world, err));
@@ -486,6 +487,8 @@ enum err_code control_open(const struct control_options *options, struct control
 		code = control_restore_use(control, err);
 	if (code == ERR_OK)
 		code = control_use_start(control, err);
+	if (code == ERR_OK)
+		code = control_keep_exposures(control, err);
 	if (code == ERR_OK)
 		code = control_note_day(control, err);
 	if (code != ERR_OK) {

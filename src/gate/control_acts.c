@@ -80,6 +80,39 @@ static enum err_code answer_state(struct control_operation *operation,
 	return operation->answer ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "no memory to answer");
 }
 
+/* The end of a run goes on record with its place in the register and, where it is the last over its
+ * suite, the seed of the openings. *told (a new reference) is what the record says beside. */
+static enum err_code close_run(struct control_operation *operation, const char *id,
+			       const json_t *spec, const struct control_telling *telling,
+			       json_t **told, struct err *err)
+{
+	struct control *control = operation->control;
+	const char *suite = control_text(spec, "suite");
+	json_t *rows = control_register_of(control, id);
+	json_t *closed = json_copy((json_t *)spec);
+	json_t *detail = json_object();
+	bool good = rows && closed && detail && json_object_set(closed, "register", rows) == 0;
+	if (good && control_grading_ends(control, suite, id)) {
+		json_t *seed = control_grading_reveal(control, suite);
+		good = !seed || json_object_update(detail, seed) == 0;
+		json_decref(seed);
+	}
+	good = good && json_object_set(detail, "register", rows) == 0;
+	enum err_code code =
+		good ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "no memory to close run %s", id);
+	struct control_telling full = *telling;
+	full.detail = detail;
+	if (code == ERR_OK)
+		code = control_change_add(operation, STORE_RUN, id, closed, "closed", &full, NULL,
+					  err);
+	json_decref(rows);
+	json_decref(closed);
+	*told = code == ERR_OK ? detail : NULL;
+	if (code != ERR_OK)
+		json_decref(detail);
+	return code;
+}
+
 /* A suite that was rejected runs no more: its open runs are closed in the same act. What is under
  * way was admitted before and goes on. */
 static enum err_code close_runs(struct control_operation *operation, const char *suite,
@@ -99,8 +132,9 @@ static enum err_code close_runs(struct control_operation *operation, const char 
 		if (strcmp(control_state_of(document), "open") != 0 ||
 		    strcmp(control_text(spec, "suite"), suite) != 0)
 			continue;
-		ERR_TRY(control_change_add(operation, STORE_RUN, id, spec, "closed", &telling, NULL,
-					   err));
+		json_t *told;
+		ERR_TRY(close_run(operation, id, spec, &telling, &told, err));
+		json_decref(told);
 		closed++;
 	}
 	return json_object_set_new(operation->answer, "runs_closed", json_integer(closed))
@@ -132,25 +166,22 @@ enum err_code control_prepare_transition(struct control_operation *operation, co
 					  .act = transition->act,
 					  .person = request->person,
 					  .reason = request->reason};
-	bool reveals = transition->kind == STORE_RUN &&
-		       control_grading_ends(control, control_text(spec, "suite"), id);
-	json_t *seed =
-		reveals ? control_grading_reveal(control, control_text(spec, "suite")) : NULL;
-	telling.detail = seed;
-	enum err_code code = control_change_add(operation, transition->kind, id, spec,
-						transition->to, &telling, NULL, err);
-	if (code != ERR_OK) {
-		json_decref(seed);
-		return code;
-	}
-	if (transition->kind == STORE_GRANT)
-		ERR_TRY(control_notice_of_grant(operation, act, id, request->reason, err));
-	if (transition->cuts)
-		ERR_TRY(control_cut_add(operation, transition->cut, operation->changes[0], err));
-	code = answer_state(operation, transition, id, true, err);
-	if (code == ERR_OK && seed && json_object_update(operation->answer, seed))
+	json_t *told = NULL;
+	enum err_code code;
+	if (transition->kind == STORE_RUN)
+		code = close_run(operation, id, spec, &telling, &told, err);
+	else
+		code = control_change_add(operation, transition->kind, id, spec, transition->to,
+					  &telling, NULL, err);
+	if (code == ERR_OK && transition->kind == STORE_GRANT)
+		code = control_notice_of_grant(operation, act, id, request->reason, err);
+	if (code == ERR_OK && transition->cuts)
+		code = control_cut_add(operation, transition->cut, operation->changes[0], err);
+	if (code == ERR_OK)
+		code = answer_state(operation, transition, id, true, err);
+	if (code == ERR_OK && told && json_object_update(operation->answer, told))
 		code = ERR_SET(err, ERR_NO_MEMORY, "no memory to answer");
-	json_decref(seed);
+	json_decref(told);
 	if (code == ERR_OK && strcmp(transition->act, "suite.reject") == 0)
 		code = close_runs(operation, id, request, err);
 	return code;

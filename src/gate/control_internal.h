@@ -90,7 +90,8 @@ struct control {
 	struct store *store;
 	json_t *documents[STORE_KINDS]; /* objects by id */
 	struct world *world;
-	json_t *fresh;      /* orgs whose pseudonyms are not stored yet */
+	struct exposure *exposures; /* what providers have seen; a list, one reference each */
+	json_t *fresh;              /* orgs whose pseudonyms are not stored yet */
 	json_t *unfinished; /* commits that could not be moved in yet: the next act waits for them
 			     */
 	struct deliverer *deliverer;            /* of notices */
@@ -231,6 +232,20 @@ void control_use_sums(const struct control *control, const struct limits_cells *
 		      struct limits_amounts sums[static LIMITS_PERIODS]);
 /* Notes where the present UTC day begins in the logs. */
 enum err_code control_note_day(struct control *control, struct err *err);
+
+/* ---- exposure and register (control_exposure.c) ---- */
+
+/* Gives every model slot of the run that has none the cells of its provider. */
+enum err_code control_expose_run(struct control *control, struct binding_run *run, struct err *err);
+/* Stores what has changed, and up to where in the log that is all. */
+enum err_code control_keep_exposures(struct control *control, struct err *err);
+enum err_code control_exposure_position(struct control *control, uint64_t *out, struct err *err);
+/* At start: an admit record after that position. */
+void control_restore_exposure(struct control *control, const json_t *admit);
+void control_exposures_free(struct control *control);
+/* [{model, provider, run, of, answers, first, re_exposed}] of an open run, for the models it asked
+ * (a new reference); NULL when memory is out. */
+json_t *control_register_of(const struct control *control, const char *id);
 
 /* ---- acts ---- */
 

@@ -165,6 +165,9 @@ static enum err_code first_position(struct control *control, int log, uint64_t *
 		return ERR_OK;
 	const char *id;
 	json_t *document;
+	uint64_t exposed;
+	ERR_TRY(control_exposure_position(control, &exposed, err));
+	*out = exposed < *out ? exposed : *out;
 	json_object_foreach(control->documents[STORE_RUN], id, document)
 	{
 		uint64_t position =
@@ -300,8 +303,10 @@ static void note_use(void *argument, struct bytes line, bool *stop)
 	if (use->first_today == UINT64_MAX && is_today(use, record))
 		use->first_today = use->index;
 	use->index++;
-	if (strcmp(kind, "admit") == 0)
+	if (strcmp(kind, "admit") == 0) {
 		restore_words(use, record);
+		control_restore_exposure(use->control, record);
+	}
 	if (strcmp(kind, "admit") == 0)
 		use->failed = json_object_set(use->admits, control_text(record, "id"), record) != 0;
 	else if (strcmp(kind, "settle") == 0 || strcmp(kind, "unknown") == 0)

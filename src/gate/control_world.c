@@ -403,6 +403,8 @@ static enum err_code add_run(struct building *building, const char *id, const js
 	struct binding_run *run;
 	ERR_TRY(take_run(building, id, control_spec_of(document), &run));
 	enum err_code code = world_builder_add_run(building->builder, run, building->err);
+	if (code == ERR_OK)
+		code = control_expose_run(building->control, run, building->err);
 	binding_run_drop(run);
 	return code;
 }

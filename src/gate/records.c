@@ -74,6 +74,9 @@ static void add_binding(const struct gate_request *request, struct record *recor
 		record->run = bytes_from(verdict->run->id);
 	if (request->sample.run)
 		record->sample = request->sample.sample - 1; /* counted from 0 in the log */
+	if (request->sample.noted)
+		record->exposure =
+			request->sample.re_exposed ? BYTES("re-exposed") : BYTES("first");
 }
 
 /* Every admission of a gateway that only observes says so: others could have come through beside

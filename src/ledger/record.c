@@ -156,6 +156,7 @@ size_t record_format(const struct record *record, char *out, size_t capacity)
 	json_write_raw(to, "detail", record->detail);
 	digest_member(to, "document", record->document);
 	json_write_member(to, "ending", bytes_from(record_ending_text(record->ending)));
+	json_write_member(to, "exposure", record->exposure);
 	json_write_member(to, "grant", record->grant);
 	json_write_member(to, "id", bytes_from(record->id));
 	json_write_member(to, "key", record->key);

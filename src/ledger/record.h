@@ -42,12 +42,13 @@ struct record_usage {
  */
 struct record {
 	enum record_kind kind;
-	const char *id;      /* RECORD_ID_SIZE hex digits and NUL (log_record_id) */
-	int64_t time_ms;     /* Unix time */
-	struct bytes act;    /* what was done: "grant.revoke" */
-	struct bytes admit;  /* settle and unknown: the id of the admit record */
-	struct bytes clause; /* of the terms */
-	struct bytes detail; /* an RFC 8785 JSON value, copied as it is */
+	const char *id;        /* RECORD_ID_SIZE hex digits and NUL (log_record_id) */
+	int64_t time_ms;       /* Unix time */
+	struct bytes act;      /* what was done: "grant.revoke" */
+	struct bytes admit;    /* settle and unknown: the id of the admit record */
+	struct bytes clause;   /* of the terms */
+	struct bytes exposure; /* admit: first, or re-exposed */
+	struct bytes detail;   /* an RFC 8785 JSON value, copied as it is */
 	struct bytes grant;
 	struct bytes key; /* the public id */
 	struct bytes model;

@@ -375,6 +375,7 @@ void binding_run_drop(struct binding_run *run)
 	for (unsigned i = 0; i < run->model_count; i++) {
 		free(run->models[i]);
 		free(run->used[i]);
+		exposure_drop(run->exposed[i]);
 	}
 	binding_suite_drop(run->suite);
 	free(run);
@@ -426,12 +427,19 @@ unsigned binding_run_used(const struct binding_run *run, unsigned slot, uint32_t
 	return (unsigned)__builtin_popcountll(atomic_load(&run->used[slot][leaf]));
 }
 
+uint64_t binding_run_slot_total(const struct binding_run *run, unsigned slot)
+{
+	uint64_t total = 0;
+	for (uint32_t leaf = 0; leaf < run->suite->leaf_count; leaf++)
+		total += binding_run_used(run, slot, leaf);
+	return total;
+}
+
 uint64_t binding_run_total(const struct binding_run *run)
 {
 	uint64_t total = 0;
 	for (unsigned slot = 0; slot < run->model_count; slot++)
-		for (uint32_t leaf = 0; leaf < run->suite->leaf_count; leaf++)
-			total += binding_run_used(run, slot, leaf);
+		total += binding_run_slot_total(run, slot);
 	return total;
 }
 
@@ -463,6 +471,9 @@ bool binding_take(struct binding_run *run, unsigned slot, uint32_t leaf, int64_t
 	hold->leaf = leaf;
 	hold->slot = slot;
 	hold->sample = (unsigned)__builtin_ctzll(bit) + 1;
+	hold->noted = run->exposed[slot] != NULL;
+	if (hold->noted)
+		hold->re_exposed = exposure_note(run->exposed[slot], leaf, wall_ms, run->opened_ms);
 	return true;
 }
 

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/sha256.h"
+#include "policy/exposure.h"
 #include "table/purposes.h"
 
 #include <stdatomic.h>
@@ -133,6 +134,9 @@ struct binding_run {
 	unsigned model_count;
 	char *models[BINDING_MODELS_MAX];
 	_Atomic uint64_t *used[BINDING_MODELS_MAX]; /* a bit for each sample of each leaf */
+	/* What the model's provider has seen; set by the thread that builds worlds, before a world
+	 * knows the slot. NULL: it is not kept. */
+	struct exposure *exposed[BINDING_MODELS_MAX];
 	uint32_t openings;
 	uint64_t opening_bound; /* leaves whose number is at most this */
 	struct hmac_key opening_key;
@@ -157,6 +161,8 @@ unsigned binding_run_used(const struct binding_run *run, unsigned slot, uint32_t
 /* Whether the answer to this sample (1-based) of the leaf may be opened. Fixed when the run opens:
  * at most `openings` leaves, one sample of each. */
 bool binding_run_opens(const struct binding_run *run, uint32_t leaf, unsigned sample);
+/* Those of all leaves for one model. */
+uint64_t binding_run_slot_total(const struct binding_run *run, unsigned slot);
 /* How many samples of all leaves and models are used or in flight. */
 uint64_t binding_run_total(const struct binding_run *run);
 
@@ -167,6 +173,8 @@ struct binding_hold {
 	uint32_t leaf;
 	unsigned slot;
 	unsigned sample; /* 1-based */
+	bool noted;      /* what the provider has seen is kept */
+	bool re_exposed; /* and it had seen the leaf before the run was opened */
 };
 
 /* The lowest free sample of the leaf; false where all are taken or the run is closed. */

@@ -28,7 +28,8 @@ struct store;
 	X(RUN,           runs) \
 	X(PSEUDONYM,     pseudonyms) \
 	X(NOTICE,        notices) \
-	X(USE,           uses)
+	X(USE,           uses) \
+	X(EXPOSURE,      exposures)
 /* clang-format on */
 
 enum store_kind {

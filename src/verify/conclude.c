@@ -232,6 +232,28 @@ static void note_checked(struct audit *audit)
 		    audit->score_count, audit->results.count);
 }
 
+/* How many runs there were of which this is one, by the gateway's signed register. */
+static void note_register(struct audit *audit, const struct audit_cell *cell)
+{
+	const char *model = audit->plan.models[cell->model].name;
+	const struct closing *closing =
+		receipts_closing(&audit->receipts, cell->registered->log, cell->run, model);
+	if (closing)
+		report_note(audit->report, VERIFY_CHECKED,
+			    "run %lld of %lld of %.64s on %.64s by the gateway's register; %lld of "
+			    "its items the provider met for the first time (first), %lld not "
+			    "(re-exposed)",
+			    (long long)closing->place, (long long)closing->of,
+			    audit->suites[cell->suite].name, model, (long long)closing->first,
+			    (long long)closing->re_exposed);
+	else
+		report_note(
+			audit->report, VERIFY_UNCHECKED,
+			"how many runs of %.64s on %.64s there were: no receipt shows the end of "
+			"run %.64s",
+			audit->suites[cell->suite].name, model, cell->run);
+}
+
 static void note_receipts(struct audit *audit)
 {
 	static const char *const whose[] = {"no known key", "the bundle's own key",
@@ -261,6 +283,7 @@ static void note_receipts(struct audit *audit)
 			    "request to %.64s",
 			    cell->run, audit->suites[cell->suite].name,
 			    audit->plan.models[cell->model].name);
+		note_register(audit, cell);
 	}
 }
 

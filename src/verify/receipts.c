@@ -298,12 +298,55 @@ static enum err_code read_registered(const struct receipt *receipt, struct regis
 	return ERR_OK;
 }
 
+static enum err_code read_closing(const json_t *row, struct closing *out, struct err *err)
+{
+	const char *model;
+	ERR_TRY(json_get_string(row, "model", "register", &model, err));
+	ERR_TRY(json_get_integer(row, "run", "register", 1, INT64_MAX, &out->place, err));
+	ERR_TRY(json_get_integer(row, "of", "register", out->place, INT64_MAX, &out->of, err));
+	ERR_TRY(json_get_integer(row, "first", "register", 0, INT64_MAX, &out->first, err));
+	ERR_TRY(json_get_integer(row, "re_exposed", "register", 0, INT64_MAX, &out->re_exposed,
+				 err));
+	if (strlen(model) >= sizeof(out->model))
+		return ERR_SET(err, ERR_TOO_LARGE, "register: the name of a model is too long");
+	snprintf(out->model, sizeof(out->model), "%s", model);
+	return ERR_OK;
+}
+
+static enum err_code take_closing(struct receipts *receipts, const struct receipt *receipt,
+				  struct err *err)
+{
+	const json_t *rows =
+		json_object_get(json_object_get(receipt->record, "detail"), "register");
+	struct closing closing = {.log = receipt->log};
+	const char *run;
+	ERR_TRY(json_get_string(receipt->record, "run", "record", &run, err));
+	if (strlen(run) >= sizeof(closing.run))
+		return ERR_SET(err, ERR_TOO_LARGE, "record: the name of a run is too long");
+	snprintf(closing.run, sizeof(closing.run), "%s", run);
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		ERR_TRY(read_closing(json_array_get(rows, i), &closing, err));
+		if (receipts->closing_count == RECEIPT_RUNS_MAX)
+			return ERR_SET(err, ERR_TOO_LARGE, "there are more than %u ends of runs",
+				       RECEIPT_RUNS_MAX);
+		struct closing *grown = reallocarray(receipts->closings,
+						     receipts->closing_count + 1, sizeof(*grown));
+		if (!grown)
+			return ERR_SET(err, ERR_NO_MEMORY, "out of memory for receipts");
+		receipts->closings = grown;
+		grown[receipts->closing_count++] = closing;
+	}
+	return ERR_OK;
+}
+
 static enum err_code take_registered(struct receipts *receipts, const struct receipt *receipt,
 				     struct err *err)
 {
 	struct registered fact;
 	const char *act;
 	ERR_TRY(json_get_string_or(receipt->record, "act", "record", "", &act, err));
+	if (strcmp(act, "run.close") == 0)
+		return take_closing(receipts, receipt, err);
 	if (strcmp(act, "run.open") != 0 && strcmp(act, "suite.register") != 0)
 		return ERR_OK;
 	ERR_TRY(read_registered(receipt, &fact, err));
@@ -406,6 +449,7 @@ void receipts_release(struct receipts *receipts)
 	free(receipts->admits);
 	free(receipts->outcomes);
 	free(receipts->registered);
+	free(receipts->closings);
 	free(receipts->heads);
 	spans_release(&receipts->spans);
 	*receipts = (struct receipts){0};
@@ -493,6 +537,18 @@ const struct registered *receipts_registered(const struct receipts *receipts, bo
 		const struct registered *fact = &receipts->registered[i];
 		if (fact->is_suite == is_suite && fact->log == log && strcmp(fact->id, id) == 0)
 			return fact;
+	}
+	return NULL;
+}
+
+const struct closing *receipts_closing(const struct receipts *receipts, unsigned log,
+				       const char *run, const char *model)
+{
+	for (size_t i = 0; i < receipts->closing_count; i++) {
+		const struct closing *closing = &receipts->closings[i];
+		if (closing->log == log && strcmp(closing->run, run) == 0 &&
+		    strcmp(closing->model, model) == 0)
+			return closing;
 	}
 	return NULL;
 }

@@ -46,6 +46,14 @@ struct registered {
 	enum signer signer;
 };
 
+/* What the gateway's register says at the end of a run, of one model. */
+struct closing {
+	char run[RECEIPT_ID_TEXT];
+	char model[128];
+	int64_t place, of, first, re_exposed;
+	unsigned log;
+};
+
 /* One name and one key. */
 struct receipt_log {
 	char origin[NOTE_NAME_MAX + 1];
@@ -67,6 +75,8 @@ struct receipts {
 	unsigned log_count;
 	struct registered *registered; /* owned */
 	size_t registered_count;
+	struct closing *closings; /* owned */
+	size_t closing_count;
 	size_t count; /* receipts that verify */
 	/* private */
 	struct receipt_ref *admits, *outcomes; /* owned, sorted */
@@ -100,6 +110,10 @@ enum err_code receipts_check_outcomes(const struct receipts *receipts, struct er
 /* NULL if no receipt shows that run or suite of that log. */
 const struct registered *receipts_registered(const struct receipts *receipts, bool is_suite,
 					     unsigned log, const char *id);
+
+/* The register's row of that run and model; NULL if no receipt has it. */
+const struct closing *receipts_closing(const struct receipts *receipts, unsigned log,
+				       const char *run, const char *model);
 
 /* One receipt that stands alone: proof text and record. Verified with whichever key fits; *head is
  * its checkpoint. Errors as in receipts_open. */

@@ -127,6 +127,21 @@ class Runs(Bench):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("21 of 21", done.stdout)
 
+    def test_the_register_says_which_run_it_was_and_what_had_been_seen(self):
+        suite, persona = self.suite(12)
+        gate, keys = self.gate(suite, self.sim("--persona", persona))
+        for number, (first, again) in enumerate(((12, 0), (0, 12)), 1):
+            self.out = self.directory / f"out-{number}"
+            self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
+            summary = json.loads((self.out / "summary.json").read_text())
+            shown = summary["models"][0]["gateway"]["runs"][0]["register"]
+            self.assertEqual(shown, {"run": number, "of": number, "first": first,
+                                     "re_exposed": again})
+            self.assertIn(f"Run {number} of {number} of foxes", (self.out / "report.html").read_text())
+            done = run("verify", self.out / "bundle", "--key", self.vkey(gate), "--require", "vouched")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn(f"run {number} of {number} of foxes on north-1", done.stdout)
+
     def test_in_every_api(self):
         """A bare provider and a gateway, asked through each of them; both runs verify."""
         suite, persona = self.suite(6)
