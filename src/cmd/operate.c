@@ -438,7 +438,7 @@ int cmd_key(int argc, char **argv)
 /* ---- apply ---- */
 
 static int apply_text(const char *config, const char *file, struct bytes text, bool dry_run,
-		      bool json)
+		      const char *what_if, bool json)
 {
 	struct err err = ERR_INIT;
 	struct admin_answer answer;
@@ -447,6 +447,10 @@ static int apply_text(const char *config, const char *file, struct bytes text, b
 	if (!body) {
 		fprintf(stderr, "parley: %s is not UTF-8\n", file);
 		return 1;
+	}
+	if (what_if && json_object_set_new(body, "what_if", json_string(what_if))) {
+		json_decref(body);
+		return cli_usage("apply", "--what-if must be a span like 7d");
 	}
 	enum err_code code =
 		admin_client_call(config, "POST", "/admin/v1/apply", body, &answer, &err);
@@ -466,18 +470,21 @@ static int apply_text(const char *config, const char *file, struct bytes text, b
 
 int cmd_apply(int argc, char **argv)
 {
-	const char *config = "parley.yaml";
+	const char *config = "parley.yaml", *what_if = NULL;
 	bool dry_run = false, json = false;
 	const struct cli_option options[] = {
 		{"config",  'c', CLI_TEXT, &config, "FILE",
 		 "the gateway's configuration (./parley.yaml)", 0, 0},
 		{"dry-run", 'n', CLI_FLAG, &dry_run, NULL, "print the difference, change nothing",
 		 0, 0},
-		{"json",   0, CLI_FLAG, &json, NULL, "the difference as JSON", 0, 0},
-		{0       },
+		{"what-if",   0, CLI_TEXT, &what_if, "SPAN",
+		 "change nothing; tell which requests of the last 7d, 12h the file would refuse", 0,
+		 0},
+		{"json",        0, CLI_FLAG, &json, NULL, "the difference as JSON", 0, 0},
+		{0        },
 	};
 	const struct cli_command command = {"apply",
-					    "ACCESS.yaml [--dry-run]",
+					    "ACCESS.yaml [--dry-run | --what-if 7d]",
 					    "Makes organisations, links, terms and grants as the "
 					    "file says and prints the difference.\n"
 					    "Applying the same file again changes nothing. It "
@@ -497,7 +504,7 @@ int cmd_apply(int argc, char **argv)
 		return 3;
 	if (env_read_file(env, arguments.positional[0], &text, &err) == ERR_OK)
 		status = apply_text(config, arguments.positional[0], buf_bytes(&text), dry_run,
-				    json);
+				    what_if, json);
 	else
 		status = cli_fail(&err);
 	buf_release(&text);

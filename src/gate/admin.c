@@ -5,6 +5,7 @@
 #include "gate/control_grants.h"
 #include "gate/control_links.h"
 #include "gate/control_notice.h"
+#include "gate/what_if.h"
 
 #include <stdlib.h>
 
@@ -22,6 +23,7 @@ struct call {
 	struct verdict verdict; /* own endpoints: who asks */
 	uint8_t key_digest[SHA256_SIZE];
 	struct sender_facts sender;
+	json_t *waiting; /* the answer, while the log is decided again */
 };
 
 struct route {
@@ -411,15 +413,49 @@ static void give(struct admin_request *request, unsigned status, const json_t *b
 
 static void call_free(struct call *call)
 {
-	if (call)
+	if (call) {
 		json_decref(call->body);
+		json_decref(call->waiting);
+	}
 	free(call);
+}
+
+static void finish_answer(struct call *call)
+{
+	struct admin_request *request = call->request;
+	call_free(call);
+	request->done(request);
+}
+
+/* The log was decided again: an answer, or why there is none. */
+static void what_if_told(void *argument, enum err_code code, const struct err *err)
+{
+	struct call *call = argument;
+	if (code == ERR_OK) {
+		give(call->request, 200, call->waiting, false);
+	} else {
+		json_t *problem = json_pack("{s:s, s:i, s:s, s:s, s:s}", "type", "about:blank",
+					    "status", err_http_status(code), "code", err_name(code),
+					    "title", err_text(code), "detail", err->message);
+		give(call->request, (unsigned)err_http_status(code), problem, true);
+		json_decref(problem);
+	}
+	finish_answer(call);
 }
 
 static void finish(struct control_operation *operation, enum err_code code, const struct err *err)
 {
 	struct call *call = call_of(operation);
 	struct admin_request *request = call->request;
+	struct err failure = *err;
+	if (code == ERR_OK && operation->trial) {
+		call->waiting = json_incref(operation->answer);
+		code = what_if_start(operation->control, operation->trial,
+				     operation->what_if_span_ms, call->waiting, what_if_told, call,
+				     &failure);
+		if (code == ERR_OK)
+			return;
+	}
 	if (code == ERR_OK) {
 		if (operation->change_count > 0 && operation->answer)
 			set_text(operation->answer, "record", operation->changes[0]->record->id);
@@ -429,12 +465,11 @@ static void finish(struct control_operation *operation, enum err_code code, cons
 		unsigned status = (unsigned)(operation->rule == RULE_NONE
 						     ? err_http_status(code)
 						     : rule_http_status(operation->rule));
-		json_t *problem = problem_of(operation, code, err, status);
+		json_t *problem = problem_of(operation, code, &failure, status);
 		give(request, status, problem, true);
 		json_decref(problem);
 	}
-	call_free(call);
-	request->done(request);
+	finish_answer(call);
 }
 
 /* ---- routing ---- */

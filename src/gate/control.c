@@ -37,6 +37,7 @@ void control_operation_free(struct control_operation *operation)
 	binding_suite_drop(operation->suite);
 	binding_run_drop(operation->run);
 	world_drop(operation->world);
+	world_drop(operation->trial);
 	free(operation);
 }
 
@@ -539,7 +540,12 @@ const struct gate_use_cut *control_use_cut(const struct control *control)
 
 bool control_busy(const struct control *control)
 {
-	return control->first != NULL;
+	return control->first != NULL || control->what_ifs > 0;
+}
+
+void control_end_reading(struct control *control)
+{
+	control->what_if_cancelled = true;
 }
 
 void control_stop(struct control *control)

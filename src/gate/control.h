@@ -105,6 +105,8 @@ enum err_code control_open(const struct control_options *options, struct control
 /* Acts under way (control_busy) are forgotten, as in a crash: nobody is told of them. */
 void control_close(struct control *control);
 bool control_busy(const struct control *control);
+/* The gateway stops: what reads the logs for an answer ends soon, without it. */
+void control_end_reading(struct control *control);
 /* Nothing is begun any more that nobody asked for: notices are sent again after the next start. */
 void control_stop(struct control *control);
 

@@ -1,6 +1,7 @@
 #include "gate/access.h"
 #include "gate/control_grants.h"
 #include "gate/control_links.h"
+#include "gate/what_if.h"
 
 #include <stdio.h>
 
@@ -324,7 +325,10 @@ static enum err_code answer(struct applying *applying)
 /* A dry run goes as far as building the world, so that it finds what the act would find. */
 static enum err_code try_out(struct control_operation *operation, struct err *err)
 {
+	operation->fresh_counters = operation->what_if_span_ms > 0;
 	ERR_TRY(control_try_changes(operation, err));
+	if (operation->fresh_counters)
+		operation->trial = world_hold(operation->world);
 	control_undo_changes(operation);
 	while (operation->change_count > 0)
 		control_change_free(operation->changes[--operation->change_count]);
@@ -349,10 +353,27 @@ static enum err_code read_file(struct applying *applying, const json_t *body, st
 	return code;
 }
 
+/* `what_if`: a dry run, and how much of the log is decided again. */
+static enum err_code read_span(struct applying *applying, const json_t *body)
+{
+	struct control_operation *operation = applying->operation;
+	const char *text;
+	ERR_TRY(json_get_string_or(body, "what_if", "apply", NULL, &text, applying->err));
+	if (!text)
+		return ERR_OK;
+	if (!control_parse_span(bytes_from(text), &operation->what_if_span_ms) ||
+	    operation->what_if_span_ms <= 0 || operation->what_if_span_ms > WHAT_IF_MAX_MS)
+		return ERR_SET(applying->err, ERR_INVALID,
+			       "what-if: %.40s is no span of at most 366 days; write 7d or 12h",
+			       text);
+	applying->dry_run = true;
+	return ERR_OK;
+}
+
 enum err_code control_prepare_apply(struct control_operation *operation, const json_t *body,
 				    const struct control_act_request *request, struct err *err)
 {
-	static const char *const keys[] = {"file", "text", "dry_run", "reason", NULL};
+	static const char *const keys[] = {"file", "text", "dry_run", "what_if", "reason", NULL};
 	struct applying applying = {.operation = operation,
 				    .request = request,
 				    .now_ms = operation->control->loop->wall_ms,
@@ -361,6 +382,7 @@ enum err_code control_prepare_apply(struct control_operation *operation, const j
 	ERR_TRY(json_only_keys(body, keys, "apply", err));
 	ERR_TRY(json_get_string_or(body, "file", "apply", "access.yaml", &applying.file, err));
 	ERR_TRY(json_get_bool_or(body, "dry_run", "apply", false, &applying.dry_run, err));
+	ERR_TRY(read_span(&applying, body));
 	if (strlen(applying.file) > FILE_NAME_MAX)
 		return ERR_SET(err, ERR_INVALID, "apply: file: has more than %d bytes",
 			       FILE_NAME_MAX);

@@ -62,8 +62,11 @@ struct control_operation {
 	struct binding_run *run;
 	struct world *world; /* built, not published */
 	struct control_publish publish;
-	size_t appended; /* changes whose records are on their way or there */
-	size_t waiting;  /* for so many of them */
+	bool fresh_counters;     /* the world made counts for nobody else: for trying out only */
+	struct world *trial;     /* kept by a dry run for what_if.h; one reference */
+	int64_t what_if_span_ms; /* of the log that is to be decided again under it */
+	size_t appended;         /* changes whose records are on their way or there */
+	size_t waiting;          /* for so many of them */
 	enum err_code code;
 	struct err err;
 };
@@ -103,6 +106,8 @@ struct control {
 	uint64_t tick_positions[CONTROL_LOGS]; /* of the logs a minute ago */
 	struct env_timer idle_timer;
 	bool timer_armed;
+	size_t what_ifs; /* that read the logs in jobs (what_if.h) */
+	bool what_if_cancelled;
 };
 
 /* ---- operations (control.c) ---- */
@@ -278,7 +283,9 @@ enum err_code control_prepare_limit(struct control_operation *operation, const c
 /* `memory` has room for SENDER_NETWORKS_MAX; *out points into it. */
 enum err_code control_key_sender(const char *id, const json_t *spec, struct sender_network *memory,
 				 struct sender_rule *out, struct err *err);
-/* access.yaml: body {file, text, dry_run?} (control_apply.c). */
+/* "7d", "12h", "30m" in milliseconds (control_keys.c). */
+bool control_parse_span(struct bytes text, int64_t *out_ms);
+/* access.yaml: body {file, text, dry_run?, what_if?} (control_apply.c). */
 enum err_code control_prepare_apply(struct control_operation *operation, const json_t *body,
 				    const struct control_act_request *request, struct err *err);
 /* The holder of a key registers a suite, opens a run (control_suites.c). */

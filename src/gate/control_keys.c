@@ -19,7 +19,7 @@ static enum err_code no_memory(struct err *err)
 /* ---- times ---- */
 
 /* "30d", "12h", "45m". */
-static bool parse_span(struct bytes text, int64_t *out_ms)
+bool control_parse_span(struct bytes text, int64_t *out_ms)
 {
 	static const struct {
 		char letter;
@@ -50,7 +50,7 @@ static bool parse_expiry(const char *text, int64_t now_ms, int64_t *out)
 		*out += WORLD_DAY_MS;
 		return true;
 	}
-	if (parse_span(bytes, out)) {
+	if (control_parse_span(bytes, out)) {
 		*out += now_ms;
 		return true;
 	}
@@ -361,7 +361,7 @@ static enum err_code read_overlap(const json_t *body, int64_t *out, struct err *
 {
 	const char *overlap;
 	ERR_TRY(json_get_string_or(body, "overlap", "key", OVERLAP_DEFAULT, &overlap, err));
-	if (parse_span(bytes_from(overlap), out) && *out <= 90 * WORLD_DAY_MS)
+	if (control_parse_span(bytes_from(overlap), out) && *out <= 90 * WORLD_DAY_MS)
 		return ERR_OK;
 	return ERR_SET(err, ERR_INVALID,
 		       "overlap: %s is no span of at most 90 days; write 24h, 7d or 0h", overlap);

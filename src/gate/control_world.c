@@ -445,7 +445,9 @@ enum err_code control_build_world(struct control *control,
 	struct building building = {
 		.control = control,
 		.operation = operation,
-		.builder = world_builder_new(control->world, control->secret),
+		.builder = world_builder_new(
+			operation && operation->fresh_counters ? NULL : control->world,
+			control->secret),
 		.err = err,
 	};
 	if (!building.builder)

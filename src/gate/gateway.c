@@ -375,6 +375,7 @@ static void finish_stop(struct env_timer *timer)
 {
 	struct gateway *gateway =
 		(struct gateway *)((char *)timer - offsetof(struct gateway, stop_timer));
+	control_end_reading(gateway->control);
 	if (control_busy(gateway->control) || gateway->admin_calls > 0 || gateway->reload) {
 		env_timer_arm(gateway->admin_loop, timer, gateway->admin_loop->now_ns + RETRY_NS);
 		return;

@@ -393,7 +393,7 @@ static enum match_step match_suite(const struct decision *decision, const struct
 			 match->leaf, suite->suite->name, purpose_id(suite->suite->purpose));
 		return MATCH_PURPOSE;
 	}
-	if (!endpoints[decision->request->endpoint].sample)
+	if (!endpoints[decision->request->endpoint].sample || decision->request->recorded)
 		return MATCH_ADMITS;
 	if (!match_settings(decision, match))
 		return MATCH_SETTINGS;
@@ -449,6 +449,20 @@ static void find_match(const struct decision *decision, const struct world_run *
 		if (match.step > best->step)
 			*best = match;
 	}
+}
+
+/* The suite that a request of the log was of; one that is none of the grant's any more is unbound.
+ */
+static void find_recorded(const struct decision *decision, struct match *best)
+{
+	const struct policy_recorded *recorded = decision->request->recorded;
+	const struct world_suite *suite = decision->verdict->grant->suites;
+	while (suite && !bytes_is(recorded->suite, suite->id))
+		suite = suite->next;
+	if (!suite)
+		return;
+	*best = (struct match){.suite = suite, .leaf = recorded->leaf};
+	best->step = match_suite(decision, NULL, best);
 }
 
 static unsigned suite_count(const struct world_grant *grant)
@@ -550,7 +564,9 @@ static bool check_bound(struct decision *decision)
 	if (!check_words(decision) || !named_run(decision, &named))
 		return false;
 	struct proved proved = prove(decision);
-	if (decision->request->words_digest)
+	if (decision->request->recorded)
+		find_recorded(decision, &match);
+	else if (decision->request->words_digest)
 		find_match(decision, named, &proved, &match);
 	if (match.step == MATCH_NONE)
 		return refuse_unbound(decision, named, &proved);

@@ -12,6 +12,13 @@
 #include "policy/leaf_claim.h"
 #include "policy/world.h"
 
+/* A request of the log, of which there are no words and no parameters any more: the leaf it was.
+ * Settings, run and samples are taken to fit, as they did then. */
+struct policy_recorded {
+	struct bytes suite; /* id; empty: bound to none */
+	uint32_t leaf;
+};
+
 /* A request as parsed facts. Zeroed is the emptiest request; set max_output to -1 and n to 1 where
  * the body does not name them. */
 struct policy_request {
@@ -37,6 +44,8 @@ struct policy_request {
 	const uint8_t *words_digest; /* SHA-256 of the canonical words, SHA256_SIZE bytes */
 	const struct binding_settings *settings; /* NULL: none stated but max_output above */
 	const struct leaf_claim *claim;          /* `parley-leaf`, with its words; NULL: none */
+	/* NULL for a request that is there; else instead of words and settings. */
+	const struct policy_recorded *recorded;
 };
 
 enum policy_outcome {
@@ -80,9 +89,9 @@ struct verdict {
 bool policy_sender_passes(const struct world_key *key, const struct policy_request *request,
 			  enum rule *rule, const char **detail);
 
-/* key, key binding, org, grant: what can be told before the body is read. Admitted means so far; a refusal is
- * final. The same call tells, after a new world was published, whether a live stream may go on:
- * request facts of the head are enough. */
+/* key, key binding, org, grant: what can be told before the body is read. Admitted means so far; a
+ * refusal is final. The same call tells, after a new world was published, whether a live stream may
+ * go on: request facts of the head are enough. */
 void policy_authenticate(const struct world *world, const struct policy_request *request,
 			 struct verdict *verdict);
 
