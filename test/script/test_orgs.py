@@ -1,7 +1,9 @@
 """Organisations that are tied to each other: links, control, blocks by affiliation, shared limits, teams."""
 
+import http.server
 import json
 import sqlite3
+import threading
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
@@ -102,6 +104,36 @@ class Rumours(Linked):
         # Others' grants are made as ever.
         self.assertEqual(self.apply(grants=[*self.grants, product("more", "acme")]).returncode, 0)
 
+    def test_the_organisation_is_told(self):
+        heard = []
+
+        class Hook(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Hook)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        url = f"http://127.0.0.1:{server.server_port}/"
+        self.assertEqual(self.apply(orgs=[{"id": "surfboard", "notify": url}]).returncode, 0)
+        self.link("southlab", "acquiring", "surfboard", status="rumoured")
+        wait_until(lambda: heard, "the notice of the rumour")
+        self.assertEqual(heard[0]["event"], "link.noted")
+        self.assertNotIn("southlab", json.dumps(heard[0]))  # the link is not public
+        self.link("southlab", "acquiring", "surfboard")
+        self.gate.act("org", "block", "southlab", "--affiliates")
+        wait_until(lambda: len(heard) > 1, "the notice of the block")
+        self.assertEqual(heard[1]["event"], "org.blocking")
+        self.assertEqual(sorted(row["grant"] for row in heard[1]["detail"]["grants"]),
+                         ["mixed", "surf"])
+
     def test_existing_grants_renew_on_unchanged_terms(self):
         self.link("southlab", "acquiring", "surfboard", status="asserted")
         longer = {"valid": {"from": day(-1), "to": day(60)}}
@@ -190,6 +222,35 @@ class Control(Linked):
         self.gate.start()
         self.surf.port = self.gate.port
         self.assertEqual(self.status(), 403)
+
+    def test_an_orgs_limits_count_all_that_it_controls(self):
+        self.assertEqual(self.apply(orgs=[{"id": "acme", "limits": {"rpm": 4}}]).returncode, 0)
+        acme = self.gate.client("prod", "acme")
+        for _ in range(6):
+            self.assertEqual(self.status(), 200)
+        self.link("acme", "controls", "surfboard")
+        self.assertEqual([self.status() for _ in range(5)], [200] * 4 + [429])
+        answer = acme.messages(max_tokens=1)
+        self.assertEqual(answer.status, 429, "what surfboard used counts for acme")
+        self.gate.act("org", "unlink", "acme", "controls", "surfboard")
+        self.assertEqual(self.status(), 200)
+
+    def test_budgets_of_leaves_are_added_up_over_affiliates(self):
+        members = {"suites": {"classes": ["public"], "max_leaves": 3, "samples_per_leaf": 5}}
+        grants = [*self.grants, evaluation("one", "acme", **members),
+                  evaluation("two", "surfboard", **members)]
+        first, second = suite_of(["a 1", "a 2"], name="a"), suite_of(["b 1", "b 2"], name="b")
+        file = access(*grants, public_suites=public(self.suite, first, second))
+        path = self.gate.directory / "access.yaml"
+        path.write_text(json.dumps(file))
+        self.gate.act("apply", path)
+        one, two = self.gate.client("one", "acme"), self.gate.client("two", "surfboard")
+        self.assertEqual(one.post("/parley/v1/suites", first).status, 200)
+        self.link("acme", "owns", "surfboard", "--share", "51")
+        answer = two.post("/parley/v1/suites", second)
+        self.assertEqual((answer.status, answer.json().get("rule")), (403, "suite.budget"), answer)
+        self.gate.act("org", "unlink", "acme", "owns", "surfboard")
+        self.assertEqual(two.post("/parley/v1/suites", second).status, 200)
 
     def test_what_users_get_wrong(self):
         self.assertIn("no org nobody", self.fails("org", "link", "nobody", "controls", "acme"))
