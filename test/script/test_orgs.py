@@ -1,5 +1,6 @@
 """Organisations that are tied to each other: links, control, blocks by affiliation, shared limits, teams."""
 
+import base64
 import http.server
 import json
 import sqlite3
@@ -109,7 +110,8 @@ class Rumours(Linked):
 
         class Hook(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
-                heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                signed = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                heard.append(json.loads(base64.b64decode(signed["payload"])))
                 self.send_response(200)
                 self.send_header("content-length", "0")
                 self.end_headers()
