@@ -51,7 +51,8 @@ static void feed(struct pair *pair, struct bytes text, size_t from, size_t size,
 {
 	char *memory = malloc(shift + size + !(shift + size));
 	assert_non_null(memory);
-	memcpy(memory + shift, text.data + from, size);
+	if (size > 0) /* an empty text lies nowhere */
+		memcpy(memory + shift, text.data + from, size);
 	bool wide = json_scan_feed(&pair->wide, memory + shift, size);
 	bool scalar = scalar_scan_feed(&pair->scalar, memory + shift, size);
 	assert_int_equal(wide, scalar);
