@@ -151,6 +151,7 @@ static struct http_pool *new_pool(struct gate_worker *worker, const struct confi
 		.https_proxy = config->https_proxy,
 		.no_proxy = config->no_proxy,
 		.stats = &worker->upstream_stats,
+		.budget = gateway_budget(worker->gateway),
 	};
 	struct http_pool *pool = http_pool_new(worker->loop, &options);
 	buf_release(&authorities);
@@ -438,7 +439,8 @@ static const char *cut_message(struct gate_request *request, const struct contro
 	if (affiliate && verdict.outcome == POLICY_ADMIT)
 		policy_refuse_affiliate(&verdict);
 	if (verdict.outcome == POLICY_REFUSE) {
-		/* An affiliate is told the reason where the links are public, which policy knows. */
+		/* An affiliate is told the reason where the links are public, which policy knows.
+		 */
 		if (!affiliate && cut->reason && cut->reason[0])
 			policy_refuse(&verdict, verdict.rule, cut->reason);
 		policy_message(&verdict, &text);

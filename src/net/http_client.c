@@ -63,6 +63,13 @@ static void set_deadline(struct http_client_connection *connection, uint64_t aft
 		connection->armed_ns = connection->deadline_ns;
 }
 
+/* What is sealed and not sent counts as memory of bodies. */
+static void charge(struct http_client_connection *connection)
+{
+	net_budget_charge(connection->origin->pool->options.budget, &connection->charged,
+			  net_budget_bytes(channel_memory(&connection->channel)));
+}
+
 static void free_connection(struct http_client_connection *connection)
 {
 	buf_release(&connection->pending);
@@ -83,6 +90,7 @@ static void close_connection(struct http_client_connection *connection)
 	env_timer_disarm(origin->pool->loop, &connection->more);
 	if (channel_is_open(&connection->channel))
 		channel_close(&connection->channel, false);
+	charge(connection);
 	if (!connection->advancing)
 		free_connection(connection);
 }
@@ -150,8 +158,7 @@ void http_fail_later(struct http_pool *pool, struct http_call *call)
 
 /* ---- sending ---- */
 
-/* False when the connection broke. */
-static bool send_call(struct http_client_connection *connection)
+static bool send_parts(struct http_client_connection *connection)
 {
 	struct http_call *call = connection->call;
 	while (connection->part < call->part_count && connection->channel.stream->writable) {
@@ -176,6 +183,14 @@ static bool send_call(struct http_client_connection *connection)
 		}
 	}
 	return true;
+}
+
+/* False when the connection broke. */
+static bool send_call(struct http_client_connection *connection)
+{
+	bool holds = send_parts(connection);
+	charge(connection);
+	return holds;
 }
 
 static void assign(struct http_client_connection *connection, struct http_call *call)

@@ -5,6 +5,7 @@
 
 #include "base/counters.h"
 #include "env/env.h"
+#include "net/budget.h"
 #include "net/channel.h"
 #include "proto/http1.h"
 
@@ -68,6 +69,7 @@ struct http_pool_options {
 	 * CONNECT through that proxy. NULL or "": directly. Looked at when an origin is made. */
 	const char *https_proxy, *no_proxy;
 	struct http_pool_stats *stats; /* outlives the pool; NULL: nobody wants to know */
+	struct net_budget *budget;     /* what is sealed and not sent counts there; NULL: nowhere */
 };
 
 /* NULL when memory is out. The options are copied (the CA text too). */

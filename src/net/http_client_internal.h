@@ -25,6 +25,7 @@ struct http_client_connection {
 	int part; /* the first of call->parts that is not wholly sent */
 	enum connection_state state;
 	size_t asked;    /* bytes of the tunnel's request that were sent */
+	size_t charged;  /* to the budget, for what is sealed and not sent */
 	bool in_tunnel;  /* it stands, or there is none */
 	bool keep_alive; /* as the head of the response says */
 	bool reused, sent_any, advancing, closed;

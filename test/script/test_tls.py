@@ -327,6 +327,13 @@ class Upstream(Case):
             self.assertEqual(client.chat().status, 200)
         self.assertEqual((provider.requests, provider.handshakes, provider.resumed), (4, 4, 3))
 
+    def test_a_large_body_leaves_no_memory_behind(self):
+        gate, client = self.serve(self.provider(self.authority.issue("server")),
+                                  ca=self.authority.path)
+        self.assertEqual(client.chat("0123456789" * 400000).status, 200)
+        wait_until(lambda: gate.metric("parley_buffered_bytes") == 0,
+                   "the memory of plain and sealed bytes to be given back")
+
     def test_who_is_not_talked_to(self):
         stranger = Authority(self.directory, "stranger")
         for name, files in (("expired", self.authority.issue("old", expired=True)),
