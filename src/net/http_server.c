@@ -1,15 +1,13 @@
 #include "net/http_server.h"
 
+#include "net/accepting.h"
 #include "net/answer_head.h"
-
 #include "proto/chunked.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LISTENERS_MAX 8
-#define ACCEPTS_PER_TURN 64
 #define BUFFER_START 4096
 #define BUFFER_KEPT_MAX 65536
 #define SPARE_MAX 64
@@ -17,8 +15,6 @@
 #define ARENA_BLOCK 4096
 #define ARENA_MAX ((size_t)4 << 20)
 #define LINGER_NS 2000000000u
-/* A server that has no place looks again after this time: another one may have given some back. */
-#define PLACE_RETRY_NS 50000000u
 #define LINGER_BYTES_MAX ((size_t)8 << 20)
 #define SECOND_NS 1000000000u
 
@@ -57,13 +53,11 @@ struct http_server {
 	struct http_server_options options;
 	struct env_loop *loop;
 	struct tls_context *tls; /* one reference; NULL: plain */
-	struct env_listener *listeners[LISTENERS_MAX];
-	unsigned listener_count;
+	struct accepting accepting;
 	struct http_connection *first;
 	unsigned count;
 	struct http_server_stats stats;
-	bool paused, stopping;
-	struct env_timer place_timer; /* while accept is paused */
+	bool stopping;
 	void (*stopped)(void *argument);
 	void *stopped_argument;
 	struct buf spare[SPARE_MAX]; /* buffers of connections that fell idle */
@@ -139,18 +133,10 @@ static void free_connection(struct http_connection *connection)
 	}
 }
 
-static void pause_accepting(struct http_server *server, bool paused)
+static bool has_room(void *argument)
 {
-	struct env_loop *loop = server->loop;
-	if (paused)
-		env_timer_arm(loop, &server->place_timer, loop->now_ns + PLACE_RETRY_NS);
-	if (server->paused == paused)
-		return;
-	server->paused = paused;
-	if (paused && server->options.budget)
-		atomic_fetch_add_explicit(&server->options.budget->pauses, 1, memory_order_relaxed);
-	for (unsigned i = 0; i < server->listener_count; i++)
-		env_listener_pause(server->loop, server->listeners[i], paused);
+	const struct http_server *server = argument;
+	return !server->stopping && server->count < server->options.connections_max;
 }
 
 /* Takes the connection out of service; its memory goes when advance() is left. */
@@ -171,8 +157,8 @@ static void close_connection(struct http_connection *connection, bool reset)
 	server->count--;
 	counter_add(&server->stats.open, -1);
 	net_budget_leave(server->options.budget);
-	if (!server->stopping && server->count < server->options.connections_max)
-		pause_accepting(server, false);
+	if (has_room(server))
+		accepting_resume(&server->accepting);
 	if (!connection->advancing)
 		free_connection(connection);
 }
@@ -836,9 +822,10 @@ static void deadline_passed(struct env_timer *timer)
 
 /* ---- accepting ---- */
 
-static void new_connection(struct http_server *server, struct env_stream *stream,
+static void new_connection(void *argument, struct env_stream *stream,
 			   const struct env_address *peer)
 {
+	struct http_server *server = argument;
 	struct http_connection *connection = calloc(1, sizeof(*connection));
 	struct tls *tls = NULL;
 	struct err ignored = ERR_INIT;
@@ -872,33 +859,6 @@ static void new_connection(struct http_server *server, struct env_stream *stream
 	advance(connection);
 }
 
-static void accept_ready(struct env_listener *listener, void *argument)
-{
-	struct http_server *server = argument;
-	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		struct env_address peer;
-		if (server->count >= server->options.connections_max ||
-		    !net_budget_enter(server->options.budget)) {
-			pause_accepting(server, true);
-			return;
-		}
-		struct env_stream *stream = env_accept(server->loop, listener, &peer);
-		if (!stream) {
-			net_budget_leave(server->options.budget);
-			return;
-		}
-		new_connection(server, stream, &peer);
-	}
-}
-
-static void look_for_place(struct env_timer *timer)
-{
-	struct http_server *server =
-		(struct http_server *)((char *)timer - offsetof(struct http_server, place_timer));
-	if (server->paused && !server->stopping && server->count < server->options.connections_max)
-		pause_accepting(server, false); /* what waits makes the listener ready at once */
-}
-
 struct http_server *http_server_new(struct env_loop *loop,
 				    const struct http_server_options *options)
 {
@@ -907,7 +867,11 @@ struct http_server *http_server_new(struct env_loop *loop,
 		return NULL;
 	server->options = *options;
 	server->loop = loop;
-	server->place_timer.fire = look_for_place;
+	server->accepting = (struct accepting){.loop = loop,
+					       .budget = options->budget,
+					       .argument = server,
+					       .has_room = has_room,
+					       .take = new_connection};
 	server->date.second = -1;
 	return server;
 }
@@ -915,15 +879,7 @@ struct http_server *http_server_new(struct env_loop *loop,
 enum err_code http_server_listen(struct http_server *server, const struct env_address *address,
 				 struct env_address *bound, struct err *err)
 {
-	if (server->listener_count == LISTENERS_MAX)
-		return ERR_SET(err, ERR_TOO_LARGE, "more than %d addresses to listen on",
-			       LISTENERS_MAX);
-	struct env_listener **slot = &server->listeners[server->listener_count];
-	ERR_TRY(env_listen(server->loop, address, accept_ready, server, slot, err));
-	if (bound)
-		env_listener_address(server->loop, *slot, bound);
-	server->listener_count++;
-	return ERR_OK;
+	return accepting_listen(&server->accepting, address, bound, err);
 }
 
 void http_server_set_tls(struct http_server *server, struct tls_context *context)
@@ -932,17 +888,9 @@ void http_server_set_tls(struct http_server *server, struct tls_context *context
 	server->tls = context ? tls_context_hold(context) : NULL;
 }
 
-static void close_listeners(struct http_server *server)
-{
-	env_timer_disarm(server->loop, &server->place_timer);
-	for (unsigned i = 0; i < server->listener_count; i++)
-		env_listener_close(server->loop, server->listeners[i]);
-	server->listener_count = 0;
-}
-
 void http_server_stop(struct http_server *server, void (*done)(void *argument), void *argument)
 {
-	close_listeners(server);
+	accepting_close(&server->accepting);
 	server->stopping = true;
 	for (struct http_connection *one = server->first, *next; one; one = next) {
 		next = one->next;
@@ -984,7 +932,7 @@ void http_server_free(struct http_server *server)
 	if (!server)
 		return;
 	server->stopped = NULL;
-	close_listeners(server);
+	accepting_close(&server->accepting);
 	server->stopping = true;
 	while (server->first)
 		abort_exchange(server->first);
