@@ -2,6 +2,7 @@
 
 #include "gate/control_deliver.h"
 #include "gate/control_grants.h"
+#include "gate/control_reciprocal.h"
 
 /* ---- limits ---- */
 
@@ -77,7 +78,8 @@ static bool add_grant(struct control *control, json_t *view, const char *id)
 {
 	const struct world_grant *grant = world_find_grant(control->world, bytes_from(id));
 	const json_t *valid = json_object_get(view, "valid");
-	if (!control_grant_view(control, view, id))
+	if (!control_grant_view(control, view, id) ||
+	    !reciprocator_view(control->reciprocator, view, id))
 		return false;
 	if (!grant)
 		return true;

@@ -1,6 +1,7 @@
 #include "gate/control_deliver.h"
 #include "gate/control_links.h"
 #include "gate/control_notice.h"
+#include "gate/control_reciprocal.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -73,6 +74,12 @@ static void complete(struct control_operation *operation, enum err_code code)
 	operation->finish(operation, code, &operation->err);
 	if (operation->notified > 0)
 		deliverer_wake(control->deliverer);
+	for (size_t i = 0; i < operation->change_count; i++) {
+		if (operation->changes[i]->kind == STORE_GRANT) {
+			reciprocator_wake(control->reciprocator);
+			break;
+		}
+	}
 	control_operation_free(operation);
 	post_next(control);
 }
@@ -497,11 +504,13 @@ enum err_code control_open(const struct control_options *options, struct control
 		return code;
 	}
 	control->deliverer = deliverer_new(control);
-	if (!control->deliverer) {
+	control->reciprocator = reciprocator_new(control);
+	if (!control->deliverer || !control->reciprocator) {
 		control_close(control);
 		return ERR_SET(err, ERR_NO_MEMORY, "no memory for the control plane");
 	}
 	deliverer_wake(control->deliverer);
+	reciprocator_wake(control->reciprocator);
 	/* At once: something may have come due while nothing ran. */
 	control->timer_armed =
 		env_timer_arm(control->loop, &control->idle_timer, env_clock_ns(control->env));
@@ -521,6 +530,7 @@ void control_close(struct control *control)
 	if (control->timer_armed)
 		env_timer_disarm(control->loop, &control->idle_timer);
 	deliverer_free(control->deliverer);
+	reciprocator_free(control->reciprocator);
 	world_drop(control->world);
 	control_grading_release(control);
 	for (int kind = 0; kind < STORE_KINDS; kind++)
@@ -551,6 +561,7 @@ void control_end_reading(struct control *control)
 void control_stop(struct control *control)
 {
 	deliverer_stop(control->deliverer);
+	reciprocator_stop(control->reciprocator);
 }
 
 struct world *control_world(struct control *control)

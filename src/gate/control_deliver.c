@@ -2,15 +2,13 @@
 
 #include "gate/control_notice.h"
 #include "gate/notify.h"
-#include "net/http_client.h"
-#include "proto/tls.h"
+#include "gate/outward.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define SECOND_NS UINT64_C(1000000000)
 #define ACTIVE_MAX 8
-#define POOL_CALLS_MAX 512 /* then a new pool, so that it does not collect origins */
 #define ATTEMPT_NS (15 * SECOND_NS)
 #define MAIL_NS (60 * SECOND_NS)
 #define PAUSE_MAX_S UINT64_C(3600)
@@ -40,8 +38,8 @@ struct queue {
 
 struct deliverer {
 	struct control *control;
-	struct http_pool *pool;
-	unsigned pool_calls, active;
+	struct outward outward;
+	unsigned active;
 	struct queue *queues, **end;
 	struct env_timer timer;
 	struct env_message message;
@@ -305,40 +303,17 @@ static void call_ended(struct http_call *call, const struct err *err)
 	attempt_over(queue);
 }
 
-static struct http_pool *new_pool(struct control *control)
-{
-	struct buf authorities = BUF_INIT((size_t)16 << 20);
-	struct err ignored = ERR_INIT;
-	/* Without authorities no certificate is good: the call that needs one will say so. */
-	env_read_file(control->env, TLS_SYSTEM_AUTHORITIES, &authorities, &ignored);
-	struct http_pool_options options = {.connections_max = ACTIVE_MAX,
-					    .idle_max = 1,
-					    .idle_timeout_ns = SECOND_NS,
-					    .connect_timeout_ns = ATTEMPT_NS,
-					    .ca_pem = buf_bytes(&authorities),
-					    .https_proxy = control->config->https_proxy,
-					    .no_proxy = control->config->no_proxy};
-	struct http_pool *pool = http_pool_new(control->loop, &options);
-	buf_release(&authorities);
-	return pool;
-}
-
 /* Where the request goes within the origin: path and query of the URL. */
 static enum err_code find_origin(struct queue *queue, const char *address,
 				 struct http_origin **origin, struct bytes *target, struct err *err)
 {
 	struct deliverer *deliverer = queue->deliverer;
 	struct control *control = deliverer->control;
-	struct http_origin_options own = {.ca_pem = control->config->notices.authorities.text};
 	const char *authority = strstr(address, "://") + 3;
 	size_t base = (size_t)(authority - address) + strcspn(authority, "/?");
-	if (!deliverer->pool)
-		deliverer->pool = new_pool(control);
-	if (!deliverer->pool)
-		return ERR_SET(err, ERR_NO_MEMORY, "no memory to send a notice");
 	*target = bytes_from(address + base);
-	deliverer->pool_calls++;
-	return http_pool_origin_with(deliverer->pool, bytes_of(address, base), &own, origin, err);
+	return outward_origin(&deliverer->outward, control, bytes_of(address, base),
+			      control->config->notices.authorities.text, origin, err);
 }
 
 static enum err_code start_call(struct queue *queue, const char *address, struct err *err)
@@ -493,15 +468,6 @@ static void start_queue(struct queue *queue)
 	attempt_over(queue);
 }
 
-static void renew_pool(struct deliverer *deliverer)
-{
-	if (deliverer->pool_calls < POOL_CALLS_MAX || deliverer->active > 0)
-		return;
-	http_pool_free(deliverer->pool);
-	deliverer->pool = NULL;
-	deliverer->pool_calls = 0;
-}
-
 /* Starts what is due and sleeps until the next is. */
 static void work(struct deliverer *deliverer)
 {
@@ -511,13 +477,13 @@ static void work(struct deliverer *deliverer)
 		return;
 	collect(deliverer);
 	remove_empty(deliverer);
-	renew_pool(deliverer);
+	bool ready = outward_ready(&deliverer->outward, deliverer->active);
 	for (struct queue *queue = deliverer->queues; queue; queue = queue->next) {
 		if (queue->active || json_array_size(queue->ids) == 0)
 			continue;
 		if (queue->next_ns > loop->now_ns)
 			next_ns = queue->next_ns < next_ns ? queue->next_ns : next_ns;
-		else if (deliverer->active < ACTIVE_MAX && deliverer->pool_calls < POOL_CALLS_MAX)
+		else if (ready && deliverer->active < ACTIVE_MAX)
 			start_queue(queue);
 	}
 	if (deliverer->armed)
@@ -594,7 +560,7 @@ void deliverer_free(struct deliverer *deliverer)
 		deliverer->queues = queue->next;
 		free_queue(queue);
 	}
-	http_pool_free(deliverer->pool);
+	outward_release(&deliverer->outward);
 	free(deliverer);
 }
 

@@ -98,6 +98,7 @@ struct control {
 	json_t *unfinished; /* commits that could not be moved in yet: the next act waits for them
 			     */
 	struct deliverer *deliverer;            /* of notices */
+	struct reciprocator *reciprocator;      /* of grants in pairs */
 	struct control_operation *first, *last; /* the first is under way */
 	struct env_message next_message;        /* starts the next operation on a fresh stack */
 	bool next_posted;
