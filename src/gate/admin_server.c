@@ -71,6 +71,62 @@ static void serve_snapshot(struct gateway *gateway, struct http_exchange *exchan
 	buf_release(&out);
 }
 
+/* ---- statements ---- */
+
+static void statement_done(void *argument, unsigned status, json_t *answer, const struct err *err)
+{
+	struct admin_call *call = argument;
+	struct buf *out = &call->request.answer;
+	buf_init(out, ADMIN_ANSWER_MAX);
+	if (!answer)
+		answer = json_pack("{s:i, s:s, s:s, s:s}", "status", (int)status, "code",
+				   err_name(err->code), "title", err_text(err->code), "detail",
+				   err->message);
+	else
+		json_incref(answer);
+	bool good = answer && json_canonical(answer, out, NULL) == ERR_OK && !out->failed;
+	json_decref(answer);
+	if (call->exchange && good)
+		respond_text(call->exchange, (int)status,
+			     err->code == ERR_OK ? "application/json" : "application/problem+json",
+			     buf_bytes(out));
+	else if (call->exchange)
+		respond_problem(call->exchange, 503, "out of memory");
+	free_call(call);
+}
+
+static char *query_value(struct bytes query, const char *name)
+{
+	while (query.data) {
+		struct bytes value;
+		struct bytes pair = bytes_split(query, '&', &query);
+		if (bytes_is(bytes_split(pair, '=', &value), name))
+			return bytes_to_cstr(value);
+	}
+	return bytes_to_cstr(BYTES(""));
+}
+
+static void serve_statement(struct gateway *gateway, struct http_exchange *exchange)
+{
+	struct bytes query;
+	bytes_split(http_bytes(exchange->head_bytes.data, exchange->head.target), '?', &query);
+	struct admin_call *call = calloc(1, sizeof(*call));
+	if (call) {
+		call->method = query_value(query, "org");
+		call->target = query_value(query, "month");
+	}
+	if (!call || !call->method || !call->target) {
+		if (call)
+			free_call(call);
+		respond_problem(exchange, 503, "out of memory");
+		return;
+	}
+	call->exchange = exchange;
+	call->gateway = gateway;
+	exchange->user = call;
+	gateway_statement(gateway, call->method, call->target, statement_done, call);
+}
+
 static void serve_api(struct gateway *gateway, struct http_exchange *exchange, const char *person)
 {
 	const char *data = exchange->head_bytes.data;
@@ -78,6 +134,11 @@ static void serve_api(struct gateway *gateway, struct http_exchange *exchange, c
 	if (bytes_is(path, "/admin/v1/top") &&
 	    bytes_is(http_bytes(data, exchange->head.method), "GET")) {
 		serve_snapshot(gateway, exchange);
+		return;
+	}
+	if (bytes_is(path, "/admin/v1/statement") &&
+	    bytes_is(http_bytes(data, exchange->head.method), "GET")) {
+		serve_statement(gateway, exchange);
 		return;
 	}
 	struct admin_call *call = gateway->over ? NULL : calloc(1, sizeof(*call));

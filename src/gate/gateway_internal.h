@@ -62,6 +62,13 @@ void gateway_name_metrics(struct gateway *gateway, const struct config *config);
 /* snapshot.c: what `parley top` shows, as JSON; a new reference, NULL when memory is out. */
 json_t *gateway_snapshot(struct gateway *gateway);
 
+/* statement_http.c: the signed statement of an organisation's month ("2026-11"). `done` on the admin
+ * loop, maybe from inside the call: the answer is borrowed, NULL where `err` says why. */
+void gateway_statement(struct gateway *gateway, const char *org, const char *month,
+		       void (*done)(void *argument, unsigned status, json_t *answer,
+				    const struct err *err),
+		       void *argument);
+
 /* health.c: answers /healthz and /readyz, at once or when every loop has told that it turns. */
 void gateway_serve_health(struct gateway *gateway, struct http_exchange *exchange);
 void gateway_serve_ready(struct gateway *gateway, struct http_exchange *exchange);

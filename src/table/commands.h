@@ -9,7 +9,8 @@
 	X(serve,  "run the gateway") \
 	X(apply,  "make organisations, terms and grants as an access file says") \
 	X(org,    "list, show, link, block and unblock organisations") \
-	X(grant,  "list, show, suspend, restore and revoke grants") \
+	X(grant,  "offer, sign, list, show, suspend, restore and revoke grants") \
+	X(statement, "what both sides hold of a month, signed") \
 	X(key,    "issue, list, rotate, bind, limit and revoke keys") \
 	X(suite,  "import, digest and check suites; list, approve and reject registered ones") \
 	X(bench,  "run suites on models: run, resume") \

@@ -122,7 +122,7 @@ static void an_offered_grant_is_in_force_once_the_organisation_has_signed(void *
 	apply("600", "", 200);
 	assert_int_equal(the_grant()->state, GRANT_OFFERED);
 	char *key = fake_key(&gateway, id);
-	fake_ask(&gateway, key, "GET", "/parley/v1/self", NULL);
+	fake_ask(&gateway, key, "GET", "/parley/v1/suites", NULL);
 	assert_int_equal(gateway.status, 403);
 	assert_string_equal(fake_text(&gateway, "rule"), "grant.offered");
 	countersign(200);
