@@ -1,10 +1,50 @@
 #include "gate/account.h"
 
 #include "gate/gateway.h"
+#include "watch/watch.h"
 
 static int64_t micros(uint64_t from_ns, uint64_t to_ns)
 {
 	return to_ns > from_ns ? (int64_t)((to_ns - from_ns) / 1000) : 0;
+}
+
+/* What tells client programs apart: the user-agent, and the fields in which official SDKs name
+ * language, system and version (not those that change with each request). */
+static uint64_t stack_of(const struct http_exchange *exchange)
+{
+	static const char *const told[] = {"x-stainless-lang",
+					   "x-stainless-os",
+					   "x-stainless-arch",
+					   "x-stainless-runtime",
+					   "x-stainless-runtime-version",
+					   "x-stainless-package-version"};
+	const char *data = exchange->head_bytes.data;
+	uint64_t stack = 0xcbf29ce484222325u;
+	for (unsigned i = 0; i < exchange->head.field_count; i++) {
+		struct bytes name = http_bytes(data, exchange->head.fields[i].name);
+		struct bytes value = http_bytes(data, exchange->head.fields[i].value);
+		bool counts = i + 1 == exchange->head.known[HTTP_FIELD_USER_AGENT];
+		bool may = name.size >= 14 && (name.data[0] | 0x20) == 'x';
+		for (size_t t = 0; may && !counts && t < sizeof(told) / sizeof(told[0]); t++)
+			counts = bytes_equal_fold(name, bytes_from(told[t]));
+		for (size_t b = 0; counts && b < value.size; b++)
+			stack = (stack ^ (uint8_t)value.data[b]) * 0x100000001b3u;
+		if (counts)
+			stack = (stack ^ name.size) * 0x100000001b3u;
+	}
+	return stack;
+}
+
+/* Networks are an IPv4 /24 or an IPv6 /48. */
+static void watch_request(const struct gate_request *request)
+{
+	uint8_t network[7] = {request->peer_family};
+	size_t size = request->peer_family == ENV_IPV4   ? 3
+		      : request->peer_family == ENV_IPV6 ? 6
+							 : 0;
+	memcpy(network + 1, request->peer_network, size);
+	watch_begin(request->verdict.key->watch, bytes_of(network, 1 + size),
+		    request->exchange ? stack_of(request->exchange) : 0);
 }
 
 void gate_account_admitted(struct gate_request *request)
@@ -15,6 +55,7 @@ void gate_account_admitted(struct gate_request *request)
 	metrics_add(&metrics->in_flight, 1);
 	limits_count(&traffic->admitted, 1);
 	limits_count(&traffic->live, 1);
+	watch_request(request);
 	if (request->verdict.observed != RULE_NONE)
 		gate_account_observed(request, request->verdict.observed);
 }

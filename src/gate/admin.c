@@ -143,6 +143,22 @@ static enum err_code prepare_key(struct control_operation *operation, struct err
 	return control_prepare_key(operation, call->body, &request, err);
 }
 
+/* Looks now, as the clock does each minute. */
+static enum err_code prepare_look(struct control_operation *operation, struct err *err)
+{
+	control_watch_roll(operation->control);
+	ERR_TRY(control_watch_due(operation, err));
+	operation->answer = json_pack("{s:b}", "opened", operation->change_count > 0);
+	return answered(operation, err);
+}
+
+static enum err_code prepare_decision(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	struct control_act_request request = act_request(call);
+	return control_prepare_decision(operation, call->id, call->body, &request, err);
+}
+
 static enum err_code prepare_key_act(struct control_operation *operation, struct err *err)
 {
 	static const struct {
@@ -233,6 +249,10 @@ static const struct route admin_routes[] = {
 	{"POST", "/admin/v1/keys/*/bind",       prepare_key_act, "key.bind", STORE_KEY},
 	{"POST", "/admin/v1/keys/*/limit",      prepare_key_act, "key.limit", STORE_KEY},
 	{"GET",  "/admin/v1/notices",           prepare_list,   NULL, STORE_NOTICE},
+	{"GET",  "/admin/v1/cases",             prepare_list,   NULL, STORE_CASE},
+	{"POST", "/admin/v1/cases/look",        prepare_look,   NULL, STORE_CASE},
+	{"GET",  "/admin/v1/cases/*",           prepare_show,   NULL, STORE_CASE},
+	{"POST", "/admin/v1/cases/*/decide",    prepare_decision, NULL, STORE_CASE},
 	{"GET",  "/admin/v1/suites",            prepare_list,   NULL, STORE_SUITE},
 	{"GET",  "/admin/v1/suites/*",          prepare_show,   NULL, STORE_SUITE},
 	{"POST", "/admin/v1/suites/*/approve",  prepare_act,    "suite.approve", STORE_SUITE},

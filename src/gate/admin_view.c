@@ -127,10 +127,17 @@ static bool add_notice(struct control *control, json_t *view, const char *id)
 	return deliverer_view(control->deliverer, view, id);
 }
 
+static bool add_case(struct control *control, json_t *view, const char *id)
+{
+	(void)id;
+	return control_view_case(control, view);
+}
+
 static bool (*const additions[STORE_KINDS])(struct control *control, json_t *view,
 					    const char *id) = {
 	[STORE_ORG] = add_org,     [STORE_GRANT] = add_grant, [STORE_KEY] = add_key,
 	[STORE_SUITE] = add_suite, [STORE_RUN] = add_run,     [STORE_NOTICE] = add_notice,
+	[STORE_CASE] = add_case,
 };
 
 json_t *admin_view(struct control *control, enum store_kind kind, const char *id)
@@ -193,7 +200,7 @@ json_t *admin_view_status(struct control *control)
 	bool good = counts != NULL;
 	for (int kind = 0; good && kind < STORE_KINDS; kind++) {
 		if (kind != STORE_PSEUDONYM && kind != STORE_NOTICE && kind != STORE_USE &&
-		    kind != STORE_EXPOSURE)
+		    kind != STORE_EXPOSURE && kind != STORE_WATCH)
 			good = set(counts, store_kind_name((enum store_kind)kind),
 				   json_integer(
 					   (json_int_t)json_object_size(control->documents[kind])));

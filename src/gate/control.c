@@ -3,6 +3,8 @@
 #include "gate/control_notice.h"
 #include "gate/control_reciprocal.h"
 
+#include "watch/watch.h"
+
 #include <assert.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -347,7 +349,8 @@ static enum err_code prepare_idle(struct control_operation *operation, struct er
 	}
 	ERR_TRY(control_keep_exposures(control, err));
 	ERR_TRY(control_note_day(control, err));
-	return control_use_turn(control, err);
+	ERR_TRY(control_use_turn(control, err));
+	return control_watch_due(operation, err);
 }
 
 /* An operation does one thing that is due: where there was one, there may be another. */
@@ -384,6 +387,7 @@ static void tick(struct env_timer *timer)
 {
 	struct control *control =
 		(struct control *)((char *)timer - offsetof(struct control, idle_timer));
+	control_watch_roll(control);
 	submit_idle(control);
 	control->timer_armed = env_timer_arm(control->loop, timer, next_tick(control));
 }
@@ -460,10 +464,13 @@ static struct control *control_new(const struct control_options *options)
 	control->next_message.run = run_next;
 	control->idle_timer.fire = tick;
 	memcpy(control->secret, options->secret, sizeof(control->secret));
+	uint64_t seed;
+	memcpy(&seed, options->secret, sizeof(seed));
+	control->watch = watch_new(seed);
 	hmac_key_init(&control->binding_secret, options->secret, sizeof(control->secret));
 	control->unfinished = json_array();
 	control->fresh = json_array();
-	bool good = control->unfinished && control->fresh;
+	bool good = control->watch && control->unfinished && control->fresh;
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		good = good && (control->documents[kind] = json_object()) != NULL;
 	if (!good) {
@@ -487,6 +494,8 @@ enum err_code control_open(const struct control_options *options, struct control
 		code = control_settle_staged(control, err);
 	if (code == ERR_OK)
 		code = build_first(control, err);
+	if (code == ERR_OK)
+		code = control_watch_open(control, err);
 	if (code == ERR_OK)
 		code = control_keep_pseudonyms(control, err);
 	if (code == ERR_OK)
@@ -535,6 +544,7 @@ void control_close(struct control *control)
 	control_grading_release(control);
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		json_decref(control->documents[kind]);
+	watch_free(control->watch);
 	json_decref(control->unfinished);
 	json_decref(control->fresh);
 	store_close(control->store);

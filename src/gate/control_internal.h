@@ -81,7 +81,10 @@ struct control_use {
 	int64_t day;                   /* to which the sums were taken last */
 };
 
+struct watch;
+
 struct control {
+	struct watch *watch; /* what keys are used like */
 	struct control_use use;
 	struct env *env;
 	struct env_loop *loop;
@@ -265,6 +268,17 @@ enum err_code control_check_reason(const char *reason, struct err *err);
 enum err_code control_prepare_transition(struct control_operation *operation, const char *act,
 					 const char *id, const struct control_act_request *request,
 					 struct err *err);
+/* Cases (control_watch.c): takes in what was kept before the start; closes hours that are over;
+ * opens one case that is due, if there is one; decides: body {decision, public_key?, limits?}. */
+enum err_code control_watch_open(struct control *control, struct err *err);
+void control_watch_roll(struct control *control);
+enum err_code control_watch_due(struct control_operation *operation, struct err *err);
+enum err_code control_prepare_decision(struct control_operation *operation, const char *id,
+				       const json_t *body,
+				       const struct control_act_request *request, struct err *err);
+/* Adds what is shown of a case: meanings, hypotheses, harmless explanations. */
+bool control_view_case(struct control *control, json_t *view);
+
 /* Keys (control_keys.c). Issues one: body {org, grant, team?, expires?, networks?, limits?,
  * public_key? | certificate_thumbprint?}; the answer has the key itself. */
 enum err_code control_prepare_key(struct control_operation *operation, const json_t *body,

@@ -1,6 +1,7 @@
 #include "gate/control_links.h"
 
 #include "base/encode.h"
+#include "watch/watch.h"
 
 #include <stdlib.h>
 
@@ -254,6 +255,7 @@ static enum err_code add_key(struct building *building, const char *id, const js
 		.staff = is_staff(building, id, spec) || is_staff(building, counters, spec),
 		.limits = &limits,
 		.counters = *counters ? counters : NULL,
+		.watch = watch_key_of(building->control->watch, id),
 	};
 	ERR_TRY(control_key_sender(id, spec, networks, &options.sender, building->err));
 	if (!hex_decode(bytes_from(control_text(spec, "digest")), options.digest, SHA256_SIZE))

@@ -3,6 +3,7 @@
 #include "gate/account.h"
 #include "gate/final.h"
 #include "gate/gateway.h"
+#include "watch/watch.h"
 #include "gate/request_limits.h"
 #include "gate/verdict.h"
 
@@ -91,6 +92,8 @@ void gate_request_free(struct gate_request *request)
 	env_timer_disarm(worker->loop, &request->slice_timer);
 	if (request->observing)
 		dialect_observer_release(&request->observer);
+	if (request->admitted)
+		watch_end(request->verdict.key->watch);
 	gate_final_release(request);
 	gate_sealed_release(request);
 	world_drop(request->world);

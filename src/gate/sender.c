@@ -118,7 +118,7 @@ static const char *make_message(struct proving *proving)
 	struct signature_message *message = &proving->message;
 	const struct gate_public_url *url = &proving->worker->public_url;
 	signature_message_of_head(&exchange->head, data, proving->fields, message);
-	message->scheme = http_is_tls(exchange) ? BYTES("https") : BYTES("http");
+	message->scheme = http_tls(exchange) ? BYTES("https") : BYTES("http");
 	if (url->authority[0]) {
 		message->scheme = url->tls ? BYTES("https") : BYTES("http");
 		message->authority = bytes_from(url->authority);
@@ -223,7 +223,8 @@ static bool prove_signature(struct proving *proving, enum gate_proof extent)
 
 static void prove_certificate(const struct http_exchange *exchange, struct sender_facts *facts)
 {
-	if (http_peer_thumbprint(exchange, facts->thumbprint))
+	const struct tls *tls = http_tls(exchange);
+	if (tls && tls_peer_thumbprint(tls, facts->thumbprint))
 		facts->proved = SENDER_BINDING_CERTIFICATE;
 	else
 		facts->problem = "no client certificate was shown on this connection";

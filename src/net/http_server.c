@@ -405,15 +405,9 @@ size_t http_unsent(const struct http_exchange *exchange)
 	return unsent(exchange->connection);
 }
 
-bool http_is_tls(const struct http_exchange *exchange)
+const struct tls *http_tls(const struct http_exchange *exchange)
 {
-	return exchange->connection->channel.tls != NULL;
-}
-
-bool http_peer_thumbprint(const struct http_exchange *exchange, uint8_t digest[static 32])
-{
-	const struct tls *tls = exchange->connection->channel.tls;
-	return tls && tls_peer_thumbprint(tls, digest);
+	return exchange->connection->channel.tls;
 }
 
 bool http_has_started(const struct http_exchange *exchange)

@@ -128,9 +128,7 @@ void http_cut(struct http_exchange *exchange);
 /* Bytes accepted but not yet handed to the kernel, as they are or encrypted. */
 size_t http_unsent(const struct http_exchange *exchange);
 bool http_has_started(const struct http_exchange *exchange);
-/* Whether the connection speaks TLS with this server itself. */
-bool http_is_tls(const struct http_exchange *exchange);
-/* SHA-256 of the certificate that the client has shown (DER); false if it has shown none. */
-bool http_peer_thumbprint(const struct http_exchange *exchange, uint8_t digest[static 32]);
+/* The session of a connection that speaks TLS with this server itself; NULL: it is plain. */
+const struct tls *http_tls(const struct http_exchange *exchange);
 
 #endif

@@ -126,6 +126,8 @@ struct world_grant {
 
 enum world_key_state { WORLD_KEY_ACTIVE, WORLD_KEY_REVOKED };
 
+struct watch_key;
+
 struct world_key {
 	const char *id; /* public id */
 	uint8_t digest[SHA256_SIZE];
@@ -134,6 +136,7 @@ struct world_key {
 	int64_t expires_ms; /* WORLD_ALWAYS: never */
 	bool staff;         /* the grant names it, or its team, for what is beyond V2 */
 	struct sender_rule sender;
+	struct watch_key *watch; /* what is noted of its use; NULL: nothing. Opaque here. */
 	struct limits_values limits;
 	struct limits_cells *cells; /* NULL where the key has no limits of its own */
 };

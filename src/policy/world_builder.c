@@ -413,6 +413,7 @@ enum err_code world_builder_add_key(struct world_builder *builder,
 	memcpy(key->digest, options->digest, SHA256_SIZE);
 	key->state = options->state;
 	key->expires_ms = options->expires_ms;
+	key->watch = options->watch;
 	key->staff = options->staff;
 	key->limits = values_or_none(options->limits);
 	ERR_TRY(key_sender(world, key, &options->sender, err));

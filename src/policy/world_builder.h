@@ -112,6 +112,7 @@ struct world_key_options {
 	enum world_key_state state;
 	int64_t expires_ms; /* WORLD_ALWAYS: never */
 	bool staff;
+	struct watch_key *watch;   /* may be NULL */
 	struct sender_rule sender; /* the networks are copied, at most SENDER_NETWORKS_MAX */
 	const struct limits_values *limits; /* NULL: none of its own */
 	/* The first of the keys that follow each other by rotation, with which it shares the

@@ -29,7 +29,9 @@ struct store;
 	X(PSEUDONYM,     pseudonyms) \
 	X(NOTICE,        notices) \
 	X(USE,           uses) \
-	X(EXPOSURE,      exposures)
+	X(EXPOSURE,      exposures) \
+	X(CASE,          cases) \
+	X(WATCH,         watch)
 /* clang-format on */
 
 enum store_kind {

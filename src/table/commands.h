@@ -12,6 +12,7 @@
 	X(grant,  "offer, sign, list, show, suspend, restore and revoke grants") \
 	X(statement, "what both sides hold of a month, signed") \
 	X(key,    "issue, list, rotate, bind, limit and revoke keys") \
+	X(review, "list, show and decide cases of keys used far above their own past") \
 	X(suite,  "import, digest and check suites; list, approve and reject registered ones") \
 	X(bench,  "run suites on models: run, resume") \
 	X(verify, "check a bundle, a log directory or a receipt") \

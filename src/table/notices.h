@@ -17,7 +17,8 @@
 	X(ORG_BLOCKING,     "org.blocking",      "%s is going to be blocked") \
 	X(ORG_UNBLOCKED,    "org.unblocked",     "%s is no longer blocked") \
 	X(LINK_NOTED,       "link.noted",        "a link of %s to another organisation was noted") \
-	X(LINK_ENDED,       "link.ended",        "a link of %s to another organisation ended or lapsed")
+	X(LINK_ENDED,       "link.ended",        "a link of %s to another organisation ended or lapsed") \
+	X(KEY_QUESTION,     "key.question",      "a question about the use of a key under grant %s")
 /* clang-format on */
 
 enum notice_event {
