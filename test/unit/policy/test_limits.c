@@ -521,6 +521,24 @@ static void estimates(void **state)
 	limits_observe_output(cells, -1);
 }
 
+/* What is kept of the lengths of answers and put back gives the same reservation. */
+static void lengths_of_answers_are_restored(void **state)
+{
+	struct fixture *f = *state;
+	struct limits_cells *before = f->scope.cells;
+	struct limits_cells *after = limits_table_cells(f->table, "grant", "again");
+	for (int i = 0; i < 5000; i++)
+		limits_observe_output(before, i % 700);
+	for (unsigned bucket = 0; bucket < LIMITS_OUTPUT_BUCKETS; bucket++)
+		limits_restore_outputs(after, bucket, limits_outputs_in(before, bucket));
+	assert_int_equal(limits_expected_output(after, INT64_MAX),
+			 limits_expected_output(before, INT64_MAX));
+	assert_true(limits_expected_output(after, INT64_MAX) < 2000);
+	limits_restore_outputs(after, LIMITS_OUTPUT_BUCKETS, 1);
+	limits_restore_outputs(after, 3, UINT32_MAX); /* no more than there may be */
+	limits_observe_output(after, 3);
+}
+
 /* A reservation as the oracle sees it: what it used is taken to happen when it was reserved. */
 struct event {
 	uint64_t at_ns;
@@ -725,6 +743,7 @@ int main(void)
 		TEST(costs),
 		TEST(use_is_summed_by_day_week_and_month),
 		TEST(estimates),
+		TEST(lengths_of_answers_are_restored),
 		TEST(rates_hold_for_any_interleaving),
 		TEST(after_quiet_everything_is_full),
 		TEST(an_unlimited_scope_is_never_in_the_way),
