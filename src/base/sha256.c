@@ -84,59 +84,65 @@ void sha256_of(const void *data, size_t size, uint8_t digest[static SHA256_SIZE]
 
 /* ---- two at once ---- */
 
-/* A text cut into what is hashed where it lies and the blocks at either end. */
-struct cut {
-	uint32_t state[8];
-	uint8_t first[SHA256_BLOCK], last[2 * SHA256_BLOCK];
-	const uint8_t *middle;
-	size_t middle_count, last_count;
-};
-
-static void cut_up(struct cut *cut, const struct sha256_task *task)
+/* What of `text` completes the block that is held; true where the block is full now. */
+static bool fill_block(struct sha256 *hash, struct bytes *text)
 {
-	const uint8_t *data = task->data;
-	size_t in_first = SHA256_BLOCK - 1, size = task->size;
-	uint64_t total = (uint64_t)size + 1;
-	memcpy(cut->state, initial, sizeof(cut->state));
-	cut->first[0] = task->before;
-	memcpy(cut->first + 1, data, in_first);
-	cut->middle = data + in_first;
-	size -= in_first;
-	cut->middle_count = size / SHA256_BLOCK;
-	memcpy(cut->last, cut->middle + cut->middle_count * SHA256_BLOCK, size % SHA256_BLOCK);
-	cut->last_count = pad(cut->last, size % SHA256_BLOCK, total);
+	size_t held = hash->size % SHA256_BLOCK, room = SHA256_BLOCK - held;
+	if (held == 0 || text->size < room)
+		return false;
+	memcpy(hash->block + held, text->data, room);
+	hash->size += room;
+	*text = bytes_of(text->data + room, text->size - room);
+	return true;
 }
 
-static void one(const struct sha256_task *task)
+void sha256_add_two(struct sha256 *a, struct bytes a_text, struct sha256 *b, struct bytes b_text)
 {
-	struct sha256 hash;
-	sha256_start(&hash);
-	sha256_add(&hash, &task->before, 1);
-	sha256_add(&hash, task->data, task->size);
-	sha256_finish(&hash, task->digest);
+	bool a_full = fill_block(a, &a_text), b_full = fill_block(b, &b_text);
+	if (a_full && b_full)
+		sha256_blocks_two(a->state, a->block, b->state, b->block, 1);
+	else if (a_full)
+		sha256_blocks(a->state, a->block, 1);
+	else if (b_full)
+		sha256_blocks(b->state, b->block, 1);
+	size_t both = a_text.size < b_text.size ? a_text.size : b_text.size;
+	both = both / SHA256_BLOCK * SHA256_BLOCK;
+	/* Where a block is held still, its text is shorter than one. */
+	if (both > 0) {
+		sha256_blocks_two(a->state, (const uint8_t *)a_text.data, b->state,
+				  (const uint8_t *)b_text.data, both / SHA256_BLOCK);
+		a->size += both;
+		b->size += both;
+	}
+	sha256_add(a, a_text.data + both, a_text.size - both);
+	sha256_add(b, b_text.data + both, b_text.size - both);
+}
+
+void sha256_finish_two(struct sha256 *a, uint8_t a_digest[static SHA256_SIZE], struct sha256 *b,
+		       uint8_t b_digest[static SHA256_SIZE])
+{
+	uint8_t a_last[2 * SHA256_BLOCK], b_last[2 * SHA256_BLOCK];
+	size_t a_held = a->size % SHA256_BLOCK, b_held = b->size % SHA256_BLOCK;
+	memcpy(a_last, a->block, a_held);
+	memcpy(b_last, b->block, b_held);
+	size_t a_count = pad(a_last, a_held, a->size), b_count = pad(b_last, b_held, b->size);
+	size_t both = a_count < b_count ? a_count : b_count;
+	sha256_blocks_two(a->state, a_last, b->state, b_last, both);
+	sha256_blocks(a->state, a_last + both * SHA256_BLOCK, a_count - both);
+	sha256_blocks(b->state, b_last + both * SHA256_BLOCK, b_count - both);
+	put_digest(a->state, a_digest);
+	put_digest(b->state, b_digest);
 }
 
 void sha256_two(const struct sha256_task *a, const struct sha256_task *b)
 {
-	struct cut x, y;
-	if (a->size < SHA256_BLOCK || b->size < SHA256_BLOCK) {
-		one(a);
-		one(b);
-		return;
-	}
-	cut_up(&x, a);
-	cut_up(&y, b);
-	sha256_blocks_two(x.state, x.first, y.state, y.first, 1);
-	size_t both = x.middle_count < y.middle_count ? x.middle_count : y.middle_count;
-	sha256_blocks_two(x.state, x.middle, y.state, y.middle, both);
-	sha256_blocks(x.state, x.middle + both * SHA256_BLOCK, x.middle_count - both);
-	sha256_blocks(y.state, y.middle + both * SHA256_BLOCK, y.middle_count - both);
-	both = x.last_count < y.last_count ? x.last_count : y.last_count;
-	sha256_blocks_two(x.state, x.last, y.state, y.last, both);
-	sha256_blocks(x.state, x.last + both * SHA256_BLOCK, x.last_count - both);
-	sha256_blocks(y.state, y.last + both * SHA256_BLOCK, y.last_count - both);
-	put_digest(x.state, a->digest);
-	put_digest(y.state, b->digest);
+	struct sha256 x, y;
+	sha256_start(&x);
+	sha256_start(&y);
+	sha256_add(&x, &a->before, 1);
+	sha256_add(&y, &b->before, 1);
+	sha256_add_two(&x, bytes_of(a->data, a->size), &y, bytes_of(b->data, b->size));
+	sha256_finish_two(&x, a->digest, &y, b->digest);
 }
 
 /* ---- HMAC ---- */

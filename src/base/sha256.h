@@ -24,8 +24,13 @@ void sha256_finish(struct sha256 *hash, uint8_t digest[static SHA256_SIZE]);
 /* All at once. */
 void sha256_of(const void *data, size_t size, uint8_t digest[static SHA256_SIZE]);
 
-/* Two texts, each with one byte before it, hashed side by side: the processor's instructions wait
- * for their own results, so that two hashes cost little more than one. */
+/* Two hashes side by side: the processor's instructions wait for their own results, so that two
+ * cost little more than one. */
+void sha256_add_two(struct sha256 *a, struct bytes a_text, struct sha256 *b, struct bytes b_text);
+void sha256_finish_two(struct sha256 *a, uint8_t a_digest[static SHA256_SIZE], struct sha256 *b,
+		       uint8_t b_digest[static SHA256_SIZE]);
+
+/* The same for two whole texts, each with one byte before it. */
 struct sha256_task {
 	uint8_t before;
 	const void *data;

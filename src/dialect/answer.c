@@ -98,9 +98,11 @@ static struct json_value whole_object(struct bytes text)
 	return (struct json_value){JSON_SCAN_OBJECT, bytes_of(start, text.size - before)};
 }
 
-static void observe_body(struct dialect_observer *observer, struct bytes body)
+static void observe_body(struct dialect_observer *observer, struct bytes body, struct sha256 *whole)
 {
 	struct json_scan scan;
+	struct bytes later = bytes_of("", 0);
+	observer->later = &later;
 	if (json_scan_text(&scan, body, "the answer", NULL) != ERR_OK ||
 	    scan.root != JSON_SCAN_OBJECT) {
 		observer->outcome.malformed = observer->outcome.unreadable = true;
@@ -113,15 +115,22 @@ static void observe_body(struct dialect_observer *observer, struct bytes body)
 			dialect_ops_of(observer->dialect)->body(observer, whole_object(body));
 	}
 	observer->outcome.complete = !observer->outcome.malformed && !observer->outcome.failed;
+	if (whole) {
+		sha256_add_two(&observer->hash, later, whole, body);
+		later = bytes_of("", 0);
+	}
+	observer_hash_later(observer);
+	observer->later = NULL;
 	observer_close(observer);
 }
 
 void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct bytes nonce,
-			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls)
+			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls,
+			  struct sha256 *whole)
 {
 	struct dialect_observer observer;
 	dialect_observer_init(&observer, dialect, nonce, false, text);
-	observe_body(&observer, body);
+	observe_body(&observer, body, whole);
 	if (tool_calls && !list_calls(&observer, tool_calls))
 		observer.outcome.malformed = true;
 	*out = observer.outcome;
@@ -173,7 +182,8 @@ enum err_code dialect_answer_read(enum dialect_id dialect, struct bytes body,
 				  struct dialect_answer *out, struct err *err)
 {
 	json_t *calls = json_array();
-	dialect_observe_body(dialect, body, bytes_of("", 0), &out->outcome, &out->text, calls);
+	dialect_observe_body(dialect, body, bytes_of("", 0), &out->outcome, &out->text, calls,
+			     NULL);
 	keep_calls(out, calls);
 	return check_outcome(out, err);
 }

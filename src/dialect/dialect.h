@@ -234,9 +234,11 @@ struct dialect_outcome {
 int64_t dialect_output_estimate(const struct dialect_outcome *outcome);
 
 /* Observes a complete plain answer (a 200's body). `text` (appended to) and `tool_calls` (an array
- * to append {"arguments", "name"} to) may be NULL. */
+ * to append {"arguments", "name"} to) may be NULL. `whole`, if not NULL, has the body added to it,
+ * beside the answer's own hash, which saves time. */
 void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct bytes nonce,
-			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls);
+			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls,
+			  struct sha256 *whole);
 
 /* A stream is observed while it is passed on. Events go on whole: what a client could not act on
  * yet is held until the rest of its event is there (up to 64 KiB; longer events go on as they
@@ -255,11 +257,12 @@ struct dialect_observer {
 	struct dialect_call *calls; /* tool calls so far */
 	uint64_t fed;               /* bytes before the present piece */
 	struct sse sse;
-	struct buf held;    /* the beginning of an unfinished event */
-	struct buf given;   /* what was held and has been handed out by this call */
-	struct buf joined;  /* parts of this call that the flow has no place for */
-	struct buf scratch; /* decoded strings */
-	struct buf *text;   /* where the caller collects text, or NULL */
+	struct buf held;     /* the beginning of an unfinished event */
+	struct buf given;    /* what was held and has been handed out by this call */
+	struct buf joined;   /* parts of this call that the flow has no place for */
+	struct buf scratch;  /* decoded strings */
+	struct buf *text;    /* where the caller collects text, or NULL */
+	struct bytes *later; /* of a plain body: text to be added to the hash; NULL: at once */
 	struct sha256 hash;
 };
 

@@ -65,11 +65,30 @@ static bool needs_escape(struct bytes text)
 	return false;
 }
 
+/* Text of the body itself may wait until the body is hashed beside it. */
+static void hash_plain(struct dialect_observer *observer, struct bytes text)
+{
+	bool in_body = text.data != observer->scratch.data;
+	if (observer->later && in_body && observer->later->size == 0)
+		*observer->later = text;
+	else
+		sha256_add_bytes(&observer->hash, text);
+}
+
+void observer_hash_later(struct dialect_observer *observer)
+{
+	if (!observer->later || observer->later->size == 0)
+		return;
+	sha256_add_bytes(&observer->hash, *observer->later);
+	*observer->later = bytes_of("", 0);
+}
+
 /* The text as it stands inside an RFC 8785 string. */
 static void hash_escaped(struct dialect_observer *observer, struct bytes text)
 {
+	observer_hash_later(observer);
 	if (!needs_escape(text)) {
-		sha256_add_bytes(&observer->hash, text);
+		hash_plain(observer, text);
 		return;
 	}
 	struct buf escaped = BUF_INIT((size_t)512 << 20);

@@ -306,6 +306,9 @@ enum dialect_event_kind observer_named_event(struct dialect_observer *observer,
 					     const struct sse_event *event,
 					     const struct event_row *rows, size_t count);
 
+/* Text of a plain body that waits to be hashed is. */
+void observer_hash_later(struct dialect_observer *observer);
+
 /* Fixes the digest of the canonical answer; once. */
 void observer_close(struct dialect_observer *observer);
 

@@ -92,51 +92,101 @@ static void add_observed(const struct gate_request *request, struct record *reco
 		record->clause = bytes_from(verdict->observed_clause->id);
 }
 
-static void digest_request(struct gate_request *request)
-{
-	struct sha256 hash;
-	sha256_start(&hash);
-	sha256_add(&hash, request->nonce, sizeof(request->nonce));
-	sha256_add_bytes(&hash, request->exchange->body);
-	sha256_finish(&hash, request->request_digest);
-}
+/* ---- admit ---- */
 
-bool gate_submit_admit(struct gate_request *request)
+/* A taken index must be followed by its record without delay. */
+static void name_admit(struct gate_request *request, struct sha256 *hash)
 {
 	struct log *log = request->worker->producers[request->log].log;
-	/* Everything that can fail happens before an index is taken, because a taken index must be
-	 * followed by its record. */
-	char *text = arena_alloc(&request->arena, TEXT_MAX);
-	if (!text)
-		return false;
-	uint64_t index = log_take_index(log);
-	log_record_id(log, index, request->admit_id);
+	request->admit.index = log_take_index(log);
+	log_record_id(log, request->admit.index, request->admit_id);
 	log_nonce(log, request->admit_id, request->nonce);
 	hex_encode(request->nonce, sizeof(request->nonce), request->nonce_text);
 	gate_draw_sealed_nonce(request, log);
-	digest_request(request);
+	sha256_start(hash);
+	sha256_add(hash, request->nonce, sizeof(request->nonce));
+}
+
+static void write_admit(struct gate_request *request, const uint8_t *digest)
+{
 	struct record record = record_of(request, RECORD_ADMIT);
 	uint8_t words[BINDING_DIGEST_SIZE];
+	char *text = request->admit_text;
 	record.id = request->admit_id;
-	record.request = request->request_digest;
+	record.request = digest;
 	add_binding(request, &record);
 	add_words(request, &record, words);
 	add_observed(request, &record);
 	size_t size = record_format(&record, text, TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
 	arena_trim(&request->arena, text, size);
-	request->admitted = true;
+	request->admit_submitted = true;
 	request->admit_durable = request->worker->relaxed;
-	submit(request, &request->admit, index, LOG_NO_INDEX, RECORD_ADMIT, text, size,
-	       gate_request_admit_durable);
+	submit(request, &request->admit, request->admit.index, LOG_NO_INDEX, RECORD_ADMIT, text,
+	       size, gate_request_admit_durable);
+}
+
+static void submit_one(struct gate_request *request)
+{
+	struct sha256 hash;
+	uint8_t digest[SHA256_SIZE];
+	name_admit(request, &hash);
+	sha256_add_bytes(&hash, request->exchange->body);
+	sha256_finish(&hash, digest);
+	write_admit(request, digest);
+}
+
+static void submit_two(struct gate_request *a, struct gate_request *b)
+{
+	struct sha256 a_hash, b_hash;
+	uint8_t a_digest[SHA256_SIZE], b_digest[SHA256_SIZE];
+	name_admit(a, &a_hash);
+	name_admit(b, &b_hash);
+	sha256_add_two(&a_hash, a->exchange->body, &b_hash, b->exchange->body);
+	sha256_finish_two(&a_hash, a_digest, &b_hash, b_digest);
+	write_admit(a, a_digest);
+	write_admit(b, b_digest);
+}
+
+void gate_submit_waiting(struct gate_worker *worker)
+{
+	struct gate_request *request = worker->unsubmitted;
+	worker->unsubmitted = NULL;
+	if (!request)
+		return;
+	submit_one(request);
+	gate_request_run(request);
+}
+
+/* Everything that can fail happens here. */
+bool gate_submit_admit(struct gate_request *request)
+{
+	struct gate_worker *worker = request->worker;
+	struct gate_request *other = worker->unsubmitted;
+	request->admit_text = arena_alloc(&request->arena, TEXT_MAX);
+	if (!request->admit_text)
+		return false;
+	request->admitted = true;
+	if (other) {
+		worker->unsubmitted = NULL;
+		submit_two(other, request);
+		gate_request_run(other);
+	} else {
+		worker->unsubmitted = request;
+		worker->unsubmitted_since_ns = worker->loop->now_ns;
+		worker->loop->idle_wanted = true;
+	}
 	return true;
 }
+
+/* ---- settle ---- */
 
 void gate_submit_settle(struct gate_request *request, const struct record_usage *usage)
 {
 	struct log *log = request->worker->producers[request->log].log;
 	char id[RECORD_ID_SIZE + 1];
 	char *text = request->settle_text->text;
+	assert(request->admit_submitted);
 	uint64_t index = log_take_index(log);
 	gate_limits_count(request, usage, index);
 	log_record_id(log, index, id);
@@ -167,6 +217,8 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	if (used < request->reserved_units)
 		log_unreserve(log, request->reserved_units - used);
 }
+
+/* ---- refusals ---- */
 
 static void refusal_durable(struct log_entry *entry)
 {

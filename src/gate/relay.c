@@ -625,9 +625,13 @@ static void end_plain(struct gate_request *request)
 	}
 	struct buf *text = request->sealed ? gate_sealed_text(request) : NULL;
 	json_t *calls = request->sealed ? gate_sealed_calls(request) : NULL;
+	/* What is released is digested: the body itself, but for what is taken out of it. */
+	struct sha256 *released = request->final ? NULL : &request->response_hash;
 	if (request->status == 200 && request->facts.endpoint == ENDPOINT_USE_GENERATE)
 		dialect_observe_body(request->dialect, body, answer_nonce(request),
-				     &request->observer.outcome, text, calls);
+				     &request->observer.outcome, text, calls, released);
+	else if (released)
+		sha256_add_bytes(released, body);
 	/* A 200 that holds no answer, or half of one: it is not passed on as if it were whole. */
 	if (request->observer.outcome.unreadable) {
 		request->ending = RECORD_ENDING_UPSTREAM_ERROR;
@@ -645,9 +649,8 @@ static void end_plain(struct gate_request *request)
 			request->failure = ERR_PROTOCOL;
 			return;
 		}
-		body = buf_bytes(&request->held);
+		sha256_add_bytes(&request->response_hash, buf_bytes(&request->held));
 	}
-	sha256_add_bytes(&request->response_hash, body);
 	request->has_response = true;
 }
 

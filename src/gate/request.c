@@ -128,6 +128,8 @@ void gate_request_free(struct gate_request *request)
 
 void gate_request_abandon(struct gate_request *request)
 {
+	if (request->worker->unsubmitted == request)
+		request->worker->unsubmitted = NULL;
 	if (request->calling)
 		http_call_cancel(&request->call);
 	request->calling = false;
@@ -506,6 +508,8 @@ static enum gate_next step_reserve(struct gate_request *request)
 static enum gate_next step_admit(struct gate_request *request)
 {
 	struct gate_worker *worker = request->worker;
+	if (request->admitted)
+		return request->admit_submitted ? GATE_NEXT : GATE_WAIT;
 	if (!gate_submit_admit(request)) {
 		log_unreserve(worker->producers[request->log].log, request->reserved_units);
 		binding_release(&request->sample);
@@ -513,7 +517,7 @@ static enum gate_next step_admit(struct gate_request *request)
 		return refuse_by(request, RULE_GATEWAY_BUSY, "out of memory");
 	}
 	gate_account_admitted(request);
-	return GATE_NEXT;
+	return request->admit_submitted ? GATE_NEXT : GATE_WAIT;
 }
 
 /* ---- settle ---- */
@@ -804,6 +808,8 @@ void gate_request_aborted(struct http_exchange *exchange)
 	struct gate_request *request = exchange->user;
 	if (!request)
 		return; /* it was abandoned */
+	if (request->admitted && !request->admit_submitted)
+		gate_submit_waiting(request->worker); /* which reads its body */
 	request->exchange = NULL;
 	if (!request->admitted)
 		return; /* it waits for a run, which ends it */

@@ -76,13 +76,14 @@ struct gate_request {
 	struct gate_text *settle_text;  /* once it settles */
 	struct gate_request *next_text; /* while it waits for one */
 	bool waits_for_text;
+	bool admit_submitted; /* until then its record waits for another's (records.c) */
 	bool admit_durable, settle_submitted, settle_durable;
 	bool admit_written; /* the log reads its text no more; durable is what need not be waited
 			       for */
 	char admit_id[RECORD_ID_SIZE + 1];
 	char nonce_text[33];
 	uint8_t nonce[LOG_NONCE_SIZE];
-	uint8_t request_digest[SHA256_SIZE];
+	char *admit_text; /* in the arena */
 
 	/* Upstream and answer */
 	struct http_call call;
@@ -162,7 +163,10 @@ void gate_pings_start(struct gate_worker *worker);
  * taken all it was sent. Part of the body, for its digest too. */
 void gate_send_ping(struct gate_request *request);
 
-/* records.c: what the log is told. */
+/* records.c: what the log is told. An admit record may wait for that of another request, because
+ * two bodies are hashed in little more time than one: until there is one, the worker idles, or
+ * gate_worker_turn finds that it has waited long enough. The request goes on once its record is
+ * submitted (`admit_submitted`). False where memory is out. */
 bool gate_submit_admit(struct gate_request *request);
 void gate_submit_settle(struct gate_request *request, const struct record_usage *usage);
 /* Whether the request's refusal was put on record; it is freed when the record is durable. */

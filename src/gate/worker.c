@@ -19,6 +19,7 @@
 static void worker_idle(void *argument)
 {
 	struct gate_worker *worker = argument;
+	gate_submit_waiting(worker);
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		log_producer_turn(&worker->producers[log], true);
 }
@@ -461,6 +462,7 @@ void gate_worker_publish(struct gate_worker *worker, struct world *world,
 			 const struct control_cut *cuts, size_t cut_count)
 {
 	struct cuts all = {world, cuts, cut_count, worker->observe};
+	gate_submit_waiting(worker); /* what was decided in the old world is under way now */
 	world_drop(worker->world);
 	worker->world = world;
 	if (cut_count == 0)
@@ -506,6 +508,7 @@ static void grace_over(struct env_timer *timer)
 {
 	struct gate_worker *worker =
 		(struct gate_worker *)((char *)timer - offsetof(struct gate_worker, grace));
+	gate_submit_waiting(worker);
 	for (struct gate_request *request = worker->first, *next; request; request = next) {
 		next = request->next;
 		if (request->admitted)

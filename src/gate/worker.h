@@ -84,6 +84,9 @@ struct gate_worker {
 	struct gate_request *passes;
 	struct gate_request *spare; /* kept for reuse, linked by next */
 	unsigned spare_count, live_count;
+	/* Admitted, and its record not submitted yet (records.c); NULL: none. */
+	struct gate_request *unsubmitted;
+	uint64_t unsubmitted_since_ns;
 	/* Memory for settle records: at least one is always here or in use, so that a request can
 	 * wait for one where there is no more memory. */
 	struct gate_text *texts;
@@ -140,9 +143,17 @@ void gate_worker_take_memory(struct gate_worker *worker, struct arena *arena, st
 struct gate_text *gate_worker_take_text(struct gate_worker *worker);
 void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text);
 
+/* How long an admit record may wait for another while the worker is busy. */
+#define GATE_UNSUBMITTED_NS 500000u
+/* Submits the admit record that waits, if one does (records.c). */
+void gate_submit_waiting(struct gate_worker *worker);
+
 /* Now and then while the loop is busy: records that have waited long enough go to the log. */
 static inline void gate_worker_turn(struct gate_worker *worker)
 {
+	if (worker->unsubmitted &&
+	    worker->loop->now_ns - worker->unsubmitted_since_ns >= GATE_UNSUBMITTED_NS)
+		gate_submit_waiting(worker);
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		log_producer_turn(&worker->producers[log], false);
 }
