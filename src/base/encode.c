@@ -42,6 +42,34 @@ void hex_encode(const void *data, size_t size, char *out)
 	*out = '\0';
 }
 
+static size_t digits_of(uint64_t value)
+{
+	static const uint64_t powers[] = {1ull,
+					  10ull,
+					  100ull,
+					  1000ull,
+					  10000ull,
+					  100000ull,
+					  1000000ull,
+					  10000000ull,
+					  100000000ull,
+					  1000000000ull,
+					  10000000000ull,
+					  100000000000ull,
+					  1000000000000ull,
+					  10000000000000ull,
+					  100000000000000ull,
+					  1000000000000000ull,
+					  10000000000000000ull,
+					  100000000000000000ull,
+					  1000000000000000000ull,
+					  10000000000000000000ull};
+	/* 1233 / 4096 is a little more than log10(2): one too many at most. */
+	unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
+	unsigned guess = bits * 1233 >> 12;
+	return guess + (value >= powers[guess]) + (value == 0);
+}
+
 size_t decimal_text(uint64_t value, char out[static DECIMAL_SIZE])
 {
 	/* Two digits at a time. */
@@ -49,15 +77,14 @@ size_t decimal_text(uint64_t value, char out[static DECIMAL_SIZE])
 		"00010203040506070809101112131415161718192021222324252627282930313233343536"
 		"37383940414243444546474849505152535455565758596061626364656667686970717273"
 		"7475767778798081828384858687888990919293949596979899";
-	char digits[DECIMAL_SIZE], *from = digits + sizeof(digits);
+	size_t size = digits_of(value);
+	char *to = out + size;
 	for (; value >= 100; value /= 100)
-		memcpy(from -= 2, pairs + 2 * (value % 100), 2);
+		memcpy(to -= 2, pairs + 2 * (value % 100), 2);
 	if (value >= 10)
-		memcpy(from -= 2, pairs + 2 * value, 2);
+		memcpy(to - 2, pairs + 2 * value, 2);
 	else
-		*--from = (char)('0' + value);
-	size_t size = (size_t)(digits + sizeof(digits) - from);
-	memcpy(out, from, size);
+		to[-1] = (char)('0' + value);
 	return size;
 }
 
