@@ -208,7 +208,7 @@ enum dialect_finish {
 };
 const char *dialect_finish_name(enum dialect_finish finish);
 
-#define DIALECT_SERVED_MAX 256
+#define DIALECT_SERVED_MAX 128
 #define DIALECT_EVENT_MAX ((size_t)1 << 20) /* data of one event of a stream */
 /* What one event may take in all, comments and unknown fields included. */
 #define DIALECT_EVENT_BYTES_MAX ((uint64_t)16 << 20)
@@ -244,8 +244,7 @@ void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct byt
  * yet is held until the rest of its event is there (up to 64 KiB; longer events go on as they
  * come), so that nothing has to be taken back when the stream is ended in between. */
 struct dialect_observer {
-	struct dialect_outcome outcome;
-	/* Private from here. */
+	/* Private but for `outcome`, which is the end: long, and mostly not looked at. */
 	enum dialect_id dialect;
 	bool strip_usage;     /* the client has not asked for the usage chunk */
 	bool strip_line_feed; /* the LF of a split CR LF belongs to what was stripped */
@@ -264,6 +263,7 @@ struct dialect_observer {
 	struct buf *text;    /* where the caller collects text, or NULL */
 	struct bytes *later; /* of a plain body: text to be added to the hash; NULL: at once */
 	struct sha256 hash;
+	struct dialect_outcome outcome;
 };
 
 /* What the caller does with a piece: `now` goes on at once; `last` (the dialect's terminal event

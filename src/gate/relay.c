@@ -304,13 +304,15 @@ static void send_error_event(struct gate_request *request)
 /* Whether what was seen of the stream is covered by the reservation. */
 static bool take_slices(struct gate_request *request, struct limits_refusal *refusal)
 {
-	int64_t cap = gate_limits_most_output(request);
 	int64_t seen = dialect_output_estimate(&request->observer.outcome);
 	if (!request->reservation.open || request->slices_waived)
 		return true; /* in mode observe, a limit stood in its way already */
 	for (;;) {
 		int64_t reserved = limits_reserved_output(&request->reservation);
-		if (reserved > seen || reserved >= cap)
+		if (reserved > seen)
+			return true;
+		int64_t cap = gate_limits_most_output(request);
+		if (reserved >= cap)
 			return true;
 		int64_t slice =
 			cap - reserved < LIMITS_OUTPUT_SLICE ? cap - reserved : LIMITS_OUTPUT_SLICE;

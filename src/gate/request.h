@@ -34,10 +34,28 @@ struct gate_request {
 	struct gate_worker *worker;
 	const struct gate_step *step;
 	struct http_exchange *exchange; /* NULL once the client is gone */
+
+	/* What every piece of a stream looks at stands together: with thousands of streams nothing
+	 * of one is in the processor's cache when its next event comes. */
+	enum gate_answer answer;
+	bool running;
+	bool calling;    /* the call has neither ended nor been cancelled */
+	bool started;    /* the head of a stream has been sent */
+	bool error_sent; /* a stream was ended with an error event */
+	bool withheld;   /* revoked while the end waited for its record: it is never sent */
+	bool observing, usage_added;
+	bool has_response;
+	bool slices_waived;         /* mode observe: the stream goes on without */
+	uint64_t slice_deadline_ns; /* of waiting for a slice or for memory; 0: for neither */
+	uint64_t sent;              /* bytes of the answer's body */
+	uint64_t passed_ns;         /* when the client was last sent a part of it */
+	struct sha256 response_hash;
+	struct buf held; /* a plain body, or stream bytes that wait for the admit record */
+	struct buf tail; /* the end of a stream, which waits for the settle record */
+
 	struct arena arena;
 	struct world *world;              /* one reference; what the verdict points into */
 	struct gate_upstreams *upstreams; /* one reference; they fit the world */
-	bool running;
 	bool head_only; /* refused before its body was read */
 
 	/* The request */
@@ -57,7 +75,6 @@ struct gate_request {
 	int client_status;      /* HTTP, as the client was sent it; 0: nothing */
 	bool answered;          /* a whole answer or error was given to the connection */
 	uint64_t received;      /* bytes of the request's body */
-	uint64_t sent;          /* bytes of the answer's body */
 	struct record_usage usage;
 	uint8_t peer_family;     /* enum env_family */
 	uint8_t peer_network[6]; /* the start of its address */
@@ -87,29 +104,16 @@ struct gate_request {
 
 	/* Upstream and answer */
 	struct http_call call;
-	bool calling; /* the call has neither ended nor been cancelled */
-	enum gate_answer answer;
 	enum record_ending ending;
 	int status;             /* of the upstream, or of our own refusal; 0: none yet */
 	enum err_code failure;  /* what went wrong upstream; ERR_OK: nothing */
 	const char *cut_reason; /* with ENDING_REVOKED or SHUTDOWN: rule-like text for the client */
-	struct buf held;        /* a plain body, or stream bytes that wait for the admit record */
-	struct buf tail;        /* the end of a stream, which waits for the settle record */
 	size_t charged;         /* to the gateway's memory, for `held` */
-	bool started;           /* the head of a stream has been sent */
-	uint64_t passed_ns;     /* when the client was last sent a part of it */
-	bool error_sent;        /* a stream was ended with an error event */
-	bool withheld;          /* revoked while the end waited for its record: it is never sent */
-	bool observing, usage_added;
-	struct sha256 response_hash;
 	uint8_t response_digest[SHA256_SIZE];
-	bool has_response;
 	struct http_header *upstream_headers; /* of the answer, passed on; in the arena */
 	unsigned upstream_header_count;
 	/* Waiting for a slice of output, or for memory for a plain answer. */
 	struct env_timer slice_timer;
-	uint64_t slice_deadline_ns; /* 0: nothing is being waited for */
-	bool slices_waived;         /* mode observe: the stream goes on without */
 
 	/* From here on nothing is zeroed for the next request: each is filled before it is read. */
 	struct limits_reservation reservation; /* but for its beginning */

@@ -21,7 +21,6 @@ struct sse_event {
 
 struct sse {
 	struct buf data; /* data of an event that is not in one piece */
-	char name[SSE_NAME_MAX];
 	/* Private. */
 	char field[8]; /* the first bytes of a field name */
 	uint8_t name_size;
@@ -32,6 +31,7 @@ struct sse {
 	bool any;      /* the event has at least one line */
 	bool has_data, oversized, skip_space, delivered;
 	uint64_t offset, begin;
+	char name[SSE_NAME_MAX];
 };
 
 /* `max` bounds the data of one event. No memory is taken before an event is split over pieces or
