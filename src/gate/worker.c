@@ -22,6 +22,7 @@ static void worker_idle(void *argument)
 	gate_submit_waiting(worker);
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		log_producer_turn(&worker->producers[log], true);
+	worker->loop->idle_wanted = false; /* what was submitted just now has been told, too */
 }
 
 /* ---- memory ---- */
