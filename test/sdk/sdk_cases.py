@@ -8,7 +8,7 @@ file; they are asserted so that a change of the gateway that makes an SDK behave
 import json
 import socket
 
-from parley_test import CLAUSE, Client, evaluation, product, wait_until
+from parley_test import CLAUSE, Client, evaluation, product, public, suite_of, wait_until
 from scripted_upstream import Reply, streamed
 
 LONG = 4000  # output tokens of a stream that something ends before its time
@@ -231,6 +231,36 @@ class ProviderErrors:
         self.assertEqual((failure.kind, failure.status), (kind, 502), failure)
         self.assertIn("cannot be reached", failure.message)
         self.assertEqual(self.gate.metric("parley_requests_total"), tries)
+
+
+class Evaluations:
+    """An unmodified loop over the items of a suite that is registered openly: base URL and key are
+    all it has, and it knows of no run."""
+
+    QUESTIONS = ("What jumps over the dog?", "What lives in a den?", "What hunts at night?")
+
+    def test_a_loop_over_a_suite(self):
+        suite = suite_of(self.QUESTIONS, samples=2)
+        upstream = self.sim()
+        gate = self.gateway(upstream, evaluation(), public_suites=public(suite))
+        client = gate.client("eval", "southlab")
+        self.assertEqual(client.post("/parley/v1/suites", suite).status, 200)
+        for question in self.QUESTIONS:
+            answer = self.start(client, "plain", body=self.wire.body(question)).value()
+            self.assertEqual(len(self.wire.text(answer)), 256)
+            self.start(client, "stream", body=self.wire.body(question)).value()
+        for operation, question, rule in (("plain", "What is new?", "suite.unbound"),
+                                          ("stream", self.QUESTIONS[0], "suite.samples")):
+            failure = self.start(client, operation, body=self.wire.body(question)).failure()
+            self.assertEqual(failure.status, 403, failure)
+            self.assertIn(f"(rule {rule}", failure.message)
+        admits = [entry for entry in gate.records() if entry["kind"] == "admit"]
+        self.assertEqual([(entry["leaf"], entry["sample"]) for entry in admits],
+                         [(leaf, sample) for leaf in range(3) for sample in range(2)])
+        self.assertEqual({entry["purpose"] for entry in admits}, {"capability_benchmark"})
+        self.assertEqual(len({entry["run"] for entry in admits}), 1)
+        gate.stop()
+        self.assertEqual(upstream.end_and_count(), 6)
 
 
 class Refusals:

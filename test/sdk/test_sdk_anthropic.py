@@ -167,6 +167,10 @@ class AnthropicProviderErrors(sdk_cases.ProviderErrors, Anthropic):
     pass
 
 
+class AnthropicEvaluations(sdk_cases.Evaluations, Anthropic):
+    pass
+
+
 class AnthropicRefusals(sdk_cases.Refusals, Anthropic):
     pass
 

@@ -148,6 +148,10 @@ class ChatProviderErrors(sdk_cases.ProviderErrors, Chat):
     pass
 
 
+class ChatEvaluations(sdk_cases.Evaluations, Chat):
+    pass
+
+
 class ChatRefusals(sdk_cases.Refusals, Chat):
     pass
 
