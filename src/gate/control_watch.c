@@ -363,6 +363,8 @@ bool control_view_case(struct control *control, json_t *view)
 		json_decref(names);
 		return false;
 	}
-	return set(view, "evidence", evidence) & set(view, "signals", names) &
-	       set(view, "opened", json_string(time));
+	/* Each is taken over, whatever becomes of the others. */
+	bool told = set(view, "evidence", evidence);
+	told = set(view, "signals", names) && told;
+	return set(view, "opened", json_string(time)) && told;
 }
