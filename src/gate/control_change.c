@@ -427,4 +427,6 @@ void control_change_undo(struct control *control, struct control_change *change)
 		json_object_set(documents, change->id, change->previous);
 	else
 		json_object_del(documents, change->id);
+	json_decref(change->previous); /* it may be put in place once more */
+	change->previous = NULL;
 }
