@@ -542,6 +542,7 @@ void control_close(struct control *control)
 	reciprocator_free(control->reciprocator);
 	world_drop(control->world);
 	control_grading_release(control);
+	control_exposures_free(control);
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		json_decref(control->documents[kind]);
 	watch_free(control->watch);
