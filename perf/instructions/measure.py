@@ -6,7 +6,8 @@ requests: the difference is what requests cost, without start and end. Counted i
 of that neither the simulated world nor what it calls of base/ (its queue, its disk's checksums), nor the
 inner block of SHA-256: valgrind does not know SHA-NI, so that it would count as in plain code, which no
 machine of today runs. Libraries are left out: what is asked of them the tests of system calls and
-allocations bound. The same program gives the same numbers each time; another compiler does not.
+allocations bound. The same program gives the same numbers each time, to a tenth of a percent; another
+compiler does not.
 
     scripts/instructions             builds build-instructions, always with the same flags, and compares
     scripts/instructions --record    writes perf/instructions/baseline.json
