@@ -194,7 +194,8 @@ static const char style[] =
 	"p{margin:.3rem 0}.soft{color:var(--soft);overflow-wrap:anywhere}.wide{overflow-x:auto}"
 	"table{border-collapse:collapse;width:100%;font-size:.9rem}"
 	"th,td{padding:.25rem .5rem;border-bottom:1px solid var(--line);text-align:left;"
-	"vertical-align:top;overflow-wrap:anywhere}td.n,th.n{text-align:right;"
+	"vertical-align:top}th{white-space:nowrap}td{overflow-wrap:anywhere;min-width:5.5rem}"
+	"td.n,th.n{text-align:right;"
 	"font-variant-numeric:tabular-nums;white-space:nowrap}"
 	"pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.75rem;color:var(--soft)}"
 	"@media print{body{font-size:10px;max-width:none}details{display:none}}";

@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 
-from parley_test import (Case, Client, access, anthropic, day, evaluation, main, product, public,
+from parley_test import (SOURCE, Case, Client, access, anthropic, day, evaluation, main, product, public,
                          run, suite_of, wait_until)
 
 FOXES = ["What jumps over the dog?", "What lives in a den?"]
@@ -267,6 +267,29 @@ class Grants(Case):
         wait_until(lambda: len(hook.bodies) >= 2, "a later notice")
         self.assertEqual([told["event"] for told in hook.payloads()],
                          ["grant.expiring", "grant.suspended"])
+
+    # -- the published vector (test/vectors/grant.py made it without Parley) --
+
+    def test_the_vector_holds_and_each_byte_of_it_counts(self):
+        path = SOURCE / "test" / "vectors" / "grant.json"
+        vector = json.loads(path.read_text())
+        done = run("grant", "sign", path, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        shown = json.loads(done.stdout)
+        self.assertEqual(shown["grant"], payload(vector))
+        self.assertEqual(shown["terms"], payload(vector["terms"]))
+        self.assertTrue(shown["countersigned"])
+        broken = self.directory / "broken.json"
+        for envelope in (vector, vector["terms"]):
+            good = envelope["payload"]
+            told = bytearray(base64.b64decode(good))
+            for place in range(0, len(told), 97):
+                told[place] ^= 1
+                envelope["payload"] = base64.b64encode(told).decode()
+                broken.write_text(json.dumps(vector))
+                self.assertEqual(run("grant", "sign", broken).returncode, 1, place)
+                told[place] ^= 1
+            envelope["payload"] = good
 
     # -- two gateways --
 
