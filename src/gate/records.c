@@ -206,7 +206,7 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 		record.run = bytes_from(request->verdict.run->id);
 	if (request->final && request->final->whole)
 		record.upstream = request->final->digest;
-	if (request->sealed && record.answer)
+	if (request->sealed)
 		gate_verdict_of(request, &record.verdict, &record.score);
 	record.opened = record.answer && gate_is_opened(request);
 	size_t size = record_format(&record, text, GATE_SETTLE_TEXT_MAX);

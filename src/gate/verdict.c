@@ -211,11 +211,15 @@ static bool ask(struct gate_request *request)
 	return start_call(sealed, "POST", "/grade", GRADE_NS);
 }
 
+static bool is_over(const struct gate_request *request)
+{
+	return request->sealed && request->status == 200 && request->ending == RECORD_ENDING_FINISH;
+}
+
 /* Whether there is a whole answer to judge. */
 static bool has_answer(const struct gate_request *request)
 {
-	return request->status == 200 && request->ending == RECORD_ENDING_FINISH &&
-	       request->observer.outcome.digest_known;
+	return is_over(request) && request->observer.outcome.digest_known;
 }
 
 static void timer_fired(struct env_timer *timer)
@@ -262,6 +266,8 @@ enum gate_next gate_step_grade(struct gate_request *request)
 bool gate_verdict_of(const struct gate_request *request, struct bytes *verdict, double *score)
 {
 	const struct gate_sealed *sealed = request->sealed;
+	if (!is_over(request))
+		return false;
 	*verdict = BYTES("ungraded");
 	if (!sealed->judged)
 		return false;
@@ -273,7 +279,7 @@ bool gate_verdict_of(const struct gate_request *request, struct bytes *verdict, 
 
 bool gate_is_ungraded(const struct gate_request *request)
 {
-	return request->sealed && has_answer(request) && !request->sealed->judged;
+	return is_over(request) && !request->sealed->judged;
 }
 
 /* ---- usage ---- */

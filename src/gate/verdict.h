@@ -39,7 +39,8 @@ json_t *gate_sealed_calls(struct gate_request *request);
 enum gate_next gate_step_grade(struct gate_request *request);
 /* Rounds what is told, recorded and counted. */
 void gate_round_usage(struct record_usage *usage);
-/* Verdict and score for the settle record; false where the answer could not be judged. */
+/* Verdict and score for the settle record; false, without a score, where the answer could not be
+ * judged, and without a verdict where there is none. */
 bool gate_verdict_of(const struct gate_request *request, struct bytes *verdict, double *score);
 /* Whether it was to be judged and could not be: the sample is given back. */
 bool gate_is_ungraded(const struct gate_request *request);

@@ -109,7 +109,9 @@ def texts(value):
     return [text for inner in value for text in texts(inner)] if isinstance(value, list) else []
 
 
-class Final(Case):
+class Provider(Case):
+    """A gateway at V1 in front of a provider whose answers reason."""
+
     def setUp(self):
         super().setUp()
         self.suite = suite_of([PROMPT], samples=40)
@@ -147,6 +149,8 @@ class Final(Case):
             call.send(text[at:at + 11])
         return True
 
+
+class Final(Provider):
     def ask(self, api, stream=False):
         path, members, _, _ = APIS[api]
         credential = {"authorization": f"Bearer {self.client.key}", "content-type": "application/json",

@@ -347,6 +347,22 @@ class Verdicts(Case):
         self.assert_error_shape(answer, "anthropic")
         self.assert_sealed()
 
+    def test_an_answer_that_is_none_uses_no_sample(self):
+        def handle(call):
+            body = json.dumps({"type": "message", "text": MARKER})
+            call.send(f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                      f"content-length: {len(body)}\r\n\r\n{body}")
+            return True
+
+        self.start(upstream=RawUpstream(handle).url)
+        run = self.register(suite_of(FOXES))
+        answer = self.ask(FOXES[0])
+        self.assertEqual(answer.status, 503, answer)
+        self.assertIn("grade.unavailable", answer.message())
+        self.assertEqual(self.gate.settled(answer.headers["parley-record"])["verdict"], "ungraded")
+        self.assertEqual(self.client.get(f"/parley/v1/runs/{run}").json()["used"], 0)
+        self.assert_sealed()
+
     # -- scorers are kept for as long as they are needed --
 
     def sealed_files(self):
