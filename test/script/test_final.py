@@ -34,11 +34,13 @@ CHAT = [(None, {"choices": [{"index": 0, "delta": {"role": "assistant", "content
         (None, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
         (None, {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 20}}),
         (None, "[DONE]")]
-MISTRAL = [(None, {"choices": [{"index": 0, "delta": {"role": "assistant", "content": [
-    {"type": "thinking", "thinking": [{"type": "text", "text": SECRET}]}]}}]}),
-    (None, {"choices": [{"index": 0, "delta": {"content": [{"type": "text", "text": "A fox."}]},
-                         "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 9, "completion_tokens": 20}}),
+NAMED = {"id": "c", "object": "chat.completion", "created": 1, "model": "n"}
+MISTRAL = [(None, {**NAMED, "choices": [{"index": 0, "finish_reason": None, "delta": {
+    "role": "assistant", "content": [
+        {"type": "thinking", "thinking": [{"type": "text", "text": SECRET}]}]}}]}),
+    (None, {**NAMED, "choices": [{"index": 0, "delta": {
+        "content": [{"type": "text", "text": "A fox."}]}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 20, "total_tokens": 29}}),
     (None, "[DONE]")]
 RESPONSE = {"id": "r", "status": "completed", "model": "n", "output": [
     {"type": "reasoning", "id": "x", "summary": [{"type": "summary_text", "text": SECRET}]},
@@ -55,9 +57,12 @@ RESPONSES = [(row["type"], row) for row in [
      "delta": SECRET},
     {"type": "response.output_item.added", "sequence_number": 3, "output_index": 1,
      "item": {"type": "message", "id": "y", "content": []}},
-    {"type": "response.output_text.delta", "sequence_number": 4, "output_index": 1,
+    {"type": "response.content_part.added", "sequence_number": 4, "output_index": 1,
+     "content_index": 0, "item_id": "y",
+     "part": {"type": "output_text", "text": "", "annotations": []}},
+    {"type": "response.output_text.delta", "sequence_number": 5, "output_index": 1,
      "content_index": 0, "item_id": "y", "delta": "A fox.", "logprobs": []},
-    {"type": "response.completed", "sequence_number": 5, "response": RESPONSE}]]
+    {"type": "response.completed", "sequence_number": 6, "response": RESPONSE}]]
 GEMINI = [(None, {"candidates": [{"content": {"role": "model", "parts": [
     {"text": SECRET, "thought": True}]}}]}),
     (None, {"candidates": [{"content": {"role": "model", "parts": [
@@ -82,11 +87,11 @@ APIS = {
         "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 12,
                           "thoughtsTokenCount": 8}}),
     "mistral": ("/v1/chat/completions", {"max_tokens": 64}, MISTRAL, {
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {
+        **NAMED, "choices": [{"index": 0, "finish_reason": "stop", "message": {
             "role": "assistant", "content": [
                 {"type": "thinking", "thinking": [{"type": "text", "text": SECRET}]},
                 {"type": "text", "text": "A fox."}]}}],
-        "usage": {"prompt_tokens": 9, "completion_tokens": 20}}),
+        "usage": {"prompt_tokens": 9, "completion_tokens": 20, "total_tokens": 29}}),
     "xai": ("/v1/chat/completions", {"max_completion_tokens": 64}, CHAT, {
         "choices": [{"index": 0, "finish_reason": "stop", "message": {
             "role": "assistant", "content": "A fox.", "reasoning_content": SECRET}}],
@@ -137,7 +142,7 @@ class Provider(Case):
         api = next(name for name, row in APIS.items()
                    if f"m-{name}" in path or f'"m-{name}"' in call.body.decode())
         _, _, events, body = APIS[api]
-        stream = b'"stream": true' in call.body or "stream" in path
+        stream = call.body.replace(b" ", b"").find(b'"stream":true') >= 0 or "stream" in path
         text = (events_text(events) if stream else json.dumps(body)).encode()
         self.sent.append(text)
         kind = "text/event-stream" if stream else "application/json"
