@@ -428,7 +428,7 @@ class Verdicts(Case):
         self.assertEqual(sorted(sorted(range(50), key=numbers.__getitem__)[:2]), chosen)
         records = self.gate.records()
         ends = [e for e in records if e.get("act") == "run.close"]
-        self.assertEqual(ends[0]["detail"], {"opening_seed": closed["opening_seed"]})
+        self.assertEqual(ends[0]["detail"]["opening_seed"], closed["opening_seed"])
         for path, content in self.files():
             self.assertNotIn(MARKER.encode(), content, path)
 
