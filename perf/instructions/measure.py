@@ -175,7 +175,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replay", required=True, help="the program of perf/instructions/replay.c")
     parser.add_argument("--record", action="store_true", help="what is found becomes the baseline")
-    parser.add_argument("--fail", action="store_true", help="exit 1 where a sum is more than 2 % dearer")
+    parser.add_argument("--fail", action="store_true", help="exit 1 where a sum is more than 2 %% dearer")
     options = parser.parse_args()
     if not shutil.which("valgrind"):
         print("SKIP: valgrind is not installed")
