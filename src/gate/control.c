@@ -387,6 +387,11 @@ static void tick(struct env_timer *timer)
 {
 	struct control *control =
 		(struct control *)((char *)timer - offsetof(struct control, idle_timer));
+	if (!control->awake) {
+		control->awake = true;
+		deliverer_wake(control->deliverer);
+		reciprocator_wake(control->reciprocator);
+	}
 	control_watch_roll(control);
 	submit_idle(control);
 	control->timer_armed = env_timer_arm(control->loop, timer, next_tick(control));
@@ -518,9 +523,8 @@ enum err_code control_open(const struct control_options *options, struct control
 		control_close(control);
 		return ERR_SET(err, ERR_NO_MEMORY, "no memory for the control plane");
 	}
-	deliverer_wake(control->deliverer);
-	reciprocator_wake(control->reciprocator);
-	/* At once: something may have come due while nothing ran. */
+	/* At once: something may have come due while nothing ran. Nothing is posted before: what
+	 * opens after this may fail, and all of it is freed then. */
 	control->timer_armed =
 		env_timer_arm(control->loop, &control->idle_timer, env_clock_ns(control->env));
 	*out = control;

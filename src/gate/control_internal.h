@@ -109,6 +109,7 @@ struct control {
 	bool keeps_files;                      /* the store is one on the disk */
 	uint64_t tick_positions[CONTROL_LOGS]; /* of the logs a minute ago */
 	struct env_timer idle_timer;
+	bool awake; /* its first tick was */
 	bool timer_armed;
 	size_t what_ifs; /* that read the logs in jobs (what_if.h) */
 	bool what_if_cancelled;
