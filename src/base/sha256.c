@@ -113,9 +113,11 @@ void sha256_add_two(struct sha256 *a, struct bytes a_text, struct sha256 *b, str
 				  (const uint8_t *)b_text.data, both / SHA256_BLOCK);
 		a->size += both;
 		b->size += both;
+		a_text = bytes_of(a_text.data + both, a_text.size - both);
+		b_text = bytes_of(b_text.data + both, b_text.size - both);
 	}
-	sha256_add(a, a_text.data + both, a_text.size - both);
-	sha256_add(b, b_text.data + both, b_text.size - both);
+	sha256_add_bytes(a, a_text);
+	sha256_add_bytes(b, b_text);
 }
 
 void sha256_finish_two(struct sha256 *a, uint8_t a_digest[static SHA256_SIZE], struct sha256 *b,

@@ -128,6 +128,21 @@ static void two_at_once_are_as_one_after_the_other(void **state)
 	}
 }
 
+static void a_text_that_is_nowhere_is_empty(void **state)
+{
+	uint8_t a[SHA256_SIZE], b[SHA256_SIZE], expected[SHA256_SIZE];
+	struct sha256 x, y;
+	(void)state;
+	sha256_start(&x);
+	sha256_start(&y);
+	sha256_add_two(&x, bytes_of(NULL, 0), &y, BYTES("text"));
+	sha256_finish_two(&x, a, &y, b);
+	SHA256((const uint8_t *)"", 0, expected);
+	assert_memory_equal(expected, a, SHA256_SIZE);
+	SHA256((const uint8_t *)"text", 4, expected);
+	assert_memory_equal(expected, b, SHA256_SIZE);
+}
+
 static void plain_code_and_instructions_agree(void **state)
 {
 	uint8_t data[64 * 9];
@@ -156,6 +171,7 @@ int main(void)
 		cmocka_unit_test(hmac_vectors),
 		cmocka_unit_test(agrees_with_openssl),
 		cmocka_unit_test(two_at_once_are_as_one_after_the_other),
+		cmocka_unit_test(a_text_that_is_nowhere_is_empty),
 		cmocka_unit_test(plain_code_and_instructions_agree),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
