@@ -4,21 +4,30 @@
 
 #define DEPTH_MAX 16
 
-/* A body with none of `signs` in it names nothing kept, and is not walked over. A name can hide
- * only behind \u escapes. */
-static bool has_sign(struct bytes text, const char *const *signs)
-{
-	for (; *signs; signs++)
-		if (memmem(text.data, text.size, *signs, strlen(*signs)))
-			return true;
-	return false;
-}
-
 static bool is_one_of(struct bytes name, const char *const *names)
 {
 	for (; *names; names++)
 		if (bytes_is(name, *names))
 			return true;
+	return false;
+}
+
+/* Whether a member at any depth has one of the names, or a name with escapes, behind which one
+ * could hide: a text without is not walked over. One pass from string to string. */
+static bool may_name(struct bytes text, const char *const *names)
+{
+	const char *end = text.data + text.size, *p = text.data;
+	while (p < end && (p = memchr(p, '"', (size_t)(end - p)))) {
+		struct bytes string = json_value_at(bytes_of(p, (size_t)(end - p))).text;
+		p += string.size;
+		while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+			p++;
+		if (p == end || *p != ':' || string.size < 2)
+			continue;
+		struct bytes name = bytes_of(string.data + 1, string.size - 2);
+		if (memchr(name.data, '\\', name.size) || is_one_of(name, names))
+			return true;
+	}
 	return false;
 }
 
@@ -63,10 +72,10 @@ static enum err_code refuse_reference(struct reading *in, struct bytes name)
 		       in->name, name.size > 64 ? 64 : (int)name.size, name.data);
 }
 
-static enum err_code hunt_in(struct reading *in, const char *const *signs, const struct hunt *hunt)
+static enum err_code hunt_in(struct reading *in, const struct hunt *hunt)
 {
 	struct bytes found = bytes_of("", 0);
-	if (has_sign(in->value.text, signs))
+	if (may_name(in->value.text, hunt->names))
 		found = find_reference(in->value, hunt);
 	return found.size ? refuse_reference(in, found) : ERR_OK;
 }
@@ -77,7 +86,6 @@ static enum err_code hunt_in(struct reading *in, const char *const *signs, const
  * answer. What a tool is given is the caller's own. */
 enum err_code read_messages(struct reading *in)
 {
-	static const char *const signs[] = {"\\u", "file_id", "\"audio\"", NULL};
 	static const char *const names[] = {"file_id", "audio", NULL};
 	static const char *const opaque[] = {"input", "arguments", NULL};
 	static const struct hunt hunt = {names, opaque};
@@ -85,7 +93,7 @@ enum err_code read_messages(struct reading *in)
 		return reading_wrong(in, "an array");
 	in->has_messages = true;
 	in->out->prompt_bytes += in->value.text.size;
-	return hunt_in(in, signs, &hunt);
+	return hunt_in(in, &hunt);
 }
 
 /* ---- Responses ---- */
@@ -123,16 +131,18 @@ static enum err_code check_items(struct reading *in)
 
 enum err_code read_responses_input(struct reading *in)
 {
-	static const char *const signs[] = {"\\u", "_id", "\"id\"", "item_reference", NULL};
 	static const char *const names[] = {"file_id", "file_ids", "container_id",
 					    "vector_store_ids", NULL};
 	static const char *const opaque[] = {NULL};
 	static const struct hunt hunt = {names, opaque};
+	/* What refers to an earlier item does so by its id. */
+	static const char *const id[] = {"id", NULL};
 	if (in->value.type != JSON_SCAN_STRING && in->value.type != JSON_SCAN_ARRAY)
 		return reading_wrong(in, "a string or an array");
 	in->has_messages = true;
 	in->out->prompt_bytes += in->value.text.size;
-	if (in->value.type == JSON_SCAN_STRING || !has_sign(in->value.text, signs))
+	if (in->value.type == JSON_SCAN_STRING ||
+	    (!may_name(in->value.text, id) && !may_name(in->value.text, names)))
 		return ERR_OK;
 	ERR_TRY(check_items(in));
 	struct bytes found = find_reference(in->value, &hunt);
@@ -152,7 +162,6 @@ static bool names_container(struct json_value tool)
 /* Tools of the caller's own; or the provider's, as long as they read nothing that is kept there. */
 enum err_code read_responses_tools(struct reading *in)
 {
-	static const char *const signs[] = {"\\u", "_id", NULL};
 	static const char *const names[] = {"file_id",          "file_ids", "container_id",
 					    "vector_store_ids", "skill_id", NULL};
 	static const char *const opaque[] = {"parameters", "headers", NULL};
@@ -173,7 +182,7 @@ enum err_code read_responses_tools(struct reading *in)
 		if (names_container(walk.value))
 			return refuse_reference(in, BYTES("container"));
 	}
-	return hunt_in(in, signs, &hunt);
+	return hunt_in(in, &hunt);
 }
 
 enum err_code read_responses_include(struct reading *in)
@@ -197,13 +206,12 @@ enum err_code read_responses_include(struct reading *in)
 
 static enum err_code check_gemini_parts(struct reading *in)
 {
-	static const char *const signs[] = {"\\u", "ileData", "ile_data", NULL};
 	static const char *const names[] = {"fileData", "file_data", NULL};
 	static const char *const opaque[] = {"functionCall", "functionResponse", "function_call",
 					     "function_response", NULL};
 	static const struct hunt hunt = {names, opaque};
 	in->out->prompt_bytes += in->value.text.size;
-	return hunt_in(in, signs, &hunt);
+	return hunt_in(in, &hunt);
 }
 
 enum err_code read_gemini_contents(struct reading *in)
@@ -222,7 +230,6 @@ enum err_code read_gemini_system(struct reading *in)
 /* Tools that read stores of files: of the provider's, as it keeps them for all clients here. */
 enum err_code read_gemini_tools(struct reading *in)
 {
-	static const char *const signs[] = {"\\u", "ileSearch", "ile_search", "etrieval", NULL};
 	static const char *const names[] = {"fileSearch", "file_search", "retrieval", NULL};
 	static const char *const opaque[] = {
 		"parameters", "parametersJsonSchema", "parameters_json_schema",
@@ -237,7 +244,7 @@ enum err_code read_gemini_tools(struct reading *in)
 	if (json_walk_next(&walk))
 		in->out->flags |= DIALECT_TOOLS;
 	in->out->prompt_bytes += in->value.text.size;
-	return hunt_in(in, signs, &hunt);
+	return hunt_in(in, &hunt);
 }
 
 /* ---- parts that are not text ---- */
