@@ -25,8 +25,8 @@ WAKE = {"read", "write", "futex"}
 DATA_MAX = 4.0
 # Waits and wakes of the worker a request: (connections, most). A connection that is alone shares them
 # with nobody: it waits for its request and its answer, for admit and settle to be durable, each time
-# looking once before it sleeps.
-SHARED_MAX = {1: 10.0, 64: 3.0}
+# looking once before it sleeps (8), and the log thread is woken once and wakes it twice (3).
+SHARED_MAX = {1: 11.0, 64: 3.0}
 # Everything the log thread does, a request.
 COMMIT_MAX = {1: 14.0, 64: 3.0}
 # The heap grows by pages when more requests than ever before happen to be under way, as they do where
