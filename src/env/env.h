@@ -91,9 +91,8 @@ struct env_loop {
 	void *idle_argument;
 	bool idle_wanted;     /* something is left for `idle`; false again before it is called */
 	atomic_bool sleeping; /* about to sleep or asleep: another loop may read it */
-	/* Set before the loop runs: */
-	bool precise; /* timers to the microsecond rather than the next millisecond */
-	bool prompt;  /* short turns, and soon, where another thread has its processor */
+	bool precise;         /* timers to the microsecond rather than the next millisecond; set
+			       * before the loop runs */
 };
 
 /* One end of a connection. The owner of the stream sets `ready` and `argument` at any time on the

@@ -14,11 +14,9 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#define SLICE_NS 100000u /* the shortest there is */
 #define EVENTS_PER_TURN 128
 
 /* ---- sources ---- */
@@ -315,24 +313,6 @@ static void loop_run(struct env_loop *base)
 	os_source_sweep(loop);
 }
 
-/* sched(7): since Linux 6.12 a thread that asks for short slices of time takes its processor, when
- * it wakes, from one that does not. Older kernels take no notice. */
-static void ask_for_short_slices(void)
-{
-	struct {
-		uint32_t size, policy;
-		uint64_t flags;
-		int32_t nice;
-		uint32_t priority;
-		uint64_t runtime_ns, deadline_ns, period_ns;
-	} attributes;
-	if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0 ||
-	    attributes.policy != SCHED_OTHER)
-		return;
-	attributes.runtime_ns = SLICE_NS;
-	syscall(SYS_sched_setattr, 0, &attributes, 0); /* a wish, not a need */
-}
-
 static void *loop_thread(void *argument)
 {
 	struct os_loop *loop = argument;
@@ -346,8 +326,6 @@ static void *loop_thread(void *argument)
 		CPU_SET((size_t)loop->cpu, &set);
 		pthread_setaffinity_np(pthread_self(), sizeof(set), &set); /* a wish, not a need */
 	}
-	if (loop->base.prompt)
-		ask_for_short_slices();
 	loop_run(&loop->base);
 	return NULL;
 }

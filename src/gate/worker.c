@@ -348,7 +348,6 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 		log_producer_init(&worker->producers[log], gateway_log(gateway, log), worker->loop);
 	gate_pings_start(worker);
 	worker->loop->idle = worker_idle;
-	worker->loop->prompt = true; /* the log has time: it shares the machine's processors */
 	worker->loop->idle_argument = worker;
 	return ERR_OK;
 }
