@@ -188,3 +188,16 @@ enum err_code admin_client_check(const struct admin_answer *answer, struct err *
 	const char *code = json_string_value(json_object_get(answer->body, "code"));
 	return ERR_SET(err, code_named(code), "%s", detail ? detail : title ? title : "refused");
 }
+
+enum err_code admin_client_ask(const char *config_file, const char *method, const char *target,
+			       const json_t *body, struct admin_answer *out, struct err *err)
+{
+	enum err_code code = admin_client_call(config_file, method, target, body, out, err);
+	if (code == ERR_OK)
+		code = admin_client_check(out, err);
+	if (code != ERR_OK) {
+		json_decref(out->body);
+		out->body = NULL;
+	}
+	return code;
+}

@@ -19,6 +19,11 @@ enum err_code admin_client_call(const char *config_file, const char *method, con
 enum err_code admin_client_call_url(const char *url, const char *method, const char *target,
 				    const json_t *body, struct admin_answer *out, struct err *err);
 
+/* admin_client_call, and an answer of 400 or above is the error that it tells: then out->body is
+ * NULL. */
+enum err_code admin_client_ask(const char *config_file, const char *method, const char *target,
+			       const json_t *body, struct admin_answer *out, struct err *err);
+
 /* The problem an answer of 400 or above tells, as an error; ERR_OK for others. */
 enum err_code admin_client_check(const struct admin_answer *answer, struct err *err);
 

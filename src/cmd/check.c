@@ -163,9 +163,7 @@ static int ask(const char *config, json_t *question, bool json)
 	struct err err = ERR_INIT;
 	struct admin_answer answer = {0};
 	enum err_code code =
-		admin_client_call(config, "POST", "/admin/v1/check", question, &answer, &err);
-	if (code == ERR_OK)
-		code = admin_client_check(&answer, &err);
+		admin_client_ask(config, "POST", "/admin/v1/check", question, &answer, &err);
 	int status = code == ERR_OK ? show(&answer, json) : cli_fail(&err);
 	json_decref(answer.body);
 	return status;

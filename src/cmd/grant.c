@@ -2,6 +2,7 @@
  * runs, on a file. */
 #include "cmd/grant.h"
 
+#include "cmd/admin_body.h"
 #include "cmd/admin_client.h"
 #include "gate/paper.h"
 
@@ -48,10 +49,7 @@ static enum err_code call(const struct offering *offering, const char *method, c
 			  const json_t *body, json_t **out, struct err *err)
 {
 	struct admin_answer answer;
-	enum err_code code =
-		admin_client_call(offering->config, method, target, body, &answer, err);
-	if (code == ERR_OK)
-		code = admin_client_check(&answer, err);
+	enum err_code code = admin_client_ask(offering->config, method, target, body, &answer, err);
 	if (code == ERR_OK)
 		*out = json_incref(answer.body);
 	json_decref(answer.body);
@@ -141,13 +139,6 @@ static enum err_code take_back(const struct offering *offering, const char *gran
 	return code;
 }
 
-static bool is_id(const char *text)
-{
-	return text[0] &&
-	       text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				 "._-")] == '\0';
-}
-
 int grant_offer(int argc, char **argv)
 {
 	struct offering offering = {.config = "parley.yaml"};
@@ -179,7 +170,7 @@ int grant_offer(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	const char *grant = arguments.positional[0];
-	if (!is_id(grant))
+	if (!admin_is_id(grant))
 		return cli_usage("grant offer",
 				 "\"%s\" is not a grant's id; give a file with -f FILE or "
 				 "--countersigned FILE",
@@ -419,7 +410,7 @@ static enum err_code hand_back(const struct signing *signing, struct bytes envel
 	struct admin_answer answer;
 	json_t *body;
 	const char *grant = text_of(member(signing->paper.body, "grant", "id"));
-	if (!is_id(grant))
+	if (!admin_is_id(grant))
 		return ERR_SET(err, ERR_INVALID, "%s: the grant's id cannot stand in a URL",
 			       signing->file);
 	ERR_TRY(json_parse(envelope, "the signed grant", &body, err));

@@ -1,6 +1,6 @@
 /* parley org|grant|key and apply: each verb is a row (method, path, what it may be told), carried
  * out by the running gateway. */
-#include "base/ed25519_public.h"
+#include "cmd/admin_body.h"
 #include "cmd/admin_client.h"
 #include "cmd/commands.h"
 #include "cmd/grant.h"
@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #define COLUMNS_MAX 8
-#define KEY_FILE_MAX 65536
 
 /* Options besides --config and --json. */
 enum extra {
@@ -179,36 +178,8 @@ static json_t *body_of(const struct verb *verb, const struct telling *telling)
 				      json_string(telling->networks.items[i]));
 	}
 	if (verb->options & EXTRA_LIMIT)
-		json_object_set_new(body, "limits", json_object());
-	for (size_t i = 0; i < telling->limits.count; i++) {
-		struct bytes value,
-			name = bytes_split(bytes_from(telling->limits.items[i]), '=', &value);
-		uint64_t number = 0;
-		bytes_to_u64(value, INT64_MAX, &number); /* 0 where it is none: the gateway says */
-		json_object_setn_new(json_object_get(body, "limits"), name.data, name.size,
-				     json_integer((json_int_t)number));
-	}
+		admin_add_limits(body, &telling->limits);
 	return body;
-}
-
-/* The file's text as the body's public_key. What is a private key stays here. */
-static enum err_code add_public_key(json_t *body, const char *file, struct err *err)
-{
-	uint8_t public_key[ED25519_KEY_SIZE];
-	struct buf text = BUF_INIT(KEY_FILE_MAX);
-	struct env *env = env_os_new(1);
-	enum err_code code = env ? env_read_file(env, file, &text, err)
-				 : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	if (code == ERR_OK)
-		code = ed25519_public_parse(buf_bytes(&text), file, public_key, err);
-	if (code == ERR_OK &&
-	    json_object_set_new(body, "public_key", json_stringn(text.data, text.size)))
-		code = ERR_SET(err, ERR_INVALID, "%s is not UTF-8", file);
-	if (text.data)
-		explicit_bzero(text.data, text.size);
-	buf_release(&text);
-	env_os_free(env);
-	return code;
 }
 
 /* The verb's path, with the id where it has its `%s`. */
@@ -236,29 +207,17 @@ static int call_and_show(const struct verb *verb, const struct telling *telling,
 	json_t *body = get ? NULL : body_of(verb, telling);
 	enum err_code code = ERR_OK;
 	if (telling->public_key)
-		code = add_public_key(body, telling->public_key, &err);
+		code = admin_add_public_key(body, telling->public_key, &err);
 	if (code != ERR_OK) {
 		json_decref(body);
 		return cli_fail(&err);
 	}
-	code = admin_client_call(telling->config, verb->method, target, body, &answer, &err);
+	code = admin_client_ask(telling->config, verb->method, target, body, &answer, &err);
 	json_decref(body);
-	if (code == ERR_OK)
-		code = admin_client_check(&answer, &err);
 	if (code == ERR_OK)
 		show(verb, telling, &answer);
 	json_decref(answer.body);
 	return code == ERR_OK ? 0 : cli_fail(&err);
-}
-
-/* Ids go into a path: what would need an escape is no id. */
-static bool is_id(const char *text)
-{
-	for (const char *c = text; *c; c++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-",
-			    *c))
-			return false;
-	return text[0] != '\0';
 }
 
 static int run_verb(const struct verb *verb, int argc, char **argv)
@@ -310,7 +269,7 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)
 		return status;
-	if (verb->has_id && !is_id(arguments.positional[0]))
+	if (verb->has_id && !admin_is_id(arguments.positional[0]))
 		return cli_usage(verb->command, "\"%s\" is not an id", arguments.positional[0]);
 	if ((verb->options & EXTRA_ISSUE) && (!telling.org || !telling.grant))
 		return cli_usage(verb->command, "--org and --grant are needed");
@@ -453,10 +412,8 @@ static int apply_text(const char *config, const char *file, struct bytes text, b
 		return cli_usage("apply", "--what-if must be a span like 7d");
 	}
 	enum err_code code =
-		admin_client_call(config, "POST", "/admin/v1/apply", body, &answer, &err);
+		admin_client_ask(config, "POST", "/admin/v1/apply", body, &answer, &err);
 	json_decref(body);
-	if (code == ERR_OK)
-		code = admin_client_check(&answer, &err);
 	const char *difference = json_string_value(json_object_get(answer.body, "text"));
 	if (code == ERR_OK && json)
 		cli_print_json(answer.body);

@@ -1,4 +1,5 @@
 /* parley org: the verbs that say more than an id and a reason; the others are operate.c's. */
+#include "cmd/admin_body.h"
 #include "cmd/admin_client.h"
 #include "cmd/commands.h"
 
@@ -61,9 +62,7 @@ static int call(const struct telling *telling, const char *target, json_t *body,
 	if (!body || !set_text(body, "reason", telling->reason))
 		code = ERR_SET(&err, ERR_INVALID, "what was given is not UTF-8");
 	if (code == ERR_OK)
-		code = admin_client_call(telling->config, "POST", target, body, &answer, &err);
-	if (code == ERR_OK)
-		code = admin_client_check(&answer, &err);
+		code = admin_client_ask(telling->config, "POST", target, body, &answer, &err);
 	if (code == ERR_OK && telling->json)
 		cli_print_json(answer.body);
 	else if (code == ERR_OK)
@@ -210,8 +209,7 @@ static int run_block(int argc, char **argv)
 	if (result >= 0)
 		return result;
 	const char *org = arguments.positional[0];
-	if (strspn(org, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
-	    strlen(org))
+	if (!admin_is_id(org))
 		return cli_usage("org block", "\"%s\" is not an id", org);
 	if (!affiliates && (now || grants.count))
 		return cli_usage("org block",

@@ -1,21 +1,10 @@
 /* parley review: cases of a key's use that is far above its own past. The gateway opens them; a
  * person decides. */
-#include "base/ed25519_public.h"
+#include "cmd/admin_body.h"
 #include "cmd/admin_client.h"
 #include "cmd/commands.h"
 
 #define LOOKS_MAX 256
-#define KEY_FILE_MAX 65536
-
-static enum err_code call(const char *config, const char *method, const char *target,
-			  const json_t *body, struct admin_answer *answer, struct err *err)
-{
-	ERR_TRY(admin_client_call(config, method, target, body, answer, err));
-	enum err_code code = admin_client_check(answer, err);
-	if (code != ERR_OK)
-		json_decref(answer->body);
-	return code;
-}
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -49,7 +38,8 @@ static enum err_code look(const char *config, struct err *err)
 	bool more = true;
 	for (int i = 0; more && i < LOOKS_MAX; i++) {
 		struct admin_answer answer;
-		ERR_TRY(call(config, "POST", "/admin/v1/cases/look", NULL, &answer, err));
+		ERR_TRY(admin_client_ask(config, "POST", "/admin/v1/cases/look", NULL, &answer,
+					 err));
 		more = json_is_true(json_object_get(answer.body, "opened"));
 		json_decref(answer.body);
 	}
@@ -90,7 +80,7 @@ static int run_list(int argc, char **argv)
 		return status;
 	enum err_code code = look(config, &err);
 	if (code == ERR_OK)
-		code = call(config, "GET", "/admin/v1/cases", NULL, &answer, &err);
+		code = admin_client_ask(config, "GET", "/admin/v1/cases", NULL, &answer, &err);
 	if (code != ERR_OK)
 		return cli_fail(&err);
 	if (json)
@@ -157,7 +147,7 @@ static int run_show(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	snprintf(target, sizeof(target), "/admin/v1/cases/%s", arguments.positional[0]);
-	if (call(config, "GET", target, NULL, &answer, &err) != ERR_OK)
+	if (admin_client_ask(config, "GET", target, NULL, &answer, &err) != ERR_OK)
 		return cli_fail(&err);
 	if (json)
 		cli_print_json(answer.body);
@@ -175,38 +165,6 @@ struct deciding {
 	bool ask, dismiss, json;
 };
 
-static enum err_code add_public_key(json_t *body, const char *file, struct err *err)
-{
-	uint8_t public_key[ED25519_KEY_SIZE];
-	struct buf text = BUF_INIT(KEY_FILE_MAX);
-	struct env *env = env_os_new(1);
-	enum err_code code = env ? env_read_file(env, file, &text, err)
-				 : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	if (code == ERR_OK)
-		code = ed25519_public_parse(buf_bytes(&text), file, public_key, err);
-	if (code == ERR_OK &&
-	    json_object_set_new(body, "public_key", json_stringn(text.data, text.size)))
-		code = ERR_SET(err, ERR_INVALID, "%s is not UTF-8", file);
-	if (text.data)
-		explicit_bzero(text.data, text.size);
-	buf_release(&text);
-	env_os_free(env);
-	return code;
-}
-
-static void add_limits(json_t *body, const struct cli_list *list)
-{
-	json_t *limits = json_object();
-	for (size_t i = 0; i < list->count; i++) {
-		struct bytes value, name = bytes_split(bytes_from(list->items[i]), '=', &value);
-		uint64_t number = 0;
-		bytes_to_u64(value, INT64_MAX, &number); /* 0 where it is none: the gateway says */
-		json_object_setn_new(limits, name.data, name.size,
-				     json_integer((json_int_t)number));
-	}
-	json_object_set_new(body, "limits", limits);
-}
-
 static int send_decision(const struct deciding *deciding, const char *id)
 {
 	const char *decision = deciding->ask              ? "ask"
@@ -219,12 +177,12 @@ static int send_decision(const struct deciding *deciding, const char *id)
 	char target[512];
 	enum err_code code = body ? ERR_OK : ERR_SET(&err, ERR_INVALID, "the reason is not UTF-8");
 	if (code == ERR_OK && deciding->bind)
-		code = add_public_key(body, deciding->bind, &err);
+		code = admin_add_public_key(body, deciding->bind, &err);
 	if (code == ERR_OK && deciding->throttle.count)
-		add_limits(body, &deciding->throttle);
+		admin_add_limits(body, &deciding->throttle);
 	snprintf(target, sizeof(target), "/admin/v1/cases/%s/decide", id);
 	if (code == ERR_OK)
-		code = call(deciding->config, "POST", target, body, &answer, &err);
+		code = admin_client_ask(deciding->config, "POST", target, body, &answer, &err);
 	json_decref(body);
 	if (code != ERR_OK)
 		return cli_fail(&err);

@@ -2,6 +2,7 @@
 #include "base/encode.h"
 #include "base/sha256.h"
 #include "bench/text.h"
+#include "cmd/admin_body.h"
 #include "cmd/admin_client.h"
 #include "cmd/commands.h"
 
@@ -317,20 +318,11 @@ static int ask(const struct telling *telling)
 	char target[512];
 	snprintf(target, sizeof(target), "/admin/v1/statement?org=%.200s&month=%.20s", telling->org,
 		 telling->month);
-	enum err_code code = admin_client_call(telling->config, "GET", target, NULL, &answer, &err);
-	if (code == ERR_OK)
-		code = admin_client_check(&answer, &err);
+	enum err_code code = admin_client_ask(telling->config, "GET", target, NULL, &answer, &err);
 	if (code == ERR_OK)
 		code = give(telling, answer.body, &err);
 	json_decref(answer.body);
 	return code == ERR_OK ? 0 : cli_fail(&err);
-}
-
-static bool is_plain(const char *text)
-{
-	return text[0] &&
-	       text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				 "._-")] == '\0';
 }
 
 int cmd_statement(int argc, char **argv)
@@ -362,9 +354,9 @@ int cmd_statement(int argc, char **argv)
 		return status;
 	if (!telling.org || !telling.month)
 		return cli_usage("statement", "--org and --month are needed");
-	if (!is_plain(telling.org) || !is_plain(telling.month))
+	if (!admin_is_id(telling.org) || !admin_is_id(telling.month))
 		return cli_usage("statement", "\"%s\" is no organisation's id or no month",
-				 is_plain(telling.org) ? telling.month : telling.org);
+				 admin_is_id(telling.org) ? telling.month : telling.org);
 	if (telling.html && telling.json)
 		return cli_usage("statement", "--html or --json, not both");
 	return ask(&telling);

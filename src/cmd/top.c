@@ -35,13 +35,9 @@ static enum err_code fetch(struct top *top)
 	struct admin_answer answer;
 	top->err = (struct err)ERR_INIT;
 	enum err_code code =
-		admin_client_call(top->config, "GET", "/admin/v1/top", NULL, &answer, &top->err);
-	if (code == ERR_OK)
-		code = admin_client_check(&answer, &top->err);
-	if (code != ERR_OK) {
-		json_decref(answer.body);
+		admin_client_ask(top->config, "GET", "/admin/v1/top", NULL, &answer, &top->err);
+	if (code != ERR_OK)
 		return code;
-	}
 	json_decref(top->before);
 	top->before = top->now;
 	top->now = answer.body;
