@@ -3,6 +3,7 @@
 #include "dialect/ops.h"
 
 #define DEPTH_MAX 16
+#define ESCAPED_SIZE 6 /* of a character: \u005f */
 
 static bool is_one_of(struct bytes name, const char *const *names)
 {
@@ -12,9 +13,23 @@ static bool is_one_of(struct bytes name, const char *const *names)
 	return false;
 }
 
+/* Letters can hide behind \u escapes only. */
+static bool has_escapes(struct bytes inside)
+{
+	return memmem(inside.data, inside.size, "\\u", 2) != NULL;
+}
+
+/* Whether the inside of a string says `word`, or has escapes that could hide it. */
+static bool may_be(struct bytes inside, const char *word)
+{
+	return bytes_is(inside, word) ||
+	       (inside.size <= ESCAPED_SIZE * strlen(word) && has_escapes(inside));
+}
+
 /* Whether a member at any depth has one of the names, or a name with escapes, behind which one
- * could hide: a text without is not walked over. One pass from string to string. */
-static bool may_name(struct bytes text, const char *const *names)
+ * could hide, or a string may be `word` (NULL: none): a text without is not walked over. One pass
+ * from string to string. */
+static bool may_name(struct bytes text, const char *const *names, const char *word)
 {
 	const char *end = text.data + text.size, *p = text.data;
 	while (p < end && (p = memchr(p, '"', (size_t)(end - p)))) {
@@ -22,10 +37,13 @@ static bool may_name(struct bytes text, const char *const *names)
 		p += string.size;
 		while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
 			p++;
-		if (p == end || *p != ':' || string.size < 2)
+		if (string.size < 2)
 			continue;
-		struct bytes name = bytes_of(string.data + 1, string.size - 2);
-		if (memchr(name.data, '\\', name.size) || is_one_of(name, names))
+		struct bytes inside = bytes_of(string.data + 1, string.size - 2);
+		bool name = p < end && *p == ':';
+		if (name && (has_escapes(inside) || is_one_of(inside, names)))
+			return true;
+		if (!name && word && may_be(inside, word))
 			return true;
 	}
 	return false;
@@ -75,7 +93,7 @@ static enum err_code refuse_reference(struct reading *in, struct bytes name)
 static enum err_code hunt_in(struct reading *in, const struct hunt *hunt)
 {
 	struct bytes found = bytes_of("", 0);
-	if (may_name(in->value.text, hunt->names))
+	if (may_name(in->value.text, hunt->names, NULL))
 		found = find_reference(in->value, hunt);
 	return found.size ? refuse_reference(in, found) : ERR_OK;
 }
@@ -131,18 +149,17 @@ static enum err_code check_items(struct reading *in)
 
 enum err_code read_responses_input(struct reading *in)
 {
-	static const char *const names[] = {"file_id", "file_ids", "container_id",
-					    "vector_store_ids", NULL};
-	static const char *const opaque[] = {NULL};
-	static const struct hunt hunt = {names, opaque};
 	/* What refers to an earlier item does so by its id. */
-	static const char *const id[] = {"id", NULL};
+	static const char *const signs[] = {"id",           "file_id",          "file_ids",
+					    "container_id", "vector_store_ids", NULL};
+	static const char *const opaque[] = {NULL};
+	static const struct hunt hunt = {signs + 1, opaque};
 	if (in->value.type != JSON_SCAN_STRING && in->value.type != JSON_SCAN_ARRAY)
 		return reading_wrong(in, "a string or an array");
 	in->has_messages = true;
 	in->out->prompt_bytes += in->value.text.size;
 	if (in->value.type == JSON_SCAN_STRING ||
-	    (!may_name(in->value.text, id) && !may_name(in->value.text, names)))
+	    !may_name(in->value.text, signs, "item_reference"))
 		return ERR_OK;
 	ERR_TRY(check_items(in));
 	struct bytes found = find_reference(in->value, &hunt);

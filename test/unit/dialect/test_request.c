@@ -236,6 +236,8 @@ static void test_what_is_kept_upstream_is_refused(void **state)
 		enum dialect_id dialect;
 		const char *body;
 	} words[] = {
+		{DIALECT_RESPONSES, "[{\"type\":\"item_reference\"}]"                                    },
+		{DIALECT_RESPONSES, "[{\"type\":\"item\\u005freference\"}]"                              },
 		{DIALECT_RESPONSES, "[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]"                   },
 		{DIALECT_RESPONSES, "[{\"id\":\"msg_1\"}]"                                               },
 		{DIALECT_RESPONSES, "[{\"\\u0069d\":\"msg_1\"}]"                                         },
