@@ -39,6 +39,16 @@ static inline bool bytes_is(struct bytes a, const char *text)
 	return bytes_equal(a, bytes_from(text));
 }
 
+/* FNV-1a, for tables and sketches whose keys no stranger chooses. `hash` is BYTES_HASH_START, or
+ * what came before. */
+#define BYTES_HASH_START 0xcbf29ce484222325u
+static inline uint64_t bytes_hash(uint64_t hash, struct bytes text)
+{
+	for (size_t i = 0; i < text.size; i++)
+		hash = (hash ^ (uint8_t)text.data[i]) * 0x100000001b3u;
+	return hash;
+}
+
 static inline bool bytes_starts_with(struct bytes a, struct bytes prefix)
 {
 	return a.size >= prefix.size && memcmp(a.data, prefix.data, prefix.size) == 0;

@@ -49,6 +49,18 @@ enum err_code json_get_bool_or(const json_t *object, const char *key, const char
 enum err_code json_get_container(const json_t *object, const char *key, const char *what,
 				 json_type type, bool optional, json_t **out, struct err *err);
 
+/* Sets a member and takes the value over. False where the value is NULL (it could not be made) or
+ * memory is out. */
+static inline bool json_set(json_t *object, const char *key, json_t *value)
+{
+	return json_object_set_new(object, key, value) == 0;
+}
+/* The same for a text; one that is NULL or empty is left out. */
+static inline bool json_set_text(json_t *object, const char *key, const char *text)
+{
+	return !text || !*text || json_set(object, key, json_string(text));
+}
+
 /* ERR_INVALID naming the first key that is not in `allowed` (NULL-terminated). */
 enum err_code json_only_keys(const json_t *object, const char *const *allowed, const char *what,
 			     struct err *err);

@@ -19,7 +19,7 @@ static uint64_t stack_of(const struct http_exchange *exchange)
 					   "x-stainless-runtime-version",
 					   "x-stainless-package-version"};
 	const char *data = exchange->head_bytes.data;
-	uint64_t stack = 0xcbf29ce484222325u;
+	uint64_t stack = BYTES_HASH_START;
 	for (unsigned i = 0; i < exchange->head.field_count; i++) {
 		struct bytes name = http_bytes(data, exchange->head.fields[i].name);
 		struct bytes value = http_bytes(data, exchange->head.fields[i].value);
@@ -27,10 +27,9 @@ static uint64_t stack_of(const struct http_exchange *exchange)
 		bool may = name.size >= 14 && (name.data[0] | 0x20) == 'x';
 		for (size_t t = 0; may && !counts && t < sizeof(told) / sizeof(told[0]); t++)
 			counts = bytes_equal_fold(name, bytes_from(told[t]));
-		for (size_t b = 0; counts && b < value.size; b++)
-			stack = (stack ^ (uint8_t)value.data[b]) * 0x100000001b3u;
+		char end = (char)name.size; /* tells one field's value from the next one's */
 		if (counts)
-			stack = (stack ^ name.size) * 0x100000001b3u;
+			stack = bytes_hash(bytes_hash(stack, value), bytes_of(&end, 1));
 	}
 	return stack;
 }

@@ -385,11 +385,6 @@ static const struct route own_routes[] = {
 
 /* ---- answers ---- */
 
-static bool set_text(json_t *object, const char *key, const char *text)
-{
-	return !text || !*text || json_object_set_new(object, key, json_string(text)) == 0;
-}
-
 static json_t *problem_of(const struct control_operation *operation, enum err_code code,
 			  const struct err *err, unsigned status)
 {
@@ -397,17 +392,17 @@ static json_t *problem_of(const struct control_operation *operation, enum err_co
 	enum rule rule = operation->rule;
 	json_t *problem = json_pack("{s:s, s:i, s:s}", "type", "about:blank", "status", (int)status,
 				    "code", err_name(code));
-	bool good =
-		problem &&
-		set_text(problem, "title", rule == RULE_NONE ? err_text(code) : rule_text(rule)) &&
-		set_text(problem, "detail", err->message) &&
-		set_text(problem, "rule", rule == RULE_NONE ? "" : rule_id(rule));
+	bool good = problem &&
+		    json_set_text(problem, "title",
+				  rule == RULE_NONE ? err_text(code) : rule_text(rule)) &&
+		    json_set_text(problem, "detail", err->message) &&
+		    json_set_text(problem, "rule", rule == RULE_NONE ? "" : rule_id(rule));
 	if (good && rule != RULE_NONE) {
 		const struct world_grant *grant = call->verdict.grant;
 		const struct world_clause *clause =
 			world_clause_of(operation->control->world, rule, grant);
-		good = set_text(problem, "clause", clause ? clause->id : "") &&
-		       set_text(problem, "appeal", grant ? grant->appeal : "");
+		good = json_set_text(problem, "clause", clause ? clause->id : "") &&
+		       json_set_text(problem, "appeal", grant ? grant->appeal : "");
 	}
 	if (good)
 		return problem;
@@ -478,7 +473,8 @@ static void finish(struct control_operation *operation, enum err_code code, cons
 	}
 	if (code == ERR_OK) {
 		if (operation->change_count > 0 && operation->answer)
-			set_text(operation->answer, "record", operation->changes[0]->record->id);
+			json_set_text(operation->answer, "record",
+				      operation->changes[0]->record->id);
 		control_notice_answer(operation);
 		give(request, 200, operation->answer, false);
 	} else {

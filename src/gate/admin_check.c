@@ -292,19 +292,9 @@ static void decide(struct check *check)
 
 /* ---- the answer ---- */
 
-static bool set(json_t *object, const char *key, json_t *value)
-{
-	return value && json_object_set_new(object, key, value) == 0;
-}
-
-static bool set_text(json_t *object, const char *key, const char *text)
-{
-	return !text || !*text || set(object, key, json_string(text));
-}
-
 static bool tell_cost(json_t *reserves, const char *key, int64_t nanodollars)
 {
-	return nanodollars < 0 || set(reserves, key, json_real((double)nanodollars / 1e9));
+	return nanodollars < 0 || json_set(reserves, key, json_real((double)nanodollars / 1e9));
 }
 
 static bool tell_reserve(const struct check *check, json_t *answer)
@@ -319,7 +309,7 @@ static bool tell_reserve(const struct check *check, json_t *answer)
 		    tell_cost(reserves, "usd_most", gate_limits_cost(verdict, input, most)) &&
 		    json_object_set(answer, "reserves", reserves) == 0;
 	json_decref(reserves);
-	return good && set(answer, "output_most", json_integer(most));
+	return good && json_set(answer, "output_most", json_integer(most));
 }
 
 static bool tell_bound(const struct check *check, json_t *answer)
@@ -327,15 +317,16 @@ static bool tell_bound(const struct check *check, json_t *answer)
 	const struct verdict *verdict = &check->verdict;
 	bool good = true;
 	if (check->decided)
-		good = set_text(answer, "purpose", purpose_id(verdict->purpose)) &&
-		       set_text(answer, "release", release_id(verdict->release));
+		good = json_set_text(answer, "purpose", purpose_id(verdict->purpose)) &&
+		       json_set_text(answer, "release", release_id(verdict->release));
 	if (good && verdict->suite)
-		good = set_text(answer, "suite", verdict->suite->id) &&
-		       set_text(answer, "suite_name", verdict->suite->suite->name) &&
-		       set(answer, "leaf", json_integer(verdict->leaf));
+		good = json_set_text(answer, "suite", verdict->suite->id) &&
+		       json_set_text(answer, "suite_name", verdict->suite->suite->name) &&
+		       json_set(answer, "leaf", json_integer(verdict->leaf));
 	if (good && verdict->run)
-		good = set_text(answer, "run", verdict->run->id);
-	return good && set(answer, "opens_run", json_boolean(verdict->outcome == POLICY_OPEN_RUN));
+		good = json_set_text(answer, "run", verdict->run->id);
+	return good &&
+	       json_set(answer, "opens_run", json_boolean(verdict->outcome == POLICY_OPEN_RUN));
 }
 
 static bool tell_refusal(struct check *check, json_t *answer)
@@ -344,22 +335,22 @@ static bool tell_refusal(struct check *check, json_t *answer)
 	struct buf message = BUF_INIT(MESSAGE_MAX);
 	policy_message(verdict, &message);
 	buf_append_char(&message, '\0');
-	bool good = !message.failed && set_text(answer, "rule", rule_id(verdict->rule)) &&
-		    set_text(answer, "message", message.data) &&
-		    set_text(answer, "detail", verdict->detail) &&
-		    set_text(answer, "appeal", verdict->appeal);
+	bool good = !message.failed && json_set_text(answer, "rule", rule_id(verdict->rule)) &&
+		    json_set_text(answer, "message", message.data) &&
+		    json_set_text(answer, "detail", verdict->detail) &&
+		    json_set_text(answer, "appeal", verdict->appeal);
 	buf_release(&message);
 	if (good && verdict->clause)
-		good = set(answer, "clause",
-			   json_pack("{s:s, s:s, s:s}", "id", verdict->clause->id, "kind",
-				     verdict->clause->kind, "text", verdict->clause->text));
+		good = json_set(answer, "clause",
+				json_pack("{s:s, s:s, s:s}", "id", verdict->clause->id, "kind",
+					  verdict->clause->kind, "text", verdict->clause->text));
 	if (good && check->retry_after_ms >= 0 && limits_rule_is(verdict->rule))
-		good = set(answer, "retry_after_ms", json_integer(check->retry_after_ms));
+		good = json_set(answer, "retry_after_ms", json_integer(check->retry_after_ms));
 	if (!good || check->config->mode != CONFIG_OBSERVE || !verdict->grant)
 		return good;
 	/* This last: it makes an admission of the verdict. */
 	bool through = policy_observe(&check->facts, &check->verdict);
-	return set(answer, "let_through", json_boolean(through));
+	return json_set(answer, "let_through", json_boolean(through));
 }
 
 /* What could not be asked here and is taken for granted. */
@@ -387,15 +378,16 @@ static enum err_code tell(struct check *check, json_t **answer, struct err *err)
 	bool refused = verdict->outcome == POLICY_REFUSE;
 	*answer = json_pack("{s:s, s:i}", "outcome", refused ? "refused" : "admitted", "status",
 			    refused ? rule_http_status(verdict->rule) : 200);
-	bool good = *answer && set_text(*answer, "key", verdict->key ? verdict->key->id : NULL) &&
-		    set_text(*answer, "model", verdict->model ? verdict->model->id : NULL) &&
+	bool good = *answer &&
+		    json_set_text(*answer, "key", verdict->key ? verdict->key->id : NULL) &&
+		    json_set_text(*answer, "model", verdict->model ? verdict->model->id : NULL) &&
 		    tell_bound(check, *answer) && tell_reserve(check, *answer) &&
-		    set(*answer, "supposed", suppositions(check));
+		    json_set(*answer, "supposed", suppositions(check));
 	if (good && verdict->grant)
-		good = set_text(*answer, "grant", verdict->grant->id) &&
-		       set_text(*answer, "org", verdict->grant->org->id) &&
-		       set(*answer, "limits",
-			   admin_view_limits(check->control, verdict->grant, verdict->key));
+		good = json_set_text(*answer, "grant", verdict->grant->id) &&
+		       json_set_text(*answer, "org", verdict->grant->org->id) &&
+		       json_set(*answer, "limits",
+				admin_view_limits(check->control, verdict->grant, verdict->key));
 	if (good && refused)
 		good = tell_refusal(check, *answer);
 	return good ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "no memory to answer");

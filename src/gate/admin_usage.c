@@ -6,11 +6,6 @@
 
 #define MONEY_SIZE 32
 
-static bool set(json_t *object, const char *key, json_t *value)
-{
-	return value && json_object_set_new(object, key, value) == 0;
-}
-
 /* Dollars with six digits behind the point. */
 static json_t *money(int64_t millionths)
 {
@@ -30,9 +25,9 @@ static json_t *view_period(enum limits_period period, int64_t day,
 	json_t *view = json_pack("{s:s, s:s}", "period", names[period], "from", from);
 	bool good = view != NULL;
 	for (unsigned i = 0; good && i < LIMITS_COST; i++)
-		good = set(view, limits_amount_name(i), json_integer(amounts->of[i]));
-	good = good && set(view, "tokens", json_integer(limits_use_tokens(amounts))) &&
-	       set(view, "usd", money((amounts->of[LIMITS_COST] + 500) / 1000));
+		good = json_set(view, limits_amount_name(i), json_integer(amounts->of[i]));
+	good = good && json_set(view, "tokens", json_integer(limits_use_tokens(amounts))) &&
+	       json_set(view, "usd", money((amounts->of[LIMITS_COST] + 500) / 1000));
 	if (good)
 		return view;
 	json_decref(view);
@@ -98,9 +93,9 @@ static json_t *view_limit(struct control *control, const struct limits_scope *sc
 	json_t *view = json_pack("{s:s, s:s, s:s, s:I, s:s}", "limit", limits_name(limit), "of",
 				 scope->what, "unit", limits_unit(limit), "max",
 				 (json_int_t)state.max, "full_again", resets);
-	if (view && set(view, "used", quantity(limit, state.used - reserved)) &&
-	    set(view, "reserved", quantity(limit, reserved)) &&
-	    set(view, "left", quantity(limit, left)))
+	if (view && json_set(view, "used", quantity(limit, state.used - reserved)) &&
+	    json_set(view, "reserved", quantity(limit, reserved)) &&
+	    json_set(view, "left", quantity(limit, left)))
 		return view;
 	json_decref(view);
 	return NULL;
@@ -127,7 +122,7 @@ json_t *admin_view_usage(struct control *control, const struct world_grant *gran
 	json_t *limits = json_array();
 	bool good = view && limits;
 	if (good && key)
-		good = set(view, "key", json_string(key->id)) &&
+		good = json_set(view, "key", json_string(key->id)) &&
 		       append_scope(control, limits, "key", key->cells, &key->limits);
 	good = good && append_scope(control, limits, "grant", grant->cells, &grant->limits) &&
 	       append_scope(control, limits, "interop_test",
@@ -140,7 +135,7 @@ json_t *admin_view_usage(struct control *control, const struct world_grant *gran
 		good = append_scope(control, limits, grant->models[i]->id, grant->models[i]->cells,
 				    &grant->models[i]->limits);
 	if (good && cells)
-		good = set(view, "use", admin_view_use(control, cells));
+		good = json_set(view, "use", admin_view_use(control, cells));
 	good = good && json_object_set(view, "limits", limits) == 0;
 	json_decref(limits);
 	if (good)

@@ -52,11 +52,6 @@ json_t *admin_view_limits(struct control *control, const struct world_grant *gra
 static const char *const shown[] = {"state", "person", "reason", "changed", NULL};
 static const char *const hidden[] = {"digest", "position", "new_leaves", NULL};
 
-static bool set(json_t *object, const char *key, json_t *value)
-{
-	return value && json_object_set_new(object, key, value) == 0;
-}
-
 /* Expired by its dates, whatever the document says. */
 const char *admin_grant_state(const struct control *control, const struct world_grant *grant)
 {
@@ -70,7 +65,7 @@ static bool add_org(struct control *control, json_t *view, const char *id)
 	const json_t *document = control_document(control, STORE_ORG, id);
 	bool blocked = strcmp(control_state_of(document), "blocked") == 0;
 	json_t *affiliates = json_object_get(document, "affiliates");
-	return set(view, "blocked", json_boolean(blocked)) &&
+	return json_set(view, "blocked", json_boolean(blocked)) &&
 	       (!affiliates || json_object_set(view, "affiliates", affiliates) == 0);
 }
 
@@ -83,11 +78,11 @@ static bool add_grant(struct control *control, json_t *view, const char *id)
 		return false;
 	if (!grant)
 		return true;
-	return set(view, "from", json_string(control_text(valid, "from"))) &&
-	       set(view, "to", json_string(control_text(valid, "to"))) &&
-	       set(view, "state", json_string(admin_grant_state(control, grant))) &&
-	       set(view, "use", admin_view_limits(control, grant, NULL)) &&
-	       set(view, "open_runs", json_integer(grant->run_count));
+	return json_set(view, "from", json_string(control_text(valid, "from"))) &&
+	       json_set(view, "to", json_string(control_text(valid, "to"))) &&
+	       json_set(view, "state", json_string(admin_grant_state(control, grant))) &&
+	       json_set(view, "use", admin_view_limits(control, grant, NULL)) &&
+	       json_set(view, "open_runs", json_integer(grant->run_count));
 }
 
 static bool add_key(struct control *control, json_t *view, const char *id)
@@ -100,16 +95,16 @@ static bool add_key(struct control *control, json_t *view, const char *id)
 	json_object_del(view, "expires_ms");
 	record_time(key->expires_ms, time);
 	if (key->state == WORLD_KEY_ACTIVE && key->expires_ms <= control->loop->wall_ms &&
-	    !set(view, "state", json_string("expired")))
+	    !json_set(view, "state", json_string("expired")))
 		return false;
-	return set(view, "expires", json_string(time));
+	return json_set(view, "expires", json_string(time));
 }
 
 static bool add_suite(struct control *control, json_t *view, const char *id)
 {
 	const char *class = control_class_of(control, control_document(control, STORE_SUITE, id));
 	json_object_del(view, "state");
-	return set(view, "class", json_string(class));
+	return json_set(view, "class", json_string(class));
 }
 
 static bool add_run(struct control *control, json_t *view, const char *id)
@@ -117,9 +112,9 @@ static bool add_run(struct control *control, json_t *view, const char *id)
 	const struct world_run *run = world_find_run(control->world, bytes_from(id));
 	if (!run)
 		return true;
-	return set(view, "used", json_integer((json_int_t)binding_run_total(run->run))) &&
-	       set(view, "register", control_register_of(control, id)) &&
-	       set(view, "last_use_ms", json_integer(atomic_load(&run->run->last_use_ms)));
+	return json_set(view, "used", json_integer((json_int_t)binding_run_total(run->run))) &&
+	       json_set(view, "register", control_register_of(control, id)) &&
+	       json_set(view, "last_use_ms", json_integer(atomic_load(&run->run->last_use_ms)));
 }
 
 static bool add_notice(struct control *control, json_t *view, const char *id)
@@ -201,9 +196,9 @@ json_t *admin_view_status(struct control *control)
 	for (int kind = 0; good && kind < STORE_KINDS; kind++) {
 		if (kind != STORE_PSEUDONYM && kind != STORE_NOTICE && kind != STORE_USE &&
 		    kind != STORE_EXPOSURE && kind != STORE_WATCH)
-			good = set(counts, store_kind_name((enum store_kind)kind),
-				   json_integer(
-					   (json_int_t)json_object_size(control->documents[kind])));
+			good = json_set(counts, store_kind_name((enum store_kind)kind),
+					json_integer((json_int_t)json_object_size(
+						control->documents[kind])));
 	}
 	json_t *status = NULL;
 	if (good)
@@ -231,7 +226,7 @@ static json_t *view_terms(struct control *control, const struct world_grant *gra
 	{
 		bool overridden = index < WORLD_CLAUSES_MAX &&
 				  (grant->overrides[index / 64] >> index % 64 & 1);
-		if (!set(clause, "overridden", json_boolean(overridden))) {
+		if (!json_set(clause, "overridden", json_boolean(overridden))) {
 			json_decref(view);
 			return NULL;
 		}
@@ -278,9 +273,9 @@ static json_t *view_key(struct control *control, const struct world_key *key)
 				 control_state_of(document), "staff", key->staff, "binding",
 				 sender_binding_id(key->sender.binding));
 	if (view && *team)
-		set(view, "team", json_string(team));
+		json_set(view, "team", json_string(team));
 	if (view && key->expires_ms != WORLD_ALWAYS)
-		set(view, "expires_ms", json_integer(key->expires_ms));
+		json_set(view, "expires_ms", json_integer(key->expires_ms));
 	return view;
 }
 
@@ -330,18 +325,18 @@ json_t *admin_view_self(struct control *control, const struct world_key *key)
 {
 	const struct world_grant *grant = key->grant;
 	json_t *view = json_object();
-	bool good = view && set(view, "gateway", json_string(control->config->name)) &&
-		    set(view, "key", view_key(control, key)) &&
-		    set(view, "org", view_org(grant->org)) &&
-		    set(view, "grant", view_own_grant(control, grant->id)) &&
-		    set(view, "models", view_models(grant)) &&
-		    set(view, "terms", view_terms(control, grant)) &&
-		    set(view, "standing", view_standing(control, key)) &&
-		    set(view, "since_start", view_traffic(grant->cells)) &&
-		    set(view, "limits", admin_view_limits(control, grant, key)) &&
-		    set(view, "use", admin_view_use(control, grant->cells)) &&
-		    set(view, "suites", inner_list(control, STORE_SUITE, grant->id)) &&
-		    set(view, "runs", inner_list(control, STORE_RUN, grant->id));
+	bool good = view && json_set(view, "gateway", json_string(control->config->name)) &&
+		    json_set(view, "key", view_key(control, key)) &&
+		    json_set(view, "org", view_org(grant->org)) &&
+		    json_set(view, "grant", view_own_grant(control, grant->id)) &&
+		    json_set(view, "models", view_models(grant)) &&
+		    json_set(view, "terms", view_terms(control, grant)) &&
+		    json_set(view, "standing", view_standing(control, key)) &&
+		    json_set(view, "since_start", view_traffic(grant->cells)) &&
+		    json_set(view, "limits", admin_view_limits(control, grant, key)) &&
+		    json_set(view, "use", admin_view_use(control, grant->cells)) &&
+		    json_set(view, "suites", inner_list(control, STORE_SUITE, grant->id)) &&
+		    json_set(view, "runs", inner_list(control, STORE_RUN, grant->id));
 	if (good)
 		return view;
 	json_decref(view);

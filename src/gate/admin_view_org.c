@@ -6,11 +6,6 @@
 #define SHOWN_MAX 1000
 #define PATH_BYTES_MAX 4096
 
-static bool set(json_t *object, const char *key, json_t *value)
-{
-	return value && json_object_set_new(object, key, value) == 0;
-}
-
 static bool concerns(const json_t *spec, const char *id)
 {
 	return strcmp(control_text(spec, "from"), id) == 0 ||
@@ -115,7 +110,7 @@ static bool add_grants(const struct world *world, json_t *view, const struct wor
 		if (grant->affiliation)
 			good = json_array_append_new(blocks, view_affiliation(grant)) == 0;
 		if (!json_object_get(teams, grant->team))
-			good = good && set(teams, grant->team, json_array());
+			good = good && json_set(teams, grant->team, json_array());
 		good = good && json_array_append_new(json_object_get(teams, grant->team),
 						     json_string(grant->id)) == 0;
 	}
@@ -133,13 +128,13 @@ json_t *admin_view_org(struct control *control, const char *id)
 	const struct world *world = control->world;
 	const struct world_org *org = world_find_org(world, bytes_from(id));
 	json_t *view = admin_view(control, STORE_ORG, id);
-	bool good = view && set(view, "links", view_links(control, id));
+	bool good = view && json_set(view, "links", view_links(control, id));
 	if (good && org) {
 		good = add_control(world, view, org) && add_grants(world, view, org);
 		if (good && org->top)
-			good = set(view, "limits_with", json_string(org->top->id));
+			good = json_set(view, "limits_with", json_string(org->top->id));
 		if (good && org->rival_over)
-			good = set(view, "rival_over", json_string(org->rival_over->id));
+			good = json_set(view, "rival_over", json_string(org->rival_over->id));
 	}
 	if (good)
 		return view;

@@ -379,18 +379,13 @@ static enum err_code check_blocked_itself(const struct control *control, const c
 	return ERR_OK;
 }
 
-enum err_code control_prepare_unblock(struct control_operation *operation, const char *org,
-				      const struct control_act_request *request, struct err *err)
+/* Everybody whom the block reached. */
+static enum err_code tell_lifted(struct control_operation *operation, const char *org,
+				 struct err *err)
 {
 	struct control *control = operation->control;
-	const json_t *document = control_document(control, STORE_ORG, org);
 	struct reach reach;
 	size_t affiliates;
-	if (document && strcmp(control_state_of(document), "blocked") != 0)
-		ERR_TRY(check_blocked_itself(control, org, err));
-	ERR_TRY(control_prepare_transition(operation, "org.unblock", org, request, err));
-	if (operation->change_count == 0 || !block_of(document))
-		return ERR_OK;
 	enum err_code code = reach_init(&reach, org, control->loop->wall_ms, err);
 	if (code == ERR_OK)
 		code = each_affiliate(control->world, org, reach_grant, &reach, &affiliates, err);
@@ -398,6 +393,19 @@ enum err_code control_prepare_unblock(struct control_operation *operation, const
 		code = tell_all(operation, &reach, NOTICE_ORG_UNBLOCKED, text_lifted, err);
 	reach_release(&reach);
 	return code;
+}
+
+enum err_code control_prepare_unblock(struct control_operation *operation, const char *org,
+				      const struct control_act_request *request, struct err *err)
+{
+	struct control *control = operation->control;
+	const json_t *document = control_document(control, STORE_ORG, org);
+	if (document && strcmp(control_state_of(document), "blocked") != 0)
+		ERR_TRY(check_blocked_itself(control, org, err));
+	ERR_TRY(control_prepare_transition(operation, "org.unblock", org, request, err));
+	if (operation->change_count == 0 || !block_of(document))
+		return ERR_OK;
+	return tell_lifted(operation, org, err);
 }
 
 /* ---- time ---- */
@@ -427,18 +435,9 @@ static enum err_code add_timed(struct control_operation *operation, const char *
 static enum err_code lapse(struct control_operation *operation, const char *org,
 			   const json_t *document, struct err *err)
 {
-	struct control *control = operation->control;
-	struct reach reach;
-	size_t affiliates;
 	ERR_TRY(add_timed(operation, org, document, "org.affiliates_lapse",
 			  "not renewed within 30 days", json_pack("{s:n}", "affiliates"), err));
-	enum err_code code = reach_init(&reach, org, control->loop->wall_ms, err);
-	if (code == ERR_OK)
-		code = each_affiliate(control->world, org, reach_grant, &reach, &affiliates, err);
-	if (code == ERR_OK)
-		code = tell_all(operation, &reach, NOTICE_ORG_UNBLOCKED, text_lifted, err);
-	reach_release(&reach);
-	return code;
+	return tell_lifted(operation, org, err);
 }
 
 /* Leaves the grants whose notice is just over. */

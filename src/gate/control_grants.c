@@ -12,11 +12,6 @@ static enum err_code no_memory(struct err *err)
 	return ERR_SET(err, ERR_NO_MEMORY, "no memory for the papers of a grant");
 }
 
-static bool set(json_t *object, const char *key, json_t *value)
-{
-	return value && json_object_set_new(object, key, value) == 0;
-}
-
 /* An evaluation grant to an organisation that left a key is not in force before it has signed. */
 static bool needs_signature(const json_t *spec, const json_t *org)
 {
@@ -68,13 +63,13 @@ static json_t *grant_body(struct control *control, json_t *spec,
 {
 	json_t *body = paper_new(&control->signer, PAPER_GRANT);
 	bool good = body && json_object_set(body, "grant", spec) == 0 &&
-		    set(body, "issued", json_string(issued)) &&
-		    set(body, "org", org_of_paper(basis->org)) &&
-		    set(body, "countersign", json_boolean(countersign));
+		    json_set(body, "issued", json_string(issued)) &&
+		    json_set(body, "org", org_of_paper(basis->org)) &&
+		    json_set(body, "countersign", json_boolean(countersign));
 	if (good && basis->terms)
-		good = set(body, "terms", terms_of_paper(control, basis->terms));
+		good = json_set(body, "terms", terms_of_paper(control, basis->terms));
 	if (good && before)
-		good = set(body, "replaces", json_string(control_text(before, "sha256")));
+		good = json_set(body, "replaces", json_string(control_text(before, "sha256")));
 	if (good)
 		return body;
 	json_decref(body);
@@ -158,7 +153,7 @@ static enum err_code tell_offer(struct offering *offering)
 static enum err_code withdraw(struct offering *offering)
 {
 	json_object_del(offering->papers, "offer");
-	if (!set(offering->outer, "offer", json_null()))
+	if (!json_set(offering->outer, "offer", json_null()))
 		return no_memory(offering->err);
 	return add_change(offering, offering->spec, control_state_of(offering->document));
 }
@@ -182,7 +177,7 @@ static enum err_code put_paper(struct offering *offering, struct signed_grant *g
 			    : was_agreed(offering->document) ? control_state_of(offering->document)
 							     : "active";
 	json_object_del(offering->papers, "offer");
-	if (!set(offering->outer, "offer", json_null()) ||
+	if (!json_set(offering->outer, "offer", json_null()) ||
 	    json_object_set(offering->outer, "paper", grant->note))
 		return no_memory(offering->err);
 	ERR_TRY(control_papers_set(offering->papers, "paper", buf_bytes(&grant->envelope),
@@ -387,8 +382,8 @@ static enum err_code agreed_papers(struct countersigning *signing, const char *k
 static json_t *agreed_outer(const struct countersigning *signing, const char *keyid)
 {
 	json_t *note = json_copy((json_t *)signing->wanted), *outer = json_object();
-	bool good = note && outer && set(note, "org", json_string(keyid)) &&
-		    set(outer, "offer", json_null());
+	bool good = note && outer && json_set(note, "org", json_string(keyid)) &&
+		    json_set(outer, "offer", json_null());
 	if (good)
 		json_object_del(note, "spec");
 	good = good && json_object_set(outer, "paper", note) == 0;

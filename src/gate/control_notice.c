@@ -31,16 +31,6 @@ bool notice_event_find(const char *id, enum notice_event *out)
 	return false;
 }
 
-static bool set(json_t *object, const char *key, json_t *value)
-{
-	return value && json_object_set_new(object, key, value) == 0;
-}
-
-static bool set_text(json_t *object, const char *key, const char *text)
-{
-	return !text || !*text || set(object, key, json_string(text));
-}
-
 /* What is sent, but for the names of the sender: its text does not change between attempts. */
 static json_t *make_spec(const struct control *control, const struct control_notice *notice,
 			 const char *id)
@@ -50,14 +40,15 @@ static json_t *make_spec(const struct control *control, const struct control_not
 	const json_t *terms = control_spec(control, STORE_GRANT, grant);
 	record_time(control->loop->wall_ms, time);
 	json_t *spec = json_object();
-	bool good = spec && set_text(spec, "id", id) &&
-		    set_text(spec, "event", notice_event_id(notice->event)) &&
-		    set_text(spec, "org", notice->org) && set_text(spec, "grant", grant) &&
-		    set_text(spec, "appeal", control_text(terms, "appeal")) &&
-		    set_text(spec, "reason", notice->reason) &&
-		    set_text(spec, "text", notice->text) && set_text(spec, "time", time);
+	bool good = spec && json_set_text(spec, "id", id) &&
+		    json_set_text(spec, "event", notice_event_id(notice->event)) &&
+		    json_set_text(spec, "org", notice->org) &&
+		    json_set_text(spec, "grant", grant) &&
+		    json_set_text(spec, "appeal", control_text(terms, "appeal")) &&
+		    json_set_text(spec, "reason", notice->reason) &&
+		    json_set_text(spec, "text", notice->text) && json_set_text(spec, "time", time);
 	if (good && notice->detail)
-		good = set(spec, "detail", json_deep_copy(notice->detail));
+		good = json_set(spec, "detail", json_deep_copy(notice->detail));
 	if (good)
 		return spec;
 	json_decref(spec);
@@ -97,7 +88,7 @@ bool control_notice_answer(struct control_operation *operation)
 {
 	json_t *answer = operation->answer;
 	if (operation->notified &&
-	    !set(answer, "notified", json_integer((json_int_t)operation->notified)))
+	    !json_set(answer, "notified", json_integer((json_int_t)operation->notified)))
 		return false;
 	return !operation->untold ||
 	       json_object_set(answer, "not_notified", operation->untold) == 0;

@@ -10,11 +10,6 @@ static enum err_code no_memory(struct err *err)
 	return ERR_SET(err, ERR_NO_MEMORY, "no memory for the papers of a grant");
 }
 
-static bool set(json_t *object, const char *key, json_t *value)
-{
-	return value && json_object_set_new(object, key, value) == 0;
-}
-
 const json_t *control_grant_paper(const json_t *document)
 {
 	return json_object_get(document, "paper");
@@ -172,12 +167,13 @@ static json_t *status_body(struct control *control, const char *id, const json_t
 	record_time(control->loop->wall_ms, time);
 	record_time(control->loop->wall_ms + STATUS_LIFETIME_MS, until);
 	json_t *body = paper_new(&control->signer, PAPER_STATUS);
-	bool good = body && set(body, "grant", json_string(id)) &&
-		    set(body, "state", json_string(status_state(control, id, document))) &&
+	bool good = body && json_set(body, "grant", json_string(id)) &&
+		    json_set(body, "state", json_string(status_state(control, id, document))) &&
 		    json_object_set(body, "valid", json_object_get(spec, "valid")) == 0 &&
-		    set(body, "reciprocal_of", json_string(control_text(other, "grant"))) &&
-		    set(body, "reciprocal_key", json_string(control_text(other, "key"))) &&
-		    set(body, "time", json_string(time)) && set(body, "until", json_string(until));
+		    json_set(body, "reciprocal_of", json_string(control_text(other, "grant"))) &&
+		    json_set(body, "reciprocal_key", json_string(control_text(other, "key"))) &&
+		    json_set(body, "time", json_string(time)) &&
+		    json_set(body, "until", json_string(until));
 	if (good)
 		return body;
 	json_decref(body);
@@ -224,7 +220,7 @@ static json_t *view_note(struct control *control, const json_t *note, const char
 		good = json_array_append_new(signatures, json_pack("{s:s, s:s}", "by", org, "keyid",
 								   signer)) == 0;
 	const char *form = !countersign ? "one-sided" : *signer ? "countersigned" : "offered";
-	good = good && set(view, "form", json_string(form)) &&
+	good = good && json_set(view, "form", json_string(form)) &&
 	       json_object_set(view, "signatures", signatures) == 0;
 	json_decref(signatures);
 	if (good)
@@ -239,9 +235,9 @@ bool control_grant_view(struct control *control, json_t *view, const char *id)
 	const json_t *paper = control_grant_paper(document);
 	const json_t *pending = control_grant_pending(document);
 	const char *org = control_text(control_spec_of(document), "org");
-	if (paper && !set(view, "document", view_note(control, paper, org)))
+	if (paper && !json_set(view, "document", view_note(control, paper, org)))
 		return false;
-	if (!paper && !set(view, "document", json_pack("{s:s}", "form", "unsigned")))
+	if (!paper && !json_set(view, "document", json_pack("{s:s}", "form", "unsigned")))
 		return false;
 	if (!pending)
 		return true;

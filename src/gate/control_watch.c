@@ -307,11 +307,6 @@ enum err_code control_prepare_decision(struct control_operation *operation, cons
 
 /* ---- showing ---- */
 
-static bool set(json_t *object, const char *key, json_t *value)
-{
-	return value && json_object_set_new(object, key, value) == 0;
-}
-
 static json_t *benign_of(const char *signal)
 {
 	static const struct {
@@ -351,9 +346,9 @@ bool control_view_case(struct control *control, json_t *view)
 		for (int known = 0; good && known < WATCH_SIGNALS; known++) {
 			if (strcmp(watch_signal_id((enum watch_signal)known), signal) != 0)
 				continue;
-			good = set(row, "meaning", json_string(meanings[known])) &&
-			       set(row, "hypothesis", json_string(hypotheses[known])) &&
-			       set(row, "benign", benign_of(signal));
+			good = json_set(row, "meaning", json_string(meanings[known])) &&
+			       json_set(row, "hypothesis", json_string(hypotheses[known])) &&
+			       json_set(row, "benign", benign_of(signal));
 		}
 	}
 	record_time(control_integer(view, "opened_ms", 0), time);
@@ -364,7 +359,7 @@ bool control_view_case(struct control *control, json_t *view)
 		return false;
 	}
 	/* Each is taken over, whatever becomes of the others. */
-	bool told = set(view, "evidence", evidence);
-	told = set(view, "signals", names) && told;
-	return set(view, "opened", json_string(time)) && told;
+	bool told = json_set(view, "evidence", evidence);
+	told = json_set(view, "signals", names) && told;
+	return json_set(view, "opened", json_string(time)) && told;
 }

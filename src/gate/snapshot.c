@@ -9,11 +9,6 @@
 
 #define GRANTS_MAX 200
 
-static bool set(json_t *object, const char *key, json_t *value)
-{
-	return json_object_set_new(object, key, value) == 0;
-}
-
 /* ---- the workers ---- */
 
 static int64_t sum_of(const struct gateway *gateway, size_t offset)
@@ -41,7 +36,7 @@ static json_t *view_counters(const struct gateway *gateway)
 	};
 	json_t *view = json_object();
 	for (size_t i = 0; view && i < sizeof(rows) / sizeof(rows[0]); i++)
-		set(view, rows[i].name, json_integer(sum_of(gateway, rows[i].offset)));
+		json_set(view, rows[i].name, json_integer(sum_of(gateway, rows[i].offset)));
 	return view;
 }
 
@@ -51,7 +46,7 @@ static json_t *view_rules(const struct gateway *gateway, size_t offset)
 	for (unsigned rule = 1; view && rule < RULE_COUNT; rule++) {
 		int64_t count = sum_of(gateway, offset + rule * sizeof(int64_t));
 		if (count > 0)
-			set(view, rule_id((enum rule)rule), json_integer(count));
+			json_set(view, rule_id((enum rule)rule), json_integer(count));
 	}
 	return view;
 }
@@ -113,7 +108,7 @@ static json_t *view_providers(const struct gateway *gateway)
 								(place * UPSTREAM_ERROR_COUNT +
 								 kind) * sizeof(int64_t));
 			if (value > 0)
-				set(errors, kinds[kind], json_integer(value));
+				json_set(errors, kinds[kind], json_integer(value));
 		}
 		json_array_append_new(rows, json_pack("{s:s, s:o}", "name",
 						      gateway->provider_names.rows[place].text,

@@ -18,9 +18,7 @@ struct digest_slot {
 /* FNV-1a, folded. Clients choose what is looked up, never what is in the table. */
 static uint32_t hash_of(struct bytes text)
 {
-	uint64_t hash = 0xcbf29ce484222325u;
-	for (size_t i = 0; i < text.size; i++)
-		hash = (hash ^ (uint8_t)text.data[i]) * 0x100000001b3u;
+	uint64_t hash = bytes_hash(BYTES_HASH_START, text);
 	return (uint32_t)(hash ^ hash >> 32);
 }
 

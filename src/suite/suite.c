@@ -275,9 +275,7 @@ static const char *id_at(const struct suite *suite, size_t index)
 
 static size_t hash_id(struct bytes id)
 {
-	uint64_t hash = 0xcbf29ce484222325u;
-	for (size_t i = 0; i < id.size; i++)
-		hash = (hash ^ (unsigned char)id.data[i]) * 0x100000001b3u;
+	uint64_t hash = bytes_hash(BYTES_HASH_START, id);
 	return (size_t)(hash ^ (hash >> 32));
 }
 

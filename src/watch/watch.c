@@ -93,10 +93,7 @@ void watch_free(struct watch *watch)
 static uint64_t digest_of(struct bytes text, uint64_t seed)
 {
 	struct prng mix = {seed};
-	uint64_t hash = 0xcbf29ce484222325u;
-	for (size_t i = 0; i < text.size; i++)
-		hash = (hash ^ (uint8_t)text.data[i]) * 0x100000001b3u;
-	mix.state ^= hash;
+	mix.state ^= bytes_hash(BYTES_HASH_START, text);
 	return prng_next(&mix);
 }
 
