@@ -14,6 +14,7 @@
 /* Most records are covered at once, every one within a second. */
 #define RECEIPT_DELAY_NS 250000000u
 #define RECEIPT_PATIENCE_NS 30000000000u
+#define RECEIPT_MAX ((size_t)1 << 20)
 
 /* ---- what is wanted ---- */
 
@@ -64,6 +65,23 @@ static void receipt_path(const struct run *run, const char *record, char *out, s
 	snprintf(out, size, "%s/bundle/%s/%s.tlog-proof", run->directory, BUNDLE_RECEIPTS, record);
 }
 
+/* Is the receipt there, whole? What was interrupted may have left a file without its text, or with
+ * a part of it. */
+static bool has_receipt(const struct run *run, const char *path)
+{
+	struct buf text = BUF_INIT(RECEIPT_MAX);
+	struct proof proof;
+	struct err unused = ERR_INIT;
+	struct note checkpoint;
+	bool whole = env_file_exists(run->env, path) &&
+		     env_read_file(run->env, path, &text, &unused) == ERR_OK &&
+		     proof_parse(buf_bytes(&text), &proof, &unused) == ERR_OK &&
+		     proof.extra.size > 0 &&
+		     note_parse(proof.checkpoint, &checkpoint, &unused) == ERR_OK;
+	buf_release(&text);
+	return whole;
+}
+
 void voucher_want_receipt(struct run_model *model, const char *record)
 {
 	struct run *run = model->run;
@@ -73,7 +91,7 @@ void voucher_want_receipt(struct run_model *model, const char *record)
 	if (!voucher_is_plain_id(record) || strlen(record) > RUN_RECORD_ID_MAX)
 		return;
 	receipt_path(run, record, path, sizeof(path));
-	if (run->resumed && env_file_exists(run->env, path))
+	if (run->resumed && has_receipt(run, path))
 		return;
 	if (!model->gateway)
 		model->gateway = voucher_new(model);
@@ -92,7 +110,7 @@ static enum err_code write_receipt(struct run *run, const char *record_line, con
 	const char *id;
 	char path[4200];
 	struct proof proof;
-	struct buf extra = BUF_INIT(65536), text = BUF_INIT((size_t)1 << 20);
+	struct buf extra = BUF_INIT(65536), text = BUF_INIT(RECEIPT_MAX);
 	struct env_file *file = NULL;
 	enum err_code code = json_parse(bytes_from(record_line), "a receipt", &record, err);
 	if (code == ERR_OK)

@@ -275,6 +275,10 @@ class Verdicts(Bench):
                    "some verdicts")
         process.send(signal.SIGKILL)
         process.wait()
+        receipts = sorted((self.out / "bundle/receipts").iterdir())
+        self.assertGreater(len(receipts), 1)
+        receipts[0].write_bytes(b"")  # the kill came between a file's creation and its writing
+        receipts[1].write_bytes(receipts[1].read_bytes()[:-40])
         self.bench("bench", "resume", self.out, keys=keys)
         done = run("verify", self.out / "bundle", "--key", self.vkey(gate))
         self.assertEqual(done.returncode, 0, done.stdout)
