@@ -302,8 +302,10 @@ static void register_suite(struct gateway *gateway)
 	struct buf body = BUF_INIT(REGISTRATION_MAX);
 	struct err err = ERR_INIT;
 	const char *purpose = choose_purpose(gateway, suite_kind(suite->suite));
-	if (suite_registration(suite->suite, purpose, model->run->plan.sealed, &body, &err) !=
-	    ERR_OK) {
+	enum suite_upload upload = !model->run->plan.sealed ? SUITE_ITEMS
+				   : model->sealed          ? SUITE_GRADINGS
+							    : SUITE_SEALED;
+	if (suite_registration(suite->suite, purpose, upload, &body, &err) != ERR_OK) {
 		registration_failed(gateway, "items", &err);
 	} else {
 		gateway->rest.done = suite_answered;

@@ -1,6 +1,7 @@
 /* What suites are graded by under grants that release verdicts only (V0): uploaded with the items,
- * kept in memory and in DATA/sealed/SUITE (0600) until the last run over the suite closes, then
- * erased. The log has digests of them only. */
+ * or alone where the suite is sealed (each is held against its leaf when a request shows it), kept
+ * in memory and in DATA/sealed/SUITE (0600) until the last run over the suite closes, then erased.
+ * The log has digests of them only. */
 #include "gate/control_internal.h"
 
 #include "base/encode.h"
@@ -104,14 +105,14 @@ static bool has_open_run(const struct control *control, const char *suite)
 /* ---- from a registration ---- */
 
 /* The scorer with its target put back, as the graders take it. */
-static enum err_code scorer_text(const json_t *grading, size_t index, struct buf *out,
-				 struct err *err)
+static enum err_code scorer_text(const json_t *grading, const char *list, size_t index,
+				 struct buf *out, struct err *err)
 {
 	char what[48];
 	const struct scorer *scorer;
 	const json_t *target = json_object_get(grading, "target");
 	json_t *spec = json_copy(json_object_get(grading, "scorer"));
-	snprintf(what, sizeof(what), "items[%zu]: scorer", index);
+	snprintf(what, sizeof(what), "%s[%zu]: scorer", list, index);
 	if (!spec)
 		return ERR_SET(err, ERR_INVALID, "%s: is missing", what);
 	enum err_code code = ERR_OK;
@@ -129,22 +130,48 @@ static enum err_code scorer_text(const json_t *grading, size_t index, struct buf
 		code = json_canonical(spec, out, err);
 	if (code == ERR_OK && (out->failed || out->size - before > SCORER_MAX))
 		code = ERR_SET(err, ERR_TOO_LARGE, "%s: is too large", what);
-	buf_append_char(out, '\n');
 	json_decref(spec);
 	return code;
 }
 
-enum err_code control_grading_make(struct control *control, const json_t *items,
+/* What a leaf commits to besides its words: {id, scorer, target, cluster}. */
+static enum err_code grading_text(const json_t *grading, size_t index, struct buf *out,
+				  struct err *err)
+{
+	static const char *const keys[] = {"id", "scorer", "target", "cluster", NULL};
+	char what[48];
+	snprintf(what, sizeof(what), "gradings[%zu]", index);
+	if (!json_is_object(grading))
+		return ERR_SET(err, ERR_INVALID, "%s: must be {id, scorer, target, cluster}", what);
+	ERR_TRY(json_only_keys(grading, keys, what, err));
+	buf_append_char(out, '\t');
+	return json_canonical(grading, out, err);
+}
+
+static enum err_code leaf_line(const json_t *list, size_t index, bool sealed, struct buf *out,
+			       struct err *err)
+{
+	const json_t *row = json_array_get(list, index);
+	if (sealed) {
+		ERR_TRY(scorer_text(row, "gradings", index, out, err));
+		ERR_TRY(grading_text(row, index, out, err));
+	} else {
+		ERR_TRY(scorer_text(json_object_get(row, "grading"), "items", index, out, err));
+	}
+	buf_append_char(out, '\n');
+	return ERR_OK;
+}
+
+enum err_code control_grading_make(struct control *control, const json_t *list, bool sealed,
 				   struct grading_book **out, struct err *err)
 {
 	uint8_t seed[GRADING_SEED_SIZE];
 	struct buf lines = BUF_INIT(GRADING_TEXT_MAX);
 	enum err_code code = ERR_OK;
-	size_t count = json_array_size(items);
+	size_t count = json_array_size(list);
 	env_random(control->env, seed, sizeof(seed));
 	for (size_t i = 0; code == ERR_OK && i < count; i++)
-		code = scorer_text(json_object_get(json_array_get(items, i), "grading"), i, &lines,
-				   err);
+		code = leaf_line(list, i, sealed, &lines, err);
 	if (code == ERR_OK && lines.failed)
 		code = no_memory(err);
 	if (code == ERR_OK)
@@ -156,7 +183,7 @@ enum err_code control_grading_make(struct control *control, const json_t *items,
 	return code;
 }
 
-/* The file: the seed in hex, then a scorer a line. */
+/* The file: the seed in hex, then a line for each leaf. */
 static enum err_code write_book(const struct control *control, const char *suite,
 				const struct grading_book *book, struct err *err)
 {
@@ -182,11 +209,17 @@ static enum err_code write_book(const struct control *control, const char *suite
 enum err_code control_grading_keep(struct control *control, const char *suite,
 				   struct grading_book *book, struct err *err)
 {
-	/* Open runs rest on the seed of the book that is here, and the scorers are the same: the
-	 * suite's root covers them. */
-	if (control_grading_find(control, suite) && has_open_run(control, suite)) {
+	/* Open runs rest on the book that is here, and on its seed. */
+	const struct grading_book *kept = control_grading_find(control, suite);
+	if (kept && has_open_run(control, suite)) {
+		bool same =
+			kept->size == book->size && memcmp(kept->text, book->text, book->size) == 0;
 		grading_book_drop(book);
-		return ERR_OK;
+		return same ? ERR_OK
+			    : ERR_SET(err, ERR_CONFLICT,
+				      "suite: gradings: runs of %s are open on other ones; close "
+				      "them first",
+				      suite);
 	}
 	enum err_code code = write_book(control, suite, book, err);
 	if (code == ERR_OK)

@@ -197,11 +197,12 @@ enum err_code control_build_world(struct control *control,
 
 /* What a suite is graded by here; borrowed; NULL: nothing is kept. */
 struct grading_book *control_grading_find(const struct control *control, const char *suite);
-/* From a registration's items, with a fresh seed. ERR_INVALID names the item whose scorer cannot
- * judge one answer by itself. */
-enum err_code control_grading_make(struct control *control, const json_t *items,
+/* From a registration's items, or the gradings of a sealed one, with a fresh seed. ERR_INVALID
+ * names the one whose scorer cannot judge one answer by itself. */
+enum err_code control_grading_make(struct control *control, const json_t *list, bool sealed,
 				   struct grading_book **out, struct err *err);
-/* Keeps it for the suite, durably, in place of what there was; takes over the reference. */
+/* Keeps it for the suite, durably, in place of what there was; takes over the reference.
+ * ERR_CONFLICT where runs are open on other gradings. */
 enum err_code control_grading_keep(struct control *control, const char *suite,
 				   struct grading_book *book, struct err *err);
 /* Whether the scorers go when this run closes. */

@@ -30,7 +30,8 @@ struct registration {
 	uint8_t seed[LEAF_SEED_SIZE];
 	json_t *settings; /* borrowed */
 	int64_t samples;
-	json_t *items; /* borrowed; NULL: sealed */
+	json_t *items;    /* borrowed; NULL: sealed */
+	json_t *gradings; /* borrowed; of a sealed suite whose answers are judged here, else NULL */
 	int64_t leaves;
 	struct buf digests;
 	char id[CONTROL_ID_SIZE];
@@ -105,6 +106,26 @@ static enum err_code read_version(struct registration *registration)
 	return ERR_OK;
 }
 
+/* What a sealed suite is graded by, where its answers are judged here. */
+static enum err_code read_gradings(struct registration *registration)
+{
+	const struct world_grant *grant = registration->key->grant;
+	ERR_TRY(json_get_container(registration->body, "gradings", "suite", JSON_ARRAY, true,
+				   &registration->gradings, registration->err));
+	size_t count = json_array_size(registration->gradings);
+	if (registration->gradings && grant->release != RELEASE_V0)
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: gradings: grant %s releases %s and nothing is graded here; "
+			       "leave them out",
+			       grant->id, release_id(grant->release));
+	if (registration->gradings && count != (size_t)registration->leaves)
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: gradings: %zu for %lld leaves; each leaf has one, in their "
+			       "order",
+			       count, (long long)registration->leaves);
+	return ERR_OK;
+}
+
 /* A proof is checked against root and number of leaves, and needs nothing else. */
 static enum err_code read_sealed(struct registration *registration)
 {
@@ -115,8 +136,9 @@ static enum err_code read_sealed(struct registration *registration)
 		return ERR_SET(registration->err, ERR_INVALID,
 			       "suite: upload the items, or say with leaves how many a sealed "
 			       "suite has");
-	return json_get_integer(registration->body, "leaves", "suite", 1, BINDING_LEAVES_MAX,
-				&registration->leaves, registration->err);
+	ERR_TRY(json_get_integer(registration->body, "leaves", "suite", 1, BINDING_LEAVES_MAX,
+				 &registration->leaves, registration->err));
+	return read_gradings(registration);
 }
 
 static enum err_code read_items(struct registration *registration)
@@ -129,17 +151,20 @@ static enum err_code read_items(struct registration *registration)
 	if (count < 1 || count > BINDING_LEAVES_MAX)
 		return ERR_SET(registration->err, ERR_INVALID,
 			       "suite: items: there must be 1 to %u", BINDING_LEAVES_MAX);
-	if (json_object_get(registration->body, "leaves"))
+	if (json_object_get(registration->body, "leaves") ||
+	    json_object_get(registration->body, "gradings"))
 		return ERR_SET(registration->err, ERR_INVALID,
-			       "suite: leaves: is told where there are no items; leave it out");
+			       "suite: leaves, gradings: are told where there are no items; leave "
+			       "them out");
 	registration->leaves = (int64_t)count;
 	return ERR_OK;
 }
 
 static enum err_code read_body(struct registration *registration)
 {
-	static const char *const keys[] = {"name",    "version", "purpose", "root",   "settings",
-					   "samples", "seed",    "items",   "leaves", NULL};
+	static const char *const keys[] = {"name",     "version",  "purpose", "root",
+					   "settings", "samples",  "seed",    "items",
+					   "leaves",   "gradings", NULL};
 	struct err *err = registration->err;
 	ERR_TRY(json_only_keys(registration->body, keys, "suite", err));
 	ERR_TRY(json_get_string(registration->body, "name", "suite", &registration->name, err));
@@ -461,12 +486,15 @@ static enum err_code keep_scorers(struct registration *registration, const char 
 	struct grading_book *book;
 	if (registration->key->grant->release != RELEASE_V0)
 		return ERR_OK;
-	if (!registration->items)
-		return refuse(registration->operation, RULE_SUITE_SCORERS, registration->err,
-			      "a sealed suite has none that the gateway could grade by; upload the "
-			      "items");
+	if (!registration->items && !registration->gradings)
+		return refuse(
+			registration->operation, RULE_SUITE_SCORERS, registration->err,
+			"a sealed suite keeps its prompts to itself; upload gradings, one for "
+			"each leaf, or the items");
+	bool sealed = !registration->items;
 	enum err_code code =
-		control_grading_make(control, registration->items, &book, registration->err);
+		control_grading_make(control, sealed ? registration->gradings : registration->items,
+				     sealed, &book, registration->err);
 	if (code == ERR_INVALID)
 		registration->operation->rule = RULE_SUITE_SCORERS;
 	return code == ERR_OK ? control_grading_keep(control, id, book, registration->err) : code;

@@ -667,6 +667,31 @@ void policy_refuse_affiliate(struct verdict *verdict)
 
 /* ---- release ---- */
 
+/* Whether what a sealed answer would be graded by is what its leaf commits to. Of an open suite the
+ * registration was checked; of a sealed one the request shows the leaf's grading hash. */
+static bool check_grading(struct decision *decision)
+{
+	const struct verdict *verdict = decision->verdict;
+	const struct leaf_claim *claim = decision->request->claim;
+	if (!verdict->suite || !verdict->suite->book)
+		return refuse(decision, RULE_SUITE_SCORERS,
+			      "none are kept here; register the suite again");
+	if (!verdict->suite->suite->sealed || decision->request->recorded)
+		return true;
+	if (claim->index != verdict->leaf)
+		return refuse(decision, RULE_SUITE_SCORERS,
+			      "leaf %llu has the words of leaf %u, which counts for both: show "
+			      "that one",
+			      (unsigned long long)claim->index, verdict->leaf);
+	struct bytes salt = bytes_of((const char *)claim->salt, sizeof(claim->salt));
+	if (!grading_book_shows(verdict->suite->book, verdict->leaf, salt, claim->grading))
+		return refuse(decision, RULE_SUITE_SCORERS,
+			      "the grading that was uploaded for leaf %u is not the one that the "
+			      "leaf commits to; close the run and register the suite's own",
+			      verdict->leaf);
+	return true;
+}
+
 static bool check_release(struct decision *decision)
 {
 	struct verdict *verdict = decision->verdict;
@@ -678,10 +703,9 @@ static bool check_release(struct decision *decision)
 	if (verdict->release == RELEASE_V0 && decision->request->stream)
 		return refuse(decision, RULE_RELEASE_LEVEL,
 			      "a verdict is no stream: ask for a plain answer");
-	if (verdict->release == RELEASE_V0 && !(verdict->suite && verdict->suite->book))
-		return refuse(decision, RULE_SUITE_SCORERS,
-			      "none are kept here; register the suite again");
-	if (verdict->release != RELEASE_V0 && wants_verdict)
+	if (verdict->release == RELEASE_V0)
+		return check_grading(decision);
+	if (wants_verdict)
 		return refuse(decision, RULE_RELEASE_LEVEL,
 			      "grant %s releases %s and grades nothing: leave parley-accept out",
 			      verdict->grant->id, release_id(verdict->release));

@@ -73,12 +73,36 @@ void grading_book_drop(struct grading_book *book)
 	free(book);
 }
 
-struct bytes grading_book_scorer(const struct grading_book *book, uint32_t leaf)
+/* A leaf's line in two: canonical JSON has no tab. */
+static struct bytes line_of(const struct grading_book *book, uint32_t leaf, struct bytes *grading)
 {
+	*grading = bytes_of(NULL, 0);
 	if (leaf >= book->count)
 		return bytes_of("", 0);
 	size_t begin = leaf ? book->ends[leaf - 1] + 1 : 0;
-	return bytes_of(book->text + begin, book->ends[leaf] - begin);
+	return bytes_split(bytes_of(book->text + begin, book->ends[leaf] - begin), '\t', grading);
+}
+
+struct bytes grading_book_scorer(const struct grading_book *book, uint32_t leaf)
+{
+	struct bytes grading;
+	return line_of(book, leaf, &grading);
+}
+
+bool grading_book_shows(const struct grading_book *book, uint32_t leaf, struct bytes salt,
+			const uint8_t hash[static SHA256_SIZE])
+{
+	struct bytes grading;
+	struct sha256 salted;
+	uint8_t found[SHA256_SIZE];
+	line_of(book, leaf, &grading);
+	if (!grading.data)
+		return false;
+	sha256_start(&salted);
+	sha256_add_bytes(&salted, salt);
+	sha256_add_bytes(&salted, grading);
+	sha256_finish(&salted, found);
+	return memcmp(found, hash, SHA256_SIZE) == 0;
 }
 
 void grading_book_commitment(const struct grading_book *book, uint8_t out[static SHA256_SIZE])

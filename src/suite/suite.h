@@ -84,10 +84,13 @@ enum err_code suite_duplicates(const struct suite *suite,
 			       void (*each)(void *argument, size_t first, size_t duplicate),
 			       void *argument, size_t *count, struct err *err);
 
-/* The body of POST /parley/v1/suites, appended: {name, version, purpose, root, settings, samples,
- * seed (unless zeros), items: [{prompt, grading}]}; when `sealed` their number, `leaves`, instead
- * of items and seed. */
-enum err_code suite_registration(const struct suite *suite, const char *purpose, bool sealed,
-				 struct buf *out, struct err *err);
+enum suite_upload {
+	SUITE_ITEMS,    /* everything */
+	SUITE_SEALED,   /* the number of items instead of items and seed */
+	SUITE_GRADINGS, /* sealed, with what the answers are graded by */
+};
+/* The body of POST /parley/v1/suites, appended (docs/formats/leaves.md). */
+enum err_code suite_registration(const struct suite *suite, const char *purpose,
+				 enum suite_upload upload, struct buf *out, struct err *err);
 
 #endif

@@ -295,25 +295,42 @@ static void append_hex(struct buf *out, const char *key, const uint8_t *data, si
 	buf_printf(out, ",\"%s\":\"%s\"", key, text);
 }
 
-static enum err_code append_items(const struct suite *suite, struct buf *out, struct err *err)
+/* What an item uploads: prompt and grading, or the grading alone. */
+static void append_item(const struct suite_item *item, enum suite_upload upload, struct buf *out)
 {
-	buf_append_cstr(out, ",\"items\":[");
+	if (upload == SUITE_GRADINGS) {
+		buf_append_bytes(out, buf_bytes(&item->grading));
+		return;
+	}
+	buf_append_cstr(out, "{\"prompt\":");
+	buf_append_bytes(out, buf_bytes(&item->text));
+	buf_append_cstr(out, ",\"grading\":");
+	buf_append_bytes(out, buf_bytes(&item->grading));
+	buf_append_char(out, '}');
+}
+
+static enum err_code append_items(const struct suite *suite, enum suite_upload upload,
+				  struct buf *out, struct err *err)
+{
+	if (upload != SUITE_ITEMS)
+		buf_printf(out, ",\"leaves\":%zu", suite->count);
+	if (upload == SUITE_SEALED)
+		return ERR_OK;
+	buf_append_cstr(out, upload == SUITE_ITEMS ? ",\"items\":[" : ",\"gradings\":[");
 	for (size_t i = 0; i < suite->count; i++) {
 		struct suite_item item;
 		ERR_TRY(suite_item_render(suite, i, &item, err));
-		buf_append_cstr(out, i ? ",{\"prompt\":" : "{\"prompt\":");
-		buf_append_bytes(out, buf_bytes(&item.text));
-		buf_append_cstr(out, ",\"grading\":");
-		buf_append_bytes(out, buf_bytes(&item.grading));
-		buf_append_char(out, '}');
+		if (i)
+			buf_append_char(out, ',');
+		append_item(&item, upload, out);
 		suite_item_release(&item);
 	}
 	buf_append_char(out, ']');
 	return ERR_OK;
 }
 
-enum err_code suite_registration(const struct suite *suite, const char *purpose, bool sealed,
-				 struct buf *out, struct err *err)
+enum err_code suite_registration(const struct suite *suite, const char *purpose,
+				 enum suite_upload upload, struct buf *out, struct err *err)
 {
 	static const uint8_t zeros[LEAF_SEED_SIZE];
 	uint8_t root[SHA256_SIZE];
@@ -327,12 +344,9 @@ enum err_code suite_registration(const struct suite *suite, const char *purpose,
 	append_hex(out, "root", root, sizeof(root));
 	buf_append_cstr(out, ",\"settings\":");
 	ERR_TRY(json_canonical(suite->settings, out, err));
-	if (!sealed && memcmp(suite->seed, zeros, LEAF_SEED_SIZE) != 0)
+	if (upload == SUITE_ITEMS && memcmp(suite->seed, zeros, LEAF_SEED_SIZE) != 0)
 		append_hex(out, "seed", suite->seed, LEAF_SEED_SIZE);
-	if (sealed)
-		buf_printf(out, ",\"leaves\":%zu", suite->count);
-	else
-		ERR_TRY(append_items(suite, out, err));
+	ERR_TRY(append_items(suite, upload, out, err));
 	buf_append_char(out, '}');
 	return out->failed
 		       ? ERR_SET(err, ERR_TOO_LARGE, "the suite is larger than %zu bytes", out->max)

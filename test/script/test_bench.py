@@ -231,6 +231,21 @@ class Verdicts(Bench):
         self.assertIn("20 verdicts on sealed answers in place of grading: 20 against the verdict "
                       "key's signature", done.stdout)
 
+    def test_a_sealed_suite_is_judged_unseen(self):
+        """The gateway has no prompt before it is asked, and the bundle verifies."""
+        suite, persona = self.suite(12)
+        with open(suite / "suite.yaml", "a") as file:
+            file.write(f'seed: "{"5a" * 32}"\n')
+        gate, keys = self.sealed_gate(persona, openings=10)
+        self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}", "--sealed"), keys=keys)
+        self.assertEqual(self.results()["accuracy"], {**self.results()["accuracy"], "n": 12,
+                                                      "value": 0.5, "failed": 0})
+        shown = json.loads(gate.act("suite", "list", "--json"))["suites"]
+        self.assertEqual([(row["sealed"], row["class"]) for row in shown], [(True, "private")])
+        done = run("verify", self.out / "bundle", "--key", self.vkey(gate), "--require", "vouched")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("1 against answers that were opened", done.stdout)
+
     def test_openings_are_in_the_bundle(self):
         suite, persona = self.suite(50)
         gate, keys = self.sealed_gate(persona)

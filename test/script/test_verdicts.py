@@ -7,8 +7,8 @@ import os
 import socket
 import unittest
 
-from parley_test import (DIALECTS, PARLEY, Case, Client, Process, anthropic, ask, canonical, encode,
-                         evaluation, main, openai, public, suite_of, wait_until)
+from parley_test import (DIALECTS, PARLEY, Case, Client, Process, SealedSuite, anthropic, ask,
+                         canonical, encode, evaluation, main, openai, public, suite_of, wait_until)
 from raw_upstream import RawUpstream
 from test_dialects import APIS, configuration, generate, grant_all
 
@@ -390,6 +390,81 @@ class Verdicts(Case):
         self.register(suite_of(FOXES))
         self.assertEqual(self.verdict(FOXES[1])["verdict"], "fail")
         self.assert_sealed()
+
+    # -- sealed suites --
+
+    def seal(self, prompts=FOXES, **members):
+        """A sealed suite with the gradings that its leaves commit to, registered."""
+        suite = SealedSuite(prompts, bytes([0x5a]) * 32)
+        suite.body["gradings"] = suite.gradings
+        self.register({**suite.body, **members})
+        return suite
+
+    def ask_leaf(self, suite, leaf, prompts=FOXES, shown=None):
+        field = suite.field(self.registration["suite"], leaf if shown is None else shown)
+        answer = self.client.ask("anthropic", anthropic(prompts[leaf], temperature=0),
+                                 extra={"parley-accept": "verdict", "parley-leaf": field})
+        self.received.append(repr(answer.headers).encode() + answer.body)
+        return answer
+
+    def test_a_sealed_suite_is_judged_by_what_its_leaves_commit_to(self):
+        self.start()
+        suite = self.seal()
+        name = self.registration["suite"]
+        self.assertIn("opening_commitment", self.registration)
+        verdicts = [self.ask_leaf(suite, leaf) for leaf in range(2)]
+        self.assertEqual([v.json()["verdict"] for v in verdicts], ["pass", "fail"])
+        refused = self.ask_leaf(suite, 2, shown=1)
+        self.assert_refused(refused, 403, "suite.unbound", "anthropic")
+        self.assert_refused(self.ask(FOXES[2]), 403, "suite.unbound", "anthropic")
+        # Killed, it has the gradings again; no prompt was ever kept.
+        self.assertEqual(self.sealed_files(), [name])
+        self.gate.kill()
+        for path, content in self.files():
+            for prompt in FOXES:
+                self.assertNotIn(prompt.encode(), content, path)
+        self.gate.start()
+        self.client.port = self.gate.port
+        self.assertEqual(self.ask_leaf(suite, 2).json()["verdict"], "pass")
+        closed = self.client.post(f"/parley/v1/runs/{self.opened['run']}/close", {})
+        self.assertEqual(closed.status, 200, closed)
+        self.assertEqual(self.sealed_files(), [])
+        self.assert_refused(self.ask_leaf(suite, 0), 403, "suite.scorers", "anthropic")
+        self.assert_sealed()
+
+    def test_gradings_that_the_leaves_do_not_commit_to_judge_nothing(self):
+        self.start()
+        suite = SealedSuite(FOXES, bytes([0x5a]) * 32)
+        other = [dict(grading, target="badger") if index == 1 else grading
+                 for index, grading in enumerate(suite.gradings)]
+        self.register({**suite.body, "gradings": other})
+        self.assertEqual(self.ask_leaf(suite, 0).json()["verdict"], "pass")
+        refused = self.ask_leaf(suite, 1)
+        self.assert_refused(refused, 403, "suite.scorers", "anthropic")
+        self.assertIn("leaf 1 is not the one", refused.message())
+        # The right ones do not take their place while a run rests on these.
+        again = {**suite.body, "gradings": suite.gradings}
+        conflict = self.client.post("/parley/v1/suites", again)
+        self.assertEqual(conflict.status, 409, conflict)
+        self.client.post(f"/parley/v1/runs/{self.opened['run']}/close", {})
+        self.register(again)
+        self.assertEqual(self.ask_leaf(suite, 1).json()["verdict"], "fail")
+        self.assertEqual(self.upstream.end_and_count(), 2)
+
+    def test_a_sealed_suite_without_gradings_is_not_registered(self):
+        self.start()
+        suite = SealedSuite(FOXES, bytes([0x5a]) * 32)
+        pairwise = [dict(grading, scorer={"kind": "pairwise"}) for grading in suite.gradings]
+        for gradings, status, said in (
+                (None, 403, "upload gradings"), (suite.gradings[:2], 400, "2 for 3 leaves"),
+                (pairwise, 403, "gradings[0]: scorer"), (["fox"] * 3, 403, "gradings[0]"),
+                ([dict(row, note="x") for row in suite.gradings], 403, "note")):
+            body = suite.body if gradings is None else {**suite.body, "gradings": gradings}
+            answer = self.client.post("/parley/v1/suites", body)
+            self.assertEqual(answer.status, status, answer)
+            self.assertIn(said, answer.message())
+        answer = self.client.post("/parley/v1/suites", {**suite_of(FOXES), "gradings": []})
+        self.assertEqual(answer.status, 400, answer)
 
     # -- openings --
 

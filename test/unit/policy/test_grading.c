@@ -33,6 +33,26 @@ static void each_leaf_has_its_scorer(void **state)
 	grading_book_drop(NULL);
 }
 
+static void a_sealed_leaf_shows_what_it_commits_to(void **state)
+{
+	(void)state;
+	struct grading_book *book;
+	uint8_t hash[SHA256_SIZE];
+	sha256_of("salt{\"id\":\"1\"}", 14, hash);
+	assert_int_equal(
+		grading_book_new(BYTES("{\"a\":1}\t{\"id\":\"1\"}\n{}\n"), 2, seed, &book, NULL),
+		ERR_OK);
+	assert_true(bytes_is(grading_book_scorer(book, 0), "{\"a\":1}"));
+	assert_true(grading_book_shows(book, 0, BYTES("salt"), hash));
+	assert_false(grading_book_shows(book, 0, BYTES("sale"), hash));
+	/* Nothing was uploaded for the second, and there is no third. */
+	assert_false(grading_book_shows(book, 1, BYTES("salt"), hash));
+	assert_false(grading_book_shows(book, 2, BYTES("salt"), hash));
+	hash[0] ^= 1;
+	assert_false(grading_book_shows(book, 0, BYTES("salt"), hash));
+	grading_book_drop(book);
+}
+
 static void as_many_lines_as_leaves(void **state)
 {
 	(void)state;
@@ -112,6 +132,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_leaf_has_its_scorer),
+		cmocka_unit_test(a_sealed_leaf_shows_what_it_commits_to),
 		cmocka_unit_test(as_many_lines_as_leaves),
 		cmocka_unit_test(so_many_answers_may_be_opened_and_no_more),
 	};

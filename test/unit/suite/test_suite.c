@@ -344,22 +344,34 @@ static void test_registration(void **state)
 	struct suite *suite = parse(
 		FOXES "seed: \"0100000000000000000000000000000000000000000000000000000000000000\"",
 		FOX_ITEMS);
-	assert_int_equal(suite_registration(suite, "capability_benchmark", false, &text, NULL),
-			 ERR_OK);
+	assert_int_equal(
+		suite_registration(suite, "capability_benchmark", SUITE_ITEMS, &text, NULL),
+		ERR_OK);
 	assert_int_equal(json_parse(buf_bytes(&text), "body", &body, NULL), ERR_OK);
 	assert_int_equal(json_array_size(json_object_get(body, "items")), 2);
 	assert_non_null(json_object_get(body, "seed"));
 	check_uploaded_root(body, seed);
 	json_decref(body);
 	buf_clear(&text);
-	assert_int_equal(suite_registration(suite, "capability_benchmark", true, &text, NULL),
-			 ERR_OK);
+	assert_int_equal(
+		suite_registration(suite, "capability_benchmark", SUITE_SEALED, &text, NULL),
+		ERR_OK);
 	assert_int_equal(json_parse(buf_bytes(&text), "body", &body, NULL), ERR_OK);
 	assert_null(json_object_get(body, "items"));
 	assert_null(json_object_get(body, "seed"));
 	assert_int_equal(json_integer_value(json_object_get(body, "leaves")), 2);
 	assert_string_equal(json_string_value(json_object_get(body, "purpose")),
 			    "capability_benchmark");
+	assert_null(json_object_get(body, "gradings"));
+	json_decref(body);
+	buf_clear(&text);
+	assert_int_equal(
+		suite_registration(suite, "capability_benchmark", SUITE_GRADINGS, &text, NULL),
+		ERR_OK);
+	assert_int_equal(json_parse(buf_bytes(&text), "body", &body, NULL), ERR_OK);
+	assert_null(json_object_get(body, "items"));
+	assert_null(json_object_get(body, "seed"));
+	assert_int_equal(json_array_size(json_object_get(body, "gradings")), 2);
 	json_decref(body);
 	buf_release(&text);
 	suite_free(suite);
