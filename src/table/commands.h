@@ -16,6 +16,7 @@
 	X(suite,  "import, digest and check suites; list, approve and reject registered ones") \
 	X(bench,  "run suites on models: run, resume") \
 	X(verify, "check a bundle, a log directory or a receipt") \
+	X(witness, "cosign checkpoints of other gateways' logs") \
 	X(grade,  "grade sealed answers for a gateway, in a process of its own") \
 	X(top,    "live rates, streams and limits of a running gateway") \
 	X(log,    "show or prove records of a log directory") \
