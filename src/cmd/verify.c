@@ -88,10 +88,13 @@ int cmd_verify(int argc, char **argv)
 	const struct cli_command command = {
 		"verify",
 		"PATH [--key KEY]... [--require vouched] [--rerun] [--json]",
-		"Checks a bundle, a log's directory or a receipt, without any network. The first "
-		"line\n"
-		"says VOUCHED by NAME, CONSISTENT, SELF-CERTIFIED or FALSE: and what does not "
-		"hold.\n"
+		"Checks a bundle, a log's directory or a receipt, without any network; or "
+		"computes\n"
+		"the figures in another harness's log again from its samples: Inspect (.eval, "
+		".json),\n"
+		"lm-eval (results_*.json or its directory), promptfoo (output .json), AlpacaEval\n"
+		"(annotations .json, with the leaderboard.csv beside it). The first line says\n"
+		"VOUCHED by NAME, CONSISTENT, SELF-CERTIFIED or FALSE: and what does not hold.\n"
 		"Exit status: 0 it holds, 1 it is false (or not vouched for, with --require "
 		"vouched),\n"
 		"2 wrong use, 3 it could not be checked.",

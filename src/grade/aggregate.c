@@ -236,26 +236,6 @@ static enum err_code result_add(struct work *work, const struct view *view, cons
 	return ERR_OK;
 }
 
-static bool all_zero_or_one(const double *values, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (values[i] != 0 && values[i] != 1)
-			return false;
-	return true;
-}
-
-/* The interval of a mean of values in [0, 1]; see aggregate.h. */
-static struct interval mean_interval(const struct estimate *estimate, const double *values)
-{
-	double clusters = (double)estimate->clusters;
-	bool single = estimate->clusters == estimate->n && all_zero_or_one(values, estimate->n);
-
-	if (single || !(estimate->standard_error > 1e-12))
-		return statistics_wilson(estimate->mean * clusters, clusters, CONFIDENCE);
-	struct interval interval = statistics_interval(estimate, CONFIDENCE);
-	return (struct interval){fmax(0, interval.low), fmin(1, interval.high)};
-}
-
 /* One metric from `count` values in work->values and work->clusters. `n` and `failed` are reported.
  */
 static enum err_code mean_add(struct work *work, const struct view *view, const char *metric,
@@ -266,7 +246,7 @@ static enum err_code mean_add(struct work *work, const struct view *view, const 
 	if (!statistics_clustered(work->values, work->clusters, count, &estimate))
 		return out_of_memory(work->err);
 	return result_add(work, view, metric, n, failed, estimate.mean,
-			  mean_interval(&estimate, work->values));
+			  statistics_fraction_interval(&estimate, work->values, CONFIDENCE));
 }
 
 /* ---- groups: the views of one suite and model ---- */

@@ -230,6 +230,26 @@ struct interval statistics_wilson(double k, double n, double confidence)
 				 k >= n ? 1 : fmin(1, (centre + half) / scale)};
 }
 
+static bool all_zero_or_one(const double *values, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (values[i] != 0 && values[i] != 1)
+			return false;
+	return true;
+}
+
+struct interval statistics_fraction_interval(const struct estimate *estimate, const double *values,
+					     double confidence)
+{
+	double clusters = (double)estimate->clusters;
+	bool single = estimate->clusters == estimate->n && all_zero_or_one(values, estimate->n);
+
+	if (single || !(estimate->standard_error > 1e-12))
+		return statistics_wilson(estimate->mean * clusters, clusters, confidence);
+	struct interval interval = statistics_interval(estimate, confidence);
+	return (struct interval){fmax(0, interval.low), fmin(1, interval.high)};
+}
+
 struct interval statistics_clopper_pearson(uint64_t k, uint64_t n, double confidence)
 {
 	double tail = (1 - confidence) / 2, successes = (double)k, failures = (double)(n - k);

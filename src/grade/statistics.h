@@ -40,6 +40,12 @@ bool statistics_clustered(const double *values, const size_t *cluster, size_t co
 /* mean +- t(freedom) * standard_error at `confidence` (0.95). NaN where the error is. */
 struct interval statistics_interval(const struct estimate *estimate, double confidence);
 
+/* For the mean of values in [0, 1] (values[0] to values[estimate->n - 1]): Wilson's where each
+ * value is 0 or 1 and a cluster of its own, and where the standard error is zero or unknown (then
+ * of as many as there are clusters); else statistics_interval, cut at 0 and 1. n > 0. */
+struct interval statistics_fraction_interval(const struct estimate *estimate, const double *values,
+					     double confidence);
+
 /* Of k successes (a fraction is allowed in Wilson's) in n > 0. */
 struct interval statistics_wilson(double k, double n, double confidence);
 struct interval statistics_clopper_pearson(uint64_t k, uint64_t n, double confidence);

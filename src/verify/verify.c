@@ -3,10 +3,12 @@
 
 #include "grade/bundle.h"
 #include "verify/audit.h"
+#include "verify/harness.h"
 
 #include <stdio.h>
 
 #define PATH_SIZE 4096
+#define SNIFF_SIZE 256
 
 struct look {
 	bool bundle, log;
@@ -24,7 +26,8 @@ static enum err_code unknown(const char *path, struct err *err)
 {
 	return ERR_SET(err, ERR_USAGE,
 		       "%s is no bundle (no %s), no log's directory (no segments; a gateway's logs "
-		       "are in log/evaluation and log/usage of its data directory) and no receipt",
+		       "are in log/evaluation and log/usage of its data directory) and has no "
+		       "results_*.json of lm-eval",
 		       path, BUNDLE_MANIFEST);
 }
 
@@ -42,7 +45,26 @@ static enum err_code check_directory(struct env *env, const char *path, const st
 	if (strlen(path) + 8 < sizeof(inner) &&
 	    env_list_directory(env, inner, look_at, &inside, NULL) == ERR_OK && inside.bundle)
 		return check_bundle(env, inner, options, report, err);
-	return unknown(path, err);
+	bool known;
+	ERR_TRY(check_harness_directory(env, path, report, &known, err));
+	return known ? ERR_OK : unknown(path, err);
+}
+
+/* Receipts have the name, or begin with the first line, of a proof, or are JSON with `receipts`. */
+static bool is_receipt(struct env *env, const char *path)
+{
+	char start[SNIFF_SIZE + 1];
+	size_t got = 0;
+	struct env_file *file;
+	if (env_file_open(env, path, ENV_OPEN_READ, &file, NULL) != ERR_OK)
+		return false;
+	if (env_file_read(file, 0, start, SNIFF_SIZE, &got, NULL) != ERR_OK)
+		got = 0;
+	env_file_close(file);
+	struct bytes text = bytes_of(start, got);
+	return bytes_ends_with(bytes_from(path), BYTES(".tlog-proof")) ||
+	       bytes_starts_with(text, BYTES("c2sp.org/")) ||
+	       (bytes_starts_with(text, BYTES("{")) && memmem(start, got, "\"receipts\"", 10));
 }
 
 enum err_code verify_path(struct env *env, const char *path, const struct verify_options *options,
@@ -54,5 +76,6 @@ enum err_code verify_path(struct env *env, const char *path, const struct verify
 		return check_directory(env, path, &look, options, report, err);
 	if (!env_file_exists(env, path))
 		return ERR_SET(err, ERR_USAGE, "%s: there is no such file or directory", path);
-	return check_receipt(env, path, options, report, err);
+	return is_receipt(env, path) ? check_receipt(env, path, options, report, err)
+				     : check_harness_file(env, path, report, err);
 }

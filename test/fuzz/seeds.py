@@ -6,8 +6,10 @@ What a fuzzer once broke stands at the end of its list, so that every run tries 
 
 import base64
 import hashlib
+import io
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 HEAD = b"POST /v1/messages HTTP/1.1\r\nHost: gateway.example:8080\r\n"
@@ -276,6 +278,36 @@ def csv():
             b"a,b\n1\n", b'a\n"x"y\n', b",\n", b"a,b"]
 
 
+def harness_log():
+    metrics = {name: {"name": name, "value": 0.5, "params": {"cluster": "source"}}
+               for name in ("accuracy", "stderr", "std", "var")}
+    header = {"version": 2, "status": "success", "eval": {"task": "t", "model": "m"}, "results": {
+        "completed_samples": 2, "total_samples": 3, "scores": [
+            {"name": "s", "scorer": "s", "reducer": reducer, "metrics": metrics}
+            for reducer in ("mean", "median", "mode", "max", "at_least_1", "pass_at_2", "pass_k_1")]}}
+    samples = [{"id": i, "epoch": epoch, "metadata": {"source": i},
+                "scores": {"s": {"value": value}}}
+               for i, epoch, value in ((1, 1, "C"), (1, 2, "yes"), ("a", 1, 0.25), ("b", 1, {"s": 1}))]
+    archives = []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        memory = io.BytesIO()
+        with zipfile.ZipFile(memory, "w", method) as packed:
+            packed.writestr("header.json", json.dumps(header))
+            for sample in samples:
+                packed.writestr(f"samples/{sample['id']}_epoch_{sample['epoch']}.json", text(sample))
+        archives.append(memory.getvalue())
+    rows = [{"promptIdx": 0, "testIdx": i, "success": i > 0, "score": i, "failureReason": i % 3,
+             "gradingResult": {"pass": i > 0}} for i in range(3)]
+    promptfoo = {"evalId": "e", "results": {
+        "version": 3, "results": rows, "stats": {"successes": 2, "failures": 1, "errors": 0},
+        "prompts": [{"label": "p", "provider": "q", "metrics": {"score": 3, "testPassCount": 2}}]}}
+    alpaca = [{"instruction": str(i), "generator_1": "a", "generator_2": "b", "preference": i / 2}
+              for i in (0, 2, 3, 4)]
+    lm_eval = {"results": {"t": {"acc,none": 0.5, "alias": "t"}}, "configs": {}, "versions": {}}
+    return archives + [text({**header, "samples": samples}), text(promptfoo), text(alpaca),
+                       text(lm_eval), b'[{"preference": NaN, "instruction": "\\"", "generator_2": ""}]']
+
+
 def note():
     root = base64.b64encode(hashlib.sha256(b"").digest())
     checkpoint = (b"north.example/parley\n7\n" + root + b"\n\n\xe2\x80\x94 north.example/parley " +
@@ -324,7 +356,7 @@ SEEDS = {"leaf_claim": leaf_claim, "http_request": http_request, "http_response"
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
          "filter": filtered,
          "config": config, "access": access, "csv": csv, "note": note, "statement": statement, "url": url,
-         "signature": signature}
+         "signature": signature, "harness_log": harness_log}
 
 
 def main():

@@ -4,7 +4,7 @@ import json
 import subprocess
 
 from sdk_test import NODE, PACKAGES, environment, need_packages
-from parley_test import PATIENCE, Case, evaluation, main, product, public, suite_of
+from parley_test import PATIENCE, Case, evaluation, main, product, public, run, suite_of
 
 QUESTIONS = {"What jumps over the dog?": "The quick brown fox.",
              "What lives in a den?": "A fox, or a bear.",
@@ -55,6 +55,9 @@ class Promptfoo(Case):
         output = done.stdout + done.stderr
         path = directory / "out.json"
         self.assertTrue(path.exists(), output)
+        verified = run("verify", path)  # its own figures follow from its own rows
+        self.assertEqual(verified.returncode, 0, verified.stdout + verified.stderr)
+        self.assertIn("a log of promptfoo", verified.stdout)
         rows = {}
         for row in json.loads(path.read_text())["results"]["results"]:
             rows.setdefault(row["provider"]["id"], []).append(row)
