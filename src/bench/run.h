@@ -112,8 +112,9 @@ enum gateway_state {
 /* A suite registered with a gateway, and the run opened on it. */
 struct gateway_run {
 	char suite[128], run[128];
-	char seed[2 * SHA256_SIZE + 1];     /* this side's, for what may be opened; "" for none */
-	char record[RUN_RECORD_ID_MAX + 1]; /* of the run's registration */
+	char seed[2 * SHA256_SIZE + 1];       /* this side's, for what may be opened; "" for none */
+	char commitment[2 * SHA256_SIZE + 1]; /* the gateway's to its own; "" where none was told */
+	char record[RUN_RECORD_ID_MAX + 1];   /* of the run's registration */
 	char suite_record[RUN_RECORD_ID_MAX + 1]; /* of the suite's; "" where none was named */
 	bool open, closed;
 	char closing[RUN_RECORD_ID_MAX + 1]; /* the record of its end; "" where none was named */

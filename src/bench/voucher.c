@@ -200,8 +200,35 @@ bool voucher_is_plain_id(const char *text)
 	return *text && *text != '.';
 }
 
+/* What may be opened is chosen by two seeds: the gateway's is the one that it was bound to before
+ * it saw ours, and ours is the one that we sent. */
+static bool keeps_commitments(const struct rest *rest, const struct gateway_run *registered,
+			      struct err *err)
+{
+	json_t *tree = NULL;
+	uint8_t seed[SHA256_SIZE], digest[SHA256_SIZE];
+	char ours[2 * SHA256_SIZE + 1];
+	if (!hex_decode(bytes_from(registered->seed), seed, sizeof(seed)) ||
+	    !*registered->commitment ||
+	    json_parse(buf_bytes(&rest->response), "the response", &tree, NULL) != ERR_OK)
+		return true;
+	const json_t *openings = json_object_get(tree, "openings");
+	const char *gateway = json_string_value(json_object_get(openings, "gateway"));
+	const char *evaluator = json_string_value(json_object_get(openings, "evaluator"));
+	sha256_of(seed, sizeof(seed), digest);
+	hex_encode(digest, sizeof(digest), ours);
+	bool kept = gateway && evaluator && strcmp(gateway, registered->commitment) == 0 &&
+		    strcmp(evaluator, ours) == 0;
+	if (!kept)
+		ERR_SET(err, ERR_MISMATCH,
+			"the run's openings do not rest on the seeds that were committed to");
+	json_decref(tree);
+	return kept;
+}
+
 static void run_answered(struct rest *rest, const struct err *err)
 {
+	struct err broken = ERR_INIT;
 	struct gateway *gateway = gateway_of(rest);
 	struct run_model *model = gateway->model;
 	struct gateway_run *registered = &model->gateway_runs[gateway->suite];
@@ -211,6 +238,10 @@ static void run_answered(struct rest *rest, const struct err *err)
 	if (err->code != ERR_OK || rest->status / 100 != 2 || !read_texts(rest, keys, out, sizes) ||
 	    !voucher_is_plain_id(registered->run) || !voucher_is_plain_id(registered->record)) {
 		registration_failed(gateway, "run", err);
+		return;
+	}
+	if (!keeps_commitments(rest, registered, &broken)) {
+		registration_failed(gateway, "run", &broken);
 		return;
 	}
 	registered->open = true;
@@ -261,6 +292,17 @@ static void note_suite_record(struct gateway *gateway)
 		voucher_want_receipt(gateway->model, registered->suite_record);
 }
 
+/* What binds the gateway to its seed. */
+static void note_commitment(struct gateway *gateway)
+{
+	struct gateway_run *registered = &gateway->model->gateway_runs[gateway->suite];
+	const char *const keys[] = {"opening_commitment", NULL};
+	char *const out[] = {registered->commitment};
+	const size_t sizes[] = {sizeof(registered->commitment)};
+	if (!read_texts(&gateway->rest, keys, out, sizes))
+		registered->commitment[0] = '\0';
+}
+
 /* A suite may be registered that the grant does not let anybody use; the gateway says why. */
 static bool is_usable(const struct rest *rest, struct err *err)
 {
@@ -291,6 +333,7 @@ static void suite_answered(struct rest *rest, const struct err *err)
 		registration_failed(gateway, "items", &refusal);
 	} else {
 		note_suite_record(gateway);
+		note_commitment(gateway);
 		open_run(gateway);
 	}
 }

@@ -80,24 +80,20 @@ static enum err_code answer_state(struct control_operation *operation,
 	return operation->answer ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "no memory to answer");
 }
 
-/* The end of a run goes on record with its place in the register and, where it is the last over its
- * suite, the seed of the openings. *told (a new reference) is what the record says beside. */
+/* The end of a run goes on record with its place in the register, what its openings were chosen by
+ * and, where it is the `last` over its suite, the gateway's seed. *told (a new reference) is what
+ * the record says beside. */
 static enum err_code close_run(struct control_operation *operation, const char *id,
-			       const json_t *spec, const struct control_telling *telling,
+			       const json_t *spec, bool last, const struct control_telling *telling,
 			       json_t **told, struct err *err)
 {
 	struct control *control = operation->control;
-	const char *suite = control_text(spec, "suite");
 	json_t *rows = control_register_of(control, id);
 	json_t *closed = json_copy((json_t *)spec);
 	json_t *detail = json_object();
 	bool good = rows && closed && detail && json_object_set(closed, "register", rows) == 0;
-	if (good && control_grading_ends(control, suite, id)) {
-		json_t *seed = control_grading_reveal(control, suite);
-		good = !seed || json_object_update(detail, seed) == 0;
-		json_decref(seed);
-	}
-	good = good && json_object_set(detail, "register", rows) == 0;
+	good = good && control_grading_reveal(control, spec, last, detail) &&
+	       json_object_set(detail, "register", rows) == 0;
 	enum err_code code =
 		good ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "no memory to close run %s", id);
 	struct control_telling full = *telling;
@@ -133,7 +129,8 @@ static enum err_code close_runs(struct control_operation *operation, const char 
 		    strcmp(control_text(spec, "suite"), suite) != 0)
 			continue;
 		json_t *told;
-		ERR_TRY(close_run(operation, id, spec, &telling, &told, err));
+		/* None is left over: each may tell the seed. */
+		ERR_TRY(close_run(operation, id, spec, true, &telling, &told, err));
 		json_decref(told);
 		closed++;
 	}
@@ -169,7 +166,9 @@ enum err_code control_prepare_transition(struct control_operation *operation, co
 	json_t *told = NULL;
 	enum err_code code;
 	if (transition->kind == STORE_RUN)
-		code = close_run(operation, id, spec, &telling, &told, err);
+		code = close_run(operation, id, spec,
+				 control_grading_ends(control, control_text(spec, "suite"), id),
+				 &telling, &told, err);
 	else
 		code = control_change_add(operation, transition->kind, id, spec, transition->to,
 					  &telling, NULL, err);

@@ -209,11 +209,12 @@ static enum err_code write_book(const struct control *control, const char *suite
 enum err_code control_grading_keep(struct control *control, const char *suite,
 				   struct grading_book *book, struct err *err)
 {
-	/* Open runs rest on the book that is here, and on its seed. */
+	/* Open runs rest on the book that is here; and whoever was told the commitment to its seed
+	 * may be about to open one. */
 	const struct grading_book *kept = control_grading_find(control, suite);
-	if (kept && has_open_run(control, suite)) {
-		bool same =
-			kept->size == book->size && memcmp(kept->text, book->text, book->size) == 0;
+	bool same =
+		kept && kept->size == book->size && memcmp(kept->text, book->text, book->size) == 0;
+	if (same || (kept && has_open_run(control, suite))) {
 		grading_book_drop(book);
 		return same ? ERR_OK
 			    : ERR_SET(err, ERR_CONFLICT,
@@ -271,66 +272,92 @@ void control_grading_closed(struct control *control, const struct control_operat
 
 /* ---- what may be opened ---- */
 
+static void evaluator_seed(const json_t *run, uint8_t out[static GRADING_SEED_SIZE])
+{
+	memset(out, 0, GRADING_SEED_SIZE);
+	hex_decode(bytes_from(control_text(run, "opening_seed")), out, GRADING_SEED_SIZE);
+}
+
+/* How many leaves of a run may be opened; -1: its answers are not sealed. What was agreed when it
+ * was opened stands in its document. */
+static int64_t openings_of(const struct control *control, const json_t *run,
+			   const struct grading_book *book)
+{
+	const json_t *grant = control_spec(control, STORE_GRANT, control_text(run, "grant"));
+	int64_t agreed = control_integer(run, "openings", -1);
+	if (agreed >= 0)
+		return agreed;
+	if (strcmp(control_text(grant, "release"), release_id(RELEASE_V0)) != 0)
+		return -1;
+	int64_t percent = control_integer(grant, "openings", CONTROL_OPENINGS_DEFAULT);
+	return (int64_t)book->count * percent / 100;
+}
+
 bool control_grading_openings(const struct control *control, const json_t *run,
 			      uint8_t key[static SHA256_SIZE], uint32_t *count)
 {
-	const char *suite = control_text(run, "suite");
-	const struct grading_book *book = control_grading_find(control, suite);
-	const json_t *grant = control_spec(control, STORE_GRANT, control_text(run, "grant"));
-	uint8_t theirs[GRADING_SEED_SIZE] = {0};
-	struct hmac_key ours;
+	const struct grading_book *book = control_grading_find(control, control_text(run, "suite"));
+	uint8_t theirs[GRADING_SEED_SIZE];
 	*count = 0;
-	if (!book || strcmp(control_text(grant, "release"), release_id(RELEASE_V0)) != 0)
+	int64_t agreed = book ? openings_of(control, run, book) : -1;
+	if (agreed < 0)
 		return false;
-	const char *text = control_text(run, "opening_seed");
-	if (*text && !hex_decode(bytes_from(text), theirs, sizeof(theirs)))
-		return false;
-	hmac_key_init(&ours, book->seed, sizeof(book->seed));
-	hmac_of(&ours, theirs, sizeof(theirs), key);
-	explicit_bzero(&ours, sizeof(ours));
-	int64_t percent = control_integer(grant, "openings", CONTROL_OPENINGS_DEFAULT);
-	*count = (uint32_t)((uint64_t)book->count * (uint64_t)percent / 100);
+	evaluator_seed(run, theirs);
+	openings_key(book->seed, theirs, key);
+	*count = (uint32_t)agreed;
 	return true;
+}
+
+static json_t *digest_text(const uint8_t *data, size_t size)
+{
+	uint8_t digest[SHA256_SIZE];
+	char hex[2 * SHA256_SIZE + 1];
+	sha256_of(data, size, digest);
+	hex_encode(digest, sizeof(digest), hex);
+	return json_string(hex);
 }
 
 json_t *control_grading_promise(const struct control *control, const json_t *run)
 {
-	const struct grading_book *book = control_grading_find(control, control_text(run, "suite"));
-	uint8_t key[SHA256_SIZE], digest[SHA256_SIZE], theirs[GRADING_SEED_SIZE] = {0};
-	char ours_hex[2 * SHA256_SIZE + 1], theirs_hex[2 * SHA256_SIZE + 1];
+	uint8_t key[SHA256_SIZE], theirs[GRADING_SEED_SIZE];
 	uint32_t count;
 	if (!control_grading_openings(control, run, key, &count))
 		return NULL;
+	evaluator_seed(run, theirs);
+	json_t *promise =
+		json_pack("{s:{s:o, s:o, s:o, s:I}}", "openings", "evaluator",
+			  digest_text(theirs, sizeof(theirs)), "gateway",
+			  control_grading_commitment(control, control_text(run, "suite")), "key",
+			  digest_text(key, sizeof(key)), "leaves", (json_int_t)count);
 	explicit_bzero(key, sizeof(key));
-	grading_book_commitment(book, digest);
-	hex_encode(digest, sizeof(digest), ours_hex);
-	hex_decode(bytes_from(control_text(run, "opening_seed")), theirs, sizeof(theirs));
-	sha256_of(theirs, sizeof(theirs), digest);
-	hex_encode(digest, sizeof(digest), theirs_hex);
-	return json_pack("{s:{s:s, s:s, s:I}}", "openings", "evaluator", theirs_hex, "gateway",
-			 ours_hex, "leaves", (json_int_t)count);
+	return promise;
 }
 
 json_t *control_grading_commitment(const struct control *control, const char *suite)
 {
 	const struct grading_book *book = control_grading_find(control, suite);
-	uint8_t digest[SHA256_SIZE];
-	char hex[2 * SHA256_SIZE + 1];
-	if (!book)
-		return NULL;
-	grading_book_commitment(book, digest);
-	hex_encode(digest, sizeof(digest), hex);
-	return json_string(hex);
+	return book ? digest_text(book->seed, sizeof(book->seed)) : NULL;
 }
 
-json_t *control_grading_reveal(const struct control *control, const char *suite)
+bool control_grading_reveal(const struct control *control, const json_t *run, bool last,
+			    json_t *out)
 {
-	const struct grading_book *book = control_grading_find(control, suite);
-	char seed[2 * GRADING_SEED_SIZE + 1];
-	if (!book)
-		return NULL;
-	hex_encode(book->seed, sizeof(book->seed), seed);
-	return json_pack("{s:s}", "opening_seed", seed);
+	const struct grading_book *book = control_grading_find(control, control_text(run, "suite"));
+	uint8_t key[SHA256_SIZE], theirs[GRADING_SEED_SIZE];
+	char key_text[2 * SHA256_SIZE + 1], ours_text[2 * GRADING_SEED_SIZE + 1];
+	char theirs_text[2 * GRADING_SEED_SIZE + 1];
+	uint32_t count;
+	if (!control_grading_openings(control, run, key, &count))
+		return true;
+	evaluator_seed(run, theirs);
+	hex_encode(key, sizeof(key), key_text);
+	hex_encode(theirs, sizeof(theirs), theirs_text);
+	hex_encode(book->seed, sizeof(book->seed), ours_text);
+	json_t *openings = json_pack("{s:s, s:s}", "evaluator", theirs_text, "key", key_text);
+	bool good = openings && json_object_set_new(out, "openings", openings) == 0;
+	if (good && last)
+		good = json_object_set_new(out, "opening_seed", json_string(ours_text)) == 0;
+	return good;
 }
 
 /* ---- start and end ---- */

@@ -215,13 +215,16 @@ void control_grading_closed(struct control *control, const struct control_operat
 #define CONTROL_OPENINGS_DEFAULT 2
 bool control_grading_openings(const struct control *control, const json_t *run,
 			      uint8_t key[static SHA256_SIZE], uint32_t *count);
-/* What the run's record says of it: {"openings": {evaluator, gateway: SHA-256 of the seeds,
- * leaves}}; NULL where nothing is sealed or memory is out. And what the record of its end tells:
- * {"opening_seed"}. */
+/* What the run's record says of it: {"openings": {evaluator, gateway, key: SHA-256 of both seeds
+ * and of what they give, leaves}}; NULL where nothing is sealed or memory is out. */
 json_t *control_grading_promise(const struct control *control, const json_t *run);
 /* SHA-256 of the gateway's seed, by which it is bound before it sees the evaluator's. */
 json_t *control_grading_commitment(const struct control *control, const char *suite);
-json_t *control_grading_reveal(const struct control *control, const char *suite);
+/* What the record of its end tells: "openings" {evaluator, key}, and where no other run rests on
+ * the gateway's seed, "opening_seed". Nothing where nothing was sealed; false when memory is out.
+ */
+bool control_grading_reveal(const struct control *control, const json_t *run, bool last,
+			    json_t *out);
 /* At start, once suites and runs are read: what open runs need; the rest is erased. */
 enum err_code control_grading_load(struct control *control, struct err *err);
 void control_grading_release(struct control *control);

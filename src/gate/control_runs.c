@@ -107,9 +107,14 @@ static enum err_code open_run(struct opening *opening, struct err *err)
 	json_t *spec = run_spec(opening);
 	uint8_t key[SHA256_SIZE];
 	options.opening_key = key;
-	if (spec)
-		control_grading_openings(operation->control, spec, key, &options.openings);
-	enum err_code opened = binding_run_new(&options, &operation->run, err);
+	/* The count is the run's for good, whatever the grant says later. */
+	bool sealed =
+		spec && control_grading_openings(operation->control, spec, key, &options.openings);
+	enum err_code opened = ERR_OK;
+	if (sealed && json_object_set_new(spec, "openings", json_integer(options.openings)))
+		opened = ERR_SET(err, ERR_NO_MEMORY, "no memory to open a run");
+	if (opened == ERR_OK)
+		opened = binding_run_new(&options, &operation->run, err);
 	explicit_bzero(key, sizeof(key));
 	if (opened != ERR_OK) {
 		json_decref(spec);

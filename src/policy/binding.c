@@ -283,53 +283,9 @@ void binding_suite_drop(struct binding_suite *suite)
 
 /* ---- runs ---- */
 
-/* The leaf's own number, and in *sample which of its samples it would be. */
-static uint64_t opening_number(const struct binding_run *run, uint32_t leaf, unsigned *sample)
-{
-	uint8_t text[4] = {(uint8_t)(leaf >> 24), (uint8_t)(leaf >> 16), (uint8_t)(leaf >> 8),
-			   (uint8_t)leaf};
-	uint8_t digest[SHA256_SIZE];
-	uint64_t number = 0;
-	hmac_of(&run->opening_key, text, sizeof(text), digest);
-	for (int i = 0; i < 8; i++)
-		number = number << 8 | digest[i];
-	*sample = 1 + (unsigned)(digest[8] << 8 | digest[9]) % run->samples;
-	return number;
-}
-
 bool binding_run_opens(const struct binding_run *run, uint32_t leaf, unsigned sample)
 {
-	unsigned chosen;
-	if (!run->openings || leaf >= run->suite->leaf_count)
-		return false;
-	return opening_number(run, leaf, &chosen) <= run->opening_bound && chosen == sample;
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-	return left < right ? -1 : left > right;
-}
-
-/* The bound that exactly so many leaves' numbers do not pass. */
-static enum err_code choose_openings(struct binding_run *run,
-				     const struct binding_run_options *options, struct err *err)
-{
-	uint32_t count = run->suite->leaf_count;
-	unsigned ignored;
-	if (!options->openings)
-		return ERR_OK;
-	hmac_key_init(&run->opening_key, options->opening_key, SHA256_SIZE);
-	uint64_t *numbers = malloc(count * sizeof(*numbers));
-	if (!numbers)
-		return ERR_SET(err, ERR_NO_MEMORY, "run %s: out of memory", run->id);
-	for (uint32_t leaf = 0; leaf < count; leaf++)
-		numbers[leaf] = opening_number(run, leaf, &ignored);
-	qsort(numbers, count, sizeof(*numbers), compare_numbers);
-	run->openings = options->openings < count ? options->openings : count;
-	run->opening_bound = numbers[run->openings - 1];
-	free(numbers);
-	return ERR_OK;
+	return openings_has(&run->openings, leaf, sample);
 }
 
 enum err_code binding_run_new(const struct binding_run_options *options, struct binding_run **out,
@@ -354,7 +310,10 @@ enum err_code binding_run_new(const struct binding_run_options *options, struct 
 	memcpy(run->plan_digest, options->plan_digest, SHA256_SIZE);
 	run->opened_ms = options->opened_ms;
 	atomic_init(&run->last_use_ms, options->opened_ms);
-	enum err_code code = choose_openings(run, options, err);
+	enum err_code code = ERR_OK;
+	if (options->openings)
+		code = openings_choose(&run->openings, options->opening_key, options->openings,
+				       run->suite->leaf_count, run->samples, err);
 	if (code == ERR_OK)
 		*out = run;
 	else

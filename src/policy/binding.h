@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/sha256.h"
 #include "policy/exposure.h"
+#include "policy/openings.h"
 #include "table/purposes.h"
 
 #include <stdatomic.h>
@@ -137,9 +138,7 @@ struct binding_run {
 	/* What the model's provider has seen; set by the thread that builds worlds, before a world
 	 * knows the slot. NULL: it is not kept. */
 	struct exposure *exposed[BINDING_MODELS_MAX];
-	uint32_t openings;
-	uint64_t opening_bound; /* leaves whose number is at most this */
-	struct hmac_key opening_key;
+	struct openings openings;
 };
 
 enum err_code binding_run_new(const struct binding_run_options *options, struct binding_run **out,

@@ -79,6 +79,7 @@ struct audit_counts {
 	size_t programs, ungraded; /* not run again; published without a grade */
 	size_t verdicts, receipts, usages, hidden;
 	size_t sealed, signed_verdicts, opened; /* verdicts on sealed answers */
+	size_t openings[3];                     /* by enum opening_known */
 	char first_hidden[256];
 };
 
@@ -167,6 +168,10 @@ enum err_code audit_sealed(struct audit *audit, const struct attempt *attempt, s
 /* Whether the gateway's records say the same; *bound as for answers. */
 enum err_code audit_sealed_settle(struct audit *audit, const struct attempt *attempt,
 				  const struct receipt *settle, bool *bound, struct err *err);
+/* Whether the answer was opened exactly if the seeds of both sides chose it. */
+enum err_code audit_sealed_opening(struct audit *audit, const struct attempt *attempt,
+				   const struct receipt *admit, const struct receipt *settle,
+				   struct err *err);
 /* vouching.c: an attempt against the gateway's receipts. */
 enum err_code audit_vouch(struct audit *audit, const struct attempt *attempt, struct err *err);
 /* After the last attempt: runs, suites and plans that were committed to. */

@@ -219,6 +219,11 @@ static void note_checked(struct audit *audit)
 			    "%zu verdicts on sealed answers in place of grading: %zu against the "
 			    "verdict key's signature, %zu against answers that were opened",
 			    counts->sealed, counts->signed_verdicts, counts->opened);
+	if (counts->openings[OPENING_BY_SEEDS] + counts->openings[OPENING_BY_KEY] > 0)
+		report_note(report, VERIFY_CHECKED,
+			    "%zu sealed answers: opened exactly where the seeds of both sides "
+			    "chose it",
+			    counts->openings[OPENING_BY_SEEDS] + counts->openings[OPENING_BY_KEY]);
 	if (counts->reran > 0)
 		report_note(report, VERIFY_CHECKED, "%zu programs run again in the sandbox",
 			    counts->reran);
@@ -312,6 +317,20 @@ static void note_simulated(struct audit *audit)
 	}
 }
 
+static void note_openings(struct audit *audit)
+{
+	const struct audit_counts *counts = &audit->counts;
+	if (counts->openings[OPENING_UNKNOWN] > 0)
+		report_note(audit->report, VERIFY_UNCHECKED,
+			    "whether the right ones of %zu sealed answers were opened: no receipt "
+			    "shows the beginning and the end of their run",
+			    counts->openings[OPENING_UNKNOWN]);
+	if (counts->openings[OPENING_BY_KEY] > 0)
+		report_note(audit->report, VERIFY_UNCHECKED,
+			    "that the gateway's own seed chose openings: another run over the "
+			    "suite was open, and the seed is told when the last one closes");
+}
+
 static void note_ending(struct audit *audit)
 {
 	const char *ending = json_string_value(json_object_get(audit->summary, "ending"));
@@ -359,6 +378,7 @@ static void note_unchecked(struct audit *audit)
 			report, VERIFY_UNCHECKED,
 			"the grant's limits and how many other runs there were: the bundle does "
 			"not hold them");
+	note_openings(audit);
 	note_ending(audit);
 	note_simulated(audit);
 }

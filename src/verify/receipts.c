@@ -345,6 +345,7 @@ static enum err_code take_registered(struct receipts *receipts, const struct rec
 	struct registered fact;
 	const char *act;
 	ERR_TRY(json_get_string_or(receipt->record, "act", "record", "", &act, err));
+	ERR_TRY(opening_book_take(&receipts->openings, receipt, err));
 	if (strcmp(act, "run.close") == 0)
 		return take_closing(receipts, receipt, err);
 	if (strcmp(act, "run.open") != 0 && strcmp(act, "suite.register") != 0)
@@ -450,6 +451,7 @@ void receipts_release(struct receipts *receipts)
 	free(receipts->outcomes);
 	free(receipts->registered);
 	free(receipts->closings);
+	opening_book_release(&receipts->openings);
 	free(receipts->heads);
 	spans_release(&receipts->spans);
 	*receipts = (struct receipts){0};

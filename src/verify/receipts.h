@@ -6,6 +6,7 @@
 
 #include "ledger/record.h"
 #include "verify/keys.h"
+#include "verify/openings.h"
 #include "verify/spans.h"
 
 #include <jansson.h>
@@ -77,6 +78,7 @@ struct receipts {
 	size_t registered_count;
 	struct closing *closings; /* owned */
 	size_t closing_count;
+	struct opening_book openings;
 	size_t count; /* receipts that verify */
 	/* private */
 	struct receipt_ref *admits, *outcomes; /* owned, sorted */

@@ -211,3 +211,34 @@ enum err_code audit_sealed_settle(struct audit *audit, const struct attempt *att
 	sealed_verdict_release(&verdict);
 	return code;
 }
+
+enum err_code audit_sealed_opening(struct audit *audit, const struct attempt *attempt,
+				   const struct receipt *admit, const struct receipt *settle,
+				   struct err *err)
+{
+	const struct audit_cell *cell = attempt->cell;
+	const struct registered *run = cell->registered;
+	enum opening_known known;
+	int64_t leaf, sample;
+	ERR_TRY(json_get_integer_or(admit->record, "leaf", admit->id, 0, UINT32_MAX, -1, &leaf,
+				    err));
+	ERR_TRY(json_get_integer_or(admit->record, "sample", admit->id, 0, UINT16_MAX, -1, &sample,
+				    err));
+	struct opening_ask ask = {
+		.run = cell->run,
+		.log = admit->log,
+		.leaves = (uint32_t)audit->suites[cell->suite].items,
+		.leaf = (uint32_t)leaf,
+		.samples = run && run->samples > 0 && run->samples <= UINT16_MAX
+				   ? (unsigned)run->samples
+				   : 0,
+		.sample = (unsigned)sample,
+		.opened = json_is_true(json_object_get(settle->record, "opened")),
+	};
+	if (leaf < 0 || sample < 0)
+		ask.samples = 0;
+	if (opening_book_check(&audit->receipts.openings, &ask, &known, err) != ERR_OK)
+		return err_prefix(err, "%s: record %.32s", attempt->where, settle->id);
+	audit->counts.openings[known]++;
+	return ERR_OK;
+}

@@ -268,6 +268,8 @@ static enum err_code check_outcome(struct audit *audit, const struct attempt *at
 		return ERR_OK;
 	}
 	ERR_TRY(check_settle(audit, attempt, outcome, &bound, err));
+	if (attempt->line.verdict)
+		ERR_TRY(audit_sealed_opening(audit, attempt, admit, outcome, err));
 	if (!bound)
 		return ERR_OK;
 	/* A gateway that only observes keeps nothing out: it cannot say that this was all. */

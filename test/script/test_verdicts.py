@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import socket
@@ -478,8 +479,10 @@ class Verdicts(Case):
         seed = bytes(range(32))
         run = self.register(suite_of(prompts), opening_seed=seed.hex())
         commitment = self.registration["opening_commitment"]
-        self.assertEqual(self.opened["openings"], {
-            "gateway": commitment, "evaluator": hashlib.sha256(seed).hexdigest(), "leaves": 2})
+        promised = self.opened["openings"]
+        self.assertEqual({**promised, "key": ""}, {
+            "gateway": commitment, "evaluator": hashlib.sha256(seed).hexdigest(), "leaves": 2,
+            "key": ""})
         verdicts = [self.verdict(prompt) for prompt in prompts]
         chosen = [v["leaf"] for v in verdicts if "opened" in v]
         self.assertEqual(len(chosen), 2)
@@ -496,8 +499,9 @@ class Verdicts(Case):
         closed = self.client.post(f"/parley/v1/runs/{run}/close", {}).json()
         ours = bytes.fromhex(closed["opening_seed"])
         self.assertEqual(hashlib.sha256(ours).hexdigest(), commitment)
-        import hmac
         key = hmac.new(ours, seed, hashlib.sha256).digest()
+        self.assertEqual(hashlib.sha256(key).hexdigest(), promised["key"])
+        self.assertEqual(closed["openings"], {"evaluator": seed.hex(), "key": key.hex()})
         numbers = [hmac.new(key, leaf.to_bytes(4, "big"), hashlib.sha256).digest()[:8]
                    for leaf in range(50)]
         self.assertEqual(sorted(sorted(range(50), key=numbers.__getitem__)[:2]), chosen)
@@ -506,6 +510,51 @@ class Verdicts(Case):
         self.assertEqual(ends[0]["detail"]["opening_seed"], closed["opening_seed"])
         for path, content in self.files():
             self.assertNotIn(MARKER.encode(), content, path)
+
+    def test_every_run_tells_its_key_and_the_last_the_seed(self):
+        self.start(sealed(openings=10))
+        suite = suite_of([f"Question {n}?" for n in range(20)])
+        runs = []
+        for seed in (bytes([1]) * 32, bytes([2]) * 32):
+            runs.append(self.register(suite, opening_seed=seed.hex()))
+        commitment = self.registration["opening_commitment"]
+        first = self.client.post(f"/parley/v1/runs/{runs[0]}/close", {}).json()
+        self.assertNotIn("opening_seed", first)
+        self.assertEqual(first["openings"]["evaluator"], "01" * 32)
+        last = self.client.post(f"/parley/v1/runs/{runs[1]}/close", {}).json()
+        ours = bytes.fromhex(last["opening_seed"])
+        self.assertEqual(hashlib.sha256(ours).hexdigest(), commitment)
+        self.assertNotEqual(first["openings"]["key"], last["openings"]["key"])
+
+    def test_a_rejected_suite_tells_the_seed_at_the_end_of_each_of_its_runs(self):
+        self.start(sealed(openings=10))
+        suite = suite_of([f"Question {n}?" for n in range(20)])
+        runs = [self.register(suite, opening_seed=f"{n:064x}") for n in range(3)]
+        commitment = self.registration["opening_commitment"]
+        self.assertEqual(len({self.opened["openings"]["gateway"], commitment}), 1)
+        self.gate.act("suite", "reject", self.registration["suite"], "--reason", "no")
+        ends = {e["run"]: e["detail"] for e in self.gate.records() if e.get("act") == "run.close"}
+        self.assertEqual(set(ends), set(runs))
+        for detail in ends.values():
+            ours = bytes.fromhex(detail["opening_seed"])
+            self.assertEqual(hashlib.sha256(ours).hexdigest(), commitment)
+            self.assertEqual(
+                hmac.new(ours, bytes.fromhex(detail["openings"]["evaluator"]), hashlib.sha256)
+                .hexdigest(), detail["openings"]["key"])
+        self.assertEqual(self.sealed_files(), [])
+
+    def test_what_a_grant_says_later_opens_no_more_of_a_run(self):
+        prompts = [f"Question {n}?" for n in range(20)]
+        self.persona.write_text("".join(
+            json.dumps({"prompt": prompt, "answers": ["A fox."]}) + "\n" for prompt in prompts))
+        self.upstream = self.sim("--persona", self.persona)
+        self.start(sealed(openings=0))
+        self.register(suite_of(prompts))
+        self.gate.apply(sealed(openings=10))
+        self.gate.kill()
+        self.gate.start()
+        self.client.port = self.gate.port
+        self.assertEqual([v for v in map(self.verdict, prompts) if "opened" in v], [])
 
 
 if __name__ == "__main__":
