@@ -8,7 +8,7 @@ organisation, and an organisation's affiliates.
 One gateway, one stand-in, one client that holds the streams (hold.c), all on this machine. Printed for
 each kind: how long the command took, and the processor time that the gateway used meanwhile; when the
 first, the median and the last stream had read its native error, counted from the command's return
-(negative: before it). What must be 0: streams without their error, events that were made after the return
+(negative: before it), and how far first and last lie apart: so long it took to tell them all. What must be 0: streams without their error, events that were made after the return
 and relayed all the same (the stand-in stamps them), events after the error, streams of others that were
 touched.
 """
@@ -103,6 +103,7 @@ def outcome(kind, gate, mine, others, times):
         "command_ms": (returned - times["started"]) / 1e6, "cpu_ms": times["cpu"] / 1e6,
         "first_error_ms": errors[0] / 1e6, "median_error_ms": errors[len(errors) // 2] / 1e6,
         "p99_error_ms": errors[len(errors) * 99 // 100] / 1e6, "last_error_ms": errors[-1] / 1e6,
+        "spread_ms": (errors[-1] - errors[0]) / 1e6,
         "not_200": sum(row[STATUS] != 200 for row in mine),
         "without_error": sum(row[ERROR] == 0 and row[STATUS] == 200 for row in mine),
         "made_after": sum(row[STAMP] > returned for row in mine),
@@ -157,7 +158,7 @@ def show(result):
           f"{1000 * result['cpu_ms'] / result['streams']:.1f} us a stream")
     print(f"  native errors read, from its return: first {result['first_error_ms']:.1f} ms, median "
           f"{result['median_error_ms']:.1f}, p99 {result['p99_error_ms']:.1f}, last "
-          f"{result['last_error_ms']:.1f}")
+          f"{result['last_error_ms']:.1f}; {result['spread_ms']:.1f} ms apart")
     print(f"  must be 0: not opened {result['not_200']}, without error {result['without_error']}, made "
           f"after the return {result['made_after']}, after the error {result['after_error']}, others "
           f"touched {result['others_touched']}; settled as revoked: {result['revoked_records']}",

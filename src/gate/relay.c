@@ -245,27 +245,31 @@ struct ending_text {
 	bool retry;
 };
 
+/* clang-format off */
+static const struct ending_text ending_texts[] = {
+	[RECORD_ENDING_UPSTREAM_RESET] =
+		{502, "upstream_reset", "the provider's answer broke off", true},
+	[RECORD_ENDING_UPSTREAM_ERROR] =
+		{502, "upstream_error", "the provider cannot be reached or its answer cannot be read", true},
+	[RECORD_ENDING_TIMEOUT] =
+		{504, "upstream_timeout", "the provider did not answer in time", true},
+	[RECORD_ENDING_LIMIT] =
+		{429, "rate_limit_exceeded", "a limit was reached", true},
+	[RECORD_ENDING_REVOKED] =
+		{403, "grant_revoked", "access was revoked", false},
+	[RECORD_ENDING_SHUTDOWN] =
+		{503, "gateway_shutdown", "the gateway is shutting down", true},
+};
+/* clang-format on */
+
 static struct ending_text text_of(const struct gate_request *request)
 {
-	static const struct ending_text texts[] = {
-		[RECORD_ENDING_UPSTREAM_RESET] = {502, "upstream_reset",
-						  "the provider's answer broke off",                             true },
-		[RECORD_ENDING_UPSTREAM_ERROR] =
-			{502, "upstream_error",
-						  "the provider cannot be reached or its answer cannot be read", true },
-		[RECORD_ENDING_TIMEOUT] = {504, "upstream_timeout",
-						  "the provider did not answer in time",                         true },
-		[RECORD_ENDING_LIMIT] = {429, "rate_limit_exceeded", "a limit was reached",             true },
-		[RECORD_ENDING_REVOKED] = {403, "grant_revoked",       "access was revoked",              false},
-		[RECORD_ENDING_SHUTDOWN] = {503, "gateway_shutdown",    "the gateway is shutting down",
-						  true								},
-	};
 	if (request->withheld)
-		return texts[RECORD_ENDING_REVOKED];
+		return ending_texts[RECORD_ENDING_REVOKED];
 	if (request->verdict.rule == RULE_GATEWAY_BUSY)
 		return (struct ending_text){503, "gateway_busy", "the gateway is at its own limit",
 					    true};
-	return texts[request->ending];
+	return ending_texts[request->ending];
 }
 
 static struct bytes failure_message(struct gate_request *request)
@@ -367,7 +371,7 @@ static void slice_timer_fired(struct env_timer *timer)
 	struct gate_request *request =
 		(struct gate_request *)((char *)timer - offsetof(struct gate_request, slice_timer));
 	struct limits_refusal refusal;
-	if (!request->calling)
+	if (!request->calling || request->told)
 		return;
 	if (take_slices(request, &refusal)) {
 		request->slice_deadline_ns = 0;
@@ -526,6 +530,8 @@ static void call_body(struct http_call *call, struct bytes piece)
 	struct limits_refusal refusal;
 	struct dialect_flow flow;
 	gate_worker_turn(request->worker);
+	if (request->told)
+		return; /* nobody is given it any more */
 	if (request->answer == ANSWER_PLAIN) {
 		take_plain(request, piece);
 		return;
@@ -557,6 +563,8 @@ static void call_ended(struct http_call *call, const struct err *err)
 {
 	struct gate_request *request = call->user;
 	request->calling = false;
+	if (request->told)
+		return; /* its end is known already */
 	request->failure = err->code;
 	request->ending = ending_of(request, err);
 	request->answer = ANSWER_OVER;
@@ -586,6 +594,43 @@ void gate_request_cut(struct gate_request *request, enum record_ending ending, c
 		request->exchange = NULL;
 	}
 	gate_request_run(request);
+}
+
+/* ---- revocation of many at once ---- */
+
+#define EVENT_END "\n\n"
+
+void gate_revoked_event(enum dialect_id dialect, const char *reason, struct buf *out)
+{
+	const struct ending_text *text = &ending_texts[RECORD_ENDING_REVOKED];
+	struct buf message = BUF_INIT(out->max);
+	buf_printf(&message, "%s: %s", text->text, reason);
+	buf_append_cstr(out, EVENT_END);
+	dialect_error_event(dialect,
+			    &(struct dialect_error){.status = text->status,
+						    .code = text->code,
+						    .message = buf_bytes(&message)},
+			    out);
+	out->failed |= message.failed;
+	buf_release(&message);
+}
+
+bool gate_request_tell_revoked(struct gate_request *request, struct bytes event)
+{
+	if (request->answer != ANSWER_STREAM || !request->started || !request->exchange)
+		return false;
+	size_t skip = dialect_observer_mid_event(&request->observer) ? 0 : strlen(EVENT_END);
+	request->answer = ANSWER_OVER;
+	request->ending = RECORD_ENDING_REVOKED;
+	request->told = true;
+	if (http_unsent(request->exchange) > 0) {
+		http_cut(request->exchange); /* as in gate_request_cut */
+		request->exchange = NULL;
+	} else if (!request->observer.outcome.failed) {
+		pass(request, bytes_of(event.data + skip, event.size - skip));
+		request->error_sent = true;
+	}
+	return true;
 }
 
 /* ---- relay ---- */

@@ -637,8 +637,8 @@ static const struct gate_step *const first_step = steps;
 
 void gate_request_run(struct gate_request *request)
 {
-	if (request->running)
-		return; /* the step that is running will see what happened */
+	if (request->running || request->told)
+		return; /* the step that is running, or is to be, will see what happened */
 	request->running = true;
 	for (;;) {
 		assert(request->step < steps + sizeof(steps) / sizeof(steps[0]));

@@ -43,6 +43,7 @@ struct gate_request {
 	bool started;    /* the head of a stream has been sent */
 	bool error_sent; /* a stream was ended with an error event */
 	bool withheld;   /* revoked while the end waited for its record: it is never sent */
+	bool told;       /* revoked, and what else is to be ended waits for its turn (cuts.c) */
 	bool observing, usage_added;
 	bool has_response;
 	bool slices_waived;         /* mode observe: the stream goes on without */
@@ -56,7 +57,7 @@ struct gate_request {
 	struct arena arena;
 	struct world *world;              /* one reference; what the verdict points into */
 	struct gate_upstreams *upstreams; /* one reference; they fit the world */
-	bool head_only; /* refused before its body was read */
+	bool head_only;                   /* refused before its body was read */
 
 	/* The request */
 	const struct dialect_endpoint *endpoint;
@@ -92,6 +93,7 @@ struct gate_request {
 	struct log_entry admit, settle;
 	struct gate_text *settle_text;  /* once it settles */
 	struct gate_request *next_text; /* while it waits for one */
+	struct gate_request *next_told; /* while `told` */
 	bool waits_for_text;
 	bool admit_submitted; /* until then its record waits for another's (records.c) */
 	bool admit_durable, settle_submitted, settle_durable;
@@ -149,6 +151,14 @@ void gate_request_run(struct gate_request *request);
 /* Ends an admitted request from outside: its key, grant or org was revoked (RECORD_ENDING_REVOKED),
  * or the gateway shuts down. */
 void gate_request_cut(struct gate_request *request, enum record_ending ending, const char *reason);
+/* The same for a stream that is under way, in two parts, because clients are to know within
+ * milliseconds and there may be thousands. First its client is sent `event`, made beforehand by
+ * gate_revoked_event, and nothing of the answer is relayed any more; false, and nothing done, where
+ * no stream is under way: then it is to be cut. Later the rest is ended. */
+bool gate_request_tell_revoked(struct gate_request *request, struct bytes event);
+void gate_request_end_told(struct gate_request *request);
+/* The native error event for `reason`, behind two line feeds that end an event under way. */
+void gate_revoked_event(enum dialect_id dialect, const char *reason, struct buf *out);
 /* The admit or settle record is durable. */
 void gate_request_admit_durable(struct log_entry *entry);
 void gate_request_settle_durable(struct log_entry *entry);

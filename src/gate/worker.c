@@ -355,6 +355,7 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 void gate_worker_release(struct gate_worker *worker)
 {
 	worker->stopping = false;
+	worker->told = NULL;
 	while (worker->first) /* after a failure only */
 		gate_request_abandon(worker->first);
 	http_server_free(worker->server);
@@ -374,112 +375,6 @@ void gate_worker_release(struct gate_worker *worker)
 	free(worker->proving);
 	world_drop(worker->world);
 	env_loop_free(worker->loop);
-}
-
-/* ---- a new world ---- */
-
-/* The new world tells whether it may go on: the block is in force for its grant and purpose. */
-static bool is_blocked(const struct world *world, const char *org,
-		       const struct gate_answered *whose)
-{
-	const struct world_grant *grant = world_find_grant(world, bytes_from(whose->grant));
-	return grant && policy_blocks_affiliate(grant, whose->purpose) &&
-	       strcmp(grant->affiliation->blocked->id, org) == 0;
-}
-
-static bool concerns(const struct control_cut *cut, const struct world *world,
-		     const struct gate_answered *whose)
-{
-	switch (cut->kind) {
-	case CONTROL_CUT_KEY:
-		return strcmp(cut->id, whose->key) == 0;
-	case CONTROL_CUT_GRANT:
-		return strcmp(cut->id, whose->grant) == 0;
-	case CONTROL_CUT_ORG:
-		return strcmp(cut->id, whose->org) == 0;
-	case CONTROL_CUT_AFFILIATES:
-		return is_blocked(world, cut->id, whose);
-	}
-	return false;
-}
-
-struct cuts {
-	const struct world *world; /* the new one */
-	const struct control_cut *cuts;
-	size_t count;
-	bool observe; /* only what concerns keys is enforced */
-};
-
-static const struct control_cut *find_cut(const struct cuts *cuts,
-					  const struct gate_answered *whose)
-{
-	for (size_t i = 0; i < cuts->count; i++)
-		if (concerns(&cuts->cuts[i], cuts->world, whose) &&
-		    (!cuts->observe || cuts->cuts[i].kind == CONTROL_CUT_KEY))
-			return &cuts->cuts[i];
-	return NULL;
-}
-
-/* An answer that is over but for what its client has not read. */
-static bool is_cut_answer(const struct http_exchange *exchange, void *argument)
-{
-	const struct gate_answered *whose = exchange->user;
-	return whose && !gateway_is_own_path(exchange) && find_cut(argument, whose);
-}
-
-/* What the client is told: the refusal that the same request would meet now, with the rule, the
- * clause and the appeal, and the reason as it was given. */
-static const char *cut_message(struct gate_request *request, const struct control_cut *cut)
-{
-	struct policy_request facts = request->facts;
-	struct verdict verdict;
-	struct buf text = BUF_INIT(4096);
-	const char *copy = NULL;
-	facts.wall_ms = request->worker->loop->wall_ms;
-	policy_authenticate(request->worker->world, &facts, &verdict);
-	bool affiliate = cut->kind == CONTROL_CUT_AFFILIATES;
-	if (affiliate && verdict.outcome == POLICY_ADMIT)
-		policy_refuse_affiliate(&verdict);
-	if (verdict.outcome == POLICY_REFUSE) {
-		/* An affiliate is told the reason where the links are public, which policy knows.
-		 */
-		if (!affiliate && cut->reason && cut->reason[0])
-			policy_refuse(&verdict, verdict.rule, cut->reason);
-		policy_message(&verdict, &text);
-		copy = arena_copy(&request->arena, buf_bytes(&text));
-	} else if (cut->reason && cut->reason[0]) {
-		copy = arena_copy(&request->arena, bytes_from(cut->reason));
-	}
-	buf_release(&text);
-	return copy;
-}
-
-static void cut_request(struct gate_request *request, const struct control_cut *cut)
-{
-	gate_request_cut(request, RECORD_ENDING_REVOKED, cut_message(request, cut));
-}
-
-void gate_worker_publish(struct gate_worker *worker, struct world *world,
-			 const struct control_cut *cuts, size_t cut_count)
-{
-	struct cuts all = {world, cuts, cut_count, worker->observe};
-	gate_submit_waiting(worker); /* what was decided in the old world is under way now */
-	world_drop(worker->world);
-	worker->world = world;
-	if (cut_count == 0)
-		return;
-	for (struct gate_request *request = worker->first, *next; request; request = next) {
-		const struct verdict *verdict = &request->verdict;
-		next = request->next;
-		if (!request->admitted)
-			continue;
-		struct gate_answered whose = {verdict->key->id, verdict->grant->id,
-					      verdict->grant->org->id, verdict->purpose};
-		const struct control_cut *cut = find_cut(&all, &whose);
-		if (cut)
-			cut_request(request, cut);
-	}
-	http_server_cut_unsent(worker->server, is_cut_answer, &all);
 }
 
 /* ---- stopping ---- */

@@ -92,6 +92,11 @@ struct gate_worker {
 	struct gate_text *texts;
 	unsigned text_count;
 	struct gate_request *text_waiting;
+	/* Revoked streams whose clients have been told, and whose calls are still to be closed
+	 * (cuts.c), linked by next_told; NULL: none. */
+	struct gate_request *told, *last_told;
+	struct env_message told_message;
+	bool told_posted;
 	/* Memory of streams whose requests are forgotten. */
 	struct arena arenas[GATE_SPARES];
 	struct buf buffers[GATE_SPARES];
@@ -131,7 +136,9 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 /* After the loop was joined. */
 void gate_worker_release(struct gate_worker *worker);
 
-/* On the worker's loop: takes over the reference to `world` and ends what `cuts` name. */
+/* On the worker's loop: takes over the reference to `world` and ends what `cuts` name (cuts.c).
+ * When it returns no byte of their answers is relayed any more and the clients of their streams
+ * have been told; what else there is to end is ended in the turns that follow. */
 void gate_worker_publish(struct gate_worker *worker, struct world *world,
 			 const struct control_cut *cuts, size_t cut_count);
 

@@ -288,6 +288,8 @@ void __real_gate_request_cut(struct gate_request *request, enum record_ending en
 			     const char *reason);
 void __wrap_gate_request_cut(struct gate_request *request, enum record_ending ending,
 			     const char *reason);
+bool __real_gate_request_tell_revoked(struct gate_request *request, struct bytes event);
+bool __wrap_gate_request_tell_revoked(struct gate_request *request, struct bytes event);
 void __real_gate_submit_settle(struct gate_request *request, const struct record_usage *usage);
 void __wrap_gate_submit_settle(struct gate_request *request, const struct record_usage *usage);
 
@@ -311,6 +313,11 @@ void __wrap_gate_request_cut(struct gate_request *request, enum record_ending en
 {
 	if (planted != IGNORES_A_REVOCATION || ending != RECORD_ENDING_REVOKED)
 		__real_gate_request_cut(request, ending, reason);
+}
+
+bool __wrap_gate_request_tell_revoked(struct gate_request *request, struct bytes event)
+{
+	return planted != IGNORES_A_REVOCATION && __real_gate_request_tell_revoked(request, event);
 }
 
 void __wrap_gate_limits_count(const struct gate_request *request, const struct record_usage *usage,
