@@ -73,6 +73,7 @@ static void complete(struct control_operation *operation, enum err_code code)
 	if (!control->first)
 		control->last = NULL;
 	control_grading_closed(control, operation);
+	control_leaves_settled(operation);
 	operation->finish(operation, code, &operation->err);
 	if (operation->notified > 0)
 		deliverer_wake(control->deliverer);
@@ -298,6 +299,8 @@ static enum err_code prepare(struct control_operation *operation, bool *acts)
 		return ERR_OK;
 	enum err_code code = control_keep_pseudonyms(operation->control, err);
 	if (code == ERR_OK)
+		code = control_leaves_stage(operation, err);
+	if (code == ERR_OK)
 		code = stage(operation, err);
 	if (code != ERR_OK)
 		control_undo_changes(operation);
@@ -429,6 +432,7 @@ static enum err_code build_first(struct control *control, struct err *err)
 		if (kind != STORE_RUN && kind != STORE_USE && kind != STORE_EXPOSURE)
 			ERR_TRY(read_documents(control, (enum store_kind)kind, err));
 	}
+	ERR_TRY(control_leaves_open(control, err));
 	ERR_TRY(control_build_world(control, NULL, &control->world, err));
 	ERR_TRY(read_documents(control, STORE_RUN, err));
 	ERR_TRY(control_grading_load(control, err));

@@ -26,7 +26,8 @@ struct control_change {
 	json_t *document;            /* the new one */
 	json_t *previous;            /* what it replaced in memory; NULL: none */
 	struct buf text;             /* of the document, canonical */
-	struct buf blob;             /* leaf digests; mostly empty */
+	struct buf blob;             /* leaf digests or envelopes; mostly empty */
+	bool leaves_written;         /* they are in a file (control_leaves.c) */
 	uint8_t digest[SHA256_SIZE]; /* of the text */
 	uint8_t root[SHA256_SIZE], plan[SHA256_SIZE];
 	char commit[2 * SHA256_SIZE + 1];
@@ -192,6 +193,22 @@ enum control_log control_log_of_grant(const struct control *control, const char 
 enum err_code control_build_world(struct control *control,
 				  const struct control_operation *operation, struct world **out,
 				  struct err *err);
+
+/* ---- leaves of suites (control_leaves.c) ---- */
+
+/* Before the changes are staged: moves leaves from a change into the suite's file, durably, and
+ * leaves their digest in their place. After the act: removes the files of changes that did not
+ * become durable. */
+enum err_code control_leaves_stage(struct control_operation *operation, struct err *err);
+void control_leaves_settled(const struct control_operation *operation);
+/* The leaf digests of a stored suite, within `memory`, which the caller releases in any case.
+ * ERR_CORRUPT names the file that does not fit what the database says. */
+enum err_code control_leaves_read(const struct control *control, const char *suite,
+				  const json_t *spec, struct buf *memory, struct bytes *leaves,
+				  struct err *err);
+/* At start, when the suites' documents are read and before leaves are: converts what an earlier
+ * build kept in the database, and removes files of no suite. */
+enum err_code control_leaves_open(struct control *control, struct err *err);
 
 /* ---- scorers of suites under V0 (control_gradings.c) ---- */
 

@@ -265,21 +265,6 @@ static enum err_code add_key(struct building *building, const char *id, const js
 
 /* ---- suites and runs ---- */
 
-struct blob_search {
-	const char *id;
-	struct buf blob;
-};
-
-static enum err_code keep_blob(void *argument, const struct store_document *document,
-			       struct err *err)
-{
-	struct blob_search *search = argument;
-	buf_append_bytes(&search->blob, document->blob);
-	return search->blob.failed
-		       ? ERR_SET(err, ERR_NO_MEMORY, "no memory to read suite %s", search->id)
-		       : ERR_OK;
-}
-
 static enum err_code suite_options(const char *id, const json_t *spec,
 				   struct binding_suite_options *out, struct err *err)
 {
@@ -302,24 +287,17 @@ static enum err_code load_suite(struct building *building, const char *id, const
 				struct binding_suite **out)
 {
 	struct binding_suite_options options;
-	struct blob_search search = {
-		.id = id, .blob = BUF_INIT((size_t)BINDING_LEAVES_MAX * BINDING_DIGEST_SIZE)};
+	struct buf memory = BUF_INIT(0);
+	struct bytes leaves = bytes_of(NULL, 0);
 	ERR_TRY(suite_options(id, spec, &options, building->err));
-	bool sealed = json_is_true(json_object_get(spec, "sealed"));
 	enum err_code code = ERR_OK;
-	if (!sealed)
-		code = store_find(building->control->store, STORE_SUITE, id, keep_blob, &search,
-				  building->err);
-	if (code == ERR_OK && !sealed &&
-	    search.blob.size != (size_t)options.leaf_count * BINDING_DIGEST_SIZE)
-		code = ERR_SET(building->err, ERR_CORRUPT,
-			       "the stored suite %s has lost leaves; restore the database from a "
-			       "backup",
-			       id);
-	options.digests = sealed ? NULL : (const uint8_t *)search.blob.data;
+	if (!json_is_true(json_object_get(spec, "sealed")))
+		code = control_leaves_read(building->control, id, spec, &memory, &leaves,
+					   building->err);
+	options.digests = (const uint8_t *)leaves.data;
 	if (code == ERR_OK)
 		code = binding_suite_new(&options, out, building->err);
-	buf_release(&search.blob);
+	buf_release(&memory);
 	return code;
 }
 

@@ -13,11 +13,11 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
 import threading
 from contextlib import closing
 
-from parley_test import Case, grant, main, wait_until
+from crash import kill_at, need_strace
+from parley_test import Case, grant, main
 
 STEPS = int(os.environ.get("PARLEY_CRASH_STEPS", "40"))
 CALLS = "pwrite64,pwritev,pwritev2,fdatasync,fsync,ftruncate,unlink"
@@ -26,26 +26,11 @@ CALLS = "pwrite64,pwritev,pwritev2,fdatasync,fsync,ftruncate,unlink"
 class Crash(Case):
     def setUp(self):
         super().setUp()
-        if not shutil.which("strace"):
-            self.skipTest("strace is not installed")
+        need_strace(self)
         self.grants = [grant(f"g{step}", "acme", ["interop_test"]) for step in range(1, STEPS + 1)]
         self.gate = self.gateway(self.sim(), *self.grants)
         self.clients = {row["id"]: self.gate.client(row["id"], "acme") for row in self.grants}
         self.seen = {"acknowledged": 0, "done, not acknowledged": 0, "not done": 0, "left staged": 0}
-
-    def trace(self, step):
-        """strace that kills the gateway at the `step`-th call of any one thread."""
-        messages = self.directory / f"strace-{step}"
-        with open(messages, "wb") as out:
-            strace = subprocess.Popen(["strace", "-f", "-o", os.devnull, "-p",
-                                       str(self.gate.process.child.pid), "-e", f"trace={CALLS}",
-                                       "-e", f"inject={CALLS}:signal=KILL:when={step}"], stderr=out)
-        wait_until(lambda: strace.poll() is not None or "attached" in messages.read_text(),
-                   "strace to attach")
-        # (Where it is over already, the gateway met that many calls before it was asked.)
-        if "attached" not in messages.read_text():
-            self.skipTest(f"strace may not attach here: {messages.read_text().strip()}")
-        return strace
 
     def act_and_die(self, step, name):
         """Revokes and applies at once; whether the revocation was acknowledged."""
@@ -60,7 +45,7 @@ class Crash(Case):
 
         threads = [threading.Thread(target=run, args=("revoke", "grant", "revoke", name)),
                    threading.Thread(target=run, args=("apply", "apply", file))]
-        strace = self.trace(step)
+        strace = kill_at(self, self.gate, CALLS, step)
         for thread in threads if step % 2 else reversed(threads):
             thread.start()
         for thread in threads:

@@ -169,7 +169,8 @@ enum err_code fake_open(struct fake_gateway *gateway, struct err *err)
 		.store_path = path,
 		.secret = secret,
 		.grant_key = gateway->grant_key,
-		.hooks = {gateway, hook_record, hook_publish, hook_position, hook_position, hook_scan},
+		.hooks = {gateway, hook_record, hook_publish, hook_position, hook_position,
+			  hook_scan},
 	};
 	enum err_code code = control_open(&options, &gateway->control, err);
 	if (code != ERR_OK) {
@@ -200,9 +201,11 @@ void fake_start(struct fake_gateway *gateway)
 	assert_int_equal(sem_init(&gateway->done, 0, 0), 0);
 	snprintf(gateway->directory, sizeof(gateway->directory), "/tmp/parley-gate-XXXXXX");
 	assert_non_null(mkdtemp(gateway->directory));
-	assert_int_equal(config_parse(bytes_from(config_text), "parley.yaml", no_variable,
-				      &gateway->config, NULL),
-			 ERR_OK);
+	char path[96];
+	snprintf(path, sizeof(path), "%s/parley.yaml", gateway->directory); /* beside its data */
+	assert_int_equal(
+		config_parse(bytes_from(config_text), path, no_variable, &gateway->config, NULL),
+		ERR_OK);
 	fake_reopen(gateway);
 }
 
@@ -218,11 +221,39 @@ void fake_close(struct fake_gateway *gateway)
 	gateway->loop = NULL;
 }
 
+struct emptied {
+	struct env *env;
+	const char *directory;
+};
+
+static void remove_entry(void *argument, const struct env_directory_entry *entry)
+{
+	const struct emptied *emptied = argument;
+	char path[512];
+	snprintf(path, sizeof(path), "%s/%s", emptied->directory, entry->name);
+	env_unlink(emptied->env, path, NULL);
+}
+
+static void remove_directories(struct fake_gateway *gateway)
+{
+	static const char *const names[] = {"suites", "sealed"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char path[96];
+		snprintf(path, sizeof(path), "%s/%s", gateway->directory, names[i]);
+		struct emptied emptied = {gateway->env, path};
+		if (!env_file_exists(gateway->env, path))
+			continue;
+		env_list_directory(gateway->env, path, remove_entry, &emptied, NULL);
+		assert_int_equal(rmdir(path), 0);
+	}
+}
+
 void fake_stop(struct fake_gateway *gateway)
 {
 	static const char *const files[] = {"parley.db", "parley.db-journal", "log.0", "log.1"};
 	if (gateway->control)
 		fake_close(gateway);
+	remove_directories(gateway);
 	json_decref(gateway->answer);
 	config_free(gateway->config);
 	sem_destroy(&gateway->done);
