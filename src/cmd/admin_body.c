@@ -36,9 +36,11 @@ void admin_add_limits(json_t *body, const struct cli_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		struct bytes value, name = bytes_split(bytes_from(list->items[i]), '=', &value);
 		uint64_t number = 0;
-		bytes_to_u64(value, INT64_MAX, &number); /* 0 where it is none: the gateway says */
+		/* What is no number goes as it is: the gateway says so, and names it. */
+		bool good = bytes_to_u64(value, INT64_MAX, &number);
 		json_object_setn_new(limits, name.data, name.size,
-				     json_integer((json_int_t)number));
+				     good ? json_integer((json_int_t)number)
+					  : json_stringn(value.data ? value.data : "", value.size));
 	}
 	json_object_set_new(body, "limits", limits);
 }

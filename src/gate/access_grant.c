@@ -1,5 +1,7 @@
 #include "gate/access_grant.h"
 
+#include "base/ed25519_public.h"
+#include "base/encode.h"
 #include "gate/notify.h"
 #include "gate/paper.h"
 #include "policy/world_builder.h"
@@ -352,6 +354,57 @@ static enum err_code read_staff(struct access_reading *reading, const json_t *ro
 	return staff ? access_set(reading, document, "staff", staff) : ERR_OK;
 }
 
+/* A thumbprint, or the public key that it is of. */
+static enum err_code read_confirmation(struct access_reading *reading, const json_t *row,
+				       const char *text, json_t *out)
+{
+	uint8_t thumbprint[SHA256_SIZE], public_key[ED25519_KEY_SIZE];
+	char written[ED25519_THUMBPRINT_SIZE + 1];
+	if (!sender_thumbprint_parse(text, thumbprint)) {
+		if (ed25519_public_parse(bytes_from(text), "cnf", public_key, NULL) != ERR_OK)
+			return yaml_fail(reading->tree, row, "cnf", reading->err, ERR_INVALID,
+					 "%s is no thumbprint: write the SHA-256 of a certificate, "
+					 "or a signing key's public part or RFC 7638 thumbprint",
+					 text);
+		ed25519_thumbprint(public_key, thumbprint);
+	}
+	ed25519_thumbprint_text(thumbprint, written);
+	return json_array_append_new(out, json_string(written)) ? access_no_memory(reading)
+								: ERR_OK;
+}
+
+/* What the grant's keys must be bound to, and to which of them. */
+static enum err_code read_key_binding(struct access_reading *reading, const json_t *row,
+				      json_t *document)
+{
+	json_t *confirmations, *text;
+	size_t index;
+	ERR_TRY(access_copy_text(reading, row, "key_binding", false, document));
+	const char *kind = json_string_value(json_object_get(document, "key_binding"));
+	if (kind && !sender_demand_kinds(kind))
+		return yaml_fail(reading->tree, row, "key_binding", reading->err, ERR_INVALID,
+				 "must be signature, certificate or any, not %s", kind);
+	ERR_TRY(access_get_set(reading, row, "cnf", true, &confirmations));
+	if (!confirmations)
+		return ERR_OK;
+	json_t *out = json_array();
+	enum err_code code = access_set(reading, document, "cnf", out);
+	if (code == ERR_OK && (json_array_size(confirmations) == 0 ||
+			       json_array_size(confirmations) > SENDER_CONFIRMATIONS_MAX))
+		code = yaml_fail(reading->tree, row, "cnf", reading->err, ERR_INVALID,
+				 "must name 1 to %d thumbprints", SENDER_CONFIRMATIONS_MAX);
+	if (code == ERR_OK && !kind)
+		code = yaml_fail(reading->tree, row, "cnf", reading->err, ERR_INVALID,
+				 "needs key_binding beside it: signature, certificate or any");
+	json_array_foreach(confirmations, index, text)
+	{
+		if (code == ERR_OK)
+			code = read_confirmation(reading, row, json_string_value(text), out);
+	}
+	json_decref(confirmations);
+	return code;
+}
+
 /* {gateway, grant, key}: the grant that the other side's gateway gives us for this one. */
 static enum err_code read_reciprocal(struct access_reading *reading, const json_t *row,
 				     json_t *document)
@@ -388,6 +441,7 @@ static enum err_code read_agreements(struct access_reading *reading, const json_
 	for (const char *const *key = texts; *key; key++)
 		ERR_TRY(access_copy_text(reading, row, *key, false, document));
 	ERR_TRY(read_staff(reading, row, document));
+	ERR_TRY(read_key_binding(reading, row, document));
 	ERR_TRY(access_copy_integer(reading, row, "notice_hours", 0, NOTICE_HOURS_MAX, document));
 	ERR_TRY(access_copy_integer(reading, row, "retention_days", 0, RETENTION_DAYS_MAX,
 				    document));
@@ -418,6 +472,8 @@ enum err_code access_read_grant(struct access_reading *reading, const json_t *ro
 					   "blind_share_max",
 					   "reciprocal_of",
 					   "staff",
+					   "key_binding",
+					   "cnf",
 					   NULL};
 	unsigned purposes = 0;
 	ERR_TRY(yaml_only_keys(reading->tree, row, keys, reading->err));

@@ -37,8 +37,9 @@ json_t *admin_view_limits(struct control *control, const struct world_grant *gra
 	json_t *list = json_array();
 	bool good = list && append_limits(list, "grant", grant->cells, &grant->limits, &clock) &&
 		    append_limits(list, "org", grant->org->cells, &grant->org->limits, &clock) &&
-		    append_limits(list, "interop_test", grant->interop_cells,
-				  &grant->interop_limits, &clock);
+		    (!(grant->purposes >> PURPOSE_INTEROP_TEST & 1) ||
+		     append_limits(list, "interop_test", grant->interop_cells,
+				   &grant->interop_limits, &clock));
 	if (good && key)
 		good = append_limits(list, "key", key->cells, &key->limits, &clock);
 	if (good)

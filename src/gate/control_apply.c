@@ -241,8 +241,9 @@ static enum err_code apply_document(struct applying *applying, enum store_kind k
 	if (document && kind == STORE_GRANT)
 		ERR_TRY(check_grant_change(applying, id, document, to));
 	if (kind == STORE_GRANT)
-		ERR_TRY(control_check_grant_links(control, applying->stopped, applying->file, from,
-						  to, applying->err));
+		ERR_TRY(control_check_grant_links(control, applying->stopped, applying->file,
+						  control_grant_agreed(document), to,
+						  applying->err));
 	if (document && kind == STORE_LINK)
 		ERR_TRY(control_check_link_change(applying->file, id, from, to, applying->err));
 	ERR_TRY(note_row(applying, kind, id, from, to));

@@ -1,4 +1,5 @@
 #include "gate/control_grants.h"
+#include "gate/control_links.h"
 
 #include "base/encode.h"
 #include "gate/control_notice.h"
@@ -348,6 +349,28 @@ static enum err_code check_dates(struct countersigning *signing)
 		       signing->id, to);
 }
 
+/* A tie that was noted since the offer stops what is new, as it does for `apply`. Who the other
+ * side is may not be public, and anybody with the organisation's signature is told this. */
+static enum err_code check_links(struct countersigning *signing)
+{
+	const struct control *control = signing->operation->control;
+	const json_t *from = control_grant_agreed(signing->document);
+	json_t *stopped = control_links_stopped(control);
+	if (!stopped)
+		return no_memory(signing->err);
+	enum err_code code = control_check_grant_links(control, stopped, "countersigning", from,
+						       signing->spec, NULL);
+	json_decref(stopped);
+	if (code != ERR_CONFLICT)
+		return code;
+	return ERR_SET(signing->err, ERR_CONFLICT,
+		       "grant %s does not come into force now: since it was offered a tie of %s to "
+		       "another organisation was noted and is not confirmed, and until that is "
+		       "settled or lapses nothing new is agreed (`parley org show %s`)",
+		       signing->id, control_text(signing->spec, "org"),
+		       control_text(signing->spec, "org"));
+}
+
 /* The envelope with the two signatures that count; whatever else was in the file is not kept. */
 static enum err_code agreed_envelope(struct countersigning *signing, const char *keyid,
 				     struct buf *out)
@@ -447,6 +470,7 @@ static enum err_code countersign(struct countersigning *signing,
 		return answer_grant(signing->operation, signing->id,
 				    control_state_of(signing->document), false, signing->err);
 	ERR_TRY(check_dates(signing));
+	ERR_TRY(check_links(signing));
 	signing->operation->log = control_log_of_grant(signing->operation->control, signing->id);
 	ERR_TRY(put_agreed(signing, request));
 	return tell_agreed(signing);

@@ -17,6 +17,9 @@ const json_t *control_grant_paper(const json_t *document);
 const json_t *control_grant_pending(const json_t *document);
 /* The spec of the newest version: the offer's, else the document's. NULL for NULL. */
 const json_t *control_grant_latest(const json_t *document);
+/* The spec that both sides agreed on, which is in force or was; NULL where nothing was agreed yet.
+ */
+const json_t *control_grant_agreed(const json_t *document);
 
 /* The other documents that a grant rests on, as the act under way leaves them. Borrowed. */
 struct control_grant_basis {

@@ -320,6 +320,10 @@ enum err_code control_prepare_limit(struct control_operation *operation, const c
 /* `memory` has room for SENDER_NETWORKS_MAX; *out points into it. */
 enum err_code control_key_sender(const char *id, const json_t *spec, struct sender_network *memory,
 				 struct sender_rule *out, struct err *err);
+/* What a grant demands of its keys; `memory` is pointed into. */
+enum err_code control_grant_demand(const char *id, const json_t *spec,
+				   uint8_t memory[static SENDER_CONFIRMATIONS_MAX][SHA256_SIZE],
+				   struct sender_demand *out, struct err *err);
 /* "7d", "12h", "30m" in milliseconds (control_keys.c). */
 bool control_parse_span(struct bytes text, int64_t *out_ms);
 /* access.yaml: body {file, text, dry_run?, what_if?} (control_apply.c). */

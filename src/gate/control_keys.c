@@ -108,24 +108,6 @@ static enum err_code read_networks(const json_t *body, json_t *spec, struct err 
 	return set(spec, "networks", json_deep_copy(networks), err);
 }
 
-/* SHA-256 of a certificate: base64url as RFC 8705 has it, or hexadecimal with or without colons, as
- * `openssl x509 -fingerprint -sha256` prints it. */
-static bool read_thumbprint(const char *text, uint8_t out[static SHA256_SIZE])
-{
-	char hex[2 * SHA256_SIZE];
-	size_t size = 0;
-	if (base64url_decode_exact(bytes_from(text), out, SHA256_SIZE))
-		return true;
-	for (; *text; text++) {
-		if (*text == ':')
-			continue;
-		if (size == sizeof(hex))
-			return false;
-		hex[size++] = *text;
-	}
-	return hex_decode(bytes_of(hex, size), out, SHA256_SIZE);
-}
-
 static json_t *binding_of(enum sender_binding kind, const uint8_t *thumbprint,
 			  const uint8_t *public_key)
 {
@@ -160,14 +142,71 @@ static enum err_code read_binding(const json_t *body, json_t *spec, bool *given,
 	}
 	if (!certificate)
 		return ERR_OK;
-	if (!read_thumbprint(certificate, thumbprint))
+	if (!sender_thumbprint_parse(certificate, thumbprint))
 		return ERR_SET(err, ERR_INVALID,
 			       "certificate_thumbprint: not a SHA-256 in base64url or hexadecimal "
 			       "(openssl x509 -in CERT -noout -fingerprint -sha256)");
 	return set(spec, "binding", binding_of(SENDER_BINDING_CERTIFICATE, thumbprint, NULL), err);
 }
 
+/* ---- what the grant demands ---- */
+
+enum err_code control_grant_demand(const char *id, const json_t *spec,
+				   uint8_t memory[static SENDER_CONFIRMATIONS_MAX][SHA256_SIZE],
+				   struct sender_demand *out, struct err *err)
+{
+	const char *kind = control_text(spec, "key_binding");
+	const json_t *confirmations = json_object_get(spec, "cnf");
+	size_t count = json_array_size(confirmations);
+	*out = (struct sender_demand){.kinds = sender_demand_kinds(kind),
+				      .thumbprint_count = (unsigned)count,
+				      .thumbprints = (const uint8_t(*)[SHA256_SIZE])memory};
+	bool good = (!*kind || out->kinds) && count <= SENDER_CONFIRMATIONS_MAX;
+	for (size_t i = 0; good && i < count; i++) {
+		const char *text = json_string_value(json_array_get(confirmations, i));
+		good = text && sender_thumbprint_parse(text, memory[i]);
+	}
+	return good ? ERR_OK : ERR_SET(err, ERR_CORRUPT, "the stored grant %s is damaged", id);
+}
+
+/* A key that would be refused whenever it is used is not made. */
+static enum err_code check_demand(const struct control *control, const json_t *spec,
+				  struct err *err)
+{
+	const char *grant = control_text(spec, "grant");
+	uint8_t thumbprints[SENDER_CONFIRMATIONS_MAX][SHA256_SIZE];
+	struct sender_network networks[SENDER_NETWORKS_MAX];
+	struct sender_demand demand;
+	struct sender_rule rule;
+	ERR_TRY(control_grant_demand(grant, control_spec(control, STORE_GRANT, grant), thumbprints,
+				     &demand, err));
+	ERR_TRY(control_key_sender(grant, spec, networks, &rule, err));
+	if (sender_meets(&demand, &rule))
+		return ERR_OK;
+	if (demand.kinds >> rule.binding & 1)
+		return ERR_SET(err, ERR_CONFLICT,
+			       "grant %s names what its keys may be bound to (cnf), and this is "
+			       "none of them; `parley grant show %s` lists them",
+			       grant, grant);
+	return ERR_SET(err, ERR_CONFLICT,
+		       "grant %s takes only keys that are bound to %s: give --public-key FILE or "
+		       "--certificate-thumbprint SHA256",
+		       grant, sender_demand_text(demand.kinds));
+}
+
 /* ---- limits of a key's own ---- */
+
+static enum err_code not_a_limit(const char *name, const json_t *value, struct err *err)
+{
+	char number[32] = "it";
+	if (json_is_integer(value))
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+	const char *text = json_is_string(value) ? json_string_value(value) : number;
+	return ERR_SET(err, ERR_INVALID,
+		       "limits: %s: \"%.64s\" is no whole number from 1 to %lld; name no limit at "
+		       "all to lift every one of the key's own",
+		       name, text, (long long)LIMIT_MAX);
+}
 
 static enum err_code read_limits(const json_t *body, json_t *spec, struct err *err)
 {
@@ -181,9 +220,9 @@ static enum err_code read_limits(const json_t *body, json_t *spec, struct err *e
 			limit++;
 		if (limit == LIMIT_COUNT)
 			return ERR_SET(err, ERR_INVALID, "limits: there is no limit %s", name);
-		int64_t max;
-		ERR_TRY(json_get_integer(limits, name, "limits", 1, INT64_C(1000000000000), &max,
-					 err));
+		int64_t max = json_is_integer(value) ? json_integer_value(value) : 0;
+		if (max < 1 || max > LIMIT_MAX)
+			return not_a_limit(name, value, err);
 	}
 	return limits ? set(spec, "limits", json_deep_copy(limits), err) : ERR_OK;
 }
@@ -331,6 +370,7 @@ static enum err_code fill_spec(const struct control *control, const json_t *body
 		ERR_TRY(set(spec, "expires_ms", json_integer(expires_ms), err));
 	ERR_TRY(read_networks(body, spec, err));
 	ERR_TRY(read_binding(body, spec, &bound, err));
+	ERR_TRY(check_demand(control, spec, err));
 	return read_limits(body, spec, err);
 }
 
@@ -383,7 +423,8 @@ static enum err_code follow(const struct control *control, const json_t *body, c
 	if (!*counters)
 		counters = control_text(old, "id");
 	ERR_TRY(set(fresh, "counters", json_string(counters), err));
-	return read_binding(body, fresh, &bound, err);
+	ERR_TRY(read_binding(body, fresh, &bound, err));
+	return check_demand(control, fresh, err);
 }
 
 static enum err_code rotate(struct control_operation *operation, const json_t *body, json_t *old,
@@ -440,7 +481,8 @@ static enum err_code answer_key(struct control_operation *operation, const json_
 	return operation->answer ? ERR_OK : no_memory(err);
 }
 
-static enum err_code bind_spec(const json_t *body, json_t *spec, struct err *err)
+static enum err_code bind_spec(const struct control *control, const json_t *body, json_t *spec,
+			       struct err *err)
 {
 	bool bound, unbind;
 	ERR_TRY(json_get_bool_or(body, "none", "key.bind", false, &unbind, err));
@@ -456,7 +498,8 @@ static enum err_code bind_spec(const json_t *body, json_t *spec, struct err *err
 		return ERR_SET(err, ERR_INVALID,
 			       "say what the key is bound to: public_key, certificate_thumbprint, "
 			       "networks or none");
-	return ERR_OK;
+	/* Networks of a key that falls short already may be changed all the same. */
+	return bound || unbind ? check_demand(control, spec, err) : ERR_OK;
 }
 
 enum err_code control_prepare_bind(struct control_operation *operation, const char *id,
@@ -469,7 +512,7 @@ enum err_code control_prepare_bind(struct control_operation *operation, const ch
 	ERR_TRY(json_only_keys(body, keys, "key.bind", err));
 	ERR_TRY(control_check_reason(request->reason, err));
 	ERR_TRY(find_active(operation->control, id, "it cannot be bound", &spec, err));
-	enum err_code code = bind_spec(body, spec, err);
+	enum err_code code = bind_spec(operation->control, body, spec, err);
 	if (code == ERR_OK)
 		code = answer_key(operation, spec, err);
 	if (code == ERR_OK)

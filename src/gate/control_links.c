@@ -374,8 +374,10 @@ static bool is_renewal(const struct control *control, const json_t *to)
 	json_object_foreach(control->documents[STORE_GRANT], id, document)
 	{
 		const json_t *spec = control_spec_of(document);
+		/* What was never agreed is nothing to renew. */
 		if (strcmp(control_text(spec, "org"), control_text(to, "org")) == 0 &&
-		    strcmp(control_state_of(document), "revoked") != 0 && same_terms(spec, to))
+		    strcmp(control_state_of(document), "revoked") != 0 &&
+		    strcmp(control_state_of(document), "offered") != 0 && same_terms(spec, to))
 			return true;
 	}
 	return false;

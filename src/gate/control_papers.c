@@ -26,6 +26,12 @@ const json_t *control_grant_latest(const json_t *document)
 	return offer ? control_spec_of(offer) : control_spec_of(document);
 }
 
+const json_t *control_grant_agreed(const json_t *document)
+{
+	bool agreed = document && strcmp(control_state_of(document), "offered") != 0;
+	return agreed ? control_spec_of(document) : NULL;
+}
+
 /* ---- terms ---- */
 
 enum err_code control_terms_paper(struct control *control, const json_t *terms,

@@ -393,16 +393,21 @@ bool reciprocator_view(const struct reciprocator *reciprocator, json_t *view, co
 		return true;
 	bool known = partner->state != GRANT_STATE_COUNT;
 	bool stale = !known || partner->until_ms < reciprocator->control->loop->wall_ms;
+	/* What it said last is believed until that says itself; from then on it is history. */
 	json_t *shown =
 		json_pack("{s:s, s:s, s:s, s:b}", "gateway", control_text(partner->tie, "gateway"),
 			  "grant", control_text(partner->tie, "grant"), "state",
-			  known ? grant_state_id(partner->state) : "unknown", "stale", stale);
+			  stale ? "unknown" : grant_state_id(partner->state), "stale", stale);
 	bool good = shown != NULL;
 	if (good && known) {
+		int64_t age_ms = reciprocator->control->loop->wall_ms - partner->as_of_ms;
 		record_time(partner->as_of_ms, time);
-		good = json_object_set_new(shown, "as_of", json_string(time)) == 0 &&
-		       json_object_set_new(shown, "mutual", json_boolean(partner->mutual)) == 0;
+		good = json_set(shown, "as_of", json_string(time)) &&
+		       json_set(shown, "age_s", json_integer(age_ms > 0 ? age_ms / 1000 : 0)) &&
+		       json_set(shown, "mutual", json_boolean(partner->mutual));
 	}
+	if (good && known && stale)
+		good = json_set(shown, "last_state", json_string(grant_state_id(partner->state)));
 	if (good && *partner->problem)
 		good = json_object_set_new(shown, "problem", json_string(partner->problem)) == 0;
 	good = good && json_object_set(view, "reciprocal", shown) == 0;

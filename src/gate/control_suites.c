@@ -53,7 +53,13 @@ static enum err_code read_purpose(struct registration *registration)
 	    !purpose_binds(registration->purpose))
 		return ERR_SET(registration->err, ERR_INVALID,
 			       "suite: purpose: %s is no purpose that binds to suites", text);
-	if (!(registration->key->grant->purposes & 1u << registration->purpose))
+	unsigned granted = registration->key->grant->purposes, serving = 0;
+	for (enum purpose purpose = 0; purpose < PURPOSE_COUNT; purpose++)
+		serving |= (granted >> purpose & 1) && purpose_binds(purpose);
+	if (!serving)
+		return refuse(registration->operation, RULE_PURPOSE_NONE, registration->err,
+			      "suites serve capability_benchmark and safety_evaluation");
+	if (!(granted & 1u << registration->purpose))
 		return refuse(registration->operation, RULE_PURPOSE_NOT_GRANTED, registration->err,
 			      text);
 	return ERR_OK;

@@ -209,7 +209,9 @@ static enum err_code add_grant(struct building *building, const char *id, const 
 	ERR_TRY(grant_options(building, id, document, &options));
 	const char **models = strings_of(json_object_get(spec, "models"));
 	const char **overrides = strings_of(json_object_get(spec, "overrides"));
-	enum err_code code = ERR_OK;
+	uint8_t thumbprints[SENDER_CONFIRMATIONS_MAX][SHA256_SIZE];
+	enum err_code code =
+		control_grant_demand(id, spec, thumbprints, &options.key_binding, building->err);
 	if (!models || !overrides)
 		code = ERR_SET(building->err, ERR_NO_MEMORY, "no memory to read grant %s", id);
 	options.models = models;

@@ -148,13 +148,29 @@ bool policy_sender_passes(const struct world_key *key, const struct policy_reque
 	return false;
 }
 
+/* The sender has proved all that the key asks for, and the grant asks for more. */
+static bool refuse_unbound_key(struct decision *decision)
+{
+	const struct world_key *key = decision->verdict->key;
+	const struct sender_demand *demand = &key->grant->key_binding;
+	const char *wanted = sender_demand_text(demand->kinds);
+	if (demand->kinds >> key->sender.binding & 1)
+		return refuse(decision, RULE_KEY_BINDING,
+			      "grant %s names what its keys may be bound to, and key %s is bound "
+			      "to something else",
+			      key->grant->id, key->id);
+	return refuse(decision, RULE_KEY_BINDING,
+		      "grant %s takes only keys that are bound to %s, and key %s is not",
+		      key->grant->id, wanted, key->id);
+}
+
 static bool check_sender(struct decision *decision)
 {
 	const struct world_key *key = decision->verdict->key;
 	const char *detail;
 	enum rule rule;
 	if (policy_sender_passes(key, decision->request, &rule, &detail))
-		return true;
+		return !key->falls_short || refuse_unbound_key(decision);
 	return refuse(decision, rule, "key %s%s%s", key->id, *detail ? ": " : "", detail);
 }
 
@@ -622,7 +638,8 @@ static bool check_purpose(struct decision *decision)
 	bool incident = purposes & 1u << PURPOSE_INCIDENT_RESEARCH;
 	bool binds = binding_purposes(verdict->grant) != 0;
 	if (!binds && request->run.size)
-		return refuse(decision, RULE_SUITE_RUN, "grant %s has no purpose that runs serve",
+		return refuse(decision, RULE_PURPOSE_NONE,
+			      "a run is named, and grant %s has no purpose that runs serve",
 			      verdict->grant->id);
 	if (purposes == 1u << PURPOSE_PRODUCT) {
 		set_purpose(verdict, request, PURPOSE_PRODUCT);

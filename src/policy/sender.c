@@ -1,5 +1,7 @@
 #include "policy/sender.h"
 
+#include "base/encode.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 
@@ -103,4 +105,61 @@ bool sender_is_proved(const struct sender_rule *rule, const struct sender_facts 
 		return true;
 	return facts->proved == rule->binding &&
 	       bytes_equal_constant_time(facts->thumbprint, rule->thumbprint, SHA256_SIZE);
+}
+
+/* ---- what a grant demands ---- */
+
+#define KIND(name) (1u << SENDER_BINDING_##name)
+
+static const struct {
+	const char *id, *text;
+	unsigned kinds;
+} demands[] = {
+	{"signature",   "a signing key",                  KIND(SIGNATURE)                    },
+	{"certificate", "a client certificate",           KIND(CERTIFICATE)                  },
+	{"any",         "a signing key or a certificate", KIND(SIGNATURE) | KIND(CERTIFICATE)},
+};
+
+unsigned sender_demand_kinds(const char *text)
+{
+	for (size_t i = 0; i < sizeof(demands) / sizeof(demands[0]); i++)
+		if (strcmp(demands[i].id, text) == 0)
+			return demands[i].kinds;
+	return 0;
+}
+
+const char *sender_demand_text(unsigned kinds)
+{
+	for (size_t i = 0; i < sizeof(demands) / sizeof(demands[0]); i++)
+		if (demands[i].kinds == kinds)
+			return demands[i].text;
+	return "nothing";
+}
+
+bool sender_thumbprint_parse(const char *text, uint8_t out[static SHA256_SIZE])
+{
+	char hex[2 * SHA256_SIZE];
+	size_t size = 0;
+	if (base64url_decode_exact(bytes_from(text), out, SHA256_SIZE))
+		return true;
+	for (; *text; text++) {
+		if (*text == ':')
+			continue;
+		if (size == sizeof(hex))
+			return false;
+		hex[size++] = *text;
+	}
+	return hex_decode(bytes_of(hex, size), out, SHA256_SIZE);
+}
+
+bool sender_meets(const struct sender_demand *demand, const struct sender_rule *rule)
+{
+	if (demand->kinds == 0)
+		return true;
+	if (!(demand->kinds >> rule->binding & 1))
+		return false;
+	for (unsigned i = 0; i < demand->thumbprint_count; i++)
+		if (memcmp(demand->thumbprints[i], rule->thumbprint, SHA256_SIZE) == 0)
+			return true;
+	return demand->thumbprint_count == 0;
 }

@@ -49,6 +49,24 @@ struct sender_rule {
 	uint8_t public_key[32]; /* of SENDER_BINDING_SIGNATURE */
 };
 
+/* What a grant demands of its keys. Zeroed: nothing. */
+#define SENDER_CONFIRMATIONS_MAX 16
+struct sender_demand {
+	unsigned kinds; /* bit set of 1 << SENDER_BINDING_…; 0: a key may be bound to nothing */
+	/* Those that keys may be bound to; 0: every one. */
+	unsigned thumbprint_count;
+	const uint8_t (*thumbprints)[SHA256_SIZE];
+};
+
+/* "signature", "certificate" or "any" of the two; 0 for any other text. */
+unsigned sender_demand_kinds(const char *text);
+/* What keys under the demand are bound to, in words. */
+const char *sender_demand_text(unsigned kinds);
+
+/* A thumbprint (RFC 7638, RFC 8705) as people have it: 43 digits of base64url, or hexadecimal with
+ * or without colons, as `openssl x509 -fingerprint -sha256` prints it. */
+bool sender_thumbprint_parse(const char *text, uint8_t out[static SHA256_SIZE]);
+
 /* Of a request. Zeroed: from nowhere, proving nothing. */
 struct sender_facts {
 	uint8_t family; /* enum sender_family */
@@ -60,5 +78,7 @@ struct sender_facts {
 
 bool sender_is_in_networks(const struct sender_rule *rule, const struct sender_facts *facts);
 bool sender_is_proved(const struct sender_rule *rule, const struct sender_facts *facts);
+/* Whether a key with this rule is bound as the demand has it. */
+bool sender_meets(const struct sender_demand *demand, const struct sender_rule *rule);
 
 #endif

@@ -109,8 +109,9 @@ struct world_grant {
 	/* Machine limits of interop_test, for requests of that purpose only. */
 	struct limits_values interop_limits;
 	struct limits_cells *interop_cells;
-	const char *appeal; /* "" where there is none */
-	int64_t notice_ms;  /* agreed notice */
+	const char *appeal;               /* "" where there is none */
+	int64_t notice_ms;                /* agreed notice */
+	struct sender_demand key_binding; /* of its keys */
 	/* Its org is an affiliate of one that is blocked with its affiliates: from block_ms on, and
 	 * `blocked` once that has been put in force. NULL: it is not, or the grant is spared. */
 	const struct world_affiliation *affiliation;
@@ -136,6 +137,7 @@ struct world_key {
 	int64_t expires_ms; /* WORLD_ALWAYS: never */
 	bool staff;         /* the grant names it, or its team, for what is beyond V2 */
 	struct sender_rule sender;
+	bool falls_short;        /* it is not bound as its grant demands */
 	struct watch_key *watch; /* what is noted of its use; NULL: nothing. Opaque here. */
 	struct limits_values limits;
 	struct limits_cells *cells; /* NULL where the key has no limits of its own */

@@ -348,6 +348,24 @@ static enum err_code grant_interop(struct world *world, struct world_grant *gran
 	return find_cells(world, "interop", grant->id, &grant->interop_cells, err);
 }
 
+static enum err_code grant_key_binding(struct world *world, struct world_grant *grant,
+				       const struct sender_demand *demand, struct err *err)
+{
+	grant->key_binding = *demand;
+	if (demand->thumbprint_count > SENDER_CONFIRMATIONS_MAX)
+		return ERR_SET(err, ERR_TOO_LARGE, "grant %s: more than %d thumbprints", grant->id,
+			       SENDER_CONFIRMATIONS_MAX);
+	if (demand->thumbprint_count == 0)
+		return ERR_OK;
+	size_t size = demand->thumbprint_count * sizeof(*demand->thumbprints);
+	void *thumbprints = arena_alloc(&world->arena, size);
+	if (!thumbprints)
+		return no_memory(err, "grant", grant->id);
+	memcpy(thumbprints, demand->thumbprints, size);
+	grant->key_binding.thumbprints = thumbprints;
+	return ERR_OK;
+}
+
 enum err_code world_builder_add_grant(struct world_builder *builder,
 				      const struct world_grant_options *options, struct err *err)
 {
@@ -372,6 +390,7 @@ enum err_code world_builder_add_grant(struct world_builder *builder,
 	grant->limits = options->limits;
 	grant->appeal = copy(world, options->appeal);
 	grant->notice_ms = options->notice_ms;
+	ERR_TRY(grant_key_binding(world, grant, &options->key_binding, err));
 	ERR_TRY(find_cells(world, "grant", grant->id, &grant->cells, err));
 	ERR_TRY(grant_interop(world, grant, err));
 	ERR_TRY(grant_models(world, grant, options, err));
@@ -417,6 +436,7 @@ enum err_code world_builder_add_key(struct world_builder *builder,
 	key->staff = options->staff;
 	key->limits = values_or_none(options->limits);
 	ERR_TRY(key_sender(world, key, &options->sender, err));
+	key->falls_short = !sender_meets(&key->grant->key_binding, &key->sender);
 	const char *counters = options->counters ? options->counters : key->id;
 	if (limits_any(&key->limits))
 		ERR_TRY(find_cells(world, "key", counters, &key->cells, err));

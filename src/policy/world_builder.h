@@ -97,6 +97,7 @@ struct world_grant_options {
 	struct limits_values limits;
 	const char *appeal; /* may be NULL */
 	int64_t notice_ms;
+	struct sender_demand key_binding; /* thumbprints are copied */
 	/* A model that is not in the configuration (any more) is left out: it cannot be asked. */
 	const char *const *models;
 	size_t model_count;

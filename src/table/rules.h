@@ -15,7 +15,7 @@
 	X(KEY_UNKNOWN,         "key.unknown",          401, 0, "this key is not known here") \
 	X(KEY_REVOKED,         "key.revoked",          401, 0, "this key was revoked") \
 	X(KEY_EXPIRED,         "key.expired",          401, 0, "this key has expired") \
-	X(KEY_BINDING,         "key.binding",          401, 0, "this key is bound to a sender and the request does not prove it") \
+	X(KEY_BINDING,         "key.binding",          401, 0, "the request does not prove the sender that key or grant demand") \
 	X(KEY_NETWORK,         "key.network",          401, 0, "this key may not be used from this network") \
 	X(ORG_BLOCKED,         "org.blocked",          403, 0, "this organisation is blocked") \
 	X(ORG_RIVAL,           "org.rival",            403, 0, "evaluation grants are this organisation's only way in") \

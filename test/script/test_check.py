@@ -45,6 +45,8 @@ class Check(Case):
         self.assertAlmostEqual(reserves["usd_most"], (reserves["input"] * 3 + 4000 * 15) / 1e6, places=9)
         left = {row["limit"]: row["remaining"] for row in answer["limits"] if row["of"] == "grant"}
         self.assertEqual((left["rpm"], left["output_tpm"], left["concurrency"]), (2, 5000, 3))
+        # Those of interop_test are shown where the grant has it.
+        self.assertEqual({row["of"] for row in answer["limits"]}, {"grant"})
         self.assertEqual(len(self.place.records("usage")), before)
         self.assertEqual(self.place.metric("parley_requests_total"), 0)
 

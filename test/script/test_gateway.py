@@ -5,7 +5,7 @@ import json
 
 from parley_test import (APPEAL, CLAUSE, DIALECTS, PATIENCE, PATHS, Case, Client, anthropic, ask,
                          canonical, encode, evaluation, grant, main, openai, parse_events, product,
-                         sha256, wait_until)
+                         sha256, suite_of, wait_until)
 
 GENERATE = {"anthropic": anthropic, "openai": openai}
 
@@ -378,6 +378,17 @@ class Interoperability(Case):
         self.assertEqual(answer.status, 403, answer)
         self.assertIn("purpose.cap", answer.message())
         self.assertEqual(client.messages(max_tokens=200).status, 200)
+        shown = client.get("/parley/v1/self").json()["limits"]
+        self.assertEqual({row["limit"]: row["max"] for row in shown if row["of"] == "interop_test"},
+                         {"rpm": 60, "tokens_per_day": 100000})
+
+    def test_nothing_of_a_grant_that_binds_to_no_suite_serves_a_run(self):
+        gate = self.gateway(self.sim(), product())
+        client = gate.client("prod", "acme")
+        answer = client.ask("openai", openai(), extra={"parley-run": "run_1"})
+        self.assert_refused(answer, 403, "purpose.none", "openai")
+        registered = client.post("/parley/v1/suites", suite_of(["What jumps?"]))
+        self.assertEqual((registered.status, registered.json()["rule"]), (403, "purpose.none"))
 
 
 if __name__ == "__main__":

@@ -149,6 +149,43 @@ class Grants(Case):
         self.assertEqual(done.returncode, 2)
         self.assertEqual(self.show()["state"], "offered")
 
+    def test_a_link_that_was_noted_after_the_offer_stops_what_is_new(self):
+        self.apply(evaluation())
+        signed, _ = self.sign(self.offer())
+        self.gate.act("org", "link", "surfboard", "controls", "southlab", "--status", "rumoured",
+                      "--evidence", "press")
+        take = ("grant", "offer", "eval", "--countersigned", signed)
+        done = self.gate.run(*take)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("a tie of southlab to another organisation was noted", done.stderr)
+        self.assertNotIn("surfboard", done.stderr)
+        self.assertEqual(self.show()["state"], "offered")
+        answer = Client(self.gate.port, "").post("/parley/v1/grants/eval/countersign",
+                                                 json.loads(signed.read_text()))
+        self.assertEqual((answer.status, answer.headers["content-type"]),
+                         (409, "application/problem+json"))
+        # What was only offered is nothing that another grant could renew.
+        path = self.gate.directory / "access.yaml"
+        file = json.loads(path.read_text())
+        file["grants"].append({**file["grants"][0], "id": "eval-2"})
+        path.write_text(json.dumps(file))
+        self.assertIn("has no new grants", self.gate.run("apply", path).stderr)
+        self.gate.act("org", "unlink", "surfboard", "controls", "southlab")
+        self.gate.act(*take)
+        self.assertEqual(self.show()["state"], "active")
+        # With a grant in force a change of it waits likewise, and other days do not.
+        self.apply(evaluation(limits={"rpm": 5}))
+        changed, _ = self.sign(self.offer())
+        longer = evaluation(valid={"from": day(-1), "to": day(40)})
+        self.gate.act("org", "link", "surfboard", "controls", "southlab", "--status", "rumoured",
+                      "--evidence", "press")
+        done = self.gate.run("grant", "offer", "eval", "--countersigned", changed)
+        self.assertIn("nothing new is agreed", done.stderr)
+        self.apply(longer)
+        again, _ = self.sign(self.offer())
+        self.gate.act("grant", "offer", "eval", "--countersigned", again)
+        self.assertEqual(self.show()["to"], day(40))
+
     def test_a_change_waits_and_the_agreed_grant_serves(self):
         self.apply(evaluation())
         signed, _ = self.sign(self.offer())

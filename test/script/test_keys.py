@@ -106,7 +106,11 @@ class Keys(Case):
         # A new key of the same holder is no way round.
         new = Client(gateway.port, gateway.act("key", "rotate", old_id).strip())
         self.assert_refused(new.messages(), 429, "limit.rpm", "anthropic", retry=True)
-        for limit, message in (("rpm=none", "rpm"), ("rps=5", "there is no limit rps")):
+        for limit, message in (("rpm=none", 'rpm: "none" is no whole number'),
+                               ("rpm=-1", 'rpm: "-1" is no whole number from 1 to'),
+                               ("rpm=0", 'rpm: "0" is no whole number'),
+                               ("rpm", 'rpm: "" is no whole number'),
+                               ("rps=5", "there is no limit rps")):
             done = gateway.run("key", "limit", old_id, "--limit", limit)
             self.assertEqual(done.returncode, 1)
             self.assertIn(message, done.stderr)

@@ -13,7 +13,7 @@ import time
 import unittest
 
 from certificates import Authority, openssl
-from parley_test import (PATHS, PATIENCE, SOURCE, Answer, Case, Client, ask, encode, evaluation, main,
+from parley_test import (PATHS, PATIENCE, SOURCE, Answer, Case, Client, access, ask, encode, evaluation, main,
                          openai, product, public, run, suite_of, wait_until)
 
 
@@ -58,7 +58,7 @@ class Signer:
                 "signature": f"sig=:{base64.b64encode(signature).decode()}:"}
 
 
-class Bound(Case):
+class Signed(Case):
     def setUp(self):
         super().setUp()
         self.signer = Signer(self.directory)
@@ -91,6 +91,8 @@ class Bound(Case):
         self.assert_refused(answer, 401, "key.binding", "openai")
         self.assertIn(told, answer.message())
 
+
+class Bound(Signed):
     def test_a_signed_request_is_served_and_an_unsigned_one_is_not(self):
         self.serve()
         self.assertEqual(self.send(self.sign()).status, 200)
@@ -258,6 +260,94 @@ class Bound(Case):
             input=encode(openai()), capture_output=True, timeout=PATIENCE, check=False,
             env={**os.environ, "PARLEY_KEY": self.client.key})
         self.assertTrue(done.stdout.startswith(b"200\n"), (done.stdout, done.stderr))
+
+
+class Demanded(Signed):
+    """Grants whose keys must be bound to their sender."""
+
+    def refused(self, *arguments):
+        done = self.gate.run(*arguments)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        return done.stderr
+
+    def test_a_grant_that_demands_it_takes_no_other_key(self):
+        self.serve(product())
+        secret = self.issue()
+        self.client = Client(self.gate.port, secret)
+        self.assertEqual(self.client.chat().status, 200)
+        # A demand that comes later stops the keys that fall short of it, and tells how to mend it.
+        demand = product(key_binding="signature")
+        self.assertIn("~ grant prod", self.gate.apply(demand))
+        answer = self.client.chat()
+        self.assert_unproved(answer, "grant prod takes only keys that are bound to a signing key")
+        own = self.client.get("/parley/v1/self")
+        self.assertEqual((own.status, own.json()["rule"]), (401, "key.binding"))
+        key = json.loads(self.gate.act("key", "list", "--json"))["keys"][0]["id"]
+        question = self.directory / "question.json"
+        question.write_text(json.dumps({"method": "POST", "path": PATHS["openai"],
+                                        "body": openai()}))
+        told = json.loads(self.gate.run("grant", "check", question, "--key", key, "--json").stdout)
+        self.assertEqual((told["outcome"], told["rule"]), ("refused", "key.binding"))
+        # None is made that would be refused; one that is bound is.
+        issue = ("key", "issue", "--org", "acme", "--grant", "prod")
+        self.assertIn("takes only keys that are bound to a signing key: give --public-key",
+                      self.refused(*issue))
+        self.assertIn("bound to a signing key", self.refused(
+            *issue, "--certificate-thumbprint", "ab" * 32))
+        self.assertIn("bound to a signing key", self.refused("key", "rotate", key))
+        self.gate.act("key", "bind", key, "--network", "127.0.0.0/8")
+        self.gate.act("key", "bind", key, "--public-key", self.signer.public)
+        self.assertEqual(self.send(self.sign()).status, 200)
+        self.assertIn("bound to a signing key", self.refused("key", "bind", key, "--none"))
+        self.client = Client(self.gate.port, self.issue("--public-key", self.signer.public))
+        self.assertEqual(self.send(self.sign()).status, 200)
+        # It outlives a restart, and is lifted as it came.
+        self.gate.kill()
+        self.gate.start()
+        self.client.port = self.gate.port
+        self.assert_unproved(self.client.chat(), "not signed")
+        self.assertIn("~ grant prod", self.gate.apply(product(key_binding="any")))
+        self.assertIn("~ grant prod", self.gate.apply(product()))
+        self.assertEqual(Client(self.gate.port, self.issue()).chat().status, 200)
+
+    def test_a_grant_names_whose_keys_they_are(self):
+        other = Signer(self.directory, "other")
+        self.serve(product(key_binding="any", cnf=[other.thumbprint, self.signer.public.read_text().strip()]))
+        shown = json.loads(self.gate.act("grant", "show", "prod"))
+        self.assertEqual(sorted(shown["cnf"]), sorted([other.thumbprint, self.signer.thumbprint]))
+        self.client = Client(self.gate.port, self.issue("--public-key", self.signer.public))
+        self.assertEqual(self.send(self.sign()).status, 200)
+        third = Signer(self.directory, "third")
+        self.assertIn("names what its keys may be bound to", self.refused(
+            "key", "issue", "--org", "acme", "--grant", "prod", "--public-key", third.public))
+        self.gate.apply(product(key_binding="signature", cnf=[other.thumbprint]))
+        self.assert_unproved(self.send(self.sign()), "bound to something else")
+        # The same in another order is no change.
+        both = [other.thumbprint, self.signer.thumbprint]
+        self.gate.apply(product(key_binding="any", cnf=both))
+        self.assertIn("0 changed", self.gate.apply(product(key_binding="any", cnf=both[::-1])))
+
+    def test_what_is_wrong_in_the_file_is_named(self):
+        self.serve(product())
+        for members, told in (
+                ({"key_binding": "mtls"}, "key_binding: must be signature, certificate or any"),
+                ({"key_binding": "any", "cnf": []}, "cnf: must name 1 to 16"),
+                ({"key_binding": "any", "cnf": ["abc"]}, "cnf: abc is no thumbprint"),
+                ({"cnf": [self.signer.thumbprint]}, "cnf: needs key_binding")):
+            path = self.gate.directory / "access.yaml"
+            path.write_text(json.dumps(access(product(**members))))
+            self.assertIn(told, self.refused("apply", path))
+
+    def test_what_if_counts_the_keys_that_fall_short(self):
+        self.serve(product())
+        self.client = Client(self.gate.port, self.issue())
+        self.assertEqual(self.client.chat().status, 200)
+        path = self.gate.directory / "access.yaml"
+        path.write_text(json.dumps(access(product(key_binding="signature"))))
+        told = json.loads(self.gate.act("apply", path, "--what-if", "1d", "--json"))
+        rows = told["what_if"]["rows"]
+        self.assertEqual([(row["grant"], row["rule"], row["requests"]) for row in rows],
+                         [("prod", "key.binding", 1)])
 
 
 class Certificates(Case):

@@ -47,6 +47,8 @@ struct plain_grant {
 	enum release release;
 	int from, until; /* from <= day < until */
 	int rpm, output_tpm;
+	unsigned demanded; /* bit set of 1 << SENDER_BINDING_…; 0: keys may be bound to nothing */
+	bool other_senders; /* it names whose, and nobody's keys are */
 };
 
 struct plain_key {

@@ -38,6 +38,9 @@ static enum rule ask_head(const struct documents *d, const struct question *q)
 		return RULE_KEY_NETWORK;
 	if (key->binding != SENDER_BINDING_NONE && (q->proved != key->binding || q->other_proof))
 		return RULE_KEY_BINDING;
+	/* The grant may demand that its keys are bound, and name to what. */
+	if (grant->demanded && (!(grant->demanded & 1u << key->binding) || grant->other_senders))
+		return RULE_KEY_BINDING;
 
 	if (d->orgs[grant->org].blocked)
 		return RULE_ORG_BLOCKED;
@@ -293,7 +296,7 @@ static void ask_purpose(struct answer *a, const struct documents *d, const struc
 		return;
 	}
 	if (!(purposes & BINDING) && q->run != RUNS) {
-		a->rule = RULE_SUITE_RUN;
+		a->rule = RULE_PURPOSE_NONE;
 		return;
 	}
 	if (purposes == SET(PRODUCT)) {

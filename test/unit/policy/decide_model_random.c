@@ -49,7 +49,9 @@ static void random_grant(struct prng *prng, struct plain_grant *grant)
 		.release = seldom(prng, 4) ? pick(prng, RELEASE_COUNT) : RELEASE_V2,
 		.from = (int)pick(prng, 3),
 		.rpm = random_limit(prng, 3),
-		.output_tpm = random_limit(prng, 400)};
+		.output_tpm = random_limit(prng, 400),
+		.demanded = seldom(prng, 6) ? (1 + pick(prng, 3)) * 2 : 0};
+	grant->other_senders = grant->demanded && seldom(prng, 4);
 	grant->until = grant->from + 1 + (int)pick(prng, 8);
 }
 
@@ -201,9 +203,19 @@ static bool keep_inside(struct prng *prng, struct documents *d)
 static bool bind_key(struct prng *prng, struct documents *d)
 {
 	struct plain_key *key = &d->keys[pick(prng, KEYS)];
-	if (key->binding != SENDER_BINDING_NONE)
+	/* Where the grant demands it, it is no prohibition. */
+	if (key->binding != SENDER_BINDING_NONE || d->grants[key->grant].demanded)
 		return false;
 	key->binding = SENDER_BINDING_SIGNATURE + pick(prng, SENDER_BINDING_COUNT - 1);
+	return true;
+}
+
+static bool demand_bound_keys(struct prng *prng, struct documents *d)
+{
+	struct plain_grant *grant = &d->grants[pick(prng, GRANTS)];
+	if (grant->demanded)
+		return set(&grant->other_senders);
+	grant->demanded = (1 + pick(prng, 3)) * 2;
 	return true;
 }
 
@@ -338,7 +350,10 @@ static bool remove_suite(struct prng *prng, struct documents *d)
 
 static bool use_samples(struct prng *prng, struct documents *d)
 {
-	struct plain_run *run = &d->runs[pick(prng, RUNS)];
+	unsigned first = pick(prng, RUNS), next = 0;
+	while (next < RUNS && !d->runs[(first + next) % RUNS].there)
+		next++;
+	struct plain_run *run = &d->runs[(first + next) % RUNS];
 	unsigned *used = &run->used[pick(prng, MODELS)][pick(prng, d->suites[run->suite].leaves)];
 	bool changes = run->there && *used < run->samples;
 	*used = changes ? run->samples : *used;
@@ -374,6 +389,7 @@ const struct restriction restrictions[] = {
 	{"name a key no staff",      name_no_staff     },
 	{"tie a key to a network",   keep_inside       },
 	{"bind a key to a sender",   bind_key          },
+	{"demand bound keys",        demand_bound_keys },
 	{"a key expires earlier",    shorten_key       },
 	{"suspend a grant",          suspend_grant     },
 	{"revoke a grant",           revoke_grant      },

@@ -134,6 +134,9 @@ static void add_grant(struct world_builder *builder, const struct documents *d, 
 					      .limits = limits_unlimited,
 					      .models = models,
 					      .overrides = overrides};
+	static const uint8_t nobody[1][SHA256_SIZE] = {{9}};
+	options.key_binding = (struct sender_demand){
+		.kinds = g->demanded, .thumbprint_count = g->other_senders, .thumbprints = nobody};
 	options.limits.max[LIMIT_RPM] = g->rpm;
 	options.limits.max[LIMIT_OUTPUT_TPM] = g->output_tpm;
 	options.model_count = names_of_set('m', g->models, MODELS, shuffle, model_names, models);

@@ -104,6 +104,28 @@ static void a_binding_asks_for_its_own_proof(void **state)
 	assert_true(sender_is_proved(&rule, &facts));
 }
 
+static void a_demand_is_met_by_what_it_names(void **state)
+{
+	static const uint8_t named[2][SHA256_SIZE] = {{1}, {2}};
+	struct sender_rule unbound = {0}, signing = {.binding = SENDER_BINDING_SIGNATURE},
+			   showing = {.binding = SENDER_BINDING_CERTIFICATE, .thumbprint = {2}};
+	struct sender_demand demand = {0};
+	(void)state;
+	assert_true(sender_meets(&demand, &unbound));
+	assert_int_equal(sender_demand_kinds("none"), 0);
+	demand.kinds = sender_demand_kinds("signature");
+	assert_false(sender_meets(&demand, &unbound));
+	assert_true(sender_meets(&demand, &signing));
+	assert_false(sender_meets(&demand, &showing));
+	demand.kinds = sender_demand_kinds("any");
+	assert_false(sender_meets(&demand, &unbound));
+	assert_true(sender_meets(&demand, &showing));
+	demand.thumbprints = named;
+	demand.thumbprint_count = 2;
+	assert_true(sender_meets(&demand, &showing));
+	assert_false(sender_meets(&demand, &signing)); /* bound, and to nobody that is named */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +134,7 @@ int main(void)
 		cmocka_unit_test(without_networks_any_address_will_do),
 		cmocka_unit_test(an_unknown_address_is_in_no_network),
 		cmocka_unit_test(a_binding_asks_for_its_own_proof),
+		cmocka_unit_test(a_demand_is_met_by_what_it_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
