@@ -2,6 +2,7 @@
 #include "base/encode.h"
 #include "cmd/cli.h"
 #include "cmd/commands.h"
+#include "ledger/cosignature.h"
 #include "ledger/log_read.h"
 
 #include <errno.h>
@@ -200,23 +201,77 @@ static int log_prove(int argc, char **argv)
 
 /* ---- checkpoint ---- */
 
-static enum err_code run_checkpoint(struct env *env, const char *directory, bool json,
-				    struct err *err)
+/* The stored one, or the newest that witnesses have cosigned: where both are of one size that is
+ * the same checkpoint with more signatures. */
+static enum err_code read_checkpoint(struct env *env, const char *directory, bool cosigned,
+				     struct buf *text, struct note *note, struct checkpoint *head,
+				     struct err *err)
+{
+	struct buf other = BUF_INIT(NOTE_SIZE_MAX);
+	struct note other_note;
+	struct checkpoint other_head;
+	enum err_code code = log_read_stored_checkpoint(env, directory, text, err);
+	if (code == ERR_OK)
+		code = note_parse(buf_bytes(text), note, err);
+	if (code == ERR_OK)
+		code = checkpoint_parse(note->text, head, err);
+	enum err_code found =
+		code == ERR_OK ? log_read_cosigned_checkpoint(env, directory, &other, NULL) : code;
+	bool usable = found == ERR_OK &&
+		      note_parse(buf_bytes(&other), &other_note, NULL) == ERR_OK &&
+		      checkpoint_parse(other_note.text, &other_head, NULL) == ERR_OK;
+	if (code == ERR_OK && cosigned && !usable)
+		code = ERR_SET(err, ERR_NOT_FOUND, "%s: no witness has cosigned a checkpoint",
+			       directory);
+	if (code == ERR_OK && usable && (cosigned || other_head.size == head->size)) {
+		buf_release(text);
+		*text = other;
+		*note = other_note;
+		*head = other_head;
+		return ERR_OK;
+	}
+	buf_release(&other);
+	return code;
+}
+
+/* Signature lines that have a cosignature's size: name, key id and time, by their own word. */
+static json_t *list_cosignatures(const struct note *note)
+{
+	json_t *list = json_array();
+	for (unsigned i = 0; i < note->count; i++) {
+		uint8_t bytes[4 + COSIGNATURE_SIZE];
+		char id[9], time_text[RECORD_TIME_SIZE];
+		uint64_t time_s = 0;
+		if (!base64_decode_exact(note->signatures[i].base64, bytes, sizeof(bytes)))
+			continue;
+		for (unsigned k = 0; k < 8; k++)
+			time_s = time_s << 8 | bytes[4 + k];
+		if (time_s > (uint64_t)253402300799)
+			continue;
+		hex_encode(bytes, 4, id);
+		record_time((int64_t)time_s * 1000, time_text);
+		json_array_append_new(list, json_pack("{s:s%, s:s, s:s}", "name",
+						      note->signatures[i].name.data,
+						      note->signatures[i].name.size, "id", id,
+						      "time", time_text));
+	}
+	return list;
+}
+
+static enum err_code run_checkpoint(struct env *env, const char *directory, bool cosigned,
+				    bool json, struct err *err)
 {
 	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
 	struct note note;
 	struct checkpoint head;
 	char root[2 * MERKLE_HASH_SIZE + 1];
-	enum err_code code = log_read_stored_checkpoint(env, directory, &text, err);
-	if (code == ERR_OK)
-		code = note_parse(buf_bytes(&text), &note, err);
-	if (code == ERR_OK)
-		code = checkpoint_parse(note.text, &head, err);
+	enum err_code code = read_checkpoint(env, directory, cosigned, &text, &note, &head, err);
 	if (code == ERR_OK && json) {
 		hex_encode(head.root.bytes, MERKLE_HASH_SIZE, root);
-		json_t *object = json_pack("{s:s, s:I, s:s, s:s%}", "origin", head.origin, "size",
-					   (json_int_t)head.size, "root", root, "note", text.data,
-					   text.size);
+		json_t *object =
+			json_pack("{s:s, s:I, s:s, s:s%, s:o}", "origin", head.origin, "size",
+				  (json_int_t)head.size, "root", root, "note", text.data, text.size,
+				  "cosignatures", list_cosignatures(&note));
 		cli_print_json(object);
 		json_decref(object);
 	} else if (code == ERR_OK) {
@@ -228,17 +283,22 @@ static enum err_code run_checkpoint(struct env *env, const char *directory, bool
 
 static int log_checkpoint(int argc, char **argv)
 {
-	bool json = false;
+	bool json = false, cosigned = false;
 	const struct cli_option options[] = {
-		{"json",    0, CLI_FLAG, &json, NULL, "its parts as JSON", 0, 0},
-		{0},
+		{"cosigned", 0, CLI_FLAG, &cosigned, NULL,
+		 "the newest one that witnesses have cosigned, though there may be a later one", 0,
+		 0},
+		{"json",  0, CLI_FLAG, &json, NULL, "its parts as JSON", 0, 0},
+		{0     },
 	};
-	const struct cli_command command = {"log checkpoint",
-					    "DIR [--json]",
-					    "Prints the signed checkpoint of a log's directory.",
-					    options,
-					    1,
-					    1};
+	const struct cli_command command = {
+		"log checkpoint",
+		"DIR [--cosigned] [--json]",
+		"Prints the signed checkpoint of a log's directory, with "
+		"the cosignatures of witnesses.",
+		options,
+		1,
+		1};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	int status = cli_parse(&command, argc, argv, &arguments);
@@ -247,7 +307,8 @@ static int log_checkpoint(int argc, char **argv)
 	struct env *env = env_os_new(1);
 	if (!env)
 		return 3;
-	return finish(env, run_checkpoint(env, arguments.positional[0], json, &err), &err);
+	return finish(env, run_checkpoint(env, arguments.positional[0], cosigned, json, &err),
+		      &err);
 }
 
 int cmd_log(int argc, char **argv)

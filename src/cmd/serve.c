@@ -52,6 +52,12 @@ static void warn(void *argument, const struct err *err)
 		err->message);
 }
 
+static void notify(void *argument, const char *text)
+{
+	(void)argument;
+	fprintf(stderr, "parley serve: %s\n", text);
+}
+
 static void on_stop_signal(void *argument, int signal_number)
 {
 	struct serving *serving = argument;
@@ -188,6 +194,7 @@ static enum err_code run(struct env *env, const char *file, struct config *confi
 					  .descriptors = raise_descriptors(),
 					  .stopped = stopped,
 					  .warn = warn,
+					  .notify = notify,
 					  .argument = &serving};
 	if (!serving.loop)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");

@@ -333,28 +333,10 @@ static enum err_code read_words(struct reading *reading)
 	return ERR_OK;
 }
 
-static enum err_code read_log(struct reading *reading)
-{
-	static const char *const keys[] = {"entries", NULL};
-	static const char *const words[] = {"members", "public", NULL};
-	json_t *log;
-	ERR_TRY(yaml_get_container(reading->tree, reading->root, "log", JSON_OBJECT, true, &log,
-				   reading->err));
-	if (!log)
-		return ERR_OK;
-	ERR_TRY(yaml_only_keys(reading->tree, log, keys, reading->err));
-	unsigned place = 0;
-	if (json_object_get(log, "entries"))
-		ERR_TRY(yaml_get_choice(reading->tree, log, "entries", words, &place,
-					reading->err));
-	reading->config->log_entries_public = place == 1;
-	return ERR_OK;
-}
-
 /* ---- providers ---- */
 
 /* Scheme, host and perhaps a port and a path prefix; the pool that connects parses it in full. */
-static bool is_provider_url(const char *url)
+bool config_is_base_url(const char *url)
 {
 	const char *host = strncmp(url, "https://", 8) == 0  ? url + 8
 			   : strncmp(url, "http://", 7) == 0 ? url + 7
@@ -405,7 +387,7 @@ static enum err_code read_provider(struct reading *reading, const json_t *row,
 	ERR_TRY(read_identifier(reading, row, "name", &out->name));
 	ERR_TRY(read_dialect(reading, row, &out->dialect));
 	ERR_TRY(yaml_get_string(reading->tree, row, "url", &text, reading->err));
-	if (!is_provider_url(text))
+	if (!config_is_base_url(text))
 		return yaml_fail(
 			reading->tree, row, "url", reading->err, ERR_INVALID,
 			"must be like https://api.example or http://127.0.0.1:9000/prefix, "
@@ -634,7 +616,7 @@ static enum err_code read_all(struct reading *reading)
 									   read_workers,
 									   read_bounds,
 									   read_words,
-									   read_log,
+									   config_read_log,
 									   config_read_listener_tls,
 									   read_providers,
 									   read_models,
@@ -771,7 +753,7 @@ void config_keep_fixed(struct config *fresh, const struct config *running, struc
 	tell(told, fresh->mode != running->mode, "mode");
 	tell(told, strcmp(text_of(fresh->access_log), text_of(running->access_log)) != 0,
 	     "access_log");
-	tell(told, fresh->log_entries_public != running->log_entries_public, "log");
+	tell(told, !config_same_log(&fresh->log, &running->log), "log");
 	tell(told, strcmp(text_of(fresh->grader), text_of(running->grader)) != 0, "grade");
 	tell(told, fresh->strict != running->strict, "durability");
 	fresh->name = running->name;
@@ -789,7 +771,7 @@ void config_keep_fixed(struct config *fresh, const struct config *running, struc
 	fresh->grader = running->grader;
 	fresh->grader_spawned = running->grader_spawned;
 	fresh->access_log = running->access_log;
-	fresh->log_entries_public = running->log_entries_public;
+	fresh->log = running->log;
 	fresh->strict = running->strict;
 }
 

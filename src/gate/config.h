@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "dialect/dialect.h"
+#include "ledger/note.h"
 #include "policy/limits.h"
 #include "env/env.h"
 
@@ -88,6 +89,21 @@ struct config_reciprocal {
 	struct config_pem authorities; /* vouch for its gateway, instead of the system's */
 };
 
+/* Who may read the evaluation log, and who cosigns its checkpoints. */
+#define CONFIG_WITNESSES_MAX 16u
+struct config_witness {
+	struct note_key key;
+	const char *url; /* /add-checkpoint follows it */
+};
+struct config_log {
+	bool entries_public;
+	struct config_witness *witnesses;
+	unsigned witness_count;
+	unsigned quorum;               /* so many must cosign before a checkpoint counts as
+					  cosigned */
+	struct config_pem authorities; /* vouch for witnesses, instead of the system's */
+};
+
 struct config {
 	struct arena arena; /* private; owns everything below */
 	const char *file;
@@ -105,7 +121,7 @@ struct config {
 	size_t provider_count;
 	struct config_model *models;
 	size_t model_count;
-	bool log_entries_public;
+	struct config_log log;
 	size_t max_body;   /* bytes */
 	size_t memory_max; /* bytes of bodies and answers held at once, over all workers */
 	struct config_timeouts timeouts;

@@ -21,6 +21,7 @@ struct reading {
 /* config.c */
 enum err_code config_no_memory(struct err *err);
 enum err_code config_keep(struct reading *reading, const char *text, const char **out);
+bool config_is_base_url(const char *url); /* scheme, host, perhaps port and path prefix */
 /* A path of the configuration: absolute, or relative to where the file is. */
 enum err_code config_keep_path(struct reading *reading, const char *path, const char **out);
 
@@ -36,6 +37,10 @@ enum err_code config_read_authorities(struct reading *reading, const json_t *row
 				      struct config_pem *out);
 /* Forgets private keys. */
 void config_forget_tls(struct config_tls *tls);
+
+/* config_log.c */
+enum err_code config_read_log(struct reading *reading);
+bool config_same_log(const struct config_log *a, const struct config_log *b);
 
 /* config_notices.c */
 enum err_code config_read_notices(struct reading *reading);

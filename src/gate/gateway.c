@@ -1,5 +1,6 @@
 #include "gate/gateway_internal.h"
 
+#include "gate/cosigning.h"
 #include "gate/nonces.h"
 
 #include "base/encode.h"
@@ -278,6 +279,7 @@ static enum err_code open_parts(struct gateway *gateway, struct err *err)
 	gateway->admin_loop->idle = admin_idle;
 	gateway->admin_loop->idle_argument = gateway;
 	ERR_TRY(open_control(gateway, err));
+	ERR_TRY(cosigning_new(gateway, &gateway->cosigning, err));
 	ERR_TRY(open_workers(gateway, err));
 	return gateway_admin_open(gateway, err);
 }
@@ -334,6 +336,7 @@ enum err_code gateway_start(struct gateway *gateway, struct err *err)
 				       gateway->config->workers ? -1 : (int)i, err));
 		gateway->workers_running++;
 	}
+	cosigning_start(gateway->cosigning);
 	return ERR_OK;
 }
 
@@ -409,6 +412,7 @@ void gateway_stop(struct gateway *gateway)
 		return;
 	gateway->stopping = true;
 	control_stop(gateway->control);
+	cosigning_stop(gateway->cosigning);
 	for (unsigned i = 0; i < gateway->worker_count; i++)
 		gate_worker_stop(&gateway->workers[i]);
 }
@@ -440,6 +444,7 @@ void gateway_free(struct gateway *gateway)
 	access_log_free(gateway->access_log);
 	free(gateway->workers);
 	nonces_free(gateway->nonces);
+	cosigning_free(gateway->cosigning);
 	if (gateway->control)
 		control_close(gateway->control);
 	env_loop_free(gateway->log_loop);

@@ -25,6 +25,8 @@ struct gateway_options {
 	void (*stopped)(void *argument, const struct err *err);
 	/* On the admin loop: the access log cannot be written. May be NULL. */
 	void (*warn)(void *argument, const struct err *err);
+	/* On the admin loop: something the operator should know. May be NULL. */
+	void (*notify)(void *argument, const char *text);
 	void *argument;
 };
 

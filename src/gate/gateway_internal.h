@@ -8,6 +8,8 @@
 
 #define GATEWAY_TOKEN_SIZE 64 /* hex digits */
 
+struct cosigning;
+
 struct gateway {
 	struct gateway_options options;
 	struct env *env;
@@ -24,6 +26,7 @@ struct gateway {
 	char origins[CONTROL_LOGS][512];
 	struct log_producer producers[CONTROL_LOGS]; /* of the admin loop */
 	struct control *control;
+	struct cosigning *cosigning; /* NULL: no witnesses */
 	struct nonces *nonces;    /* of signed requests */
 	int64_t started_ms;       /* 0: it is the first time */
 	struct net_budget budget; /* of all workers */

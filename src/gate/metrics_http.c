@@ -1,6 +1,6 @@
 /* /metrics: what the workers have counted, and what is looked up when asked for: the logs, the
  * connections and the process. Base units: seconds and bytes. */
-#include "gate/gateway_internal.h"
+#include "gate/cosigning.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -317,6 +317,7 @@ void gateway_write_metrics(struct gateway *gateway, struct buf *out)
 	write_access_log(gateway, out);
 	write_log_values(gateway, out);
 	write_log_timings(gateway, out);
+	cosigning_write_metrics(gateway->cosigning, out);
 	write_cpu_and_memory(gateway, out);
 	write_descriptors(gateway, out);
 }

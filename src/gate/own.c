@@ -1,7 +1,7 @@
 /* Parley's own paths on the model listener: /parley/v1/… for holders of keys, /log/… for anybody.
  * Receipts and log resources are read in jobs, everything else is asked of the control plane on the
  * admin loop; the answer comes back to the worker, where the client may have gone meanwhile. */
-#include "gate/gateway_internal.h"
+#include "gate/cosigning.h"
 
 #include "base/json.h"
 #include "gate/request.h"
@@ -299,7 +299,7 @@ static void start_receipts(struct own_call *call)
 static void log_run(struct env_job *job)
 {
 	struct own_call *call = (struct own_call *)((char *)job - offsetof(struct own_call, job));
-	bool entries = call->gateway->config->log_entries_public;
+	bool entries = call->gateway->config->log.entries_public;
 	call->status =
 		gateway_log_resource(call->gateway->logs[CONTROL_EVALUATION],
 				     bytes_from(call->target), entries, &call->answer, &call->type);
@@ -316,10 +316,14 @@ static void start_log(struct own_call *call)
 		http_bytes(call->exchange->head_bytes.data, call->exchange->head.method);
 	path.data += LOG_PREFIX.size;
 	path.size -= LOG_PREFIX.size;
-	if (bytes_is(path, "verdict-key") && bytes_is(method, "GET")) {
+	bool policy = bytes_is(path, "policy");
+	if ((policy || bytes_is(path, "verdict-key")) && bytes_is(method, "GET")) {
 		call->status = 200;
 		call->type = "text/plain; charset=utf-8";
-		buf_append_bytes(&call->answer, buf_bytes(&call->gateway->verdict_note));
+		if (policy)
+			cosigning_write_policy(call->gateway, &call->answer);
+		else
+			buf_append_bytes(&call->answer, buf_bytes(&call->gateway->verdict_note));
 		respond(call);
 		return;
 	}

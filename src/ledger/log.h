@@ -10,6 +10,7 @@
 #include "base/counters.h"
 #include "base/ed25519.h"
 #include "env/env.h"
+#include "ledger/checkpoint.h"
 #include "ledger/record.h"
 
 struct log;
@@ -137,11 +138,34 @@ struct log_timings {
 extern const struct tally_scale log_time_scale, log_batch_scale;
 const struct log_timings *log_timings(const struct log *log);
 
+/* ---- cosigned checkpoints (C2SP tlog-witness); from any thread ---- */
+
+/* From now on readers are given the newest cosigned checkpoint while what was signed since is not
+ * older than 0.8 s, and a receipt waits for one up to 4 s. */
+void log_expect_cosigned(struct log *log);
+/* The newest checkpoint of the log's own, cosigned or not; its note is appended. ERR_NOT_FOUND
+ * before the first. */
+enum err_code log_latest_checkpoint(struct log *log, struct checkpoint *head, struct buf *note,
+				    struct err *err);
+/* Shows that the tree of old_size has only grown to `size`, which a checkpoint covers: no hashes
+ * from nothing, nor to itself. Blocks. */
+enum err_code log_consistency_proof(struct log *log, uint64_t old_size, uint64_t size,
+				    struct merkle_hash proof[static MERKLE_PROOF_MAX],
+				    size_t *count, struct err *err);
+/* A checkpoint from log_latest_checkpoint, asked for at as_of_ns, with more signature lines, all of
+ * them verified by the caller. It is kept in the directory too, as checkpoint.cosigned; blocks.
+ * ERR_CONFLICT if a later one was set. */
+enum err_code log_set_cosigned(struct log *log, struct bytes note, uint64_t as_of_ns,
+			       struct err *err);
+/* What the newest cosigned checkpoint covers; 0: there is none. */
+uint64_t log_cosigned_size(struct log *log);
+
 /* ---- reading; blocks, from any thread, made for jobs ---- */
 
 /* The verifier key, as text. */
 const char *log_vkey(const struct log *log);
-/* The last signed checkpoint, appended. ERR_NOT_FOUND before the first. */
+/* The last signed checkpoint, or the last cosigned one (see above), appended. ERR_NOT_FOUND before
+ * the first. */
 enum err_code log_read_checkpoint(struct log *log, struct buf *out, struct err *err);
 /* A hash tile of `width` hashes, if the last checkpoint covers it, else ERR_NOT_FOUND. A tile that
  * is missing or damaged on the disk is made again from the records. */

@@ -290,5 +290,6 @@ void log_checkpoint_publish(struct log *log)
 	log->checkpoint_next = old;
 	log->checkpoint_head = log->checkpoint_next_head;
 	log->checkpoints++;
+	log_outdate_cosigned(log);
 	pthread_mutex_unlock(&log->lock);
 }

@@ -149,6 +149,10 @@ struct log {
 	size_t segment_count, segment_capacity;
 	struct buf checkpoint;
 	struct checkpoint checkpoint_head;
+	struct buf cosigned; /* empty: none */
+	struct checkpoint cosigned_head;
+	uint64_t outdated_ns; /* since when something larger than it is signed; 0: nothing is */
+	bool cosigning;
 	uint64_t commits, checkpoints, bytes;
 };
 
@@ -185,6 +189,14 @@ enum err_code log_rotate(struct log *log, struct err *err);
  * disk; log_checkpoint_publish lets readers see it. */
 enum err_code log_checkpoint_make(struct log *log, struct err *err);
 void log_checkpoint_publish(struct log *log);
+
+/* log_cosigned.c; under the lock: whether readers should have the cosigned checkpoint rather than
+ * the last one; whether one that covers the record may still come; that a larger one was signed. */
+bool log_prefers_cosigned(const struct log *log);
+bool log_awaits_cosigned(const struct log *log, uint64_t index);
+void log_outdate_cosigned(struct log *log);
+/* At open, once the tree is there. */
+void log_load_cosigned(struct log *log);
 
 /* Adds a segment at the end of the list. False when memory is out. */
 bool log_segments_add(struct log *log, uint64_t first);

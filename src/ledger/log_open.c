@@ -51,6 +51,7 @@ static enum err_code new_log(struct env *env, struct env_loop *loop,
 	sha256_of(options->origin, strlen(options->origin), log->origin);
 	buf_init(&log->checkpoint, NOTE_SIZE_MAX);
 	buf_init(&log->checkpoint_next, NOTE_SIZE_MAX);
+	buf_init(&log->cosigned, NOTE_SIZE_MAX);
 	log->commit.bytes = malloc(LOG_COMMIT_BYTES);
 	log->commit.records = calloc(LOG_COMMIT_RECORDS, sizeof(*log->commit.records));
 	if (!log->commit.bytes || !log->commit.records || !log_work_init(log))
@@ -79,6 +80,7 @@ static void free_log(struct log *log)
 	env_file_close(log->lock_file);
 	buf_release(&log->checkpoint);
 	buf_release(&log->checkpoint_next);
+	buf_release(&log->cosigned);
 	free(log->commit.bytes);
 	free(log->commit.records);
 	free(log->vkey);
@@ -169,6 +171,7 @@ static enum err_code start(struct log *log, struct err *err)
 	log_tree_flush(log);
 	ERR_TRY(log_tree_repair(log, err));
 	ERR_TRY(first_checkpoint(log, err));
+	log_load_cosigned(log);
 	atomic_store(&log->next_index, log->next_commit);
 	atomic_store(&log->durable, log->next_commit);
 	log->checkpoint_ns = env_clock_ns(log->env);

@@ -274,6 +274,14 @@ enum err_code log_read_stored_checkpoint(struct env *env, const char *directory,
 	return env_read_file(env, path, out, err);
 }
 
+enum err_code log_read_cosigned_checkpoint(struct env *env, const char *directory, struct buf *out,
+					   struct err *err)
+{
+	char path[PATH_SIZE];
+	snprintf(path, sizeof(path), "%s/checkpoint.cosigned", directory);
+	return env_read_file(env, path, out, err);
+}
+
 /* ---- checking a whole log ---- */
 
 struct expected_root {
@@ -339,6 +347,14 @@ static enum err_code gather_roots(struct check *check, struct err *err)
 		check->result->covered = check->roots[0].head.size;
 	} else if (code == ERR_NOT_FOUND) {
 		code = ERR_OK;
+	}
+	if (code == ERR_OK) {
+		buf_clear(&stored);
+		code = log_read_cosigned_checkpoint(check->env, check->directory, &stored, err);
+		code = code == ERR_OK
+			       ? add_root(check, buf_bytes(&stored), "the cosigned checkpoint", err)
+		       : code == ERR_NOT_FOUND ? ERR_OK
+					       : code;
 	}
 	for (size_t i = 0; code == ERR_OK && i < wanted->checkpoint_count; i++)
 		code = add_root(check, wanted->checkpoints[i], "a given checkpoint", err);
@@ -526,22 +542,33 @@ static enum err_code prove(struct env *env, const char *directory, uint64_t inde
 	return code;
 }
 
+/* The checkpoint that a receipt rests on: one with cosignatures where it covers the record. */
+static enum err_code choose_checkpoint(struct env *env, const char *directory, uint64_t index,
+				       struct buf *text, struct checkpoint *head, struct err *err)
+{
+	struct note note;
+	if (log_read_cosigned_checkpoint(env, directory, text, NULL) == ERR_OK &&
+	    note_parse(buf_bytes(text), &note, NULL) == ERR_OK &&
+	    checkpoint_parse(note.text, head, NULL) == ERR_OK && index < head->size)
+		return ERR_OK;
+	buf_clear(text);
+	ERR_TRY(log_read_stored_checkpoint(env, directory, text, err));
+	ERR_TRY(note_parse(buf_bytes(text), &note, err));
+	ERR_TRY(checkpoint_parse(note.text, head, err));
+	if (index < head->size)
+		return ERR_OK;
+	return ERR_SET(err, ERR_NOT_FOUND,
+		       "the stored checkpoint covers %llu records, not record %llu",
+		       (unsigned long long)head->size, (unsigned long long)index);
+}
+
 enum err_code log_prove_directory(struct env *env, const char *directory, uint64_t index,
 				  struct buf *record, struct buf *proof_text, struct err *err)
 {
 	struct buf stored = BUF_INIT(NOTE_SIZE_MAX);
 	struct proof proof = {0};
-	struct note note;
 	struct checkpoint head;
-	enum err_code code = log_read_stored_checkpoint(env, directory, &stored, err);
-	if (code == ERR_OK)
-		code = note_parse(buf_bytes(&stored), &note, err);
-	if (code == ERR_OK)
-		code = checkpoint_parse(note.text, &head, err);
-	if (code == ERR_OK && index >= head.size)
-		code = ERR_SET(err, ERR_NOT_FOUND,
-			       "the stored checkpoint covers %llu records, not record %llu",
-			       (unsigned long long)head.size, (unsigned long long)index);
+	enum err_code code = choose_checkpoint(env, directory, index, &stored, &head, err);
 	if (code == ERR_OK)
 		code = prove(env, directory, index, &head, &proof, record, err);
 	if (code == ERR_OK) {

@@ -39,6 +39,11 @@ void log_reader_close(struct log_reader *reader);
 enum err_code log_read_stored_checkpoint(struct env *env, const char *directory, struct buf *out,
 					 struct err *err);
 
+/* The newest checkpoint of it that witnesses have cosigned, appended; at most as large.
+ * ERR_NOT_FOUND if there is none. */
+enum err_code log_read_cosigned_checkpoint(struct env *env, const char *directory, struct buf *out,
+					   struct err *err);
+
 /* A whole log checked: every record's CRC, place and chain; the tree recomputed; the root at the
  * size of each checkpoint; every hash tile on the disk. */
 struct log_check {
@@ -67,9 +72,9 @@ enum err_code log_check_directory(struct env *env, const char *directory,
 				  const struct log_check *check, struct log_check_result *result,
 				  struct err *err);
 
-/* Makes the receipt of a record from the directory alone: its text and the proof against the stored
- * checkpoint, both appended. Reads the whole log, in flat memory. ERR_NOT_FOUND if the checkpoint
- * does not cover it. */
+/* Makes the receipt of a record from the directory alone: its text and the proof against the newest
+ * cosigned checkpoint that covers it, else the stored one, both appended. Reads the whole log, in
+ * flat memory. ERR_NOT_FOUND if the checkpoint does not cover it. */
 enum err_code log_prove_directory(struct env *env, const char *directory, uint64_t index,
 				  struct buf *record, struct buf *proof_text, struct err *err);
 

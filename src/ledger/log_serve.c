@@ -17,7 +17,8 @@ static enum err_code no_memory(const struct log *log, struct err *err)
 enum err_code log_read_checkpoint(struct log *log, struct buf *out, struct err *err)
 {
 	pthread_mutex_lock(&log->lock);
-	buf_append_bytes(out, buf_bytes(&log->checkpoint));
+	bool cosigned = log_prefers_cosigned(log);
+	buf_append_bytes(out, buf_bytes(cosigned ? &log->cosigned : &log->checkpoint));
 	bool none = log->checkpoint.size == 0;
 	pthread_mutex_unlock(&log->lock);
 	if (none)
@@ -174,8 +175,10 @@ enum err_code log_receipt(struct log *log, uint64_t index, struct buf *proof_tex
 	struct buf note = BUF_INIT(NOTE_SIZE_MAX);
 	struct proof proof = {.index = index};
 	pthread_mutex_lock(&log->lock);
-	struct checkpoint head = log->checkpoint_head;
-	buf_append_bytes(&note, buf_bytes(&log->checkpoint));
+	bool cosigned = log->cosigned_head.size > index;
+	bool await = log_awaits_cosigned(log, index);
+	struct checkpoint head = cosigned ? log->cosigned_head : log->checkpoint_head;
+	buf_append_bytes(&note, buf_bytes(cosigned ? &log->cosigned : &log->checkpoint));
 	pthread_mutex_unlock(&log->lock);
 	enum err_code code = ERR_OK;
 	if (note.failed) {
@@ -183,10 +186,11 @@ enum err_code log_receipt(struct log *log, uint64_t index, struct buf *proof_tex
 	} else if (index >= atomic_load(&log->next_index)) {
 		code = ERR_SET(err, ERR_NOT_FOUND, "there is no record %llu",
 			       (unsigned long long)index);
-	} else if (index >= head.size) {
-		log_checkpoint_now(log);
-		code = ERR_SET(err, ERR_TIMEOUT, "no checkpoint covers record %llu yet",
-			       (unsigned long long)index);
+	} else if (index >= head.size || await) {
+		if (index >= head.size)
+			log_checkpoint_now(log);
+		code = ERR_SET(err, ERR_TIMEOUT, "no %scheckpoint covers record %llu yet",
+			       await ? "cosigned " : "", (unsigned long long)index);
 	}
 	proof.checkpoint = buf_bytes(&note);
 	if (code == ERR_OK)

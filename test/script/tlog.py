@@ -37,7 +37,7 @@ class Signer:
     """An Ed25519 key from a seed; its files are in `folder`."""
 
     def __init__(self, seed, folder):
-        self.path = Path(folder) / f"{seed.hex()[:8]}.der"
+        self.path = Path(folder) / f"{seed.hex()}.der"
         # RFC 8410: the seed in an OCTET STRING in an OCTET STRING.
         self.path.write_bytes(bytes.fromhex("302e020100300506032b657004220420") + seed)
         shown = openssl("pkey", "-in", self.path, "-inform", "DER", "-pubout", "-outform", "DER")

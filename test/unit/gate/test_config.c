@@ -77,7 +77,7 @@ static void everything_of_the_example_is_read(void **state)
 	assert_string_equal(config->models[1].upstream, "south-1");
 	assert_int_equal(config->models[1].max_output, CONFIG_DEFAULT_MAX_OUTPUT);
 	assert_int_equal(config->models[1].price.cache_read, 1000000);
-	assert_true(config->log_entries_public);
+	assert_true(config->log.entries_public);
 	assert_int_equal(config->max_body, 1048576);
 	assert_int_equal(config->memory_max, 8388608);
 	assert_int_equal(config->ping_ns, 15000000000);
@@ -107,7 +107,7 @@ static void defaults_are_as_documented(void **state)
 	assert_int_equal(config->timeouts.stall_ns, 120000000000);
 	assert_int_equal(config->timeouts.body_rate, 8192);
 	assert_true(config->strict);
-	assert_false(config->log_entries_public);
+	assert_false(config->log.entries_public);
 	assert_false(config->has_admin);
 	config_free(config);
 }
