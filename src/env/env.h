@@ -122,6 +122,9 @@ enum env_open {
 	ENV_OPEN_EXCLUSIVE = 8, /* with CREATE: fail (ERR_EXISTS) if it is there */
 	/* For env_file_append alone; "-" is the standard output (of the machine). */
 	ENV_OPEN_APPEND = 16,
+	/* What memory holds of the file and is on the medium already is dropped: the next reads are
+	 * of the medium. */
+	ENV_OPEN_FRESH = 32,
 };
 
 struct env_ops {

@@ -73,6 +73,8 @@ enum err_code os_file_open(struct env *env, const char *path, unsigned flags, st
 		free(file);
 		return code;
 	}
+	if (flags & ENV_OPEN_FRESH)
+		(void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
 	*out = &file->base;
 	return ERR_OK;
 }

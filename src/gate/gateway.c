@@ -136,6 +136,8 @@ static enum err_code open_log(struct gateway *gateway, enum control_log which, s
 				      .segment_size = gateway->options.segment_size,
 				      .relaxed = !gateway->config->strict,
 				      .fatal = log_failed,
+				      .care_loop = gateway->care_loop,
+				      .rot = gateway_hook_rot,
 				      .argument = gateway};
 	ERR_TRY(config_data_path(gateway->config, names[which], directory, sizeof(directory), err));
 	snprintf(gateway->origins[which], sizeof(gateway->origins[which]), "%s%s",
@@ -271,7 +273,8 @@ static enum err_code open_parts(struct gateway *gateway, struct err *err)
 	gateway->log_loop = env_loop_new(gateway->env, "log", true);
 	if (gateway->log_loop)
 		gateway->log_loop->precise = true; /* commits are less than a millisecond apart */
-	if (!gateway->log_loop)
+	gateway->care_loop = env_loop_new(gateway->env, "care", true);
+	if (!gateway->log_loop || !gateway->care_loop)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		ERR_TRY(open_log(gateway, log, err));
@@ -329,6 +332,8 @@ enum err_code gateway_start(struct gateway *gateway, struct err *err)
 	gateway->started = true;
 	ERR_TRY(env_loop_start(gateway->log_loop, -1, err));
 	gateway->log_started = true;
+	ERR_TRY(env_loop_start(gateway->care_loop, -1, err));
+	gateway->care_started = true;
 	if (gateway->access_log)
 		ERR_TRY(access_log_start(gateway->access_log, err));
 	for (unsigned i = 0; i < gateway->worker_count; i++) {
@@ -354,6 +359,11 @@ static void join_loops(struct gateway *gateway)
 		env_loop_stop(gateway->log_loop);
 		env_loop_join(gateway->log_loop);
 		gateway->log_started = false;
+	}
+	if (gateway->care_loop && gateway->care_started) {
+		env_loop_stop(gateway->care_loop);
+		env_loop_join(gateway->care_loop);
+		gateway->care_started = false;
 	}
 }
 
@@ -448,6 +458,7 @@ void gateway_free(struct gateway *gateway)
 	if (gateway->control)
 		control_close(gateway->control);
 	env_loop_free(gateway->log_loop);
+	env_loop_free(gateway->care_loop);
 	gateway->admin_loop->idle = NULL;
 	ed25519_free(gateway->key);
 	ed25519_free(gateway->verdict_key);

@@ -15,7 +15,8 @@ struct gateway {
 	struct env *env;
 	const struct config *config;
 	struct env_loop *admin_loop, *log_loop;
-	struct ed25519_private *key;       /* of the logs */
+	struct env_loop *care_loop;  /* where segments of the logs are sealed and read again */
+	struct ed25519_private *key; /* of the logs */
 	struct ed25519_private *grant_key; /* of papers */
 	struct ed25519_private *verdict_key;
 	struct buf verdict_note; /* the verdict key, signed with the log's */
@@ -39,7 +40,7 @@ struct gateway {
 	struct env_address admin_address;
 	struct env_address addresses[CONFIG_LISTENERS_MAX];
 	char token[GATEWAY_TOKEN_SIZE + 1];
-	bool started, stopping, log_started;
+	bool started, stopping, log_started, care_started;
 	bool over; /* no act is taken any more */
 	struct env_timer stop_timer;
 	unsigned admin_calls; /* under way */
@@ -57,6 +58,9 @@ uint64_t gateway_hook_next(void *argument, enum control_log log);
 enum err_code gateway_hook_scan(void *argument, enum control_log log, uint64_t from,
 				control_scan_function *each, void *each_argument, struct err *err);
 
+/* A segment of a log does not read as it should: told to the operator. From any thread. */
+void gateway_hook_rot(void *argument, const struct err *err);
+
 /* metrics_http.c: /metrics. */
 void gateway_write_metrics(struct gateway *gateway, struct buf *out);
 /* On the admin loop: the configuration's providers and models get series of their own. */
@@ -65,8 +69,8 @@ void gateway_name_metrics(struct gateway *gateway, const struct config *config);
 /* snapshot.c: what `parley top` shows, as JSON; a new reference, NULL when memory is out. */
 json_t *gateway_snapshot(struct gateway *gateway);
 
-/* statement_http.c: the signed statement of an organisation's month ("2026-11"). `done` on the admin
- * loop, maybe from inside the call: the answer is borrowed, NULL where `err` says why. */
+/* statement_http.c: the signed statement of an organisation's month ("2026-11"). `done` on the
+ * admin loop, maybe from inside the call: the answer is borrowed, NULL where `err` says why. */
 void gateway_statement(struct gateway *gateway, const char *org, const char *month,
 		       void (*done)(void *argument, unsigned status, json_t *answer,
 				    const struct err *err),

@@ -7,6 +7,7 @@
 #include "gate/gateway_internal.h"
 
 #include "gate/control_internal.h"
+#include "ledger/seal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,9 +83,25 @@ static void find_unready(struct gateway *gateway, struct buf *out)
 		add(out, "store", 0, "it cannot take over documents that are on record");
 }
 
+/* What is in the way of no request, but of proofs: told, and no reason to be sent no traffic. */
+static void find_rot(struct gateway *gateway, struct buf *out)
+{
+	static const char *const names[CONTROL_LOGS] = {"log evaluation", "log usage"};
+	for (int log = 0; log < CONTROL_LOGS; log++) {
+		struct log_rot rot;
+		char name[SEAL_NAME_SIZE], problem[96];
+		if (log_get_rot(gateway->logs[log], &rot, 1) == 0)
+			continue;
+		seal_name(rot.first, name);
+		snprintf(problem, sizeof(problem),
+			 "segment %.12s does not read as it should: restore it from a copy", name);
+		add(out, names[log], 0, problem);
+	}
+}
+
 static void answer(struct gateway_probe *probe, const struct waiting *waiting)
 {
-	struct buf problems = BUF_INIT(65536), body = BUF_INIT(70000);
+	struct buf problems = BUF_INIT(65536), body = BUF_INIT(70000), warnings = BUF_INIT(4096);
 	struct http_header headers[2] = {
 		{"content-type",  BYTES("application/json")},
                 {"cache-control", BYTES("no-store")        }
@@ -92,12 +109,18 @@ static void answer(struct gateway_probe *probe, const struct waiting *waiting)
 	find_stuck(probe, waiting->ready, &problems);
 	if (waiting->ready)
 		find_unready(probe->gateway, &problems);
+	if (waiting->ready)
+		find_rot(probe->gateway, &warnings);
 	const char *good = waiting->ready ? "ready" : "alive";
 	const char *bad = waiting->ready ? "not ready" : "stuck";
-	buf_printf(&body, "{\"status\":\"%s\",\"problems\":[%s]}\n", problems.size ? bad : good,
+	buf_printf(&body, "{\"status\":\"%s\",\"problems\":[%s]", problems.size ? bad : good,
 		   problems.size ? problems.data : "");
+	if (warnings.size)
+		buf_printf(&body, ",\"warnings\":[%s]", warnings.data);
+	buf_append_cstr(&body, "}\n");
 	http_respond(waiting->exchange, problems.size ? 503 : 200, headers, 2, buf_bytes(&body));
 	buf_release(&problems);
+	buf_release(&warnings);
 	buf_release(&body);
 }
 

@@ -4,6 +4,7 @@
 #include "gate/request.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define BLANK_ID "00000000000000000000000000000000"
@@ -233,4 +234,36 @@ bool gateway_open_run(struct gate_request *request)
 void gateway_forget_opening(struct run_opening *opening)
 {
 	opening->request = NULL;
+}
+
+/* ---- rot ---- */
+
+struct rot_notice {
+	struct env_message message;
+	void (*notify)(void *argument, const char *text);
+	void *argument;
+	char text[640];
+};
+
+static void tell_rot(struct env_message *message)
+{
+	struct rot_notice *notice = (struct rot_notice *)message;
+	notice->notify(notice->argument, notice->text);
+	free(notice);
+}
+
+/* Without memory for it, /readyz and /metrics tell. */
+void gateway_hook_rot(void *argument, const struct err *err)
+{
+	struct gateway *gateway = argument;
+	struct rot_notice *notice = gateway->options.notify ? calloc(1, sizeof(*notice)) : NULL;
+	if (!notice)
+		return;
+	notice->message.run = tell_rot;
+	notice->notify = gateway->options.notify;
+	notice->argument = gateway->options.argument;
+	snprintf(notice->text, sizeof(notice->text),
+		 "%s. Nothing of it is served; the file can be put back while the gateway runs",
+		 err->message);
+	env_post(gateway->admin_loop, &notice->message);
 }

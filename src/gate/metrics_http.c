@@ -147,7 +147,7 @@ static const char *const log_labels[CONTROL_LOGS] = {"log=\"evaluation\"", "log=
 
 static void write_log_values(struct gateway *gateway, struct buf *out)
 {
-	enum { VALUES = 8 };
+	enum { VALUES = 14 };
 	static const struct {
 		const char *name, *kind, *help;
 	} series[VALUES] = {
@@ -161,16 +161,36 @@ static void write_log_values(struct gateway *gateway, struct buf *out)
 		{"parley_log_written_bytes_total",    "counter",
 		 "Bytes of committed records since start."                                                 },
 		{"parley_log_room_bytes",             "gauge",   "Prepared room that is not reserved."     },
+		{"parley_log_segments",               "gauge",   "Segments, sealed ones and the open one." },
+		{"parley_log_sealed_segments",        "gauge",   "Segments that are sealed."               },
+		{"parley_log_seal_failures_total",    "counter",
+		 "Times that sealing was given up, to be tried again."                                     },
+		{"parley_log_rotten_segments",        "gauge",
+		 "Segments that do not read as they should."                                               },
+		{"parley_log_scrubbed_bytes_total",   "counter",
+		 "Bytes of sealed segments read again since start."                                        },
+		{"parley_log_scrubs_total",           "counter",
+		 "Passes over all sealed segments since start."                                            },
 	};
 	int64_t values[CONTROL_LOGS][VALUES];
 	for (int log = 0; log < CONTROL_LOGS; log++) {
 		struct log_stats stats;
 		log_get_stats(gateway->logs[log], &stats);
 		int64_t lag = (int64_t)(stats.records - stats.checkpoint);
-		int64_t all[VALUES] = {(int64_t)stats.records, (int64_t)stats.checkpoint,
-				       lag < 0 ? 0 : lag,      (int64_t)stats.waiting,
-				       (int64_t)stats.commits, (int64_t)stats.checkpoints,
-				       (int64_t)stats.bytes,   stats.room};
+		int64_t all[VALUES] = {(int64_t)stats.records,
+				       (int64_t)stats.checkpoint,
+				       lag < 0 ? 0 : lag,
+				       (int64_t)stats.waiting,
+				       (int64_t)stats.commits,
+				       (int64_t)stats.checkpoints,
+				       (int64_t)stats.bytes,
+				       stats.room,
+				       (int64_t)stats.segments,
+				       (int64_t)stats.sealed,
+				       (int64_t)stats.seal_failures,
+				       (int64_t)stats.rotten,
+				       (int64_t)stats.scrubbed,
+				       (int64_t)stats.scrubs};
 		memcpy(values[log], all, sizeof(all));
 	}
 	for (int i = 0; i < VALUES; i++) {

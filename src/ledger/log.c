@@ -498,6 +498,12 @@ void log_get_stats(struct log *log, struct log_stats *out)
 		.room = atomic_load(&log->room),
 		.failed = atomic_load(&log->failed),
 		.no_space = atomic_load(&log->no_space),
+		.sealed = log->sealed,
+		.seal_failures = log->seal_failures,
+		.rotten = log->rot_count,
+		.scrubbed = log->scrubbed,
+		.scrubs = log->scrubs,
+		.scrub_ms = log->scrub_ms,
 	};
 	uint64_t taken = atomic_load(&log->next_index);
 	out->waiting = taken > out->records ? taken - out->records : 0;

@@ -38,6 +38,12 @@ struct log_options {
 	/* On the log loop, once, when a write or sync has failed: nothing will be acknowledged any
 	 * more and the process should end. */
 	void (*fatal)(void *argument, const struct err *err);
+	/* Where full segments are sealed and sealed ones read again (made with may_block, joined
+	 * before log_close); NULL: they stay as they are. */
+	struct env_loop *care_loop;
+	uint64_t scrub_rate; /* bytes a second that are read again; 0: 4 MiB */
+	/* From any thread: a segment does not read as it should; `err` names it and the offset. */
+	void (*rot)(void *argument, const struct err *err);
 	void *argument;
 };
 
@@ -121,12 +127,28 @@ struct log_stats {
 	uint64_t checkpoint;                  /* the size the last checkpoint covers */
 	uint64_t commits, checkpoints, bytes; /* since open */
 	uint64_t segments;
-	int64_t room;     /* bytes not reserved */
-	uint64_t waiting; /* records that have an index and are not durable yet */
-	bool failed;      /* a write or sync has failed */
-	bool no_space;    /* the last attempt to prepare a segment failed */
+	int64_t room;              /* bytes not reserved */
+	uint64_t waiting;          /* records that have an index and are not durable yet */
+	bool failed;               /* a write or sync has failed */
+	bool no_space;             /* the last attempt to prepare a segment failed */
+	uint64_t seal_failures;    /* times that sealing was given up, to be tried again */
+	uint64_t sealed;           /* segments, of the above */
+	uint64_t rotten;           /* segments that do not read as they should */
+	uint64_t scrubbed, scrubs; /* bytes read again, and passes over the log ended; since open */
+	int64_t scrub_ms;          /* Unix time of the last one's end; 0: none yet */
 };
 void log_get_stats(struct log *log, struct log_stats *out);
+
+/* Segments that do not read as they should: none of their records is served. One that was restored
+ * from a copy is found right again by the next pass. */
+#define LOG_ROT_MAX 64
+struct log_rot {
+	uint64_t first; /* record of the segment */
+	char problem[512];
+};
+size_t log_get_rot(struct log *log, struct log_rot *out, size_t max);
+/* From any thread: the next pass over the sealed segments begins now. */
+void log_scrub_now(struct log *log);
 
 /* How long commits take and what they carry: written where the disk work is done, read by any
  * thread while the log is open. */

@@ -1,5 +1,6 @@
 /* From pending records to durable ones: frames, writes, syncs, segments and their spares, and
  * signed checkpoints. Runs as the log's job. */
+#include "ledger/log_care.h"
 #include "ledger/log_internal.h"
 
 #include <assert.h>
@@ -124,7 +125,10 @@ enum err_code log_rotate(struct log *log, struct err *err)
 	log->offset = SEGMENT_HEADER_SIZE;
 	pthread_mutex_lock(&log->lock);
 	bool added = log_segments_add(log, log->next_commit);
+	if (added)
+		log->segments[log->segment_count - 1].open = true;
 	pthread_mutex_unlock(&log->lock);
+	log_care_wake(log->care);
 	return added ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", log->directory);
 }
 

@@ -1,5 +1,6 @@
 /* Where records are: segments with their sparse offsets, and the links from admit records to their
  * outcomes. */
+#include "ledger/log_care.h"
 #include "ledger/log_internal.h"
 
 #include <assert.h>
@@ -13,6 +14,11 @@ void log_path(const struct log *log, char out[static LOG_PATH_SIZE], const char 
 	va_start(arguments, format);
 	vsnprintf(out + before, LOG_PATH_SIZE - (size_t)before, format, arguments);
 	va_end(arguments);
+}
+
+void log_folder(const struct log *log, char out[static LOG_PATH_SIZE])
+{
+	log_path(log, out, "segments");
 }
 
 void log_segment_path(const struct log *log, uint64_t first, char out[static LOG_PATH_SIZE])
@@ -187,24 +193,38 @@ static enum err_code damaged(const char *path, uint64_t offset, uint64_t index, 
 		       (unsigned long long)offset, (unsigned long long)index);
 }
 
+/* Where the record `begin` or one before it stands. */
+static enum err_code walk_from(struct segment_scan *scan, struct place *place, uint64_t begin,
+			       struct err *err)
+{
+	if (scan->seal) {
+		place->known = true; /* no offsets are needed */
+		place->index = begin;
+		return segment_scan_seek(scan, begin, err);
+	}
+	scan->offset = place->offset;
+	return ERR_OK;
+}
+
 /* The records begin to end - 1, all in one segment. */
-static enum err_code walk_segment(struct log *log, const struct place *place, uint64_t begin,
+static enum err_code walk_segment(struct log *log, struct place *place, uint64_t begin,
 				  uint64_t end, const struct log_walk *walk, struct err *err)
 {
-	char path[LOG_PATH_SIZE];
+	char folder[LOG_PATH_SIZE];
 	struct segment_scan scan;
 	struct segment_header header;
 	struct log_segment learnt = {.first = place->first};
-	log_segment_path(log, place->first, path);
-	enum err_code code = segment_scan_open(&scan, log->env, path, &header, err);
-	scan.offset = place->offset;
+	log_folder(log, folder);
+	enum err_code code = segment_scan_find(&scan, log->env, folder, place->first, &header, err);
+	if (code == ERR_OK)
+		code = walk_from(&scan, place, begin, err);
 	for (uint64_t index = place->index; code == ERR_OK && index < end; index++) {
 		struct frame frame;
 		bool found = false;
 		uint64_t offset = scan.offset;
 		code = segment_scan_next(&scan, &frame, &found, err);
 		if (code == ERR_OK && (!found || frame.index != index))
-			code = damaged(path, offset, index, err);
+			code = damaged(scan.path, offset, index, err);
 		if (code == ERR_OK && !place->known)
 			(void)log_segment_note(&learnt, index, offset);
 		if (code == ERR_OK && index >= begin)
@@ -227,7 +247,10 @@ enum err_code log_walk_records(struct log *log, uint64_t begin, uint64_t end,
 			return ERR_SET(err, ERR_NOT_FOUND, "%s: there is no record %llu",
 				       log->directory, (unsigned long long)begin);
 		uint64_t stop = end < place.end ? end : place.end;
-		ERR_TRY(walk_segment(log, &place, begin, stop, walk, err));
+		enum err_code code = walk_segment(log, &place, begin, stop, walk, err);
+		if (code == ERR_CORRUPT && err)
+			log_note_rot(log, place.first, err);
+		ERR_TRY(code);
 		begin = stop;
 	}
 	return ERR_OK;

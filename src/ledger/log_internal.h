@@ -28,8 +28,9 @@
 
 struct log_segment {
 	uint64_t first, end; /* indices of its durable records: first to end - 1 */
-	uint32_t *sparse;    /* offsets; NULL until they were read */
+	uint32_t *sparse;    /* offsets; NULL until they were read, and where it is sealed */
 	size_t sparse_count, sparse_capacity;
+	bool open, sealed; /* which files there are of it: both for a moment, and after a crash */
 };
 
 /* For each record from `base` on: 0 nothing, LINK_OPEN an admit record without outcome, else how
@@ -154,11 +155,19 @@ struct log {
 	uint64_t outdated_ns; /* since when something larger than it is signed; 0: nothing is */
 	bool cosigning;
 	uint64_t commits, checkpoints, bytes;
+	size_t seal_from; /* all segments before it are sealed */
+	uint64_t sealed, seal_failures, scrubbed, scrubs;
+	int64_t scrub_ms;
+	struct log_rot rot[LOG_ROT_MAX];
+	size_t rot_count;
+
+	struct log_care *care; /* NULL where full segments stay as they are */
 };
 
 /* "<directory>/<name>" in the format given. */
 void log_path(const struct log *log, char out[static LOG_PATH_SIZE], const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+void log_folder(const struct log *log, char out[static LOG_PATH_SIZE]); /* of the segments */
 void log_segment_path(const struct log *log, uint64_t first, char out[static LOG_PATH_SIZE]);
 
 /* Sets the callbacks of job, message and timers. False when memory is out. */

@@ -1,4 +1,5 @@
 /* Opening and closing a log. */
+#include "ledger/log_care.h"
 #include "ledger/log_recover.h"
 
 #include <stdio.h>
@@ -63,6 +64,7 @@ static void free_log(struct log *log)
 {
 	if (!log)
 		return;
+	log_care_free(log->care);
 	env_timer_disarm(log->loop, &log->checkpoint_timer);
 	env_timer_disarm(log->loop, &log->space_timer);
 	env_timer_disarm(log->loop, &log->hold_timer);
@@ -175,6 +177,11 @@ static enum err_code start(struct log *log, struct err *err)
 	atomic_store(&log->next_index, log->next_commit);
 	atomic_store(&log->durable, log->next_commit);
 	log->checkpoint_ns = env_clock_ns(log->env);
+	for (size_t i = 0; i < log->segment_count; i++)
+		log->sealed += log->segments[i].sealed;
+	if (log->options.care_loop)
+		ERR_TRY(log_care_new(log, log->options.care_loop, &log->care, err));
+	log_care_wake(log->care);
 	log_wake(log);
 	return ERR_OK;
 }

@@ -2,7 +2,7 @@
 #include "ledger/log_read.h"
 
 #include "base/encode.h"
-#include "ledger/segment.h"
+#include "ledger/seal.h"
 #include "ledger/tile.h"
 
 #include <assert.h>
@@ -23,7 +23,7 @@ struct log_reader {
 	size_t current; /* the segment being read */
 	bool open;
 	struct segment_scan scan;
-	char name[SEGMENT_NAME_SIZE];
+	char name[SEAL_NAME_SIZE];
 	uint64_t index;
 	uint8_t link[LINK_SIZE];
 	bool link_known;
@@ -37,7 +37,11 @@ static void add_segment(void *argument, const struct env_directory_entry *entry)
 {
 	struct log_reader *reader = argument;
 	uint64_t first;
-	if (entry->is_directory || !segment_name_parse(entry->name, &first))
+	if (entry->is_directory ||
+	    (!segment_name_parse(entry->name, &first) && !seal_name_parse(entry->name, &first)))
+		return;
+	/* Both are there for a moment while a segment is sealed. The list is in order of names. */
+	if (reader->count > 0 && reader->firsts[reader->count - 1] == first)
 		return;
 	if (reader->count == reader->capacity) {
 		size_t capacity = reader->capacity ? reader->capacity * 2 : 64;
@@ -150,10 +154,13 @@ static enum err_code open_segment(struct log_reader *reader, struct err *err)
 {
 	char path[PATH_SIZE];
 	struct segment_header header;
-	segment_name(reader->firsts[reader->current], reader->name);
-	snprintf(path, sizeof(path), "%s/segments/%s", reader->directory, reader->name);
+	struct segment_scan *scan = &reader->scan;
+	snprintf(path, sizeof(path), "%s/segments", reader->directory);
 	reader->open = true;
-	ERR_TRY(segment_scan_open(&reader->scan, reader->env, path, &header, err));
+	enum err_code code = segment_scan_find(scan, reader->env, path,
+					       reader->firsts[reader->current], &header, err);
+	snprintf(reader->name, sizeof(reader->name), "%s", scan->name);
+	ERR_TRY(code);
 	return check_header(reader, &header, err);
 }
 
@@ -194,17 +201,19 @@ static enum err_code take_frame(struct log_reader *reader, const struct frame *f
 			       "%s: offset %llu: record %llu stands where record %llu belongs",
 			       reader->name, (unsigned long long)offset,
 			       (unsigned long long)frame->index, (unsigned long long)reader->index);
-	if (memcmp(frame->link, reader->link, LINK_SIZE) != 0)
+	if (!frame->leaf && memcmp(frame->link, reader->link, LINK_SIZE) != 0)
 		return ERR_SET(err, ERR_CORRUPT,
 			       "%s: offset %llu: record %llu does not follow the record before it",
 			       reader->name, (unsigned long long)offset,
 			       (unsigned long long)frame->index);
-	*entry = (struct log_read_entry){.index = frame->index,
-					 .kind = frame->kind,
-					 .text = frame->text,
-					 .leaf = merkle_leaf(frame->text.data, frame->text.size),
-					 .segment = reader->name,
-					 .offset = offset};
+	*entry = (struct log_read_entry){
+		.index = frame->index,
+		.kind = frame->kind,
+		.text = frame->text,
+		.leaf = frame->leaf ? *frame->leaf
+				    : merkle_leaf(frame->text.data, frame->text.size),
+		.segment = reader->name,
+		.offset = offset};
 	memcpy(reader->link, entry->leaf.bytes, LINK_SIZE);
 	if (reader->tree.size == reader->index)
 		merkle_append(&reader->tree, &entry->leaf);
@@ -218,7 +227,7 @@ static enum err_code next_frame(struct log_reader *reader, struct frame *frame, 
 				struct err *err)
 {
 	ERR_TRY(segment_scan_next(&reader->scan, frame, found, err));
-	if (*found)
+	if (*found || reader->scan.seal)
 		return ERR_OK;
 	reader->scan.buffer_size = 0;
 	return segment_scan_next(&reader->scan, frame, found, err);
@@ -244,6 +253,12 @@ enum err_code log_reader_next(struct log_reader *reader, struct log_read_entry *
 	}
 }
 
+static bool ends_behind(const struct segment_scan *scan, uint64_t index)
+{
+	const struct seal_header *header = seal_reader_header(scan->seal);
+	return index < header->segment.first_index + header->records;
+}
+
 enum err_code log_reader_seek(struct log_reader *reader, uint64_t index, struct err *err)
 {
 	struct log_read_entry entry;
@@ -257,6 +272,12 @@ enum err_code log_reader_seek(struct log_reader *reader, uint64_t index, struct 
 	memset(reader->link, 0, LINK_SIZE);
 	memset(&reader->tree, 0, sizeof(reader->tree));
 	reader->torn_bytes = 0;
+	if (reader->index < index)
+		ERR_TRY(open_segment(reader, err));
+	if (reader->index < index && reader->scan.seal && ends_behind(&reader->scan, index)) {
+		reader->index = index;
+		return segment_scan_seek(&reader->scan, index, err);
+	}
 	while (reader->index < index) {
 		ERR_TRY(log_reader_next(reader, &entry, &more, err));
 		if (!more)

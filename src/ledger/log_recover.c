@@ -3,6 +3,7 @@
 #include "ledger/log_recover.h"
 
 #include "base/json.h"
+#include "ledger/seal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,12 +18,22 @@ struct listing {
 	bool failed;
 };
 
+/* Names come in order, so that both files of a segment follow each other. */
 static void list_segment(void *argument, const struct env_directory_entry *entry)
 {
 	struct listing *listing = argument;
+	struct log *log = listing->log;
 	uint64_t first;
-	if (!entry->is_directory && segment_name_parse(entry->name, &first))
-		listing->failed |= !log_segments_add(listing->log, first);
+	bool open = segment_name_parse(entry->name, &first);
+	if (entry->is_directory || (!open && !seal_name_parse(entry->name, &first)))
+		return;
+	if (log->segment_count == 0 || log->segments[log->segment_count - 1].first != first)
+		listing->failed |= !log_segments_add(log, first);
+	if (listing->failed)
+		return;
+	struct log_segment *segment = &log->segments[log->segment_count - 1];
+	segment->open |= open;
+	segment->sealed |= !open;
 }
 
 static int compare_segments(const void *a, const void *b)
@@ -87,39 +98,89 @@ struct recovery {
 	uint64_t file_size;
 };
 
-static enum err_code read_header(struct log *log, size_t segment, struct segment_header *header,
-				 struct err *err)
+static enum err_code open_file(struct log *log, const struct log_segment *segment, bool sealed,
+			       struct segment_scan *scan, struct segment_header *header,
+			       struct err *err)
 {
-	char path[LOG_PATH_SIZE];
-	struct segment_scan scan;
-	log_segment_path(log, log->segments[segment].first, path);
-	enum err_code code = segment_scan_open(&scan, log->env, path, header, err);
-	segment_scan_close(&scan);
-	ERR_TRY(code);
-	if (header->first_index != log->segments[segment].first)
-		return ERR_SET(err, ERR_CORRUPT,
-			       "%s: offset 16: the segment starts with record %llu, which its name "
-			       "does not say",
-			       path, (unsigned long long)header->first_index);
-	if (memcmp(header->origin, log->origin, sizeof(header->origin)) != 0)
-		return ERR_SET(err, ERR_MISMATCH, "%s: the segment is of another log than \"%s\"",
-			       path, log->key.name);
-	return ERR_OK;
+	char path[LOG_PATH_SIZE], name[SEAL_NAME_SIZE];
+	log_segment_path(log, segment->first, path);
+	seal_name(segment->first, name);
+	if (sealed)
+		log_path(log, path, "segments/%s", name);
+	return segment_scan_open(scan, log->env, path, header, err);
 }
 
-/* Every header is read; the records are from the first admit on that may lack its outcome. */
+/* Both files of a segment are there where a crash came between the sealed one's name and the end of
+ * the open one: the seal was whole then. Where it is not any more, the open one counts. */
+static enum err_code open_segment(struct log *log, struct log_segment *segment,
+				  struct segment_scan *scan, struct segment_header *header,
+				  struct err *err)
+{
+	enum err_code code = open_file(log, segment, segment->sealed, scan, header, err);
+	if (code != ERR_CORRUPT || !segment->sealed || !segment->open)
+		return code;
+	segment_scan_close(scan);
+	segment->sealed = false;
+	return open_file(log, segment, false, scan, header, err);
+}
+
+/* What the header of the next segment must say, as far as this one tells without being read. */
+struct expected {
+	bool known;
+	struct merkle_range tree;
+	char path[SEGMENT_PATH_SIZE];
+};
+
+static bool same_tree(const struct merkle_range *a, const struct merkle_range *b)
+{
+	return a->size == b->size && a->count == b->count &&
+	       memcmp(a->hashes, b->hashes, a->count * MERKLE_HASH_SIZE) == 0;
+}
+
+static enum err_code read_header(struct log *log, size_t number, struct segment_header *header,
+				 struct expected *expected, struct err *err)
+{
+	struct segment_scan scan;
+	struct log_segment *segment = &log->segments[number];
+	enum err_code code = open_segment(log, segment, &scan, header, err);
+	if (code == ERR_OK && header->first_index != segment->first)
+		code = ERR_SET(err, ERR_CORRUPT,
+			       "%s: offset 16: the segment starts with record %llu, which its name "
+			       "does not say",
+			       scan.path, (unsigned long long)header->first_index);
+	if (code == ERR_OK && memcmp(header->origin, log->origin, sizeof(header->origin)) != 0)
+		code = ERR_SET(err, ERR_MISMATCH, "%s: the segment is of another log than \"%s\"",
+			       scan.path, log->key.name);
+	if (code == ERR_OK && expected->known && !same_tree(&header->range, &expected->tree))
+		code = ERR_SET(err, ERR_CORRUPT,
+			       "%s: offset 0: the seal does not lead to %s, the segment after it; "
+			       "restore the log from a copy",
+			       expected->path, scan.name);
+	expected->known = code == ERR_OK && scan.seal;
+	if (expected->known) {
+		seal_reader_tree(scan.seal, &expected->tree);
+		memcpy(expected->path, scan.path, sizeof(expected->path));
+	}
+	segment_scan_close(&scan);
+	return code;
+}
+
+/* Every header and seal is read; the records are from the first admit on that may lack its outcome.
+ */
 static enum err_code choose_start(struct recovery *recovery, size_t *segment, struct err *err)
 {
 	struct log *log = recovery->log;
 	struct segment_header header;
+	struct expected expected = {0};
 	size_t start = log->segment_count - 1;
 	for (size_t i = 0; i < log->segment_count; i++)
-		ERR_TRY(read_header(log, i, &header, err));
+		ERR_TRY(read_header(log, i, &header, &expected, err));
 	while (start > 0 &&
 	       (log->segments[start].first > header.oldest_open || log->options.check_all))
 		start--;
 	*segment = start;
-	ERR_TRY(read_header(log, start, &header, err));
+	expected.known = false;
+	ERR_TRY(read_header(log, start, &header, &expected, err));
 	memcpy(log->link, header.link, LINK_SIZE);
 	recovery->start = recovery->index = header.first_index;
 	log->links.base = log->links.oldest_open = header.first_index;
@@ -131,8 +192,7 @@ static enum err_code check_header(struct log *log, const char *path,
 {
 	struct merkle_range range;
 	log_tree_range(&log->tree, &range);
-	if (memcmp(header->link, log->link, LINK_SIZE) != 0 || range.size != header->range.size ||
-	    memcmp(range.hashes, header->range.hashes, range.count * MERKLE_HASH_SIZE) != 0)
+	if (memcmp(header->link, log->link, LINK_SIZE) != 0 || !same_tree(&range, &header->range))
 		return ERR_SET(err, ERR_CORRUPT,
 			       "%s: offset 0: the header does not fit the records before it", path);
 	return ERR_OK;
@@ -154,13 +214,15 @@ static enum err_code take_record(struct recovery *recovery, struct log_segment *
 			       "%s: offset %llu: record %llu stands where record %llu belongs",
 			       path, (unsigned long long)offset, (unsigned long long)frame->index,
 			       (unsigned long long)recovery->index);
-	if (memcmp(frame->link, log->link, LINK_SIZE) != 0)
+	if (!frame->leaf && memcmp(frame->link, log->link, LINK_SIZE) != 0)
 		return ERR_SET(err, ERR_CORRUPT,
 			       "%s: offset %llu: record %llu does not follow the record before it",
 			       path, (unsigned long long)offset, (unsigned long long)frame->index);
-	if (!log_links_reserve(&log->links, 1) || !log_segment_note(segment, frame->index, offset))
+	if (!log_links_reserve(&log->links, 1) ||
+	    (!frame->leaf && !log_segment_note(segment, frame->index, offset)))
 		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", path);
-	struct merkle_hash leaf = merkle_leaf(frame->text.data, frame->text.size);
+	struct merkle_hash leaf =
+		frame->leaf ? *frame->leaf : merkle_leaf(frame->text.data, frame->text.size);
 	memcpy(log->link, leaf.bytes, LINK_SIZE);
 	log_tree_append(&log->tree, &leaf);
 	log_links_append(&log->links, frame->kind, admit_of(frame));
@@ -198,13 +260,12 @@ static enum err_code read_segment(struct recovery *recovery, size_t number, stru
 	bool last = number + 1 == log->segment_count;
 	struct log_segment *segment = &log->segments[number];
 	uint64_t expected_end = segment->end, mark = log->checkpoint_head.size;
-	char path[LOG_PATH_SIZE];
 	struct segment_scan scan;
 	struct segment_header header;
 	struct frame frame;
 	bool found = true;
-	log_segment_path(log, segment->first, path);
-	enum err_code code = segment_scan_open(&scan, log->env, path, &header, err);
+	enum err_code code = open_segment(log, segment, &scan, &header, err);
+	const char *path = scan.path;
 	if (code == ERR_OK)
 		code = check_header(log, path, &header, err);
 	while (code == ERR_OK && found && (last || recovery->index < expected_end)) {
@@ -301,6 +362,10 @@ static enum err_code adopt_last(struct recovery *recovery, struct err *err)
 	struct log *log = recovery->log;
 	char path[LOG_PATH_SIZE];
 	const size_t capacity = 256u << 10;
+	if (log->segments[log->segment_count - 1].sealed) {
+		log->next_commit = log->synced = recovery->index;
+		return log_rotate(log, err);
+	}
 	log_segment_path(log, log->segments[log->segment_count - 1].first, path);
 	ERR_TRY(env_file_open(log->env, path, ENV_OPEN_WRITE, &log->file, err));
 	uint8_t *buffer = malloc(capacity);
@@ -314,6 +379,26 @@ static enum err_code adopt_last(struct recovery *recovery, struct err *err)
 	int64_t room = log_segment_room(log) - (int64_t)(log->offset - SEGMENT_HEADER_SIZE);
 	atomic_store(&log->room, room);
 	return ERR_OK;
+}
+
+/* Of a segment with both files, the one that counts stays; and what a crash left of a sealing goes.
+ */
+static enum err_code remove_leftovers(struct log *log, struct err *err)
+{
+	char path[LOG_PATH_SIZE], name[SEAL_NAME_SIZE];
+	for (size_t i = 0; i < log->segment_count; i++) {
+		struct log_segment *segment = &log->segments[i];
+		if (!segment->open)
+			continue;
+		seal_name(segment->first, name);
+		log_path(log, path, "segments/%s", name);
+		if (segment->sealed)
+			log_segment_path(log, segment->first, path);
+		ERR_TRY(env_unlink(log->env, path, err));
+		segment->open = !segment->sealed;
+	}
+	log_path(log, path, "segments/" SEAL_TEMPORARY);
+	return env_unlink(log->env, path, err);
 }
 
 /* ---- outcomes that a crash hid ---- */
@@ -431,5 +516,6 @@ enum err_code log_recover(struct log *log, struct err *err)
 		ERR_TRY(read_segment(&recovery, segment, err));
 	}
 	ERR_TRY(check_checkpoints(log, err));
+	ERR_TRY(remove_leftovers(log, err));
 	return adopt_last(&recovery, err);
 }

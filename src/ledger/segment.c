@@ -1,6 +1,7 @@
 #include "ledger/segment.h"
 
 #include "base/crc32c.h"
+#include "ledger/seal.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -40,42 +41,65 @@ enum {
 	AT_HASHES = 80,
 };
 
+void segment_page_fields(const struct segment_header *header,
+			 uint8_t page[static SEGMENT_HEADER_SIZE])
+{
+	memset(page, 0, SEGMENT_HEADER_SIZE);
+	store(page + AT_FIRST_INDEX, header->first_index, 8);
+	store(page + AT_OLDEST_OPEN, header->oldest_open, 8);
+	memcpy(page + AT_ORIGIN, header->origin, sizeof(header->origin));
+	memcpy(page + AT_LINK, header->link, LINK_SIZE);
+	store(page + AT_COUNT, header->range.count, 4);
+	memcpy(page + AT_HASHES, header->range.hashes, header->range.count * MERKLE_HASH_SIZE);
+}
+
+static uint32_t page_crc(const uint8_t *page)
+{
+	return crc32c(0, page + AT_FIRST_INDEX, SEGMENT_HEADER_SIZE - AT_FIRST_INDEX);
+}
+
+void segment_page_finish(uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8])
+{
+	memcpy(page, magic, 8);
+	store(page + AT_VERSION, FORMAT_VERSION, 4);
+	store(page + AT_CRC, page_crc(page), 4);
+}
+
+bool segment_page_check(const uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8])
+{
+	return memcmp(page, magic, 8) == 0 && load(page + AT_VERSION, 4) == FORMAT_VERSION &&
+	       load(page + AT_CRC, 4) == page_crc(page);
+}
+
+bool segment_page_parse(const uint8_t page[static SEGMENT_HEADER_SIZE], struct segment_header *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->first_index = load(page + AT_FIRST_INDEX, 8);
+	out->oldest_open = load(page + AT_OLDEST_OPEN, 8);
+	memcpy(out->origin, page + AT_ORIGIN, sizeof(out->origin));
+	memcpy(out->link, page + AT_LINK, LINK_SIZE);
+	out->range.size = out->first_index;
+	out->range.count = (unsigned)load(page + AT_COUNT, 4);
+	if (out->first_index >> 48 ||
+	    out->range.count != (unsigned)__builtin_popcountll(out->first_index) ||
+	    out->oldest_open > out->first_index)
+		return false;
+	memcpy(out->range.hashes, page + AT_HASHES, out->range.count * MERKLE_HASH_SIZE);
+	return true;
+}
+
 void segment_header_write(const struct segment_header *header,
 			  uint8_t out[static SEGMENT_HEADER_SIZE])
 {
-	memset(out, 0, SEGMENT_HEADER_SIZE);
-	memcpy(out, header_magic, sizeof(header_magic));
-	store(out + AT_VERSION, FORMAT_VERSION, 4);
-	store(out + AT_FIRST_INDEX, header->first_index, 8);
-	store(out + AT_OLDEST_OPEN, header->oldest_open, 8);
-	memcpy(out + AT_ORIGIN, header->origin, sizeof(header->origin));
-	memcpy(out + AT_LINK, header->link, LINK_SIZE);
-	store(out + AT_COUNT, header->range.count, 4);
-	memcpy(out + AT_HASHES, header->range.hashes, header->range.count * MERKLE_HASH_SIZE);
-	store(out + AT_CRC, crc32c(0, out + AT_FIRST_INDEX, SEGMENT_HEADER_SIZE - AT_FIRST_INDEX),
-	      4);
+	segment_page_fields(header, out);
+	segment_page_finish(out, header_magic);
 }
 
 bool segment_header_parse(const uint8_t data[static SEGMENT_HEADER_SIZE],
 			  struct segment_header *out)
 {
 	memset(out, 0, sizeof(*out));
-	if (memcmp(data, header_magic, sizeof(header_magic)) != 0 ||
-	    load(data + AT_VERSION, 4) != FORMAT_VERSION ||
-	    load(data + AT_CRC, 4) !=
-		    crc32c(0, data + AT_FIRST_INDEX, SEGMENT_HEADER_SIZE - AT_FIRST_INDEX))
-		return false;
-	out->first_index = load(data + AT_FIRST_INDEX, 8);
-	out->oldest_open = load(data + AT_OLDEST_OPEN, 8);
-	memcpy(out->origin, data + AT_ORIGIN, sizeof(out->origin));
-	memcpy(out->link, data + AT_LINK, LINK_SIZE);
-	out->range.size = out->first_index;
-	out->range.count = (unsigned)load(data + AT_COUNT, 4);
-	if (out->range.count != (unsigned)__builtin_popcountll(out->first_index) ||
-	    out->oldest_open > out->first_index)
-		return false;
-	memcpy(out->range.hashes, data + AT_HASHES, out->range.count * MERKLE_HASH_SIZE);
-	return true;
+	return segment_page_check(data, header_magic) && segment_page_parse(data, out);
 }
 
 void segment_name(uint64_t first_index, char out[static SEGMENT_NAME_SIZE])
@@ -149,40 +173,94 @@ bool frame_parse(const uint8_t *data, size_t size, struct frame *out)
 	out->unsynced = (uint32_t)load(data + AT_FRAME_UNSYNCED, 4);
 	memcpy(out->link, data + AT_FRAME_LINK, LINK_SIZE);
 	out->text = bytes_of(data + FRAME_HEADER_SIZE, text_size);
+	out->leaf = NULL;
 	return record_kind_text(out->kind) != NULL && out->unsynced <= out->index;
 }
 
 /* ---- scanning ---- */
 
-static enum err_code read_header(struct segment_scan *scan, const char *path,
-				 struct segment_header *header, struct err *err)
+static enum err_code read_header(struct segment_scan *scan, struct segment_header *header,
+				 struct err *err)
 {
 	size_t got;
 	ERR_TRY(env_file_size(scan->file, &scan->file_size, err));
+	scan->buffer = malloc(BUFFER_SIZE);
+	if (!scan->buffer)
+		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", scan->path);
 	ERR_TRY(env_file_read(scan->file, 0, scan->buffer, SEGMENT_HEADER_SIZE, &got, err));
 	if (got < SEGMENT_HEADER_SIZE || !segment_header_parse(scan->buffer, header))
 		return ERR_SET(err, ERR_CORRUPT, "%s: offset 0: the segment header is damaged",
-			       path);
+			       scan->path);
 	scan->offset = SEGMENT_HEADER_SIZE;
 	return ERR_OK;
+}
+
+static enum err_code open_sealed(struct segment_scan *scan, struct segment_header *header,
+				 struct err *err)
+{
+	ERR_TRY(env_file_size(scan->file, &scan->file_size, err));
+	ERR_TRY(seal_reader_open(scan->file, scan->path, &scan->seal, err));
+	*header = seal_reader_header(scan->seal)->segment;
+	scan->offset = seal_reader_offset(scan->seal);
+	return ERR_OK;
+}
+
+static void name_scan(struct segment_scan *scan, const char *path)
+{
+	const char *slash;
+	memset(scan, 0, sizeof(*scan));
+	snprintf(scan->path, sizeof(scan->path), "%s", path);
+	slash = strrchr(scan->path, '/');
+	scan->name = slash ? slash + 1 : scan->path;
+}
+
+static enum err_code open_named(struct segment_scan *scan, struct env *env,
+				struct segment_header *header, struct err *err)
+{
+	uint64_t first;
+	bool sealed = seal_name_parse(scan->name, &first);
+	ERR_TRY(env_file_open(env, scan->path, ENV_OPEN_READ, &scan->file, err));
+	return sealed ? open_sealed(scan, header, err) : read_header(scan, header, err);
 }
 
 enum err_code segment_scan_open(struct segment_scan *scan, struct env *env, const char *path,
 				struct segment_header *header, struct err *err)
 {
-	memset(scan, 0, sizeof(*scan));
-	scan->buffer = malloc(BUFFER_SIZE);
-	if (!scan->buffer)
-		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", path);
-	ERR_TRY(env_file_open(env, path, ENV_OPEN_READ, &scan->file, err));
-	return read_header(scan, path, header, err);
+	name_scan(scan, path);
+	return open_named(scan, env, header, err);
+}
+
+/* The seal counts where both are there: it was whole before it got its name. Between two looks an
+ * open segment may have become a sealed one. */
+enum err_code segment_scan_find(struct segment_scan *scan, struct env *env, const char *folder,
+				uint64_t first, struct segment_header *header, struct err *err)
+{
+	char path[SEGMENT_PATH_SIZE], name[SEAL_NAME_SIZE];
+	enum err_code code = ERR_NOT_FOUND;
+	for (unsigned look = 0; look < 3 && code == ERR_NOT_FOUND; look++) {
+		if (look == 1)
+			segment_name(first, name);
+		else
+			seal_name(first, name);
+		snprintf(path, sizeof(path), "%s/%s", folder, name);
+		name_scan(scan, path);
+		code = open_named(scan, env, header, err);
+	}
+	return code;
 }
 
 void segment_scan_close(struct segment_scan *scan)
 {
+	seal_reader_free(scan->seal);
 	env_file_close(scan->file);
 	free(scan->buffer);
 	memset(scan, 0, sizeof(*scan));
+}
+
+enum err_code segment_scan_seek(struct segment_scan *scan, uint64_t index, struct err *err)
+{
+	assert(scan->seal);
+	return seal_reader_seek(scan->seal, index, err);
 }
 
 /* Up to `want` bytes from `offset` on, fewer only at the end of the file. */
@@ -209,8 +287,13 @@ enum err_code segment_scan_next(struct segment_scan *scan, struct frame *frame, 
 {
 	const uint8_t *data;
 	size_t size;
-	ERR_TRY(look(scan, scan->offset, FRAME_HEADER_SIZE, &data, &size, err));
 	*found = false;
+	if (scan->seal) {
+		enum err_code code = seal_reader_next(scan->seal, frame, found, err);
+		scan->offset = seal_reader_offset(scan->seal);
+		return code;
+	}
+	ERR_TRY(look(scan, scan->offset, FRAME_HEADER_SIZE, &data, &size, err));
 	if (size < FRAME_HEADER_SIZE || data[0] != 'P')
 		return ERR_OK;
 	size_t whole = frame_size((size_t)load(data + AT_FRAME_SIZE, 2));
@@ -288,6 +371,11 @@ enum err_code segment_scan_tail(struct segment_scan *scan, uint64_t index, enum 
 {
 	struct frame frame;
 	bool found = false, unwritten = false;
+	if (scan->seal) {
+		*tail = SEGMENT_CLEAN;
+		*end = scan->offset;
+		return ERR_OK;
+	}
 	ERR_TRY(find_end(scan, scan->offset, end, err));
 	*tail = *end == scan->offset ? SEGMENT_CLEAN : SEGMENT_TORN;
 	if (*tail == SEGMENT_CLEAN)

@@ -1,5 +1,6 @@
 /* Segment files: a header, then records in frames, then zeros written beforehand. The layout stands
- * in docs/formats/log.md. Frames and headers are pure; struct segment_scan reads a file. */
+ * in docs/formats/log.md. Frames and headers are pure; struct segment_scan reads a file, of a
+ * segment that was sealed (seal.h) too. */
 #ifndef LEDGER_SEGMENT_H
 #define LEDGER_SEGMENT_H
 
@@ -13,6 +14,8 @@
 #define FRAME_HEADER_SIZE 32u
 #define FRAME_SIZE_MAX (FRAME_HEADER_SIZE + RECORD_SIZE_MAX)
 #define LINK_SIZE 12
+/* Of "<directory>/<name>" of a segment. */
+#define SEGMENT_PATH_SIZE 1200
 
 struct segment_header {
 	uint64_t first_index;
@@ -28,6 +31,13 @@ void segment_header_write(const struct segment_header *header,
 bool segment_header_parse(const uint8_t data[static SEGMENT_HEADER_SIZE],
 			  struct segment_header *out);
 
+/* The parts of the above, for headers that hold more: the fields, then magic, version and CRC. */
+void segment_page_fields(const struct segment_header *header,
+			 uint8_t page[static SEGMENT_HEADER_SIZE]);
+void segment_page_finish(uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8]);
+bool segment_page_check(const uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8]);
+bool segment_page_parse(const uint8_t page[static SEGMENT_HEADER_SIZE], struct segment_header *out);
+
 void segment_name(uint64_t first_index, char out[static SEGMENT_NAME_SIZE]);
 bool segment_name_parse(const char *name, uint64_t *first_index);
 
@@ -37,6 +47,8 @@ struct frame {
 	uint32_t unsynced;       /* records before this one that were not yet durable */
 	uint8_t link[LINK_SIZE]; /* the start of the leaf hash of the record before */
 	struct bytes text;
+	/* Of a sealed segment: its leaf hash, which led to the seal. NULL from an open one. */
+	const struct merkle_hash *leaf;
 };
 
 static inline size_t frame_size(size_t text_size)
@@ -48,10 +60,15 @@ void frame_write(const struct frame *frame, uint8_t *out);
 /* A whole frame with a right CRC at the start of the data? `out` borrows from it. */
 bool frame_parse(const uint8_t *data, size_t size, struct frame *out);
 
+struct seal_reader;
+
 /* Reading a segment record by record, in flat memory. */
 struct segment_scan {
 	struct env_file *file;
-	uint64_t offset; /* of the next frame */
+	struct seal_reader *seal; /* NULL: not sealed */
+	char path[SEGMENT_PATH_SIZE];
+	const char *name; /* in `path` */
+	uint64_t offset;  /* of the next frame; of the block it stands in, where it is sealed */
 	uint64_t file_size;
 	uint8_t *buffer;
 	uint64_t buffer_at;
@@ -62,11 +79,18 @@ struct segment_scan {
  * in every case. */
 enum err_code segment_scan_open(struct segment_scan *scan, struct env *env, const char *path,
 				struct segment_header *header, struct err *err);
+/* Opens the segment that starts with record `first`, sealed or not, in a folder of segments. */
+enum err_code segment_scan_find(struct segment_scan *scan, struct env *env, const char *folder,
+				uint64_t first, struct segment_header *header, struct err *err);
 void segment_scan_close(struct segment_scan *scan);
 /* The next frame, valid until the next call; *found is false, and the offset stays, where there is
- * none. Index and link are for the caller to check. */
+ * none. Index and link are for the caller to check; a sealed segment holds no links (zeros), and
+ * whatever in it does not lead to the seal is ERR_CORRUPT. */
 enum err_code segment_scan_next(struct segment_scan *scan, struct frame *frame, bool *found,
 				struct err *err);
+
+/* Of a sealed segment: the next frame is that of record `index`, one of its own. */
+enum err_code segment_scan_seek(struct segment_scan *scan, uint64_t index, struct err *err);
 
 /* What lies at scan->offset, where record `index` was expected and no valid frame is. */
 enum segment_tail {

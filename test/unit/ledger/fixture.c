@@ -66,6 +66,13 @@ static void on_fatal(void *argument, const struct err *err)
 	atomic_fetch_add(&fixture->fatal, 1);
 }
 
+static void on_rot(void *argument, const struct err *err)
+{
+	struct fixture *fixture = argument;
+	fixture->rot_err = *err;
+	atomic_fetch_add(&fixture->rots, 1);
+}
+
 static void on_idle(void *argument)
 {
 	struct fixture *fixture = argument;
@@ -98,6 +105,8 @@ void fixture_init(struct fixture *fixture)
 		.secret = "a secret of thirty-two bytes....",
 		.segment_size = LOG_SEGMENT_SIZE_MIN,
 		.fatal = on_fatal,
+		.rot = on_rot,
+		.scrub_rate = UINT64_C(1) << 40,
 		.argument = fixture,
 	};
 }
@@ -115,12 +124,15 @@ void fixture_release(struct fixture *fixture)
 enum err_code fixture_open(struct fixture *fixture)
 {
 	fixture->log_loop = env_loop_new(fixture->env, "log", true);
+	fixture->care_loop = fixture->seals ? env_loop_new(fixture->env, "care", true) : NULL;
+	fixture->options.care_loop = fixture->care_loop;
 	enum err_code code = log_open(fixture->env, fixture->log_loop, &fixture->options,
 				      &fixture->log, &fixture->err);
 	if (code == ERR_OK)
 		return code;
 	env_loop_free(fixture->log_loop);
-	fixture->log_loop = NULL;
+	env_loop_free(fixture->care_loop);
+	fixture->log_loop = fixture->care_loop = NULL;
 	return code;
 }
 
@@ -133,6 +145,8 @@ void fixture_start(struct fixture *fixture)
 	log_producer_init(&fixture->producer, fixture->log, fixture->loop);
 	assert_works(env_loop_start(fixture->log_loop, -1, &fixture->err), &fixture->err);
 	assert_works(env_loop_start(fixture->loop, -1, &fixture->err), &fixture->err);
+	if (fixture->care_loop)
+		assert_works(env_loop_start(fixture->care_loop, -1, &fixture->err), &fixture->err);
 	fixture->running = true;
 }
 
@@ -144,6 +158,10 @@ void fixture_halt(struct fixture *fixture)
 	env_loop_stop(fixture->log_loop);
 	env_loop_join(fixture->loop);
 	env_loop_join(fixture->log_loop);
+	if (fixture->care_loop) {
+		env_loop_stop(fixture->care_loop);
+		env_loop_join(fixture->care_loop);
+	}
 	fixture->running = false;
 }
 
@@ -157,7 +175,8 @@ void fixture_stop(struct fixture *fixture)
 	fixture->log = NULL;
 	env_loop_free(fixture->loop);
 	env_loop_free(fixture->log_loop);
-	fixture->loop = fixture->log_loop = NULL;
+	env_loop_free(fixture->care_loop);
+	fixture->loop = fixture->log_loop = fixture->care_loop = NULL;
 }
 
 /* ---- records ---- */

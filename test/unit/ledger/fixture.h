@@ -26,13 +26,16 @@ void fixture_no_faults(void);
 struct fixture {
 	struct env *env;
 	struct env_loop *log_loop, *loop; /* loop: the producer's */
+	bool seals;                       /* with a loop that seals and scrubs */
+	struct env_loop *care_loop;
 	struct ed25519_private *key;
 	struct log_options options;
 	struct log *log;
 	struct log_producer producer;
 	char directory[512];
 	atomic_uint fatal;
-	struct err fatal_err, err;
+	struct err fatal_err, rot_err, err;
+	atomic_uint rots;
 	bool running;        /* both loops */
 	atomic_uint waiting; /* records not yet durable */
 };
