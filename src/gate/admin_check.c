@@ -23,6 +23,8 @@ struct check {
 	struct dialect_request read;
 	struct policy_request facts;
 	uint8_t words_digest[SHA256_SIZE];
+	struct script_request script;
+	json_t *words; /* that it points into; NULL: none */
 	struct binding_settings settings;
 	struct leaf_claim claim;
 	bool claims;
@@ -194,6 +196,11 @@ static void read_words(struct check *check)
 		sha256_of(words.data, words.size, check->words_digest);
 		check->facts.words_digest = check->words_digest;
 		check->facts.settings = &check->settings;
+		if (policy_needs_script(check->verdict.grant) &&
+		    json_parse(buf_bytes(&words), "words", &check->words, NULL) == ERR_OK &&
+		    script_request_read(world_binding_secret(check->control->world), check->words,
+					words.size, &check->script))
+			check->facts.script = &check->script;
 		if (check->claims) {
 			leaf_claim_set_words(&check->claim, buf_bytes(&words));
 			check->facts.claim = &check->claim;
@@ -322,7 +329,9 @@ static bool tell_bound(const struct check *check, json_t *answer)
 	if (good && verdict->suite)
 		good = json_set_text(answer, "suite", verdict->suite->id) &&
 		       json_set_text(answer, "suite_name", verdict->suite->suite->name) &&
-		       json_set(answer, "leaf", json_integer(verdict->leaf));
+		       json_set(answer, "leaf", json_integer(verdict->pick.leaf)) &&
+		       (!verdict->pick.step ||
+			json_set(answer, "step", json_integer(verdict->pick.step)));
 	if (good && verdict->run)
 		good = json_set_text(answer, "run", verdict->run->id);
 	return good &&
@@ -408,6 +417,7 @@ enum err_code admin_check(struct control *control, const json_t *body, json_t **
 		code = tell(&check, answer, err);
 	}
 	free(check.scan);
+	json_decref(check.words);
 	buf_release(&check.body);
 	return code;
 }

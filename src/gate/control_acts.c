@@ -91,7 +91,11 @@ static enum err_code close_run(struct control_operation *operation, const char *
 	json_t *rows = control_register_of(control, id);
 	json_t *closed = json_copy((json_t *)spec);
 	json_t *detail = json_object();
+	json_t *words = control_words_of(control, id);
 	bool good = rows && closed && detail && json_object_set(closed, "register", rows) == 0;
+	if (words)
+		good = good && json_object_set(closed, "words", words) == 0 &&
+		       json_object_set(detail, "words", words) == 0;
 	good = good && control_grading_reveal(control, spec, last, detail) &&
 	       json_object_set(detail, "register", rows) == 0;
 	enum err_code code =
@@ -103,6 +107,7 @@ static enum err_code close_run(struct control_operation *operation, const char *
 					  err);
 	json_decref(rows);
 	json_decref(closed);
+	json_decref(words);
 	*told = code == ERR_OK ? detail : NULL;
 	if (code != ERR_OK)
 		json_decref(detail);

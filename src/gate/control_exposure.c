@@ -233,7 +233,7 @@ static json_t *register_row(const struct control *control, const struct binding_
 	const struct exposure *exposure = run->exposed[slot];
 	count_runs(control, run, run->models[slot], &place, &count);
 	for (uint32_t leaf = 0; exposure && leaf < run->suite->leaf_count; leaf++) {
-		if (binding_run_used(run, slot, leaf) == 0)
+		if (binding_run_used(run, slot, shape_unit(run->suite->shape, leaf, 0)) == 0)
 			continue;
 		bool before = exposure_before(exposure, leaf, run->opened_ms);
 		again += before;
@@ -259,4 +259,13 @@ json_t *control_register_of(const struct control *control, const char *id)
 		}
 	}
 	return rows;
+}
+
+json_t *control_words_of(const struct control *control, const char *id)
+{
+	const struct world_run *open = world_find_run(control->world, bytes_from(id));
+	if (!open || !open->run->suite->shape)
+		return NULL;
+	return json_pack("{s:I, s:I}", "free", (json_int_t)atomic_load(&open->run->free_bytes),
+			 "registered", (json_int_t)atomic_load(&open->run->registered_bytes));
 }

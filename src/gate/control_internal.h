@@ -203,6 +203,7 @@ enum err_code control_leaves_stage(struct control_operation *operation, struct e
 void control_leaves_settled(const struct control_operation *operation);
 /* The leaf digests of a stored suite, within `memory`, which the caller releases in any case.
  * ERR_CORRUPT names the file that does not fit what the database says. */
+size_t control_leaves_units(const json_t *spec); /* digests that stand there */
 enum err_code control_leaves_read(const struct control *control, const char *suite,
 				  const json_t *spec, struct buf *memory, struct bytes *leaves,
 				  struct err *err);
@@ -277,6 +278,9 @@ void control_exposures_free(struct control *control);
 /* [{model, provider, run, of, answers, first, re_exposed}] of an open run, for the models it asked
  * (a new reference); NULL when memory is out. */
 json_t *control_register_of(const struct control *control, const char *id);
+/* {free, registered}: bytes of the words that an open run has asked, by whether answers brought them
+ * in (a new reference); NULL where its suite has neither conversations nor judges. */
+json_t *control_words_of(const struct control *control, const char *id);
 
 /* ---- acts ---- */
 

@@ -16,7 +16,7 @@
 #define MAGIC "parley-leaves "
 #define VERSION "1"
 #define PATH_SIZE 1280
-#define LEAVES_MAX ((size_t)BINDING_LEAVES_MAX * BINDING_DIGEST_SIZE)
+#define LEAVES_MAX ((size_t)BINDING_LEAVES_MAX * BINDING_DIGEST_SIZE + SHAPE_BYTES_MAX)
 #define HEADER_SIZE 256 /* at most; with NUL */
 /* What the database has in place of the leaves. Not a multiple of a leaf's size, so that leaves
  * that are in the database themselves are told apart. */
@@ -119,13 +119,25 @@ static enum err_code unfit(const char *path, const char *what, struct err *err)
 	return ERR_SET(err, ERR_CORRUPT, "%s: %s; " RESTORE, path, what);
 }
 
+size_t control_leaves_units(const json_t *spec)
+{
+	return (size_t)control_integer(spec, "units", control_integer(spec, "leaves", 0));
+}
+
+/* Digests, and behind them the shape of a suite with conversations or judges. */
+static size_t stored_size(const json_t *spec)
+{
+	return control_leaves_units(spec) * BINDING_DIGEST_SIZE +
+	       (size_t)control_integer(spec, "shape", 0);
+}
+
 /* *file becomes what follows its header. */
 static enum err_code check_file(const char *path, const json_t *spec, const char *digest,
 				struct bytes *file, struct err *err)
 {
 	char header[HEADER_SIZE], found[DIGEST_SIZE + 1];
 	size_t size = write_header(spec, digest, header);
-	size_t wanted = (size_t)control_integer(spec, "leaves", 0) * BINDING_DIGEST_SIZE;
+	size_t wanted = stored_size(spec);
 	if (!bytes_starts_with(*file, BYTES(MAGIC)))
 		return unfit(path, "this is no file of a suite's leaves", err);
 	if (!bytes_starts_with(*file, BYTES(MAGIC VERSION " ")))
@@ -192,7 +204,7 @@ enum err_code control_leaves_read(const struct control *control, const char *sui
 		buf_release(memory);
 		return read_file(control, suite, spec, digest, memory, leaves, err);
 	}
-	if (count < 1 || leaves->size != (size_t)count * BINDING_DIGEST_SIZE)
+	if (count < 1 || leaves->size != stored_size(spec))
 		return ERR_SET(err, ERR_CORRUPT,
 			       "the stored suite %s has lost leaves; restore the database from a "
 			       "backup",

@@ -1,4 +1,5 @@
 #include "gate/control_internal.h"
+#include "gate/served.h"
 
 #include "base/encode.h"
 
@@ -190,21 +191,78 @@ static void restore_words(struct use *use, const json_t *admit)
 		binding_suite_claim(suite->suite, digest, (uint32_t)leaf);
 }
 
-static void restore_sample(struct use *use, const json_t *admit)
+static bool find_slot(const struct binding_run *run, const char *model, unsigned *slot)
+{
+	for (*slot = 0; *slot < run->model_count; ++*slot)
+		if (strcmp(run->models[*slot], model) == 0)
+			return true;
+	return false;
+}
+
+/* What the admit record of a conversation or a judge says of the words: gate/served.c wrote it. */
+static void restore_words_of(struct binding_run *run, const json_t *detail,
+			     struct binding_pick *pick)
+{
+	size_t index;
+	json_t *row;
+	const struct shape *shape = run->suite->shape;
+	pick->free_bytes = (uint32_t)control_integer(detail, "free", 0);
+	pick->registered_bytes = (uint32_t)control_integer(detail, "registered", 0);
+	json_array_foreach(json_object_get(detail, "judged"), index, row)
+	{
+		struct binding_judged judged = {
+			.sample = (unsigned)control_integer(row, "sample", -1) + 1};
+		uint64_t leaf = (uint64_t)control_integer(row, "leaf", -1);
+		if (pick->judged_count == SCRIPT_SLOTS_MAX || leaf >= run->suite->leaf_count ||
+		    !find_slot(run, control_text(row, "model"), &judged.slot))
+			continue;
+		judged.unit =
+			shape_unit(shape, (uint32_t)leaf, shape_steps(shape, (uint32_t)leaf) - 1);
+		pick->judged[pick->judged_count++] = judged;
+	}
+	binding_run_count(run, pick);
+}
+
+static void restore_answer(struct use *use, const json_t *admit, const json_t *settle,
+			   struct served *place)
+{
+	const json_t *said = json_object_get(json_object_get(settle, "detail"), "said");
+	int64_t size = control_integer(said, "size", -1);
+	struct script_said out = {.size = (uint32_t)size};
+	if (!place || size < 0 || size > (int64_t)SCRIPT_WORDS_MAX ||
+	    !hex_decode(bytes_from(control_text(said, "digest")), out.digest, sizeof(out.digest)))
+		return;
+	gate_served_mask(&use->control->binding_secret, control_text(admit, "id"), out.digest);
+	served_keep(place, &out);
+}
+
+static void restore_sample(struct use *use, const json_t *admit, const json_t *settle)
 {
 	const struct world *world = use->control->world;
-	const struct world_run *run = world_find_run(world, bytes_from(control_text(admit, "run")));
+	const struct world_run *open =
+		world_find_run(world, bytes_from(control_text(admit, "run")));
 	const struct world_model *model =
 		world_find_model(world, bytes_from(control_text(admit, "model")));
-	if (!run || !model)
+	if (!open || !model)
 		return;
-	int place = world_grant_model(run->suite->grant, model);
+	struct binding_run *run = open->run;
+	int place = world_grant_model(open->suite->grant, model);
+	const json_t *detail = json_object_get(admit, "detail");
 	int64_t leaf = control_integer(admit, "leaf", -1);
 	int64_t sample = control_integer(admit, "sample", -1);
-	if (place < 0 || leaf < 0 || leaf > UINT32_MAX || sample < 0 ||
-	    sample >= BINDING_SAMPLES_MAX)
+	int64_t step = control_integer(detail, "step", 0);
+	if (place < 0 || leaf < 0 || leaf >= run->suite->leaf_count || sample < 0 ||
+	    sample >= BINDING_SAMPLES_MAX || step < 0 ||
+	    step >= shape_steps(run->suite->shape, (uint32_t)leaf))
 		return;
-	binding_run_restore(run->run, run->slots[place], (uint32_t)leaf, (unsigned)sample + 1);
+	struct binding_pick pick = {.leaf = (uint32_t)leaf, .step = (unsigned)step};
+	unsigned slot = open->slots[place], number = (unsigned)sample + 1;
+	pick.unit = shape_unit(run->suite->shape, pick.leaf, pick.step);
+	binding_run_restore(run, slot, pick.unit, number);
+	if (!run->suite->shape)
+		return;
+	restore_words_of(run, detail, &pick);
+	restore_answer(use, admit, settle, binding_run_answer(run, slot, pick.unit, number));
 }
 
 static void restore_scope(struct limits_cells *cells, int64_t day,
@@ -287,7 +345,7 @@ static void note_settle(struct use *use, const json_t *record, uint64_t index)
 	if (strcmp(control_text(record, "kind"), "settle") == 0 &&
 	    control_integer(record, "status", 0) == 200 &&
 	    strcmp(control_text(record, "verdict"), "ungraded") != 0)
-		restore_sample(use, admit);
+		restore_sample(use, admit, record);
 	json_object_del(use->admits, id);
 }
 

@@ -62,6 +62,14 @@ static enum err_code check_opening(const struct opening *opening, struct err *er
 	    !control_grading_find(opening->operation->control, opening->suite->id))
 		return refuse(opening->operation, RULE_SUITE_SCORERS, err,
 			      "none are kept here; register the suite again");
+	const struct binding_suite *kept = opening->suite->suite;
+	if (kept->shape && (uint64_t)kept->unit_count * (uint64_t)opening->samples > ANSWERS_MAX) {
+		snprintf(detail, sizeof(detail),
+			 "%u answers with %lld samples each would be kept for what goes on from "
+			 "them, of %u",
+			 kept->unit_count, (long long)opening->samples, ANSWERS_MAX);
+		return refuse(opening->operation, RULE_SUITE_BUDGET, err, detail);
+	}
 	if (grant->run_count >= OPEN_RUNS_MAX)
 		return refuse(opening->operation, RULE_SUITE_BUDGET, err,
 			      "too many runs are open; close some");

@@ -30,10 +30,13 @@ struct registration {
 	uint8_t seed[LEAF_SEED_SIZE];
 	json_t *settings; /* borrowed */
 	int64_t samples;
+	json_t *judge;    /* borrowed; NULL: none of the items is a judge */
 	json_t *items;    /* borrowed; NULL: sealed */
 	json_t *gradings; /* borrowed; of a sealed suite whose answers are judged here, else NULL */
 	int64_t leaves;
-	struct buf digests;
+	int64_t units; /* leaves, and further steps of conversations */
+	struct shape_builder shape;
+	struct buf digests; /* of the units; what is stored of the shape follows them */
 	char id[CONTROL_ID_SIZE];
 	struct err *err;
 };
@@ -166,11 +169,38 @@ static enum err_code read_items(struct registration *registration)
 	return ERR_OK;
 }
 
+/* What the items that are judges are asked with. */
+static enum err_code read_judge(struct registration *registration)
+{
+	static const char *const keys[] = {"settings", "verdicts", NULL};
+	struct binding_settings settings;
+	struct err *err = registration->err;
+	json_t *object;
+	int64_t verdicts;
+	ERR_TRY(json_get_container(registration->body, "judge", "suite", JSON_OBJECT, true,
+				   &registration->judge, err));
+	if (!registration->judge)
+		return ERR_OK;
+	ERR_TRY(json_only_keys(registration->judge, keys, "suite: judge", err));
+	ERR_TRY(json_get_integer_or(registration->judge, "verdicts", "suite: judge", 1,
+				    ANSWERS_VERDICTS_MAX, ANSWERS_VERDICTS_DEFAULT, &verdicts,
+				    err));
+	ERR_TRY(json_get_container(registration->judge, "settings", "suite: judge", JSON_OBJECT,
+				   false, &object, err));
+	ERR_TRY(binding_settings_from_json(object, &settings, err));
+	if (settings.max_output < 1 || settings.max_output > BINDING_VERDICT_OUTPUT_MAX)
+		return ERR_SET(err, ERR_INVALID,
+			       "suite: judge.settings.max_output: must be 1 to %d: a judge answers "
+			       "with a verdict and nothing else",
+			       BINDING_VERDICT_OUTPUT_MAX);
+	return ERR_OK;
+}
+
 static enum err_code read_body(struct registration *registration)
 {
 	static const char *const keys[] = {"name",     "version",  "purpose", "root",
 					   "settings", "samples",  "seed",    "items",
-					   "leaves",   "gradings", NULL};
+					   "leaves",   "gradings", "judge",   NULL};
 	struct err *err = registration->err;
 	ERR_TRY(json_only_keys(registration->body, keys, "suite", err));
 	ERR_TRY(json_get_string(registration->body, "name", "suite", &registration->name, err));
@@ -185,10 +215,39 @@ static enum err_code read_body(struct registration *registration)
 	ERR_TRY(read_settings(registration));
 	ERR_TRY(json_get_integer_or(registration->body, "samples", "suite", 1, BINDING_SAMPLES_MAX,
 				    1, &registration->samples, err));
+	ERR_TRY(read_judge(registration));
 	return read_items(registration);
 }
 
 /* ---- leaves ---- */
+
+static enum err_code check_item(const struct registration *registration,
+				const struct script_item *item)
+{
+	if (item->kind == SCRIPT_JUDGE && !registration->judge)
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "it is a judge's template, and the suite has no member judge");
+	return ERR_OK;
+}
+
+/* Takes one unit's digest after another, and what kind of leaf it is. */
+static enum err_code add_units(struct registration *registration, const struct script_item *item)
+{
+	const struct hmac_key *secret = &registration->operation->control->binding_secret;
+	uint8_t keyed[BINDING_DIGEST_SIZE];
+	for (unsigned step = 0; step < item->steps; step++) {
+		binding_digest(secret, item->digests[step], keyed);
+		buf_append(&registration->digests, keyed, sizeof(keyed));
+	}
+	if (!shape_builder_add(&registration->shape, secret, item))
+		return ERR_SET(registration->err, ERR_TOO_LARGE,
+			       "out of memory, or more than %u judges", SHAPE_JUDGES_MAX);
+	registration->units += item->steps;
+	return registration->units <= BINDING_LEAVES_MAX
+		       ? ERR_OK
+		       : ERR_SET(registration->err, ERR_TOO_LARGE,
+				 "there are more than %u answers to ask for", BINDING_LEAVES_MAX);
+}
 
 static enum err_code item_texts(struct registration *registration, size_t index, struct buf *words,
 				struct buf *grading)
@@ -197,18 +256,29 @@ static enum err_code item_texts(struct registration *registration, size_t index,
 	const json_t *item = json_array_get(registration->items, index);
 	const json_t *prompt = json_object_get(item, "prompt");
 	const json_t *graded = json_object_get(item, "grading");
+	struct script_item script;
+	json_t *tree = NULL;
 	if (!prompt || !json_is_object(graded))
 		return ERR_SET(registration->err, ERR_INVALID,
 			       "suite: items[%zu]: must be {prompt, grading}", index);
 	enum err_code code = json_only_keys(item, keys, "item", registration->err);
 	if (code == ERR_OK)
-		code = words_canonical(prompt, words, registration->err);
+		code = words_normalise(prompt, &tree, registration->err);
+	if (code == ERR_OK)
+		code = json_canonical(tree, words, registration->err);
+	if (code == ERR_OK)
+		code = script_item_read(tree, &script, registration->err);
+	if (code == ERR_OK)
+		code = check_item(registration, &script);
+	if (code == ERR_OK)
+		code = add_units(registration, &script);
 	if (code == ERR_OK)
 		code = json_canonical(graded, grading, registration->err);
 	if (code == ERR_OK && (words->failed || grading->failed))
 		code = ERR_SET(registration->err, ERR_TOO_LARGE, "the item is too large");
 	if (code != ERR_OK)
 		err_prefix(registration->err, "suite: items[%zu]", index);
+	json_decref(tree);
 	return code;
 }
 
@@ -217,17 +287,29 @@ static enum err_code add_leaf(struct registration *registration, size_t index,
 			      struct buf *words, struct buf *grading)
 {
 	uint8_t salt[LEAF_SALT_SIZE], data[LEAF_DATA_SIZE];
-	uint8_t digest[SHA256_SIZE], keyed[BINDING_DIGEST_SIZE];
 	buf_clear(words);
 	buf_clear(grading);
 	ERR_TRY(item_texts(registration, index, words, grading));
 	leaf_salt(salter, index, salt);
 	leaf_data(salt, buf_bytes(words), buf_bytes(grading), data);
-	leaf_words_digest(buf_bytes(words), digest);
-	binding_digest(&registration->operation->control->binding_secret, digest, keyed);
-	buf_append(&registration->digests, keyed, sizeof(keyed));
 	if (!leaf_tree_add(tree, data) || registration->digests.failed)
 		return no_memory(registration->err);
+	return ERR_OK;
+}
+
+/* Conversations and judges go on from answers, which nobody has whose answers are sealed. */
+static enum err_code check_shape(const struct registration *registration)
+{
+	uint32_t judge, leaf;
+	if (shape_builder_wrong_slot(&registration->shape, &judge, &leaf))
+		return ERR_SET(registration->err, ERR_INVALID,
+			       "suite: items[%u]: a slot names leaf %u, which is not there or is a "
+			       "judge itself",
+			       judge, leaf);
+	if (registration->shape.needed && registration->key->grant->release == RELEASE_V0)
+		return refuse(registration->operation, RULE_RELEASE_LEVEL, registration->err,
+			      "conversations and judges go on from answers, and the grant releases "
+			      "verdicts (V0) only");
 	return ERR_OK;
 }
 
@@ -250,7 +332,9 @@ static enum err_code make_leaves(struct registration *registration)
 	struct leaf_tree *tree = leaf_tree_new();
 	struct buf words = BUF_INIT(WORDS_MAX);
 	struct buf grading = BUF_INIT(GRADING_MAX);
-	buf_init(&registration->digests, (size_t)BINDING_LEAVES_MAX * BINDING_DIGEST_SIZE + 1);
+	buf_init(&registration->digests,
+		 (size_t)(BINDING_LEAVES_MAX + SCRIPT_STEPS_MAX) * BINDING_DIGEST_SIZE +
+			 SHAPE_BYTES_MAX);
 	leaf_salter_init(&salter, registration->seed);
 	enum err_code code = tree ? ERR_OK : no_memory(registration->err);
 	size_t count = json_array_size(registration->items);
@@ -258,6 +342,11 @@ static enum err_code make_leaves(struct registration *registration)
 		code = add_leaf(registration, i, &salter, tree, &words, &grading);
 	if (code == ERR_OK)
 		code = check_root(registration, tree);
+	if (code == ERR_OK)
+		code = check_shape(registration);
+	shape_builder_encode(&registration->shape, &registration->digests);
+	if (code == ERR_OK && registration->digests.failed)
+		code = no_memory(registration->err);
 	buf_release(&words);
 	buf_release(&grading);
 	leaf_tree_free(tree);
@@ -278,8 +367,15 @@ static enum err_code make_suite(struct registration *registration)
 		.registered_ms = control->loop->wall_ms,
 	};
 	memcpy(options.root, registration->root, SHA256_SIZE);
+	size_t size = (size_t)registration->units * BINDING_DIGEST_SIZE;
 	ERR_TRY(binding_settings_from_json(registration->settings, &options.settings,
 					   registration->err));
+	ERR_TRY(binding_settings_from_json(json_object_get(registration->judge, "settings"),
+					   &options.judge_settings, registration->err));
+	options.verdicts = (unsigned)control_integer(registration->judge, "verdicts", 0);
+	if (registration->shape.needed)
+		options.shape = bytes_of(registration->digests.data + size,
+					 registration->digests.size - size);
 	return binding_suite_new(&options, &registration->operation->suite, registration->err);
 }
 
@@ -335,7 +431,7 @@ static int64_t count_new_leaves(const struct registration *registration)
 		return 0;
 	if (suite->sealed)
 		return registration->leaves;
-	for (uint32_t i = 0; i < suite->leaf_count; i++) {
+	for (uint32_t i = 0; i < suite->unit_count; i++) {
 		const uint8_t *digest = digests + (size_t)i * BINDING_DIGEST_SIZE;
 		count += binding_suite_find(suite, digest, &first) && first == i &&
 			 !is_known_leaf(registration, digest);
@@ -388,15 +484,24 @@ static json_t *suite_spec(const struct registration *registration, int64_t new_l
 	char root[2 * SHA256_SIZE + 1];
 	const struct world_grant *grant = registration->key->grant;
 	hex_encode(registration->root, SHA256_SIZE, root);
-	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:I, s:b}", "id",
-		registration->id, "grant", grant->id, "org", grant->org->id, "key",
+	json_t *spec = json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:I, s:I, s:I, s:I, s:b, s:O*}",
+		"id", registration->id, "grant", grant->id, "org", grant->org->id, "key",
 		registration->key->id, "name", registration->name, "version", registration->version,
 		"purpose", purpose_id(registration->purpose), "root", root, "settings",
 		registration->settings, "samples", (json_int_t)registration->samples, "leaves",
 		(json_int_t)registration->leaves, "new_leaves", (json_int_t)new_leaves,
 		"registered_ms", (json_int_t)registration->operation->control->loop->wall_ms,
-		"sealed", !registration->items);
+		"sealed", !registration->items, "judge", registration->judge);
+	if (spec && registration->shape.needed &&
+	    (!json_set(spec, "units", json_integer(registration->units)) ||
+	     !json_set(spec, "shape",
+		       json_integer((json_int_t)registration->digests.size -
+				    (json_int_t)registration->units * BINDING_DIGEST_SIZE)))) {
+		json_decref(spec);
+		return NULL;
+	}
+	return spec;
 }
 
 static enum err_code answer_suite(struct control_operation *operation, const char *id,
@@ -424,13 +529,15 @@ static enum err_code answer_suite(struct control_operation *operation, const cha
 	return operation->answer ? ERR_OK : no_memory(err);
 }
 
-static const char *const same_keys[] = {"grant",   "name",     "version", "purpose", "root",
-					"samples", "settings", "leaves",  "sealed",  NULL};
+static const char *const same_keys[] = {"grant",  "name",    "version",  "purpose",
+					"root",   "samples", "settings", "leaves",
+					"sealed", "judge",   NULL};
 
 static bool same_member(const json_t *a, const json_t *b)
 {
 	/* `sealed` is younger than stored suites. */
-	return json_is_true(a) == json_is_true(b) && (json_is_boolean(a) || json_equal(a, b));
+	return json_is_true(a) == json_is_true(b) &&
+	       ((!a && !b) || json_is_boolean(a) || json_equal(a, b));
 }
 
 /* A suite that was registered with the same words before, so that registering is idempotent. */
@@ -535,9 +642,11 @@ enum err_code control_prepare_suite(struct control_operation *operation,
 		.operation = operation, .key = key, .body = body, .err = err};
 	operation->log = control_log_of_grant(operation->control, key->grant->id);
 	control_random_id(operation->control, "suite_", registration.id);
+	shape_builder_init(&registration.shape);
 	ERR_TRY(read_body(&registration));
 	enum err_code code = register_leaves(&registration);
 	buf_release(&registration.digests);
+	shape_builder_release(&registration.shape);
 	return code;
 }
 

@@ -278,6 +278,10 @@ static enum err_code suite_options(const char *id, const json_t *spec,
 		.leaf_count = (uint32_t)control_integer(spec, "leaves", 0),
 		.registered_ms = control_integer(spec, "registered_ms", 0),
 	};
+	const json_t *judge = json_object_get(spec, "judge");
+	out->verdicts = (unsigned)control_integer(judge, "verdicts", 0);
+	ERR_TRY(binding_settings_from_json(json_object_get(judge, "settings"), &out->judge_settings,
+					   err));
 	ERR_TRY(binding_settings_from_json(json_object_get(spec, "settings"), &out->settings, err));
 	if (!purpose_find(bytes_from(control_text(spec, "purpose")), &out->purpose) ||
 	    !hex_decode(bytes_from(control_text(spec, "root")), out->root, SHA256_SIZE))
@@ -297,8 +301,15 @@ static enum err_code load_suite(struct building *building, const char *id, const
 		code = control_leaves_read(building->control, id, spec, &memory, &leaves,
 					   building->err);
 	options.digests = (const uint8_t *)leaves.data;
+	size_t size = control_leaves_units(spec) * BINDING_DIGEST_SIZE;
+	if (code == ERR_OK && leaves.size > size)
+		options.shape = bytes_of(leaves.data + size, leaves.size - size);
 	if (code == ERR_OK)
 		code = binding_suite_new(&options, out, building->err);
+	if (code == ERR_OK && (*out)->unit_count != control_leaves_units(spec)) {
+		binding_suite_drop(*out);
+		code = ERR_SET(building->err, ERR_CORRUPT, "the stored suite %s is damaged", id);
+	}
 	buf_release(&memory);
 	return code;
 }

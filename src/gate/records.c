@@ -7,6 +7,7 @@
 #include "gate/gateway.h"
 #include "gate/request_limits.h"
 #include "gate/refusal_window.h"
+#include "gate/served.h"
 #include "gate/verdict.h"
 
 #include <assert.h>
@@ -68,7 +69,7 @@ static void add_binding(const struct gate_request *request, struct record *recor
 	record->release = bytes_from(release_id(verdict->release));
 	if (verdict->suite) {
 		record->suite = bytes_from(verdict->suite->id);
-		record->leaf = verdict->leaf;
+		record->leaf = verdict->pick.leaf;
 	}
 	if (verdict->run)
 		record->run = bytes_from(verdict->run->id);
@@ -111,8 +112,9 @@ static void write_admit(struct gate_request *request, const uint8_t *digest)
 {
 	struct record record = record_of(request, RECORD_ADMIT);
 	uint8_t words[BINDING_DIGEST_SIZE];
-	char *text = request->admit_text;
+	char *text = request->admit_text, detail[GATE_DETAIL_MAX];
 	record.id = request->admit_id;
+	record.detail = gate_served_admit_detail(request, detail);
 	record.request = digest;
 	add_binding(request, &record);
 	add_words(request, &record, words);
@@ -184,7 +186,7 @@ bool gate_submit_admit(struct gate_request *request)
 void gate_submit_settle(struct gate_request *request, const struct record_usage *usage)
 {
 	struct log *log = request->worker->producers[request->log].log;
-	char id[RECORD_ID_SIZE + 1];
+	char id[RECORD_ID_SIZE + 1], detail[GATE_DETAIL_MAX];
 	char *text = request->settle_text->text;
 	assert(request->admit_submitted);
 	uint64_t index = log_take_index(log);
@@ -209,6 +211,7 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	if (request->sealed)
 		gate_verdict_of(request, &record.verdict, &record.score);
 	record.opened = record.answer && gate_is_opened(request);
+	record.detail = gate_served_settle_detail(request, detail);
 	size_t size = record_format(&record, text, GATE_SETTLE_TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
 	submit(request, &request->settle, index, request->admit.index, RECORD_SETTLE, text, size,

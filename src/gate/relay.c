@@ -8,6 +8,7 @@
 
 #include "gate/account.h"
 #include "gate/final.h"
+#include "gate/served.h"
 #include "gate/gateway.h"
 #include "gate/request_limits.h"
 #include "gate/verdict.h"
@@ -502,7 +503,8 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	sha256_add_bytes(&request->response_hash, answer_nonce(request));
 	bool streams = head->status == 200 && request->facts.stream &&
 		       bytes_starts_with(type, BYTES("text/event-stream"));
-	if (head->status == 200 && !gate_final_start(request, streams)) {
+	if (head->status == 200 &&
+	    (!gate_final_start(request, streams) || !gate_served_start(request))) {
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, "out of memory");
 		return;
 	}
@@ -515,7 +517,7 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	request->observing = true;
 	dialect_observer_init(&request->observer, request->dialect,
 			      bytes_of(request->nonce, sizeof(request->nonce)),
-			      request->usage_added, NULL);
+			      request->usage_added, gate_served_text(request));
 	metrics_add(&request->worker->metrics.streams, 1);
 	request->slice_timer.fire = slice_timer_fired;
 	if (request->admit_durable)
@@ -670,8 +672,8 @@ static void end_plain(struct gate_request *request)
 			request->observer.outcome.text_bytes = body.size;
 		return;
 	}
-	struct buf *text = request->sealed ? gate_sealed_text(request) : NULL;
-	json_t *calls = request->sealed ? gate_sealed_calls(request) : NULL;
+	struct buf *text = request->sealed ? gate_sealed_text(request) : gate_served_text(request);
+	json_t *calls = request->sealed ? gate_sealed_calls(request) : gate_served_calls(request);
 	/* What is released is digested: the body itself, but for what is taken out of it. */
 	struct sha256 *released = request->final ? NULL : &request->response_hash;
 	if (request->status == 200 && request->facts.endpoint == ENDPOINT_USE_GENERATE)
@@ -721,6 +723,7 @@ enum gate_next gate_step_relay(struct gate_request *request)
 	} else {
 		end_plain(request);
 	}
+	gate_served_seen(request);
 	if (request->has_response)
 		sha256_finish(&request->response_hash, request->response_digest);
 	return GATE_NEXT;

@@ -5,6 +5,7 @@
 #include "gate/gateway.h"
 #include "watch/watch.h"
 #include "gate/request_limits.h"
+#include "gate/served.h"
 #include "gate/verdict.h"
 
 #include <assert.h>
@@ -96,6 +97,7 @@ void gate_request_free(struct gate_request *request)
 		watch_end(request->verdict.key->watch);
 	gate_final_release(request);
 	gate_sealed_release(request);
+	gate_served_release(request);
 	world_drop(request->world);
 	gate_upstreams_drop(worker, request->upstreams);
 	arena_reset(&request->arena);
@@ -235,6 +237,28 @@ static const char *coding_problem(const struct http_exchange *exchange)
 	return "the body must be UTF-8";
 }
 
+/* The words taken apart, where a suite of the grant has conversations or judges. */
+static void read_script(struct gate_request *request, struct bytes words)
+{
+	const struct hmac_key *secret = world_binding_secret(request->world);
+	struct script_request *script;
+	json_t *tree;
+	if (!policy_needs_script(request->verdict.grant) || words.size > SCRIPT_WORDS_MAX)
+		return;
+	script = arena_alloc(&request->arena, sizeof(*script));
+	if (!script || json_parse(words, "words", &tree, NULL) != ERR_OK)
+		return;
+	if (script_request_read(secret, tree, words.size, script)) {
+		char *text = arena_alloc(&request->arena, script->text.size + 1);
+		if (text && script->text.size)
+			memcpy(text, script->text.data, script->text.size);
+		if (script->text.data)
+			script->text.data = text;
+		request->facts.script = script;
+	}
+	json_decref(tree);
+}
+
 /* The canonical words and settings, where the grant binds them. */
 static void read_words(struct gate_request *request)
 {
@@ -252,6 +276,7 @@ static void read_words(struct gate_request *request)
 		if (request->claim)
 			leaf_claim_set_words(request->claim, buf_bytes(&words));
 		request->facts.claim = request->claim;
+		read_script(request, buf_bytes(&words));
 	}
 	json_decref(tree);
 	buf_release(&words);
@@ -556,10 +581,12 @@ static void settle_limits(struct gate_request *request, const struct record_usag
 	gate_limits_settle(request, usage);
 	if (request->ending == RECORD_ENDING_FINISH && usage->output > 0)
 		limits_observe_output(request->verdict.grant->cells, (int64_t)usage->output);
-	if (request->status == 200 && !gate_is_ungraded(request))
+	if (request->status == 200 && !gate_is_ungraded(request)) {
+		gate_served_keep(request);
 		binding_keep(&request->sample);
-	else
+	} else {
 		binding_release(&request->sample);
+	}
 }
 
 /* Settling cannot fail, but where memory is out it waits until another has settled. */

@@ -83,6 +83,7 @@ struct gate_request {
 	/* Admission */
 	struct gate_final *final;   /* final.c; NULL: the answer goes out as it comes */
 	struct gate_sealed *sealed; /* verdict.c; NULL: the answer is not sealed */
+	struct gate_served *served; /* served.c; NULL: nothing goes on from the answer */
 	bool waits_for_grader;
 	bool waits_for_run, run_opened;
 	struct run_opening *opening; /* while it waits for a run */

@@ -206,7 +206,7 @@ static bool ask(struct gate_request *request)
 	replace_nul(&sealed->text);
 	if (sealed->text.failed)
 		return false;
-	grade_ask_write(grading_book_scorer(verdict->suite->book, verdict->leaf),
+	grade_ask_write(grading_book_scorer(verdict->suite->book, verdict->pick.leaf),
 			buf_bytes(&sealed->text), &sealed->ask);
 	return start_call(sealed, "POST", "/grade", GRADE_NS);
 }
@@ -312,7 +312,7 @@ bool gate_is_opened(const struct gate_request *request)
 {
 	const struct verdict *verdict = &request->verdict;
 	return request->sealed && request->sealed->judged && verdict->run &&
-	       binding_run_opens(verdict->run->run, verdict->leaf, request->sample.sample);
+	       binding_run_opens(verdict->run->run, verdict->pick.leaf, request->sample.sample);
 }
 
 static json_t *opened_of(struct gate_request *request)
@@ -337,7 +337,7 @@ static json_t *verdict_json(struct gate_request *request)
 	hex_encode(request->observer.outcome.answer, SHA256_SIZE, answer);
 	json_t *out = json_pack(
 		"{s:s, s:i, s:s, s:s, s:s, s:i, s:f, s:s, s:s%, s:{s:I, s:I, s:I, s:I}}", "answer",
-		answer, "leaf", (int)verdict->leaf, "model", verdict->model->id, "record",
+		answer, "leaf", (int)verdict->pick.leaf, "model", verdict->model->id, "record",
 		request->admit_id, "run", verdict->run->id, "sample",
 		(int)request->sample.sample - 1, "score", score, "suite", verdict->suite->id,
 		"verdict", word.data, word.size, "usage", "cache_read",

@@ -160,33 +160,39 @@ uint32_t binding_suite_claim(struct binding_suite *suite,
 }
 
 bool binding_suite_find(const struct binding_suite *suite,
-			const uint8_t digest[static BINDING_DIGEST_SIZE], uint32_t *leaf)
+			const uint8_t digest[static BINDING_DIGEST_SIZE], uint32_t *unit)
 {
 	if (suite->sealed)
-		return find_claimed(suite, digest, leaf);
+		return find_claimed(suite, digest, unit);
 	uint32_t i = slot_of(digest) & suite->slot_mask;
 	for (; suite->slots[i]; i = (i + 1) & suite->slot_mask) {
 		if (memcmp(suite->digests[suite->slots[i] - 1], digest, BINDING_DIGEST_SIZE) == 0) {
-			*leaf = suite->slots[i] - 1;
+			*unit = suite->slots[i] - 1;
 			return true;
 		}
 	}
 	return false;
 }
 
-/* In leaf order, so that of equal words the first leaf is found. */
-static void index_leaves(struct binding_suite *suite)
+/* In their order, so that of equal words the first unit is found. */
+static void index_units(struct binding_suite *suite)
 {
-	for (uint32_t leaf = 0; leaf < suite->leaf_count; leaf++) {
+	for (uint32_t unit = 0; unit < suite->unit_count; unit++) {
 		uint32_t same;
-		if (binding_suite_find(suite, suite->digests[leaf], &same))
+		if (binding_suite_find(suite, suite->digests[unit], &same))
 			continue;
-		uint32_t i = slot_of(suite->digests[leaf]) & suite->slot_mask;
+		uint32_t i = slot_of(suite->digests[unit]) & suite->slot_mask;
 		while (suite->slots[i])
 			i = (i + 1) & suite->slot_mask;
-		suite->slots[i] = leaf + 1;
+		suite->slots[i] = unit + 1;
 		suite->distinct_leaves++;
 	}
+}
+
+const struct binding_settings *binding_suite_settings(const struct binding_suite *suite,
+						      uint32_t leaf)
+{
+	return shape_judge_of(suite->shape, leaf) ? &suite->judging->settings : &suite->settings;
 }
 
 static enum err_code check_suite(const struct binding_suite_options *options, struct err *err)
@@ -213,11 +219,19 @@ static enum err_code check_suite(const struct binding_suite_options *options, st
 static bool allocate_leaves(struct binding_suite *suite,
 			    const struct binding_suite_options *options, uint32_t slots)
 {
+	if (suite->shape) {
+		suite->judging = calloc(1, sizeof(*suite->judging));
+		if (!suite->judging)
+			return false;
+		suite->judging->settings = options->judge_settings;
+		suite->judging->verdicts =
+			options->verdicts ? options->verdicts : ANSWERS_VERDICTS_DEFAULT;
+	}
 	if (!options->digests) {
 		suite->claims = calloc(slots, sizeof(*suite->claims));
 		return suite->claims != NULL;
 	}
-	suite->digests = malloc((size_t)options->leaf_count * BINDING_DIGEST_SIZE);
+	suite->digests = malloc((size_t)suite->unit_count * BINDING_DIGEST_SIZE);
 	suite->slots = calloc(slots, sizeof(*suite->slots));
 	return suite->digests && suite->slots;
 }
@@ -229,7 +243,26 @@ static void free_suite(struct binding_suite *suite)
 	free(suite->digests);
 	free(suite->slots);
 	free(suite->claims);
+	free(suite->judging);
+	shape_free(suite->shape);
 	free(suite);
+}
+
+static enum err_code shape_of(const struct binding_suite_options *options, struct shape **out,
+			      struct err *err)
+{
+	enum err_code code = shape_decode(options->shape, options->leaf_count, out, err);
+	if (code == ERR_OK && *out &&
+	    (!options->digests || (*out)->unit_count > BINDING_LEAVES_MAX ||
+	     options->verdicts > ANSWERS_VERDICTS_MAX)) {
+		shape_free(*out);
+		*out = NULL;
+		code = ERR_SET(err, ERR_TOO_LARGE,
+			       "its conversations have at most %u answers in all, and an answer "
+			       "has at most %u verdicts",
+			       BINDING_LEAVES_MAX, ANSWERS_VERDICTS_MAX);
+	}
+	return code == ERR_OK ? ERR_OK : err_prefix(err, "suite %s", options->id);
 }
 
 enum err_code binding_suite_new(const struct binding_suite_options *options,
@@ -238,10 +271,19 @@ enum err_code binding_suite_new(const struct binding_suite_options *options,
 	*out = NULL;
 	ERR_TRY(check_suite(options, err));
 	uint32_t slots = 8;
-	while (slots < 2 * options->leaf_count)
+	struct shape *shape;
+	ERR_TRY(shape_of(options, &shape, err));
+	uint32_t units = shape ? shape->unit_count : options->leaf_count;
+	while (slots < 2 * units)
 		slots *= 2;
 	struct binding_suite *suite = calloc(1, sizeof(*suite));
+	if (suite) {
+		suite->shape = shape;
+		suite->unit_count = units;
+	}
 	if (!suite || !allocate_leaves(suite, options, slots)) {
+		if (!suite)
+			shape_free(shape);
 		free_suite(suite);
 		return ERR_SET(err, ERR_NO_MEMORY, "suite %s: out of memory", options->id);
 	}
@@ -261,8 +303,8 @@ enum err_code binding_suite_new(const struct binding_suite_options *options,
 		suite->distinct_leaves = suite->leaf_count;
 	} else {
 		memcpy(suite->digests, options->digests,
-		       (size_t)options->leaf_count * BINDING_DIGEST_SIZE);
-		index_leaves(suite);
+		       (size_t)suite->unit_count * BINDING_DIGEST_SIZE);
+		index_units(suite);
 	}
 	*out = suite;
 	return ERR_OK;
@@ -279,177 +321,4 @@ void binding_suite_drop(struct binding_suite *suite)
 	if (!suite || atomic_fetch_sub(&suite->references, 1) != 1)
 		return;
 	free_suite(suite);
-}
-
-/* ---- runs ---- */
-
-bool binding_run_opens(const struct binding_run *run, uint32_t leaf, unsigned sample)
-{
-	return openings_has(&run->openings, leaf, sample);
-}
-
-enum err_code binding_run_new(const struct binding_run_options *options, struct binding_run **out,
-			      struct err *err)
-{
-	*out = NULL;
-	if (!options->id[0] || strlen(options->id) >= BINDING_ID_SIZE ||
-	    strlen(options->grant_id) >= BINDING_ID_SIZE)
-		return ERR_SET(err, ERR_INVALID, "run: ids have 1 to %d bytes",
-			       BINDING_ID_SIZE - 1);
-	if (options->samples == 0 || options->samples > BINDING_SAMPLES_MAX)
-		return ERR_SET(err, ERR_INVALID, "run %s: samples must be 1 to %d", options->id,
-			       BINDING_SAMPLES_MAX);
-	struct binding_run *run = calloc(1, sizeof(*run));
-	if (!run)
-		return ERR_SET(err, ERR_NO_MEMORY, "run %s: out of memory", options->id);
-	atomic_init(&run->references, 1);
-	memcpy(run->id, options->id, strlen(options->id) + 1);
-	memcpy(run->grant_id, options->grant_id, strlen(options->grant_id) + 1);
-	run->suite = binding_suite_hold(options->suite);
-	run->samples = options->samples;
-	memcpy(run->plan_digest, options->plan_digest, SHA256_SIZE);
-	run->opened_ms = options->opened_ms;
-	atomic_init(&run->last_use_ms, options->opened_ms);
-	enum err_code code = ERR_OK;
-	if (options->openings)
-		code = openings_choose(&run->openings, options->opening_key, options->openings,
-				       run->suite->leaf_count, run->samples, err);
-	if (code == ERR_OK)
-		*out = run;
-	else
-		binding_run_drop(run);
-	return code;
-}
-
-struct binding_run *binding_run_hold(struct binding_run *run)
-{
-	atomic_fetch_add(&run->references, 1);
-	return run;
-}
-
-void binding_run_drop(struct binding_run *run)
-{
-	if (!run || atomic_fetch_sub(&run->references, 1) != 1)
-		return;
-	for (unsigned i = 0; i < run->model_count; i++) {
-		free(run->models[i]);
-		free(run->used[i]);
-		exposure_drop(run->exposed[i]);
-	}
-	binding_suite_drop(run->suite);
-	free(run);
-}
-
-void binding_run_close(struct binding_run *run)
-{
-	atomic_store(&run->closed, true);
-}
-
-enum err_code binding_run_add_model(struct binding_run *run, const char *model, unsigned *slot,
-				    struct err *err)
-{
-	for (unsigned i = 0; i < run->model_count; i++) {
-		if (strcmp(run->models[i], model) == 0) {
-			*slot = i;
-			return ERR_OK;
-		}
-	}
-	if (run->model_count == BINDING_MODELS_MAX)
-		return ERR_SET(err, ERR_TOO_LARGE, "run %s: more than %d models", run->id,
-			       BINDING_MODELS_MAX);
-	char *name = strdup(model);
-	/* Untouched pages of a large suite's counters cost no memory. */
-	_Atomic uint64_t *used = calloc(run->suite->leaf_count, sizeof(*used));
-	if (!name || !used) {
-		free(name);
-		free(used);
-		return ERR_SET(err, ERR_NO_MEMORY, "run %s: out of memory", run->id);
-	}
-	run->models[run->model_count] = name;
-	run->used[run->model_count] = used;
-	*slot = run->model_count++;
-	return ERR_OK;
-}
-
-bool binding_run_restore(struct binding_run *run, unsigned slot, uint32_t leaf, unsigned sample)
-{
-	if (slot >= run->model_count || leaf >= run->suite->leaf_count || sample == 0 ||
-	    sample > BINDING_SAMPLES_MAX)
-		return false;
-	atomic_fetch_or(&run->used[slot][leaf], (uint64_t)1 << (sample - 1));
-	return true;
-}
-
-unsigned binding_run_used(const struct binding_run *run, unsigned slot, uint32_t leaf)
-{
-	assert(slot < run->model_count && leaf < run->suite->leaf_count);
-	return (unsigned)__builtin_popcountll(atomic_load(&run->used[slot][leaf]));
-}
-
-uint64_t binding_run_slot_total(const struct binding_run *run, unsigned slot)
-{
-	uint64_t total = 0;
-	for (uint32_t leaf = 0; leaf < run->suite->leaf_count; leaf++)
-		total += binding_run_used(run, slot, leaf);
-	return total;
-}
-
-uint64_t binding_run_total(const struct binding_run *run)
-{
-	uint64_t total = 0;
-	for (unsigned slot = 0; slot < run->model_count; slot++)
-		total += binding_run_slot_total(run, slot);
-	return total;
-}
-
-/* ---- samples in flight ---- */
-
-static uint64_t all_samples(unsigned samples)
-{
-	return samples >= 64 ? UINT64_MAX : ((uint64_t)1 << samples) - 1;
-}
-
-bool binding_take(struct binding_run *run, unsigned slot, uint32_t leaf, int64_t wall_ms,
-		  struct binding_hold *hold)
-{
-	assert(slot < run->model_count && leaf < run->suite->leaf_count);
-	*hold = (struct binding_hold){0};
-	/* Counted first: whoever sees the run closed and nothing in flight sees the last of it. */
-	atomic_fetch_add(&run->in_flight, 1);
-	uint64_t old = atomic_load(&run->used[slot][leaf]), bit;
-	do {
-		uint64_t unused = ~old & all_samples(run->samples);
-		if (!unused || atomic_load(&run->closed)) {
-			atomic_fetch_sub(&run->in_flight, 1);
-			return false;
-		}
-		bit = unused & -unused;
-	} while (!atomic_compare_exchange_weak(&run->used[slot][leaf], &old, old | bit));
-	atomic_store(&run->last_use_ms, wall_ms);
-	hold->run = binding_run_hold(run);
-	hold->leaf = leaf;
-	hold->slot = slot;
-	hold->sample = (unsigned)__builtin_ctzll(bit) + 1;
-	hold->noted = run->exposed[slot] != NULL;
-	if (hold->noted)
-		hold->re_exposed = exposure_note(run->exposed[slot], leaf, wall_ms, run->opened_ms);
-	return true;
-}
-
-void binding_keep(struct binding_hold *hold)
-{
-	if (!hold->run)
-		return;
-	atomic_fetch_sub(&hold->run->in_flight, 1);
-	binding_run_drop(hold->run);
-	hold->run = NULL;
-}
-
-void binding_release(struct binding_hold *hold)
-{
-	if (!hold->run)
-		return;
-	atomic_fetch_and(&hold->run->used[hold->slot][hold->leaf],
-			 ~((uint64_t)1 << (hold->sample - 1)));
-	binding_keep(hold);
 }

@@ -1,4 +1,4 @@
-#include "policy/decide.h"
+#include "policy/decide_internal.h"
 
 #include "policy/day.h"
 
@@ -22,12 +22,6 @@ static const enum rule state_rules[GRANT_STATE_COUNT] = {
 #undef X
 };
 
-struct decision {
-	const struct world *world;
-	const struct policy_request *request;
-	struct verdict *verdict;
-};
-
 /* ---- refusing ---- */
 
 static void set_rule(struct verdict *verdict, enum rule rule)
@@ -38,11 +32,7 @@ static void set_rule(struct verdict *verdict, enum rule rule)
 	verdict->appeal = verdict->grant ? verdict->grant->appeal : "";
 }
 
-static bool refuse(struct decision *decision, enum rule rule, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-/* Always false, so that a check can end on it. */
-static bool refuse(struct decision *decision, enum rule rule, const char *format, ...)
+bool decision_refuse(struct decision *decision, enum rule rule, const char *format, ...)
 {
 	struct verdict *verdict = decision->verdict;
 	va_list arguments;
@@ -86,17 +76,17 @@ static bool check_key(struct decision *decision)
 {
 	const struct policy_request *request = decision->request;
 	if (!request->has_key)
-		return refuse(decision, RULE_KEY_MISSING,
-			      "send it as x-api-key or authorization: Bearer");
+		return decision_refuse(decision, RULE_KEY_MISSING,
+				       "send it as x-api-key or authorization: Bearer");
 	const struct world_key *key = world_find_key(decision->world, request->key_digest);
 	if (!key)
-		return refuse(decision, RULE_KEY_UNKNOWN, "%s", "");
+		return decision_refuse(decision, RULE_KEY_UNKNOWN, "%s", "");
 	decision->verdict->key = key;
 	decision->verdict->grant = key->grant;
 	if (key->state != WORLD_KEY_ACTIVE)
-		return refuse(decision, RULE_KEY_REVOKED, "key %s", key->id);
+		return decision_refuse(decision, RULE_KEY_REVOKED, "key %s", key->id);
 	if (request->wall_ms >= key->expires_ms)
-		return refuse(decision, RULE_KEY_EXPIRED, "key %s", key->id);
+		return decision_refuse(decision, RULE_KEY_EXPIRED, "key %s", key->id);
 	return true;
 }
 
@@ -108,9 +98,9 @@ static bool refuse_affiliate(struct decision *decision)
 	const char *path = affiliation->path[0] ? affiliation->path
 						: "through an organisation that it is tied to";
 	const char *reason = affiliation->open ? affiliation->blocked->block_reason : "";
-	return refuse(decision, RULE_ORG_BLOCKED, "%s%s; %s%s%s", grant->org->id,
-		      grant->block_spares ? " but for safety_evaluation" : "", path,
-		      reason[0] ? ": " : "", reason);
+	return decision_refuse(decision, RULE_ORG_BLOCKED, "%s%s; %s%s%s", grant->org->id,
+			       grant->block_spares ? " but for safety_evaluation" : "", path,
+			       reason[0] ? ": " : "", reason);
 }
 
 static bool check_rival(struct decision *decision)
@@ -120,9 +110,10 @@ static bool check_rival(struct decision *decision)
 	if (!(grant->purposes & 1u << PURPOSE_PRODUCT))
 		return true;
 	if (org->rival)
-		return refuse(decision, RULE_ORG_RIVAL, "grant %s is for product use", grant->id);
+		return decision_refuse(decision, RULE_ORG_RIVAL, "grant %s is for product use",
+				       grant->id);
 	if (org->rival_over)
-		return refuse(
+		return decision_refuse(
 			decision, RULE_ORG_RIVAL, "grant %s is for product use; %s", grant->id,
 			org->rival_path[0] ? org->rival_path : "a rival controls the organisation");
 	return true;
@@ -155,13 +146,14 @@ static bool refuse_unbound_key(struct decision *decision)
 	const struct sender_demand *demand = &key->grant->key_binding;
 	const char *wanted = sender_demand_text(demand->kinds);
 	if (demand->kinds >> key->sender.binding & 1)
-		return refuse(decision, RULE_KEY_BINDING,
-			      "grant %s names what its keys may be bound to, and key %s is bound "
-			      "to something else",
-			      key->grant->id, key->id);
-	return refuse(decision, RULE_KEY_BINDING,
-		      "grant %s takes only keys that are bound to %s, and key %s is not",
-		      key->grant->id, wanted, key->id);
+		return decision_refuse(
+			decision, RULE_KEY_BINDING,
+			"grant %s names what its keys may be bound to, and key %s is bound "
+			"to something else",
+			key->grant->id, key->id);
+	return decision_refuse(decision, RULE_KEY_BINDING,
+			       "grant %s takes only keys that are bound to %s, and key %s is not",
+			       key->grant->id, wanted, key->id);
 }
 
 static bool check_sender(struct decision *decision)
@@ -171,7 +163,7 @@ static bool check_sender(struct decision *decision)
 	enum rule rule;
 	if (policy_sender_passes(key, decision->request, &rule, &detail))
 		return !key->falls_short || refuse_unbound_key(decision);
-	return refuse(decision, rule, "key %s%s%s", key->id, *detail ? ": " : "", detail);
+	return decision_refuse(decision, rule, "key %s%s%s", key->id, *detail ? ": " : "", detail);
 }
 
 static bool check_org(struct decision *decision)
@@ -179,8 +171,8 @@ static bool check_org(struct decision *decision)
 	const struct world_grant *grant = decision->verdict->grant;
 	const struct world_org *org = grant->org;
 	if (org->blocked)
-		return refuse(decision, RULE_ORG_BLOCKED, "%s%s%s", org->id,
-			      org->block_reason[0] ? ": " : "", org->block_reason);
+		return decision_refuse(decision, RULE_ORG_BLOCKED, "%s%s%s", org->id,
+				       org->block_reason[0] ? ": " : "", org->block_reason);
 	if (grant->blocked && !grant->block_spares)
 		return refuse_affiliate(decision);
 	return check_rival(decision);
@@ -191,21 +183,21 @@ static bool check_grant(struct decision *decision)
 	const struct world_grant *grant = decision->verdict->grant;
 	int64_t now = decision->request->wall_ms;
 	if (state_rules[grant->state] != RULE_NONE)
-		return refuse(decision, state_rules[grant->state], "grant %s", grant->id);
+		return decision_refuse(decision, state_rules[grant->state], "grant %s", grant->id);
 	if (now >= grant->from_ms && now < grant->until_ms)
 		return true;
 	char from[11], until[11], today[11];
 	world_format_day(grant->from_ms, from);
 	world_format_day(grant->until_ms - 1, until);
 	world_format_day(now, today);
-	return refuse(decision, RULE_GRANT_DATES,
-		      "grant %s is valid from %s to %s (UTC), today is %s", grant->id, from, until,
-		      today);
+	return decision_refuse(decision, RULE_GRANT_DATES,
+			       "grant %s is valid from %s to %s (UTC), today is %s", grant->id,
+			       from, until, today);
 }
 
 /* ---- endpoint, model, parameters ---- */
 
-static unsigned binding_purposes(const struct world_grant *grant)
+unsigned decision_purposes(const struct world_grant *grant)
 {
 	unsigned set = 0;
 	for (enum purpose purpose = 0; purpose < PURPOSE_COUNT; purpose++)
@@ -218,7 +210,7 @@ static bool check_endpoint(struct decision *decision)
 {
 	enum endpoint_use use = decision->request->endpoint;
 	if (use <= ENDPOINT_USE_UNKNOWN || use >= ENDPOINT_USE_COUNT)
-		return refuse(decision, RULE_ENDPOINT_UNKNOWN, "%s", "");
+		return decision_refuse(decision, RULE_ENDPOINT_UNKNOWN, "%s", "");
 	return true;
 }
 
@@ -232,13 +224,13 @@ static bool check_model(struct decision *decision)
 	const char *name = request->model.data ? request->model.data : "";
 	const struct world_model *model = world_find_model(decision->world, request->model);
 	if (!model)
-		return refuse(decision, RULE_MODEL_UNKNOWN, "%.*s", shown, name);
+		return decision_refuse(decision, RULE_MODEL_UNKNOWN, "%.*s", shown, name);
 	if (world_grant_model(verdict->grant, model) < 0)
-		return refuse(decision, RULE_MODEL_NOT_GRANTED, "%s", model->id);
+		return decision_refuse(decision, RULE_MODEL_NOT_GRANTED, "%s", model->id);
 	if (!(model->provider->serves >> request->dialect & 1))
-		return refuse(decision, RULE_MODEL_DIALECT,
-			      "%s is asked through the endpoints of its own provider's API",
-			      model->id);
+		return decision_refuse(
+			decision, RULE_MODEL_DIALECT,
+			"%s is asked through the endpoints of its own provider's API", model->id);
 	verdict->model = model;
 	return true;
 }
@@ -258,20 +250,34 @@ static bool check_parameters(struct decision *decision)
 	    granted_release(decision->verdict) >= RELEASE_V3)
 		return true;
 	if (request->logprobs)
-		return refuse(decision, RULE_PARAMETER_LOGPROBS, "leave logprobs out");
+		return decision_refuse(decision, RULE_PARAMETER_LOGPROBS, "leave logprobs out");
 	if (request->logit_bias)
-		return refuse(decision, RULE_PARAMETER_LOGIT_BIAS, "leave logit_bias out");
+		return decision_refuse(decision, RULE_PARAMETER_LOGIT_BIAS, "leave logit_bias out");
 	if (request->n != 1)
-		return refuse(decision, RULE_PARAMETER_N, "n is %lld", (long long)request->n);
+		return decision_refuse(decision, RULE_PARAMETER_N, "n is %lld",
+				       (long long)request->n);
 	return true;
 }
 
 /* ---- purpose and suite binding ---- */
 
+bool decision_samples(const struct decision *decision)
+{
+	return endpoints[decision->request->endpoint].sample && !decision->request->recorded;
+}
+
 bool policy_needs_words(const struct world_grant *grant, enum endpoint_use endpoint)
 {
 	return endpoint < ENDPOINT_USE_COUNT && endpoints[endpoint].binds &&
-	       binding_purposes(grant) != 0;
+	       decision_purposes(grant) != 0;
+}
+
+bool policy_needs_script(const struct world_grant *grant)
+{
+	for (const struct world_suite *suite = grant->suites; suite; suite = suite->next)
+		if (suite->suite->shape)
+			return true;
+	return false;
 }
 
 static int64_t lower_cap(int64_t cap, int64_t other)
@@ -279,8 +285,8 @@ static int64_t lower_cap(int64_t cap, int64_t other)
 	return other >= 0 && other < cap ? other : cap;
 }
 
-static void set_purpose(struct verdict *verdict, const struct policy_request *request,
-			enum purpose purpose)
+void decision_set_purpose(struct verdict *verdict, const struct policy_request *request,
+			  enum purpose purpose)
 {
 	struct purpose_bounds bounds = purpose_bounds(purpose);
 	enum release granted = granted_release(verdict);
@@ -292,316 +298,12 @@ static void set_purpose(struct verdict *verdict, const struct policy_request *re
 	verdict->output_cap = lower_cap(verdict->output_cap, bounds.max_output);
 	if (verdict->suite)
 		verdict->output_cap =
-			lower_cap(verdict->output_cap, verdict->suite->suite->settings.max_output);
+			lower_cap(verdict->output_cap,
+				  binding_suite_settings(verdict->suite->suite, verdict->pick.leaf)
+					  ->max_output);
 }
 
-/* How close a suite came to admitting the request; a higher step is closer. */
-enum match_step {
-	MATCH_NONE,
-	MATCH_CLASS,
-	MATCH_PURPOSE,
-	MATCH_SETTINGS,
-	MATCH_RUN,
-	MATCH_SAMPLES,
-	MATCH_OPENS, /* no run is open over it: one may be */
-	MATCH_ADMITS,
-};
-
-static const enum rule match_rules[] = {
-	[MATCH_NONE] = RULE_SUITE_UNBOUND,
-	[MATCH_CLASS] = RULE_SUITE_CLASS,
-	[MATCH_PURPOSE] = RULE_PURPOSE_NOT_GRANTED,
-	[MATCH_SETTINGS] = RULE_SUITE_SETTINGS,
-	[MATCH_RUN] = RULE_SUITE_RUN,
-	[MATCH_SAMPLES] = RULE_SUITE_SAMPLES,
-	[MATCH_OPENS] = RULE_SUITE_RUN,
-};
-
-struct match {
-	enum match_step step;
-	const struct world_suite *suite;
-	const struct world_run *run;
-	uint32_t leaf;
-	unsigned slot;
-	char detail[256];
-};
-
-static bool run_is_open(const struct world_run *run)
-{
-	return !atomic_load_explicit(&run->run->closed, memory_order_relaxed);
-}
-
-/* The suite's only open run; *count tells how many there are. */
-static const struct world_run *only_run(const struct world_suite *suite, unsigned *count)
-{
-	const struct world_run *found = NULL;
-	*count = 0;
-	for (const struct world_run *run = suite->runs; run; run = run->next) {
-		if (run_is_open(run)) {
-			found = run;
-			++*count;
-		}
-	}
-	return *count == 1 ? found : NULL;
-}
-
-/* Which run of the matched suite counts the sample, and whether it has one left. */
-static enum match_step match_run(const struct decision *decision, const struct world_run *named,
-				 struct match *match)
-{
-	const char *suite = match->suite->suite->name;
-	unsigned open = 1;
-	match->run = named ? named : only_run(match->suite, &open);
-	if (open == 0) {
-		snprintf(match->detail, sizeof(match->detail), "no run over suite %.80s is open",
-			 suite);
-		return MATCH_OPENS;
-	}
-	if (!match->run) {
-		snprintf(match->detail, sizeof(match->detail),
-			 "%u runs over suite %.80s are open: name one with parley-run", open,
-			 suite);
-		return MATCH_RUN;
-	}
-	int model = world_grant_model(decision->verdict->grant, decision->verdict->model);
-	assert(model >= 0);
-	match->slot = match->run->slots[model];
-	unsigned used = binding_run_used(match->run->run, match->slot, match->leaf);
-	if (used < match->run->run->samples)
-		return MATCH_ADMITS;
-	snprintf(match->detail, sizeof(match->detail),
-		 "leaf %u of suite %.80s: %u of %u samples in run %.80s", match->leaf, suite, used,
-		 match->run->run->samples, match->run->id);
-	return MATCH_SAMPLES;
-}
-
-static bool match_settings(const struct decision *decision, struct match *match)
-{
-	const struct policy_request *request = decision->request;
-	struct binding_settings only_output = {.max_output = request->max_output};
-	const struct binding_settings *asked = request->settings ? request->settings : &only_output;
-	const struct binding_settings *agreed = &match->suite->suite->settings;
-	char why[96];
-	only_output.count = 0;
-	if (!binding_settings_match(agreed, asked, why, sizeof(why)) ||
-	    !binding_settings_match(agreed, &only_output, why, sizeof(why))) {
-		snprintf(match->detail, sizeof(match->detail), "leaf %u, but %s", match->leaf, why);
-		return false;
-	}
-	return true;
-}
-
-/* How far the request comes with one suite that has its words. */
-static enum match_step match_suite(const struct decision *decision, const struct world_run *named,
-				   struct match *match)
-{
-	const struct world_grant *grant = decision->verdict->grant;
-	const struct world_suite *suite = match->suite;
-	if (!(grant->classes >> suite->class & 1) ||
-	    (suite->class == SUITE_CLASS_PRIVATE && grant->release > RELEASE_V0)) {
-		snprintf(match->detail, sizeof(match->detail),
-			 "leaf %u of suite %.80s, which is %s", match->leaf, suite->suite->name,
-			 suite_class_id(suite->class));
-		return MATCH_CLASS;
-	}
-	if (!(binding_purposes(grant) >> suite->suite->purpose & 1)) {
-		snprintf(match->detail, sizeof(match->detail), "leaf %u of suite %.80s, for %s",
-			 match->leaf, suite->suite->name, purpose_id(suite->suite->purpose));
-		return MATCH_PURPOSE;
-	}
-	if (!endpoints[decision->request->endpoint].sample || decision->request->recorded)
-		return MATCH_ADMITS;
-	if (!match_settings(decision, match))
-		return MATCH_SETTINGS;
-	return match_run(decision, named, match);
-}
-
-/* What `parley-leaf` shows: a leaf of a sealed suite of the grant. */
-struct proved {
-	const struct world_suite *suite; /* that it names; NULL: none of the grant */
-	bool holds;                      /* the proof leads to its root */
-};
-
-static struct proved prove(const struct decision *decision)
-{
-	const struct leaf_claim *claim = decision->request->claim;
-	struct proved proved = {0};
-	if (!claim)
-		return proved;
-	const struct world_suite *suite = world_find_suite(decision->world, claim->suite);
-	if (!suite || suite->grant != decision->verdict->grant || !suite->suite->sealed)
-		return proved;
-	proved.suite = suite;
-	proved.holds = leaf_claim_verify(claim, suite->suite->leaf_count, suite->suite->root);
-	return proved;
-}
-
-/* The leaf of the suite that counts for the words. Of a sealed suite only what is proved, there or
- * in another one: words count once, wherever they stand. */
-static bool find_leaf(const struct decision *decision, const struct world_suite *suite,
-		      const struct proved *proved, const uint8_t *digest, uint32_t *leaf)
-{
-	if (suite->suite->sealed && !proved->holds)
-		return false;
-	if (binding_suite_find(suite->suite, digest, leaf))
-		return true;
-	*leaf = proved->holds ? (uint32_t)decision->request->claim->index : 0;
-	return proved->holds && proved->suite == suite;
-}
-
-static void find_match(const struct decision *decision, const struct world_run *named,
-		       const struct proved *proved, struct match *best)
-{
-	uint8_t digest[BINDING_DIGEST_SIZE];
-	binding_digest(world_binding_secret(decision->world), decision->request->words_digest,
-		       digest);
-	const struct world_suite *suite = decision->verdict->grant->suites;
-	for (; suite && best->step < MATCH_ADMITS; suite = suite->next) {
-		struct match match = {.suite = suite};
-		if ((named && named->suite != suite) ||
-		    !find_leaf(decision, suite, proved, digest, &match.leaf))
-			continue;
-		match.step = match_suite(decision, named, &match);
-		if (match.step > best->step)
-			*best = match;
-	}
-}
-
-/* The suite that a request of the log was of; one that is none of the grant's any more is unbound.
- */
-static void find_recorded(const struct decision *decision, struct match *best)
-{
-	const struct policy_recorded *recorded = decision->request->recorded;
-	const struct world_suite *suite = decision->verdict->grant->suites;
-	while (suite && !bytes_is(recorded->suite, suite->id))
-		suite = suite->next;
-	if (!suite)
-		return;
-	*best = (struct match){.suite = suite, .leaf = recorded->leaf};
-	best->step = match_suite(decision, NULL, best);
-}
-
-static unsigned suite_count(const struct world_grant *grant)
-{
-	unsigned count = 0;
-	for (const struct world_suite *suite = grant->suites; suite; suite = suite->next)
-		count++;
-	return count;
-}
-
-static unsigned sealed_count(const struct world_grant *grant)
-{
-	unsigned count = 0;
-	for (const struct world_suite *suite = grant->suites; suite; suite = suite->next)
-		count += suite->suite->sealed;
-	return count;
-}
-
-/* How close a claim came. */
-static bool refuse_claim(struct decision *decision, const struct proved *proved)
-{
-	const struct leaf_claim *claim = decision->request->claim;
-	if (!proved->suite)
-		return refuse(decision, RULE_SUITE_UNBOUND,
-			      "parley-leaf names %.*s, which is no sealed suite under grant %s",
-			      (int)claim->suite.size, claim->suite.data,
-			      decision->verdict->grant->id);
-	const struct binding_suite *suite = proved->suite->suite;
-	if (claim->index >= suite->leaf_count)
-		return refuse(decision, RULE_SUITE_UNBOUND,
-			      "parley-leaf names leaf %llu, and suite %.64s has %u",
-			      (unsigned long long)claim->index, suite->name, suite->leaf_count);
-	return refuse(decision, RULE_SUITE_UNBOUND,
-		      "parley-leaf: leaf %llu, but words, salt, grading and proof do not lead to "
-		      "the root of suite %.64s",
-		      (unsigned long long)claim->index, suite->name);
-}
-
-static bool refuse_unbound(struct decision *decision, const struct world_run *named,
-			   const struct proved *proved)
-{
-	const struct world_grant *grant = decision->verdict->grant;
-	unsigned count = suite_count(grant), sealed = sealed_count(grant);
-	if (decision->request->claim && !proved->holds)
-		return refuse_claim(decision, proved);
-	if (count == 0)
-		return refuse(decision, RULE_SUITE_UNBOUND,
-			      "no suite is registered under grant %s yet", grant->id);
-	if (named)
-		return refuse(decision, RULE_SUITE_UNBOUND,
-			      "no leaf of suite %s, which run %s is over, has them",
-			      named->suite->suite->name, named->id);
-	if (sealed && !decision->request->claim)
-		return refuse(decision, RULE_SUITE_UNBOUND,
-			      "none of the leaves of %u suite%s has them; %u %s sealed, and the "
-			      "request shows no parley-leaf",
-			      count, count == 1 ? "" : "s", sealed, sealed == 1 ? "is" : "are");
-	return refuse(decision, RULE_SUITE_UNBOUND, "none of the leaves of %u suite%s has them",
-		      count, count == 1 ? "" : "s");
-}
-
-/* The run that the request names; false (refused) if it is no open run of the grant. */
-static bool named_run(struct decision *decision, const struct world_run **out)
-{
-	struct bytes name = decision->request->run;
-	*out = NULL;
-	if (name.size == 0)
-		return true;
-	const struct world_run *run = world_find_run(decision->world, name);
-	if (!run || run->suite->grant != decision->verdict->grant || !run_is_open(run))
-		return refuse(decision, RULE_SUITE_RUN, "%.*s is no open run under grant %s",
-			      name.size > 64 ? 64 : (int)name.size, name.data,
-			      decision->verdict->grant->id);
-	*out = run;
-	return true;
-}
-
-static bool check_words(struct decision *decision)
-{
-	const struct policy_request *request = decision->request;
-	if (request->unknown_member.size)
-		return refuse(decision, RULE_PARAMETER_UNKNOWN, "%.*s",
-			      request->unknown_member.size > 64 ? 64
-								: (int)request->unknown_member.size,
-			      request->unknown_member.data);
-	if (request->non_text)
-		return refuse(decision, RULE_PARAMETER_PARTS, "%s", "");
-	if (request->n != 1)
-		return refuse(decision, RULE_PARAMETER_N, "n is %lld", (long long)request->n);
-	return true;
-}
-
-/* Admitted as a leaf of a suite, or refused; true also where a run has to be opened first. */
-static bool check_bound(struct decision *decision)
-{
-	struct verdict *verdict = decision->verdict;
-	const struct world_run *named;
-	struct match match = {.step = MATCH_NONE};
-	if (!check_words(decision) || !named_run(decision, &named))
-		return false;
-	struct proved proved = prove(decision);
-	if (decision->request->recorded)
-		find_recorded(decision, &match);
-	else if (decision->request->words_digest)
-		find_match(decision, named, &proved, &match);
-	if (match.step == MATCH_NONE)
-		return refuse_unbound(decision, named, &proved);
-	verdict->suite = match.suite;
-	verdict->leaf = match.leaf;
-	set_purpose(verdict, decision->request, match.suite->suite->purpose);
-	if (match.step < MATCH_OPENS)
-		return refuse(decision, match_rules[match.step], "%s", match.detail);
-	if (match.step == MATCH_OPENS) {
-		refuse(decision, match_rules[match.step], "%s", match.detail);
-		verdict->outcome = POLICY_OPEN_RUN;
-		return true;
-	}
-	verdict->run = match.run;
-	verdict->model_slot = match.slot;
-	return true;
-}
-
-/* What became of check_bound is forgotten. */
+/* What became of matching_check is forgotten. */
 static void forget_refusal(struct verdict *verdict)
 {
 	verdict->rule = RULE_NONE;
@@ -610,17 +312,18 @@ static void forget_refusal(struct verdict *verdict)
 	verdict->detail[0] = '\0';
 	verdict->suite = NULL;
 	verdict->run = NULL;
-	verdict->leaf = 0;
+	verdict->pick = (struct binding_pick){0};
 }
 
 static bool check_interop(struct decision *decision)
 {
 	int64_t cap = purpose_bounds(PURPOSE_INTEROP_TEST).max_output;
 	forget_refusal(decision->verdict);
-	set_purpose(decision->verdict, decision->request, PURPOSE_INTEROP_TEST);
+	decision_set_purpose(decision->verdict, decision->request, PURPOSE_INTEROP_TEST);
 	if (decision->request->max_output > cap)
-		return refuse(decision, RULE_PURPOSE_CAP, "interop_test: max output %lld > %lld",
-			      (long long)decision->request->max_output, (long long)cap);
+		return decision_refuse(decision, RULE_PURPOSE_CAP,
+				       "interop_test: max output %lld > %lld",
+				       (long long)decision->request->max_output, (long long)cap);
 	return true;
 }
 
@@ -630,35 +333,36 @@ static bool check_purpose(struct decision *decision)
 	const struct policy_request *request = decision->request;
 	unsigned purposes = verdict->grant->purposes;
 	if (!endpoints[request->endpoint].binds) {
-		set_purpose(verdict, request, (enum purpose)__builtin_ctz(purposes));
+		decision_set_purpose(verdict, request, (enum purpose)__builtin_ctz(purposes));
 		return true;
 	}
 	bool interop = purposes & 1u << PURPOSE_INTEROP_TEST;
 	/* No grant has it beside a purpose that binds (access_grant.c). */
 	bool incident = purposes & 1u << PURPOSE_INCIDENT_RESEARCH;
-	bool binds = binding_purposes(verdict->grant) != 0;
+	bool binds = decision_purposes(verdict->grant) != 0;
 	if (!binds && request->run.size)
-		return refuse(decision, RULE_PURPOSE_NONE,
-			      "a run is named, and grant %s has no purpose that runs serve",
-			      verdict->grant->id);
+		return decision_refuse(
+			decision, RULE_PURPOSE_NONE,
+			"a run is named, and grant %s has no purpose that runs serve",
+			verdict->grant->id);
 	if (purposes == 1u << PURPOSE_PRODUCT) {
-		set_purpose(verdict, request, PURPOSE_PRODUCT);
+		decision_set_purpose(verdict, request, PURPOSE_PRODUCT);
 		return true;
 	}
 	if (binds) {
-		if (check_bound(decision))
+		if (matching_check(decision))
 			return true;
 		if ((!interop && !incident) || request->run.size)
 			return false;
 	}
 	if (incident) {
 		forget_refusal(verdict);
-		set_purpose(verdict, request, PURPOSE_INCIDENT_RESEARCH);
+		decision_set_purpose(verdict, request, PURPOSE_INCIDENT_RESEARCH);
 		return true;
 	}
 	if (interop)
 		return check_interop(decision);
-	return refuse(decision, RULE_PURPOSE_NONE, "grant %s", verdict->grant->id);
+	return decision_refuse(decision, RULE_PURPOSE_NONE, "grant %s", verdict->grant->id);
 }
 
 /* A block by affiliation that spares safety_evaluation; only now is the purpose known. */
@@ -691,21 +395,23 @@ static bool check_grading(struct decision *decision)
 	const struct verdict *verdict = decision->verdict;
 	const struct leaf_claim *claim = decision->request->claim;
 	if (!verdict->suite || !verdict->suite->book)
-		return refuse(decision, RULE_SUITE_SCORERS,
-			      "none are kept here; register the suite again");
+		return decision_refuse(decision, RULE_SUITE_SCORERS,
+				       "none are kept here; register the suite again");
 	if (!verdict->suite->suite->sealed || decision->request->recorded)
 		return true;
-	if (claim->index != verdict->leaf)
-		return refuse(decision, RULE_SUITE_SCORERS,
-			      "leaf %llu has the words of leaf %u, which counts for both: show "
-			      "that one",
-			      (unsigned long long)claim->index, verdict->leaf);
+	if (claim->index != verdict->pick.leaf)
+		return decision_refuse(
+			decision, RULE_SUITE_SCORERS,
+			"leaf %llu has the words of leaf %u, which counts for both: show "
+			"that one",
+			(unsigned long long)claim->index, verdict->pick.leaf);
 	struct bytes salt = bytes_of((const char *)claim->salt, sizeof(claim->salt));
-	if (!grading_book_shows(verdict->suite->book, verdict->leaf, salt, claim->grading))
-		return refuse(decision, RULE_SUITE_SCORERS,
-			      "the grading that was uploaded for leaf %u is not the one that the "
-			      "leaf commits to; close the run and register the suite's own",
-			      verdict->leaf);
+	if (!grading_book_shows(verdict->suite->book, verdict->pick.leaf, salt, claim->grading))
+		return decision_refuse(
+			decision, RULE_SUITE_SCORERS,
+			"the grading that was uploaded for leaf %u is not the one that the "
+			"leaf commits to; close the run and register the suite's own",
+			verdict->pick.leaf);
 	return true;
 }
 
@@ -716,21 +422,24 @@ static bool check_release(struct decision *decision)
 		return true;
 	bool wants_verdict = decision->request->wants_verdict;
 	if (verdict->release == RELEASE_V0 && !wants_verdict)
-		return refuse(decision, RULE_RELEASE_VERDICT, "send parley-accept: verdict");
+		return decision_refuse(decision, RULE_RELEASE_VERDICT,
+				       "send parley-accept: verdict");
 	if (verdict->release == RELEASE_V0 && decision->request->stream)
-		return refuse(decision, RULE_RELEASE_LEVEL,
-			      "a verdict is no stream: ask for a plain answer");
+		return decision_refuse(decision, RULE_RELEASE_LEVEL,
+				       "a verdict is no stream: ask for a plain answer");
 	if (verdict->release == RELEASE_V0)
 		return check_grading(decision);
 	if (wants_verdict)
-		return refuse(decision, RULE_RELEASE_LEVEL,
-			      "grant %s releases %s and grades nothing: leave parley-accept out",
-			      verdict->grant->id, release_id(verdict->release));
+		return decision_refuse(
+			decision, RULE_RELEASE_LEVEL,
+			"grant %s releases %s and grades nothing: leave parley-accept out",
+			verdict->grant->id, release_id(verdict->release));
 	if (verdict->release == RELEASE_V1 && decision->request->max_output < 0)
-		return refuse(decision, RULE_RELEASE_LEVEL,
-			      "under V1 a request says how long its answer may be: at most %lld "
-			      "tokens",
-			      (long long)verdict->output_cap);
+		return decision_refuse(
+			decision, RULE_RELEASE_LEVEL,
+			"under V1 a request says how long its answer may be: at most %lld "
+			"tokens",
+			(long long)verdict->output_cap);
 	return true;
 }
 
@@ -789,7 +498,7 @@ void policy_decide(const struct world *world, const struct policy_request *reque
 	start(world, verdict);
 	if (!RUN_CHECKS(&decision, head_checks) || !RUN_CHECKS(&decision, body_checks))
 		return;
-	/* A run has to be opened first: check_bound has said so. */
+	/* A run has to be opened first: matching_check has said so. */
 	if (verdict->outcome != POLICY_OPEN_RUN)
 		verdict->outcome = POLICY_ADMIT;
 }
@@ -837,12 +546,12 @@ static bool find_route(struct decision *decision)
 		return true;
 	/* Says by which rule. A model that the grant does not name passes only if it is there. */
 	if (!verdict->model)
-		return refuse(decision, RULE_MODEL_UNKNOWN, "%.*s",
-			      request->model.size > 64 ? 64 : (int)request->model.size,
-			      request->model.data ? request->model.data : "");
-	return refuse(decision, RULE_MODEL_DIALECT,
-		      "%s is asked through the endpoints of its own provider's API",
-		      verdict->model->id);
+		return decision_refuse(decision, RULE_MODEL_UNKNOWN, "%.*s",
+				       request->model.size > 64 ? 64 : (int)request->model.size,
+				       request->model.data ? request->model.data : "");
+	return decision_refuse(decision, RULE_MODEL_DIALECT,
+			       "%s is asked through the endpoints of its own provider's API",
+			       verdict->model->id);
 }
 
 bool policy_observe(const struct policy_request *request, struct verdict *verdict)
@@ -857,7 +566,7 @@ bool policy_observe(const struct policy_request *request, struct verdict *verdic
 	verdict->unbound = true;
 	verdict->suite = NULL;
 	verdict->run = NULL;
-	verdict->leaf = 0;
+	verdict->pick = (struct binding_pick){0};
 	verdict->purpose = (enum purpose)__builtin_ctz(verdict->grant->purposes);
 	verdict->release = verdict->grant->release;
 	if (verdict->model)
@@ -877,7 +586,8 @@ static bool claim_leaf(const struct verdict *verdict, const struct policy_reques
 	if (!verdict->suite || !verdict->suite->suite->sealed)
 		return true;
 	binding_digest(world_binding_secret(verdict->world), request->words_digest, digest);
-	return binding_suite_claim(verdict->suite->suite, digest, verdict->leaf) == verdict->leaf;
+	uint32_t leaf = verdict->pick.leaf;
+	return binding_suite_claim(verdict->suite->suite, digest, leaf) == leaf;
 }
 
 bool policy_take_sample(struct verdict *verdict, const struct policy_request *request,
@@ -888,7 +598,7 @@ bool policy_take_sample(struct verdict *verdict, const struct policy_request *re
 	for (int i = 0; i < TAKE_TRIES && verdict->outcome == POLICY_ADMIT; i++) {
 		if (!verdict->run || (claim_leaf(verdict, request) &&
 				      binding_take(verdict->run->run, verdict->model_slot,
-						   verdict->leaf, request->wall_ms, hold)))
+						   &verdict->pick, request->wall_ms, hold)))
 			return true;
 		policy_decide(verdict->world, request, verdict);
 	}

@@ -44,6 +44,8 @@ struct policy_request {
 	const uint8_t *words_digest; /* SHA-256 of the canonical words, SHA256_SIZE bytes */
 	const struct binding_settings *settings; /* NULL: none stated but max_output above */
 	const struct leaf_claim *claim;          /* `parley-leaf`, with its words; NULL: none */
+	/* The words taken apart, where policy_needs_script says so; NULL: they hold no answers. */
+	const struct script_request *script;
 	/* NULL for a request that is there; else instead of words and settings. */
 	const struct policy_recorded *recorded;
 };
@@ -80,8 +82,8 @@ struct verdict {
 	int64_t output_cap; /* tokens that may come at most: asked, leaf's and model's, the least */
 	const struct world_suite *suite; /* NULL: the purpose does not bind */
 	const struct world_run *run;     /* NULL where none is used */
-	uint32_t leaf;
-	unsigned model_slot; /* in run->run */
+	struct binding_pick pick;        /* the leaf, and what of the run it uses up */
+	unsigned model_slot;             /* in run->run */
 };
 
 /* Network and binding of the key alone: for what even a revoked or expired key may still do. False:
@@ -98,6 +100,9 @@ void policy_authenticate(const struct world *world, const struct policy_request 
 /* Whether the request's grant binds words, so that policy_decide needs words_digest and settings.
  * True does not mean that an answer depends on them: it saves computing them where it is false. */
 bool policy_needs_words(const struct world_grant *grant, enum endpoint_use endpoint);
+
+/* Whether a suite of the grant has conversations or judges, so that words are to be taken apart. */
+bool policy_needs_script(const struct world_grant *grant);
 
 /* The whole decision. Reads counters of samples, changes nothing. */
 void policy_decide(const struct world *world, const struct policy_request *request,

@@ -73,20 +73,38 @@ static enum err_code scan_text(struct suite *suite, const json_t *object, const 
 	return ERR_OK;
 }
 
+/* `answer: true`: here stands what the model answered to what is before it. */
+static enum err_code read_answer(const struct suite *suite, const json_t *message, size_t index,
+				 unsigned role, struct err *err)
+{
+	const char *before = json_string_value(
+		json_object_get(json_array_get(suite->messages, index - 1), "role"));
+	if (!json_is_true(json_object_get(message, "answer")) || json_object_get(message, "text"))
+		return yaml_fail(suite->yaml, message, "answer", err, ERR_INVALID,
+				 "must be true, without a text beside it");
+	if (role != 2 || index == 0 || !before || strcmp(before, "user") != 0)
+		return yaml_fail(suite->yaml, message, "answer", err, ERR_INVALID,
+				 "an answer is a turn of the assistant after one of the user");
+	return ERR_OK;
+}
+
 static enum err_code read_message(struct suite *suite, size_t index, bool *conversation,
 				  struct err *err)
 {
-	static const char *const keys[] = {"role", "text", NULL};
+	static const char *const keys[] = {"role", "text", "answer", NULL};
 	static const char *const roles[] = {"system", "user", "assistant", NULL};
 	const json_t *message = json_array_get(suite->messages, index);
-	const char *text;
+	const char *text = NULL;
 	unsigned role;
 	if (!json_is_object(message))
 		return yaml_fail_at(suite->yaml, suite->messages, index, err, ERR_INVALID,
 				    "must be { role: …, text: … }");
 	ERR_TRY(yaml_only_keys(suite->yaml, message, keys, err));
 	ERR_TRY(yaml_get_choice(suite->yaml, message, "role", roles, &role, err));
-	ERR_TRY(yaml_get_string(suite->yaml, message, "text", &text, err));
+	if (json_object_get(message, "answer"))
+		ERR_TRY(read_answer(suite, message, index, role, err));
+	else
+		ERR_TRY(yaml_get_string(suite->yaml, message, "text", &text, err));
 	if (role == 0 && *conversation)
 		return yaml_fail(suite->yaml, message, "role", err, ERR_INVALID,
 				 "system messages come before all others");

@@ -6,6 +6,7 @@
 #define SUITE_SUITE_H
 
 #include "env/env.h"
+#include "policy/script.h"
 #include "suite/leaf.h"
 
 #include <jansson.h>
@@ -55,9 +56,11 @@ struct bytes suite_item_line(const struct suite *suite, size_t index);
 struct suite_item {
 	size_t index;
 	char *id;
-	char *cluster;      /* NULL where the suite names no cluster field */
-	json_t *fields;     /* the item as it stands in the file */
-	json_t *words;      /* canonical words in normal form */
+	char *cluster;  /* NULL where the suite names no cluster field */
+	json_t *fields; /* the item as it stands in the file */
+	json_t *words;  /* canonical words in normal form */
+	enum script_kind kind;
+	unsigned steps;     /* answers that are asked for: of conversations more than one */
 	json_t *scorer;     /* with every placeholder filled in */
 	struct buf text;    /* RFC 8785 text of the words */
 	struct buf grading; /* RFC 8785 text of {id, scorer, target, cluster} */

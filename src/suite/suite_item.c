@@ -72,6 +72,15 @@ static enum err_code add_message(json_t *words, const char *role, const char *te
 		       : out_of_memory(err);
 }
 
+static enum err_code add_answer(json_t *words, struct err *err)
+{
+	json_t *message =
+		json_pack("{s:s, s:[{s:s}]}", "role", "assistant", "parts", "type", "answer");
+	return json_array_append_new(json_object_get(words, "messages"), message) == 0
+		       ? ERR_OK
+		       : out_of_memory(err);
+}
+
 static enum err_code add_messages(const struct suite *suite, const json_t *fields, json_t *words,
 				  struct err *err)
 {
@@ -79,7 +88,9 @@ static enum err_code add_messages(const struct suite *suite, const json_t *field
 		const json_t *message = json_array_get(suite->messages, i);
 		const char *role = json_string_value(json_object_get(message, "role"));
 		const char *text = json_string_value(json_object_get(message, "text"));
-		if (strcmp(role, "system") == 0)
+		if (!text)
+			ERR_TRY(add_answer(words, err));
+		else if (strcmp(role, "system") == 0)
 			ERR_TRY(add_system(words, text, fields, err));
 		else
 			ERR_TRY(add_message(words, role, text, fields, err));
@@ -138,6 +149,16 @@ static enum err_code render_cluster(const struct suite *suite, const json_t *fie
 	return code;
 }
 
+static enum err_code read_kind(struct suite_item *item, struct err *err)
+{
+	struct script_item script = {.steps = 1};
+	item->kind = script_kind_of(item->words);
+	if (item->kind != SCRIPT_EXACT)
+		ERR_TRY(script_item_read(item->words, &script, err));
+	item->steps = script.steps;
+	return ERR_OK;
+}
+
 static enum err_code render(const struct suite *suite, struct suite_item *item, struct err *err)
 {
 	char id[SUITE_ID_MAX + 1];
@@ -149,6 +170,7 @@ static enum err_code render(const struct suite *suite, struct suite_item *item, 
 	if (suite->cluster_field)
 		ERR_TRY(render_cluster(suite, item->fields, &item->cluster, err));
 	ERR_TRY(render_words(suite, item->fields, &item->words, err));
+	ERR_TRY(read_kind(item, err));
 	ERR_TRY(template_render_json(suite->scorer, item->fields, &item->scorer, err));
 	ERR_TRY(json_canonical(item->words, &item->text, err));
 	return leaf_grading(item->id, item->scorer, item->cluster, &item->grading, err);
@@ -329,11 +351,32 @@ static enum err_code append_items(const struct suite *suite, enum suite_upload u
 	return ERR_OK;
 }
 
+/* A gateway that does not know the turns cannot tell which of them an answer belongs between. */
+static enum err_code check_sealed(const struct suite *suite, struct err *err)
+{
+	for (size_t i = 0; i < suite->count; i++) {
+		struct suite_item item;
+		ERR_TRY(suite_item_render(suite, i, &item, err));
+		enum script_kind kind = item.kind;
+		suite_item_release(&item);
+		if (kind != SCRIPT_EXACT)
+			return ERR_SET(err, ERR_INVALID,
+				       "suite %s: item %s is a %s: the gateway has to know its "
+				       "words, so that such suites cannot be sealed; register it "
+				       "openly (without --sealed)",
+				       suite->name, suite_id(suite, i),
+				       kind == SCRIPT_JUDGE ? "judge's template" : "conversation");
+	}
+	return ERR_OK;
+}
+
 enum err_code suite_registration(const struct suite *suite, const char *purpose,
 				 enum suite_upload upload, struct buf *out, struct err *err)
 {
 	static const uint8_t zeros[LEAF_SEED_SIZE];
 	uint8_t root[SHA256_SIZE];
+	if (upload != SUITE_ITEMS)
+		ERR_TRY(check_sealed(suite, err));
 	ERR_TRY(suite_root(suite, root, err));
 	buf_append_cstr(out, "{\"name\":");
 	json_append_string(out, bytes_from(suite->name));

@@ -55,7 +55,7 @@ static enum err_code normal_parts(const json_t *value, json_t **out, struct err 
 
 static enum err_code normal_message(const json_t *message, json_t *messages, struct err *err)
 {
-	static const char *const allowed[] = {"role", "parts", "text", NULL};
+	static const char *const allowed[] = {"role", "parts", "text", "answer", NULL};
 	const char *role;
 	json_t *parts = NULL;
 	if (!json_is_object(message))
@@ -64,9 +64,14 @@ static enum err_code normal_message(const json_t *message, json_t *messages, str
 	ERR_TRY(json_get_string(message, "role", "a message", &role, err));
 	const json_t *body = json_object_get(message, "parts");
 	const json_t *text = json_object_get(message, "text");
-	if (!body == !text)
-		return ERR_SET(err, ERR_INVALID, "a message has either \"parts\" or \"text\"");
-	ERR_TRY(normal_parts(body ? body : text, &parts, err));
+	bool answer = json_is_true(json_object_get(message, "answer"));
+	if (!!body + !!text + answer != 1)
+		return ERR_SET(err, ERR_INVALID,
+			       "a message has either \"parts\" or \"text\", or \"answer\": true");
+	if (answer)
+		parts = json_pack("[{s:s}]", "type", "answer");
+	else
+		ERR_TRY(normal_parts(body ? body : text, &parts, err));
 	if (json_array_append_new(messages,
 				  json_pack("{s:s, s:o}", "role", role, "parts", parts)) != 0)
 		return out_of_memory(err);

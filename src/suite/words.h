@@ -13,9 +13,9 @@
 
 /* A prompt as people write it: a text (one user message), or an object {system, messages, tools,
  * format} in which `system` and a message's `parts` may be a text or a list of text parts, and
- * `text` may stand for `parts`. *out is the normal form, a new tree: every text one text part (an
- * empty one none), null and empty members left out, system texts in `system`. ERR_INVALID says what
- * is wrong. */
+ * `text` may stand for `parts`, as may `answer: true` for the marker of a conversation's answer.
+ * *out is the normal form, a new tree: every text one text part (an empty one none), null and empty
+ * members left out, system texts in `system`. ERR_INVALID says what is wrong. */
 enum err_code words_normalise(const json_t *prompt, json_t **out, struct err *err);
 
 /* The canonical text of a prompt: words_normalise, then RFC 8785, appended to `out`. */

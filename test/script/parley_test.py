@@ -566,7 +566,9 @@ def canonical(value):
 
 
 def words_of(prompt):
-    """The canonical words of one user message."""
+    """The canonical words of one user message, or words that are written out."""
+    if isinstance(prompt, dict):
+        return canonical(prompt)
     return canonical({"messages": [{"role": "user", "parts": [{"type": "text", "text": prompt}]}]})
 
 
@@ -586,6 +588,29 @@ def tree_root(hashes):
 
 def leaf_hash(data):
     return hashlib.sha256(b"\0" + data).digest()
+
+
+def said(role, text):
+    """A message of words."""
+    return {"role": role, "parts": [{"type": "text", "text": text}]}
+
+
+ANSWERED = {"role": "assistant", "parts": [{"type": "answer"}]}
+
+
+def conversation(*turns):
+    """Words that ask turn after turn, each going on from the answers served before."""
+    messages = []
+    for turn in turns:
+        messages += [ANSWERED] if messages else []
+        messages.append(said("user", turn))
+    return {"messages": messages}
+
+
+def judged(*pieces):
+    """A judge's prompt: texts, and the numbers of the leaves whose answers stand between them."""
+    return {"messages": [{"role": "user", "parts": [{"type": "template", "pieces": [
+        {"leaf": piece} if isinstance(piece, int) else piece for piece in pieces]}]}]}
 
 
 def suite_of(prompts, name="foxes", max_output=64, samples=1, **members):

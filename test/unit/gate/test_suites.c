@@ -128,7 +128,7 @@ static void a_registered_leaf_is_admitted(void **state)
 	assert_non_null(fake_text(&gateway, "record"));
 	decide("fox 1", run, &verdict);
 	assert_int_equal(verdict.outcome, POLICY_ADMIT);
-	assert_int_equal(verdict.leaf, 1);
+	assert_int_equal(verdict.pick.leaf, 1);
 	assert_string_equal(verdict.run->id, run);
 	decide("fox 9", run, &verdict);
 	assert_int_equal(verdict.outcome, POLICY_REFUSE);

@@ -345,7 +345,7 @@ struct answer model_answer(const struct verdict *verdict)
 	a.release = verdict->release;
 	a.cap = verdict->model ? (int)verdict->output_cap : NOT_THERE;
 	a.suite = model_number(verdict->suite ? verdict->suite->id : NULL);
-	a.leaf = verdict->suite ? (int)verdict->leaf : NOT_THERE;
+	a.leaf = verdict->suite ? (int)verdict->pick.leaf : NOT_THERE;
 	a.run = model_number(verdict->run ? verdict->run->id : NULL);
 	return a;
 }

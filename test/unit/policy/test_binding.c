@@ -193,6 +193,13 @@ static struct binding_run *run_of(struct binding_suite *suite, unsigned samples)
 	return run;
 }
 
+static bool take(struct binding_run *run, unsigned slot, uint32_t leaf, int64_t wall_ms,
+		 struct binding_hold *hold)
+{
+	struct binding_pick pick = binding_pick_leaf(leaf);
+	return binding_take(run, slot, &pick, wall_ms, hold);
+}
+
 static void samples_are_counted_by_leaf_and_model(void **state)
 {
 	(void)state;
@@ -207,26 +214,26 @@ static void samples_are_counted_by_leaf_and_model(void **state)
 	assert_int_equal(a, again);
 	assert_int_not_equal(a, b);
 	struct binding_hold first, second, third;
-	assert_true(binding_take(run, a, 1, 500, &first));
+	assert_true(take(run, a, 1, 500, &first));
 	assert_int_equal(first.sample, 1);
 	assert_int_equal(atomic_load(&run->last_use_ms), 500);
-	assert_true(binding_take(run, a, 1, 501, &second));
+	assert_true(take(run, a, 1, 501, &second));
 	assert_int_equal(second.sample, 2);
-	assert_false(binding_take(run, a, 1, 502, &third));
+	assert_false(take(run, a, 1, 502, &third));
 	assert_null(third.run);
 	/* A sample that failed is free again, under its own number. */
 	binding_release(&first);
-	assert_true(binding_take(run, a, 1, 503, &first));
+	assert_true(take(run, a, 1, 503, &first));
 	assert_int_equal(first.sample, 1);
 	binding_keep(&first);
 	binding_keep(&first);
 	binding_release(&first);
 	assert_int_equal(binding_run_used(run, a, 1), 2);
 	binding_keep(&second);
-	assert_false(binding_take(run, a, 1, 504, &third));
+	assert_false(take(run, a, 1, 504, &third));
 	/* Another leaf and another model are counted on their own. */
 	assert_int_equal(binding_run_used(run, a, 0), 0);
-	assert_true(binding_take(run, b, 1, 505, &third));
+	assert_true(take(run, b, 1, 505, &third));
 	assert_int_equal(third.sample, 1);
 	assert_int_equal(binding_run_total(run), 3);
 	assert_int_equal(atomic_load(&run->in_flight), 1);
@@ -246,12 +253,12 @@ static void a_closed_run_gives_nothing(void **state)
 	struct binding_hold hold;
 	assert_int_equal(binding_run_add_model(run, "m", &slot, NULL), ERR_OK);
 	for (unsigned i = 0; i < BINDING_SAMPLES_MAX - 1; i++) {
-		assert_true(binding_take(run, slot, 0, 1, &hold));
+		assert_true(take(run, slot, 0, 1, &hold));
 		assert_int_equal(hold.sample, i + 1);
 		binding_keep(&hold);
 	}
 	binding_run_close(run);
-	assert_false(binding_take(run, slot, 0, 1, &hold));
+	assert_false(take(run, slot, 0, 1, &hold));
 	assert_int_equal(atomic_load(&run->in_flight), 0);
 	binding_run_drop(run);
 	binding_suite_drop(suite);
@@ -272,13 +279,13 @@ static void a_run_is_restored_from_the_log(void **state)
 	assert_false(binding_run_restore(run, slot, 0, 65));
 	assert_false(binding_run_restore(run, slot, 1, 1));
 	assert_false(binding_run_restore(run, slot + 1, 0, 1));
-	assert_true(binding_take(run, slot, 0, 1, &hold));
+	assert_true(take(run, slot, 0, 1, &hold));
 	assert_int_equal(hold.sample, 1);
 	binding_keep(&hold);
-	assert_true(binding_take(run, slot, 0, 1, &hold));
+	assert_true(take(run, slot, 0, 1, &hold));
 	assert_int_equal(hold.sample, 3);
 	binding_keep(&hold);
-	assert_false(binding_take(run, slot, 0, 1, &hold));
+	assert_false(take(run, slot, 0, 1, &hold));
 	binding_run_drop(run);
 	binding_suite_drop(suite);
 }

@@ -234,7 +234,7 @@ static void a_leaf_is_admitted(void **state)
 	assert_string_equal(v->model->id, "north-1");
 	assert_string_equal(v->suite->id, "suite-1");
 	assert_string_equal(v->run->id, "run-1");
-	assert_int_equal(v->leaf, 1);
+	assert_int_equal(v->pick.leaf, 1);
 	assert_int_equal(v->purpose, PURPOSE_CAPABILITY_BENCHMARK);
 	assert_int_equal(v->release, RELEASE_V2);
 	assert_int_equal(v->output_cap, 64);

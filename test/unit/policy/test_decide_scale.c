@@ -77,7 +77,7 @@ static enum rule decide(const struct scale *scale, unsigned key, uint32_t leaf)
 	struct policy_request request = scale_request(key, words);
 	policy_decide(scale->world, &request, &verdict);
 	if (verdict.outcome == POLICY_ADMIT)
-		assert_int_equal(verdict.leaf, leaf);
+		assert_int_equal(verdict.pick.leaf, leaf);
 	return verdict.outcome == POLICY_ADMIT ? RULE_NONE : verdict.rule;
 }
 

@@ -132,7 +132,8 @@ static void *take_samples(void *argument)
 	for (int i = 0; i < ROUNDS; i++) {
 		struct binding_hold hold;
 		uint32_t leaf = (uint32_t)prng_below(&prng, LEAVES);
-		if (!binding_take(taker->run, 0, leaf, i, &hold))
+		struct binding_pick pick = binding_pick_leaf(leaf);
+		if (!binding_take(taker->run, 0, &pick, i, &hold))
 			continue;
 		if (prng_below(&prng, 4)) {
 			binding_release(&hold);
