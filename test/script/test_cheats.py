@@ -101,7 +101,7 @@ class IncidentResearch(Case):
         refused = client.chat("Hello", logprobs=True)
         self.assert_refused(refused, 400, "parameter.logprobs", "openai")
         named = client.ask("anthropic", anthropic("Hello"), extra={"parley-run": "run_1"})
-        self.assert_refused(named, 403, "suite.run", "anthropic")
+        self.assert_refused(named, 403, "purpose.none", "anthropic")
 
 
 class Harvest(Cheats):
