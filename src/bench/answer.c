@@ -3,6 +3,7 @@
 #include "bench/run.h"
 
 #include "base/encode.h"
+#include "bench/proxy.h"
 #include "bench/text.h"
 #include "grade/sealed.h"
 
@@ -56,14 +57,20 @@ void answer_head(struct http_call *call, const struct http_head *head, struct by
 		   http_known(head, data, HTTP_FIELD_PARLEY_NONCE));
 	text_line(request->simulated, sizeof(request->simulated),
 		  http_field_value(head, data, "x-parley-simulated"));
+	if (request->proxied)
+		proxied_head(request->proxied, head, head_bytes);
 }
 
 void answer_body(struct http_call *call, struct bytes piece)
 {
 	struct request *request = (struct request *)call;
+	if (!request->first_ns)
+		request->first_ns = request->model->run->loop->now_ns;
 	buf_append_bytes(&request->response, piece);
 	if (request->response.failed)
-		answer_cut(request, ERR_TOO_LARGE, "the answer is larger than 2 MiB");
+		answer_cut(request, ERR_TOO_LARGE, "the answer is too large");
+	else if (request->proxied)
+		proxied_piece(request->proxied, piece);
 }
 
 /* ---- the attempt's record ---- */
@@ -94,7 +101,7 @@ static void digest_response(const struct request *request, char *out)
 static const char *keep_body(struct buf *out, const struct buf *body)
 {
 	struct bytes bytes = buf_bytes(body);
-	if (bytes.size == 0 || bytes.size > RUN_BODY_KEPT_MAX || !bytes_is_utf8(bytes) ||
+	if (bytes.size == 0 || bytes.size > out->max || !bytes_is_utf8(bytes) ||
 	    memchr(bytes.data, '\0', bytes.size))
 		return NULL;
 	buf_append_bytes(out, bytes);
@@ -128,21 +135,27 @@ static void attempt_open(struct attempt *attempt, struct request *request)
 		.transcript.usage = {-1, -1, -1, -1, false}
         };
 	buf_init(&attempt->text, 2 * RUN_RESPONSE_MAX);
-	buf_init(&attempt->request_body, RUN_BODY_KEPT_MAX);
-	buf_init(&attempt->response_body, RUN_BODY_KEPT_MAX);
+	size_t kept = request->proxied ? PROXIED_BODY_KEPT_MAX : RUN_BODY_KEPT_MAX;
+	buf_init(&attempt->request_body, kept);
+	buf_init(&attempt->response_body, kept);
 	describe_place(run, request, out);
 	out->words = request->words[0] ? request->words : no_words;
 	out->status = request->status;
 	out->started_ms = request->started_ms;
 	out->first_token_ms = -1;
+	out->stream = request->streamed;
+	if (request->streamed && request->first_ns)
+		out->first_token_ms =
+			(int64_t)((request->first_ns - request->started_ns) / 1000000u);
 	out->elapsed_ms = (int64_t)((run->loop->now_ns - request->started_ns) / 1000000u);
 	if (request->response.size > 0) {
 		digest_response(request, attempt->digest);
 		out->response_digest = attempt->digest;
 	}
-	if (!request->record[0])
+	if (!request->record[0] && !request->proxied)
 		return;
-	out->record = request->record;
+	if (request->record[0])
+		out->record = request->record;
 	out->nonce = request->nonce[0] ? request->nonce : NULL;
 	out->request_body = keep_body(&attempt->request_body, &request->body);
 	out->response_body = keep_body(&attempt->response_body, &request->response);
@@ -199,7 +212,7 @@ static void hold(struct run_model *model, uint64_t delay_ms)
 		model->window = 1;
 }
 
-static void finish_failed(struct run *run, struct cell *cell, size_t index, const char *why)
+void answer_give_up(struct run *run, struct cell *cell, size_t index, const char *why)
 {
 	cell_set(cell, index, TASK_FAILED);
 	if (cell->judging)
@@ -237,6 +250,26 @@ static void count_failure(struct task *task, enum retry_verdict verdict, enum er
 			(uint8_t)(task->failures + (transport == ERR_TIMEOUT ? TIMEOUT_COUNTS : 1));
 }
 
+/* Whoever asked decides whether to try again; the task stays open until the command has ended. */
+static void fail_proxied(struct request *request, struct attempt *attempt,
+			 enum retry_verdict verdict, const char *why,
+			 const struct refusal_parts *parts)
+{
+	struct run_model *model = request->model;
+	request->cell->tasks[request->index].attempts++;
+	note_simulated(model->run, model, request->simulated);
+	lines_attempt(model->run, request->cell, request->index, &attempt->transcript,
+		      request->request_id, false, true);
+	if (request->record[0])
+		voucher_want_receipt(model, request->record);
+	if (verdict == RETRY_END && parts)
+		run_note_ending(model, why, parts);
+	cell_set(request->cell, request->index, TASK_READY);
+	proxied_failed(request->proxied, why);
+	attempt_close(attempt);
+	ask_finish_request(request);
+}
+
 static void fail_request(struct request *request, const struct retry_facts *facts, const char *why,
 			 const struct refusal_parts *parts)
 {
@@ -252,6 +285,10 @@ static void fail_request(struct request *request, const struct retry_facts *fact
 	attempt.transcript.error = why;
 	if (interrupted)
 		verdict = RETRY_END;
+	if (request->proxied) {
+		fail_proxied(request, &attempt, verdict, why, parts);
+		return;
+	}
 	count_failure(task, verdict, facts->transport);
 	bool final = verdict != RETRY_END && is_final(task, verdict);
 	double jitter = prng_unit(&run->prng);
@@ -265,7 +302,7 @@ static void fail_request(struct request *request, const struct retry_facts *fact
 	if (verdict == RETRY_THROTTLED)
 		hold(model, delay);
 	if (final) {
-		finish_failed(run, cell, index, why);
+		answer_give_up(run, cell, index, why);
 		note_hopeless(model, why);
 	} else if (verdict == RETRY_END) {
 		cell_set(cell, index, TASK_READY);
@@ -349,6 +386,8 @@ static void note_answered(struct request *request, struct attempt *attempt)
 	cell->tasks[request->index].attempts++;
 	model->answered++;
 	model->failed_in_a_row = 0;
+	if (request->proxied && request->started_ms > model->ending.time_ms)
+		model->ending = (struct run_ending){0}; /* it was not the end */
 	if (model->window < run->plan.concurrency)
 		model->window += 1 / model->window;
 	note_simulated(run, model, request->simulated);
@@ -416,8 +455,12 @@ static void answered(struct request *request)
 	struct attempt attempt;
 	struct err err = ERR_INIT;
 	dialect_answer_init(&answer, RUN_RESPONSE_MAX);
-	enum err_code code = dialect_answer_read(model->plan->dialect,
-						 buf_bytes(&request->response), &answer, &err);
+	enum err_code code =
+		request->streamed
+			? dialect_answer_read_stream(model->plan->dialect,
+						     buf_bytes(&request->response), &answer, &err)
+			: dialect_answer_read(model->plan->dialect, buf_bytes(&request->response),
+					      &answer, &err);
 	attempt_open(&attempt, request);
 	text_append_clean(&attempt.text, buf_bytes(&answer.text));
 	if (code == ERR_OK && attempt.text.failed)

@@ -7,6 +7,7 @@
 #include "bench/run.h"
 
 #include "base/encode.h"
+#include "bench/proxy.h"
 #include "suite/words.h"
 
 #include <math.h>
@@ -30,7 +31,7 @@ static void release_request(struct request *request)
 	free(request);
 }
 
-static struct request *take_request(struct run_model *model)
+struct request *ask_take_request(struct run_model *model)
 {
 	struct request *request = model->free;
 	if (request) {
@@ -63,6 +64,10 @@ static void reset_buffer(struct buf *buf)
 void ask_finish_request(struct request *request)
 {
 	struct run_model *model = request->model;
+	if (request->proxied)
+		proxied_over(request);
+	request->proxied = NULL;
+	request->streamed = false;
 	if (request->previous)
 		request->previous->next = request->next;
 	else
@@ -177,19 +182,31 @@ static enum err_code build_body(struct run *run, struct request *request, struct
 	return judging_request(run, request, err);
 }
 
-static void build_head(struct run *run, struct request *request)
+void ask_sign_head(const struct run_model *model, struct buf *head,
+		   const struct signer_request *asked, struct bytes credential)
+{
+	struct signer_request signing = *asked;
+	signing.authority = http_origin_authority(model->origin);
+	signing.wall_ms = model->run->loop->wall_ms;
+	http_write_request_head(head, signing.method, signing.target, signing.authority,
+				signing.names, signing.values, signing.field_count,
+				signing.has_body ? (int64_t)signing.body.size : -1);
+	signer_sign(&model->signer, &signing, head);
+	/* The credential's fields go before the empty line that ends the head. */
+	if (!head->failed && credential.size > 0) {
+		head->size -= 2;
+		buf_append_bytes(head, credential);
+		buf_append_cstr(head, "\r\n");
+	}
+}
+
+void ask_write_head(struct request *request, struct bytes target, struct bytes *names,
+		    struct bytes *values, size_t count, struct bytes credential)
 {
 	struct run_model *model = request->model;
+	const struct run *run = model->run;
 	const struct cell *cell = request->cell;
-	struct bytes names[6], values[6];
 	struct buf leaf = BUF_INIT(LEAF_FIELD_MAX);
-	size_t count = 0;
-	names[count] = BYTES("content-type");
-	values[count++] = BYTES("application/json");
-	names[count] = BYTES("accept");
-	values[count++] = BYTES("application/json");
-	names[count] = BYTES("user-agent");
-	values[count++] = bytes_from("parley-bench/" PARLEY_VERSION);
 	if (!cell->judging && model->gateway_state == GATEWAY_READY &&
 	    model->gateway_runs[cell->suite].open) {
 		names[count] = BYTES("parley-run");
@@ -204,27 +221,28 @@ static void build_head(struct run *run, struct request *request)
 		names[count] = BYTES("parley-accept");
 		values[count++] = BYTES("verdict");
 	}
-	http_write_request_head(&request->head, "POST", buf_bytes(&model->target),
-				http_origin_authority(model->origin), names, values, count,
-				(int64_t)request->body.size);
+	ask_sign_head(model, &request->head,
+		      &(struct signer_request){.method = "POST",
+					       .target = target,
+					       .names = names,
+					       .values = values,
+					       .field_count = count,
+					       .has_body = true,
+					       .body = buf_bytes(&request->body)},
+		      credential);
 	request->head.failed |= leaf.failed;
-	struct signer_request signing = {"POST",
-					 http_origin_authority(model->origin),
-					 buf_bytes(&model->target),
-					 names,
-					 values,
-					 count,
-					 true,
-					 buf_bytes(&request->body),
-					 run->loop->wall_ms};
-	signer_sign(&model->signer, &signing, &request->head);
 	buf_release(&leaf);
-	/* The credential's fields go before the empty line that ends the head. */
-	if (!request->head.failed && model->credential.size > 0) {
-		request->head.size -= 2;
-		buf_append_bytes(&request->head, buf_bytes(&model->credential));
-		buf_append_cstr(&request->head, "\r\n");
-	}
+}
+
+static void build_head(struct request *request)
+{
+	struct bytes names[3 + RUN_OWN_FIELDS] = {BYTES("content-type"), BYTES("accept"),
+						  BYTES("user-agent")};
+	struct bytes values[3 + RUN_OWN_FIELDS] = {BYTES("application/json"),
+						   BYTES("application/json"),
+						   BYTES("parley-bench/" PARLEY_VERSION)};
+	ask_write_head(request, buf_bytes(&request->model->target), names, values, 3,
+		       buf_bytes(&request->model->credential));
 }
 
 /* ---- one request ---- */
@@ -236,8 +254,9 @@ static void deadline_passed(struct env_timer *timer)
 	answer_cut(request, ERR_TIMEOUT, "no complete answer within the time limit");
 }
 
-static void begin_request(struct run *run, struct request *request)
+void ask_begin(struct request *request)
 {
+	struct run *run = request->model->run;
 	uint64_t limit_ns = (uint64_t)run->plan.timeout_seconds * 1000000000u;
 	request->status = 0;
 	request->should_retry = -1;
@@ -247,6 +266,7 @@ static void begin_request(struct run *run, struct request *request)
 	request->simulated[0] = '\0';
 	request->started_ms = run->loop->wall_ms;
 	request->started_ns = run->loop->now_ns;
+	request->first_ns = 0;
 	request->call = (struct http_call){
 		.parts = {{request->head.data, request->head.size},
 			  {request->body.data, request->body.size}},
@@ -258,6 +278,7 @@ static void begin_request(struct run *run, struct request *request)
 	};
 	request->deadline.fire = deadline_passed;
 	env_timer_arm(run->loop, &request->deadline, run->loop->now_ns + limit_ns);
+	lines_ask(run, request);
 }
 
 static void replay(struct run *run, struct request *request)
@@ -283,7 +304,7 @@ static void replay(struct run *run, struct request *request)
 static struct request *prepare(struct run *run, struct run_model *model, struct cell *cell,
 			       size_t index)
 {
-	struct request *request = take_request(model);
+	struct request *request = ask_take_request(model);
 	struct err err = ERR_INIT;
 	if (!request) {
 		ERR_SET(&err, ERR_NO_MEMORY, "out of memory");
@@ -304,14 +325,13 @@ static struct request *prepare(struct run *run, struct run_model *model, struct 
 		replay(run, request);
 		return NULL;
 	}
-	build_head(run, request);
+	build_head(request);
 	if (request->head.failed || request->body.failed) {
 		ERR_SET(&err, ERR_TOO_LARGE, "the request is too large");
 		answer_impossible(request, &err);
 		return NULL;
 	}
-	begin_request(run, request);
-	lines_ask(run, request);
+	ask_begin(request);
 	return request;
 }
 
@@ -321,7 +341,8 @@ static struct cell *next_cell(struct run *run, const struct run_model *model, si
 {
 	for (unsigned i = 0; i < run->cell_count; i++) {
 		struct cell *cell = &run->cells[i];
-		if (cell_asks(cell) != model->number || cell->ungraded >= UNGRADED_MAX)
+		if (cell_asks(cell) != model->number || cell->ungraded >= UNGRADED_MAX ||
+		    proxy_asks(run, cell))
 			continue;
 		if (cell_next(cell, TASK_READY, index))
 			return cell;
@@ -372,7 +393,7 @@ static void pump_model(struct run *run, struct run_model *model)
 	}
 }
 
-static void check_budget(struct run *run)
+void ask_check_budget(struct run *run)
 {
 	const struct plan *plan = &run->plan;
 	bool over = (plan->budget_tokens > 0 && run->tokens >= plan->budget_tokens) ||
@@ -385,7 +406,7 @@ static void check_budget(struct run *run)
 
 void ask_pump(struct run *run)
 {
-	check_budget(run);
+	ask_check_budget(run);
 	for (unsigned i = 0; i < run->model_count; i++)
 		pump_model(run, &run->models[i]);
 	journal_commit(&run->journal);

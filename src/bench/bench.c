@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "bench/progress.h"
+#include "bench/proxy.h"
 #include "grade/bundle.h"
 #include "grade/sandbox.h"
 #include "proto/url.h"
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 
 #define PLAN_TEXT_MAX ((size_t)1 << 20)
+#define PEM_MAX ((size_t)256 << 10)
 #define GRADERS_DEFAULT 2u
 #define GRADERS_MAX 60u
 #define PATIENCE_NS 5000000000u
@@ -29,7 +31,7 @@ void run_fail(struct run *run, const struct err *err)
 	run_wake(run);
 }
 
-void run_end_model(struct run_model *model, const char *reason, const struct refusal_parts *parts)
+void run_note_ending(struct run_model *model, const char *reason, const struct refusal_parts *parts)
 {
 	struct run_ending *ending = &model->ending;
 	if (ending->ended)
@@ -43,7 +45,14 @@ void run_end_model(struct run_model *model, const char *reason, const struct ref
 		snprintf(ending->clause, sizeof(ending->clause), "%.*s", BYTES_ARG(parts->clause));
 		snprintf(ending->appeal, sizeof(ending->appeal), "%.*s", BYTES_ARG(parts->appeal));
 	}
+}
+
+void run_end_model(struct run_model *model, const char *reason, const struct refusal_parts *parts)
+{
 	char text[768];
+	if (model->ending.ended)
+		return;
+	run_note_ending(model, reason, parts);
 	snprintf(text, sizeof(text), "%s: %s", model->plan->name, reason);
 	lines_note(model->run, "ended", text);
 	progress_say(model->run, "Nothing more is asked of %s", text);
@@ -61,17 +70,20 @@ static void over(struct run *run)
 static void steer(struct run *run)
 {
 	bool fatal = run->fatal.code != ERR_OK;
-	if (run->phase == RUN_PREPARING && (voucher_is_ready(run) || fatal || run->interrupted))
+	if (run->phase == RUN_PREPARING && (voucher_is_ready(run) || fatal || run->interrupted)) {
 		run->phase = RUN_ASKING;
+		proxy_start(run);
+	}
 	if (run->phase == RUN_ASKING) {
 		if (fatal)
 			ask_cancel_all(run, "cancelled: the run failed");
+		proxy_settle(run);
 		scoring_pump(run);
 		ask_pump(run);
 		bool left = false;
 		for (unsigned i = 0; i < run->cell_count && !run->interrupted; i++)
 			left |= run->cells[i].ungraded > 0;
-		bool idle = ask_is_idle(run) && run->grading == 0;
+		bool idle = ask_is_idle(run) && proxy_is_over(run) && run->grading == 0;
 		if (fatal ? run->grading == 0
 			  : idle && !left && run->undurable_first == run->undurable_count) {
 			run->phase = RUN_CLOSING;
@@ -79,7 +91,7 @@ static void steer(struct run *run)
 				voucher_close(run);
 		}
 	}
-	bool closed = fatal || run->interrupted || voucher_is_closed(run);
+	bool closed = fatal || (run->interrupted && !proxy_waits(run)) || voucher_is_closed(run);
 	if (run->phase == RUN_CLOSING && closed && !journal_is_busy(&run->journal))
 		over(run);
 }
@@ -113,6 +125,7 @@ static void patience_over(struct env_timer *timer)
 {
 	struct run *run = (struct run *)((char *)timer - offsetof(struct run, patience));
 	ask_cancel_all(run, "cancelled: the evaluator ended the run");
+	proxy_kill(run);
 	run_wake(run);
 }
 
@@ -134,7 +147,7 @@ void run_stop(struct run *run, bool at_once)
 static void on_signal(void *argument, int number)
 {
 	struct run *run = argument;
-	(void)number;
+	proxy_interrupt(run, number);
 	run_stop(run, run->interrupted);
 }
 
@@ -299,6 +312,38 @@ static const char *of_environment(const char *upper, const char *lower)
 	return value && *value ? value : getenv(lower);
 }
 
+static enum err_code open_origins(struct run *run, struct err *err)
+{
+	const struct bench_options *options = run->options;
+	struct buf certificate = BUF_INIT(PEM_MAX), key = BUF_INIT(PEM_MAX);
+	enum err_code code = ERR_OK;
+	if (!options->client_certificate != !options->client_key)
+		return ERR_SET(err, ERR_USAGE,
+			       "--client-cert and --client-key belong together: a certificate is "
+			       "shown with the key that proves it");
+	if (options->client_certificate) {
+		code = env_read_file(run->env, options->client_certificate, &certificate, err);
+		if (code == ERR_OK)
+			code = env_read_file(run->env, options->client_key, &key, err);
+	}
+	for (unsigned i = 0; code == ERR_OK && i < run->model_count; i++) {
+		struct run_model *model = &run->models[i];
+		bool tls = model->plan->url && strncmp(model->plan->url, "https:", 6) == 0;
+		struct http_origin_options own = {0};
+		if (tls && options->client_certificate)
+			own = (struct http_origin_options){.certificate = buf_bytes(&certificate),
+							   .key = buf_bytes(&key)};
+		if (!model->plan->replay)
+			code = http_pool_origin_with(run->pool, bytes_from(model->plan->url), &own,
+						     &model->origin, err);
+	}
+	if (key.data)
+		explicit_bzero(key.data, key.size);
+	buf_release(&key);
+	buf_release(&certificate);
+	return code;
+}
+
 static enum err_code open_pool(struct run *run, struct err *err)
 {
 	struct buf authorities = BUF_INIT((size_t)16 << 20);
@@ -323,11 +368,7 @@ static enum err_code open_pool(struct run *run, struct err *err)
 	buf_release(&authorities);
 	if (!run->pool)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	for (unsigned i = 0; i < run->model_count; i++)
-		if (!run->models[i].plan->replay)
-			ERR_TRY(http_pool_origin(run->pool, bytes_from(run->models[i].plan->url),
-						 &run->models[i].origin, err));
-	return ERR_OK;
+	return open_origins(run, err);
 }
 
 /* ---- the directory ---- */
@@ -435,6 +476,7 @@ static void release_models(struct run *run)
 static void run_release(struct run *run)
 {
 	voucher_stop(run);
+	proxy_free(run);
 	release_models(run);
 	progress_free(run->progress);
 	http_pool_free(run->pool);
@@ -499,9 +541,11 @@ static enum err_code verdict(const struct run *run, const struct bench_outcome *
 	const char *directory = run->directory;
 	if (run->fatal.code != ERR_OK) {
 		*err = run->fatal;
-		return err_prefix(err, "the run stopped; go on with `parley bench resume %s`",
-				  directory);
+		return err_prefix(err, "the run stopped; go on with `parley bench %s%s`",
+				  run->proxy ? "proxy --resume -o " : "resume ", directory);
 	}
+	if (run->proxy)
+		return proxy_verdict(run, outcome, err);
 	if (outcome->complete)
 		return ERR_OK;
 	enum err_code code = run->interrupted               ? ERR_INTERRUPTED
@@ -529,6 +573,7 @@ static enum err_code start(struct run *run, struct err *err)
 	ERR_TRY(load_suites(run, err));
 	ERR_TRY(open_models(run, err));
 	ERR_TRY(cells_build(run, err));
+	ERR_TRY(proxy_open(run, err));
 	return make_directory(run, err);
 }
 
@@ -561,6 +606,15 @@ static enum err_code read_plan(struct run *run, struct err *err)
 	ERR_TRY(env_read_file(run->env, path, &run->plan_text, err));
 	sha256_of(run->plan_text.data, run->plan_text.size, run->plan_digest);
 	ERR_TRY(plan_decode(&run->plan, buf_bytes(&run->plan_text), path, suites, err));
+	if (run->plan.proxy && !options->proxy)
+		return ERR_SET(err, ERR_USAGE,
+			       "%s is a run of another harness: go on with `parley bench proxy "
+			       "--resume -o %s -- COMMAND`",
+			       run->directory, run->directory);
+	if (!run->plan.proxy && options->proxy)
+		return ERR_SET(err, ERR_USAGE,
+			       "%s is no run of `bench proxy`: go on with `parley bench resume %s`",
+			       run->directory, run->directory);
 	if (options->concurrency > PLAN_CONCURRENCY_MAX ||
 	    options->timeout_seconds > PLAN_TIMEOUT_MAX)
 		return ERR_SET(err, ERR_USAGE, "concurrency is at most %u, timeout %u s",
@@ -588,7 +642,7 @@ static enum err_code reopen(struct run *run, struct err *err)
 			     run->plan_digest, lines_take, run, &torn, err));
 	run->journal_open = true;
 	lines_note(run, "resume", torn ? "a torn line was cut off" : "");
-	return ERR_OK;
+	return proxy_open(run, err);
 }
 
 enum err_code bench_resume(struct env *env, const struct bench_options *options,

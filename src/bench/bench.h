@@ -23,7 +23,23 @@ struct bench_screen {
 	void (*write)(void *argument, struct bytes text); /* NULL: nothing is shown (--json) */
 	void *argument;
 	bool terminal;    /* a TTY: live view; else plain lines every few seconds */
+	bool silent;      /* nothing while it runs: only what is said, and the table */
 	unsigned columns; /* of the terminal; 0: 80 */
+};
+
+/* `parley bench proxy`: another harness asks, and the run goes on behind a local port. Its requests
+ * for items of the suites are sent on as they are, with what the gateway wants to see added;
+ * judges, and models that answer from a transcript, are asked by the run itself. */
+struct bench_proxy {
+	const char *const *command; /* the program and its arguments, NULL-ended */
+	const char *const
+		*variables; /* --env NAME=TEXT, with {url} and {key}; NULL-ended or NULL */
+	unsigned port;      /* --port: 127.0.0.1:PORT; 0: a free one */
+	bool any_key;       /* --any-key: whatever key the command sends is taken for its own */
+	bool pass_others;   /* --pass-others: what is no item goes to the model too, uncounted */
+	bool verdicts;      /* --verdicts: under release V0 the command is given verdicts */
+	bool apart; /* the command has a process group of its own: no terminal is its input */
+	bool output_to_error; /* what the command prints goes to the standard error */
 };
 
 struct bench_options {
@@ -49,7 +65,10 @@ struct bench_options {
 	const char *output;             /* -o DIR; must hold no run yet */
 	const char *key;         /* --key FILE.pem: signs the bundle's statement; NULL: unsigned */
 	const char *authorities; /* --ca FILE: PEM certificates to trust; NULL: the system's */
-	bool signals;            /* SIGINT and SIGTERM end the run in order */
+	/* --client-cert, --client-key: shown to every https URL; NULL: none. Both or neither. */
+	const char *client_certificate, *client_key;
+	bool signals;                    /* SIGINT and SIGTERM end the run in order */
+	const struct bench_proxy *proxy; /* NULL: the run asks by itself */
 	struct bench_screen screen;
 };
 

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "bench/output.h"
 #include "bench/progress.h"
+#include "bench/proxy.h"
 #include "bench/report.h"
 #include "bench/text.h"
 #include "grade/aggregate.h"
@@ -175,6 +176,9 @@ static void describe_ending(const struct run *run, struct bench_outcome *outcome
 		snprintf(outcome->ending, sizeof(outcome->ending), "ended by %s of %s: %.300s",
 			 ended->ending.by_gateway ? "the gateway" : "the provider",
 			 ended->plan->name, ended->ending.reason);
+	else if (run->proxy && outcome->missing > 0)
+		snprintf(outcome->ending, sizeof(outcome->ending),
+			 "the command ended before every sample was asked for");
 	else
 		snprintf(outcome->ending, sizeof(outcome->ending), "not everything was judged");
 }
@@ -291,14 +295,15 @@ static json_t *encode_summary(const struct run *run, const struct results *resul
 	hex_encode(run->plan_digest, SHA256_SIZE, digest);
 	return json_pack(
 		"{s:s, s:o, s:o, s:o, s:s, s:b, s:s, s:s, s:{s:I, s:I, s:I, s:I}, s:I, s:I, "
-		"s:b}",
+		"s:b, s:o*}",
 		"format", SUMMARY_FORMAT, "results", results_encode(results), "bounds",
 		encode_bounds(results), "models", models, "plan", digest, "complete",
 		(int)outcome->complete, "ending", outcome->ending, "vouched_by", vouching(run),
 		"samples", "total", (json_int_t)outcome->samples, "answered",
 		(json_int_t)outcome->answered, "failed", (json_int_t)outcome->failed, "missing",
 		(json_int_t)outcome->missing, "started_ms", (json_int_t)run->started_ms, "ended_ms",
-		(json_int_t)run->ended_ms, "self_judging", (int)run->plan.self_judging);
+		(json_int_t)run->ended_ms, "self_judging", (int)run->plan.self_judging, "proxy",
+		proxy_encode(run));
 }
 
 static enum err_code write_summary(struct run *run, const json_t *summary, struct err *err)
@@ -402,6 +407,7 @@ static void print_table(struct run *run, const struct results *results,
 	if (!screen->write)
 		return;
 	progress_table(run, results, &table);
+	proxy_table(run, &table);
 	if (!outcome->complete) {
 		text_append_line(&table, bytes_from(outcome->ending), 1000);
 		buf_append_char(&table, '\n');

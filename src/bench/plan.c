@@ -388,6 +388,9 @@ static enum err_code override(struct plan *plan, const struct bench_options *opt
 		return ERR_SET(err, ERR_USAGE, "timeout is at most %u s", PLAN_TIMEOUT_MAX);
 	if (options->concurrency)
 		plan->concurrency = options->concurrency;
+	plan->proxy = options->proxy != NULL;
+	if (plan->proxy && !options->concurrency)
+		plan->concurrency = PLAN_CONCURRENCY_PROXY;
 	if (options->samples)
 		plan->samples = options->samples;
 	if (options->timeout_seconds)

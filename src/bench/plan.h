@@ -12,6 +12,7 @@
 #define PLAN_MODELS_MAX 64u
 #define PLAN_SUITES_MAX 64u
 #define PLAN_CONCURRENCY_DEFAULT 8u
+#define PLAN_CONCURRENCY_PROXY 256u /* another harness decides how many it asks at once */
 #define PLAN_CONCURRENCY_MAX 5000u
 #define PLAN_TIMEOUT_DEFAULT 600u
 #define PLAN_TIMEOUT_MAX 86400u
@@ -31,7 +32,7 @@ struct plan_model {
 	const char *key_env; /* NULL: no key is sent */
 	/* File of the private key (PKCS#8 PEM) that requests are signed with; NULL: none are. */
 	const char *signing_key;
-	const char *replay;  /* file of a transcript; NULL: asked over the network */
+	const char *replay; /* file of a transcript; NULL: asked over the network */
 	struct plan_price price;
 	unsigned roles; /* of enum plan_role */
 };
@@ -57,6 +58,7 @@ struct plan {
 	double budget_usd;      /* 0: none */
 	bool self_judging;
 	bool sealed; /* gateways are given roots of suites and not their items */
+	bool proxy;  /* another harness asks the contestants, behind `bench proxy` */
 	char id[33]; /* 16 random bytes in hex: two runs of one plan commit to different digests */
 };
 
@@ -74,8 +76,9 @@ enum err_code plan_read(struct plan *plan, struct env *env, const struct bench_o
 enum err_code plan_parse(struct plan *plan, struct env *env, struct bytes text, const char *file,
 			 const char *const *suite_paths, struct err *err);
 
-/* NAME=DIALECT@URL#ENV, the same with #KEY_FILE behind it, or NAME=replay@FILE or, for judges and the baseline, the name of a model
- * that is there already. A second model of one name is ERR_USAGE. */
+/* NAME=DIALECT@URL#ENV, the same with #KEY_FILE behind it, or NAME=replay@FILE or, for judges and
+ * the baseline, the name of a model that is there already. A second model of one name is ERR_USAGE.
+ */
 enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role role,
 			     struct err *err);
 

@@ -62,6 +62,8 @@ enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *
 		(json_int_t)plan->budget_tokens, "usd", plan->budget_usd);
 	if (!root)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the plan");
+	if (plan->proxy)
+		json_object_set_new(root, "proxy", json_true());
 	enum err_code code = json_canonical(root, out, err);
 	json_decref(root);
 	return code;
@@ -158,6 +160,7 @@ static enum err_code decode_numbers(struct plan *plan, const json_t *root, const
 				 err));
 	ERR_TRY(json_get_bool_or(root, "self_judging", what, false, &plan->self_judging, err));
 	ERR_TRY(json_get_bool_or(root, "sealed", what, false, &plan->sealed, err));
+	ERR_TRY(json_get_bool_or(root, "proxy", what, false, &plan->proxy, err));
 	ERR_TRY(json_get_container(root, "budget", what, JSON_OBJECT, false, &budget, err));
 	ERR_TRY(json_get_integer(budget, "tokens", what, 0, INT64_MAX, &tokens, err));
 	if (strlen(id) != sizeof(plan->id) - 1)

@@ -267,6 +267,8 @@ void progress_start(struct progress *progress)
 	progress->rate_ns = loop->now_ns;
 	progress->rate_outcomes = progress->run->outcomes;
 	progress->live = true;
+	if (screen_of(progress->run)->silent)
+		return;
 	if (screen_of(progress->run)->terminal)
 		draw(progress);
 	else

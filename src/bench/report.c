@@ -3,6 +3,7 @@
 #include "base/encode.h"
 #include "base/json.h"
 #include "bench/progress.h"
+#include "bench/proxy.h"
 #include "bench/text.h"
 
 #include <stdio.h>
@@ -150,6 +151,23 @@ static void append_vouching(struct report *report)
 	}
 }
 
+/* Where another harness asked: what became of its requests, line by line. */
+static void append_proxy(struct report *report)
+{
+	struct buf text = BUF_INIT(65536);
+	proxy_table(report->run, &text);
+	struct bytes rest = buf_bytes(&text);
+	while (rest.size > 0 && !text.failed) {
+		char copy[1024];
+		struct bytes line = bytes_split(rest, '\n', &rest);
+		snprintf(copy, sizeof(copy), "%.*s", BYTES_ARG(bytes_trim(line)));
+		buf_append_cstr(report->out, "<p class=\"soft\">");
+		report_line(report, copy, sizeof(copy));
+		buf_append_cstr(report->out, "</p>\n");
+	}
+	buf_release(&text);
+}
+
 static void append_introduction(struct report *report)
 {
 	const struct run *run = report->run;
@@ -163,6 +181,7 @@ static void append_introduction(struct report *report)
 		   outcome->samples, outcome->answered, outcome->failed, outcome->missing);
 	report_line(report, outcome->ending, 500);
 	buf_append_cstr(report->out, "</p>\n");
+	append_proxy(report);
 	for (unsigned i = 0; i < run->model_count; i++) {
 		const struct run_ending *ending = &run->models[i].ending;
 		if (!ending->ended)

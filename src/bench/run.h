@@ -26,6 +26,8 @@
 #define RUN_RECORD_ID_MAX 64
 
 struct progress;
+struct proxy;
+struct proxied;
 
 /* ---- suites ---- */
 
@@ -75,7 +77,8 @@ struct task {
 	bool scored : 1; /* `score` holds (for judges: the comparison was scored) */
 	bool failed_score : 1;
 	bool time_limited : 1;
-	bool asked : 1; /* while reading the journal: the last attempt has no outcome */
+	bool asked : 1;       /* while reading the journal: the last attempt has no outcome */
+	bool undelivered : 1; /* answered, but whoever asked has not had the whole answer */
 };
 
 struct cell {
@@ -199,6 +202,9 @@ struct request {
 	int status, should_retry;
 	int64_t retry_after_ms;
 	bool too_large;
+	bool streamed;           /* the answer is asked for as a stream */
+	struct proxied *proxied; /* whose request it carries; NULL: the run's own */
+	uint64_t first_ns;       /* when its body began; 0: it has not */
 	char request_id[128], record[RUN_RECORD_ID_MAX + 1], nonce[64], simulated[256];
 };
 
@@ -252,6 +258,7 @@ struct run {
 	int64_t started_ms, ended_ms;
 	uint64_t started_ns;
 	struct progress *progress;
+	struct proxy *proxy; /* another harness asks; NULL: the run does */
 };
 
 /* bench.c: ends the run for a reason that no model can be blamed for. */
@@ -262,6 +269,9 @@ void run_wake(struct run *run);
 void run_stop(struct run *run, bool at_once);
 /* Nothing more is asked of this model. `err` (may be NULL) and the parts say who ended it. */
 void run_end_model(struct run_model *model, const char *reason, const struct refusal_parts *parts);
+/* Only notes who ended it, unless something is noted already. */
+void run_note_ending(struct run_model *model, const char *reason,
+		     const struct refusal_parts *parts);
 
 /* cells.c */
 enum err_code cells_build(struct run *run, struct err *err);
@@ -299,6 +309,22 @@ void ask_cancel_all(struct run *run, const char *why);
 void ask_finish_request(struct request *request); /* back to the model's free list */
 void ask_later(struct run *run, struct cell *cell, size_t index, uint64_t delay_ms);
 void ask_release(struct run_model *model);
+/* A request of the model's, in flight from now on, that ask_finish_request gives back. NULL when
+ * memory is out. */
+struct request *ask_take_request(struct run_model *model);
+/* The request's head: the fields given (and room for RUN_OWN_FIELDS more), what the gateway wants
+ * to see of run and leaf, the signature where the key needs it, and `credential` (lines). */
+#define RUN_OWN_FIELDS 4
+void ask_write_head(struct request *request, struct bytes target, struct bytes *names,
+		    struct bytes *values, size_t count, struct bytes credential);
+/* The same without run and leaf, for any request to the model: appended to `head`. `asked` has no
+ * authority and no time. */
+void ask_sign_head(const struct run_model *model, struct buf *head,
+		   const struct signer_request *asked, struct bytes credential);
+/* Starts the clocks and writes the request into the journal; then it is to be sent. */
+void ask_begin(struct request *request);
+/* Ends asking once the plan's budget is used up. */
+void ask_check_budget(struct run *run);
 
 /* answer.c */
 void answer_head(struct http_call *call, const struct http_head *head, struct bytes head_bytes);
@@ -310,6 +336,8 @@ void answer_replay(struct request *request, const struct transcript_answer *stor
 /* Adds an attempt's tokens and cost to the model's and the run's. */
 void answer_count_use(struct run *run, struct run_model *model,
 		      const struct run_transcript *transcript);
+/* The task will not be asked again and has no answer. */
+void answer_give_up(struct run *run, struct cell *cell, size_t index, const char *why);
 /* Counts a failure without any request (a prompt that cannot be built): final. */
 void answer_impossible(struct request *request, const struct err *err);
 

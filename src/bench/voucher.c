@@ -6,6 +6,7 @@
 
 #include "base/encode.h"
 #include "base/json.h"
+#include "bench/proxy.h"
 #include "bench/text.h"
 #include "ledger/note.h"
 
@@ -396,6 +397,8 @@ void voucher_leaf(const struct run_model *model, unsigned suite, const struct su
 static bool suite_is_done(struct run *run, unsigned suite, unsigned model)
 {
 	const struct cell *cell = cells_answering(run, suite, model);
+	if (cell && proxy_asks(run, cell) && !run->interrupted)
+		return true; /* its command has ended, and asks no more */
 	return cell && cell->done == cell->count;
 }
 

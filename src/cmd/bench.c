@@ -13,8 +13,9 @@ struct bench_settings {
 	struct cli_list suites, models, judges, paths;
 	int64_t concurrency, samples, timeout_seconds, graders, budget_tokens;
 	double budget_usd;
-	const char *baseline, *output, *key, *authorities;
+	const char *baseline, *output, *key, *authorities, *client_certificate, *client_key;
 	bool self_judging, sealed, json;
+	const struct bench_proxy *proxy;
 };
 
 static void write_screen(void *argument, struct bytes text)
@@ -22,6 +23,29 @@ static void write_screen(void *argument, struct bytes text)
 	(void)argument;
 	fwrite(text.data, 1, text.size, stdout);
 	fflush(stdout);
+}
+
+static unsigned columns(void)
+{
+	struct winsize size;
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+/* The standard output is the command's. */
+static void write_beside(void *argument, struct bytes text)
+{
+	(void)argument;
+	fwrite(text.data, 1, text.size, stderr);
+}
+
+static struct bench_screen screen_of(const struct bench_settings *settings)
+{
+	if (settings->proxy)
+		return (struct bench_screen){.write = settings->json ? NULL : write_beside,
+					     .silent = !isatty(STDERR_FILENO)};
+	return (struct bench_screen){.write = settings->json ? NULL : write_screen,
+				     .terminal = !settings->json && cli_is_terminal(),
+				     .columns = columns()};
 }
 
 static unsigned processors(void)
@@ -39,12 +63,6 @@ static void raise_descriptors(void)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-}
-
-static unsigned columns(void)
-{
-	struct winsize size;
-	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 static int run(const struct bench_settings *settings, const char *plan, bool resume)
@@ -69,10 +87,11 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 		.output = settings->output,
 		.key = settings->key,
 		.authorities = settings->authorities,
+		.client_certificate = settings->client_certificate,
+		.client_key = settings->client_key,
 		.signals = true,
-		.screen = {.write = settings->json ? NULL : write_screen,
-			   .terminal = !settings->json && cli_is_terminal(),
-			   .columns = columns()},
+		.proxy = settings->proxy,
+		.screen = screen_of(settings),
 	};
 	raise_descriptors();
 	struct env *env = env_os_new(options.graders + 2);
@@ -87,48 +106,57 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 	return code == ERR_OK ? 0 : cli_fail(&err);
 }
 
-#define SHARED_OPTIONS(s)                                                                       \
-	{                                                                                       \
-		"concurrency",                                                                  \
-		0,                                                                              \
-		CLI_INTEGER,                                                                    \
-		&(s).concurrency,                                                               \
-		"N",                                                                            \
-		"requests at once for each model",                                              \
-		1,                                                                              \
-		5000},                                                                          \
-		{"timeout",   0,                                                                \
-		 CLI_INTEGER, &(s).timeout_seconds,                                             \
-		 "S",         "seconds for one request (600)",                                  \
-		 1,           86400},                                                           \
-		{"graders",   0,                                                                \
-		 CLI_INTEGER, &(s).graders,                                                     \
-		 "N",         "programs graded at once (one for each processor)",               \
-		 1,           32},                                                              \
-		{"budget-tokens",                                                               \
-		 0,                                                                             \
-		 CLI_INTEGER,                                                                   \
-		 &(s).budget_tokens,                                                            \
-		 "N",                                                                           \
-		 "stop asking once this many tokens were used",                                 \
-		 1,                                                                             \
-		 1e15},                                                                         \
-		{"budget-usd",                                                                  \
-		 0,                                                                             \
-		 CLI_NUMBER,                                                                    \
-		 &(s).budget_usd,                                                               \
-		 "X",                                                                           \
-		 "the same in money (needs prices in the plan)",                                \
-		 0,                                                                             \
-		 1e9},                                                                          \
-		{"key", 0, CLI_TEXT, &(s).key, "FILE", "sign the bundle with this Ed25519 key", \
-		 0,     0},                                                                     \
-		{"ca",     0,                                                                   \
-		 CLI_TEXT, &(s).authorities,                                                    \
-		 "FILE",   "certificates to trust instead of the system's",                     \
-		 0,        0},                                                                  \
-	{                                                                                       \
-		"json", 0, CLI_FLAG, &(s).json, NULL, "no progress; the summary as JSON", 0, 0  \
+#define SHARED_OPTIONS(s)                                                                            \
+	{                                                                                            \
+		"concurrency",                                                                       \
+		0,                                                                                   \
+		CLI_INTEGER,                                                                         \
+		&(s).concurrency,                                                                    \
+		"N",                                                                                 \
+		"requests at once for each model",                                                   \
+		1,                                                                                   \
+		5000},                                                                               \
+		{"timeout",   0,                                                                     \
+		 CLI_INTEGER, &(s).timeout_seconds,                                                  \
+		 "S",         "seconds for one request (600)",                                       \
+		 1,           86400},                                                                \
+		{"graders",   0,                                                                     \
+		 CLI_INTEGER, &(s).graders,                                                          \
+		 "N",         "programs graded at once (one for each processor)",                    \
+		 1,           32},                                                                   \
+		{"budget-tokens",                                                                    \
+		 0,                                                                                  \
+		 CLI_INTEGER,                                                                        \
+		 &(s).budget_tokens,                                                                 \
+		 "N",                                                                                \
+		 "stop asking once this many tokens were used",                                      \
+		 1,                                                                                  \
+		 1e15},                                                                              \
+		{"budget-usd",                                                                       \
+		 0,                                                                                  \
+		 CLI_NUMBER,                                                                         \
+		 &(s).budget_usd,                                                                    \
+		 "X",                                                                                \
+		 "the same in money (needs prices in the plan)",                                     \
+		 0,                                                                                  \
+		 1e9},                                                                               \
+		{"key", 0, CLI_TEXT, &(s).key, "FILE", "sign the bundle with this Ed25519 key",      \
+		 0,     0},                                                                          \
+		{"ca",     0,                                                                        \
+		 CLI_TEXT, &(s).authorities,                                                         \
+		 "FILE",   "certificates to trust instead of the system's",                          \
+		 0,        0},                                                                       \
+		{"client-cert",                                                                      \
+		 0,                                                                                  \
+		 CLI_TEXT,                                                                           \
+		 &(s).client_certificate,                                                            \
+		 "FILE",                                                                             \
+		 "certificate (PEM) to show where a key is bound to one",                            \
+		 0,                                                                                  \
+		 0},                                                                                 \
+		{"client-key", 0, CLI_TEXT, &(s).client_key, "FILE", "its private key (PEM)", 0, 0}, \
+	{                                                                                            \
+		"json", 0, CLI_FLAG, &(s).json, NULL, "no progress; the summary as JSON", 0, 0       \
 	}
 
 static int run_run(int argc, char **argv)
@@ -206,12 +234,111 @@ static int run_resume(int argc, char **argv)
 	return run(&settings, NULL, true);
 }
 
+static int start_proxy(struct bench_settings *settings, struct bench_proxy *proxy,
+		       const struct cli_arguments *arguments, bool resume)
+{
+	bool lists = settings->suites.count || settings->models.count;
+	if (!arguments->rest_count)
+		return cli_usage("bench proxy", "say what to run: -- COMMAND and its arguments");
+	if (!settings->output)
+		return cli_usage("bench proxy", "say where the results go: -o DIR");
+	if (resume && (lists || arguments->count || settings->samples || settings->sealed))
+		return cli_usage("bench proxy", "--resume goes on with the plan of DIR: leave out "
+						"suites, models, samples and sealed");
+	if (!resume && arguments->count && lists)
+		return cli_usage("bench proxy", "give a plan, or --suite and --model, not both");
+	if (!resume && !arguments->count && (!settings->suites.count || !settings->models.count))
+		return cli_usage("bench proxy",
+				 "give a plan, or at least one --suite and one --model");
+	for (const char *const *at = proxy->variables; *at; at++)
+		if (**at == '=' || !strchr(*at, '='))
+			return cli_usage(
+				"bench proxy",
+				"--env %s: write NAME=TEXT, with {url} and {key} where they "
+				"belong",
+				*at);
+	proxy->command = arguments->rest;
+	proxy->apart = !isatty(STDIN_FILENO);
+	proxy->output_to_error = settings->json;
+	settings->proxy = proxy;
+	return run(settings, arguments->count ? arguments->positional[0] : NULL, resume);
+}
+
+static int run_proxy(int argc, char **argv)
+{
+	struct bench_settings settings = {0};
+	struct bench_proxy proxy = {0};
+	struct cli_list variables = {0};
+	int64_t port = 0;
+	bool resume = false;
+	const struct cli_option options[] = {
+		{"suite",								       's', CLI_LIST, &settings.suites, "NAME|DIR", "a suite (repeatable)", 0,
+		 0},
+		{"model",								     'm', CLI_LIST, &settings.models, "MODEL",
+		 "NAME=DIALECT@URL#ENV, with #KEY_FILE where requests are signed (repeatable)", 0,
+		 0},
+		{"judge",								   'j', CLI_LIST, &settings.judges, "MODEL",
+		 "who judges writing: asked by the run itself", 0, 0},
+		{"baseline",									    'b', CLI_TEXT, &settings.baseline, "MODEL",
+		 "what writing is compared with", 0, 0},
+		{"output",									     'o', CLI_TEXT, &settings.output, "DIR", "where everything goes", 0, 0},
+		{"resume",      0, CLI_FLAG, &resume, NULL,
+		 "go on with the run in DIR: what has an answer is given it again, unasked", 0, 0},
+		{"env",							     'e', CLI_LIST, &variables, "NAME=TEXT",
+		 "another variable for the command; {url} and {key} are filled in (repeatable)", 0,
+		 0},
+		{"port", 0, CLI_INTEGER, &port, "PORT", "of 127.0.0.1 (a free one)", 1, 65535},
+		{"any-key",									     0, CLI_FLAG, &proxy.any_key, NULL,
+		 "take requests with any key, not only the one made up for the command", 0, 0},
+		{"pass-others",								       0, CLI_FLAG, &proxy.pass_others, NULL,
+		 "send on what is no item too (it counts for nothing)", 0, 0},
+		{"verdicts",								     0, CLI_FLAG, &proxy.verdicts, NULL,
+		 "under release V0: give the command the gateway's verdicts", 0, 0},
+		{"samples",								      0, CLI_INTEGER, &settings.samples, "N", "answers for each item", 1,
+		 1000},
+		{"suites",									    0, CLI_LIST, &settings.paths, "DIR",
+		 "where suites are found by name (./suites)", 0, 0},
+		{"sealed",									     0, CLI_FLAG, &settings.sealed, NULL,
+		 "give gateways the roots of suites and not their items", 0, 0},
+		SHARED_OPTIONS(settings),
+		{0},
+	};
+	const struct cli_command command = {
+		"bench proxy",
+		"PLAN.yaml -o DIR -- COMMAND … | --suite S --model M … -o DIR -- COMMAND …",
+		"Runs another harness behind a port of 127.0.0.1 and makes its run one that\n"
+		"`parley verify` checks: requests that ask an item of the suites are sent on byte "
+		"for\n"
+		"byte, with leaf proofs and signatures where the gateway wants them; answers are\n"
+		"passed on as they come, kept and graded; suite and run are registered, receipts\n"
+		"fetched. The command is told where to ask by ANTHROPIC_BASE_URL, "
+		"OPENAI_BASE_URL,\n"
+		"GOOGLE_GEMINI_BASE_URL, MISTRAL_API_BASE_URL, XAI_API_BASE_URL and relatives,\n"
+		"PARLEY_PROXY_URL, and has a made-up key in …_API_KEY; the real keys are kept from "
+		"it.\n"
+		"What is no item is refused, and counted. Exit 0 when every sample has an outcome "
+		"and\n"
+		"the command ended with 0. Ctrl-C ends the command; what was answered is written "
+		"out.",
+		options,
+		0,
+		1};
+	struct cli_arguments arguments;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	proxy.variables = variables.items;
+	proxy.port = (unsigned)port;
+	return start_proxy(&settings, &proxy, &arguments, resume);
+}
+
 int cmd_bench(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
-		{"run",    run_run,    "ask models the items of suites, grade, report"},
-		{"resume", run_resume, "go on with a run that was interrupted"        },
-		{NULL,     NULL,       NULL					   },
+		{"run",    run_run,    "ask models the items of suites, grade, report"          },
+		{"resume", run_resume, "go on with a run that was interrupted"                  },
+		{"proxy",  run_proxy,  "run another harness behind a port and keep what it asks"},
+		{NULL,     NULL,       NULL						     },
 	};
 	return cli_dispatch("bench", verbs, argc, argv);
 }

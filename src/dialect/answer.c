@@ -198,3 +198,17 @@ enum err_code dialect_answer_finish(struct dialect_observer *observer, struct di
 	out->outcome = observer->outcome;
 	return check_outcome(out, err);
 }
+
+enum err_code dialect_answer_read_stream(enum dialect_id dialect, struct bytes body,
+					 struct dialect_answer *out, struct err *err)
+{
+	struct dialect_observer observer;
+	struct dialect_flow flow;
+	dialect_observer_init(&observer, dialect, bytes_of(NULL, 0), false, &out->text);
+	if (body.size > 0)
+		dialect_observer_feed(&observer, body.data, body.size, &flow);
+	dialect_observer_end(&observer, &flow);
+	enum err_code code = dialect_answer_finish(&observer, out, err);
+	dialect_observer_release(&observer);
+	return code;
+}

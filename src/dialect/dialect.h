@@ -312,6 +312,9 @@ void dialect_answer_release(struct dialect_answer *answer);
 /* From a plain body. ERR_PROTOCOL if it is not an answer. */
 enum err_code dialect_answer_read(enum dialect_id dialect, struct bytes body,
 				  struct dialect_answer *out, struct err *err);
+/* From a stream's whole body. ERR_PROTOCOL if it was cut off, failed or is malformed. */
+enum err_code dialect_answer_read_stream(enum dialect_id dialect, struct bytes body,
+					 struct dialect_answer *out, struct err *err);
 /* From a stream whose observer collected its text into `out->text`; call after
  * dialect_observer_end. ERR_PROTOCOL if the stream was cut off, failed or malformed. */
 enum err_code dialect_answer_finish(struct dialect_observer *observer, struct dialect_answer *out,
@@ -357,8 +360,8 @@ struct dialect_limits {
 	struct dialect_limit budget; /* tokens of the day or week */
 };
 /* Appends "name: value\r\n" fields: anthropic-ratelimit-* (requests, input-tokens, output-tokens
- * and tokens, the tightest of those and the budget; reset in RFC 3339) or, with all other dialects, x-ratelimit-*
- * (requests, tokens; reset as "6m0s"). `wall_ms` is now, Unix time. */
+ * and tokens, the tightest of those and the budget; reset in RFC 3339) or, with all other dialects,
+ * x-ratelimit-* (requests, tokens; reset as "6m0s"). `wall_ms` is now, Unix time. */
 void dialect_limit_fields(enum dialect_id dialect, const struct dialect_limits *limits,
 			  int64_t wall_ms, struct buf *out);
 

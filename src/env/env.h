@@ -66,15 +66,25 @@ struct env_lookup {
 };
 
 /* A program that is run apart, with an environment of its own (a PATH and nothing of ours). What it
- * writes is kept as far as there is room, for a message. */
+ * writes is kept as far as there is room, for a message. One that is `attached` is the user's own:
+ * standard streams and working directory are those of this process. */
 #define ENV_PROCESS_OUTPUT 256
 struct env_process {
-	const char *const *argv; /* the program's absolute path first; borrowed until `done` */
+	const char *const *argv; /* the program's path first (absolute unless it is attached);
+				    borrowed until `done` */
 	struct bytes input;      /* its standard input; borrowed for env_process_start */
-	uint64_t deadline_ns;    /* it and what it started in its process group is killed then */
+	uint64_t deadline_ns;    /* it and what it started in its process group is killed then; 0
+				    (attached only): never */
+	bool attached;
+	/* Attached: its whole environment, NULL-ended; borrowed for env_process_start. */
+	const char *const *environment;
+	bool same_group;      /* attached: it stays in our process group, so that a terminal's
+				 signals reach both; else it has one of its own */
+	bool output_to_error; /* attached: what it prints goes to our standard error */
 	/* On the loop, never from inside env_process_start; not after env_process_cancel. */
 	void (*done)(struct env_process *process);
 	int status; /* as it exited; -1: it was killed */
+	int signal; /* that killed it; 0: none did */
 	char output[ENV_PROCESS_OUTPUT];
 	void *handle; /* private */
 };
@@ -165,6 +175,7 @@ struct env_ops {
 	enum err_code (*process_start)(struct env_loop *loop, struct env_process *process,
 				       struct err *err);
 	void (*process_cancel)(struct env_process *process);
+	void (*process_signal)(struct env_process *process, int signal_number);
 	/* Disk */
 	enum err_code (*file_open)(struct env *env, const char *path, unsigned flags,
 				   struct env_file **out, struct err *err);
@@ -356,6 +367,13 @@ static inline enum err_code env_process_start(struct env_loop *loop, struct env_
 static inline void env_process_cancel(struct env_loop *loop, struct env_process *process)
 {
 	loop->ops->process_cancel(process);
+}
+/* Sends it a signal, with what it started where it has a process group of its own. One that has
+ * ended is left alone. */
+static inline void env_process_signal(struct env_loop *loop, struct env_process *process,
+				      int signal_number)
+{
+	loop->ops->process_signal(process, signal_number);
 }
 
 /* ---- disk ---- */

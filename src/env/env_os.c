@@ -489,6 +489,7 @@ const struct env_ops env_os_ops = {
 	.lookup = os_lookup,
 	.process_start = os_process_start,
 	.process_cancel = os_process_cancel,
+	.process_signal = os_process_signal,
 	.file_open = os_file_open,
 	.file_read = os_file_read,
 	.file_write = os_file_write,

@@ -91,6 +91,7 @@ void os_find_name(struct env_lookup *lookup, const char *servers);
 /* env_os_process.c */
 enum err_code os_process_start(struct env_loop *, struct env_process *, struct err *);
 void os_process_cancel(struct env_process *);
+void os_process_signal(struct env_process *, int signal_number);
 
 /* env_os_disk.c */
 enum err_code os_file_open(struct env *, const char *, unsigned, struct env_file **, struct err *);

@@ -341,6 +341,12 @@ static void sim_process_cancel(struct env_process *process)
 	(void)process;
 }
 
+static void sim_process_signal(struct env_process *process, int signal_number)
+{
+	(void)process;
+	(void)signal_number;
+}
+
 static const struct env_ops sim_ops = {
 	.loop_new = sim_loop_new,
 	.loop_free = sim_loop_free,
@@ -369,6 +375,7 @@ static const struct env_ops sim_ops = {
 	.lookup = sim_lookup,
 	.process_start = sim_process_start,
 	.process_cancel = sim_process_cancel,
+	.process_signal = sim_process_signal,
 	.file_open = sim_file_open,
 	.file_read = sim_file_read,
 	.file_write = sim_file_write,

@@ -14,7 +14,7 @@
 	X(key,    "issue, list, rotate, bind, limit and revoke keys") \
 	X(review, "list, show and decide cases of keys used far above their own past") \
 	X(suite,  "import, digest and check suites; list, approve and reject registered ones") \
-	X(bench,  "run suites on models: run, resume") \
+	X(bench,  "run suites on models, or another harness behind a port: run, resume, proxy") \
 	X(verify, "check a bundle, a log directory or a receipt") \
 	X(witness, "cosign checkpoints of other gateways' logs") \
 	X(grade,  "grade sealed answers for a gateway, in a process of its own") \

@@ -292,6 +292,17 @@ static void note_receipts(struct audit *audit)
 	}
 }
 
+static void note_proxy(struct audit *audit)
+{
+	if (!audit->plan.proxy)
+		return;
+	report_note(
+		audit->report, VERIFY_CHECKED,
+		"the requests are another harness's, behind parley bench proxy: their words are "
+		"the items', their settings at most the suite's (%zu set fewer of them)",
+		audit->counts.loose);
+}
+
 static size_t count_failed(const struct audit *audit)
 {
 	size_t failed = 0;
@@ -407,6 +418,7 @@ void audit_conclude(struct audit *audit)
 {
 	note_checked(audit);
 	note_receipts(audit);
+	note_proxy(audit);
 	struct standing standing = take_stock(audit);
 	if (!standing.lack && !standing.own_key && standing.vouched > 0)
 		conclude_vouched(audit, &standing);
