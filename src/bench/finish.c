@@ -13,6 +13,7 @@
 #include "bench/text.h"
 #include "grade/aggregate.h"
 #include "grade/bundle.h"
+#include "ledger/trust_policy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -325,19 +326,49 @@ static enum err_code write_summary(struct run *run, const json_t *summary, struc
 
 /* ---- the bundle ---- */
 
-/* The keys of the logs, each once. */
-static enum err_code write_policy(struct run *run, struct err *err)
+/* What the one gateway asked tells of itself; NULL where there are several, or none tells. */
+static const char *only_policy(const struct run *run)
 {
-	struct buf text = BUF_INIT(65536);
+	const char *only = NULL;
+	for (unsigned i = 0; i < run->model_count; i++) {
+		const char *policy = run->models[i].policy;
+		if (!*run->models[i].vkey)
+			continue;
+		if (!policy || (only && strcmp(only, policy) != 0))
+			return NULL;
+		only = policy;
+	}
+	return only;
+}
+
+/* The logs' keys, each once, and no witnesses: of several gateways each has its own. */
+static void list_keys(const struct run *run, struct buf *out)
+{
+	size_t start = out->size;
 	for (unsigned i = 0; i < run->model_count; i++) {
 		bool known = !*run->models[i].vkey;
 		for (unsigned k = 0; k < i; k++)
 			known |= strcmp(run->models[k].vkey, run->models[i].vkey) == 0;
 		if (!known)
-			buf_printf(&text, "%s\n", run->models[i].vkey);
+			buf_printf(out, "log %s\n", run->models[i].vkey);
 	}
+	if (out->size > start)
+		buf_append_cstr(out, "quorum none\n");
+}
+
+/* Whom to trust for the logs, by their own word (C2SP tlog-policy). */
+static enum err_code write_policy(struct run *run, struct err *err)
+{
+	struct buf text = BUF_INIT(TRUST_TEXT_MAX);
+	const char *only = only_policy(run);
+	if (only)
+		buf_append_cstr(&text, only);
+	else
+		list_keys(run, &text);
 	enum err_code code = ERR_OK;
-	if (text.size > 0)
+	if (text.failed)
+		code = ERR_SET(err, ERR_NO_MEMORY, "out of memory for the policy");
+	else if (text.size > 0)
 		code = env_write_file(run->env, in_bundle(run, BUNDLE_POLICY), buf_bytes(&text),
 				      0644, err);
 	buf_release(&text);

@@ -88,6 +88,8 @@ void lines_gateway(struct run *run, const struct run_model *model, unsigned suit
 	buf_printf(out, ",\"model\":%u,\"number\":%u", model->number, suite);
 	member(out, "name", model->gateway_name);
 	member(out, "vkey", model->vkey);
+	if (model->policy)
+		member(out, "policy", model->policy);
 	if (model->sealed)
 		member(out, "verdict_key", model->verdict_note);
 	if (*registered->seed)
@@ -237,6 +239,7 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 	static const char what[] = "journal";
 	int64_t model_number, suite;
 	const char *name, *vkey, *suite_id, *id, *record, *suite_record, *note, *seed, *closing;
+	const char *policy;
 	ERR_TRY(json_get_integer(line, "model", what, 0, (int64_t)run->model_count - 1,
 				 &model_number, err));
 	ERR_TRY(json_get_integer(line, "number", what, 0, (int64_t)run->suite_count - 1, &suite,
@@ -247,6 +250,7 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 	ERR_TRY(json_get_string(line, "run", what, &id, err));
 	ERR_TRY(json_get_string(line, "record", what, &record, err));
 	ERR_TRY(json_get_string(line, "suite_record", what, &suite_record, err));
+	ERR_TRY(json_get_string_or(line, "policy", what, NULL, &policy, err));
 	ERR_TRY(json_get_string_or(line, "verdict_key", what, "", &note, err));
 	ERR_TRY(json_get_string_or(line, "opening_seed", what, "", &seed, err));
 	ERR_TRY(json_get_string_or(line, "closing", what, "", &closing, err));
@@ -257,6 +261,8 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 	model->sealed = *note != '\0';
 	snprintf(model->gateway_name, sizeof(model->gateway_name), "%s", name);
 	snprintf(model->vkey, sizeof(model->vkey), "%s", vkey);
+	if (policy)
+		model->policy = arena_copy(&run->arena, bytes_from(policy));
 	snprintf(registered->suite, sizeof(registered->suite), "%s", suite_id);
 	snprintf(registered->run, sizeof(registered->run), "%s", id);
 	snprintf(registered->record, sizeof(registered->record), "%s", record);

@@ -9,6 +9,7 @@
 #include "bench/proxy.h"
 #include "bench/text.h"
 #include "ledger/note.h"
+#include "ledger/trust_policy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,18 +84,10 @@ static void verdict_key_answered(struct rest *rest, const struct err *err)
 	register_next(gateway);
 }
 
-static void vkey_answered(struct rest *rest, const struct err *err)
+static void keys_are_there(struct rest *rest)
 {
 	struct gateway *gateway = gateway_of(rest);
 	struct run_model *model = gateway->model;
-	struct bytes text = bytes_trim(buf_bytes(&rest->response)), after;
-	struct bytes line = bytes_trim(bytes_split(text, '\n', &after));
-	struct note_key key;
-	if (err->code == ERR_OK && rest->status == 200 &&
-	    note_key_parse(line, &key, NULL) == ERR_OK && line.size < sizeof(model->vkey)) {
-		snprintf(model->vkey, sizeof(model->vkey), "%.*s", BYTES_ARG(line));
-		text_line(model->gateway_name, sizeof(model->gateway_name), bytes_from(key.name));
-	}
 	if (model->sealed) {
 		rest->done = verdict_key_answered;
 		rest_start(rest, model->origin, "GET", "/log/verdict-key",
@@ -103,6 +96,38 @@ static void vkey_answered(struct rest *rest, const struct err *err)
 	}
 	gateway->suite = 0;
 	register_next(gateway);
+}
+
+/* Whom the gateway says to trust for its log: its key and its witnesses. One of an earlier version
+ * does not. */
+static void policy_answered(struct rest *rest, const struct err *err)
+{
+	struct run_model *model = gateway_of(rest)->model;
+	struct trust_policy *policy = NULL;
+	struct bytes text = buf_bytes(&rest->response);
+	if (err->code == ERR_OK && rest->status == 200 && bytes_is_utf8(text) &&
+	    trust_policy_parse(text, &policy, NULL) == ERR_OK)
+		model->policy = arena_copy(&model->run->arena, text);
+	free(policy);
+	keys_are_there(rest);
+}
+
+static void vkey_answered(struct rest *rest, const struct err *err)
+{
+	struct run_model *model = gateway_of(rest)->model;
+	struct bytes text = bytes_trim(buf_bytes(&rest->response)), after;
+	struct bytes line = bytes_trim(bytes_split(text, '\n', &after));
+	struct note_key key;
+	if (err->code == ERR_OK && rest->status == 200 &&
+	    note_key_parse(line, &key, NULL) == ERR_OK && line.size < sizeof(model->vkey)) {
+		snprintf(model->vkey, sizeof(model->vkey), "%.*s", BYTES_ARG(line));
+		text_line(model->gateway_name, sizeof(model->gateway_name), bytes_from(key.name));
+		rest->done = policy_answered;
+		rest_start(rest, model->origin, "GET", "/log/policy", voucher_credential(model),
+			   bytes_of(NULL, 0));
+		return;
+	}
+	keys_are_there(rest);
 }
 
 /* A provider that is no gateway answers anything but Parley's own 200 or problem details. */

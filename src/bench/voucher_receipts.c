@@ -6,6 +6,7 @@
 #include "base/encode.h"
 #include "base/json.h"
 #include "grade/bundle.h"
+#include "ledger/key_rotation.h"
 #include "ledger/proof.h"
 
 #include <stdio.h>
@@ -137,12 +138,40 @@ static enum err_code write_receipt(struct run *run, const char *record_line, con
 	return code;
 }
 
+/* The log's key was handed on: the notes that say so go into the bundle, each once. */
+static enum err_code take_rotations(struct run *run, struct bytes notes, struct err *err)
+{
+	char path[4200];
+	struct buf text = BUF_INIT(KEY_ROTATIONS_TEXT_MAX);
+	snprintf(path, sizeof(path), "%s/bundle/" KEY_ROTATIONS_FILE, run->directory);
+	if (env_file_exists(run->env, path))
+		ERR_TRY(env_read_file(run->env, path, &text, err));
+	size_t before = text.size;
+	while (notes.size > 0) {
+		struct bytes note = key_rotation_next(notes, &notes);
+		if (!text.size || !memmem(text.data, text.size, note.data, note.size))
+			buf_append_bytes(&text, note);
+	}
+	enum err_code code = text.failed ? ERR_SET(err, ERR_TOO_LARGE, "too many rotations")
+			     : text.size > before
+				     ? env_write_file(run->env, path, buf_bytes(&text), 0644, err)
+				     : ERR_OK;
+	buf_release(&text);
+	return code;
+}
+
 static enum err_code take_receipts(struct run *run, struct bytes response, struct err *err)
 {
 	json_t *tree, *list;
 	ERR_TRY(json_parse(response, "the receipts", &tree, err));
+	const char *rotations;
 	enum err_code code =
-		json_get_container(tree, "receipts", "the receipts", JSON_ARRAY, false, &list, err);
+		json_get_string_or(tree, "rotations", "the receipts", "", &rotations, err);
+	if (code == ERR_OK)
+		code = take_rotations(run, bytes_from(rotations), err);
+	if (code == ERR_OK)
+		code = json_get_container(tree, "receipts", "the receipts", JSON_ARRAY, false,
+					  &list, err);
 	for (size_t i = 0; code == ERR_OK && i < json_array_size(list); i++) {
 		const char *record, *proof;
 		const json_t *entry = json_array_get(list, i);

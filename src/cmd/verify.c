@@ -8,7 +8,7 @@
 
 struct verify_command {
 	struct cli_list keys;
-	const char *record, *require;
+	const char *record, *require, *policy;
 	bool rerun, json;
 };
 
@@ -36,17 +36,19 @@ static int print_report(const struct verify_report *report, bool as_json)
 	return 3;
 }
 
-static int exit_status(const struct verify_report *report, const char *require)
+/* Who gives a policy asks whether it is met. */
+static int exit_status(const struct verify_report *report, const struct verify_command *command)
 {
 	if (report->verdict == VERIFY_FALSE)
 		return 1;
-	return require && report->verdict != VERIFY_VOUCHED ? 1 : 0;
+	return (command->require || command->policy) && report->verdict != VERIFY_VOUCHED ? 1 : 0;
 }
 
 static int run(const char *path, const struct verify_command *command)
 {
 	struct verify_options options = {.keys = command->keys.items,
 					 .key_count = command->keys.count,
+					 .policy = command->policy,
 					 .record = command->record,
 					 .rerun = command->rerun};
 	struct verify_report report;
@@ -61,7 +63,7 @@ static int run(const char *path, const struct verify_command *command)
 	} else {
 		status = print_report(&report, command->json);
 		if (status == 0)
-			status = exit_status(&report, command->require);
+			status = exit_status(&report, command);
 	}
 	verify_report_release(&report);
 	env_os_free(env);
@@ -72,22 +74,25 @@ int cmd_verify(int argc, char **argv)
 {
 	struct verify_command chosen = {0};
 	const struct cli_option options[] = {
-		{"key",     'k', CLI_LIST, &chosen.keys, "KEY",
+		{"key",           'k', CLI_LIST, &chosen.keys, "KEY",
 		 "a key you trust: a log's verifier key (name+id+base64), an evaluator's public "
 		 "key "
 		 "(base64), or a file of such lines; may be repeated", 0, 0},
-		{"require", 0, CLI_TEXT, &chosen.require, "vouched",
+		{"policy",       0, CLI_TEXT, &chosen.policy, "FILE",
+		 "logs and witnesses you trust, and how many of them it takes (C2SP tlog-policy); "
+		 "exit 1 unless they vouch for it", 0, 0},
+		{"require",          0, CLI_TEXT, &chosen.require, "vouched",
 		 "exit 1 unless one of your keys stands behind it", 0, 0},
-		{"rerun",    0, CLI_FLAG, &chosen.rerun, NULL,
+		{"rerun",              0, CLI_FLAG, &chosen.rerun, NULL,
 		 "run generated programs again, in the sandbox", 0, 0},
-		{"record",        0, CLI_TEXT, &chosen.record, "FILE",
+		{"record",               0, CLI_TEXT, &chosen.record, "FILE",
 		 "the record that a .tlog-proof without one is about", 0, 0},
-		{"json",         0, CLI_FLAG, &chosen.json, NULL, "the report as JSON", 0, 0},
-		{0       },
+		{"json",        0, CLI_FLAG, &chosen.json, NULL, "the report as JSON", 0, 0},
+		{0},
 	};
 	const struct cli_command command = {
 		"verify",
-		"PATH [--key KEY]... [--require vouched] [--rerun] [--json]",
+		"PATH [--key KEY]... [--policy FILE] [--require vouched] [--rerun] [--json]",
 		"Checks a bundle, a log's directory or a receipt, without any network; or "
 		"computes\n"
 		"the figures in another harness's log again from its samples: Inspect (.eval, "

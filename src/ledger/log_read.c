@@ -358,7 +358,8 @@ static enum err_code gather_roots(struct check *check, struct err *err)
 	struct buf stored = BUF_INIT(NOTE_SIZE_MAX);
 	const struct log_check *wanted = check->wanted;
 	assert(wanted->checkpoint_count <= LOG_CHECK_MAX);
-	check->roots = calloc(wanted->checkpoint_count + 1, sizeof(*check->roots));
+	/* The stored one, the cosigned one, and those that were given. */
+	check->roots = calloc(wanted->checkpoint_count + 2, sizeof(*check->roots));
 	if (!check->roots)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	enum err_code code = log_read_stored_checkpoint(check->env, check->directory, &stored, err);

@@ -2,6 +2,7 @@
 #include "verify/audit.h"
 
 #include "base/json.h"
+#include "ledger/key_rotation.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,18 +100,31 @@ static enum err_code load_suite(struct audit *audit, unsigned number, struct err
 	return ERR_OK;
 }
 
+/* Keys that were handed on, for the reader's keys and for the bundle's own. */
+static enum err_code follow_rotations(struct audit *audit, struct err *err)
+{
+	const char *path = audit_path(audit, KEY_ROTATIONS_FILE);
+	if (!path)
+		return no_memory(err);
+	ERR_TRY(verify_keys_follow_file(audit->env, path, KEY_ROTATIONS_FILE, &audit->reader, err));
+	return verify_keys_follow_file(audit->env, path, KEY_ROTATIONS_FILE, &audit->own, err);
+}
+
 static enum err_code load_own_keys(struct audit *audit, struct err *err)
 {
 	const char *path = audit_path(audit, BUNDLE_POLICY);
 	struct buf text = BUF_INIT(VERIFY_KEY_FILE_MAX);
 	if (!path)
 		return no_memory(err);
+	enum err_code code = ERR_OK;
 	if (!env_file_exists(audit->env, path))
-		return ERR_OK;
-	enum err_code code = env_read_file(audit->env, path, &text, err);
+		return follow_rotations(audit, err);
+	code = env_read_file(audit->env, path, &text, err);
 	if (code == ERR_OK)
-		code = verify_keys_parse(buf_bytes(&text), BUNDLE_POLICY, &audit->own, err);
+		code = verify_keys_own(buf_bytes(&text), BUNDLE_POLICY, &audit->own, err);
 	buf_release(&text);
+	if (code == ERR_OK)
+		code = follow_rotations(audit, err);
 	return code == ERR_OK ? audit_verdict_keys(audit, err) : code;
 }
 

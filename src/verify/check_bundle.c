@@ -60,6 +60,8 @@ enum err_code check_bundle(struct env *env, const char *directory,
 	arena_init(&audit->arena, ARENA_BLOCK, ARENA_MAX);
 	enum err_code code =
 		verify_keys_read(env, options->keys, options->key_count, &audit->reader, err);
+	if (code == ERR_OK && options->policy)
+		code = verify_keys_policy(env, options->policy, &audit->reader, err);
 	if (code == ERR_OK) {
 		code = run_checks(audit, err);
 		if (code == ERR_OK)

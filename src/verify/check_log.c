@@ -4,7 +4,9 @@
 #include "verify/audit.h"
 
 #include "base/json.h"
+#include "ledger/key_rotation.h"
 #include "ledger/log_read.h"
+#include "verify/witnesses.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,6 +182,44 @@ static enum err_code choose_key(const struct verify_keys *keys, struct bytes tex
 		head->origin);
 }
 
+/* ---- witnesses ---- */
+
+struct witnessed {
+	struct trust_finding finding;
+	uint64_t size; /* of the checkpoint that they cosigned */
+	char phrase[600], why[600];
+};
+
+/* What they say of the newest checkpoint that the log keeps with cosignatures; that its root is the
+ * tree's at that size log_check_directory checks. */
+static enum err_code look_at_witnesses(struct env *env, const char *directory,
+				       const struct verify_keys *reader, const char *origin,
+				       struct witnessed *out, struct err *err)
+{
+	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
+	struct note note;
+	struct checkpoint head = {0};
+	if (!reader->policy)
+		return ERR_OK;
+	enum err_code code = log_read_cosigned_checkpoint(env, directory, &text, err);
+	if (code == ERR_NOT_FOUND) {
+		buf_clear(&text);
+		code = log_read_stored_checkpoint(env, directory, &text, err);
+	}
+	if (code == ERR_OK)
+		code = note_parse(buf_bytes(&text), &note, err);
+	if (code == ERR_OK)
+		code = checkpoint_parse(note.text, &head, err);
+	if (code == ERR_OK)
+		code = witnesses_look(reader, NULL, &note, &out->finding, err);
+	buf_release(&text);
+	ERR_TRY(code);
+	out->size = head.size;
+	witnesses_phrase(reader, &out->finding, out->phrase, sizeof(out->phrase));
+	witnesses_lack(reader, &out->finding, origin, out->why, sizeof(out->why));
+	return ERR_OK;
+}
+
 /* ---- the report ---- */
 
 static void note_kinds(const struct walk *walk, struct verify_report *report)
@@ -224,13 +264,16 @@ static void note_log(const struct log_check_result *result, struct verify_report
 }
 
 static void conclude(const struct log_check_result *result, bool signed_by, bool vouched,
-		     struct verify_report *report)
+		     const struct witnessed *witnessed, struct verify_report *report)
 {
 	const char *origin = result->stored.origin;
 	unsigned long long covered = (unsigned long long)result->covered;
-	if (vouched)
-		report_verdict(report, VERIFY_VOUCHED, "VOUCHED by %s; %llu records", origin,
-			       covered);
+	if (vouched && *witnessed->why)
+		report_verdict(report, VERIFY_SELF_CERTIFIED, "CONSISTENT, SELF-CERTIFIED: %s",
+			       witnessed->why);
+	else if (vouched)
+		report_verdict(report, VERIFY_VOUCHED, "VOUCHED by %s%s; %llu records", origin,
+			       witnessed->phrase, covered);
 	else if (!*origin)
 		report_verdict(report, VERIFY_SELF_CERTIFIED,
 			       "CONSISTENT, SELF-CERTIFIED: %llu records, no checkpoint is there",
@@ -249,9 +292,9 @@ static void conclude(const struct log_check_result *result, bool signed_by, bool
 			    origin);
 }
 
-static enum err_code run_check(struct env *env, const char *directory,
-			       const struct verify_keys *reader, struct verify_keys *own,
-			       struct walk *walk, struct verify_report *report, struct err *err)
+static enum err_code run_check(struct env *env, const char *directory, struct verify_keys *reader,
+			       struct verify_keys *own, struct walk *walk,
+			       struct verify_report *report, struct err *err)
 {
 	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
 	struct checkpoint head;
@@ -259,6 +302,10 @@ static enum err_code run_check(struct env *env, const char *directory,
 	struct log_check_result result = {0};
 	const struct note_key *key = NULL;
 	bool vouched = false;
+	struct witnessed witnessed = {0};
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/" KEY_ROTATIONS_FILE, directory);
+	ERR_TRY(verify_keys_follow_file(env, path, KEY_ROTATIONS_FILE, reader, err));
 	enum err_code code = read_head(env, directory, &text, &head, err);
 	if (code == ERR_OK) {
 		code = choose_key(reader, buf_bytes(&text), &head, &key, err);
@@ -274,10 +321,19 @@ static enum err_code run_check(struct env *env, const char *directory,
 	if (code == ERR_OK)
 		code = log_check_directory(env, directory, &check, &result, err);
 	buf_release(&text);
+	if (code == ERR_OK && vouched)
+		code = look_at_witnesses(env, directory, reader, head.origin, &witnessed, err);
 	ERR_TRY(code);
 	note_log(&result, report);
 	note_kinds(walk, report);
-	conclude(&result, key != NULL, vouched, report);
+	conclude(&result, key != NULL, vouched, &witnessed, report);
+	if (vouched)
+		witnesses_note(reader, &witnessed.finding, report);
+	if (vouched && reader->policy && witnessed.size < result.covered)
+		report_note(report, VERIFY_UNCHECKED,
+			    "%llu records at the end came after the last checkpoint that witnesses "
+			    "cosigned",
+			    (unsigned long long)(result.covered - witnessed.size));
 	return ERR_OK;
 }
 
@@ -289,6 +345,8 @@ enum err_code check_log(struct env *env, const char *directory,
 	struct walk walk = {0};
 	report->subject = "log";
 	enum err_code code = verify_keys_read(env, options->keys, options->key_count, &reader, err);
+	if (code == ERR_OK && options->policy)
+		code = verify_keys_policy(env, options->policy, &reader, err);
 	if (code == ERR_OK) {
 		code = run_check(env, directory, &reader, &own, &walk, report, err);
 		if (code != ERR_OK)

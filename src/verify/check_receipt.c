@@ -4,12 +4,14 @@
 
 #include "base/encode.h"
 #include "base/json.h"
+#include "verify/witnesses.h"
 
 #define FILE_MAX ((size_t)4 << 20)
 
 struct standing {
 	size_t receipts;
 	enum signer signer; /* the weakest */
+	struct trust_finding finding;
 	char origin[NOTE_NAME_MAX + 1];
 };
 
@@ -51,10 +53,11 @@ static enum err_code check_one(const struct verify_keys *reader, struct bytes pr
 	struct proof proof;
 	struct checkpoint head;
 	enum signer signer;
+	struct trust_finding finding;
 	const char *id, *kind;
 	json_t *tree = NULL;
 	ERR_TRY(proof_parse(proof_text, &proof, err));
-	ERR_TRY(receipt_check(reader, NULL, proof_text, record, &head, &signer, err));
+	ERR_TRY(receipt_check(reader, NULL, proof_text, record, &head, &signer, &finding, err));
 	if (standing->receipts > 0 && strcmp(standing->origin, head.origin) != 0)
 		return ERR_SET(err, ERR_MISMATCH, "the receipts are of two logs, %.100s and %.100s",
 			       standing->origin, head.origin);
@@ -64,6 +67,9 @@ static enum err_code check_one(const struct verify_keys *reader, struct bytes pr
 		memcpy(standing->origin, head.origin, sizeof(standing->origin));
 		standing->signer =
 			standing->receipts && standing->signer < signer ? standing->signer : signer;
+		if (standing->receipts == 0)
+			standing->finding = finding;
+		witnesses_join(&standing->finding, &finding);
 		standing->receipts++;
 	}
 	json_decref(tree);
@@ -118,14 +124,19 @@ static enum err_code check_pair(const struct verify_keys *reader, const json_t *
 	return check_one(reader, bytes_from(proof), bytes_from(record), standing, report, err);
 }
 
-static enum err_code check_json(const struct verify_keys *reader, struct bytes text,
+static enum err_code check_json(struct verify_keys *reader, struct bytes text,
 				struct standing *standing, struct verify_report *report,
 				struct err *err)
 {
 	json_t *tree, *list;
 	ERR_TRY(json_parse(text, "receipts", &tree, err));
-	enum err_code code =
-		json_get_container(tree, "receipts", "receipts", JSON_ARRAY, false, &list, err);
+	const char *rotations;
+	enum err_code code = json_get_string_or(tree, "rotations", "receipts", "", &rotations, err);
+	if (code == ERR_OK)
+		code = verify_keys_follow(bytes_from(rotations), "rotations", reader, err);
+	if (code == ERR_OK)
+		code = json_get_container(tree, "receipts", "receipts", JSON_ARRAY, false, &list,
+					  err);
 	for (size_t i = 0; code == ERR_OK && i < json_array_size(list); i++) {
 		code = check_pair(reader, json_array_get(list, i), standing, report, err);
 		if (code != ERR_OK)
@@ -139,22 +150,33 @@ static enum err_code check_json(const struct verify_keys *reader, struct bytes t
 
 /* ---- both ---- */
 
-static void conclude(const struct standing *standing, struct verify_report *report)
+static void conclude(const struct standing *standing, const struct verify_keys *reader,
+		     struct verify_report *report)
 {
+	char witnesses[600], why[600];
+	const char *origin = standing->origin;
+	if (standing->signer == SIGNER_READER &&
+	    witnesses_lack(reader, &standing->finding, origin, why, sizeof(why))) {
+		report_verdict(report, VERIFY_SELF_CERTIFIED, "CONSISTENT, SELF-CERTIFIED: %s",
+			       why);
+		report_note(report, VERIFY_TRUSTED, "%s, whose key you gave", origin);
+		return;
+	}
 	if (standing->signer == SIGNER_READER) {
-		report_verdict(report, VERIFY_VOUCHED, "VOUCHED by %s; %zu record%s",
-			       standing->origin, standing->receipts,
-			       standing->receipts == 1 ? "" : "s");
-		report_note(report, VERIFY_TRUSTED, "%s, whose key you gave", standing->origin);
+		witnesses_phrase(reader, &standing->finding, witnesses, sizeof(witnesses));
+		report_verdict(report, VERIFY_VOUCHED, "VOUCHED by %s%s; %zu record%s", origin,
+			       witnesses, standing->receipts, standing->receipts == 1 ? "" : "s");
+		report_note(report, VERIFY_TRUSTED, "%s, whose key you gave", origin);
+		witnesses_note(reader, &standing->finding, report);
 		return;
 	}
 	report_verdict(
 		report, VERIFY_SELF_CERTIFIED,
 		"CONSISTENT, SELF-CERTIFIED: by a log that calls itself %s; give its key, from "
 		"a source that you trust, with --key",
-		standing->origin);
+		origin);
 	report_note(report, VERIFY_UNCHECKED, "the checkpoint's signature: no key for %s was given",
-		    standing->origin);
+		    origin);
 }
 
 enum err_code check_receipt(struct env *env, const char *path, const struct verify_options *options,
@@ -165,6 +187,8 @@ enum err_code check_receipt(struct env *env, const char *path, const struct veri
 	struct buf text = BUF_INIT(FILE_MAX);
 	report->subject = "receipt";
 	enum err_code code = verify_keys_read(env, options->keys, options->key_count, &reader, err);
+	if (code == ERR_OK && options->policy)
+		code = verify_keys_policy(env, options->policy, &reader, err);
 	if (code == ERR_OK)
 		code = env_read_file(env, path, &text, err);
 	if (code == ERR_OK) {
@@ -173,7 +197,7 @@ enum err_code check_receipt(struct env *env, const char *path, const struct veri
 			    : check_proof(env, &reader, options, buf_bytes(&text), &standing,
 					  report, err);
 		if (code == ERR_OK)
-			conclude(&standing, report);
+			conclude(&standing, &reader, report);
 		else
 			code = report_failure(report, err);
 	}

@@ -1,5 +1,6 @@
 /* When nothing is wrong: who vouches, what was checked, what was not, and on whom it rests. */
 #include "verify/audit.h"
+#include "verify/witnesses.h"
 
 #include <stdio.h>
 
@@ -157,14 +158,45 @@ static void append_exceptions(const struct audit *audit, struct buf *out)
 		buf_append_cstr(out, " are the evaluator's word");
 }
 
+/* What the witnesses say of every checkpoint that the reader's keys vouch for. */
+static bool join_findings(const struct audit *audit, struct trust_finding *out)
+{
+	bool found = false;
+	for (unsigned i = 0; i < audit->receipts.log_count; i++) {
+		const struct receipt_log *log = &audit->receipts.logs[i];
+		if (log->signer != SIGNER_READER)
+			continue;
+		if (!found)
+			*out = log->finding;
+		witnesses_join(out, &log->finding);
+		found = true;
+	}
+	return found;
+}
+
+/* Nobody vouches where the reader's own policy is not met. */
+static bool lacks_witnesses(struct audit *audit, char *why, size_t size)
+{
+	for (unsigned i = 0; i < audit->receipts.log_count; i++) {
+		const struct receipt_log *log = &audit->receipts.logs[i];
+		if (log->signer == SIGNER_READER &&
+		    witnesses_lack(&audit->reader, &log->finding, log->origin, why, size))
+			return true;
+	}
+	return false;
+}
+
 static void conclude_vouched(struct audit *audit, const struct standing *standing)
 {
-	char logs[NAMES_MAX];
+	char logs[NAMES_MAX], witnesses[NAMES_MAX] = "";
+	struct trust_finding finding;
 	struct buf exceptions = BUF_INIT(4096);
 	name_logs(audit, SIGNER_READER, logs, sizeof(logs));
+	if (join_findings(audit, &finding))
+		witnesses_phrase(&audit->reader, &finding, witnesses, sizeof(witnesses));
 	append_exceptions(audit, &exceptions);
-	report_verdict(audit->report, VERIFY_VOUCHED, "VOUCHED by %s; %zu of %zu answers%s%s", logs,
-		       standing->vouched, standing->samples,
+	report_verdict(audit->report, VERIFY_VOUCHED, "VOUCHED by %s%s; %zu of %zu answers%s%s",
+		       logs, witnesses, standing->vouched, standing->samples,
 		       was_cut_off(audit) ? " of a run that was cut off" : "",
 		       exceptions.size && !exceptions.failed ? exceptions.data : "");
 	buf_release(&exceptions);
@@ -272,6 +304,15 @@ static void note_receipts(struct audit *audit)
 			"signed with %s",
 			log->receipts, log->origin, (unsigned long long)log->size,
 			whose[log->signer]);
+	}
+	for (unsigned i = 0; !audit->reader.policy && i < receipts->log_count; i++) {
+		const struct receipt_log *log = &receipts->logs[i];
+		if (log->finding.witnesses > 0)
+			report_note(audit->report, VERIFY_UNCHECKED,
+				    "whether witnesses that you trust cosigned the checkpoints of "
+				    "%s: %u of the %u witnesses that the bundle itself names did, "
+				    "each of them; say whom you trust with --policy",
+				    log->origin, log->finding.cosigned, log->finding.witnesses);
 	}
 	if (audit->counts.digests > 0)
 		report_note(audit->report, VERIFY_CHECKED,
@@ -405,6 +446,9 @@ static void note_trusted(struct audit *audit)
 			"%s: that it recorded what passed through it, and served the model that "
 			"it names",
 			logs);
+	struct trust_finding finding;
+	if (join_findings(audit, &finding))
+		witnesses_note(&audit->reader, &finding, report);
 	name_logs(audit, SIGNER_BUNDLE, logs, sizeof(logs));
 	if (*logs)
 		report_note(report, VERIFY_TRUSTED, "the bundle itself: for the key of %s", logs);
@@ -420,6 +464,9 @@ void audit_conclude(struct audit *audit)
 	note_receipts(audit);
 	note_proxy(audit);
 	struct standing standing = take_stock(audit);
+	char why[600];
+	if (!standing.lack && !standing.own_key && lacks_witnesses(audit, why, sizeof(why)))
+		standing.lack = why;
 	if (!standing.lack && !standing.own_key && standing.vouched > 0)
 		conclude_vouched(audit, &standing);
 	else

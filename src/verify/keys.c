@@ -1,6 +1,7 @@
 #include "verify/keys.h"
 
 #include "base/encode.h"
+#include "ledger/key_rotation.h"
 
 #include <stdlib.h>
 
@@ -37,6 +38,10 @@ static enum err_code add_key(struct verify_keys *keys, struct bytes word, struct
 		added = add_log(keys, &key);
 	else if (base64_decode_exact(word, public_key, sizeof(public_key)))
 		added = add_evaluator(keys, public_key);
+	else if (note_cosigner_parse(word, &key, NULL) == ERR_OK)
+		return ERR_SET(err, ERR_INVALID,
+			       "%s is the key of a witness: name it in a policy (--policy)",
+			       key.name);
 	else
 		return ERR_SET(
 			err, ERR_INVALID,
@@ -109,8 +114,104 @@ enum err_code verify_keys_read(struct env *env, const char *const *texts, size_t
 	return ERR_OK;
 }
 
+/* ---- policies ---- */
+
+static enum err_code take_policy(struct bytes text, struct verify_keys *keys, struct err *err)
+{
+	ERR_TRY(trust_policy_parse(text, &keys->policy, err));
+	for (unsigned i = 0; i < keys->policy->log_count; i++)
+		if (!add_log(keys, &keys->policy->logs[i].key))
+			return ERR_SET(err, ERR_NO_MEMORY, "out of memory for keys");
+	return ERR_OK;
+}
+
+enum err_code verify_keys_policy(struct env *env, const char *path, struct verify_keys *keys,
+				 struct err *err)
+{
+	struct buf text = BUF_INIT(TRUST_TEXT_MAX);
+	enum err_code code = env_read_file(env, path, &text, err);
+	if (code == ERR_OK)
+		code = take_policy(buf_bytes(&text), keys, err);
+	buf_release(&text);
+	if (code == ERR_OK || code == ERR_NO_MEMORY || code == ERR_ENVIRONMENT)
+		return code;
+	err_prefix(err, "--policy %s", path);
+	if (err)
+		err->code = ERR_USAGE;
+	return ERR_USAGE;
+}
+
+/* The one line that a tlog-policy must have. */
+static bool is_policy(struct bytes text)
+{
+	while (text.size > 0)
+		if (bytes_starts_with(bytes_trim(bytes_split(text, '\n', &text)), BYTES("quorum ")))
+			return true;
+	return false;
+}
+
+enum err_code verify_keys_own(struct bytes text, const char *what, struct verify_keys *keys,
+			      struct err *err)
+{
+	if (!is_policy(text))
+		return verify_keys_parse(text, what, keys, err);
+	enum err_code code = take_policy(text, keys, err);
+	return code == ERR_OK ? ERR_OK : err_prefix(err, "%s", what);
+}
+
+/* ---- rotations ---- */
+
+static bool knows(const struct verify_keys *keys, const struct note_key *key)
+{
+	for (size_t i = 0; i < keys->log_count; i++)
+		if (memcmp(&keys->logs[i], key, sizeof(*key)) == 0)
+			return true;
+	return false;
+}
+
+/* In whatever order they stand: once more as long as something was added. */
+enum err_code verify_keys_follow(struct bytes notes, const char *what, struct verify_keys *keys,
+				 struct err *err)
+{
+	bool added = true;
+	for (unsigned round = 0; added && round < KEY_ROTATIONS_MAX; round++) {
+		struct bytes rest = notes;
+		added = false;
+		for (unsigned count = 0; rest.size > 0; count++) {
+			struct key_rotation rotation;
+			if (count == KEY_ROTATIONS_MAX)
+				return ERR_SET(err, ERR_TOO_LARGE, "%s: more than %u rotations",
+					       what, KEY_ROTATIONS_MAX);
+			if (key_rotation_open(key_rotation_next(rest, &rest), &rotation, err) !=
+			    ERR_OK)
+				return err_prefix(err, "%s", what);
+			if (!knows(keys, &rotation.from) || knows(keys, &rotation.to))
+				continue;
+			if (!add_log(keys, &rotation.to))
+				return ERR_SET(err, ERR_NO_MEMORY, "out of memory for keys");
+			keys->rotated++;
+			added = true;
+		}
+	}
+	return ERR_OK;
+}
+
+enum err_code verify_keys_follow_file(struct env *env, const char *path, const char *what,
+				      struct verify_keys *keys, struct err *err)
+{
+	struct buf text = BUF_INIT(KEY_ROTATIONS_TEXT_MAX);
+	if (!env_file_exists(env, path))
+		return ERR_OK;
+	enum err_code code = env_read_file(env, path, &text, err);
+	if (code == ERR_OK)
+		code = verify_keys_follow(buf_bytes(&text), what, keys, err);
+	buf_release(&text);
+	return code;
+}
+
 void verify_keys_release(struct verify_keys *keys)
 {
+	free(keys->policy);
 	free(keys->logs);
 	free(keys->evaluators);
 	*keys = (struct verify_keys){0};

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/sha256.h"
 #include "grade/bundle.h"
+#include "verify/witnesses.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct known_head {
 	struct checkpoint head;
 	uint8_t key[4]; /* id of the key that signed */
 	enum signer signer;
+	struct trust_finding finding;
 	bool known;
 };
 
@@ -66,6 +68,7 @@ static enum err_code open_head(const struct verify_keys *reader, const struct ve
 	ERR_TRY(note_parse(note_text, &note, err));
 	ERR_TRY(checkpoint_parse(note.text, &known->head, err));
 	memcpy(known->key, note.signatures[0].id, sizeof(known->key));
+	ERR_TRY(witnesses_look(reader, own, &note, &known->finding, err));
 	known->signer = SIGNER_READER;
 	ERR_TRY(open_with(reader, note_text, known, &named, &found, err));
 	if (found)
@@ -101,7 +104,7 @@ static enum err_code check_inclusion(const struct proof *proof, struct bytes rec
 
 enum err_code receipt_check(const struct verify_keys *reader, const struct verify_keys *own,
 			    struct bytes proof_text, struct bytes record, struct checkpoint *head,
-			    enum signer *signer, struct err *err)
+			    enum signer *signer, struct trust_finding *finding, struct err *err)
 {
 	struct proof proof;
 	struct known_head known = {0};
@@ -109,6 +112,7 @@ enum err_code receipt_check(const struct verify_keys *reader, const struct verif
 	ERR_TRY(open_head(reader, own, proof.checkpoint, &known, err));
 	*head = known.head;
 	*signer = known.signer;
+	*finding = known.finding;
 	return check_inclusion(&proof, record, head, err);
 }
 
@@ -147,6 +151,7 @@ static enum err_code log_number(struct receipts *receipts, const struct known_he
 	memcpy(log->origin, known->head.origin, sizeof(log->origin));
 	memcpy(log->key, known->key, sizeof(log->key));
 	log->signer = known->signer;
+	log->finding = known->finding;
 	return ERR_OK;
 }
 
@@ -184,6 +189,7 @@ static enum err_code verify_text(struct receipts *receipts, struct bytes text, c
 	struct receipt_log *log = &receipts->logs[out->log];
 	if (known->head.size > log->size)
 		log->size = known->head.size;
+	witnesses_join(&log->finding, &known->finding);
 	struct merkle_hash leaf = merkle_leaf(record->data, record->size);
 	return spans_add(&receipts->spans, out->log, &proof, &leaf, &known->head, err);
 }

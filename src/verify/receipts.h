@@ -61,7 +61,9 @@ struct receipt_log {
 	uint8_t key[4]; /* id of the key that signed */
 	enum signer signer;
 	size_t receipts;
-	uint64_t size; /* of the largest checkpoint */
+	uint64_t size;                /* of the largest checkpoint */
+	struct trust_finding finding; /* what the witnesses of the reader's policy (else of the
+					 bundle's) say of every one of its checkpoints */
 };
 
 struct receipt_ref;
@@ -118,9 +120,10 @@ const struct closing *receipts_closing(const struct receipts *receipts, unsigned
 				       const char *run, const char *model);
 
 /* One receipt that stands alone: proof text and record. Verified with whichever key fits; *head is
- * its checkpoint. Errors as in receipts_open. */
+ * its checkpoint, *finding what the witnesses of the reader's policy say of it. Errors as in
+ * receipts_open. */
 enum err_code receipt_check(const struct verify_keys *reader, const struct verify_keys *own,
 			    struct bytes proof_text, struct bytes record, struct checkpoint *head,
-			    enum signer *signer, struct err *err);
+			    enum signer *signer, struct trust_finding *finding, struct err *err);
 
 #endif

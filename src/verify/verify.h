@@ -13,6 +13,7 @@ struct verify_options {
 	 * or a file with such keys, one a line. */
 	const char *const *keys;
 	size_t key_count;
+	const char *policy; /* --policy: file of a tlog-policy; NULL: none */
 	const char *record; /* --record: file with the record of a lone .tlog-proof; NULL: none */
 	bool rerun;         /* --rerun: programs under test are run again, in the sandbox */
 };

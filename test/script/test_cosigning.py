@@ -71,6 +71,8 @@ class Witnessed(Case):
         self.assertEqual(found[0].status, 200, found[0])
         return found[0]
 
+
+class Cosigning(Witnessed):
     # ---- honest witnesses ----
 
     def test_two_witnesses(self):
