@@ -29,19 +29,29 @@ static char *environment[] = {(char *)"PATH=/usr/bin:/bin", NULL};
 static enum err_code start(const char *socket, pid_t *child, struct err *err)
 {
 	const char *user = grader_user();
-	const char *arguments[] = {
-		"parley", "grade", "--listen", socket, "--with-parent", user ? "--user" : NULL,
-		user,     NULL};
+	const char *arguments[] = {"parley", "grade",  "--listen",
+				   socket,   "--keep", user ? "--user" : NULL,
+				   user,     NULL};
 	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
 	int failed = posix_spawn_file_actions_init(&actions);
 	if (failed)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	failed = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	failed = posix_spawnattr_init(&attributes);
+	if (failed) {
+		posix_spawn_file_actions_destroy(&actions);
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	}
+	/* In a group of its own: Ctrl-C ends the gateway, and the grader once requests are over. */
+	failed = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+	if (!failed)
+		failed = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	if (!failed)
 		failed = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
 	if (!failed)
-		failed = posix_spawn(child, "/proc/self/exe", &actions, NULL, (char **)arguments,
-				     environment);
+		failed = posix_spawn(child, "/proc/self/exe", &actions, &attributes,
+				     (char **)arguments, environment);
+	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return failed ? ERR_SET(err, ERR_ENVIRONMENT, "parley grade cannot be started: %s",
 				strerror(failed))

@@ -333,6 +333,7 @@ enum err_code gateway_admin_open(struct gateway *gateway, struct err *err)
 	gateway->admin_tcp = new_server(gateway, tcp_head, tcp_request);
 	if (!gateway->admin_socket || !gateway->admin_tcp)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	ERR_TRY(grader_watch_new(gateway, &gateway->grader, err));
 	ERR_TRY(config_data_path(gateway->config, "admin.sock", path, sizeof(path), err));
 	if (strlen(path) >= sizeof(socket.path))
 		return ERR_SET(err, ERR_TOO_LARGE, "the path of %s is too long", path);
@@ -353,6 +354,8 @@ void gateway_admin_close(struct gateway *gateway)
 	if (!gateway->admin_socket)
 		return;
 	gateway_health_close(gateway);
+	grader_watch_free(gateway->grader);
+	gateway->grader = NULL;
 	http_server_free(gateway->admin_socket);
 	http_server_free(gateway->admin_tcp);
 	gateway->admin_socket = gateway->admin_tcp = NULL;

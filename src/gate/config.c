@@ -246,47 +246,6 @@ static enum err_code read_access_log(struct reading *reading)
 	return config_keep_path(reading, path, &config->access_log);
 }
 
-/* `grade: spawn`, or `grade: { socket: unix:PATH | IP:PORT }`. */
-static enum err_code read_grade(struct reading *reading)
-{
-	static const char *const keys[] = {"socket", NULL};
-	struct config *config = reading->config;
-	json_t *grade = json_object_get(reading->root, "grade");
-	char url[sizeof(((struct env_address *)0)->path) + 8];
-	const char *socket;
-	if (!grade || json_is_null(grade))
-		return ERR_OK;
-	config->grader_spawned =
-		json_is_string(grade) && strcmp(json_string_value(grade), "spawn") == 0;
-	if (config->grader_spawned) {
-		ERR_TRY(config_data_path(config, "grade.sock", url + 5, sizeof(url) - 5,
-					 reading->err));
-		memcpy(url, "unix:", 5);
-		return config_keep(reading, url, &config->grader);
-	}
-	if (!json_is_object(grade))
-		return yaml_fail(reading->tree, reading->root, "grade", reading->err, ERR_INVALID,
-				 "must be spawn, or { socket: unix:PATH } as parley grade prints "
-				 "it");
-	ERR_TRY(yaml_only_keys(reading->tree, grade, keys, reading->err));
-	ERR_TRY(yaml_get_string(reading->tree, grade, "socket", &socket, reading->err));
-	if (strncmp(socket, "unix:", 5) == 0) {
-		const char *path;
-		ERR_TRY(config_keep_path(reading, socket + 5, &path));
-		int size = snprintf(url, sizeof(url), "unix:%s", path);
-		if (!socket[5] || size < 0 || (size_t)size >= sizeof(url))
-			return yaml_fail(reading->tree, grade, "socket", reading->err, ERR_INVALID,
-					 "the path is empty or too long");
-	} else {
-		struct env_address address;
-		ERR_TRY(read_address(reading, json_object_get(grade, "socket"), "grade", &address));
-		char text[100];
-		env_address_format(&address, text, sizeof(text));
-		snprintf(url, sizeof(url), "http://%s", text);
-	}
-	return config_keep(reading, url, &config->grader);
-}
-
 static enum err_code read_workers(struct reading *reading)
 {
 	int64_t workers;
@@ -623,7 +582,7 @@ static enum err_code read_all(struct reading *reading)
 									   read_access_log,
 									   read_public_url,
 									   read_proxy,
-									   read_grade,
+									   config_read_grade,
 									   config_read_notices,
 									   config_read_reciprocal};
 	ERR_TRY(yaml_only_keys(reading->tree, reading->root, keys, reading->err));
@@ -717,6 +676,11 @@ static const char *text_of(const char *text)
 	return text ? text : "";
 }
 
+static bool same_pem(const struct config_pem *a, const struct config_pem *b)
+{
+	return bytes_equal(a->text, b->text);
+}
+
 /* Those towards providers are taken over. */
 static bool same_client_timeouts(const struct config_timeouts *a, const struct config_timeouts *b)
 {
@@ -754,7 +718,11 @@ void config_keep_fixed(struct config *fresh, const struct config *running, struc
 	tell(told, strcmp(text_of(fresh->access_log), text_of(running->access_log)) != 0,
 	     "access_log");
 	tell(told, !config_same_log(&fresh->log, &running->log), "log");
-	tell(told, strcmp(text_of(fresh->grader), text_of(running->grader)) != 0, "grade");
+	tell(told,
+	     strcmp(text_of(fresh->grader), text_of(running->grader)) != 0 ||
+		     !same_pem(&fresh->grader_tls.authorities, &running->grader_tls.authorities) ||
+		     !same_pem(&fresh->grader_tls.certificate, &running->grader_tls.certificate),
+	     "grade");
 	tell(told, fresh->strict != running->strict, "durability");
 	fresh->name = running->name;
 	fresh->listen = running->listen;
@@ -786,6 +754,7 @@ void config_free(struct config *config)
 		config_forget_tls(&config->providers[i].tls);
 	}
 	config_forget_tls(&config->tls);
+	config_forget_tls(&config->grader_tls);
 	if (config->https_proxy)
 		explicit_bzero((char *)config->https_proxy, strlen(config->https_proxy));
 	arena_release(&config->arena);

@@ -132,11 +132,12 @@ struct config {
 	uint32_t control_threshold; /* billionths: an org controls what it holds more of */
 	/* Of the environment, for providers with https; NULL: not set. May hold a password. */
 	const char *https_proxy, *no_proxy;
-	/* Where `parley grade` listens: "unix:PATH" or "http://IP:PORT"; NULL: no verdicts are
-	 * given.
+	/* Where `parley grade` listens: "unix:PATH", "http://IP:PORT" on this machine, or
+	 * "https://HOST:PORT"; NULL: no verdicts are given.
 	 */
 	const char *grader;
-	bool grader_spawned; /* the gateway starts it itself, at that socket */
+	struct config_tls grader_tls; /* the gateway's certificate towards it, and its authority */
+	bool grader_spawned;          /* the gateway starts it itself, at that socket */
 	/* The URL by which clients know the model listener, for signatures over @target-uri; NULL:
 	 * that of the listener and the Host field. No '/' at its end. */
 	const char *public_url;

@@ -35,6 +35,9 @@ enum err_code config_read_timeouts(struct reading *reading, const json_t *row,
 /* The PEM file that `ca` names, if it is there. */
 enum err_code config_read_authorities(struct reading *reading, const json_t *row,
 				      struct config_pem *out);
+/* config_grade.c */
+enum err_code config_read_grade(struct reading *reading);
+
 /* Forgets private keys. */
 void config_forget_tls(struct config_tls *tls);
 

@@ -5,6 +5,7 @@
 
 #include "gate/admin.h"
 #include "gate/gateway.h"
+#include "gate/grader_watch.h"
 
 #define GATEWAY_TOKEN_SIZE 64 /* hex digits */
 
@@ -46,6 +47,7 @@ struct gateway {
 	unsigned admin_calls; /* under way */
 	struct env_message fatal_message, farewell;
 	struct err fatal;
+	struct grader_watch *grader; /* NULL: there is none to ask */
 	struct gateway_probe *probe; /* health.c; NULL: nobody has asked yet */
 	atomic_bool failed;
 };

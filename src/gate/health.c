@@ -99,6 +99,22 @@ static void find_rot(struct gateway *gateway, struct buf *out)
 	}
 }
 
+/* What takes something away and leaves the rest: a gateway without its grader serves every grant
+ * but those of verdicts. */
+static void find_grader(const struct gateway *gateway, struct buf *out)
+{
+	static const char *const problems[] = {
+		[GRADER_NOT_ASKED] = "it was not asked yet",
+		[GRADER_BUSY] = "its queue is full: verdicts are refused",
+		[GRADER_DOWN] = "it does not answer: verdicts are refused",
+	};
+	if (!gateway->grader)
+		return;
+	const char *problem = problems[grader_watch_state(gateway->grader)];
+	if (problem)
+		add(out, "grader", 0, problem);
+}
+
 static void answer(struct gateway_probe *probe, const struct waiting *waiting)
 {
 	struct buf problems = BUF_INIT(65536), body = BUF_INIT(70000), warnings = BUF_INIT(4096);
@@ -109,8 +125,10 @@ static void answer(struct gateway_probe *probe, const struct waiting *waiting)
 	find_stuck(probe, waiting->ready, &problems);
 	if (waiting->ready)
 		find_unready(probe->gateway, &problems);
-	if (waiting->ready)
+	if (waiting->ready) {
 		find_rot(probe->gateway, &warnings);
+		find_grader(probe->gateway, &warnings);
+	}
 	const char *good = waiting->ready ? "ready" : "alive";
 	const char *bad = waiting->ready ? "not ready" : "stuck";
 	buf_printf(&body, "{\"status\":\"%s\",\"problems\":[%s]", problems.size ? bad : good,

@@ -328,6 +328,19 @@ static void write_build(struct gateway *gateway, struct buf *out)
 	world_drop(world);
 }
 
+static void write_grader(struct gateway *gateway, struct buf *out)
+{
+	if (!gateway->grader)
+		return;
+	enum grader_state state = grader_watch_state(gateway->grader);
+	write_value(out, "parley_grader_up", "gauge",
+		    "1 where the grader answered when it was asked last, within a second or so.",
+		    state == GRADER_READY || state == GRADER_BUSY);
+	write_value(out, "parley_grader_lost_total", "counter",
+		    "Times that the grader was there and then did not answer any more.",
+		    grader_watch_losses(gateway->grader));
+}
+
 void gateway_write_metrics(struct gateway *gateway, struct buf *out)
 {
 	write_build(gateway, out);
@@ -335,6 +348,7 @@ void gateway_write_metrics(struct gateway *gateway, struct buf *out)
 	write_connections(gateway, out);
 	write_bounds(gateway, out);
 	write_access_log(gateway, out);
+	write_grader(gateway, out);
 	write_log_values(gateway, out);
 	write_log_timings(gateway, out);
 	cosigning_write_metrics(gateway->cosigning, out);

@@ -1,6 +1,7 @@
 #include "gate/worker.h"
 
 #include "gate/gateway.h"
+#include "gate/grader_watch.h"
 #include "gate/refusal_window.h"
 #include "gate/request.h"
 #include "proto/signature.h"
@@ -186,9 +187,10 @@ static enum err_code make_upstreams(struct gate_worker *worker, const struct con
 		code = add_upstream(upstreams->pool, &config->providers[i], &upstreams->rows[i],
 				    err);
 	}
-	if (code == ERR_OK && config->grader)
-		code = http_pool_origin(upstreams->pool, bytes_from(config->grader),
-					&upstreams->grader, err);
+	/* As it was at the start. */
+	const struct config *fixed = gateway_config(worker->gateway);
+	if (code == ERR_OK && fixed->grader)
+		code = grader_origin(fixed, upstreams->pool, &upstreams->grader, err);
 	if (code == ERR_OK) {
 		upstreams->references = 1;
 		*out = upstreams;

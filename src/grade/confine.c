@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void confine_begin(void)
@@ -52,12 +54,41 @@ static enum err_code allow_local_sockets(struct err *err)
 		      : ERR_OK;
 }
 
+static enum err_code no_new_privileges(struct err *err)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+		return ERR_SET(err, ERR_ENVIRONMENT, "the kernel keeps privileges: %s",
+			       strerror(errno));
+	return ERR_OK;
+}
+
+static enum err_code keep_capabilities(uint32_t kept, struct err *err)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	sets[0].effective = sets[0].permitted = kept;
+	if (syscall(SYS_capset, &header, sets) == 0)
+		return ERR_OK;
+	return ERR_SET(err, ERR_ENVIRONMENT, "the kernel keeps capabilities: %s", strerror(errno));
+}
+
+enum err_code confine_keeper(struct err *err)
+{
+	const uint32_t kept =
+		1u << CAP_DAC_OVERRIDE | 1u << CAP_KILL | 1u << CAP_SETGID | 1u << CAP_SETUID;
+	ERR_TRY(no_new_privileges(err));
+	if (geteuid() == 0)
+		ERR_TRY(keep_capabilities(kept, err));
+	return allow_local_sockets(err);
+}
+
 enum err_code confine_finish(const char *user, struct err *err)
 {
 	if (user)
 		ERR_TRY(become(user, err));
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
-		return ERR_SET(err, ERR_ENVIRONMENT, "the kernel keeps privileges: %s",
+	if (chdir("/") != 0)
+		return ERR_SET(err, ERR_ENVIRONMENT, "cannot leave the directory: %s",
 			       strerror(errno));
+	ERR_TRY(no_new_privileges(err));
 	return allow_local_sockets(err);
 }

@@ -223,6 +223,11 @@ void grade_service_stop(struct grade_service *service, void (*done)(void *argume
 	http_server_stop(service->server, done, argument);
 }
 
+void grade_service_set_tls(struct grade_service *service, struct tls_context *context)
+{
+	http_server_set_tls(service->server, context);
+}
+
 void grade_service_free(struct grade_service *service)
 {
 	if (!service)

@@ -16,6 +16,7 @@
 #define GRADE_SERVICE_BODY_MAX ((size_t)72 << 20)
 
 struct grade_service;
+struct tls_context;
 
 struct grade_service_options {
 	struct env_loop *loop;
@@ -31,6 +32,8 @@ enum err_code grade_service_listen(struct grade_service *service, const struct e
 /* What is being graded is finished; then `done` is called on the loop. */
 void grade_service_stop(struct grade_service *service, void (*done)(void *argument),
 			void *argument);
+/* Before it listens: TLS by this context. */
+void grade_service_set_tls(struct grade_service *service, struct tls_context *context);
 void grade_service_free(struct grade_service *service);
 
 struct grade_service_counts {
