@@ -119,6 +119,10 @@ static void describe_place(struct run *run, const struct request *request,
 	out->sample = cell_sample(run, cell, request->index);
 	out->attempt = cell->tasks[request->index].attempts;
 	out->judge_order = -1;
+	out->step = cells_item(run, cell->suite, cell_item(run, cell, request->index))->steps > 1 &&
+				    !cell->judging
+			    ? (int)steps_done(cell, request->index)
+			    : -1;
 	if (cell->judging) {
 		out->judge_model = run->models[cell->judge].plan->name;
 		out->judge_opponent = run->models[cell->opponent].plan->name;
@@ -406,6 +410,11 @@ static void take_answer(struct request *request, struct attempt *attempt)
 	struct task *task = &cell->tasks[index];
 	attempt->transcript.answer = attempt->text.data ? attempt->text.data : "";
 	note_answered(request, attempt);
+	if (!cell->judging && steps_take(run, cell, index, task->offset)) {
+		cell_set(cell, index, TASK_READY);
+		run_wake(run);
+		return;
+	}
 	if (cell->judging) {
 		task->verdict = (uint8_t)judge_parse(buf_bytes(&attempt->text));
 		cell_set(cell, index, TASK_ANSWERED);

@@ -173,6 +173,8 @@ static enum err_code build_body(struct run *run, struct request *request, struct
 		uint8_t digest[SHA256_SIZE];
 		leaf_words_digest(buf_bytes(&request->item.text), digest);
 		hex_encode(digest, sizeof(digest), request->words);
+		if (request->item.steps > 1)
+			ERR_TRY(steps_words(run, request, err));
 		if (plan->replay)
 			return ERR_OK;
 		return dialect_build_request(plan->dialect, request->item.words,

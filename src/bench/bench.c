@@ -195,6 +195,11 @@ static enum err_code seal(struct run_suite *suite, const char *directory, struct
 			       "add seed: \"…\" with 64 random hexadecimal digits (openssl rand "
 			       "-hex 32)",
 			       directory);
+	if (suite_steps(suite->suite) > 1)
+		return ERR_SET(err, ERR_INVALID,
+			       "%s: its items are conversations, whose turns the gateway has to "
+			       "know: such a suite cannot be sealed; leave --sealed out",
+			       directory);
 	return suite_leaves(suite->suite, &suite->leaves, err);
 }
 

@@ -50,7 +50,10 @@ static enum err_code add_cell(struct run *run, const struct cell *template, stru
 	cell->number = run->cell_count;
 	cell->count = count;
 	cell->tasks = calloc(count, sizeof(*cell->tasks));
-	if (!cell->tasks)
+	cell->turn_count = template->judging ? 0 : suite_steps(suite->suite) - 1;
+	if (cell->turn_count)
+		cell->turns = calloc(count, cell->turn_count * sizeof(*cell->turns));
+	if (!cell->tasks || (cell->turn_count && !cell->turns))
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	run->cell_count++;
 	run->cell_tasks += count;
@@ -104,8 +107,10 @@ enum err_code cells_build(struct run *run, struct err *err)
 
 void cells_release(struct run *run)
 {
-	for (unsigned i = 0; i < run->cell_count; i++)
+	for (unsigned i = 0; i < run->cell_count; i++) {
 		free(run->cells[i].tasks);
+		free(run->cells[i].turns);
+	}
 	free(run->cells);
 	free(run->undurable);
 	run->cells = NULL;
@@ -179,6 +184,7 @@ void cells_note_item(struct run *run, unsigned suite, const struct suite_item *i
 		facts->cluster = arena_copy(&run->arena, bytes_from(item->cluster));
 	if (category)
 		facts->category = arena_copy(&run->arena, bytes_from(category));
+	facts->steps = item->steps;
 	facts->known = true;
 }
 

@@ -206,6 +206,8 @@ static enum err_code take_attempt(struct run *run, const json_t *line, uint64_t 
 	answer_count_use(run, model, &transcript);
 	if (transcript.error)
 		take_failure(task, final, throttled);
+	else if (!cell->judging && steps_take(run, cell, index, offset))
+		task->state = TASK_READY;
 	else
 		take_answer(run, cell, index, &transcript);
 	model->answered += !transcript.error;
@@ -332,7 +334,10 @@ static void write_unknown(struct run *run, struct cell *cell, size_t index, cons
 		.started_ms = json_integer_value(json_object_get(asked, "time")),
 		.first_token_ms = -1,
 		.judge_order = -1,
+		.step = -1,
 	};
+	if (!cell->judging && cells_item(run, cell->suite, cell_item(run, cell, index))->steps > 1)
+		transcript.step = (int)steps_done(cell, index);
 	if (cell->judging) {
 		transcript.judge_model = run->models[cell->judge].plan->name;
 		transcript.judge_opponent = run->models[cell->opponent].plan->name;

@@ -36,6 +36,7 @@ struct run_item {
 	const char *cluster;  /* NULL: none, or not known yet */
 	const char *category; /* field "category" or "hazard", for the report; NULL: none */
 	enum expect expect;
+	unsigned steps; /* answers that are asked for */
 	bool known;
 };
 
@@ -90,6 +91,10 @@ struct cell {
 	bool judging;
 	size_t count;
 	struct task *tasks;
+	/* Of conversations: where in the journal the answers to all steps but the last are,
+	 * turn_count places for each task, 0 where there is none yet. NULL: the suite has none. */
+	uint64_t *turns;
+	unsigned turn_count;
 	size_t ready, cursor;          /* tasks that are TASK_READY; none of them before cursor */
 	size_t ungraded, grade_cursor; /* the same for TASK_UNGRADED */
 	/* Told by progress and tables; counted when durable. */
@@ -326,6 +331,14 @@ void ask_sign_head(const struct run_model *model, struct buf *head,
 void ask_begin(struct request *request);
 /* Ends asking once the plan's budget is used up. */
 void ask_check_budget(struct run *run);
+
+/* steps.c */
+/* Steps of the task's conversation that are answered, but for the last. */
+unsigned steps_done(const struct cell *cell, size_t index);
+/* An answer came, whose line is at `offset`. True: another step follows. */
+bool steps_take(struct run *run, struct cell *cell, size_t index, uint64_t offset);
+/* Puts the words of the step that is due in place of the item's. */
+enum err_code steps_words(struct run *run, struct request *request, struct err *err);
 
 /* answer.c */
 void answer_head(struct http_call *call, const struct http_head *head, struct bytes head_bytes);

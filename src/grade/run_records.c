@@ -37,6 +37,7 @@ static const struct field transcript_fields[] = {
 	FIELD(run_transcript, model, FIELD_STRING, true),
 	FIELD(run_transcript, sample, FIELD_UNSIGNED, true),
 	FIELD(run_transcript, attempt, FIELD_UNSIGNED, true),
+	FIELD(run_transcript, step, FIELD_INT, false),
 	FIELD(run_transcript, words, FIELD_STRING, true),
 	FIELD(run_transcript, answer, FIELD_STRING, false),
 	FIELD(run_transcript, verdict, FIELD_STRING, false),

@@ -24,6 +24,7 @@ struct run_usage {
 struct run_transcript {
 	const char *suite, *item, *model; /* model: the name in the plan */
 	unsigned sample, attempt;         /* from 0 */
+	int step;                         /* of a conversation, from 0; -1: the item is none */
 	const char *words;                /* hex SHA-256 of the canonical words that were asked */
 	const char *answer;  /* the final text; NULL if there is none or it is sealed */
 	const char *verdict; /* the gateway's verdict on a sealed answer, as it came; else NULL */

@@ -348,6 +348,21 @@ static enum err_code check_fields(const struct suite *suite, const json_t *field
 	return ERR_OK;
 }
 
+/* As they are written: rendering finds what is wrong. */
+static void note_steps(struct suite *suite, const json_t *messages)
+{
+	unsigned steps = 1;
+	for (size_t i = 0; i < json_array_size(messages) && steps < SCRIPT_STEPS_MAX; i++) {
+		const json_t *message = json_array_get(messages, i);
+		const json_t *part = json_array_get(json_object_get(message, "parts"), 0);
+		const char *type = json_string_value(json_object_get(part, "type"));
+		steps += json_is_true(json_object_get(message, "answer")) ||
+			 (type && strcmp(type, "answer") == 0);
+	}
+	if (steps > suite->steps)
+		suite->steps = steps;
+}
+
 static enum err_code add_item(struct suite *suite, struct bytes line, const json_t *fields,
 			      struct err *err)
 {
@@ -369,6 +384,9 @@ static enum err_code add_item(struct suite *suite, struct bytes line, const json
 	if (suite->ids.failed)
 		return out_of_memory(suite, err);
 	*slot = (uint32_t)++suite->count;
+	if (suite->words_field)
+		note_steps(suite, json_object_get(json_object_get(fields, suite->words_field),
+						  "messages"));
 	return ERR_OK;
 }
 
@@ -414,6 +432,7 @@ static enum err_code read_suite(struct suite *suite, struct err *err)
 	snprintf(file, sizeof(file), "%s/suite.yaml", suite->directory);
 	ERR_TRY(yaml_parse(buf_bytes(&suite->yaml_text), file, &suite->yaml, err));
 	ERR_TRY(read_document(suite, err));
+	note_steps(suite, suite->messages);
 	return read_items(suite, err);
 }
 
@@ -526,6 +545,11 @@ const char *suite_kind_name(enum suite_kind kind)
 int suite_samples(const struct suite *suite)
 {
 	return (int)suite->samples;
+}
+
+unsigned suite_steps(const struct suite *suite)
+{
+	return suite->steps;
 }
 
 size_t suite_count(const struct suite *suite)

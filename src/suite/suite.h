@@ -38,6 +38,8 @@ enum suite_kind suite_kind(const struct suite *suite);
 const char *suite_kind_name(enum suite_kind kind);
 int suite_samples(const struct suite *suite);
 size_t suite_count(const struct suite *suite);
+/* Answers that an item asks for at most: more than one where there are conversations. */
+unsigned suite_steps(const struct suite *suite);
 /* The scorer as written, with its placeholders; borrowed. */
 const json_t *suite_scorer(const struct suite *suite);
 const char *suite_scorer_kind(const struct suite *suite);

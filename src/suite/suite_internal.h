@@ -21,6 +21,7 @@ struct suite {
 	int64_t samples;
 	const char *template, *system, *words_field, *cluster_field; /* NULL: not given */
 	const json_t *messages;
+	unsigned steps; /* of the item with the most */
 	const json_t *scorer;
 	json_t *settings; /* canonical; owned */
 	uint8_t seed[LEAF_SEED_SIZE];

@@ -72,6 +72,8 @@ static enum err_code expected_words(struct audit *audit, const struct attempt *a
 	const struct audit_item *facts = audit_item(audit, attempt->cell->suite, item, err);
 	if (!facts)
 		return err->code;
+	if (facts->steps > 1)
+		return audit_step_words(audit, attempt, digest, err);
 	memcpy(digest, facts->words, SHA256_SIZE);
 	return ERR_OK;
 }
@@ -281,6 +283,38 @@ static enum err_code grade(struct audit *audit, const struct attempt *attempt, s
 	return ERR_OK;
 }
 
+/* The attempt is at the step that is due. */
+static enum err_code check_step(struct audit *audit, const struct attempt *attempt, unsigned *steps,
+				struct err *err)
+{
+	const struct audit_cell *cell = attempt->cell;
+	int due = (int)audit_step_of(cell, attempt->slot);
+	*steps = 1;
+	if (!cell->judging) {
+		const struct audit_item *facts = audit_item(
+			audit, cell->suite, audit_item_of(audit, cell, attempt->slot), err);
+		if (!facts)
+			return err->code;
+		*steps = facts->steps;
+	}
+	if (attempt->line.step == (*steps > 1 ? due : -1))
+		return ERR_OK;
+	return *steps > 1 ? ERR_SET(err, ERR_MISMATCH, "%s: step %d of the conversation is due",
+				    attempt->where, due)
+			  : ERR_SET(err, ERR_MISMATCH, "%s: the item is no conversation",
+				    attempt->where);
+}
+
+/* A conversation is vouched for where each of its answers is. */
+static void settle_vouched(const struct attempt *attempt, size_t before, bool more)
+{
+	struct audit_slot *slot = &attempt->cell->slots[attempt->slot];
+	bool vouched = attempt->cell->vouched > before;
+	if (more || slot->gap)
+		attempt->cell->vouched = before;
+	slot->gap |= more && !vouched;
+}
+
 static enum err_code take_answer(struct audit *audit, const struct attempt *attempt,
 				 uint64_t offset, struct err *err)
 {
@@ -320,16 +354,25 @@ static void count_tokens(struct audit *audit, const struct attempt *attempt)
 static enum err_code check_attempt(struct audit *audit, const struct attempt *attempt,
 				   uint64_t offset, struct err *err)
 {
+	size_t vouched = attempt->cell->vouched;
+	unsigned steps;
 	ERR_TRY(check_shape(audit, attempt, err));
 	ERR_TRY(check_order(attempt, err));
+	ERR_TRY(check_step(audit, attempt, &steps, err));
 	ERR_TRY(check_words(audit, attempt, err));
 	ERR_TRY(check_response_digest(audit, attempt, err));
 	ERR_TRY(check_answer_text(audit, attempt, err));
 	ERR_TRY(audit_vouch(audit, attempt, err));
 	count_tokens(audit, attempt);
-	if (attempt_answered(attempt))
+	if (!attempt_answered(attempt)) {
+		audit->counts.failures++;
+		return ERR_OK;
+	}
+	bool more = audit_step_take(attempt, steps, offset);
+	settle_vouched(attempt, vouched, more);
+	if (!more)
 		return take_answer(audit, attempt, offset, err);
-	audit->counts.failures++;
+	audit->counts.turns++;
 	return ERR_OK;
 }
 

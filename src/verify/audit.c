@@ -171,7 +171,10 @@ static enum err_code add_cell(struct audit *audit, const struct audit_cell *temp
 	cell->signer = SIGNER_READER;
 	cell->slots = calloc(count ? count : 1, sizeof(*cell->slots));
 	cell->used = calloc(suite->items ? suite->items : 1, sizeof(*cell->used));
-	if (!cell->slots || !cell->used)
+	cell->turn_count = cell->judging ? 0 : suite_steps(suite->suite) - 1;
+	if (cell->turn_count)
+		cell->turns = calloc(count ? count : 1, cell->turn_count * sizeof(*cell->turns));
+	if (!cell->slots || !cell->used || (cell->turn_count && !cell->turns))
 		return no_memory(err);
 	for (size_t i = 0; i < count; i++) {
 		cell->slots[i].verdict = AUDIT_NO_VERDICT;
@@ -233,6 +236,7 @@ void audit_release(struct audit *audit)
 	for (size_t i = 0; i < audit->cell_count; i++) {
 		free(audit->cells[i].slots);
 		free(audit->cells[i].used);
+		free(audit->cells[i].turns);
 	}
 	free(audit->cells);
 	free(audit->scores);
@@ -315,6 +319,7 @@ const struct audit_item *audit_item(struct audit *audit, unsigned suite, size_t 
 		return NULL;
 	leaf_words_digest(buf_bytes(&rendered.text), facts->words);
 	facts->expect = read_expect(rendered.scorer);
+	facts->steps = rendered.steps;
 	if (rendered.cluster)
 		facts->cluster = arena_copy(&audit->arena, bytes_from(rendered.cluster));
 	facts->known = !rendered.cluster || facts->cluster;

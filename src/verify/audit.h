@@ -30,6 +30,7 @@ struct audit_item {
 	uint8_t words[SHA256_SIZE];
 	const char *cluster; /* in the arena; NULL: none */
 	enum expect expect;
+	unsigned steps; /* answers that are asked for */
 	bool known;
 };
 
@@ -55,6 +56,7 @@ struct audit_slot {
 	bool ungraded : 1; /* published without a grade, though there is an answer */
 	bool sealed : 1;   /* `score` is the gateway's verdict */
 	bool listed : 1;   /* scores.jsonl has it */
+	bool gap : 1;      /* an answer to an earlier step is not vouched for */
 };
 
 struct audit_cell {
@@ -62,6 +64,10 @@ struct audit_cell {
 	bool judging;
 	size_t count;
 	struct audit_slot *slots;
+	/* Of conversations: the lines of the answers to all steps but the last, turn_count places
+	 * for each slot, 0 where there is none yet (steps.c). */
+	uint64_t *turns;
+	unsigned turn_count;
 	/* Vouching */
 	char run[RECEIPT_ID_TEXT]; /* named by the gateway's records; "" while none is known */
 	const struct registered *registered;
@@ -75,6 +81,7 @@ struct audit_cell {
 
 /* What the report tells in the end. */
 struct audit_counts {
+	size_t turns; /* answers that conversations went on from */
 	size_t attempts, answers, failures, replayed, digests, rebuilt, graded, reran, limited;
 	size_t programs, ungraded; /* not run again; published without a grade */
 	size_t verdicts, receipts, usages, hidden;
@@ -180,6 +187,14 @@ enum err_code audit_commitments(struct audit *audit, struct err *err);
 /* judged.c: whether a judge was asked what the plan says; *digest is of the words. */
 enum err_code audit_judge_words(struct audit *audit, const struct attempt *attempt,
 				uint8_t digest[static SHA256_SIZE], struct err *err);
+
+/* steps.c: the step of a conversation that an attempt is due at. */
+unsigned audit_step_of(const struct audit_cell *cell, size_t slot);
+/* What must have been asked at it; *digest is of the words. */
+enum err_code audit_step_words(struct audit *audit, const struct attempt *attempt,
+			       uint8_t digest[static SHA256_SIZE], struct err *err);
+/* Takes the answer to it, whose line is at `offset`. True: another step follows. */
+bool audit_step_take(const struct attempt *attempt, unsigned steps, uint64_t offset);
 
 /* scores.c */
 enum err_code audit_scores(struct audit *audit, struct err *err);

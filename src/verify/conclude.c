@@ -246,6 +246,11 @@ static void note_checked(struct audit *audit)
 			    counts->rebuilt);
 	if (counts->graded > 0)
 		report_note(report, VERIFY_CHECKED, "%zu answers graded again", counts->graded);
+	if (counts->turns > 0)
+		report_note(report, VERIFY_CHECKED,
+			    "%zu answers that conversations went on from: each next turn was asked "
+			    "with them and with nothing else",
+			    counts->turns);
 	if (counts->sealed > 0)
 		report_note(report, VERIFY_CHECKED,
 			    "%zu verdicts on sealed answers in place of grading: %zu against the "

@@ -91,6 +91,19 @@ static enum err_code check_leaf(struct audit *audit, const struct attempt *attem
 		       attempt->where, attempt->line.record, (long long)leaf, item);
 }
 
+/* The record says nothing of the first. */
+static enum err_code check_step(const struct attempt *attempt, const struct receipt *admit,
+				struct err *err)
+{
+	const json_t *detail = json_object_get(admit->record, "detail");
+	json_int_t step = json_integer_value(json_object_get(detail, "step"));
+	if (step == (attempt->line.step > 0 ? attempt->line.step : 0))
+		return ERR_OK;
+	return ERR_SET(err, ERR_MISMATCH,
+		       "%s: the gateway's record %.32s is of step %lld of the conversation",
+		       attempt->where, admit->id, (long long)step);
+}
+
 static enum err_code check_sample(struct audit *audit, const struct attempt *attempt,
 				  const struct receipt *admit, struct err *err)
 {
@@ -99,6 +112,7 @@ static enum err_code check_sample(struct audit *audit, const struct attempt *att
 	ERR_TRY(read_count(admit, "leaf", LEAF_COUNT_MAX, &leaf, err));
 	ERR_TRY(read_count(admit, "sample", UINT16_MAX - 1, &sample, err));
 	ERR_TRY(check_leaf(audit, attempt, leaf, err));
+	ERR_TRY(check_step(attempt, admit, err));
 	size_t item = audit_item_of(audit, cell, attempt->slot);
 	if (attempt_answered(attempt) && sample >= cell->used[item])
 		cell->used[item] = (uint16_t)(sample + 1);

@@ -26,7 +26,8 @@ static void transcripts_come_back(void **state)
 		.first_token_ms = -1,
 		.elapsed_ms = 42,
 		.record = "r",
-		.judge_order = -1
+		.judge_order = -1,
+		.step = 2
         };
 	struct run_transcript out;
 	struct err err = ERR_INIT;
@@ -45,6 +46,7 @@ static void transcripts_come_back(void **state)
 	assert_true(out.started_ms == in.started_ms);
 	assert_int_equal(out.first_token_ms, -1);
 	assert_int_equal(out.judge_order, -1);
+	assert_int_equal(out.step, 2);
 	assert_null(out.error);
 	assert_null(out.nonce);
 	json_decref(line);

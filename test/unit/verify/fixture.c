@@ -295,6 +295,7 @@ static struct shot *new_shot(struct world *world, unsigned suite, unsigned model
 		.first_token_ms = -1,
 		.elapsed_ms = 5,
 		.judge_order = -1,
+		.step = -1,
 	};
 	return shot;
 }
