@@ -158,10 +158,20 @@ json_t *admin_view(struct control *control, enum store_kind kind, const char *id
 
 /* ---- lists ---- */
 
-static bool passes(struct control *control, enum store_kind kind, const json_t *document,
-		   const struct admin_filter *filter)
+/* A key is looked up, so that those that are not shown need not be read. */
+static bool key_passes(struct control *control, const char *id, const struct admin_filter *filter)
+{
+	const struct world_key *key = world_find_key_id(control->world, bytes_from(id));
+	return key && (!*filter->org || strcmp(key->grant->org->id, filter->org) == 0) &&
+	       (!*filter->grant || strcmp(key->grant->id, filter->grant) == 0);
+}
+
+static bool passes(struct control *control, enum store_kind kind, const char *id,
+		   const json_t *document, const struct admin_filter *filter)
 {
 	const json_t *spec = control_spec_of(document);
+	if (kind == STORE_KEY)
+		return key_passes(control, id, filter);
 	if (*filter->org && strcmp(control_text(spec, "org"), filter->org) != 0)
 		return false;
 	if (*filter->grant && strcmp(control_text(spec, "grant"), filter->grant) != 0)
@@ -182,8 +192,11 @@ json_t *admin_view_list(struct control *control, enum store_kind kind,
 	bool good = rows != NULL;
 	json_object_foreach(control->documents[kind], id, document)
 	{
-		if (good && passes(control, kind, document, filter))
-			good = json_array_append_new(rows, admin_view(control, kind, id)) == 0;
+		if (!good || !passes(control, kind, id, document, filter))
+			continue;
+		json_t *kept = json_incref(document); /* a text that is only shown stays one */
+		good = json_array_append_new(rows, admin_view(control, kind, id)) == 0;
+		json_object_set_new(control->documents[kind], id, kept);
 	}
 	json_t *list = good ? json_pack("{s:O}", store_kind_name(kind), rows) : NULL;
 	json_decref(rows);

@@ -407,7 +407,10 @@ static enum err_code keep_document(void *argument, const struct store_document *
 {
 	struct control *control = argument;
 	json_t *tree;
-	ERR_TRY(json_parse(document->document, document->id, &tree, err));
+	if (document->kind == STORE_KEY) /* checked when the world is built */
+		tree = json_stringn_nocheck(document->document.data, document->document.size);
+	else
+		ERR_TRY(json_parse(document->document, document->id, &tree, err));
 	if (json_object_set_new(control->documents[document->kind], document->id, tree))
 		return ERR_SET(err, ERR_NO_MEMORY, "no memory to read the stored %s",
 			       store_kind_name(document->kind));
@@ -425,24 +428,15 @@ static enum err_code read_documents(struct control *control, enum store_kind kin
 	return code;
 }
 
-/* Runs come second, so that they find their suites in the first world. */
 static enum err_code build_first(struct control *control, struct err *err)
 {
 	for (int kind = 0; kind < STORE_KINDS; kind++) {
-		if (kind != STORE_RUN && kind != STORE_USE && kind != STORE_EXPOSURE)
+		if (kind != STORE_USE && kind != STORE_EXPOSURE)
 			ERR_TRY(read_documents(control, (enum store_kind)kind, err));
 	}
 	ERR_TRY(control_leaves_open(control, err));
-	ERR_TRY(control_build_world(control, NULL, &control->world, err));
-	ERR_TRY(read_documents(control, STORE_RUN, err));
 	ERR_TRY(control_grading_load(control, err));
-	if (json_object_size(control->documents[STORE_RUN]) == 0)
-		return ERR_OK;
-	struct world *world;
-	ERR_TRY(control_build_world(control, NULL, &world, err));
-	world_drop(control->world);
-	control->world = world;
-	return ERR_OK;
+	return control_build_world(control, NULL, &control->world, err);
 }
 
 static enum err_code open_store(struct control *control, const char *path, struct err *err)

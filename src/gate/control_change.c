@@ -19,10 +19,23 @@ static enum err_code no_memory(struct err *err)
 
 /* ---- documents ---- */
 
+/* A text that was kept becomes a tree, and is one from then on. */
+static const json_t *read_kept(const struct control *control, enum store_kind kind, const char *id,
+			       const json_t *text)
+{
+	json_t *tree;
+	struct bytes bytes = bytes_of(json_string_value(text), json_string_length(text));
+	if (json_parse(bytes, id, &tree, NULL) != ERR_OK ||
+	    json_object_set_new(control->documents[kind], id, tree))
+		return NULL;
+	return tree;
+}
+
 const json_t *control_document(const struct control *control, enum store_kind kind, const char *id)
 {
 	assert(kind < STORE_KINDS);
-	return json_object_get(control->documents[kind], id);
+	const json_t *found = json_object_get(control->documents[kind], id);
+	return json_is_string(found) ? read_kept(control, kind, id, found) : found;
 }
 
 const json_t *control_spec_of(const json_t *document)

@@ -95,7 +95,8 @@ struct control {
 	struct hmac_key binding_secret;
 	struct paper_signer signer;
 	struct store *store;
-	json_t *documents[STORE_KINDS]; /* objects by id */
+	/* Objects by id. Of keys, which are many, the texts (as strings) until one is asked for. */
+	json_t *documents[STORE_KINDS];
 	struct world *world;
 	struct exposure *exposures; /* what providers have seen; a list, one reference each */
 	json_t *fresh;              /* orgs whose pseudonyms are not stored yet */
@@ -193,6 +194,15 @@ enum control_log control_log_of_grant(const struct control *control, const char 
 enum err_code control_build_world(struct control *control,
 				  const struct control_operation *operation, struct world **out,
 				  struct err *err);
+
+struct json_scan;
+/* Adds a stored key (control_stored_keys.c); `document` is a tree, or the text of one as a string.
+ */
+enum err_code control_add_key(const struct control *control, struct world_builder *builder,
+			      struct json_scan *scan, const char *id, const json_t *document,
+			      struct err *err);
+/* `limits` of a spec. */
+struct limits_values control_limits_of(const json_t *spec);
 
 /* ---- leaves of suites (control_leaves.c) ---- */
 

@@ -32,7 +32,7 @@ enum err_code control_watch_open(struct control *control, struct err *err)
 	json_object_foreach(kept, id, saved)
 	{
 		/* Of keys that are no more nothing is needed. */
-		if (!control_document(control, STORE_KEY, id))
+		if (!world_find_key_id(control->world, bytes_from(id)))
 			continue;
 		struct watch_key *key = watch_key_of(control->watch, id);
 		if (!key)
@@ -154,15 +154,12 @@ static enum err_code open_case(struct control_operation *operation, const char *
 enum err_code control_watch_due(struct control_operation *operation, struct err *err)
 {
 	struct control *control = operation->control;
-	const char *id;
-	json_t *document;
-	json_object_foreach(control->documents[STORE_KEY], id, document)
-	{
+	for (size_t i = 0; i < world_key_count(control->world); i++) {
 		struct watch_finding findings[WATCH_SIGNALS];
-		const struct world_key *known = world_find_key_id(control->world, bytes_from(id));
-		unsigned count = known && known->watch ? watch_judge(known->watch, findings) : 0;
-		if (count > 0 && !has_recent_case(control, id))
-			return open_case(operation, id, findings, count, err);
+		const struct world_key *key = world_key_at(control->world, i);
+		unsigned count = key->watch ? watch_judge(key->watch, findings) : 0;
+		if (count > 0 && !has_recent_case(control, key->id))
+			return open_case(operation, key->id, findings, count, err);
 	}
 	return ERR_OK;
 }

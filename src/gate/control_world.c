@@ -1,7 +1,7 @@
 #include "gate/control_links.h"
 
 #include "base/encode.h"
-#include "watch/watch.h"
+#include "base/json_scan.h"
 
 #include <stdlib.h>
 
@@ -12,6 +12,7 @@ struct building {
 	struct control *control;
 	const struct control_operation *operation;
 	struct world_builder *builder;
+	struct json_scan *scan; /* scratch */
 	struct err *err;
 };
 
@@ -49,7 +50,7 @@ static enum err_code add_models(struct building *building)
 
 /* ---- documents ---- */
 
-static struct limits_values limits_of(const json_t *spec)
+struct limits_values control_limits_of(const json_t *spec)
 {
 	const json_t *limits = json_object_get(spec, "limits");
 	struct limits_values values;
@@ -63,7 +64,7 @@ static enum err_code add_org(struct building *building, const char *id, const js
 {
 	const json_t *spec = control_spec_of(document);
 	const char *name = control_text(spec, "name");
-	struct limits_values limits = limits_of(spec);
+	struct limits_values limits = control_limits_of(spec);
 	struct world_org_options options = {
 		.limits = &limits,
 		.id = id,
@@ -187,7 +188,7 @@ static enum err_code grant_options(struct building *building, const char *id,
 		.classes = classes_of(spec),
 		.max_leaves = control_integer(suites, "max_leaves", LIMIT_NONE),
 		.samples_per_leaf = (unsigned)control_integer(suites, "samples_per_leaf", 0),
-		.limits = limits_of(spec),
+		.limits = control_limits_of(spec),
 		.appeal = control_text(spec, "appeal"),
 		.notice_ms = control_integer(spec, "notice_hours", CONTROL_NOTICE_HOURS) * HOUR_MS,
 		.model_count = json_array_size(json_object_get(spec, "models")),
@@ -225,44 +226,10 @@ static enum err_code add_grant(struct building *building, const char *id, const 
 
 /* ---- keys ---- */
 
-/* Whether the grant's `staff` names the key (or the first of those it follows) or its team. */
-static bool is_staff(const struct building *building, const char *id, const json_t *key)
-{
-	const json_t *grant =
-		control_spec(building->control, STORE_GRANT, control_text(key, "grant"));
-	const char *team = control_text(key, "team");
-	size_t index;
-	json_t *name;
-	json_array_foreach(json_object_get(grant, "staff"), index, name)
-	{
-		const char *text = json_string_value(name);
-		if (text && (strcmp(text, id) == 0 || (*team && strcmp(text, team) == 0)))
-			return true;
-	}
-	return false;
-}
-
 static enum err_code add_key(struct building *building, const char *id, const json_t *document)
 {
-	const json_t *spec = control_spec_of(document);
-	struct sender_network networks[SENDER_NETWORKS_MAX];
-	struct limits_values limits = limits_of(spec);
-	const char *counters = control_text(spec, "counters");
-	struct world_key_options options = {
-		.id = id,
-		.grant = control_text(spec, "grant"),
-		.state = strcmp(control_state_of(document), "active") == 0 ? WORLD_KEY_ACTIVE
-									   : WORLD_KEY_REVOKED,
-		.expires_ms = control_integer(spec, "expires_ms", WORLD_ALWAYS),
-		.staff = is_staff(building, id, spec) || is_staff(building, counters, spec),
-		.limits = &limits,
-		.counters = *counters ? counters : NULL,
-		.watch = watch_key_of(building->control->watch, id),
-	};
-	ERR_TRY(control_key_sender(id, spec, networks, &options.sender, building->err));
-	if (!hex_decode(bytes_from(control_text(spec, "digest")), options.digest, SHA256_SIZE))
-		return ERR_SET(building->err, ERR_CORRUPT, "the stored key %s is damaged", id);
-	return world_builder_add_key(building->builder, &options, building->err);
+	return control_add_key(building->control, building->builder, building->scan, id, document,
+			       building->err);
 }
 
 /* ---- suites and runs ---- */
@@ -325,6 +292,8 @@ static enum err_code take_suite(struct building *building, const char *id, const
 	}
 	struct world *world = building->control->world;
 	const struct world_suite *known = world ? world_find_suite(world, bytes_from(id)) : NULL;
+	if (!known) /* of a run, at start: its suite was added before */
+		known = world_builder_find_suite(building->builder, bytes_from(id));
 	if (known) {
 		*out = binding_suite_hold(known->suite);
 		return ERR_OK;
@@ -441,14 +410,19 @@ enum err_code control_build_world(struct control *control,
 		.builder = world_builder_new(
 			operation && operation->fresh_counters ? NULL : control->world,
 			control->secret),
+		.scan = malloc(sizeof(*building.scan)),
 		.err = err,
 	};
-	if (!building.builder)
+	if (!building.builder || !building.scan) {
+		world_builder_free(building.builder);
+		free(building.scan);
 		return ERR_SET(err, ERR_NO_MEMORY, "no memory to build the policy");
+	}
 	world_builder_set_threshold(building.builder, control->config->control_threshold);
 	enum err_code code = add_all(&building);
 	if (code == ERR_OK)
 		code = world_build(building.builder, out, err);
 	world_builder_free(building.builder);
+	free(building.scan);
 	return code;
 }

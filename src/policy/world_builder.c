@@ -480,6 +480,12 @@ enum err_code world_builder_add_suite(struct world_builder *builder, const char 
 	return ERR_OK;
 }
 
+const struct world_suite *world_builder_find_suite(const struct world_builder *builder,
+						   struct bytes id)
+{
+	return world_find_suite(builder->world, id);
+}
+
 enum err_code world_builder_set_book(struct world_builder *builder, const char *suite_id,
 				     struct grading_book *book, struct err *err)
 {

@@ -129,6 +129,9 @@ enum err_code world_builder_add_key(struct world_builder *builder,
 enum err_code world_builder_add_suite(struct world_builder *builder, const char *grant,
 				      struct binding_suite *suite, enum suite_class class,
 				      struct err *err);
+/* One that was added; NULL: there is none. */
+const struct world_suite *world_builder_find_suite(const struct world_builder *builder,
+						   struct bytes id);
 /* What the suite's leaves are graded by, for a grant that releases verdicts; a reference is taken.
  */
 enum err_code world_builder_set_book(struct world_builder *builder, const char *suite,
