@@ -2,6 +2,7 @@
 #include "gate/served.h"
 
 #include "base/encode.h"
+#include "base/json_scan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,9 +103,10 @@ struct use {
 	struct control *control;
 	json_t *admits; /* id -> admit record, until its settle */
 	int64_t day_start_ms;
-	uint64_t index;       /* of the next line */
-	uint64_t first_today; /* index of the first record of this day; UINT64_MAX: none yet */
-	uint64_t counted;     /* the use of what lies before is known */
+	uint64_t index;         /* of the next line */
+	uint64_t first_today;   /* index of the first record of this day; UINT64_MAX: none yet */
+	uint64_t counted;       /* the use of what lies before is known */
+	struct json_scan *scan; /* scratch */
 	bool failed;
 };
 
@@ -349,18 +351,33 @@ static void note_settle(struct use *use, const json_t *record, uint64_t index)
 	json_object_del(use->admits, id);
 }
 
+/* Most records are acts and refusals, of which only the time is of interest, and that only until
+ * the day's first was found: these are not made trees of. */
+static bool tells_use(struct use *use, struct bytes line)
+{
+	static const char *const kinds[] = {"admit", "settle", "unknown"};
+	struct bytes kind;
+	if (use->first_today == UINT64_MAX)
+		return true;
+	if (json_scan_text(use->scan, line, "record", NULL) != ERR_OK ||
+	    !json_value_plain_string(json_scan_find(json_value_at(line), "kind"), &kind))
+		return true;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (bytes_is(kind, kinds[i]))
+			return true;
+	return false;
+}
+
 static void note_use(void *argument, struct bytes line, bool *stop)
 {
 	struct use *use = argument;
 	json_t *record;
-	if (json_parse(line, "record", &record, NULL) != ERR_OK) {
-		use->index++;
+	uint64_t index = use->index++;
+	if (!tells_use(use, line) || json_parse(line, "record", &record, NULL) != ERR_OK)
 		return;
-	}
 	const char *kind = control_text(record, "kind");
 	if (use->first_today == UINT64_MAX && is_today(use, record))
-		use->first_today = use->index;
-	use->index++;
+		use->first_today = index;
 	if (strcmp(kind, "admit") == 0) {
 		restore_words(use, record);
 		control_restore_exposure(use->control, record);
@@ -368,7 +385,7 @@ static void note_use(void *argument, struct bytes line, bool *stop)
 	if (strcmp(kind, "admit") == 0)
 		use->failed = json_object_set(use->admits, control_text(record, "id"), record) != 0;
 	else if (strcmp(kind, "settle") == 0 || strcmp(kind, "unknown") == 0)
-		note_settle(use, record, use->index - 1);
+		note_settle(use, record, index);
 	json_decref(record);
 	*stop = use->failed;
 }
@@ -391,12 +408,14 @@ enum err_code control_restore_use(struct control *control, struct err *err)
 {
 	struct use use = {.control = control,
 			  .admits = json_object(),
+			  .scan = malloc(sizeof(*use.scan)),
 			  .day_start_ms = day_of(env_wall_ms(control->env)) * WORLD_DAY_MS};
 	enum err_code code = ERR_OK;
-	if (!use.admits)
+	if (!use.admits || !use.scan)
 		code = ERR_SET(err, ERR_NO_MEMORY, "no memory to read the logs");
 	for (int log = 0; code == ERR_OK && log < CONTROL_LOGS; log++)
 		code = restore_from(&use, log, err);
 	json_decref(use.admits);
+	free(use.scan);
 	return code;
 }

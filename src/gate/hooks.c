@@ -89,23 +89,30 @@ uint64_t gateway_hook_next(void *argument, enum control_log log)
 	return log_next_index(((struct gateway *)argument)->logs[log]);
 }
 
+struct scanning {
+	control_scan_function *each;
+	void *argument;
+	bool stopped;
+};
+
+static enum err_code scan_entry(void *argument, uint64_t index, struct bytes text, struct err *err)
+{
+	struct scanning *scanning = argument;
+	(void)index;
+	scanning->each(scanning->argument, text, &scanning->stopped);
+	return scanning->stopped ? ERR_SET(err, ERR_EXISTS, "enough was read") : ERR_OK;
+}
+
 enum err_code gateway_hook_scan(void *argument, enum control_log log, uint64_t from,
 				control_scan_function *each, void *each_argument, struct err *err)
 {
 	struct gateway *gateway = argument;
-	struct buf text = BUF_INIT(RECORD_SIZE_MAX);
+	struct scanning scanning = {each, each_argument, false};
 	struct log_stats stats;
-	bool stop = false;
-	enum err_code code = ERR_OK;
 	log_get_stats(gateway->logs[log], &stats);
-	for (uint64_t index = from; index < stats.records && !stop && code == ERR_OK; index++) {
-		buf_clear(&text);
-		code = log_read_entry(gateway->logs[log], index, &text, err);
-		if (code == ERR_OK)
-			each(each_argument, buf_bytes(&text), &stop);
-	}
-	buf_release(&text);
-	return code;
+	enum err_code code =
+		log_read_range(gateway->logs[log], from, stats.records, scan_entry, &scanning, err);
+	return scanning.stopped ? ERR_OK : code;
 }
 
 /* ---- publication ---- */

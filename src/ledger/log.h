@@ -198,6 +198,12 @@ enum err_code log_read_entries_tile(struct log *log, uint64_t number, unsigned w
 				    struct buf *out, struct err *err);
 /* The text of one durable record. ERR_NOT_FOUND; ERR_CORRUPT when its segment is damaged. */
 enum err_code log_read_entry(struct log *log, uint64_t index, struct buf *out, struct err *err);
+/* The texts of the durable records begin to end - 1 in one walk; `each` ends it by an error, which
+ * is returned. */
+typedef enum err_code log_each_entry(void *argument, uint64_t index, struct bytes text,
+				     struct err *err);
+enum err_code log_read_range(struct log *log, uint64_t begin, uint64_t end, log_each_entry *each,
+			     void *argument, struct err *err);
 /* The settle or unknown record of an admit record. ERR_NOT_FOUND while it has none (or is no admit
  * record). */
 enum err_code log_find_settle(struct log *log, uint64_t admit_index, uint64_t *settle_index,

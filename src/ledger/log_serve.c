@@ -97,6 +97,25 @@ enum err_code log_read_entry(struct log *log, uint64_t index, struct buf *out, s
 	return out->failed ? no_memory(log, err) : ERR_OK;
 }
 
+struct range {
+	log_each_entry *each;
+	void *argument;
+};
+
+static enum err_code give_text(void *argument, const struct frame *frame, struct err *err)
+{
+	const struct range *range = argument;
+	return range->each(range->argument, frame->index, frame->text, err);
+}
+
+enum err_code log_read_range(struct log *log, uint64_t begin, uint64_t end, log_each_entry *each,
+			     void *argument, struct err *err)
+{
+	struct range range = {each, argument};
+	struct log_walk walk = {give_text, &range};
+	return log_walk_records(log, begin, end, &walk, err);
+}
+
 /* ---- outcomes ---- */
 
 struct search {
