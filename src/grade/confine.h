@@ -1,4 +1,4 @@
-/* What a process gives up before it grades for others. */
+/* What a process gives up before it grades for others, or reads what strangers wrote. */
 #ifndef GRADE_CONFINE_H
 #define GRADE_CONFINE_H
 
@@ -8,9 +8,10 @@
  * and forgets the environment, so that no key that was handed down is here. */
 void confine_begin(void);
 
-/* A process that only starts graders, in turn: gives up every way to gain privileges and can open
- * no socket but local ones; of root's own it keeps what it takes to bind the socket again, to
- * become another user and to signal it. ERR_ENVIRONMENT: the kernel refuses. */
+/* A process that starts what grades (graders in turn, or the sandbox): gives up every way to gain
+ * privileges and can open no socket but local ones; of root's own it keeps what it takes to bind
+ * the socket again, to become another user and to signal it. ERR_ENVIRONMENT: the kernel refuses.
+ */
 enum err_code confine_keeper(struct err *err);
 
 /* After the listening socket was made and before any other thread is: becomes `user` (NULL: stays
@@ -19,5 +20,11 @@ enum err_code confine_keeper(struct err *err);
  * directory of anybody's.
  * ERR_INVALID: there is no such user. ERR_ENVIRONMENT: the kernel refuses. */
 enum err_code confine_finish(const char *user, struct err *err);
+
+/* From here on this process, which has one thread, can read files and write to stdout and stderr,
+ * and do nothing else to the world: no socket, no file opened for writing, no program or process
+ * started, no memory made executable, no signal sent but to itself. Cannot be undone. Does nothing
+ * in builds with a sanitizer, whose runtime needs more. ERR_ENVIRONMENT: the kernel refuses. */
+enum err_code confine_to_reading(struct err *err);
 
 #endif

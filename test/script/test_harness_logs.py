@@ -10,13 +10,15 @@ import ctypes
 import hashlib
 import json
 import math
+import os
 import random
 import statistics
 import struct
-import unittest
+import subprocess
 import zlib
+from pathlib import Path
 
-from parley_test import Case, main, run
+from parley_test import PARLEY, Case, main, run, wait_until
 
 STORED, DEFLATE, ZSTD = 0, 8, 93
 
@@ -218,6 +220,19 @@ class Inspect(Logs):
                 self.assertIn(done.returncode, (0, 1, 2), (position, done.stderr))
                 if done.returncode == 0:  # a byte that means nothing: times, versions, attributes
                     self.assertEqual(json.loads(done.stdout)["verdict"], "self-certified")
+
+
+class Confined(Logs):
+    def test_nothing_is_read_before_the_process_is_confined(self):
+        if b"__asan_init" in Path(PARLEY).read_bytes():
+            self.skipTest("sanitizers need more than the filter lets through")
+        pipe = self.directory / "pipe.tlog-proof"
+        os.mkfifo(pipe)
+        process = subprocess.Popen([PARLEY, "verify", pipe])  # waits for somebody to write there
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        wait_until(lambda: "Seccomp:\t2\n" in Path(f"/proc/{process.pid}/status").read_text(),
+                   "the filter")
 
 
 def lm_eval_run(count=120):
