@@ -210,7 +210,7 @@ static void serve_log(struct gateway *gateway, struct http_exchange *exchange, s
 		if (!bytes_starts_with(path, prefix))
 			continue;
 		struct bytes rest = {path.data + prefix.size, path.size - prefix.size};
-		status = gateway_log_resource(gateway->logs[logs[i].log], rest, true, &out, &type);
+		status = gateway_log_resource(gateway->logs[logs[i].log], rest, NULL, &out, &type);
 	}
 	if (status == 200)
 		respond_text(exchange, 200, type, buf_bytes(&out));

@@ -90,8 +90,10 @@ enum err_code gateway_admin_open(struct gateway *gateway, struct err *err);
 void gateway_admin_close(struct gateway *gateway);
 
 /* log_http.c: the resource of a log behind `path` ("checkpoint", "vkey", "tile/…"): status and
- * body. Blocking. */
-int gateway_log_resource(struct log *log, struct bytes path, bool entries, struct buf *out,
+ * body. Entries are given whole where `reader` is NULL, else those of the organisation that records
+ * name so ("": none), the others with size 0. Blocking. */
+int gateway_log_resource(struct log *log, struct bytes path, const char *reader, struct buf *out,
 			 const char **type);
+bool gateway_log_is_entries(struct bytes path);
 
 #endif

@@ -23,6 +23,8 @@ struct own_call {
 	struct gate_worker *worker;
 	struct gateway *gateway;
 	struct policy_request facts; /* of the head: key and sender */
+	char reader[64];             /* of entries: how records name his organisation */
+	bool is_member;              /* he is given no others */
 	char grant[256];             /* of the key that asks for a receipt */
 	char *method, *target, *body;
 	int status;
@@ -299,14 +301,39 @@ static void start_receipts(struct own_call *call)
 static void log_run(struct env_job *job)
 {
 	struct own_call *call = (struct own_call *)((char *)job - offsetof(struct own_call, job));
-	bool entries = call->gateway->config->log.entries_public;
-	call->status =
-		gateway_log_resource(call->gateway->logs[CONTROL_EVALUATION],
-				     bytes_from(call->target), entries, &call->answer, &call->type);
-	if (call->status == 403)
-		set_problem(call, 403, "entries of this log are not public", NULL);
-	else if (call->status != 200)
+	call->status = gateway_log_resource(
+		call->gateway->logs[CONTROL_EVALUATION], bytes_from(call->target),
+		call->is_member ? call->reader : NULL, &call->answer, &call->type);
+	if (call->status != 200)
 		set_problem(call, call->status, "no such part of the log", NULL);
+}
+
+/* Entries that are not public are for the organisation of the key, its own ones alone; a key that
+ * was revoked or has expired reads on, as with receipts. False: it was answered. */
+static bool admit_reader(struct own_call *call)
+{
+	const struct policy_request *facts = &call->facts;
+	enum rule rule = RULE_KEY_UNKNOWN;
+	const char *detail;
+	const struct world_key *key =
+		facts->has_key ? world_find_key(call->worker->world, facts->key_digest) : NULL;
+	call->is_member = true;
+	if (!key)
+		set_problem(call, 401,
+			    "entries of this log are for the organisations they concern: send a "
+			    "key",
+			    rule_id(rule));
+	else if (!gate_prove_sender(call->worker, call->exchange, &call->facts, GATE_PROOF_WHOLE))
+		set_problem(call, rule_http_status(RULE_GATEWAY_BUSY), facts->sender.problem,
+			    rule_id(RULE_GATEWAY_BUSY));
+	else if (!policy_sender_passes(key, facts, &rule, &detail))
+		set_problem(call, rule_http_status(rule), rule_text(rule), rule_id(rule));
+	else {
+		snprintf(call->reader, sizeof(call->reader), "%s", key->grant->org->pseudonym);
+		return true;
+	}
+	respond(call);
+	return false;
 }
 
 static void start_log(struct own_call *call)
@@ -334,6 +361,9 @@ static void start_log(struct own_call *call)
 		respond(call);
 		return;
 	}
+	if (gateway_log_is_entries(path) && !call->gateway->config->log.entries_public &&
+	    !admit_reader(call))
+		return;
 	call->job.run = log_run;
 	call->job.done = job_done;
 	env_job_start(call->worker->loop, &call->job);

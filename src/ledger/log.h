@@ -196,6 +196,15 @@ enum err_code log_read_tile(struct log *log, unsigned level, uint64_t number, un
 /* An entry bundle: for each record its size as 2 bytes, big-endian, and its text. */
 enum err_code log_read_entries_tile(struct log *log, uint64_t number, unsigned width,
 				    struct buf *out, struct err *err);
+/* The same for one reader: an entry that is not his has size 0 and no text, so that every entry keeps
+ * its place (a record is never empty). */
+struct log_filter {
+	bool (*keeps)(void *argument, struct bytes record);
+	void *argument;
+};
+enum err_code log_read_filtered_tile(struct log *log, uint64_t number, unsigned width,
+				     const struct log_filter *filter, struct buf *out,
+				     struct err *err);
 /* The text of one durable record. ERR_NOT_FOUND; ERR_CORRUPT when its segment is damaged. */
 enum err_code log_read_entry(struct log *log, uint64_t index, struct buf *out, struct err *err);
 /* The texts of the durable records begin to end - 1 in one walk; `each` ends it by an error, which

@@ -61,24 +61,40 @@ enum err_code log_read_tile(struct log *log, unsigned level, uint64_t number, un
 	return out->failed ? no_memory(log, err) : ERR_OK;
 }
 
+struct bundle {
+	struct buf *out;
+	const struct log_filter *filter; /* NULL: everything */
+};
+
 static enum err_code append_bundled(void *argument, const struct frame *frame, struct err *err)
 {
 	(void)err;
-	struct buf *out = argument;
-	buf_append_char(out, (char)(frame->text.size >> 8));
-	buf_append_char(out, (char)(frame->text.size & 0xff));
-	buf_append_bytes(out, frame->text);
+	const struct bundle *bundle = argument;
+	struct bytes text = frame->text;
+	if (bundle->filter && !bundle->filter->keeps(bundle->filter->argument, text))
+		text.size = 0;
+	buf_append_char(bundle->out, (char)(text.size >> 8));
+	buf_append_char(bundle->out, (char)(text.size & 0xff));
+	buf_append_bytes(bundle->out, text);
 	return ERR_OK;
+}
+
+enum err_code log_read_filtered_tile(struct log *log, uint64_t number, unsigned width,
+				     const struct log_filter *filter, struct buf *out,
+				     struct err *err)
+{
+	struct bundle bundle = {out, filter};
+	struct log_walk walk = {append_bundled, &bundle};
+	ERR_TRY(check_tile(log, 0, number, width, err));
+	uint64_t first = number * TILE_WIDTH;
+	ERR_TRY(log_walk_records(log, first, first + width, &walk, err));
+	return out->failed ? no_memory(log, err) : ERR_OK;
 }
 
 enum err_code log_read_entries_tile(struct log *log, uint64_t number, unsigned width,
 				    struct buf *out, struct err *err)
 {
-	struct log_walk walk = {append_bundled, out};
-	ERR_TRY(check_tile(log, 0, number, width, err));
-	uint64_t first = number * TILE_WIDTH;
-	ERR_TRY(log_walk_records(log, first, first + width, &walk, err));
-	return out->failed ? no_memory(log, err) : ERR_OK;
+	return log_read_filtered_tile(log, number, width, NULL, out, err);
 }
 
 static enum err_code append_text(void *argument, const struct frame *frame, struct err *err)

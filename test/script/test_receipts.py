@@ -185,7 +185,7 @@ class Receipts(Case):
         self.assertEqual(get("/log/vkey"), 200)
         size = self.gate.checkpoint_size("evaluation")
         self.assertEqual(get(f"/log/tile/0/000.p/{size}"), 200)
-        self.assertEqual(get(f"/log/tile/entries/000.p/{size}"), 403)
+        self.assertEqual(get(f"/log/tile/entries/000.p/{size}"), 401)
         for path in ("/log/usage/checkpoint", "/log/", "/log/tile/0/../../signing.key",
                      "/log/tile/9/000", "/log/tile/0/000.p/0", "/log/tile/0/000.p/257"):
             self.assertEqual(get(path), 404, path)
