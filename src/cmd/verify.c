@@ -10,25 +10,29 @@
 struct verify_command {
 	struct cli_list keys;
 	const char *record, *require, *policy;
-	bool rerun, json;
+	bool rerun, json, html;
 };
 
 /* A reader that closes the pipe early (head -1) has seen what it wanted. */
-static int print_report(const struct verify_report *report, bool as_json)
+static int print_report(const struct verify_report *report, const char *path,
+			const struct verify_command *command)
 {
 	struct buf text = BUF_INIT(TEXT_MAX);
 	errno = 0;
-	if (as_json) {
+	if (command->json) {
 		json_t *object = verify_report_json(report);
 		if (!object)
 			return 3;
 		cli_print_json(object);
 		json_decref(object);
 	} else {
-		verify_report_text(report, &text);
+		if (command->html)
+			verify_report_html(report, path, &text);
+		else
+			verify_report_text(report, &text);
 		fwrite(text.data, 1, text.size, stdout);
 	}
-	bool written = fflush(stdout) == 0 && !ferror(stdout);
+	bool written = !text.failed && fflush(stdout) == 0 && !ferror(stdout);
 	bool closed = errno == EPIPE;
 	buf_release(&text);
 	if (written || closed)
@@ -65,7 +69,7 @@ static int run(const char *path, const struct verify_command *command)
 	if (code != ERR_OK) {
 		status = cli_fail(&err);
 	} else {
-		status = print_report(&report, command->json);
+		status = print_report(&report, path, command);
 		if (status == 0)
 			status = exit_status(&report, command);
 	}
@@ -78,25 +82,28 @@ int cmd_verify(int argc, char **argv)
 {
 	struct verify_command chosen = {0};
 	const struct cli_option options[] = {
-		{"key",           'k', CLI_LIST, &chosen.keys, "KEY",
+		{"key",			     'k', CLI_LIST, &chosen.keys, "KEY",
 		 "a key you trust: a log's verifier key (name+id+base64), an evaluator's public "
 		 "key "
 		 "(base64), or a file of such lines; may be repeated", 0, 0},
-		{"policy",       0, CLI_TEXT, &chosen.policy, "FILE",
+		{"policy",                         0, CLI_TEXT, &chosen.policy, "FILE",
 		 "logs and witnesses you trust, and how many of them it takes (C2SP tlog-policy); "
 		 "exit 1 unless they vouch for it", 0, 0},
-		{"require",          0, CLI_TEXT, &chosen.require, "vouched",
+		{"require",			    0, CLI_TEXT, &chosen.require, "vouched",
 		 "exit 1 unless one of your keys stands behind it", 0, 0},
-		{"rerun",              0, CLI_FLAG, &chosen.rerun, NULL,
+		{"rerun",				0, CLI_FLAG, &chosen.rerun, NULL,
 		 "run generated programs again, in the sandbox", 0, 0},
-		{"record",               0, CLI_TEXT, &chosen.record, "FILE",
+		{"record",				 0, CLI_TEXT, &chosen.record, "FILE",
 		 "the record that a .tlog-proof without one is about", 0, 0},
 		{"json",        0, CLI_FLAG, &chosen.json, NULL, "the report as JSON", 0, 0},
+		{"html",                   0, CLI_FLAG, &chosen.html, NULL,
+		 "the report as a page of HTML that opens offline", 0, 0},
 		{0},
 	};
 	const struct cli_command command = {
 		"verify",
-		"PATH [--key KEY]... [--policy FILE] [--require vouched] [--rerun] [--json]",
+		"PATH [--key KEY]... [--policy FILE] [--require vouched] [--rerun] [--json | "
+		"--html]",
 		"Checks a bundle, a log's directory or a receipt, without any network; or "
 		"computes\n"
 		"the figures in another harness's log again from its samples: Inspect (.eval, "
@@ -117,5 +124,7 @@ int cmd_verify(int argc, char **argv)
 	if (chosen.require && strcmp(chosen.require, "vouched") != 0)
 		return cli_usage("verify", "--require knows only \"vouched\", not \"%s\"",
 				 chosen.require);
+	if (chosen.json && chosen.html)
+		return cli_usage("verify", "--json and --html are two forms: choose one");
 	return run(arguments.positional[0], &chosen);
 }

@@ -64,5 +64,7 @@ const char *verify_verdict_name(enum verify_verdict verdict);
 json_t *verify_report_json(const struct verify_report *report);
 /* The same for people, appended: the headline is the first line. */
 void verify_report_text(const struct verify_report *report, struct buf *out);
+/* As one page of HTML that opens offline; `path` is what was verified, for its head. */
+void verify_report_html(const struct verify_report *report, const char *path, struct buf *out);
 
 #endif

@@ -190,6 +190,18 @@ class Inspect(Logs):
         changed(lambda log: log["samples"].__delitem__(slice(0, 3)), "completed")
         changed(lambda log: log["samples"].append(log["samples"][0]), "item-0", "twice")
 
+    def test_the_page_holds_hostile_names_as_text(self):
+        header, samples = inspect_log()
+        header["eval"]["model"] = "<script>alert(1)</script>\u202e"
+        page = run("verify", self.write("log.eval", inspect_archive(header, samples)), "--html")
+        self.assertEqual(page.returncode, 0, page.stderr)
+        self.assertTrue(page.stdout.startswith("<!doctype html>"))
+        self.assertIn("&lt;script&gt;alert(1)", page.stdout)
+        self.assertNotIn("<script", page.stdout)
+        self.assertNotIn("\u202e", page.stdout)
+        self.assertIn("default-src 'none'", page.stdout)
+        self.assertEqual(run("verify", "x", "--html", "--json").returncode, 2)
+
     def test_an_unfinished_log_has_nothing_to_compare(self):
         report = self.verify(self.write("open.eval", archive(
             [("_journal/start.json", json.dumps({"version": 2, "eval": {}}).encode())])))

@@ -1,0 +1,13 @@
+/* The frame of Parley's pages for readers: one file that opens offline, without scripts, under a
+ * strict content security policy; light and dark, narrow, printed. Pure. */
+#ifndef BENCH_PAGE_H
+#define BENCH_PAGE_H
+
+#include "base/buf.h"
+
+/* Everything up to the start of <main>. The style is allowed by its hash, nothing else may load or
+ * run. `title` is plain text. */
+void page_begin(struct buf *out, const char *title);
+void page_end(struct buf *out);
+
+#endif
