@@ -97,6 +97,8 @@ struct config_witness {
 };
 struct config_log {
 	bool entries_public;
+	/* The folder of marks (ledger/mark.h); NULL: one in the data directory. */
+	const char *marks;
 	struct config_witness *witnesses;
 	unsigned witness_count;
 	unsigned quorum;               /* so many must cosign before a checkpoint counts as

@@ -74,9 +74,23 @@ static enum err_code read_witnesses(struct reading *reading, const json_t *log)
 	return ERR_OK;
 }
 
+static enum err_code read_marks(struct reading *reading, const json_t *log)
+{
+	const char *path;
+	if (!json_object_get(log, "marks"))
+		return ERR_OK;
+	ERR_TRY(yaml_get_string(reading->tree, log, "marks", &path, reading->err));
+	return config_keep_path(reading, path, &reading->config->log.marks);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 enum err_code config_read_log(struct reading *reading)
 {
-	static const char *const keys[] = {"entries", "witnesses", "quorum", "ca", NULL};
+	static const char *const keys[] = {"entries", "witnesses", "quorum", "ca", "marks", NULL};
 	static const char *const words[] = {"members", "public", NULL};
 	json_t *log;
 	unsigned place = 0;
@@ -89,6 +103,7 @@ enum err_code config_read_log(struct reading *reading)
 		ERR_TRY(yaml_get_choice(reading->tree, log, "entries", words, &place,
 					reading->err));
 	reading->config->log.entries_public = place == 1;
+	ERR_TRY(read_marks(reading, log));
 	ERR_TRY(read_witnesses(reading, log));
 	return config_read_authorities(reading, log, &reading->config->log.authorities);
 }
@@ -96,8 +111,9 @@ enum err_code config_read_log(struct reading *reading)
 bool config_same_log(const struct config_log *a, const struct config_log *b)
 {
 	struct bytes one = a->authorities.text, other = b->authorities.text;
-	if (a->entries_public != b->entries_public || a->quorum != b->quorum ||
-	    a->witness_count != b->witness_count || !bytes_equal(one, other))
+	if (!same_text(a->marks, b->marks) || a->entries_public != b->entries_public ||
+	    a->quorum != b->quorum || a->witness_count != b->witness_count ||
+	    !bytes_equal(one, other))
 		return false;
 	for (unsigned i = 0; i < a->witness_count; i++)
 		if (strcmp(a->witnesses[i].url, b->witnesses[i].url) != 0 ||

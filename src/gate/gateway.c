@@ -126,11 +126,34 @@ static void log_failed(void *argument, const struct err *err)
 	env_post(gateway->admin_loop, &gateway->fatal_message);
 }
 
+/* Where the log's last checkpoint is kept a second time. A folder that the operator has named is
+ * not made: it may be on a disk that is not there now. */
+static enum err_code place_mark(struct gateway *gateway, enum control_log which, char *out,
+				size_t size, struct err *err)
+{
+	static const char *const names[CONTROL_LOGS] = {"evaluation", "usage"};
+	char folder[1024];
+	const char *named = gateway->config->log.marks;
+	ERR_TRY(config_data_path(gateway->config, "marks", folder, sizeof(folder), err));
+	if (!named)
+		ERR_TRY(env_make_directories(gateway->env, folder, err));
+	int length = snprintf(out, size, "%s/%s.mark", named ? named : folder, names[which]);
+	if (length < 0 || (size_t)length >= size)
+		return ERR_SET(err, ERR_TOO_LARGE, "log.marks: the path is too long");
+	if (named && !env_file_exists(gateway->env, named))
+		return ERR_SET(
+			err, ERR_NOT_FOUND,
+			"log.marks: there is no folder %s; mount the disk that holds it, or make "
+			"it before the first start",
+			named);
+	return ERR_OK;
+}
+
 static enum err_code open_log(struct gateway *gateway, enum control_log which, struct err *err)
 {
 	static const char *const names[CONTROL_LOGS] = {"log/evaluation", "log/usage"};
 	static const char *const suffixes[CONTROL_LOGS] = {"", "/usage"};
-	char directory[1024];
+	char directory[1024], mark[1200];
 	struct log_options options = {.directory = directory,
 				      .key = gateway->key,
 				      .segment_size = gateway->options.segment_size,
@@ -143,6 +166,8 @@ static enum err_code open_log(struct gateway *gateway, enum control_log which, s
 	snprintf(gateway->origins[which], sizeof(gateway->origins[which]), "%s%s",
 		 gateway->config->name, suffixes[which]);
 	options.origin = gateway->origins[which];
+	options.mark = mark;
+	ERR_TRY(place_mark(gateway, which, mark, sizeof(mark), err));
 	/* Of its own for each log, so that an id tells which of them it is from. */
 	struct hmac_key master;
 	hmac_key_init(&master, gateway->secret, sizeof(gateway->secret));

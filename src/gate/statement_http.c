@@ -18,6 +18,7 @@ struct statement_call {
 	void (*done)(void *argument, unsigned status, json_t *answer, const struct err *err);
 	void *argument;
 	int64_t from_ms, until_ms;
+	uint64_t counted; /* records of the log being read, up to this one */
 	struct statement *statement;
 	json_t *body;
 	enum err_code code;
@@ -53,30 +54,33 @@ static enum err_code first_index(struct log *log, uint64_t count, int64_t from_m
 	return ERR_OK;
 }
 
+/* Ends the reading by an error behind the month. */
+static enum err_code count_line(void *argument, uint64_t index, struct bytes text, struct err *err)
+{
+	struct statement_call *call = argument;
+	if (statement_time(text) >= call->until_ms + MARGIN_MS)
+		return ERR_SET(err, ERR_EXISTS, "enough was read");
+	call->counted = index + 1;
+	statement_add(call->statement, text);
+	return ERR_OK;
+}
+
 static enum err_code read_log(struct statement_call *call, struct log *log, const char *origin,
 			      json_t *logs, struct err *err)
 {
 	struct log_stats stats;
-	struct buf text = BUF_INIT(RECORD_SIZE_MAX);
-	uint64_t first = 0, index;
+	uint64_t first = 0;
 	log_get_stats(log, &stats);
 	ERR_TRY(first_index(log, stats.records, call->from_ms, &first, err));
-	enum err_code code = ERR_OK;
-	for (index = first; index < stats.records && code == ERR_OK; index++) {
-		buf_clear(&text);
-		code = log_read_entry(log, index, &text, err);
-		if (code == ERR_OK &&
-		    statement_time(buf_bytes(&text)) >= call->until_ms + MARGIN_MS)
-			break;
-		if (code == ERR_OK)
-			statement_add(call->statement, buf_bytes(&text));
-	}
-	buf_release(&text);
-	if (code == ERR_OK &&
-	    json_array_append_new(logs, json_pack("{s:s, s:I, s:I}", "origin", origin, "from",
-						  (json_int_t)first, "to", (json_int_t)index)))
-		code = ERR_SET(err, ERR_NO_MEMORY, "no memory for a statement");
-	return code;
+	call->counted = first;
+	enum err_code code = log_read_range(log, first, stats.records, count_line, call, err);
+	if (code != ERR_EXISTS)
+		ERR_TRY(code);
+	if (json_array_append_new(logs,
+				  json_pack("{s:s, s:I, s:I}", "origin", origin, "from",
+					    (json_int_t)first, "to", (json_int_t)call->counted)))
+		return ERR_SET(err, ERR_NO_MEMORY, "no memory for a statement");
+	return ERR_OK;
 }
 
 static void read_logs(struct env_job *job)

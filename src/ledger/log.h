@@ -35,6 +35,9 @@ struct log_options {
 	/* A checkpoint (signed note) of this log kept elsewhere, or NULL: a log that is shorter
 	 * than it or contradicts it is an old or forked copy and is refused. */
 	const char *known_checkpoint;
+	/* A file that keeps the last signed checkpoint a second time (mark.h), better apart from
+	 * the log, or NULL. A log that is shorter than it or contradicts it is refused. */
+	const char *mark;
 	/* On the log loop, once, when a write or sync has failed: nothing will be acknowledged any
 	 * more and the process should end. */
 	void (*fatal)(void *argument, const struct err *err);
@@ -213,6 +216,9 @@ typedef enum err_code log_each_entry(void *argument, uint64_t index, struct byte
 				     struct err *err);
 enum err_code log_read_range(struct log *log, uint64_t begin, uint64_t end, log_each_entry *each,
 			     void *argument, struct err *err);
+/* A checkpoint of the log's first `size` records, durable ones, signed now and not kept: for a copy
+ * of them. Blocks. */
+enum err_code log_checkpoint_at(struct log *log, uint64_t size, struct buf *out, struct err *err);
 /* The settle or unknown record of an admit record. ERR_NOT_FOUND while it has none (or is no admit
  * record). */
 enum err_code log_find_settle(struct log *log, uint64_t admit_index, uint64_t *settle_index,

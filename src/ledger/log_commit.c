@@ -282,6 +282,10 @@ enum err_code log_checkpoint_make(struct log *log, struct err *err)
 	assert(head->size >= log->checkpoint_head.size);
 	buf_clear(&log->checkpoint_next);
 	ERR_TRY(checkpoint_sign(head, &log->key, log->options.key, &log->checkpoint_next, err));
+	/* Before anybody can see it: what was signed once is known also where the log is put back.
+	 */
+	if (log->mark)
+		ERR_TRY(mark_set(log->mark, buf_bytes(&log->checkpoint_next), err));
 	log_path(log, path, "checkpoint");
 	return env_write_file(log->env, path, buf_bytes(&log->checkpoint_next), 0644, err);
 }

@@ -10,6 +10,7 @@
 #include "ledger/checkpoint.h"
 #include "ledger/log.h"
 #include "ledger/log_tree.h"
+#include "ledger/mark.h"
 #include "ledger/segment.h"
 
 #include <pthread.h>
@@ -103,6 +104,8 @@ struct log {
 	uint8_t origin[32]; /* its SHA-256 */
 	uint64_t segment_size;
 	struct env_file *lock_file;
+	struct mark *mark; /* NULL: none is kept */
+	struct checkpoint mark_head;
 
 	/* Shared with producers. */
 	_Atomic(uint64_t) next_index;

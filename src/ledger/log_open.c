@@ -80,6 +80,7 @@ static void free_log(struct log *log)
 	log_tree_release(&log->tree);
 	env_file_close(log->file);
 	env_file_close(log->lock_file);
+	mark_close(log->mark);
 	buf_release(&log->checkpoint);
 	buf_release(&log->checkpoint_next);
 	buf_release(&log->cosigned);
@@ -162,9 +163,19 @@ static enum err_code first_checkpoint(struct log *log, struct err *err)
 	return ERR_OK;
 }
 
+/* A log of before marks were kept, or a mark that a crash left one step ahead. */
+static enum err_code renew_mark(struct log *log, struct err *err)
+{
+	if (!log->mark || log->mark_head.size == log->checkpoint_head.size)
+		return ERR_OK;
+	return mark_set(log->mark, buf_bytes(&log->checkpoint), err);
+}
+
 static enum err_code start(struct log *log, struct err *err)
 {
 	ERR_TRY(lock_directory(log, err));
+	if (log->options.mark)
+		ERR_TRY(mark_open(log->env, log->options.mark, &log->mark, &log->mark_head, err));
 	ERR_TRY(remove_spares(log, err));
 	ERR_TRY(sync_directories(log, err));
 	ERR_TRY(log_recover(log, err));
@@ -173,6 +184,8 @@ static enum err_code start(struct log *log, struct err *err)
 	log_tree_flush(log);
 	ERR_TRY(log_tree_repair(log, err));
 	ERR_TRY(first_checkpoint(log, err));
+	ERR_TRY(renew_mark(log, err));
+	log->options.mark = NULL; /* the caller's */
 	log_load_cosigned(log);
 	atomic_store(&log->next_index, log->next_commit);
 	atomic_store(&log->durable, log->next_commit);

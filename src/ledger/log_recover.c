@@ -289,11 +289,14 @@ static enum err_code check_against(struct log *log, const struct checkpoint *hea
 {
 	struct merkle_hash root;
 	if (head->size > log->tree.size)
-		return ERR_SET(err, ERR_CORRUPT,
-			       "%s: %s covers %llu records and the log has only %llu: it is an old "
-			       "copy, or records were lost; restore the newest copy",
-			       log->directory, what, (unsigned long long)head->size,
-			       (unsigned long long)log->tree.size);
+		return ERR_SET(
+			err, ERR_CORRUPT,
+			"%s: %s covers %llu records and the log has only %llu: it is an old "
+			"copy, or records were lost; restore the newest copy. What was signed "
+			"cannot be signed otherwise: if that copy is gone for good, go on "
+			"under another name in another data directory",
+			log->directory, what, (unsigned long long)head->size,
+			(unsigned long long)log->tree.size);
 	struct log_tree_reader *reader = log_tree_reader_new(log);
 	if (!reader)
 		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", log->directory);
@@ -310,9 +313,25 @@ static enum err_code check_against(struct log *log, const struct checkpoint *hea
 	return ERR_OK;
 }
 
+static enum err_code check_mark(struct log *log, struct err *err)
+{
+	char what[LOG_PATH_SIZE + 64];
+	if (!*log->mark_head.origin)
+		return ERR_OK;
+	if (strcmp(log->mark_head.origin, log->key.name) != 0)
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			"%s is of the log %s, not of %s: give each gateway a folder of marks "
+			"of its own (log.marks in parley.yaml)",
+			log->options.mark, log->mark_head.origin, log->key.name);
+	snprintf(what, sizeof(what), "the checkpoint last signed, kept in %s,", log->options.mark);
+	return check_against(log, &log->mark_head, what, err);
+}
+
 static enum err_code check_checkpoints(struct log *log, struct err *err)
 {
 	struct checkpoint known;
+	ERR_TRY(check_mark(log, err));
 	if (log->checkpoint.size > 0)
 		ERR_TRY(check_against(log, &log->checkpoint_head, "its checkpoint", err));
 	if (!log->options.known_checkpoint)

@@ -2,6 +2,7 @@
 #include "ledger/log_internal.h"
 #include "ledger/proof.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 const char *log_vkey(const struct log *log)
@@ -130,6 +131,20 @@ enum err_code log_read_range(struct log *log, uint64_t begin, uint64_t end, log_
 	struct range range = {each, argument};
 	struct log_walk walk = {give_text, &range};
 	return log_walk_records(log, begin, end, &walk, err);
+}
+
+enum err_code log_checkpoint_at(struct log *log, uint64_t size, struct buf *out, struct err *err)
+{
+	struct checkpoint head = {.size = size};
+	struct log_tree_reader *reader = log_tree_reader_new(log);
+	if (!reader)
+		return no_memory(log, err);
+	struct merkle_reader hashes = log_tree_merkle(reader);
+	snprintf(head.origin, sizeof(head.origin), "%s", log->key.name);
+	enum err_code code = merkle_root_at(&hashes, size, &head.root, err);
+	log_tree_reader_free(reader);
+	ERR_TRY(code);
+	return checkpoint_sign(&head, &log->key, log->options.key, out, err);
 }
 
 /* ---- outcomes ---- */

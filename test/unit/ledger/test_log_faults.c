@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -572,6 +573,105 @@ static void test_killed_while_rotating(void **state)
 	buf_release(&bytes);
 }
 
+/* ---- marks ---- */
+
+static void copy_tree(struct fixture *fixture, const char *from, const char *to)
+{
+	char command[6000], source[1024], target[1024];
+	fixture_path(fixture, from, source);
+	fixture_path(fixture, to, target);
+	snprintf(
+		command, sizeof(command),
+		"rm -rf '%s/segments' '%s/checkpoint' && cp -r '%s/segments' '%s/checkpoint' '%s/'",
+		target, target, source, source, target);
+	assert_int_equal(system(command), 0);
+}
+
+/* The log's folder put back from an older copy, the mark not: nothing is signed, whatever the copy
+ * says of itself. */
+static void test_an_older_copy_beside_its_mark(void **state)
+{
+	struct fixture *fixture = *state;
+	char mark[1024], older[1024];
+	fixture_path(fixture, "signed.mark", mark);
+	fixture_path(fixture, "older", older);
+	assert_int_equal(mkdir(older, 0700), 0);
+	fixture->options.mark = mark;
+	fixture_start(fixture);
+	fixture_append(fixture, 5, true);
+	fixture_stop(fixture);
+	copy_tree(fixture, ".", "older");
+	fixture_start(fixture);
+	fixture_append(fixture, 1, true);
+	fixture_stop(fixture);
+	copy_tree(fixture, "older", ".");
+	assert_int_equal(fixture_open(fixture), ERR_CORRUPT);
+	assert_non_null(strstr(fixture->err.message, "signed.mark"));
+	assert_non_null(strstr(fixture->err.message, "covers 12 records"));
+	assert_non_null(strstr(fixture->err.message, "only 10"));
+	/* Without the mark it would go on, and fork. */
+	fixture->options.mark = NULL;
+	fixture_start(fixture);
+	fixture_append(fixture, 4, false); /* other records than those that are lost */
+	fixture_stop(fixture);
+	fixture->options.mark = mark;
+	assert_int_equal(fixture_open(fixture), ERR_CORRUPT);
+	assert_non_null(strstr(fixture->err.message, "fork"));
+}
+
+/* A log of before there were marks gets one; one of two torn slots is enough; none is told. */
+static void test_a_mark_survives_a_torn_slot(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[1024];
+	struct buf mark = BUF_INIT(1 << 20);
+	fixture_start(fixture);
+	fixture_append(fixture, 3, true);
+	fixture_stop(fixture);
+	fixture_path(fixture, "signed.mark", path);
+	fixture->options.mark = path;
+	fixture_start(fixture);
+	fixture_append(fixture, 3, true);
+	fixture_stop(fixture);
+	fixture_read(path, &mark);
+	size_t slot = mark.size / 2;
+	for (unsigned i = 0; i < 2; i++) {
+		mark.data[i * slot + 40] ^= 1;
+		fixture_write(path, mark.data, mark.size);
+		assert_works(fixture_open(fixture), &fixture->err);
+		fixture_stop(fixture);
+		mark.data[i * slot + 40] ^= 1;
+	}
+	mark.data[40] ^= 1;
+	mark.data[slot + 40] ^= 1;
+	fixture_write(path, mark.data, mark.size);
+	assert_int_equal(fixture_open(fixture), ERR_CORRUPT);
+	assert_non_null(strstr(fixture->err.message, "signed.mark"));
+	buf_release(&mark);
+}
+
+static void test_a_mark_of_another_log(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[1024];
+	fixture_path(fixture, "signed.mark", path);
+	fixture->options.mark = path;
+	fixture_start(fixture);
+	fixture_append(fixture, 3, true);
+	fixture_stop(fixture);
+	char command[2100];
+	snprintf(command, sizeof(command), "rm -rf '%s/segments' '%s/checkpoint'",
+		 fixture->directory, fixture->directory);
+	assert_int_equal(system(command), 0);
+	fixture->options.origin = "south.example/parley";
+	assert_int_equal(fixture_open(fixture), ERR_MISMATCH);
+	assert_non_null(strstr(fixture->err.message, "south.example/parley"));
+	/* And an empty log beside its own mark is a lost one. */
+	fixture->options.origin = FIXTURE_ORIGIN;
+	assert_int_equal(fixture_open(fixture), ERR_CORRUPT);
+	assert_non_null(strstr(fixture->err.message, "only 0"));
+}
+
 #define WITH_LOG(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -592,6 +692,9 @@ int main(void)
 		WITH_LOG(test_room_is_conserved),
 		WITH_LOG(test_killed_again_and_again),
 		WITH_LOG(test_killed_while_rotating),
+		WITH_LOG(test_an_older_copy_beside_its_mark),
+		WITH_LOG(test_a_mark_survives_a_torn_slot),
+		WITH_LOG(test_a_mark_of_another_log),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
