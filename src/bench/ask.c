@@ -209,8 +209,7 @@ void ask_write_head(struct request *request, struct bytes target, struct bytes *
 	const struct run *run = model->run;
 	const struct cell *cell = request->cell;
 	struct buf leaf = BUF_INIT(LEAF_FIELD_MAX);
-	if (!cell->judging && model->gateway_state == GATEWAY_READY &&
-	    model->gateway_runs[cell->suite].open) {
+	if (voucher_names_run(run, cell)) {
 		names[count] = BYTES("parley-run");
 		values[count++] = bytes_from(model->gateway_runs[cell->suite].run);
 		if (run->suites[cell->suite].leaves) {

@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "base/json.h"
+#include "suite/conversation.h"
 #include "suite/words.h"
 
 #define QUESTION_MAX ((size_t)16 << 20)
@@ -60,46 +61,93 @@ static json_t *load_answer(struct run *run, const struct cell *cell, unsigned mo
 	return lines_answer(run, from->tasks[sample_index].offset, text, err);
 }
 
-/* The prompt in which the model's answer stands first in order 0, second in order 1. */
-static enum err_code build_prompt(struct run *run, const struct request *request, struct buf *out,
-				  struct err *err)
+/* The two answers, in the order that the judge is shown them: the model's first in order 0, second
+ * in order 1. An array, or NULL. */
+static json_t *load_pair(struct run *run, const struct request *request, struct err *err)
 {
 	const struct cell *cell = request->cell;
-	struct suite_item item;
-	const char *own, *other;
-	struct buf question = BUF_INIT(QUESTION_MAX);
 	size_t sample_index = request->index / 2;
-	ERR_TRY(suite_item_render(run->suites[cell->suite].suite,
-				  cell_item(run, cell, request->index), &item, err));
-	cells_note_item(run, cell->suite, &item);
-	words_question(item.words, &question);
-	suite_item_release(&item);
+	bool swapped = request->index & 1;
+	const char *own, *other;
 	json_t *own_line = load_answer(run, cell, cell->model, sample_index, &own, err);
 	json_t *other_line =
 		own_line ? load_answer(run, cell, cell->opponent, sample_index, &other, err) : NULL;
-	enum err_code code = other_line ? ERR_OK : err->code;
-	if (code == ERR_OK) {
-		bool swapped = request->index & 1;
-		judge_prompt(out, buf_bytes(&question), bytes_from(swapped ? other : own),
-			     bytes_from(swapped ? own : other));
-	}
+	json_t *pair =
+		other_line ? json_pack("[ss]", swapped ? other : own, swapped ? own : other) : NULL;
+	if (other_line && !pair)
+		ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	json_decref(own_line);
 	json_decref(other_line);
-	if (code == ERR_OK && (question.failed || out->failed))
+	return pair;
+}
+
+/* What judges of suites are asked that say nothing of it. */
+static enum err_code free_words(const struct suite_item *item, const json_t *pair, json_t **out,
+				struct err *err)
+{
+	struct buf question = BUF_INIT(QUESTION_MAX), prompt = BUF_INIT(PROMPT_MAX);
+	words_question(item->words, &question);
+	judge_prompt(&prompt, buf_bytes(&question),
+		     bytes_from(json_string_value(json_array_get(pair, 0))),
+		     bytes_from(json_string_value(json_array_get(pair, 1))));
+	enum err_code code = ERR_OK;
+	if (question.failed || prompt.failed)
 		code = ERR_SET(err, ERR_TOO_LARGE, "the answers are too long for a judge");
+	json_t *text = code == ERR_OK ? json_stringn(prompt.data, prompt.size) : NULL;
+	if (code == ERR_OK)
+		code = text ? words_normalise(text, out, err)
+			    : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	json_decref(text);
 	buf_release(&question);
+	buf_release(&prompt);
 	return code;
 }
 
-static enum err_code ask(struct request *request, struct bytes prompt, struct err *err)
+static enum err_code build_words(struct run *run, const struct request *request, json_t **out,
+				 struct err *err)
+{
+	const struct cell *cell = request->cell;
+	const struct suite *suite = run->suites[cell->suite].suite;
+	size_t number = cell_item(run, cell, request->index);
+	struct suite_item item;
+	json_t *pair = load_pair(run, request, err);
+	if (!pair)
+		return err->code;
+	enum err_code code = suite_is_judged(suite) ? suite_judge_render(suite, number, &item, err)
+						    : suite_item_render(suite, number, &item, err);
+	if (code == ERR_OK) {
+		if (suite_is_judged(suite)) {
+			code = conversation_judged(item.words, pair, out, err);
+		} else {
+			cells_note_item(run, cell->suite, &item);
+			code = free_words(&item, pair, out, err);
+		}
+		suite_item_release(&item);
+	}
+	json_decref(pair);
+	return code;
+}
+
+static enum err_code build_body(struct run *run, struct request *request, struct err *err)
 {
 	const struct plan_model *plan = request->model->plan;
-	json_t *text = json_stringn(prompt.data, prompt.size), *words = NULL;
+	const struct suite *suite = run->suites[request->cell->suite].suite;
+	json_t *settings =
+		suite_is_judged(suite)
+			? json_incref((json_t *)suite_judge_settings(suite))
+			: json_pack("{s:i, s:i}", "max_output", JUDGE_OUTPUT_MAX, "temperature", 0);
+	enum err_code code = dialect_build_request(plan->dialect, request->item.words, settings,
+						   plan->name, false, &request->body, err);
+	json_decref(settings);
+	return code;
+}
+
+enum err_code judging_request(struct run *run, struct request *request, struct err *err)
+{
 	struct buf canonical = BUF_INIT(PROMPT_MAX * 2);
+	json_t *words = NULL;
 	uint8_t digest[SHA256_SIZE];
-	enum err_code code = text ? words_normalise(text, &words, err)
-				  : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	json_decref(text);
+	enum err_code code = build_words(run, request, &words, err);
 	if (code == ERR_OK)
 		code = json_canonical(words, &canonical, err);
 	if (code == ERR_OK) {
@@ -111,24 +159,9 @@ static enum err_code ask(struct request *request, struct bytes prompt, struct er
 	}
 	buf_release(&canonical);
 	json_decref(words);
-	if (code != ERR_OK || plan->replay)
+	if (code != ERR_OK || request->model->plan->replay)
 		return code;
-	json_t *settings =
-		json_pack("{s:i, s:i}", "max_output", JUDGE_OUTPUT_MAX, "temperature", 0);
-	code = dialect_build_request(plan->dialect, request->item.words, settings, plan->name,
-				     false, &request->body, err);
-	json_decref(settings);
-	return code;
-}
-
-enum err_code judging_request(struct run *run, struct request *request, struct err *err)
-{
-	struct buf prompt = BUF_INIT(PROMPT_MAX);
-	enum err_code code = build_prompt(run, request, &prompt, err);
-	if (code == ERR_OK)
-		code = ask(request, buf_bytes(&prompt), err);
-	buf_release(&prompt);
-	return code;
+	return build_body(run, request, err);
 }
 
 /* ---- settling ---- */

@@ -173,7 +173,7 @@ struct run_model {
 	char gateway_name[256];
 	char vkey[512];
 	const char *policy; /* tlog-policy of its gateway, in the run's arena; NULL: not told */
-	bool sealed;             /* its gateway gives verdicts, no answers (V0) */
+	bool sealed;        /* its gateway gives verdicts, no answers (V0) */
 	char verdict_note[2048]; /* the key that signs them, as the log's key vouches for it */
 	char simulated[256];     /* label of a stand-in or of stored answers; "" for none */
 	char served[DIALECT_SERVED_MAX];
@@ -399,6 +399,8 @@ bool voucher_is_ready(const struct run *run);
 void voucher_leaf(const struct run_model *model, unsigned suite, const struct suite_item *item,
 		  struct buf *out);
 void voucher_want_receipt(struct run_model *model, const char *record);
+/* Whether requests of the cell name the gateway's run: answers, and judges that it binds. */
+bool voucher_names_run(const struct run *run, const struct cell *cell);
 /* Fetches what is left and closes finished runs. */
 void voucher_close(struct run *run);
 bool voucher_is_closed(const struct run *run);

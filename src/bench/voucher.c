@@ -26,10 +26,23 @@ static struct gateway *gateway_of(struct rest *rest)
 	return (struct gateway *)rest;
 }
 
+/* Those that waited for this one to open their run go on. */
+static void lead(struct run *run)
+{
+	for (unsigned i = 0; i < run->model_count; i++) {
+		struct gateway *other = run->models[i].gateway;
+		if (other && other->following) {
+			other->following = false;
+			register_next(other);
+		}
+	}
+}
+
 static void ready(struct gateway *gateway, enum gateway_state state)
 {
 	gateway->model->gateway_state = state;
 	voucher_fetch(gateway);
+	lead(gateway->model->run);
 	run_wake(gateway->model->run);
 }
 
@@ -182,11 +195,6 @@ static const char *choose_purpose(const struct gateway *gateway, enum suite_kind
 	if (gateway->evaluation[safety])
 		return safety ? "safety_evaluation" : "capability_benchmark";
 	return safety ? "capability_benchmark" : "safety_evaluation";
-}
-
-static bool needs_run(struct run *run, const struct run_model *model, unsigned suite)
-{
-	return cells_answering(run, suite, model->number) && !model->gateway_runs[suite].open;
 }
 
 static void registration_failed(struct gateway *gateway, const char *what, const struct err *err)
@@ -390,12 +398,23 @@ static void register_next(struct gateway *gateway)
 	struct run_model *model = gateway->model;
 	struct run *run = model->run;
 	bool evaluation = gateway->evaluation[0] || gateway->evaluation[1];
-	while (gateway->suite < run->suite_count && !needs_run(run, model, gateway->suite))
+	while (gateway->suite < run->suite_count && !voucher_needs_run(model, gateway->suite))
 		gateway->suite++;
-	if (gateway->suite < run->suite_count && evaluation)
-		register_suite(gateway);
-	else
-		ready(gateway, GATEWAY_READY);
+	if (gateway->suite < run->suite_count && evaluation) {
+		const struct run_model *leader = voucher_leader(model, gateway->suite);
+		if (leader == model) {
+			register_suite(gateway);
+			return;
+		}
+		bool followed = voucher_follow(model, gateway->suite);
+		gateway->following = !followed && leader->gateway_state < GATEWAY_NONE;
+		if (gateway->following)
+			return;
+		gateway->suite++;
+		register_next(gateway);
+		return;
+	}
+	ready(gateway, GATEWAY_READY);
 }
 
 void voucher_leaf(const struct run_model *model, unsigned suite, const struct suite_item *item,
@@ -422,6 +441,8 @@ void voucher_leaf(const struct run_model *model, unsigned suite, const struct su
 static bool suite_is_done(struct run *run, unsigned suite, unsigned model)
 {
 	const struct cell *cell = cells_answering(run, suite, model);
+	if (suite_is_judged(run->suites[suite].suite))
+		return voucher_suite_is_over(run, suite);
 	if (cell && proxy_asks(run, cell) && !run->interrupted)
 		return true; /* its command has ended, and asks no more */
 	return cell && cell->done == cell->count;
@@ -430,9 +451,8 @@ static bool suite_is_done(struct run *run, unsigned suite, unsigned model)
 static void close_next(struct gateway *gateway);
 
 /* What the gateway's register says of the run that has ended. */
-static void note_register(struct gateway *gateway)
+static void note_register(struct gateway *gateway, struct run_model *model)
 {
-	struct run_model *model = gateway->model;
 	struct gateway_run *run = &model->gateway_runs[gateway->suite];
 	const char *const keys[] = {"record", NULL};
 	char *const out[] = {run->closing};
@@ -458,15 +478,29 @@ static void note_register(struct gateway *gateway)
 	json_decref(tree);
 }
 
+/* For everybody whose run it was. */
+static void note_end(struct gateway *gateway)
+{
+	struct run_model *model = gateway->model;
+	struct run *run = model->run;
+	const struct gateway_run *ended = &model->gateway_runs[gateway->suite];
+	for (unsigned i = 0; i < run->model_count; i++) {
+		struct run_model *other = &run->models[i];
+		struct gateway_run *theirs = &other->gateway_runs[gateway->suite];
+		if (!theirs->open || voucher_leader(other, gateway->suite) != model ||
+		    strcmp(theirs->run, ended->run) != 0)
+			continue;
+		theirs->closed = true;
+		note_register(gateway, other);
+		lines_gateway(run, other, gateway->suite);
+	}
+}
+
 static void close_answered(struct rest *rest, const struct err *err)
 {
 	struct gateway *gateway = gateway_of(rest);
-	struct run_model *model = gateway->model;
-	if (err->code == ERR_OK && rest->status / 100 == 2) {
-		model->gateway_runs[gateway->suite].closed = true;
-		note_register(gateway);
-		lines_gateway(model->run, model, gateway->suite);
-	}
+	if (err->code == ERR_OK && rest->status / 100 == 2)
+		note_end(gateway);
 	gateway->suite++;
 	close_next(gateway);
 }
@@ -479,6 +513,7 @@ static void close_next(struct gateway *gateway)
 		const struct gateway_run *registered = &model->gateway_runs[gateway->suite];
 		char path[256];
 		if (!registered->open || registered->closed ||
+		    voucher_leader(model, gateway->suite) != model ||
 		    !suite_is_done(run, gateway->suite, model->number))
 			continue;
 		snprintf(path, sizeof(path), "/parley/v1/runs/%s/close", registered->run);

@@ -25,6 +25,7 @@ struct gateway {
 	unsigned probes, suite; /* the suite being registered or closed */
 	bool evaluation[2];     /* purposes of the grant: capability_benchmark, safety_evaluation */
 	bool closing, closed;
+	bool following;         /* waits for the model that opens its run */
 	struct env_timer timer; /* probe again, or the next receipt is due */
 	/* Receipts */
 	struct receipt *wanted; /* in the order in which they are due, from `first` */
@@ -43,6 +44,15 @@ static inline struct bytes voucher_credential(const struct run_model *model)
 struct gateway *voucher_new(struct run_model *model);
 /* Ids stand in paths: letters, digits, '-', '_' and '.' only, and not a leading dot. */
 bool voucher_is_plain_id(const char *text);
+
+/* voucher_shared.c: who registers the suite and opens and closes the run for this model: itself,
+ * but for suites that name judges. */
+struct run_model *voucher_leader(const struct run_model *model, unsigned suite);
+bool voucher_needs_run(const struct run_model *model, unsigned suite);
+/* Takes the leader's run. False: it has none (yet). */
+bool voucher_follow(struct run_model *model, unsigned suite);
+/* Everything that is asked of the suite has its outcome. */
+bool voucher_suite_is_over(struct run *run, unsigned suite);
 
 /* Starts what is due and can be fetched now. */
 void voucher_fetch(struct gateway *gateway);

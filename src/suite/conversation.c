@@ -1,5 +1,7 @@
 #include "suite/conversation.h"
 
+#include "suite/words.h"
+
 #include <string.h>
 
 static enum err_code out_of_memory(struct err *err)
@@ -58,6 +60,52 @@ enum err_code conversation_step(const json_t *words, const json_t *answers, json
 	if (code == ERR_OK && json_object_set(*out, "messages", messages) != 0)
 		code = out_of_memory(err);
 	json_decref(messages);
+	if (code == ERR_OK)
+		return ERR_OK;
+	json_decref(*out);
+	*out = NULL;
+	return code;
+}
+
+/* ---- judges ---- */
+
+static enum err_code fill(const json_t *pieces, const json_t *answers, struct buf *out,
+			  struct err *err)
+{
+	size_t slot = 0;
+	for (size_t i = 0; i < json_array_size(pieces); i++) {
+		const json_t *piece = json_array_get(pieces, i);
+		if (!json_is_string(piece))
+			piece = json_array_get(answers, slot++);
+		buf_append(out, json_string_value(piece), json_string_length(piece));
+	}
+	if (out->failed)
+		return ERR_SET(err, ERR_TOO_LARGE, "the answers are too long for a judge");
+	return slot == json_array_size(answers)
+		       ? ERR_OK
+		       : ERR_SET(err, ERR_INVALID, "the template has %zu slots for %zu answers",
+				 slot, json_array_size(answers));
+}
+
+enum err_code conversation_judged(const json_t *words, const json_t *answers, json_t **out,
+				  struct err *err)
+{
+	struct buf text = BUF_INIT(WORDS_MAX);
+	json_t *list = json_deep_copy(json_object_get(words, "messages"));
+	json_t *last = json_array_get(list, json_array_size(list) - 1);
+	const json_t *template = json_array_get(json_object_get(last, "parts"), 0);
+	*out = json_copy((json_t *)words);
+	enum err_code code = *out && last ? ERR_OK : out_of_memory(err);
+	if (code == ERR_OK)
+		code = fill(json_object_get(template, "pieces"), answers, &text, err);
+	if (code == ERR_OK &&
+	    (json_object_set_new(last, "parts",
+				 json_pack("[{s:s, s:s%}]", "type", "text", "text",
+					   text.data ? text.data : "", text.size)) != 0 ||
+	     json_object_set(*out, "messages", list) != 0))
+		code = out_of_memory(err);
+	json_decref(list);
+	buf_release(&text);
 	if (code == ERR_OK)
 		return ERR_OK;
 	json_decref(*out);

@@ -12,4 +12,9 @@
 enum err_code conversation_step(const json_t *words, const json_t *answers, json_t **out,
 				struct err *err);
 
+/* The words by which a judge is asked: those of a template with the answers in its slots, in their
+ * order. *out is a new tree. ERR_INVALID where there are not as many. */
+enum err_code conversation_judged(const json_t *words, const json_t *answers, json_t **out,
+				  struct err *err);
+
 #endif

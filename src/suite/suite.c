@@ -232,10 +232,10 @@ static enum err_code read_seed(struct suite *suite, const json_t *root, struct e
 
 static enum err_code read_document(struct suite *suite, struct err *err)
 {
-	static const char *const keys[] = {"name",   "version", "licence",  "description",
-					   "source", "kind",    "template", "messages",
-					   "words",  "system",  "settings", "samples",
-					   "scorer", "seed",    "cluster",  NULL};
+	static const char *const keys[] = {
+		"name",     "version",  "licence", "description", "source",   "kind",
+		"template", "messages", "words",   "system",      "settings", "samples",
+		"scorer",   "seed",     "cluster", "judge",       NULL};
 	const struct yaml_tree *yaml = suite->yaml;
 	const json_t *root = yaml_root(yaml);
 	const char *ignored;
@@ -253,6 +253,7 @@ static enum err_code read_document(struct suite *suite, struct err *err)
 	ERR_TRY(yaml_get_integer_or(yaml, root, "samples", 1, SUITE_SAMPLES_MAX, 1, &suite->samples,
 				    err));
 	ERR_TRY(read_scorer(suite, root, err));
+	ERR_TRY(suite_read_judge(suite, root, err));
 	ERR_TRY(read_seed(suite, root, err));
 	ERR_TRY(yaml_get_string_or(yaml, root, "cluster", NULL, &suite->cluster_field, err));
 	return suite->cluster_field ? note_field(suite, bytes_from(suite->cluster_field), err)
@@ -507,6 +508,7 @@ void suite_free(struct suite *suite)
 		return;
 	json_decref(suite->needed);
 	json_decref(suite->settings);
+	json_decref(suite->judge_settings);
 	yaml_tree_free(suite->yaml);
 	buf_release(&suite->yaml_text);
 	buf_release(&suite->items_text);

@@ -77,6 +77,21 @@ const char *suite_id(const struct suite *suite, size_t index);
 /* The place of the item with this id; false if there is none. */
 bool suite_find(const struct suite *suite, struct bytes id, size_t *index);
 
+/* ---- judges (judge_item.c) ---- */
+
+/* Whether the suite names what judges are asked: then each item has a second leaf. */
+bool suite_is_judged(const struct suite *suite);
+const json_t *suite_judge_settings(const struct suite *suite); /* canonical; borrowed */
+int64_t suite_judge_verdicts(const struct suite *suite);       /* on one answer, at most */
+/* The judge's prompt over item `index`, an item whose words are a template; its leaf follows those
+ * of all items: suite_count + index. */
+enum err_code suite_judge_render(const struct suite *suite, size_t index, struct suite_item *item,
+				 struct err *err);
+size_t suite_leaf_count(const struct suite *suite);
+/* Any of the leaves: an item, or what judges are asked over one. */
+enum err_code suite_leaf_render(const struct suite *suite, size_t leaf, struct suite_item *item,
+				struct err *err);
+
 /* The leaves of all items (NULL and ERR_NO_MEMORY or a rendering error otherwise). The caller owns
  * *out. */
 enum err_code suite_leaves(const struct suite *suite, struct leaf_tree **out, struct err *err);

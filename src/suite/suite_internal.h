@@ -24,6 +24,10 @@ struct suite {
 	unsigned steps; /* of the item with the most */
 	const json_t *scorer;
 	json_t *settings; /* canonical; owned */
+	/* What compares answers, where a gateway is to bind it. */
+	const char *judge_template; /* NULL: nothing */
+	int64_t judge_verdicts;
+	json_t *judge_settings; /* owned */
 	uint8_t seed[LEAF_SEED_SIZE];
 	json_t *needed; /* {field: true}: what every item must have; owned */
 	/* From items.jsonl. */
@@ -36,6 +40,9 @@ struct suite {
 
 /* "DIR/items.jsonl:LINE: " in front of the message. */
 enum err_code suite_item_prefix(const struct suite *suite, size_t index, struct err *err);
+
+/* judge_item.c: the member `judge`, after the scorer. */
+enum err_code suite_read_judge(struct suite *suite, const json_t *root, struct err *err);
 
 /* The id of an item's fields as text: a string, or an integer in decimal. */
 enum err_code suite_item_id(const json_t *fields, char id[static SUITE_ID_MAX + 1],

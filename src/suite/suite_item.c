@@ -210,7 +210,7 @@ static enum err_code add_leaf(const struct suite *suite, size_t index,
 {
 	struct suite_item item;
 	uint8_t salt[LEAF_SALT_SIZE], data[LEAF_DATA_SIZE];
-	ERR_TRY(suite_item_render(suite, index, &item, err));
+	ERR_TRY(suite_leaf_render(suite, index, &item, err));
 	leaf_salt(salter, index, salt);
 	leaf_data(salt, buf_bytes(&item.text), buf_bytes(&item.grading), data);
 	suite_item_release(&item);
@@ -225,7 +225,7 @@ enum err_code suite_leaves(const struct suite *suite, struct leaf_tree **out, st
 	if (!tree)
 		return out_of_memory(err);
 	leaf_salter_init(&salter, suite->seed);
-	for (size_t i = 0; i < suite->count; i++) {
+	for (size_t i = 0; i < suite_leaf_count(suite); i++) {
 		enum err_code code = add_leaf(suite, i, &salter, tree, err);
 		if (code != ERR_OK) {
 			leaf_tree_free(tree);
@@ -339,9 +339,9 @@ static enum err_code append_items(const struct suite *suite, enum suite_upload u
 	if (upload == SUITE_SEALED)
 		return ERR_OK;
 	buf_append_cstr(out, upload == SUITE_ITEMS ? ",\"items\":[" : ",\"gradings\":[");
-	for (size_t i = 0; i < suite->count; i++) {
+	for (size_t i = 0; i < suite_leaf_count(suite); i++) {
 		struct suite_item item;
-		ERR_TRY(suite_item_render(suite, i, &item, err));
+		ERR_TRY(suite_leaf_render(suite, i, &item, err));
 		if (i)
 			buf_append_char(out, ',');
 		append_item(&item, upload, out);
@@ -354,9 +354,9 @@ static enum err_code append_items(const struct suite *suite, enum suite_upload u
 /* A gateway that does not know the turns cannot tell which of them an answer belongs between. */
 static enum err_code check_sealed(const struct suite *suite, struct err *err)
 {
-	for (size_t i = 0; i < suite->count; i++) {
+	for (size_t i = 0; i < suite_leaf_count(suite); i++) {
 		struct suite_item item;
-		ERR_TRY(suite_item_render(suite, i, &item, err));
+		ERR_TRY(suite_leaf_render(suite, i, &item, err));
 		enum script_kind kind = item.kind;
 		suite_item_release(&item);
 		if (kind != SCRIPT_EXACT)
@@ -364,7 +364,7 @@ static enum err_code check_sealed(const struct suite *suite, struct err *err)
 				       "suite %s: item %s is a %s: the gateway has to know its "
 				       "words, so that such suites cannot be sealed; register it "
 				       "openly (without --sealed)",
-				       suite->name, suite_id(suite, i),
+				       suite->name, suite_id(suite, i % suite->count),
 				       kind == SCRIPT_JUDGE ? "judge's template" : "conversation");
 	}
 	return ERR_OK;
@@ -390,6 +390,12 @@ enum err_code suite_registration(const struct suite *suite, const char *purpose,
 	if (upload == SUITE_ITEMS && memcmp(suite->seed, zeros, LEAF_SEED_SIZE) != 0)
 		append_hex(out, "seed", suite->seed, LEAF_SEED_SIZE);
 	ERR_TRY(append_items(suite, upload, out, err));
+	if (suite_is_judged(suite)) {
+		buf_printf(out, ",\"judge\":{\"verdicts\":%lld,\"settings\":",
+			   (long long)suite_judge_verdicts(suite));
+		ERR_TRY(json_canonical(suite_judge_settings(suite), out, err));
+		buf_append_char(out, '}');
+	}
 	buf_append_char(out, '}');
 	return out->failed
 		       ? ERR_SET(err, ERR_TOO_LARGE, "the suite is larger than %zu bytes", out->max)

@@ -3,6 +3,7 @@
 #include "verify/audit.h"
 
 #include "base/json.h"
+#include "suite/conversation.h"
 #include "suite/words.h"
 
 #define PROMPT_MAX ((size_t)64 << 20)
@@ -33,14 +34,11 @@ static enum err_code read_answer(struct audit *audit, const struct attempt *atte
 		     : ERR_SET(err, ERR_INVALID, "%s: the answer is missing", attempt->where);
 }
 
-static enum err_code digest_prompt(const struct buf *prompt, uint8_t digest[static SHA256_SIZE],
-				   struct err *err)
+static enum err_code digest_words(const json_t *words, uint8_t digest[static SHA256_SIZE],
+				  struct err *err)
 {
 	struct buf canonical = BUF_INIT(2 * PROMPT_MAX);
-	json_t *text = json_stringn(prompt->data, prompt->size);
-	enum err_code code = text ? words_canonical(text, &canonical, err)
-				  : ERR_SET(err, ERR_NO_MEMORY, "out of memory for a prompt");
-	json_decref(text);
+	enum err_code code = json_canonical(words, &canonical, err);
 	if (code == ERR_OK && canonical.failed)
 		code = ERR_SET(err, ERR_TOO_LARGE, "the judge's prompt is too long");
 	if (code == ERR_OK)
@@ -49,31 +47,69 @@ static enum err_code digest_prompt(const struct buf *prompt, uint8_t digest[stat
 	return code;
 }
 
+/* What judges of suites are asked that say nothing of it. */
+static enum err_code free_words(struct audit *audit, const struct attempt *attempt, const char *a,
+				const char *b, json_t **out, struct err *err)
+{
+	struct buf question = BUF_INIT(PROMPT_MAX), prompt = BUF_INIT(PROMPT_MAX);
+	json_t *text = NULL;
+	enum err_code code = read_question(audit, attempt, &question, err);
+	if (code == ERR_OK) {
+		judge_prompt(&prompt, buf_bytes(&question), bytes_from(a), bytes_from(b));
+		if (question.failed || prompt.failed)
+			code = ERR_SET(err, ERR_TOO_LARGE, "%s: the judge's prompt is too long",
+				       attempt->where);
+	}
+	if (code == ERR_OK) {
+		text = json_stringn(prompt.data, prompt.size);
+		code = text ? words_normalise(text, out, err)
+			    : ERR_SET(err, ERR_NO_MEMORY, "out of memory for a prompt");
+	}
+	json_decref(text);
+	buf_release(&question);
+	buf_release(&prompt);
+	return code;
+}
+
+static enum err_code bound_words(struct audit *audit, const struct attempt *attempt, const char *a,
+				 const char *b, json_t **out, struct err *err)
+{
+	const struct audit_cell *cell = attempt->cell;
+	struct suite_item item;
+	json_t *pair = json_pack("[ss]", a, b);
+	enum err_code code =
+		pair ? suite_judge_render(audit->suites[cell->suite].suite,
+					  audit_item_of(audit, cell, attempt->slot), &item, err)
+		     : ERR_SET(err, ERR_NO_MEMORY, "out of memory for a prompt");
+	if (code == ERR_OK) {
+		code = conversation_judged(item.words, pair, out, err);
+		suite_item_release(&item);
+	}
+	json_decref(pair);
+	return code;
+}
+
 enum err_code audit_judge_words(struct audit *audit, const struct attempt *attempt,
 				uint8_t digest[static SHA256_SIZE], struct err *err)
 {
-	struct buf question = BUF_INIT(PROMPT_MAX), prompt = BUF_INIT(PROMPT_MAX);
-	json_t *own_line = NULL, *other_line = NULL;
+	json_t *own_line = NULL, *other_line = NULL, *words = NULL;
 	const char *own, *other;
-	enum err_code code = read_question(audit, attempt, &question, err);
-	if (code == ERR_OK)
-		code = read_answer(audit, attempt, attempt->cell->model, &own_line, &own, err);
+	bool bound = suite_is_judged(audit->suites[attempt->cell->suite].suite);
+	enum err_code code =
+		read_answer(audit, attempt, attempt->cell->model, &own_line, &own, err);
 	if (code == ERR_OK)
 		code = read_answer(audit, attempt, attempt->cell->opponent, &other_line, &other,
 				   err);
 	if (code == ERR_OK) {
 		bool swapped = attempt->line.judge_order == 1;
-		judge_prompt(&prompt, buf_bytes(&question), bytes_from(swapped ? other : own),
-			     bytes_from(swapped ? own : other));
-		if (question.failed || prompt.failed)
-			code = ERR_SET(err, ERR_TOO_LARGE, "%s: the judge's prompt is too long",
-				       attempt->where);
+		const char *a = swapped ? other : own, *b = swapped ? own : other;
+		code = bound ? bound_words(audit, attempt, a, b, &words, err)
+			     : free_words(audit, attempt, a, b, &words, err);
 	}
 	if (code == ERR_OK)
-		code = digest_prompt(&prompt, digest, err);
+		code = digest_words(words, digest, err);
+	json_decref(words);
 	json_decref(own_line);
 	json_decref(other_line);
-	buf_release(&question);
-	buf_release(&prompt);
 	return code;
 }

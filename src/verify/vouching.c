@@ -152,6 +152,49 @@ static enum err_code check_run(struct audit *audit, const struct attempt *attemp
 	return check_text(attempt, admit, "suite", cell->registered->suite, err);
 }
 
+/* What the record says the judge was shown: the answers of the two models to the item. */
+static bool names_model(const json_t *judged, const char *model, size_t item)
+{
+	size_t index;
+	json_t *row;
+	json_array_foreach(judged, index, row)
+	{
+		const char *name = json_string_value(json_object_get(row, "model"));
+		if (name && strcmp(name, model) == 0 &&
+		    json_integer_value(json_object_get(row, "leaf")) == (json_int_t)item)
+			return true;
+	}
+	return false;
+}
+
+/* A judge that the gateway binds: its leaf is the item's second one. Where the run is not bound
+ * (the judge was asked elsewhere) the record says nothing. */
+static enum err_code check_judge(struct audit *audit, const struct attempt *attempt,
+				 const struct receipt *admit, struct err *err)
+{
+	const struct audit_cell *cell = attempt->cell;
+	const struct audit_suite *suite = &audit->suites[cell->suite];
+	size_t item = audit_item_of(audit, cell, attempt->slot);
+	const json_t *judged = json_object_get(json_object_get(admit->record, "detail"), "judged");
+	int64_t leaf;
+	ERR_TRY(read_count(admit, "leaf", LEAF_COUNT_MAX, &leaf, err));
+	if (leaf < 0)
+		return ERR_OK;
+	if ((size_t)leaf != suite->items + item)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: the gateway's record %.32s is of leaf %lld, and the item's "
+			       "judge is leaf %zu",
+			       attempt->where, admit->id, (long long)leaf, suite->items + item);
+	/* Two models may have given one answer: then the record names either. */
+	if (json_array_size(judged) == 2 &&
+	    (names_model(judged, audit->plan.models[cell->model].name, item) ||
+	     names_model(judged, audit->plan.models[cell->opponent].name, item)))
+		return ERR_OK;
+	return ERR_SET(err, ERR_MISMATCH,
+		       "%s: the gateway's record %.32s is of a verdict on other answers",
+		       attempt->where, admit->id);
+}
+
 static enum err_code check_admit(struct audit *audit, const struct attempt *attempt,
 				 const struct receipt *admit, struct err *err)
 {
@@ -161,8 +204,12 @@ static enum err_code check_admit(struct audit *audit, const struct attempt *atte
 			   err));
 	ERR_TRY(check_digest(attempt, admit, "request", attempt->line.request_body, &checked, err));
 	audit->counts.digests += checked;
-	if (cell->judging)
+	if (cell->judging && !suite_is_judged(audit->suites[cell->suite].suite))
 		return ERR_OK;
+	if (cell->judging) {
+		ERR_TRY(check_judge(audit, attempt, admit, err));
+		return check_run(audit, attempt, admit, err);
+	}
 	ERR_TRY(check_sample(audit, attempt, admit, err));
 	return check_run(audit, attempt, admit, err);
 }

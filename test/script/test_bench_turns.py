@@ -7,7 +7,7 @@ import shutil
 import signal
 
 import test_bench
-from parley_test import PARLEY, Process, main, run, said, wait_until
+from parley_test import PARLEY, Process, evaluation, main, run, said, wait_until
 
 SUITE = """name: talks
 version: 1
@@ -144,6 +144,109 @@ class Turns(test_bench.Bench):
             folder.mkdir()
             (folder / "suite.yaml").write_text(SUITE.replace(old, new, 1))
             (folder / "items.jsonl").write_text('{"id": 1, "first": "A", "second": "B", "answer": "C"}\n')
+            done = run("suite", "check", folder)
+            self.assertNotEqual(done.returncode, 0, done.stdout)
+            self.assertIn(problem, done.stderr, done.stderr)
+            shutil.rmtree(folder)
+
+
+JUDGED = """name: letters
+version: 1
+licence: Apache-2.0
+kind: writing
+template: "{{question}}"
+settings: { max_tokens: 64, temperature: 0 }
+scorer: { kind: pairwise }
+judge:
+  template: "Which is better?\\n{{request}}\\nA: {{answer_a}}\\nB: {{answer_b}}\\nOne word."
+  verdicts: 4
+"""
+
+
+class Judges(test_bench.Bench):
+    """Two contestants and a judge behind one gateway, in one run."""
+
+    def letters(self, count):
+        folder = self.directory / "letters"
+        folder.mkdir()
+        (folder / "suite.yaml").write_text(JUDGED)
+        items, lines = [], []
+        for number in range(count):
+            question, good, bad = f"Write letter {number}.", f"Dear {number},", f"Hey {number}!"
+            items.append({"id": str(number), "question": question})
+            lines.append((question, [good, bad]))
+            for first, second, verdict in ((good, bad, "A"), (bad, good, "B")):
+                lines.append((f"Which is better?\n{question}\nA: {first}\nB: {second}\nOne word.",
+                              [verdict]))
+        (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+        persona = self.directory / "letters.jsonl"
+        persona.write_text("".join(json.dumps({"prompt": prompt, "answers": answers}) + "\n"
+                                   for prompt, answers in lines))
+        return folder, persona
+
+    def arguments(self, suite, url, *more):
+        door = f"@{url}#PARLEY_TEST_KEY"
+        return ["bench", "run", "--suite", str(suite), "--model", f"north-1=anthropic{door}", "--model",
+                f"north-o=openai{door}", "--judge", f"north-j=openai{door}", "-o", str(self.out),
+                *map(str, more)]
+
+    def gate(self, suite, sim, **members):
+        names = ["north-1", "north-o", "north-j"]
+        models = [{"name": name, "provider": "north" if name == "north-1" else "north-open",
+                   "max_output": 8192} for name in names]
+        root = run("suite", "digest", suite).stdout.strip()
+        gate = self.gateway(sim, evaluation(models=names, **members), models=models,
+                            public_suites=[{"name": "s", "root": root}])
+        return gate, {"PARLEY_TEST_KEY": gate.key("eval", "southlab")}
+
+    def lines(self, name):
+        return [json.loads(line) for line in (self.out / "bundle" / name).read_text().splitlines()]
+
+    def test_a_judge_and_those_it_judges_share_a_run(self):
+        suite, persona = self.letters(6)
+        sim = self.sim("--persona", persona)
+        gate, keys = self.gate(suite, sim)
+        self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
+        row = self.results()["win_rate"]
+        self.assertEqual((row["n"], row["failed"]), (6, 0))
+        admits = [entry for entry in gate.records() if entry["kind"] == "admit"]
+        self.assertEqual(len({entry["run"] for entry in admits}), 1)
+        self.assertEqual(sorted(entry["leaf"] for entry in admits),
+                         sorted([leaf for leaf in range(6)] * 2 + [6 + leaf for leaf in range(6)] * 2))
+        runs = [entry["act"] for entry in gate.records() if entry["kind"] == "run"]
+        self.assertEqual(runs, ["run.open", "run.close"])
+        done = run("verify", self.out / "bundle", "--key", self.vkey(gate), "--require", "vouched")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertTrue(done.stdout.startswith("VOUCHED by northlab.example/test"), done.stdout)
+        self.assertIn("12 verdicts read again", done.stdout)
+        self.assertEqual(sim.end_and_count(), 24)
+
+    def test_a_verdict_on_other_answers_is_false(self):
+        suite, persona = self.letters(2)
+        gate, keys = self.gate(suite, self.sim("--persona", persona))
+        self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
+        lines = self.lines("transcripts.jsonl")
+        judged = [line for line in lines if "judge_order" in line]
+        for name in ("record", "nonce", "request_body", "response_body", "response_digest", "answer"):
+            judged[0][name], judged[-1][name] = judged[-1][name], judged[0][name]
+        (self.out / "bundle/transcripts.jsonl").write_text("".join(
+            json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n" for line in lines))
+        test_bench.reseal(self.out / "bundle")
+        done = run("verify", self.out / "bundle", "--key", self.vkey(gate))
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertTrue(done.stdout.startswith("FALSE: item"), done.stdout)
+
+    def test_wrong_judges_are_told_by_line(self):
+        for old, new, problem in (("kind: pairwise", "kind: contains, target: x", "suite.yaml:8"),
+                                  ("{{answer_b}}", "{{answer_a}}", "suite.yaml:9"),
+                                  ("A: {{answer_a}}", "A: {{answer_b}}", "suite.yaml:9"),
+                                  ("{{request}}", "{{nothing}}", "nothing"),
+                                  ("verdicts: 4", "verdicts: 400", "suite.yaml:10"),
+                                  ("verdicts: 4", "max_tokens: 500", "suite.yaml:10")):
+            folder = self.directory / "wrong"
+            folder.mkdir()
+            (folder / "suite.yaml").write_text(JUDGED.replace(old, new, 1))
+            (folder / "items.jsonl").write_text('{"id": 1, "question": "A"}\n')
             done = run("suite", "check", folder)
             self.assertNotEqual(done.returncode, 0, done.stdout)
             self.assertIn(problem, done.stderr, done.stderr)
