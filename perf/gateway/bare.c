@@ -134,7 +134,7 @@ static void write_head(struct passing *passing, const struct http_origin *origin
 	struct bytes names[PASSED], values[PASSED];
 	size_t count = 0;
 	for (size_t i = 0; i < PASSED; i++) {
-		struct bytes value = http_known(&exchange->head, data, passed[i].id);
+		struct bytes value = http_known(exchange->head, data, passed[i].id);
 		if (!value.data)
 			continue;
 		names[count] = passed[i].name;
@@ -142,8 +142,8 @@ static void write_head(struct passing *passing, const struct http_origin *origin
 	}
 	char method[16];
 	snprintf(method, sizeof(method), "%.*s",
-		 BYTES_ARG(http_bytes(data, exchange->head.method)));
-	http_write_request_head(&passing->head, method, http_bytes(data, exchange->head.target),
+		 BYTES_ARG(http_bytes(data, exchange->head->method)));
+	http_write_request_head(&passing->head, method, http_bytes(data, exchange->head->target),
 				http_origin_authority(origin), names, values, count,
 				(int64_t)exchange->body.size);
 }

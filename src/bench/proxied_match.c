@@ -204,7 +204,7 @@ static bool has_key(const struct proxied *proxied)
 	struct bytes key;
 	if (proxy->options->any_key)
 		return true;
-	return http_credential(&exchange->head, exchange->head_bytes.data, &key) &&
+	return http_credential(exchange->head, exchange->head_bytes.data, &key) &&
 	       key.size == strlen(proxy->key) &&
 	       bytes_equal_constant_time(key.data, proxy->key, key.size);
 }
@@ -255,7 +255,7 @@ static struct run_model *find_model(struct proxied *proxied,
 	struct proxy *proxy = proxied->proxy;
 	struct http_exchange *exchange = proxied->exchange;
 	struct dialect_route route = {endpoint, endpoint->dialect,
-				      http_bytes(exchange->head_bytes.data, exchange->head.path)};
+				      http_bytes(exchange->head_bytes.data, exchange->head->path)};
 	struct err err = ERR_INIT;
 	if (json_scan_text(proxy->scan, exchange->body, "the body", &err) != ERR_OK ||
 	    dialect_request_read(&route, proxy->scan, exchange->body, facts, &err) != ERR_OK) {
@@ -322,16 +322,16 @@ static const char *problem_of(const struct http_exchange *exchange,
 			      const struct dialect_endpoint *endpoint)
 {
 	const char *data = exchange->head_bytes.data;
-	struct bytes coding = http_known(&exchange->head, data, HTTP_FIELD_CONTENT_ENCODING);
+	struct bytes coding = http_known(exchange->head, data, HTTP_FIELD_CONTENT_ENCODING);
 	if (coding.size && !bytes_equal_fold(coding, BYTES("identity")))
 		return "Content-Encoding must be identity";
-	return dialect_query_problem(endpoint, http_bytes(data, exchange->head.query));
+	return dialect_query_problem(endpoint, http_bytes(data, exchange->head->query));
 }
 
 static const struct dialect_endpoint *read_endpoint(struct proxied *proxied)
 {
 	const struct http_exchange *exchange = proxied->exchange;
-	const struct http_head *head = &exchange->head;
+	const struct http_head *head = exchange->head;
 	const char *data = exchange->head_bytes.data;
 	struct bytes path = http_bytes(data, head->path);
 	bool versioned = http_has(head, HTTP_FIELD_ANTHROPIC_VERSION);
@@ -368,7 +368,7 @@ void proxied_arrived(struct http_exchange *exchange)
 	const struct dialect_endpoint *endpoint = read_endpoint(proxied);
 	const char *shut = closed(proxy->run);
 	const char *problem = endpoint ? problem_of(exchange, endpoint) : NULL;
-	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head.path);
+	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head->path);
 	if (!has_key(proxied))
 		proxied_refuse(
 			proxied, PROXY_REFUSED_KEY, 401,

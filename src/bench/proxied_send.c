@@ -19,7 +19,7 @@ static bool is_parleys(struct bytes name)
 static size_t request_fields(const struct http_exchange *exchange, struct bytes *names,
 			     struct bytes *values)
 {
-	const struct http_head *head = &exchange->head;
+	const struct http_head *head = exchange->head;
 	const char *data = exchange->head_bytes.data;
 	size_t count = 0;
 	for (unsigned i = 0; i < head->field_count && count < FIELDS_SENT_MAX; i++) {
@@ -38,7 +38,7 @@ static void credential(const struct proxied *proxied, const struct run_model *mo
 	if (model->key)
 		dialect_key_field(model->plan->dialect, model->key, out);
 	if (model->plan->dialect == DIALECT_ANTHROPIC &&
-	    !http_has(&proxied->exchange->head, HTTP_FIELD_ANTHROPIC_VERSION))
+	    !http_has(proxied->exchange->head, HTTP_FIELD_ANTHROPIC_VERSION))
 		buf_append_cstr(out, "anthropic-version: 2023-06-01\r\n");
 }
 

@@ -126,10 +126,11 @@ static void observe_body(struct dialect_observer *observer, struct bytes body, s
 
 void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct bytes nonce,
 			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls,
-			  struct sha256 *whole)
+			  struct sha256 *whole, struct dialect_workspace *workspace)
 {
 	struct dialect_observer observer;
 	dialect_observer_init(&observer, dialect, nonce, false, text);
+	dialect_observer_lend(&observer, workspace);
 	observe_body(&observer, body, whole);
 	if (tool_calls && !list_calls(&observer, tool_calls))
 		observer.outcome.malformed = true;
@@ -182,7 +183,7 @@ enum err_code dialect_answer_read(enum dialect_id dialect, struct bytes body,
 				  struct dialect_answer *out, struct err *err)
 {
 	json_t *calls = json_array();
-	dialect_observe_body(dialect, body, bytes_of("", 0), &out->outcome, &out->text, calls,
+	dialect_observe_body(dialect, body, bytes_of("", 0), &out->outcome, &out->text, calls, NULL,
 			     NULL);
 	keep_calls(out, calls);
 	return check_outcome(out, err);

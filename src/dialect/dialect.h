@@ -233,12 +233,25 @@ struct dialect_outcome {
  * and ceil(text_bytes / 3). */
 int64_t dialect_output_estimate(const struct dialect_outcome *outcome);
 
+/* Memory that an observer needs while it is called and not in between, so that all those of a
+ * thread can share one. Zeroed: empty. */
+#define DIALECT_WORKSPACE_SPARES 16
+struct dialect_workspace {
+	struct buf given;   /* what was held and has been handed out by the last call */
+	struct buf joined;  /* parts of the last call that the flow has no place for */
+	struct buf decoded; /* a decoded string */
+	/* For events that do not come in one piece. */
+	struct buf spares[DIALECT_WORKSPACE_SPARES];
+	unsigned spare_count;
+};
+void dialect_workspace_release(struct dialect_workspace *workspace);
+
 /* Observes a complete plain answer (a 200's body). `text` (appended to) and `tool_calls` (an array
  * to append {"arguments", "name"} to) may be NULL. `whole`, if not NULL, has the body added to it,
- * beside the answer's own hash, which saves time. */
+ * beside the answer's own hash, which saves time. `workspace` may be NULL. */
 void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct bytes nonce,
 			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls,
-			  struct sha256 *whole);
+			  struct sha256 *whole, struct dialect_workspace *workspace);
 
 /* A stream is observed while it is passed on. Events go on whole: what a client could not act on
  * yet is held until the rest of its event is there (up to 64 KiB; longer events go on as they
@@ -256,10 +269,10 @@ struct dialect_observer {
 	struct dialect_call *calls; /* tool calls so far */
 	uint64_t fed;               /* bytes before the present piece */
 	struct sse sse;
-	struct buf held;     /* the beginning of an unfinished event */
-	struct buf given;    /* what was held and has been handed out by this call */
-	struct buf joined;   /* parts of this call that the flow has no place for */
-	struct buf scratch;  /* decoded strings */
+	struct buf held;                     /* the beginning of an unfinished event */
+	struct dialect_workspace *workspace; /* NULL: none yet */
+	bool owns_workspace;
+	bool lost;           /* memory was out: not all that was held could be handed out */
 	struct buf *text;    /* where the caller collects text, or NULL */
 	struct bytes *later; /* of a plain body: text to be added to the hash; NULL: at once */
 	struct sha256 hash;
@@ -267,22 +280,25 @@ struct dialect_observer {
 };
 
 /* What the caller does with a piece: `now` goes on at once; `last` (the dialect's terminal event
- * and all after it) only when the end may be shown. Pointers are into the piece or the observer,
- * valid until its next call. Pieces may be empty in sum; none of them is of size 0. */
+ * and all after it) only when the end may be shown. Pointers are into the piece or the workspace,
+ * valid until the next call of an observer that has it. Pieces may be empty in sum; none of them is
+ * of size 0. */
 #define DIALECT_FLOW_NOW_MAX 3
 struct dialect_flow {
 	struct bytes now[DIALECT_FLOW_NOW_MAX];
 	unsigned now_count;
 	struct bytes last[2];
 	unsigned last_count;
-	bool endless;  /* an event has passed DIALECT_EVENT_BYTES_MAX and not ended */
+	/* An event has passed DIALECT_EVENT_BYTES_MAX and not ended, or memory is out. */
+	bool endless;
 	bool terminal; /* the terminal event is complete, in this or an earlier piece */
 };
 
 /* `nonce` goes in front of the canonical answer in the digest (may be empty). `text`, if not NULL,
- * receives the answer's text as it comes. */
+ * receives the answer's text as it comes. Until it is lent a workspace it makes its own. */
 void dialect_observer_init(struct dialect_observer *observer, enum dialect_id dialect,
 			   struct bytes nonce, bool strip_usage, struct buf *text);
+void dialect_observer_lend(struct dialect_observer *observer, struct dialect_workspace *workspace);
 void dialect_observer_release(struct dialect_observer *observer);
 
 /* The next piece of the body, of any size. */

@@ -1,11 +1,15 @@
 #include "dialect/ops.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* An event is passed on whole up to this size; longer ones go on as they come. */
 #define HELD_MAX ((size_t)65536)
 /* No more than one piece and what was held. */
 #define JOINED_MAX ((size_t)256 << 20)
+#define DECODED_MAX ((size_t)256 << 20)
+/* What a workspace keeps of memory is no larger. */
+#define KEPT_MAX ((size_t)16384)
 
 void dialect_observer_init(struct dialect_observer *observer, enum dialect_id dialect,
 			   struct bytes nonce, bool strip_usage, struct buf *text)
@@ -16,12 +20,62 @@ void dialect_observer_init(struct dialect_observer *observer, enum dialect_id di
 	observer->text = text;
 	sse_init(&observer->sse, DIALECT_EVENT_MAX);
 	buf_init(&observer->held, HELD_MAX);
-	buf_init(&observer->given, HELD_MAX);
-	buf_init(&observer->joined, JOINED_MAX);
-	buf_init(&observer->scratch, (size_t)256 << 20);
 	sha256_start(&observer->hash);
 	sha256_add_bytes(&observer->hash, nonce);
 	sha256_add(&observer->hash, "[\"", 2);
+}
+
+/* ---- the workspace ---- */
+
+void dialect_workspace_release(struct dialect_workspace *workspace)
+{
+	buf_release(&workspace->given);
+	buf_release(&workspace->joined);
+	buf_release(&workspace->decoded);
+	while (workspace->spare_count > 0)
+		buf_release(&workspace->spares[--workspace->spare_count]);
+}
+
+void dialect_observer_lend(struct dialect_observer *observer, struct dialect_workspace *workspace)
+{
+	assert(!observer->owns_workspace);
+	observer->workspace = workspace;
+}
+
+/* NULL where memory is out. */
+static struct dialect_workspace *workspace_of(struct dialect_observer *observer)
+{
+	if (!observer->workspace) {
+		observer->workspace = calloc(1, sizeof(*observer->workspace));
+		observer->owns_workspace = observer->workspace != NULL;
+	}
+	return observer->workspace;
+}
+
+/* An empty buffer for an event's beginning has memory from the workspace, where there is some. */
+static void take_spare(struct dialect_observer *observer, struct buf *buffer)
+{
+	struct dialect_workspace *workspace = observer->workspace;
+	if (buffer->data || !workspace || workspace->spare_count == 0)
+		return;
+	size_t max = buffer->max;
+	*buffer = workspace->spares[--workspace->spare_count];
+	buffer->max = max;
+}
+
+/* What it had in it is needed no more. */
+static void give_spare(struct dialect_observer *observer, struct buf *buffer)
+{
+	struct dialect_workspace *workspace = observer->workspace;
+	if (workspace && buffer->data && buffer->capacity <= KEPT_MAX &&
+	    workspace->spare_count < DIALECT_WORKSPACE_SPARES) {
+		size_t max = buffer->max;
+		buf_clear(buffer);
+		workspace->spares[workspace->spare_count++] = *buffer;
+		buf_init(buffer, max);
+	} else {
+		buf_release(buffer);
+	}
 }
 
 void dialect_observer_release(struct dialect_observer *observer)
@@ -31,28 +85,50 @@ void dialect_observer_release(struct dialect_observer *observer)
 	free(observer->calls);
 	observer->calls = NULL;
 	observer->call_count = 0;
-	sse_release(&observer->sse);
-	buf_release(&observer->held);
-	buf_release(&observer->given);
-	buf_release(&observer->joined);
-	buf_release(&observer->scratch);
+	give_spare(observer, &observer->sse.data);
+	give_spare(observer, &observer->held);
+	if (observer->owns_workspace) {
+		dialect_workspace_release(observer->workspace);
+		free(observer->workspace);
+	}
+	observer->workspace = NULL;
+	observer->owns_workspace = false;
+}
+
+/* What the last call has handed out is given up. */
+static void renew(struct dialect_observer *observer)
+{
+	struct dialect_workspace *workspace = observer->workspace;
+	if (!workspace)
+		return;
+	if (workspace->joined.capacity)
+		buf_release(&workspace->joined);
+	if (workspace->decoded.capacity > KEPT_MAX)
+		buf_release(&workspace->decoded);
 }
 
 /* ---- what the dialects report ---- */
 
-/* The decoded text: within the raw value where it has no escapes, else in the scratch buffer. */
+/* The decoded text: within the raw value where it has no escapes, else in the workspace. */
 static struct bytes decoded(struct dialect_observer *observer, struct json_value value)
 {
 	struct bytes plain;
 	if (json_value_plain_string(value, &plain))
 		return plain;
-	buf_clear(&observer->scratch);
-	if (value.type != JSON_SCAN_STRING || !buf_reserve(&observer->scratch, value.text.size)) {
-		observer->outcome.malformed |= value.type == JSON_SCAN_STRING;
+	if (value.type != JSON_SCAN_STRING)
+		return bytes_of("", 0);
+	struct dialect_workspace *workspace = workspace_of(observer);
+	struct buf *out = workspace ? &workspace->decoded : NULL;
+	if (out) {
+		buf_clear(out);
+		out->max = DECODED_MAX;
+	}
+	if (!out || !buf_reserve(out, value.text.size)) {
+		observer->outcome.malformed = true;
 		return bytes_of("", 0);
 	}
-	observer->scratch.size = json_value_decode(value, observer->scratch.data);
-	return buf_bytes(&observer->scratch);
+	out->size = json_value_decode(value, out->data);
+	return buf_bytes(out);
 }
 
 static bool needs_escape(struct bytes text)
@@ -68,7 +144,7 @@ static bool needs_escape(struct bytes text)
 /* Text of the body itself may wait until the body is hashed beside it. */
 static void hash_plain(struct dialect_observer *observer, struct bytes text)
 {
-	bool in_body = text.data != observer->scratch.data;
+	bool in_body = !observer->workspace || text.data != observer->workspace->decoded.data;
 	if (observer->later && in_body && observer->later->size == 0)
 		*observer->later = text;
 	else
@@ -232,28 +308,38 @@ static void add(struct bytes *parts, unsigned *count, const char *data, size_t s
 static void add_now(struct flowing *in, const char *data, size_t size)
 {
 	struct dialect_flow *flow = in->flow;
-	struct dialect_observer *observer = in->observer;
 	if (size == 0 || flow->now_count < DIALECT_FLOW_NOW_MAX) {
 		add(flow->now, &flow->now_count, data, size);
 		return;
 	}
+	struct dialect_workspace *workspace = workspace_of(in->observer);
+	if (!workspace) {
+		in->observer->lost = true;
+		return;
+	}
 	struct bytes *last = &flow->now[DIALECT_FLOW_NOW_MAX - 1];
-	if (observer->joined.size == 0)
-		buf_append_bytes(&observer->joined, *last);
-	buf_append(&observer->joined, data, size);
-	*last = buf_bytes(&observer->joined);
-	if (observer->joined.failed)
-		observer->outcome.malformed = true;
+	struct buf *joined = &workspace->joined;
+	joined->max = JOINED_MAX;
+	if (joined->size == 0)
+		buf_append_bytes(joined, *last);
+	buf_append(joined, data, size);
+	*last = buf_bytes(joined);
+	if (joined->failed)
+		in->observer->lost = true;
 }
 
 /* What was held goes out first; it stays valid until the next call. */
 static struct bytes hand_out_held(struct dialect_observer *observer)
 {
-	struct buf held = observer->held;
-	observer->held = observer->given;
-	observer->given = held;
-	buf_clear(&observer->held);
-	return buf_bytes(&observer->given);
+	struct dialect_workspace *workspace = workspace_of(observer);
+	if (!workspace) {
+		observer->lost = true;
+		return bytes_of("", 0);
+	}
+	give_spare(observer, &workspace->given);
+	workspace->given = observer->held;
+	buf_init(&observer->held, HELD_MAX);
+	return buf_bytes(&workspace->given);
 }
 
 static void give_held(struct flowing *in)
@@ -300,7 +386,7 @@ static void strip(struct flowing *in, size_t begin, size_t end)
 		return;
 	if (begin > in->done)
 		give_until(in, begin);
-	buf_clear(&observer->held);
+	give_spare(observer, &observer->held);
 	in->done = end;
 	observer->strip_line_feed = end == in->size && in->data[end - 1] == '\r';
 }
@@ -331,10 +417,10 @@ static void treat_tail(struct flowing *in)
 		give_until(in, in->size);
 		return;
 	}
+	take_spare(observer, &observer->held);
 	buf_append_bytes(&observer->held, tail);
 	in->done = in->size;
-	if (observer->held.failed)
-		observer->outcome.malformed = true;
+	observer->lost |= observer->held.failed;
 }
 
 /* A dialect without an event that is the last by its kind: usage may follow what was taken for it.
@@ -396,13 +482,13 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 	flow->now_count = flow->last_count = 0;
 	flow->endless = false;
 	flow->terminal = observer->ended;
-	if (observer->joined.capacity)
-		buf_release(&observer->joined);
+	renew(observer);
 	if (observer->ended) {
 		add(flow->last, &flow->last_count, data, size);
 		read_after_end(observer, data, size);
 		return;
 	}
+	take_spare(observer, &observer->sse.data);
 	strip_line_feed(&in);
 	if (in.done < size && read_events(&in)) {
 		if (sse_at_boundary(&observer->sse))
@@ -411,8 +497,12 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 			treat_tail(&in);
 	}
 	observer->fed += size;
-	flow->endless = !observer->ended && !sse_at_boundary(&observer->sse) &&
-			observer->fed - observer->sse.begin > DIALECT_EVENT_BYTES_MAX;
+	bool between = sse_at_boundary(&observer->sse);
+	if (between && observer->sse.data.data)
+		give_spare(observer, &observer->sse.data);
+	flow->endless =
+		observer->lost || (!observer->ended && !between &&
+				   observer->fed - observer->sse.begin > DIALECT_EVENT_BYTES_MAX);
 }
 
 bool dialect_observer_mid_event(const struct dialect_observer *observer)
@@ -435,6 +525,6 @@ void dialect_observer_end(struct dialect_observer *observer, struct dialect_flow
 	flow->terminal = observer->ended;
 	flow->endless = false;
 	give_held(&in);
-	observer->outcome.complete = observer->ended;
+	observer->outcome.complete = observer->ended && !observer->lost;
 	observer_close(observer);
 }

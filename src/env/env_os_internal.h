@@ -15,6 +15,8 @@ struct os_source {
 	struct os_source *next_dead;
 	int fd;
 	bool dead;
+	bool refused; /* a stream's connect failed; asking for the reason cleared it in the kernel
+		       */
 };
 
 struct os_signal {

@@ -30,7 +30,6 @@
 struct os_stream {
 	struct os_source source;
 	struct env_stream base;
-	bool refused; /* the connect failed; asking for the reason has cleared it in the kernel */
 };
 
 struct env_listener {
@@ -133,7 +132,7 @@ static void finish_connect(struct os_stream *stream)
 	if (getsockopt(stream->source.fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0)
 		stream->base.connected = true;
 	else
-		stream->base.hangup = stream->refused = true;
+		stream->base.hangup = stream->source.refused = true;
 	stream->base.readable = stream->base.writable = true;
 }
 
@@ -229,7 +228,7 @@ struct env_stream *os_connect(struct env_loop *base, const struct env_address *a
 ssize_t os_receive(struct env_stream *base, void *data, size_t size)
 {
 	ssize_t got;
-	if (stream_of(base)->refused) {
+	if (stream_of(base)->source.refused) {
 		base->readable = false;
 		return ENV_RESET;
 	}
@@ -254,7 +253,7 @@ ssize_t os_send(struct env_stream *base, const struct iovec *parts, int count)
 	struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
 	size_t total = 0;
 	ssize_t sent;
-	if (stream_of(base)->refused) {
+	if (stream_of(base)->source.refused) {
 		base->writable = false;
 		return ENV_RESET;
 	}

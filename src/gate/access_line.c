@@ -84,7 +84,7 @@ static void write_what(struct json_writer *to, const struct gate_request *reques
 		text_member(to, "model", verdict->model->id);
 		text_member(to, "provider", verdict->model->provider->id);
 	}
-	true_member(to, "stream", request->facts.stream);
+	true_member(to, "stream", request->streams);
 }
 
 static void write_usage(struct json_writer *to, const struct record_usage *usage)
@@ -122,7 +122,7 @@ static void write_outcome(struct json_writer *to, const struct gate_request *req
 		text_member(to, "purpose", purpose_id(verdict->purpose));
 	if (verdict->run)
 		text_member(to, "run", verdict->run->id);
-	write_usage(to, &request->usage);
+	write_usage(to, &request->settle_text->usage);
 }
 
 static void write_measures(struct json_writer *to, const struct gate_request *request)
@@ -140,8 +140,7 @@ static void write_measures(struct json_writer *to, const struct gate_request *re
 static void write_otel(struct json_writer *to, const struct gate_request *request)
 {
 	const struct verdict *verdict = &request->verdict;
-	const struct record_usage *usage = &request->usage;
-	if (request->facts.endpoint == ENDPOINT_USE_GENERATE)
+	if (request->use == ENDPOINT_USE_GENERATE)
 		text_member(to, "gen_ai.operation.name", "chat");
 	if (verdict->model) {
 		text_member(
@@ -152,6 +151,7 @@ static void write_otel(struct json_writer *to, const struct gate_request *reques
 	text_member(to, "gen_ai.response.model", request->observer.outcome.served);
 	if (!request->admitted || request->status != 200)
 		return;
+	const struct record_usage *usage = &request->settle_text->usage;
 	number_member(to, "gen_ai.usage.cache_read.input_tokens", usage->cache_read);
 	number_member(to, "gen_ai.usage.cache_creation.input_tokens", usage->cache_write);
 	number_member(to, "gen_ai.usage.input_tokens",

@@ -20,10 +20,10 @@ static uint64_t stack_of(const struct http_exchange *exchange)
 					   "x-stainless-package-version"};
 	const char *data = exchange->head_bytes.data;
 	uint64_t stack = BYTES_HASH_START;
-	for (unsigned i = 0; i < exchange->head.field_count; i++) {
-		struct bytes name = http_bytes(data, exchange->head.fields[i].name);
-		struct bytes value = http_bytes(data, exchange->head.fields[i].value);
-		bool counts = i + 1 == exchange->head.known[HTTP_FIELD_USER_AGENT];
+	for (unsigned i = 0; i < exchange->head->field_count; i++) {
+		struct bytes name = http_bytes(data, exchange->head->fields[i].name);
+		struct bytes value = http_bytes(data, exchange->head->fields[i].value);
+		bool counts = i + 1 == exchange->head->known[HTTP_FIELD_USER_AGENT];
 		bool may = name.size >= 14 && (name.data[0] | 0x20) == 'x';
 		for (size_t t = 0; may && !counts && t < sizeof(told) / sizeof(told[0]); t++)
 			counts = bytes_equal_fold(name, bytes_from(told[t]));
@@ -159,7 +159,7 @@ static void count_model(struct gate_request *request, const struct record_usage 
 {
 	struct gate_worker *worker = request->worker;
 	const struct tally_scale *tokens = &metric_scales[METRIC_SCALE_OTEL_TOKENS];
-	if (request->facts.endpoint != ENDPOINT_USE_GENERATE)
+	if (request->use != ENDPOINT_USE_GENERATE)
 		return;
 	unsigned place = metrics_names_find(gateway_model_names(worker->gateway),
 					    request->verdict.model->id);

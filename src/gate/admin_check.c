@@ -123,12 +123,7 @@ static enum err_code read_key(struct check *check, const json_t *body, struct er
 		return ERR_OK;
 	check->supposed_network = key->sender.network_count > 0;
 	check->supposed_binding = key->sender.binding != SENDER_BINDING_NONE;
-	if (check->supposed_network) {
-		facts->sender.family = key->sender.networks[0].family;
-		memcpy(facts->sender.ip, key->sender.networks[0].ip, sizeof(facts->sender.ip));
-	}
-	facts->sender.proved = key->sender.binding;
-	memcpy(facts->sender.thumbprint, key->sender.thumbprint, SHA256_SIZE);
+	facts->sender = sender_facts_for(&key->sender);
 	return ERR_OK;
 }
 

@@ -109,7 +109,7 @@ static char *query_value(struct bytes query, const char *name)
 static void serve_statement(struct gateway *gateway, struct http_exchange *exchange)
 {
 	struct bytes query;
-	bytes_split(http_bytes(exchange->head_bytes.data, exchange->head.target), '?', &query);
+	bytes_split(http_bytes(exchange->head_bytes.data, exchange->head->target), '?', &query);
 	struct admin_call *call = calloc(1, sizeof(*call));
 	if (call) {
 		call->method = query_value(query, "org");
@@ -130,14 +130,14 @@ static void serve_statement(struct gateway *gateway, struct http_exchange *excha
 static void serve_api(struct gateway *gateway, struct http_exchange *exchange, const char *person)
 {
 	const char *data = exchange->head_bytes.data;
-	struct bytes path = http_bytes(data, exchange->head.path);
+	struct bytes path = http_bytes(data, exchange->head->path);
 	if (bytes_is(path, "/admin/v1/top") &&
-	    bytes_is(http_bytes(data, exchange->head.method), "GET")) {
+	    bytes_is(http_bytes(data, exchange->head->method), "GET")) {
 		serve_snapshot(gateway, exchange);
 		return;
 	}
 	if (bytes_is(path, "/admin/v1/statement") &&
-	    bytes_is(http_bytes(data, exchange->head.method), "GET")) {
+	    bytes_is(http_bytes(data, exchange->head->method), "GET")) {
 		serve_statement(gateway, exchange);
 		return;
 	}
@@ -147,8 +147,8 @@ static void serve_api(struct gateway *gateway, struct http_exchange *exchange, c
 				gateway->over ? "the gateway is shutting down" : "out of memory");
 		return;
 	}
-	call->method = bytes_to_cstr(http_bytes(data, exchange->head.method));
-	call->target = bytes_to_cstr(http_bytes(data, exchange->head.target));
+	call->method = bytes_to_cstr(http_bytes(data, exchange->head->method));
+	call->target = bytes_to_cstr(http_bytes(data, exchange->head->target));
 	call->body = bytes_to_cstr(exchange->body);
 	if (!call->method || !call->target || !call->body) {
 		free_call(call);
@@ -224,7 +224,7 @@ static void serve_log(struct gateway *gateway, struct http_exchange *exchange, s
 static bool has_token(const struct gateway *gateway, const struct http_exchange *exchange)
 {
 	struct bytes value =
-		http_known(&exchange->head, exchange->head_bytes.data, HTTP_FIELD_AUTHORIZATION);
+		http_known(exchange->head, exchange->head_bytes.data, HTTP_FIELD_AUTHORIZATION);
 	if (!bytes_starts_with(value, BYTES("Bearer ")) || value.size != 7 + GATEWAY_TOKEN_SIZE)
 		return false;
 	return bytes_equal_constant_time(value.data + 7, gateway->token, GATEWAY_TOKEN_SIZE);
@@ -236,8 +236,8 @@ static bool same_site(const struct gateway *gateway, const struct http_exchange 
 {
 	char own[600], local[64];
 	const char *data = exchange->head_bytes.data;
-	struct bytes host = http_known(&exchange->head, data, HTTP_FIELD_HOST);
-	struct bytes origin = http_known(&exchange->head, data, HTTP_FIELD_ORIGIN);
+	struct bytes host = http_known(exchange->head, data, HTTP_FIELD_HOST);
+	struct bytes origin = http_known(exchange->head, data, HTTP_FIELD_ORIGIN);
 	env_address_format(&gateway->admin_address, own, sizeof(own));
 	snprintf(local, sizeof(local), "localhost:%u", gateway->admin_address.port);
 	if (!bytes_is(host, own) && !bytes_is(host, local))
@@ -280,8 +280,8 @@ static bool refuses_stranger(struct gateway *gateway, struct http_exchange *exch
 /* A stranger's body is not read, and not asked for. */
 static void tcp_head(struct http_exchange *exchange, size_t *body_max)
 {
-	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head.path);
-	if (exchange->head.body == HTTP_BODY_NONE)
+	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head->path);
+	if (exchange->head->body == HTTP_BODY_NONE)
 		return;
 	if (find_open_path(path) < OPEN_PATHS)
 		*body_max = 0;
@@ -292,7 +292,7 @@ static void tcp_head(struct http_exchange *exchange, size_t *body_max)
 static void tcp_request(struct http_exchange *exchange)
 {
 	struct gateway *gateway = exchange->server_user;
-	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head.path);
+	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head->path);
 	size_t open = find_open_path(path);
 	if (open < OPEN_PATHS)
 		open_paths[open].serve(gateway, exchange);

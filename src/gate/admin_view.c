@@ -254,13 +254,8 @@ static json_t *view_standing(struct control *control, const struct world_key *ke
 	struct verdict verdict;
 	struct policy_request facts = {.has_key = true,
 				       .wall_ms = control->loop->wall_ms,
-				       .sender = {.proved = key->sender.binding}};
+				       .sender = sender_facts_for(&key->sender)};
 	memcpy(facts.key_digest, key->digest, SHA256_SIZE);
-	memcpy(facts.sender.thumbprint, key->sender.thumbprint, SHA256_SIZE);
-	if (key->sender.network_count) {
-		facts.sender.family = key->sender.networks[0].family;
-		memcpy(facts.sender.ip, key->sender.networks[0].ip, sizeof(facts.sender.ip));
-	}
 	policy_authenticate(control->world, &facts, &verdict);
 	if (verdict.outcome == POLICY_ADMIT)
 		return json_pack("{s:b}", "admitted", true);

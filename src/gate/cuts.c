@@ -95,9 +95,12 @@ static bool is_cut_answer(const struct http_exchange *exchange, void *argument)
 static enum rule write_message(const struct gate_request *request, const struct control_cut *cut,
 			       struct buf *out)
 {
-	struct policy_request facts = request->facts;
+	const struct world_key *key = request->verdict.key;
+	struct policy_request facts = {.has_key = true,
+				       .wall_ms = request->worker->loop->wall_ms,
+				       .sender = sender_facts_for(&key->sender)};
 	struct verdict verdict;
-	facts.wall_ms = request->worker->loop->wall_ms;
+	memcpy(facts.key_digest, key->digest, sizeof(facts.key_digest));
 	policy_authenticate(request->worker->world, &facts, &verdict);
 	bool affiliate = cut->kind == CONTROL_CUT_AFFILIATES;
 	if (affiliate && verdict.outcome == POLICY_ADMIT)
@@ -115,9 +118,10 @@ static enum rule write_message(const struct gate_request *request, const struct 
 
 static void cut_request(struct gate_request *request, const struct control_cut *cut)
 {
+	struct arena *arena = gate_request_arena(request);
 	struct buf text = BUF_INIT(4096);
 	write_message(request, cut, &text);
-	const char *reason = text.size ? arena_copy(&request->arena, buf_bytes(&text)) : NULL;
+	const char *reason = arena && text.size ? arena_copy(arena, buf_bytes(&text)) : NULL;
 	buf_release(&text);
 	gate_request_cut(request, RECORD_ENDING_REVOKED, reason);
 }

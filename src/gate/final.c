@@ -6,8 +6,7 @@
 
 bool gate_final_start(struct gate_request *request, bool stream)
 {
-	if (request->verdict.release != RELEASE_V1 ||
-	    request->facts.endpoint != ENDPOINT_USE_GENERATE)
+	if (request->verdict.release != RELEASE_V1 || request->use != ENDPOINT_USE_GENERATE)
 		return true;
 	struct gate_final *final = calloc(1, sizeof(*final));
 	if (!final)
@@ -17,7 +16,7 @@ bool gate_final_start(struct gate_request *request, bool stream)
 		dialect_filter_init(&final->filter, request->dialect);
 	buf_init(&final->out, OUT_MAX);
 	sha256_start(&final->upstream);
-	sha256_add(&final->upstream, request->nonce, sizeof(request->nonce));
+	sha256_add(&final->upstream, request->front->nonce, sizeof(request->front->nonce));
 	request->final = final;
 	return true;
 }
@@ -41,11 +40,11 @@ bool gate_final_body(struct gate_request *request)
 {
 	struct gate_final *final = request->final;
 	buf_clear(&final->out);
-	if (!dialect_filter_body(request->dialect, buf_bytes(&request->held), &final->out))
+	if (!dialect_filter_body(request->dialect, buf_bytes(&request->front->held), &final->out))
 		return false;
-	buf_clear(&request->held);
-	buf_append_bytes(&request->held, buf_bytes(&final->out));
-	return !request->held.failed;
+	buf_clear(&request->front->held);
+	buf_append_bytes(&request->front->held, buf_bytes(&final->out));
+	return !request->front->held.failed;
 }
 
 void gate_final_end(struct gate_request *request)

@@ -232,7 +232,7 @@ bool gateway_open_run(struct gate_request *request)
 						  .suite = opening->suite,
 						  .done = opening_done,
 						  .argument = opening};
-	request->opening = opening;
+	request->front->opening = opening;
 	opening->message.run = opening_at_admin;
 	env_post(gateway->admin_loop, &opening->message);
 	return true;

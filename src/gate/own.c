@@ -34,7 +34,7 @@ struct own_call {
 
 static struct bytes path_of(const struct http_exchange *exchange)
 {
-	return http_bytes(exchange->head_bytes.data, exchange->head.path);
+	return http_bytes(exchange->head_bytes.data, exchange->head->path);
 }
 
 bool gateway_is_own_path(const struct http_exchange *exchange)
@@ -132,8 +132,8 @@ static void ask_control(struct own_call *call)
 {
 	const struct http_exchange *exchange = call->exchange;
 	const char *data = exchange->head_bytes.data;
-	call->method = bytes_to_cstr(http_bytes(data, exchange->head.method));
-	call->target = bytes_to_cstr(http_bytes(data, exchange->head.target));
+	call->method = bytes_to_cstr(http_bytes(data, exchange->head->method));
+	call->target = bytes_to_cstr(http_bytes(data, exchange->head->target));
 	call->body = bytes_to_cstr(exchange->body);
 	if (!call->method || !call->target || !call->body) {
 		set_problem(call, 503, "out of memory", NULL);
@@ -340,7 +340,7 @@ static void start_log(struct own_call *call)
 {
 	struct bytes path = path_of(call->exchange);
 	struct bytes method =
-		http_bytes(call->exchange->head_bytes.data, call->exchange->head.method);
+		http_bytes(call->exchange->head_bytes.data, call->exchange->head->method);
 	path.data += LOG_PREFIX.size;
 	path.size -= LOG_PREFIX.size;
 	bool policy = bytes_is(path, "policy");

@@ -56,7 +56,7 @@ static void add_words(const struct gate_request *request, struct record *record,
 	const struct verdict *verdict = &request->verdict;
 	if (verdict->unbound || !verdict->suite || !verdict->suite->suite->sealed)
 		return;
-	binding_digest(world_binding_secret(verdict->world), request->words_digest, digest);
+	binding_digest(world_binding_secret(verdict->world), request->front->words_digest, digest);
 	record->words = digest;
 }
 
@@ -99,20 +99,22 @@ static void add_observed(const struct gate_request *request, struct record *reco
 static void name_admit(struct gate_request *request, struct sha256 *hash)
 {
 	struct log *log = request->worker->producers[request->log].log;
-	request->admit.index = log_take_index(log);
-	log_record_id(log, request->admit.index, request->admit_id);
-	log_nonce(log, request->admit_id, request->nonce);
-	hex_encode(request->nonce, sizeof(request->nonce), request->nonce_text);
+	request->admit_index = log_take_index(log);
+	log_record_id(log, request->admit_index, request->admit_id);
+	log_nonce(log, request->admit_id, request->front->nonce);
+	hex_encode(request->front->nonce, sizeof(request->front->nonce),
+		   request->front->nonce_text);
 	gate_draw_sealed_nonce(request, log);
 	sha256_start(hash);
-	sha256_add(hash, request->nonce, sizeof(request->nonce));
+	sha256_add(hash, request->front->nonce, sizeof(request->front->nonce));
 }
 
 static void write_admit(struct gate_request *request, const uint8_t *digest)
 {
 	struct record record = record_of(request, RECORD_ADMIT);
 	uint8_t words[BINDING_DIGEST_SIZE];
-	char *text = request->admit_text, detail[GATE_DETAIL_MAX];
+	struct gate_front *front = request->front;
+	char *text = front->admit_text, detail[GATE_DETAIL_MAX];
 	record.id = request->admit_id;
 	record.detail = gate_served_admit_detail(request, detail);
 	record.request = digest;
@@ -121,11 +123,12 @@ static void write_admit(struct gate_request *request, const uint8_t *digest)
 	add_observed(request, &record);
 	size_t size = record_format(&record, text, TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
-	arena_trim(&request->arena, text, size);
+	arena_trim(&front->arena, text, size);
 	request->admit_submitted = true;
 	request->admit_durable = request->worker->relaxed;
-	submit(request, &request->admit, request->admit.index, LOG_NO_INDEX, RECORD_ADMIT, text,
-	       size, gate_request_admit_durable);
+	submit(request, &front->admit, request->admit_index, LOG_NO_INDEX, RECORD_ADMIT, text, size,
+	       gate_request_admit_durable);
+	request->admit_units = (uint16_t)front->admit.units;
 }
 
 static void submit_one(struct gate_request *request)
@@ -165,8 +168,8 @@ bool gate_submit_admit(struct gate_request *request)
 {
 	struct gate_worker *worker = request->worker;
 	struct gate_request *other = worker->unsubmitted;
-	request->admit_text = arena_alloc(&request->arena, TEXT_MAX);
-	if (!request->admit_text)
+	request->front->admit_text = arena_alloc(&request->front->arena, TEXT_MAX);
+	if (!request->front->admit_text)
 		return false;
 	request->admitted = true;
 	if (other) {
@@ -187,7 +190,9 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 {
 	struct log *log = request->worker->producers[request->log].log;
 	char id[RECORD_ID_SIZE + 1], detail[GATE_DETAIL_MAX];
-	char *text = request->settle_text->text;
+	struct gate_text *settle = request->settle_text;
+	char *text = settle->text;
+	uint8_t response[SHA256_SIZE];
 	assert(request->admit_submitted);
 	uint64_t index = log_take_index(log);
 	gate_limits_count(request, usage, index);
@@ -199,8 +204,10 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	record.status = request->status > 0 ? (unsigned)request->status : 0;
 	record.usage = usage;
 	record.served = bytes_from(request->observer.outcome.served);
-	if (request->has_response)
-		record.response = request->response_digest;
+	if (request->has_response) {
+		sha256_finish(&request->response_hash, response);
+		record.response = response;
+	}
 	/* Of a whole answer only: a digest of half of one could be taken for it. */
 	if (request->observer.outcome.digest_known && request->ending == RECORD_ENDING_FINISH)
 		record.answer = request->observer.outcome.answer;
@@ -214,9 +221,10 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	record.detail = gate_served_settle_detail(request, detail);
 	size_t size = record_format(&record, text, GATE_SETTLE_TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
-	submit(request, &request->settle, index, request->admit.index, RECORD_SETTLE, text, size,
+	settle->request = request;
+	submit(request, &settle->entry, index, request->admit_index, RECORD_SETTLE, text, size,
 	       gate_request_settle_durable);
-	unsigned used = request->admit.units + request->settle.units;
+	unsigned used = request->admit_units + settle->entry.units;
 	if (used < request->reserved_units)
 		log_unreserve(log, request->reserved_units - used);
 }
@@ -226,7 +234,8 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 static void refusal_durable(struct log_entry *entry)
 {
 	struct gate_request *request =
-		(struct gate_request *)((char *)entry - offsetof(struct gate_request, admit));
+		((struct gate_front *)((char *)entry - offsetof(struct gate_front, admit)))
+			->request;
 	gate_request_free(request);
 }
 
@@ -255,7 +264,8 @@ bool gate_submit_refusal(struct gate_request *request)
 		record.clause = bytes_from(verdict->clause->id);
 	record.status =
 		(unsigned)(request->status ? request->status : rule_http_status(verdict->rule));
-	char *text = arena_alloc(&request->arena, TEXT_MAX);
+	struct gate_front *front = request->front;
+	char *text = arena_alloc(&front->arena, TEXT_MAX);
 	if (!text || (!log_reserve(log, 2) && !log_reserve_refusal(log, 2)))
 		return false;
 	uint64_t index = log_take_index(log);
@@ -263,9 +273,9 @@ bool gate_submit_refusal(struct gate_request *request)
 	record.id = request->admit_id;
 	size_t size = record_format(&record, text, TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */
-	submit(request, &request->admit, index, LOG_NO_INDEX, RECORD_REFUSE, text, size,
+	submit(request, &front->admit, index, LOG_NO_INDEX, RECORD_REFUSE, text, size,
 	       refusal_durable);
-	if (request->admit.units < 2)
-		log_unreserve(log, 2 - request->admit.units);
+	if (front->admit.units < 2)
+		log_unreserve(log, 2 - front->admit.units);
 	return true;
 }

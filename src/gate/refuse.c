@@ -13,7 +13,7 @@ bool gate_read_credential(const struct http_exchange *exchange, struct policy_re
 {
 	struct bytes key;
 	facts->has_key =
-		http_credential(&exchange->head, exchange->head_bytes.data, &key) && key.size > 0;
+		http_credential(exchange->head, exchange->head_bytes.data, &key) && key.size > 0;
 	if (facts->has_key)
 		sha256_of(key.data, key.size, facts->key_digest);
 	return facts->has_key;
@@ -32,7 +32,7 @@ void gate_read_peer(const struct http_exchange *exchange, struct policy_request 
 bool gate_credentials_differ(const struct http_exchange *exchange)
 {
 	struct bytes key;
-	return !http_credential(&exchange->head, exchange->head_bytes.data, &key);
+	return !http_credential(exchange->head, exchange->head_bytes.data, &key);
 }
 
 /* Whether the client may try again, and when: the official SDKs obey both fields, and sleep as long
@@ -81,9 +81,9 @@ void gate_send_refusal(struct gate_request *request)
 	const struct verdict *verdict = &request->verdict;
 	struct buf message = BUF_INIT(MESSAGE_MAX);
 	int status = request->status ? request->status : rule_http_status(verdict->rule);
-	bool waiting_helps = rule_retryable(verdict->rule) && request->retry_after_ms >= 0;
+	bool waiting_helps = rule_retryable(verdict->rule) && request->front->retry_after_ms >= 0;
 	struct retry_advice advice = {waiting_helps && !rule_waits_long(verdict->rule),
-				      waiting_helps ? request->retry_after_ms : 0};
+				      waiting_helps ? request->front->retry_after_ms : 0};
 	policy_message(verdict, &message);
 	struct dialect_error error = {.status = status,
 				      .message = buf_bytes(&message),

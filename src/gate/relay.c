@@ -20,6 +20,8 @@
 #define SLICE_RETRY_MIN_NS 10000000u
 /* Longer values of the provider's fields are left out: the head of an answer is bounded. */
 #define PASSED_FIELD_MAX 512
+/* What may come from the terminal event of a stream on. */
+#define END_MAX ((size_t)1 << 20)
 
 /* ---- forward ---- */
 
@@ -29,10 +31,10 @@ static size_t copy_fields(const struct http_exchange *exchange, enum http_field_
 {
 	const char *data = exchange->head_bytes.data;
 	size_t size = 0;
-	if (!http_has(&exchange->head, id))
+	if (!http_has(exchange->head, id))
 		return 0;
-	for (unsigned i = 0; i < exchange->head.field_count; i++) {
-		const struct http_field *field = &exchange->head.fields[i];
+	for (unsigned i = 0; i < exchange->head->field_count; i++) {
+		const struct http_field *field = &exchange->head->fields[i];
 		struct bytes value = http_bytes(data, field->value);
 		if (!bytes_equal_fold(http_bytes(data, field->name), bytes_from(name)))
 			continue;
@@ -60,7 +62,7 @@ static char *upstream_head(struct gate_request *request, const struct gate_upstr
 			 copy_fields(exchange, HTTP_FIELD_ANTHROPIC_BETA, "anthropic-beta", NULL) +
 			 64;
 	size_t capacity = base.size + name.size + strlen(upstream->fields) + extra + 128;
-	char *head = arena_alloc(&request->arena, capacity);
+	char *head = arena_alloc(&request->front->arena, capacity);
 	if (!head)
 		return NULL;
 	char *to = stpcpy(head, "POST ");
@@ -93,12 +95,13 @@ enum gate_next gate_step_forward(struct gate_request *request)
 {
 	const struct world_model *model = request->verdict.model;
 	const struct gate_upstream *upstream = &request->upstreams->rows[model->provider->index];
+	struct gate_front *front = request->front;
 	struct http_call *call = &request->call;
 	struct dialect_rewrite rewrite;
 	size_t head_size = 0;
 	assert(request->exchange);
-	dialect_rewrite(&request->body, request->exchange->body, bytes_from(model->upstream),
-			request->facts.stream, &rewrite);
+	dialect_rewrite(&front->body, request->exchange->body, bytes_from(model->upstream),
+			request->streams, &rewrite);
 	request->usage_added = rewrite.usage_added;
 	char *head = upstream_head(request, upstream, rewrite.size, &head_size);
 	if (!head) {
@@ -108,19 +111,18 @@ enum gate_next gate_step_forward(struct gate_request *request)
 		request->answer = ANSWER_OVER;
 		return GATE_NEXT;
 	}
-	*call = (struct http_call){
-		.parts[0] = {head, head_size},
-		.part_count = 1,
-		.read_max = gate_limits_read_max(request),
-		.first_byte_ns = upstream->first_byte_ns,
-		.idle_ns = upstream->stall_ns,
-		.user = request,
-		.head = call_head,
-		.body = call_body,
-		.ended = call_ended
-        };
+	*call = (struct http_call){.many_parts = front->parts,
+				   .part_count = 1,
+				   .read_max = gate_limits_read_max(request),
+				   .first_byte_ns = upstream->first_byte_ns,
+				   .idle_ns = upstream->stall_ns,
+				   .user = request,
+				   .head = call_head,
+				   .body = call_body,
+				   .ended = call_ended};
+	front->parts[0] = (struct iovec){head, head_size};
 	for (unsigned i = 0; i < rewrite.count; i++)
-		call->parts[call->part_count++] =
+		front->parts[call->part_count++] =
 			(struct iovec){(void *)rewrite.parts[i].data, rewrite.parts[i].size};
 	request->calling = true;
 	http_call_start(upstream->origin, call);
@@ -138,14 +140,15 @@ static bool may_pass(const struct gate_request *request)
 static unsigned answer_headers(struct gate_request *request, struct http_header *out, unsigned max)
 {
 	unsigned count = 0;
-	for (unsigned i = 0; i < request->upstream_header_count && count < max; i++)
-		out[count++] = request->upstream_headers[i];
+	const struct gate_front *front = request->front;
+	for (unsigned i = 0; i < front->upstream_header_count && count < max; i++)
+		out[count++] = front->upstream_headers[i];
 	if (request->answer == ANSWER_STREAM || request->observing) {
 		out[count++] = (struct http_header){"cache-control", BYTES("no-cache")};
 		out[count++] = (struct http_header){"x-accel-buffering", BYTES("no")};
 	}
 	out[count++] = (struct http_header){"parley-record", bytes_from(request->admit_id)};
-	out[count++] = (struct http_header){"parley-nonce", bytes_from(request->nonce_text)};
+	out[count++] = (struct http_header){"parley-nonce", bytes_from(front->nonce_text)};
 	return count + gate_limit_headers(request, out + count, max - count);
 }
 
@@ -171,10 +174,37 @@ void gate_send_ping(struct gate_request *request)
 /* Bytes of a stream: sent, or held while the admit record is on its way to the disk. */
 static void pass_or_hold(struct gate_request *request, struct bytes piece)
 {
-	if (request->started)
+	struct gate_front *front = request->front;
+	if (request->started) {
 		pass(request, piece);
-	else
-		buf_append_bytes(&request->held, piece);
+		return;
+	}
+	assert(front && front->waiting == front->held.size);
+	buf_append_bytes(&front->held, piece);
+	front->waiting = front->held.size;
+}
+
+/* What is shown only when it has ended. */
+static void hold_end(struct gate_request *request, struct bytes piece)
+{
+	struct gate_front *front = request->front;
+	if (!front)
+		front = request->front = gate_worker_take_front(request->worker);
+	if (!front || front->held.size - front->waiting + piece.size > END_MAX) {
+		request->unheld = true;
+		return;
+	}
+	front->request = request;
+	buf_append_bytes(&front->held, piece);
+	request->unheld |= front->held.failed;
+}
+
+static struct bytes end_of(const struct gate_request *request)
+{
+	const struct gate_front *front = request->front;
+	if (!front || !request->observing)
+		return bytes_of("", 0);
+	return bytes_of(front->held.data + front->waiting, front->held.size - front->waiting);
 }
 
 /* As much of it as the release lets out. Where that cannot be told, nothing more is let out. */
@@ -190,7 +220,7 @@ static bool take_final(struct gate_request *request, const struct dialect_flow *
 	for (unsigned i = 0; i < flow->last_count; i++) {
 		if (!gate_final_feed(request, flow->last[i], &piece))
 			return false;
-		buf_append_bytes(&request->tail, piece);
+		hold_end(request, piece);
 	}
 	return true;
 }
@@ -202,7 +232,7 @@ static bool take_flow(struct gate_request *request, const struct dialect_flow *f
 	for (unsigned i = 0; i < flow->now_count; i++)
 		pass_or_hold(request, flow->now[i]);
 	for (unsigned i = 0; i < flow->last_count; i++)
-		buf_append_bytes(&request->tail, flow->last[i]);
+		hold_end(request, flow->last[i]);
 	return true;
 }
 
@@ -211,16 +241,13 @@ static bool take_flow(struct gate_request *request, const struct dialect_flow *f
  * held. */
 static void forget_request(struct gate_request *request)
 {
+	struct gate_front *front = request->front;
 	if (!request->admit_written || !request->exchange || !request->started ||
-	    !request->calling || !http_call_sent(&request->call))
+	    !request->calling || !http_call_sent(&request->call) || !front || front->held.size > 0)
 		return;
-	request->facts.model = request->facts.run = request->facts.unknown_member =
-		bytes_of(NULL, 0);
-	request->facts.settings = NULL;
-	request->settings = NULL;
-	request->upstream_header_count = 0;
 	http_release_request(request->exchange);
-	gate_worker_give_memory(request->worker, &request->arena, &request->held);
+	request->front = NULL;
+	gate_worker_give_front(request->worker, front);
 }
 
 static void start_stream(struct gate_request *request)
@@ -233,8 +260,10 @@ static void start_stream(struct gate_request *request)
 	request->first_byte_ns = request->worker->loop->now_ns;
 	request->client_status = 200;
 	http_start(request->exchange, 200, headers, count, -1);
-	pass(request, buf_bytes(&request->held));
-	buf_clear(&request->held);
+	struct gate_front *front = request->front;
+	pass(request, bytes_of(front->held.data, front->waiting));
+	buf_consume(&front->held, front->waiting);
+	front->waiting = 0;
 	forget_request(request);
 }
 
@@ -276,10 +305,12 @@ static struct ending_text text_of(const struct gate_request *request)
 static struct bytes failure_message(struct gate_request *request)
 {
 	struct ending_text text = text_of(request);
-	const char *message = request->cut_reason ? arena_printf(&request->arena, "%s: %s",
-								 text.text, request->cut_reason)
-						  : arena_printf(&request->arena, "%s (record %s)",
-								 text.text, request->admit_id);
+	struct arena *arena = gate_request_arena(request);
+	const char *message = NULL;
+	if (arena && request->cut_reason)
+		message = arena_printf(arena, "%s: %s", text.text, request->cut_reason);
+	else if (arena)
+		message = arena_printf(arena, "%s (record %s)", text.text, request->admit_id);
 	return bytes_from(message ? message : text.text);
 }
 
@@ -316,7 +347,7 @@ static bool take_slices(struct gate_request *request, struct limits_refusal *ref
 		int64_t reserved = limits_reserved_output(&request->reservation);
 		if (reserved > seen)
 			return true;
-		int64_t cap = gate_limits_most_output(request);
+		int64_t cap = request->most_output;
 		if (reserved >= cap)
 			return true;
 		int64_t slice =
@@ -359,10 +390,11 @@ static void read_on(struct gate_request *request)
 
 static void cut_by_limit(struct gate_request *request, const struct limits_refusal *refusal)
 {
+	struct arena *arena = gate_request_arena(request);
 	struct buf text = BUF_INIT(4096);
 	policy_refuse_limit(&request->verdict, refusal);
 	policy_message(&request->verdict, &text);
-	const char *copy = arena_copy(&request->arena, buf_bytes(&text));
+	const char *copy = arena ? arena_copy(arena, buf_bytes(&text)) : NULL;
 	buf_release(&text);
 	gate_request_cut(request, RECORD_ENDING_LIMIT, copy);
 }
@@ -442,14 +474,14 @@ static void memory_timer_fired(struct env_timer *timer)
 
 static void take_plain(struct gate_request *request, struct bytes piece)
 {
-	buf_append_bytes(&request->held, piece);
-	if (request->held.failed) {
+	struct buf *held = &request->front->held;
+	buf_append_bytes(held, piece);
+	if (held->failed) {
 		request->failure = ERR_TOO_LARGE;
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, NULL);
 		return;
 	}
-	net_budget_charge(budget_of(request), &request->charged,
-			  net_budget_bytes(request->held.capacity));
+	net_budget_charge(budget_of(request), &request->charged, net_budget_bytes(held->capacity));
 	if (request->charged && !has_memory(request))
 		wait_for_memory(request);
 }
@@ -463,17 +495,18 @@ static const char *const passed_fields[] = {"content-type", "request-id",     "x
 static void keep_fields(struct gate_request *request, const struct http_head *head,
 			struct bytes bytes)
 {
-	request->upstream_headers =
-		arena_alloc(&request->arena, sizeof(passed_fields) / sizeof(passed_fields[0]) *
-						     sizeof(*request->upstream_headers));
-	if (!request->upstream_headers)
+	struct gate_front *front = request->front;
+	front->upstream_headers =
+		arena_alloc(&front->arena, sizeof(passed_fields) / sizeof(passed_fields[0]) *
+						   sizeof(*front->upstream_headers));
+	if (!front->upstream_headers)
 		return;
 	for (size_t i = 0; i < sizeof(passed_fields) / sizeof(passed_fields[0]); i++) {
 		struct bytes value = http_field_value(head, bytes.data, passed_fields[i]);
 		bool sane = value.data && value.size <= PASSED_FIELD_MAX;
-		char *copy = sane ? arena_copy(&request->arena, value) : NULL;
+		char *copy = sane ? arena_copy(&front->arena, value) : NULL;
 		if (copy)
-			request->upstream_headers[request->upstream_header_count++] =
+			front->upstream_headers[front->upstream_header_count++] =
 				(struct http_header){
 					passed_fields[i], {copy, value.size}
                         };
@@ -484,7 +517,8 @@ static void keep_fields(struct gate_request *request, const struct http_head *he
 static struct bytes answer_nonce(const struct gate_request *request)
 {
 	return request->sealed ? gate_sealed_nonce(request)
-			       : bytes_of((const char *)request->nonce, sizeof(request->nonce));
+			       : bytes_of((const char *)request->front->nonce,
+					  sizeof(request->front->nonce));
 }
 
 static void call_head(struct http_call *call, const struct http_head *head, struct bytes bytes)
@@ -501,7 +535,7 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	keep_fields(request, head, bytes);
 	sha256_start(&request->response_hash);
 	sha256_add_bytes(&request->response_hash, answer_nonce(request));
-	bool streams = head->status == 200 && request->facts.stream &&
+	bool streams = head->status == 200 && request->streams &&
 		       bytes_starts_with(type, BYTES("text/event-stream"));
 	if (head->status == 200 &&
 	    (!gate_final_start(request, streams) || !gate_served_start(request))) {
@@ -516,8 +550,9 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	request->answer = ANSWER_STREAM;
 	request->observing = true;
 	dialect_observer_init(&request->observer, request->dialect,
-			      bytes_of(request->nonce, sizeof(request->nonce)),
+			      bytes_of(request->front->nonce, sizeof(request->front->nonce)),
 			      request->usage_added, gate_served_text(request));
+	dialect_observer_lend(&request->observer, &request->worker->workspace);
 	metrics_add(&request->worker->metrics.streams, 1);
 	request->slice_timer.fire = slice_timer_fired;
 	if (request->admit_durable)
@@ -541,7 +576,8 @@ static void call_body(struct http_call *call, struct bytes piece)
 	gate_final_saw(request, piece);
 	dialect_observer_feed(&request->observer, piece.data, piece.size, &flow);
 	bool taken = take_flow(request, &flow);
-	if (!taken || request->held.failed || request->tail.failed || flow.endless) {
+	bool held = !request->unheld && !(request->front && request->front->held.failed);
+	if (!taken || !held || flow.endless) {
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, NULL);
 		return;
 	}
@@ -665,7 +701,7 @@ static bool is_whole(const struct gate_request *request)
 
 static void end_plain(struct gate_request *request)
 {
-	struct bytes body = buf_bytes(&request->held);
+	struct bytes body = buf_bytes(&request->front->held);
 	if (!is_whole(request)) {
 		/* What had come was made and will be billed: an upper bound for its tokens. */
 		if (request->status == 200)
@@ -676,9 +712,10 @@ static void end_plain(struct gate_request *request)
 	json_t *calls = request->sealed ? gate_sealed_calls(request) : gate_served_calls(request);
 	/* What is released is digested: the body itself, but for what is taken out of it. */
 	struct sha256 *released = request->final ? NULL : &request->response_hash;
-	if (request->status == 200 && request->facts.endpoint == ENDPOINT_USE_GENERATE)
+	if (request->status == 200 && request->use == ENDPOINT_USE_GENERATE)
 		dialect_observe_body(request->dialect, body, answer_nonce(request),
-				     &request->observer.outcome, text, calls, released);
+				     &request->observer.outcome, text, calls, released,
+				     &request->worker->workspace);
 	else if (released)
 		sha256_add_bytes(released, body);
 	/* A 200 that holds no answer, or half of one: it is not passed on as if it were whole. */
@@ -698,7 +735,7 @@ static void end_plain(struct gate_request *request)
 			request->failure = ERR_PROTOCOL;
 			return;
 		}
-		sha256_add_bytes(&request->response_hash, buf_bytes(&request->held));
+		sha256_add_bytes(&request->response_hash, buf_bytes(&request->front->held));
 	}
 	request->has_response = true;
 }
@@ -719,13 +756,11 @@ enum gate_next gate_step_relay(struct gate_request *request)
 		if (request->ending != RECORD_ENDING_FINISH && !request->observer.outcome.failed)
 			send_error_event(request);
 		else if (request->started)
-			sha256_add_bytes(&request->response_hash, buf_bytes(&request->tail));
+			sha256_add_bytes(&request->response_hash, end_of(request));
 	} else {
 		end_plain(request);
 	}
 	gate_served_seen(request);
-	if (request->has_response)
-		sha256_finish(&request->response_hash, request->response_digest);
 	return GATE_NEXT;
 }
 
@@ -734,7 +769,8 @@ enum gate_next gate_step_relay(struct gate_request *request)
 void gate_request_admit_durable(struct log_entry *entry)
 {
 	struct gate_request *request =
-		(struct gate_request *)((char *)entry - offsetof(struct gate_request, admit));
+		((struct gate_front *)((char *)entry - offsetof(struct gate_front, admit)))
+			->request;
 	bool revoked = request->withheld || request->ending == RECORD_ENDING_REVOKED;
 	request->admit_written = true;
 	if (request->admit_durable) { /* nobody waited for it */
@@ -762,7 +798,7 @@ void gate_request_drained(struct http_exchange *exchange)
 void gate_request_settle_durable(struct log_entry *entry)
 {
 	struct gate_request *request =
-		(struct gate_request *)((char *)entry - offsetof(struct gate_request, settle));
+		((struct gate_text *)((char *)entry - offsetof(struct gate_text, entry)))->request;
 	request->settle_durable = true;
 	gate_account_recorded(request);
 	gate_request_run(request);
@@ -800,16 +836,20 @@ static void pass_plain(struct gate_request *request)
 		return;
 	}
 	unsigned count = answer_headers(request, headers, 24);
-	request->sent = request->held.size;
+	request->sent = request->front->held.size;
 	request->client_status = request->status;
-	http_respond(request->exchange, request->status, headers, count, buf_bytes(&request->held));
+	http_respond(request->exchange, request->status, headers, count,
+		     buf_bytes(&request->front->held));
 }
 
 /* What the kernel has not taken when the request is over can still be cut by a revocation. */
-static void leave_name(struct gate_request *request)
+void gate_request_unsent(struct http_exchange *exchange)
 {
+	struct gate_request *request = exchange->user;
+	struct arena *arena = &exchange->arena;
+	if (!request || gateway_is_own_path(exchange) || !request->verdict.key)
+		return;
 	const struct verdict *verdict = &request->verdict;
-	struct arena *arena = &request->exchange->arena;
 	struct gate_answered *answered = arena_alloc(arena, sizeof(*answered));
 	if (answered)
 		*answered = (struct gate_answered){
@@ -818,16 +858,17 @@ static void leave_name(struct gate_request *request)
 			arena_copy(arena, bytes_from(verdict->grant->org->id)),
 			verdict->purpose,
 		};
-	request->exchange->user = arena->failed ? NULL : answered;
+	exchange->user = arena->failed ? NULL : answered;
 }
 
 static void finish_stream(struct gate_request *request)
 {
 	if (request->withheld) {
 		send_error_event(request);
-	} else if (!request->error_sent && request->tail.size) {
-		request->sent += request->tail.size;
-		http_send(request->exchange, buf_bytes(&request->tail));
+	} else if (!request->error_sent) {
+		struct bytes end = end_of(request);
+		request->sent += end.size;
+		http_send(request->exchange, end);
 	}
 	http_finish(request->exchange);
 }
@@ -835,8 +876,6 @@ static void finish_stream(struct gate_request *request)
 enum gate_next gate_step_finish(struct gate_request *request)
 {
 	bool plain = is_whole(request) && !request->observing && !request->withheld;
-	if (request->exchange)
-		leave_name(request);
 	request->answered = request->exchange != NULL;
 	if (request->exchange && request->started)
 		finish_stream(request);

@@ -12,19 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ARENA_BLOCK 4096
-#define ARENA_MAX ((size_t)64 << 20)
 #define SPARE_MAX 4096
-#define HELD_MAX ((size_t)64 << 20)
-#define TAIL_MAX ((size_t)1 << 20)
 #define WORDS_MAX ((size_t)64 << 20)
 /* Room asked of the log for a request: its admit and its settle record, each at most this many. */
 #define UNITS_PER_RECORD 4
 /* A body up to this size is read before a missing key is told, so that the connection can be kept.
  */
 #define REFUSED_BODY_MAX 65536
-/* An idle request object keeps a buffer up to this size. */
-#define KEPT_BUFFER_MAX 16384
 
 static const struct gate_step *const first_step;
 
@@ -45,22 +39,25 @@ static struct gate_request *new_request(struct gate_worker *worker, struct http_
 {
 	struct gate_request *request = worker->spare;
 	struct json_scan *scan = exchange->user;
+	struct gate_front *front = gate_worker_take_front(worker);
 	exchange->user = NULL;
+	if (!front)
+		return NULL;
 	if (request) {
 		worker->spare = request->next;
 		worker->spare_count--;
 	} else {
 		request = calloc(1, sizeof(*request));
-		if (!request)
+		if (!request) {
+			gate_worker_give_front(worker, front);
 			return NULL;
-		arena_init(&request->arena, ARENA_BLOCK, ARENA_MAX);
-		buf_init(&request->held, HELD_MAX);
-		buf_init(&request->tail, TAIL_MAX);
+		}
 	}
-	gate_worker_take_memory(worker, &request->arena, &request->held);
+	front->request = request;
+	front->scan = scan;
+	request->front = front;
 	request->worker = worker;
 	request->exchange = exchange;
-	request->scan = scan;
 	request->world = world_hold(worker->world);
 	request->upstreams = gate_upstreams_hold(worker);
 	request->step = first_step;
@@ -85,6 +82,13 @@ static void list_remove(struct gate_request *request)
 	worker->live_count--;
 }
 
+struct arena *gate_request_arena(struct gate_request *request)
+{
+	if (request->front)
+		return &request->front->arena;
+	return request->exchange ? &request->exchange->arena : NULL;
+}
+
 void gate_request_free(struct gate_request *request)
 {
 	struct gate_worker *worker = request->worker;
@@ -100,27 +104,16 @@ void gate_request_free(struct gate_request *request)
 	gate_served_release(request);
 	world_drop(request->world);
 	gate_upstreams_drop(worker, request->upstreams);
-	arena_reset(&request->arena);
-	struct arena arena = request->arena;
-	if (request->held.capacity > KEPT_BUFFER_MAX)
-		buf_release(&request->held);
+	if (request->front)
+		gate_worker_give_front(worker, request->front);
 	net_budget_charge(gateway_budget(worker->gateway), &request->charged, 0);
 	if (worker->passes == request)
 		worker->passes = NULL;
-	buf_clear(&request->held);
-	buf_clear(&request->tail);
-	struct buf held = request->held, tail = request->tail;
 	if (worker->spare_count >= SPARE_MAX) {
-		arena_release(&arena);
-		buf_release(&held);
-		buf_release(&tail);
 		free(request);
 	} else {
 		memset(request, 0, GATE_REQUEST_ZEROED);
 		memset(&request->observer.outcome, 0, sizeof(request->observer.outcome));
-		request->arena = arena;
-		request->held = held;
-		request->tail = tail;
 		request->next = worker->spare;
 		worker->spare = request;
 		worker->spare_count++;
@@ -135,8 +128,8 @@ void gate_request_abandon(struct gate_request *request)
 	if (request->calling)
 		http_call_cancel(&request->call);
 	request->calling = false;
-	if (request->opening)
-		gateway_forget_opening(request->opening);
+	if (request->front && request->front->opening)
+		gateway_forget_opening(request->front->opening);
 	if (request->settle_text)
 		gate_worker_give_text(request->worker, request->settle_text);
 	if (request->exchange)
@@ -165,7 +158,8 @@ static enum gate_next refuse(struct gate_request *request)
 /* In mode observe a refusal by policy alone is told and not made. */
 static bool let_through(struct gate_request *request)
 {
-	return request->worker->observe && policy_observe(&request->facts, &request->verdict);
+	return request->worker->observe &&
+	       policy_observe(&request->front->facts, &request->verdict);
 }
 
 static enum gate_next refuse_by(struct gate_request *request, enum rule rule, const char *detail)
@@ -176,7 +170,7 @@ static enum gate_next refuse_by(struct gate_request *request, enum rule rule, co
 
 static struct bytes known(const struct http_exchange *exchange, enum http_field_id id)
 {
-	return http_known(&exchange->head, exchange->head_bytes.data, id);
+	return http_known(exchange->head, exchange->head_bytes.data, id);
 }
 
 enum endpoint_use gate_endpoint_use(enum endpoint_kind kind)
@@ -198,21 +192,22 @@ static void read_head(struct gate_request *request)
 {
 	struct http_exchange *exchange = request->exchange;
 	const char *data = exchange->head_bytes.data;
-	struct bytes path = http_bytes(data, exchange->head.path);
-	bool versioned = http_has(&exchange->head, HTTP_FIELD_ANTHROPIC_VERSION);
+	struct bytes path = http_bytes(data, exchange->head->path);
+	bool versioned = http_has(exchange->head, HTTP_FIELD_ANTHROPIC_VERSION);
 	request->endpoint =
-		dialect_endpoint_find(http_bytes(data, exchange->head.method), path, versioned);
-	if (http_has(&exchange->head, HTTP_FIELD_GOOGLE_API_KEY))
+		dialect_endpoint_find(http_bytes(data, exchange->head->method), path, versioned);
+	if (http_has(exchange->head, HTTP_FIELD_GOOGLE_API_KEY))
 		request->endpoint = dialect_gemini_list(request->endpoint);
 	request->dialect =
 		request->endpoint ? request->endpoint->dialect : dialect_guess(path, versioned);
-	struct policy_request *facts = &request->facts;
+	struct policy_request *facts = &request->front->facts;
 	facts->max_output = -1;
 	facts->n = 1;
 	facts->wall_ms = exchange->loop->wall_ms;
 	facts->dialect = request->dialect;
 	facts->endpoint = request->endpoint ? gate_endpoint_use(request->endpoint->kind)
 					    : ENDPOINT_USE_UNKNOWN;
+	request->use = facts->endpoint;
 	facts->wants_verdict = bytes_is(known(exchange, HTTP_FIELD_PARLEY_ACCEPT), "verdict");
 	facts->run = known(exchange, HTTP_FIELD_PARLEY_RUN);
 	gate_read_credential(exchange, facts);
@@ -240,21 +235,22 @@ static const char *coding_problem(const struct http_exchange *exchange)
 /* The words taken apart, where a suite of the grant has conversations or judges. */
 static void read_script(struct gate_request *request, struct bytes words)
 {
+	struct gate_front *front = request->front;
 	const struct hmac_key *secret = world_binding_secret(request->world);
 	struct script_request *script;
 	json_t *tree;
 	if (!policy_needs_script(request->verdict.grant) || words.size > SCRIPT_WORDS_MAX)
 		return;
-	script = arena_alloc(&request->arena, sizeof(*script));
+	script = arena_alloc(&front->arena, sizeof(*script));
 	if (!script || json_parse(words, "words", &tree, NULL) != ERR_OK)
 		return;
 	if (script_request_read(secret, tree, words.size, script)) {
-		char *text = arena_alloc(&request->arena, script->text.size + 1);
+		char *text = arena_alloc(&front->arena, script->text.size + 1);
 		if (text && script->text.size)
 			memcpy(text, script->text.data, script->text.size);
 		if (script->text.data)
 			script->text.data = text;
-		request->facts.script = script;
+		front->facts.script = script;
 	}
 	json_decref(tree);
 }
@@ -262,20 +258,21 @@ static void read_script(struct gate_request *request, struct bytes words)
 /* The canonical words and settings, where the grant binds them. */
 static void read_words(struct gate_request *request)
 {
+	struct gate_front *front = request->front;
 	struct buf words = BUF_INIT(WORDS_MAX), settings = BUF_INIT(WORDS_MAX);
 	struct bytes body = request->exchange->body;
 	json_t *tree = NULL;
-	request->settings = arena_alloc_zero(&request->arena, sizeof(*request->settings));
-	if (request->settings &&
+	front->settings = arena_alloc_zero(&front->arena, sizeof(*front->settings));
+	if (front->settings &&
 	    dialect_words(request->dialect, body, &words, &settings, NULL) == ERR_OK &&
 	    json_parse(buf_bytes(&settings), "settings", &tree, NULL) == ERR_OK &&
-	    binding_settings_from_json(tree, request->settings, NULL) == ERR_OK) {
-		sha256_of(words.data, words.size, request->words_digest);
-		request->facts.words_digest = request->words_digest;
-		request->facts.settings = request->settings;
-		if (request->claim)
-			leaf_claim_set_words(request->claim, buf_bytes(&words));
-		request->facts.claim = request->claim;
+	    binding_settings_from_json(tree, front->settings, NULL) == ERR_OK) {
+		sha256_of(words.data, words.size, front->words_digest);
+		front->facts.words_digest = front->words_digest;
+		front->facts.settings = front->settings;
+		if (front->claim)
+			leaf_claim_set_words(front->claim, buf_bytes(&words));
+		front->facts.claim = front->claim;
 		read_script(request, buf_bytes(&words));
 	}
 	json_decref(tree);
@@ -286,12 +283,13 @@ static void read_words(struct gate_request *request)
 /* `parley-leaf`, where the request has it; false with `err` set where it cannot be read. */
 static bool read_claim(struct gate_request *request, struct err *err)
 {
+	struct gate_front *front = request->front;
 	struct bytes field = known(request->exchange, HTTP_FIELD_PARLEY_LEAF);
 	if (!field.size)
 		return true;
-	request->claim = arena_alloc(&request->arena, sizeof(*request->claim));
-	const char *problem = request->claim ? leaf_claim_parse(field, request->claim)
-					     : "there is no memory to read it";
+	front->claim = arena_alloc(&front->arena, sizeof(*front->claim));
+	const char *problem = front->claim ? leaf_claim_parse(field, front->claim)
+					   : "there is no memory to read it";
 	return !problem || ERR_SET(err, ERR_INVALID, "parley-leaf: %s", problem) == ERR_OK;
 }
 
@@ -299,19 +297,20 @@ static bool read_claim(struct gate_request *request, struct err *err)
  * in the variant of it that the provider has. */
 static enum err_code read_facts(struct gate_request *request, struct err *err)
 {
+	struct gate_front *front = request->front;
 	struct http_exchange *exchange = request->exchange;
 	struct dialect_route route = {request->endpoint, request->dialect,
-				      http_bytes(exchange->head_bytes.data, exchange->head.path)};
-	ERR_TRY(dialect_request_read(&route, request->scan, exchange->body, &request->body, err));
+				      http_bytes(exchange->head_bytes.data, exchange->head->path)};
+	ERR_TRY(dialect_request_read(&route, front->scan, exchange->body, &front->body, err));
 	if (route.dialect != DIALECT_OPENAI)
 		return ERR_OK;
-	const struct world_model *model = world_find_model(request->world, request->body.model);
+	const struct world_model *model = world_find_model(request->world, front->body.model);
 	if (model)
 		route.dialect = dialect_variant(route.dialect, model->provider->dialect);
 	if (route.dialect == request->dialect)
 		return ERR_OK;
 	request->dialect = route.dialect;
-	return dialect_request_read(&route, request->scan, exchange->body, &request->body, err);
+	return dialect_request_read(&route, front->scan, exchange->body, &front->body, err);
 }
 
 void gate_body_facts(const struct dialect_request *body, struct policy_request *facts)
@@ -329,23 +328,24 @@ void gate_body_facts(const struct dialect_request *body, struct policy_request *
 /* The facts of the body; false with `err` set where it cannot be read. */
 static bool read_body(struct gate_request *request, struct err *err)
 {
+	struct gate_front *front = request->front;
 	struct bytes body = request->exchange->body;
-	struct policy_request *facts = &request->facts;
+	struct policy_request *facts = &front->facts;
 	const char *problem = coding_problem(request->exchange);
 	if (problem)
 		return ERR_SET(err, ERR_INVALID, "%s", problem) == ERR_OK;
-	if (!request->scan) {
-		request->scan = &request->worker->scan;
-		json_scan_start(request->scan);
+	if (!front->scan) {
+		front->scan = &request->worker->scan;
+		json_scan_start(front->scan);
 	}
-	if (json_scan_rest(request->scan, body, "the body", err) != ERR_OK ||
+	if (json_scan_rest(front->scan, body, "the body", err) != ERR_OK ||
 	    read_facts(request, err) != ERR_OK)
 		return false;
-	gate_body_facts(&request->body, facts);
+	gate_body_facts(&front->body, facts);
+	request->streams = facts->stream;
 	if (policy_needs_words(request->verdict.grant, facts->endpoint)) {
 		struct bytes type;
-		facts->non_text =
-			dialect_request_non_text(&request->body, request->scan, body, &type);
+		facts->non_text = dialect_request_non_text(&front->body, front->scan, body, &type);
 		if (!read_claim(request, err))
 			return false;
 		read_words(request);
@@ -356,10 +356,10 @@ static bool read_body(struct gate_request *request, struct err *err)
 static void list_models(struct gate_request *request)
 {
 	const struct world_grant *grant = request->verdict.grant;
-	struct buf *out = &request->held;
+	struct buf *out = &request->front->held;
 	unsigned count = 0;
 	struct bytes *names =
-		arena_alloc(&request->arena, (grant->model_count + 1) * sizeof(*names));
+		arena_alloc(&request->front->arena, (grant->model_count + 1) * sizeof(*names));
 	for (unsigned i = 0; names && i < grant->model_count; i++) {
 		/* Gemini's list says what each model can be asked for. */
 		bool shown = request->dialect != DIALECT_GEMINI ||
@@ -379,7 +379,7 @@ static void list_models(struct gate_request *request)
 static struct bytes query_of(const struct gate_request *request)
 {
 	const struct http_exchange *exchange = request->exchange;
-	return http_bytes(exchange->head_bytes.data, exchange->head.query);
+	return http_bytes(exchange->head_bytes.data, exchange->head->query);
 }
 
 /* No credential could be read: none was sent, it stood in the query, or there are two. */
@@ -401,12 +401,13 @@ static enum gate_next step_read(struct gate_request *request)
 	metrics_add(&request->worker->metrics.requests, 1);
 	read_head(request);
 	enum gate_proof extent = request->head_only ? GATE_PROOF_HEAD : GATE_PROOF_WHOLE;
-	if (!gate_prove_sender(request->worker, request->exchange, &request->facts, extent)) {
-		request->retry_after_ms = 1000;
-		return refuse_by(request, RULE_GATEWAY_BUSY, request->facts.sender.problem);
+	if (!gate_prove_sender(request->worker, request->exchange, &request->front->facts,
+			       extent)) {
+		request->front->retry_after_ms = 1000;
+		return refuse_by(request, RULE_GATEWAY_BUSY, request->front->facts.sender.problem);
 	}
-	policy_authenticate(request->world, &request->facts, &request->verdict);
-	if (!request->facts.has_key)
+	policy_authenticate(request->world, &request->front->facts, &request->verdict);
+	if (!request->front->facts.has_key)
 		return refuse_keyless(request);
 	if (request->verdict.outcome != POLICY_ADMIT &&
 	    !(request->worker->observe && policy_observe_head(&request->verdict)))
@@ -458,7 +459,7 @@ static enum gate_next find_grader(struct gate_request *request)
 	case GATE_READY_NO:
 		break;
 	}
-	request->retry_after_ms = 1000;
+	request->front->retry_after_ms = 1000;
 	return refuse_by(request, RULE_GRADE_UNAVAILABLE,
 			 "the operator has to run parley grade; nothing was sent upstream");
 }
@@ -472,7 +473,7 @@ static enum gate_next step_decide(struct gate_request *request)
 		return GATE_WAIT;
 	if (waits && !decides_again(request))
 		return GATE_DONE;
-	policy_decide(request->world, &request->facts, &request->verdict);
+	policy_decide(request->world, &request->front->facts, &request->verdict);
 	switch (request->verdict.outcome) {
 	case POLICY_ADMIT:
 		return find_grader(request);
@@ -493,7 +494,7 @@ void gate_request_run_opened(struct gate_request *request, enum err_code code,
 {
 	(void)code; /* where it failed, deciding again refuses and says what is missing */
 	(void)err;
-	request->opening = NULL;
+	request->front->opening = NULL;
 	request->run_opened = true;
 	gate_request_run(request);
 }
@@ -506,7 +507,9 @@ static enum gate_next step_reserve(struct gate_request *request)
 	request->log =
 		request->verdict.purpose == PURPOSE_PRODUCT ? CONTROL_USAGE : CONTROL_EVALUATION;
 	struct log *log = request->worker->producers[request->log].log;
-	if (!policy_take_sample(&request->verdict, &request->facts, &request->sample) &&
+	request->prompt_bytes = request->front->body.prompt_bytes;
+	request->most_output = gate_limits_most_output(&request->front->facts, &request->verdict);
+	if (!policy_take_sample(&request->verdict, &request->front->facts, &request->sample) &&
 	    !let_through(request))
 		return refuse(request);
 	if (!gate_limits_reserve(request, &refusal)) {
@@ -514,14 +517,14 @@ static enum gate_next step_reserve(struct gate_request *request)
 		policy_refuse_limit(&request->verdict, &refusal);
 		if (!let_through(request)) {
 			binding_release(&request->sample);
-			request->retry_after_ms = refusal.retry_after_ms;
+			request->front->retry_after_ms = refusal.retry_after_ms;
 			return refuse(request);
 		}
 	}
 	if (!log_reserve(log, 2 * UNITS_PER_RECORD)) {
 		binding_release(&request->sample);
 		gate_limits_cancel(request);
-		request->retry_after_ms = 1000;
+		request->front->retry_after_ms = 1000;
 		return refuse_by(request, RULE_LOG_UNAVAILABLE, NULL);
 	}
 	request->reserved_units = 2 * UNITS_PER_RECORD;
@@ -552,21 +555,21 @@ static struct record_usage usage_of(const struct gate_request *request)
 	const struct dialect_usage *said = &request->observer.outcome.usage;
 	struct record_usage usage = {(uint64_t)said->input, (uint64_t)said->cache_read,
 				     (uint64_t)said->cache_write, (uint64_t)said->output, false};
-	bool generates = request->facts.endpoint == ENDPOINT_USE_GENERATE;
+	bool generates = request->use == ENDPOINT_USE_GENERATE;
 	bool sealed = request->sealed != NULL;
 	bool reached =
 		request->status == 200 || (request->status == 0 && !request->call.unprocessed);
 	if (!generates || !reached)
 		return (struct record_usage){0};
 	if (!said->input_known) {
-		usage.input = (uint64_t)limits_estimate_input(request->body.prompt_bytes);
+		usage.input = (uint64_t)limits_estimate_input(request->prompt_bytes);
 		usage.estimated = true;
 	}
 	/* A stream that was cut tells its input at the start and its output only at the end. */
 	/* No provider makes more tokens than it may, whatever else it sends. */
 	if (!said->known) {
 		uint64_t seen = (uint64_t)dialect_output_estimate(&request->observer.outcome);
-		uint64_t most = (uint64_t)gate_limits_most_output(request);
+		uint64_t most = (uint64_t)request->most_output;
 		seen = seen < most ? seen : most;
 		usage.output = seen > usage.output ? seen : usage.output;
 		usage.estimated = true;
@@ -624,11 +627,12 @@ static enum gate_next step_settle(struct gate_request *request)
 	if (!request->settle_submitted) {
 		if (!take_text(request))
 			return GATE_WAIT;
-		request->usage = usage_of(request);
+		struct record_usage *usage = &request->settle_text->usage;
+		*usage = usage_of(request);
 		request->settle_submitted = true;
-		settle_limits(request, &request->usage);
-		gate_account_settled(request, &request->usage);
-		gate_submit_settle(request, &request->usage);
+		settle_limits(request, usage);
+		gate_account_settled(request, usage);
+		gate_submit_settle(request, usage);
 	}
 	return request->settle_durable || request->worker->relaxed ? GATE_NEXT : GATE_WAIT;
 }
@@ -762,7 +766,7 @@ static void refuse_early(struct http_exchange *exchange, const struct verdict *v
 	metrics_add(&request->worker->metrics.requests, 1);
 	read_head(request);
 	request->verdict = *verdict;
-	request->retry_after_ms = retry_after_ms;
+	request->front->retry_after_ms = retry_after_ms;
 	refuse(request);
 }
 
@@ -772,7 +776,7 @@ static void refuse_early(struct http_exchange *exchange, const struct verdict *v
 static void answer_expectation(struct http_exchange *exchange, struct verdict *verdict)
 {
 	struct gate_worker *worker = exchange->server_user;
-	const struct http_head *head = &exchange->head;
+	const struct http_head *head = exchange->head;
 	const char *data = exchange->head_bytes.data;
 	bool versioned = http_has(head, HTTP_FIELD_ANTHROPIC_VERSION);
 	const struct dialect_endpoint *endpoint = dialect_endpoint_find(
@@ -791,7 +795,7 @@ static void answer_expectation(struct http_exchange *exchange, struct verdict *v
 void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 {
 	struct gate_worker *worker = exchange->server_user;
-	struct http_head *head = &exchange->head;
+	struct http_head *head = exchange->head;
 	bool small = head->body != HTTP_BODY_CHUNKED && head->content_length <= REFUSED_BODY_MAX;
 	*body_max = worker->max_body;
 	if (!has_memory(worker, head, *body_max)) {
@@ -861,6 +865,6 @@ void gate_request_refused_below(struct http_exchange *exchange, int status, cons
 	else
 		request->dialect = DIALECT_OPENAI;
 	request->status = status;
-	request->retry_after_ms = rule == RULE_GATEWAY_BUSY ? 1000 : 0;
+	request->front->retry_after_ms = rule == RULE_GATEWAY_BUSY ? 1000 : 0;
 	refuse_by(request, rule, reason);
 }

@@ -29,6 +29,33 @@ enum gate_answer {
 	ANSWER_OVER,   /* complete, failed or cut: see `ending` */
 };
 
+/* What a request needs until its answer is under way, and again at its end: a stream gives it back
+ * in between, so that many can be held. From the worker's stock. */
+struct gate_front {
+	struct gate_front *next;      /* in the stock */
+	struct arena arena;           /* empty in the stock, as is `held` */
+	struct buf held;              /* a plain body; or stream bytes that wait for their record */
+	struct gate_request *request; /* from here on zeroed in the stock */
+	size_t waiting; /* of a stream's: so many for the admit record, the rest, which is its end,
+			 * for the settle record */
+	struct policy_request facts;
+	struct dialect_request body;
+	struct json_scan *scan; /* of a body that was read as it came; NULL: not begun */
+	uint8_t words_digest[SHA256_SIZE];
+	struct binding_settings *settings; /* in the arena; NULL: none */
+	struct leaf_claim *claim;          /* the same */
+	int64_t retry_after_ms;      /* with a refusal by a limit; -1: waiting does not help */
+	struct run_opening *opening; /* while it waits for a run */
+	struct log_entry admit;      /* or of a refusal */
+	char *admit_text;            /* in the arena */
+	uint8_t nonce[LOG_NONCE_SIZE];
+	char nonce_text[2 * LOG_NONCE_SIZE + 1];
+	struct iovec parts[HTTP_CALL_PARTS_MAX];
+	struct http_header *upstream_headers; /* of the answer, passed on; in the arena */
+	unsigned upstream_header_count;
+};
+
+/* What lives as long as the request: with thousands of streams this decides what one takes. */
 struct gate_request {
 	struct gate_request *next, *previous; /* the worker's list */
 	struct gate_worker *worker;
@@ -37,7 +64,7 @@ struct gate_request {
 
 	/* What every piece of a stream looks at stands together: with thousands of streams nothing
 	 * of one is in the processor's cache when its next event comes. */
-	enum gate_answer answer;
+	uint8_t answer; /* enum gate_answer */
 	bool running;
 	bool calling;    /* the call has neither ended nor been cancelled */
 	bool started;    /* the head of a stream has been sent */
@@ -46,37 +73,40 @@ struct gate_request {
 	bool told;       /* revoked, and what else is to be ended waits for its turn (cuts.c) */
 	bool observing, usage_added;
 	bool has_response;
-	bool slices_waived;         /* mode observe: the stream goes on without */
+	bool unheld;        /* the end of a stream found no memory, or is too long */
+	bool slices_waived; /* mode observe: the stream goes on without */
+	bool head_only;     /* refused before its body was read */
+	bool streams;       /* as it asks */
+	bool answered;      /* a whole answer or error was given to the connection */
+	bool waits_for_grader, waits_for_run, run_opened;
+	bool admitted; /* an admit record was submitted: a settle record must follow */
+	bool waits_for_text;
+	bool admit_submitted; /* until then its record waits for another's (records.c) */
+	bool admit_durable, settle_submitted, settle_durable;
+	bool admit_written; /* the log reads its text no more; durable is what need not be waited
+			       for */
 	uint64_t slice_deadline_ns; /* of waiting for a slice or for memory; 0: for neither */
 	uint64_t sent;              /* bytes of the answer's body */
 	uint64_t passed_ns;         /* when the client was last sent a part of it */
 	struct sha256 response_hash;
-	struct buf held; /* a plain body, or stream bytes that wait for the admit record */
-	struct buf tail; /* the end of a stream, which waits for the settle record */
 
-	struct arena arena;
+	struct gate_front *front;         /* NULL: a stream is under way that needs none */
 	struct world *world;              /* one reference; what the verdict points into */
 	struct gate_upstreams *upstreams; /* one reference; they fit the world */
-	bool head_only;                   /* refused before its body was read */
 
 	/* The request */
 	const struct dialect_endpoint *endpoint;
 	enum dialect_id dialect;
-	struct policy_request facts;
-	struct dialect_request body;
-	struct json_scan *scan; /* of a body that was read as it came; NULL: not begun */
-	uint8_t words_digest[SHA256_SIZE];
-	struct binding_settings *settings; /* in the arena; NULL: none */
-	struct leaf_claim *claim;          /* the same */
+	enum endpoint_use use;
+	enum control_log log;
+	int client_status; /* HTTP, as the client was sent it; 0: nothing */
 	struct verdict verdict;
-	int64_t retry_after_ms; /* with a refusal by a limit; -1: waiting does not help */
+	size_t prompt_bytes;
+	int64_t most_output; /* tokens that its answers may have together, once it is admitted */
 	uint64_t started_ns;
 	/* For the account of it (account.h) */
-	uint64_t first_byte_ns; /* of a streamed answer, to the client; 0: none yet */
-	int client_status;      /* HTTP, as the client was sent it; 0: nothing */
-	bool answered;          /* a whole answer or error was given to the connection */
-	uint64_t received;      /* bytes of the request's body */
-	struct record_usage usage;
+	uint64_t first_byte_ns;  /* of a streamed answer, to the client; 0: none yet */
+	uint64_t received;       /* bytes of the request's body */
 	uint8_t peer_family;     /* enum env_family */
 	uint8_t peer_network[6]; /* the start of its address */
 
@@ -84,26 +114,13 @@ struct gate_request {
 	struct gate_final *final;   /* final.c; NULL: the answer goes out as it comes */
 	struct gate_sealed *sealed; /* verdict.c; NULL: the answer is not sealed */
 	struct gate_served *served; /* served.c; NULL: nothing goes on from the answer */
-	bool waits_for_grader;
-	bool waits_for_run, run_opened;
-	struct run_opening *opening; /* while it waits for a run */
-	enum control_log log;
 	struct binding_hold sample;
-	bool admitted; /* an admit record was submitted: a settle record must follow */
-	unsigned reserved_units;
-	struct log_entry admit, settle;
+	uint16_t reserved_units, admit_units;
+	uint64_t admit_index;
 	struct gate_text *settle_text;  /* once it settles */
 	struct gate_request *next_text; /* while it waits for one */
 	struct gate_request *next_told; /* while `told` */
-	bool waits_for_text;
-	bool admit_submitted; /* until then its record waits for another's (records.c) */
-	bool admit_durable, settle_submitted, settle_durable;
-	bool admit_written; /* the log reads its text no more; durable is what need not be waited
-			       for */
 	char admit_id[RECORD_ID_SIZE + 1];
-	char nonce_text[33];
-	uint8_t nonce[LOG_NONCE_SIZE];
-	char *admit_text; /* in the arena */
 
 	/* Upstream and answer */
 	struct http_call call;
@@ -111,10 +128,7 @@ struct gate_request {
 	int status;             /* of the upstream, or of our own refusal; 0: none yet */
 	enum err_code failure;  /* what went wrong upstream; ERR_OK: nothing */
 	const char *cut_reason; /* with ENDING_REVOKED or SHUTDOWN: rule-like text for the client */
-	size_t charged;         /* to the gateway's memory, for `held` */
-	uint8_t response_digest[SHA256_SIZE];
-	struct http_header *upstream_headers; /* of the answer, passed on; in the arena */
-	unsigned upstream_header_count;
+	size_t charged;         /* to the gateway's memory, for what is held */
 	/* Waiting for a slice of output, or for memory for a plain answer. */
 	struct env_timer slice_timer;
 
@@ -134,6 +148,7 @@ void gate_request_progress(struct http_exchange *exchange);
 void gate_request_arrived(struct http_exchange *exchange);
 void gate_request_aborted(struct http_exchange *exchange);
 void gate_request_drained(struct http_exchange *exchange);
+void gate_request_unsent(struct http_exchange *exchange);
 void gate_request_refused_below(struct http_exchange *exchange, int status, const char *reason);
 
 /* Whose answer it was, left in the exchange (`user`) for as long as some of it has not gone out. */
@@ -214,6 +229,9 @@ bool gate_credentials_differ(const struct http_exchange *exchange);
 /* request_limits.c: "rate limit" fields of the tightest scope; at most `max` headers, text in the
  * arena. */
 unsigned gate_limit_headers(struct gate_request *request, struct http_header *out, unsigned max);
+
+/* Memory for what the client is told at the end; NULL where there is nobody to tell. */
+struct arena *gate_request_arena(struct gate_request *request);
 
 /* To the worker's stock of free requests. */
 void gate_request_free(struct gate_request *request);

@@ -10,14 +10,9 @@ static struct limits_clock clock_of(const struct gate_request *request)
 	return (struct limits_clock){request->worker->loop->now_ns, request->worker->loop->wall_ms};
 }
 
-static int64_t most_output(const struct policy_request *facts, const struct verdict *verdict)
+int64_t gate_limits_most_output(const struct policy_request *facts, const struct verdict *verdict)
 {
 	return verdict->output_cap * (facts->n > 1 ? facts->n : 1);
-}
-
-int64_t gate_limits_most_output(const struct gate_request *request)
-{
-	return most_output(&request->facts, &request->verdict);
 }
 
 static int64_t cost_of(const struct verdict *verdict, struct limits_tokens tokens)
@@ -42,7 +37,7 @@ struct limits_wants gate_limits_wants(const struct policy_request *facts,
 				      const struct verdict *verdict, size_t prompt_bytes)
 {
 	struct limits_wants wants = {.input = limits_estimate_input(prompt_bytes)};
-	int64_t most = most_output(facts, verdict);
+	int64_t most = gate_limits_most_output(facts, verdict);
 	if (facts->endpoint == ENDPOINT_USE_COUNT_TOKENS)
 		wants.input = 0;
 	else if (facts->stream)
@@ -60,7 +55,7 @@ bool gate_limits_reserve(struct gate_request *request, struct limits_refusal *re
 	struct limits_clock clock = clock_of(request);
 	unsigned count = policy_scopes(&request->verdict, scopes);
 	struct limits_wants wants =
-		gate_limits_wants(&request->facts, &request->verdict, request->body.prompt_bytes);
+		gate_limits_wants(&request->front->facts, &request->verdict, request->prompt_bytes);
 	return limits_reserve(scopes, count, &clock, wants, &request->reservation, refusal);
 }
 
@@ -79,7 +74,7 @@ size_t gate_limits_read_max(const struct gate_request *request)
 	static const enum limit of_output[] = {LIMIT_OUTPUT_TPM, LIMIT_TOKENS_PER_DAY,
 					       LIMIT_TOKENS_PER_WEEK, LIMIT_USD_PER_MONTH};
 	struct limits_scope scopes[LIMITS_SCOPES_MAX];
-	if (!request->facts.stream || !request->reservation.open)
+	if (!request->streams || !request->reservation.open)
 		return 0;
 	unsigned count = policy_scopes(&request->verdict, scopes);
 	for (unsigned i = 0; i < count; i++)
@@ -168,8 +163,9 @@ unsigned gate_limit_headers(struct gate_request *request, struct http_header *ou
 	if (!request->verdict.grant || max == 0)
 		return 0;
 	unsigned count = policy_scopes(&request->verdict, scopes);
+	struct arena *arena = gate_request_arena(request);
 	char *memory =
-		any_limit(scopes, count) ? arena_alloc(&request->arena, LIMIT_FIELDS_MAX) : NULL;
+		arena && any_limit(scopes, count) ? arena_alloc(arena, LIMIT_FIELDS_MAX) : NULL;
 	if (!memory)
 		return 0;
 	struct buf text = buf_over(memory, LIMIT_FIELDS_MAX);
@@ -183,7 +179,7 @@ unsigned gate_limit_headers(struct gate_request *request, struct http_header *ou
 	dialect_limit_fields(request->dialect, &limits, clock.wall_ms, &text);
 	if (text.size == 0 || text.failed)
 		return 0;
-	arena_trim(&request->arena, memory, text.size);
+	arena_trim(arena, memory, text.size);
 	out[0] = (struct http_header){NULL, buf_bytes(&text)};
 	return 1;
 }

@@ -21,10 +21,10 @@ void gate_limits_settle(struct gate_request *request, const struct record_usage 
 void gate_limits_count(const struct gate_request *request, const struct record_usage *usage,
 		       uint64_t index);
 
-/* The most output tokens that the answers to the request may have together. */
-int64_t gate_limits_most_output(const struct gate_request *request);
-
 /* ---- what parley grant check asks for, too (admin_check.c) ---- */
+
+/* The most output tokens that the answers to an admitted request may have together. */
+int64_t gate_limits_most_output(const struct policy_request *facts, const struct verdict *verdict);
 
 /* What an admitted request reserves first. */
 struct limits_wants gate_limits_wants(const struct policy_request *facts,

@@ -75,7 +75,7 @@ static const char *check_names(const struct proving *proving)
 
 static bool has_body(const struct proving *proving)
 {
-	return proving->exchange->head.body != HTTP_BODY_NONE;
+	return proving->exchange->head->body != HTTP_BODY_NONE;
 }
 
 static const char *check_coverage(const struct proving *proving)
@@ -100,7 +100,7 @@ static const char *check_coverage(const struct proving *proving)
 	if (has_body(proving) && !signature_covers(input, "content-digest"))
 		return "the signature does not cover content-digest";
 	for (size_t i = 0; i < sizeof(steering) / sizeof(steering[0]); i++)
-		if (http_has(&proving->exchange->head, steering[i].field) &&
+		if (http_has(proving->exchange->head, steering[i].field) &&
 		    !signature_covers(input, steering[i].name))
 			return steering[i].problem;
 	return NULL;
@@ -117,7 +117,7 @@ static const char *make_message(struct proving *proving)
 	struct buf authority = buf_over(proving->authority, sizeof(proving->authority));
 	struct signature_message *message = &proving->message;
 	const struct gate_public_url *url = &proving->worker->public_url;
-	signature_message_of_head(&exchange->head, data, proving->fields, message);
+	signature_message_of_head(exchange->head, data, proving->fields, message);
 	message->scheme = http_tls(exchange) ? BYTES("https") : BYTES("http");
 	if (url->authority[0]) {
 		message->scheme = url->tls ? BYTES("https") : BYTES("http");
@@ -125,7 +125,7 @@ static const char *make_message(struct proving *proving)
 		message->prefix = bytes_from(url->prefix);
 		return NULL;
 	}
-	if (!signature_authority(http_known(&exchange->head, data, HTTP_FIELD_HOST),
+	if (!signature_authority(http_known(exchange->head, data, HTTP_FIELD_HOST),
 				 message->scheme, &authority))
 		return "the Host field is too long";
 	message->authority = buf_bytes(&authority);

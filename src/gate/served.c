@@ -13,7 +13,7 @@ struct gate_served {
 
 bool gate_served_start(struct gate_request *request)
 {
-	if (request->sealed || request->facts.endpoint != ENDPOINT_USE_GENERATE ||
+	if (request->sealed || request->use != ENDPOINT_USE_GENERATE ||
 	    !binding_hold_answer(&request->sample))
 		return true;
 	request->served = calloc(1, sizeof(*request->served));

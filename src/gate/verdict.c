@@ -39,7 +39,7 @@ bool gate_is_sealed(const struct gate_request *request)
 {
 	const struct verdict *verdict = &request->verdict;
 	return verdict->release == RELEASE_V0 && !verdict->unbound &&
-	       request->facts.wants_verdict && request->facts.endpoint == ENDPOINT_USE_GENERATE &&
+	       request->front->facts.wants_verdict && request->use == ENDPOINT_USE_GENERATE &&
 	       verdict->suite && verdict->suite->book;
 }
 
@@ -85,8 +85,8 @@ void gate_sealed_release(struct gate_request *request)
 	explicit_bzero(sealed->nonce, sizeof(sealed->nonce));
 	free(sealed);
 	request->sealed = NULL;
-	if (request->held.data)
-		explicit_bzero(request->held.data, request->held.capacity);
+	if (request->front && request->front->held.data)
+		explicit_bzero(request->front->held.data, request->front->held.capacity);
 }
 
 struct bytes gate_sealed_nonce(const struct gate_request *request)
@@ -329,7 +329,7 @@ static json_t *opened_of(struct gate_request *request)
 static json_t *verdict_json(struct gate_request *request)
 {
 	const struct verdict *verdict = &request->verdict;
-	const struct record_usage *usage = &request->usage;
+	const struct record_usage *usage = &request->settle_text->usage;
 	char answer[2 * SHA256_SIZE + 1];
 	struct bytes word;
 	double score = 0;
@@ -396,11 +396,12 @@ void gate_send_verdict(struct gate_request *request)
 		headers[count++] = (struct http_header){"content-type", BYTES(VERDICT_TYPE)};
 		headers[count++] =
 			(struct http_header){"parley-record", bytes_from(request->admit_id)};
-		headers[count++] =
-			(struct http_header){"parley-nonce", bytes_from(request->nonce_text)};
-		for (unsigned i = 0; i < request->upstream_header_count; i++)
-			if (strcmp(request->upstream_headers[i].name, "x-parley-simulated") == 0)
-				headers[count++] = request->upstream_headers[i];
+		headers[count++] = (struct http_header){"parley-nonce",
+							bytes_from(request->front->nonce_text)};
+		for (unsigned i = 0; i < request->front->upstream_header_count; i++)
+			if (strcmp(request->front->upstream_headers[i].name,
+				   "x-parley-simulated") == 0)
+				headers[count++] = request->front->upstream_headers[i];
 		count += gate_limit_headers(request, headers + count, 8 - count);
 		request->sent = body.size;
 		request->client_status = 200;

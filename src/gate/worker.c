@@ -28,32 +28,56 @@ static void worker_idle(void *argument)
 
 /* ---- memory ---- */
 
+#define ARENA_BLOCK 4096
+#define ARENA_MAX ((size_t)64 << 20)
+#define HELD_MAX ((size_t)64 << 20)
 #define TEXTS_KEPT 64
+/* The stock is no larger than this, or than what is in use. */
+#define FRONTS_KEPT 64
+/* A buffer in the stock is no larger. */
 #define BUFFER_KEPT_MAX 16384
 
-void gate_worker_give_memory(struct gate_worker *worker, struct arena *arena, struct buf *buffer)
+static void free_front(struct gate_front *front)
 {
-	arena_reset(arena);
-	if (arena->first && worker->arena_count < GATE_SPARES) {
-		worker->arenas[worker->arena_count++] = *arena;
-		arena_init(arena, arena->block_size, arena->max);
-	}
-	arena_release(arena);
-	buf_clear(buffer);
-	if (buffer->data && buffer->capacity <= BUFFER_KEPT_MAX &&
-	    worker->buffer_count < GATE_SPARES) {
-		worker->buffers[worker->buffer_count++] = *buffer;
-		buf_init(buffer, buffer->max);
-	}
-	buf_release(buffer);
+	arena_release(&front->arena);
+	buf_release(&front->held);
+	free(front);
 }
 
-void gate_worker_take_memory(struct gate_worker *worker, struct arena *arena, struct buf *buffer)
+struct gate_front *gate_worker_take_front(struct gate_worker *worker)
 {
-	if (!arena->first && worker->arena_count > 0)
-		*arena = worker->arenas[--worker->arena_count];
-	if (!buffer->data && worker->buffer_count > 0)
-		*buffer = worker->buffers[--worker->buffer_count];
+	struct gate_front *front = worker->fronts;
+	if (front) {
+		worker->fronts = front->next;
+		worker->front_count--;
+		worker->fronts_out++;
+		return front;
+	}
+	front = calloc(1, sizeof(*front));
+	if (!front)
+		return NULL;
+	worker->fronts_out++;
+	arena_init(&front->arena, ARENA_BLOCK, ARENA_MAX);
+	buf_init(&front->held, HELD_MAX);
+	return front;
+}
+
+void gate_worker_give_front(struct gate_worker *worker, struct gate_front *front)
+{
+	worker->fronts_out--;
+	if (worker->front_count >= FRONTS_KEPT && worker->front_count >= worker->fronts_out) {
+		free_front(front);
+		return;
+	}
+	arena_reset(&front->arena);
+	if (front->held.capacity > BUFFER_KEPT_MAX)
+		buf_release(&front->held);
+	buf_clear(&front->held);
+	memset((char *)front + offsetof(struct gate_front, request), 0,
+	       sizeof(*front) - offsetof(struct gate_front, request));
+	front->next = worker->fronts;
+	worker->fronts = front;
+	worker->front_count++;
 }
 
 struct gate_text *gate_worker_take_text(struct gate_worker *worker)
@@ -92,10 +116,12 @@ static void release_memory(struct gate_worker *worker)
 		worker->texts = text->next;
 		free(text);
 	}
-	while (worker->arena_count > 0)
-		arena_release(&worker->arenas[--worker->arena_count]);
-	while (worker->buffer_count > 0)
-		buf_release(&worker->buffers[--worker->buffer_count]);
+	dialect_workspace_release(&worker->workspace);
+	while (worker->fronts) {
+		struct gate_front *front = worker->fronts;
+		worker->fronts = front->next;
+		free_front(front);
+	}
 }
 
 /* ---- upstreams ---- */
@@ -315,6 +341,7 @@ static struct http_server *new_server(struct gate_worker *worker)
 		.request = gate_request_arrived,
 		.aborted = gate_request_aborted,
 		.drained = gate_request_drained,
+		.unsent = gate_request_unsent,
 		.refused = gate_request_refused_below,
 		.body_max = config->max_body,
 		.head_timeout_ns = timeouts->head_ns,
@@ -364,9 +391,6 @@ void gate_worker_release(struct gate_worker *worker)
 	while (worker->spare) {
 		struct gate_request *request = worker->spare;
 		worker->spare = request->next;
-		arena_release(&request->arena);
-		buf_release(&request->held);
-		buf_release(&request->tail);
 		free(request);
 	}
 	release_memory(worker);

@@ -15,6 +15,7 @@
 #include "policy/decide.h"
 
 struct gateway;
+struct gate_front;
 struct gate_request;
 struct proving;
 struct refusal_window;
@@ -58,10 +59,11 @@ struct gate_settings {
 
 struct gate_text {
 	struct gate_text *next;
+	struct gate_request *request;
+	struct log_entry entry;
+	struct record_usage usage;
 	char text[GATE_SETTLE_TEXT_MAX];
 };
-
-#define GATE_SPARES 64
 
 struct gate_worker {
 	struct gateway *gateway;
@@ -97,12 +99,12 @@ struct gate_worker {
 	struct gate_request *told, *last_told;
 	struct env_message told_message;
 	bool told_posted;
-	/* Memory of streams whose requests are forgotten. */
-	struct arena arenas[GATE_SPARES];
-	struct buf buffers[GATE_SPARES];
-	unsigned arena_count, buffer_count;
+	/* Memory for the beginnings of requests. */
+	struct gate_front *fronts;
+	unsigned front_count, fronts_out;
 	unsigned own_calls;    /* on Parley's own paths, under way */
 	struct json_scan scan; /* scratch: too large for each request */
+	struct dialect_workspace workspace;
 	struct metrics metrics;
 	struct access_log_writer access;
 	/* Refusals before authentication: one record a second for each rule and source network. */
@@ -142,10 +144,10 @@ void gate_worker_release(struct gate_worker *worker);
 void gate_worker_publish(struct gate_worker *worker, struct world *world,
 			 const struct control_cut *cuts, size_t cut_count);
 
-/* Memory of an arena and a buffer to the worker's stock, which leaves them empty, and from there to
- * empty ones, as far as it reaches. */
-void gate_worker_give_memory(struct gate_worker *worker, struct arena *arena, struct buf *buffer);
-void gate_worker_take_memory(struct gate_worker *worker, struct arena *arena, struct buf *buffer);
+/* For the beginning of a request; NULL where memory is out. */
+struct gate_front *gate_worker_take_front(struct gate_worker *worker);
+/* Everything in it becomes invalid. */
+void gate_worker_give_front(struct gate_worker *worker, struct gate_front *front);
 /* A text for a settle record: NULL where there is none now, and one will come back. */
 struct gate_text *gate_worker_take_text(struct gate_worker *worker);
 void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text);

@@ -163,8 +163,8 @@ static void arrived(struct http_exchange *exchange)
 {
 	struct grade_service *service = exchange->server_user;
 	const char *data = exchange->head_bytes.data;
-	struct bytes path = http_bytes(data, exchange->head.path);
-	struct bytes method = http_bytes(data, exchange->head.method);
+	struct bytes path = http_bytes(data, exchange->head->path);
+	struct bytes method = http_bytes(data, exchange->head->method);
 	bool ready = bytes_is(path, "/ready") && bytes_is(method, "GET");
 	exchange->user = NULL;
 	if (!ready && !(bytes_is(path, "/grade") && bytes_is(method, "POST"))) {

@@ -56,6 +56,8 @@ static void set_deadline(struct http_client_connection *connection, uint64_t aft
 {
 	struct env_loop *loop = connection->origin->pool->loop;
 	connection->deadline_ns = after_ns ? loop->now_ns + after_ns : 0;
+	if (connection->yields)
+		return; /* fires at once, and sees to it */
 	if (after_ns == 0 ||
 	    (connection->armed_ns && connection->armed_ns <= connection->deadline_ns))
 		return;
@@ -87,7 +89,6 @@ static void close_connection(struct http_client_connection *connection)
 	origin->open_count--;
 	counter_add(&origin->pool->stats->open, -1);
 	env_timer_disarm(origin->pool->loop, &connection->timer);
-	env_timer_disarm(origin->pool->loop, &connection->more);
 	if (channel_is_open(&connection->channel))
 		channel_close(&connection->channel, false);
 	charge(connection);
@@ -158,11 +159,16 @@ void http_fail_later(struct http_pool *pool, struct http_call *call)
 
 /* ---- sending ---- */
 
+static struct iovec *parts_of(struct http_call *call)
+{
+	return call->many_parts ? call->many_parts : call->parts;
+}
+
 static bool send_parts(struct http_client_connection *connection)
 {
 	struct http_call *call = connection->call;
 	while (connection->part < call->part_count && connection->channel.stream->writable) {
-		struct iovec *parts = call->parts + connection->part;
+		struct iovec *parts = parts_of(call) + connection->part;
 		ssize_t sent = channel_send(&connection->channel, parts,
 					    call->part_count - connection->part);
 		if (sent == ENV_RESET)
@@ -355,7 +361,8 @@ static void stream_ended(struct http_client_connection *connection, bool reset)
 static void read_later(struct http_client_connection *connection)
 {
 	struct env_loop *loop = connection->origin->pool->loop;
-	if (!env_timer_arm(loop, &connection->more, loop->now_ns + 1))
+	connection->yields = env_timer_arm(loop, &connection->timer, loop->now_ns + 1);
+	if (!connection->yields)
 		fail_with(connection, ERR_NO_MEMORY, "out of memory");
 }
 
@@ -390,7 +397,6 @@ static void receive_response(struct http_client_connection *connection)
 
 static void stream_ready(struct env_stream *stream);
 static void deadline_passed(struct env_timer *timer);
-static void more_is_due(struct env_timer *timer);
 
 static bool make_tls(struct http_origin *origin, struct tls **out, struct err *err)
 {
@@ -454,7 +460,6 @@ static void open_connection(struct http_origin *origin, struct http_call *call)
 	}
 	connection->origin = origin;
 	connection->timer.fire = deadline_passed;
-	connection->more.fire = more_is_due;
 	buf_init(&connection->pending, HTTP_HEAD_MAX + SCRATCH_SIZE);
 	assign(connection, call);
 	origin->open_count++;
@@ -621,28 +626,26 @@ static void stream_ready(struct env_stream *stream)
 	advance(connection);
 }
 
-static void more_is_due(struct env_timer *timer)
-{
-	struct http_client_connection *connection =
-		(struct http_client_connection *)((char *)timer -
-						  offsetof(struct http_client_connection, more));
-	if (connection->state == ACTIVE)
-		advance(connection);
-}
-
 static void deadline_passed(struct env_timer *timer)
 {
 	struct http_client_connection *connection =
 		(struct http_client_connection *)((char *)timer -
 						  offsetof(struct http_client_connection, timer));
 	struct env_loop *loop = connection->origin->pool->loop;
+	bool yields = connection->yields;
 	connection->armed_ns = 0;
-	if (connection->deadline_ns == 0)
-		return;
-	if (connection->deadline_ns > loop->now_ns) {
+	connection->yields = false;
+	if (connection->deadline_ns > loop->now_ns)
 		set_deadline(connection, connection->deadline_ns - loop->now_ns);
+	if (yields && connection->state == ACTIVE) {
+		/* What is left was to be read, whatever the time. */
+		if (connection->deadline_ns > 0 && connection->deadline_ns <= loop->now_ns)
+			set_deadline(connection, 1);
+		advance(connection);
 		return;
 	}
+	if (connection->deadline_ns == 0 || connection->deadline_ns > loop->now_ns)
+		return;
 	if (connection->state == IDLE)
 		close_connection(connection);
 	else if (connection->call && connection->call->paused)
@@ -659,7 +662,8 @@ static void deadline_passed(struct env_timer *timer)
 
 void http_call_start(struct http_origin *origin, struct http_call *call)
 {
-	assert(call->part_count > 0 && call->part_count <= HTTP_CALL_PARTS_MAX);
+	assert(call->part_count > 0 &&
+	       call->part_count <= (call->many_parts ? HTTP_CALL_PARTS_MAX : HTTP_CALL_OWN_PARTS));
 	call->origin = origin;
 	call->connection = NULL;
 	call->next = call->previous = NULL;

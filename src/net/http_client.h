@@ -13,17 +13,19 @@ struct http_pool;
 struct http_origin;
 struct http_client_connection;
 
+#define HTTP_CALL_OWN_PARTS 2
 #define HTTP_CALL_PARTS_MAX 8
 
-/* One request and its response. The caller owns it and keeps it, and the memory of `parts`, until
- * `ended`. */
+/* One request and its response. The caller owns it and keeps it until `ended`, and the memory of
+ * what is sent until then or until http_call_sent. */
 struct http_call {
 	/* Set by the caller */
-	struct iovec parts[HTTP_CALL_PARTS_MAX]; /* head and body, ready to send; changed while
-						    sending */
+	/* Head and body, ready to send; changed while sending. */
+	struct iovec parts[HTTP_CALL_OWN_PARTS];
+	struct iovec *many_parts; /* instead, where there are more; NULL: `parts` */
 	int part_count;
 	bool head_method;       /* HEAD: the response has no body */
-	size_t read_max; /* bytes of the answer taken at once; 0: as many as have come */
+	size_t read_max;        /* bytes of the answer taken at once; 0: as many as have come */
 	uint64_t first_byte_ns; /* from the start of the call to the response head; 0: no limit */
 	uint64_t idle_ns;       /* between two pieces of the response; 0: no limit */
 	void *user;

@@ -15,7 +15,6 @@ struct http_client_connection {
 	struct http_client_connection *next, *previous; /* among the origin's idle, newest first */
 	struct channel channel;
 	struct env_timer timer;
-	struct env_timer more; /* goes on reading what was left for a later turn */
 	uint64_t armed_ns, deadline_ns;
 	uint64_t
 		connect_by_ns; /* when connecting must be over, whichever address it is; 0: never */
@@ -29,6 +28,7 @@ struct http_client_connection {
 	bool in_tunnel;  /* it stands, or there is none */
 	bool keep_alive; /* as the head of the response says */
 	bool reused, sent_any, advancing, closed;
+	bool yields; /* the timer stands for the next turn, not for the deadline */
 };
 
 /* Outlives its origin where the pool is freed while the name is still being asked for. */

@@ -62,6 +62,9 @@ struct http_server {
 	void *stopped_argument;
 	struct buf spare[SPARE_MAX]; /* buffers of connections that fell idle */
 	unsigned spare_count;
+	struct http_head *spare_heads[SPARE_MAX];
+	unsigned spare_head_count;
+	struct http_head no_head; /* of connections that have none */
 	struct answer_date date;
 };
 
@@ -69,14 +72,48 @@ static void advance(struct http_connection *connection);
 
 /* ---- buffers, deadlines ---- */
 
-static void take_buffer(struct http_connection *connection)
+static bool take_head(struct http_connection *connection)
 {
 	struct http_server *server = connection->server;
-	if (connection->in.data)
+	struct http_exchange *exchange = &connection->exchange;
+	if (exchange->head != &server->no_head)
+		return true;
+	struct http_head *head = server->spare_head_count > 0
+					 ? server->spare_heads[--server->spare_head_count]
+					 : malloc(sizeof(*head));
+	if (!head)
+		return false;
+	http_head_start(head);
+	exchange->head = head;
+	return true;
+}
+
+static void give_head(struct http_connection *connection)
+{
+	struct http_server *server = connection->server;
+	struct http_head *head = connection->exchange.head;
+	if (head == &server->no_head)
 		return;
+	connection->exchange.head = &server->no_head;
+	if (server->spare_head_count < SPARE_MAX)
+		server->spare_heads[server->spare_head_count++] = head;
+	else
+		free(head);
+}
+
+/* What a request needs to be received: a place for its parsed head, and a buffer that may be empty.
+ * False where memory is out. */
+static bool take_buffer(struct http_connection *connection)
+{
+	struct http_server *server = connection->server;
+	if (!take_head(connection))
+		return false;
+	if (connection->in.data)
+		return true;
 	if (server->spare_count > 0)
 		connection->in = server->spare[--server->spare_count];
 	connection->in.max = HTTP_HEAD_MAX + BUFFER_START;
+	return true;
 }
 
 static void charge(struct http_connection *connection)
@@ -89,9 +126,11 @@ static void charge(struct http_connection *connection)
 	net_budget_follow(budget ? &budget->unread : NULL, &connection->charged_unread, out);
 }
 
+/* Both; nothing of a request may be looked at any more. */
 static void give_buffer(struct http_connection *connection)
 {
 	struct http_server *server = connection->server;
+	give_head(connection);
 	if (connection->in.data && connection->in.capacity <= BUFFER_KEPT_MAX &&
 	    server->spare_count < SPARE_MAX) {
 		buf_clear(&connection->in);
@@ -264,11 +303,11 @@ static void prepare_start(struct http_exchange *exchange, int64_t length)
 {
 	assert(!exchange->started);
 	exchange->started = true;
-	if (exchange->connection->server->stopping || !exchange->head.keep_alive ||
+	if (exchange->connection->server->stopping || !exchange->head->keep_alive ||
 	    exchange->connection->state != STATE_HANDLER)
 		exchange->close_after = true;
 	if (length < 0) {
-		exchange->chunked = exchange->head.minor >= 1;
+		exchange->chunked = exchange->head->minor >= 1;
 		if (!exchange->chunked)
 			exchange->close_after = true;
 	}
@@ -277,13 +316,15 @@ static void prepare_start(struct http_exchange *exchange, int64_t length)
 static bool is_head_request(const struct http_exchange *exchange)
 {
 	return exchange->head_bytes.size > 0 &&
-	       bytes_is(http_bytes(exchange->head_bytes.data, exchange->head.method), "HEAD");
+	       bytes_is(http_bytes(exchange->head_bytes.data, exchange->head->method), "HEAD");
 }
 
 static void finish(struct http_exchange *exchange)
 {
 	struct http_connection *connection = exchange->connection;
 	exchange->finished = true;
+	if (connection->server->options.unsent && unsent(connection) > 0)
+		connection->server->options.unsent(exchange);
 	if (!connection->advancing)
 		advance(connection);
 }
@@ -381,14 +422,9 @@ void http_finish(struct http_exchange *exchange)
 void http_release_request(struct http_exchange *exchange)
 {
 	struct http_connection *connection = exchange->connection;
-	const struct http_span none = {0, 0};
-	if (connection->in.size != exchange->head.size + connection->body_size)
+	if (connection->in.size != exchange->head->size + connection->body_size)
 		return;
 	exchange->head_bytes = exchange->body = (struct bytes){NULL, 0};
-	exchange->head.method = exchange->head.path = none;
-	exchange->head.query = exchange->head.target = none;
-	exchange->head.field_count = exchange->head.size = 0;
-	memset(exchange->head.known, 0, sizeof(exchange->head.known));
 	connection->body_size = 0;
 	give_buffer(connection);
 	charge(connection);
@@ -422,7 +458,7 @@ static void refuse(struct http_connection *connection, int status, const char *r
 {
 	struct http_exchange *exchange = &connection->exchange;
 	exchange->close_after = true;
-	exchange->head_bytes = bytes_of(connection->in.data, exchange->head.size);
+	exchange->head_bytes = bytes_of(connection->in.data, exchange->head->size);
 	exchange->body = (struct bytes){NULL, 0};
 	if (connection->server->options.refused) {
 		connection->server->options.refused(exchange, status, reason);
@@ -439,7 +475,10 @@ static bool fill(struct http_connection *connection, size_t want)
 {
 	if (!channel_readable(&connection->channel))
 		return false;
-	take_buffer(connection);
+	if (!take_buffer(connection)) {
+		refuse(connection, 503, "out of memory");
+		return true;
+	}
 	struct buf *in = &connection->in;
 	if (in->max < in->size + want)
 		in->max = in->size + want;
@@ -473,7 +512,8 @@ static bool fill(struct http_connection *connection, size_t want)
 static void begin_exchange(struct http_connection *connection)
 {
 	struct http_exchange *exchange = &connection->exchange;
-	http_head_start(&exchange->head);
+	if (exchange->head != &connection->server->no_head)
+		http_head_start(exchange->head);
 	exchange->head_bytes = exchange->body = (struct bytes){NULL, 0};
 	exchange->user = NULL;
 	exchange->started = exchange->finished = exchange->chunked = exchange->close_after = false;
@@ -486,8 +526,9 @@ static void hand_over(struct http_connection *connection)
 {
 	struct http_exchange *exchange = &connection->exchange;
 	connection->state = STATE_HANDLER;
-	exchange->head_bytes = bytes_of(connection->in.data, exchange->head.size);
-	exchange->body = bytes_of(connection->in.data + exchange->head.size, connection->body_size);
+	exchange->head_bytes = bytes_of(connection->in.data, exchange->head->size);
+	exchange->body =
+		bytes_of(connection->in.data + exchange->head->size, connection->body_size);
 	set_deadline(connection, 0);
 	connection->server->options.request(exchange);
 }
@@ -496,7 +537,7 @@ static void start_body(struct http_connection *connection)
 {
 	struct http_server *server = connection->server;
 	struct http_exchange *exchange = &connection->exchange;
-	struct http_head *head = &exchange->head;
+	struct http_head *head = exchange->head;
 	connection->body_max = server->options.body_max;
 	exchange->head_bytes = bytes_of(connection->in.data, head->size);
 	exchange->started_ns = server->loop->now_ns;
@@ -525,7 +566,7 @@ static void start_body(struct http_connection *connection)
 static bool step_head(struct http_connection *connection)
 {
 	struct http_server *server = connection->server;
-	struct http_head *head = &connection->exchange.head;
+	struct http_head *head = connection->exchange.head;
 	bool fresh = connection->in.size == 0;
 	/* Bytes of a pipelined request may be here already. */
 	if (!fresh && !head->parsed) {
@@ -546,6 +587,7 @@ static bool step_head(struct http_connection *connection)
 		return false;
 	if (connection->exchange.finished)
 		return true;
+	head = connection->exchange.head; /* with the buffer came a place for it */
 	if (fresh)
 		set_deadline(connection, server->options.head_timeout_ns);
 	switch (http_request_parse(head, connection->in.data, connection->in.size)) {
@@ -582,9 +624,9 @@ static bool fill_body(struct http_connection *connection, size_t want)
 	if (connection->server->options.progress &&
 	    connection->body_size - connection->told >= HTTP_SERVER_SLICE) {
 		connection->told = connection->body_size;
-		exchange->head_bytes = bytes_of(connection->in.data, exchange->head.size);
+		exchange->head_bytes = bytes_of(connection->in.data, exchange->head->size);
 		exchange->body =
-			bytes_of(connection->in.data + exchange->head.size, connection->body_size);
+			bytes_of(connection->in.data + exchange->head->size, connection->body_size);
 		connection->server->options.progress(exchange);
 	}
 	bool armed;
@@ -597,7 +639,7 @@ static bool fill_body(struct http_connection *connection, size_t want)
 
 static bool step_length_body(struct http_connection *connection)
 {
-	const struct http_head *head = &connection->exchange.head;
+	const struct http_head *head = connection->exchange.head;
 	size_t length = head->body == HTTP_BODY_LENGTH ? (size_t)head->content_length : 0;
 	size_t have = connection->in.size - head->size;
 	if (have >= length) {
@@ -616,7 +658,7 @@ static bool step_chunked_body(struct http_connection *connection)
 {
 	struct http_exchange *exchange = &connection->exchange;
 	struct buf *in = &connection->in;
-	size_t body_end = exchange->head.size + connection->body_size;
+	size_t body_end = exchange->head->size + connection->body_size;
 	size_t used = 0, decoded = 0;
 	if (in->size == body_end)
 		return fill_body(connection, BUFFER_START);
@@ -670,7 +712,7 @@ static bool step_finished(struct http_connection *connection)
 			start_linger(connection);
 		return !connection->closed;
 	}
-	size_t used = exchange->head.size + connection->body_size;
+	size_t used = exchange->head->size + connection->body_size;
 	arena_reset(&exchange->arena);
 	buf_consume(&connection->in, used);
 	if (connection->in.size == 0)
@@ -718,7 +760,7 @@ static bool step(struct http_connection *connection)
 	case STATE_HEAD:
 		return step_head(connection);
 	case STATE_BODY:
-		return connection->exchange.head.body == HTTP_BODY_CHUNKED
+		return connection->exchange.head->body == HTTP_BODY_CHUNKED
 			       ? step_chunked_body(connection)
 			       : step_length_body(connection);
 	case STATE_HANDLER:
@@ -831,6 +873,7 @@ static void new_connection(void *argument, struct env_stream *stream,
 	}
 	struct http_exchange *exchange = &connection->exchange;
 	*exchange = (struct http_exchange){.connection = connection,
+					   .head = &server->no_head,
 					   .loop = server->loop,
 					   .peer = env_peer_of(peer),
 					   .server_user = server->options.argument};
@@ -867,6 +910,7 @@ struct http_server *http_server_new(struct env_loop *loop,
 					       .has_room = has_room,
 					       .take = new_connection};
 	server->date.second = -1;
+	http_head_start(&server->no_head);
 	return server;
 }
 
@@ -932,6 +976,8 @@ void http_server_free(struct http_server *server)
 		abort_exchange(server->first);
 	while (server->spare_count > 0)
 		buf_release(&server->spare[--server->spare_count]);
+	while (server->spare_head_count > 0)
+		free(server->spare_heads[--server->spare_head_count]);
 	tls_context_free(server->tls);
 	free(server);
 }

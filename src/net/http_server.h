@@ -2,8 +2,9 @@
  * client pipelines waits its turn. The whole request body is collected before the handler sees it,
  * because nothing may be decided on a part of it.
  *
- * Memory: an idle connection holds no buffer. Head and body share one buffer from the server's
- * pool; an answer goes out as it is given, and only what the socket does not take is copied. */
+ * Memory: an idle connection holds neither a buffer nor a parsed head. Head and body share one
+ * buffer from the server's pool; an answer goes out as it is given, and only what the socket does
+ * not take is copied. */
 #ifndef NET_HTTP_SERVER_H
 #define NET_HTTP_SERVER_H
 
@@ -23,7 +24,7 @@ struct http_exchange {
 	struct http_connection *connection;
 	struct env_loop *loop;
 	struct arena arena;
-	struct http_head head;
+	struct http_head *head;  /* never NULL: an empty one where there is none */
 	struct bytes head_bytes; /* what the offsets of `head` point into */
 	struct bytes body;
 	struct env_peer peer;
@@ -58,6 +59,9 @@ struct http_server_options {
 	/* What was unsent has gone below http_server's low mark after being above the high one. May
 	 * be NULL. */
 	void (*drained)(struct http_exchange *exchange);
+	/* An answer was finished and has not gone out whole: the last word about it. May be NULL.
+	 */
+	void (*unsent)(struct http_exchange *exchange);
 	/* Writes an error answer for a request refused below the handler (400, 408, 413, 431, 501,
 	 * 505). NULL: plain text. It calls http_respond. */
 	void (*refused)(struct http_exchange *exchange, int status, const char *reason);

@@ -81,6 +81,17 @@ const char *sender_binding_id(enum sender_binding binding)
 	return ids[binding];
 }
 
+struct sender_facts sender_facts_for(const struct sender_rule *rule)
+{
+	struct sender_facts facts = {.proved = rule->binding};
+	memcpy(facts.thumbprint, rule->thumbprint, SHA256_SIZE);
+	if (rule->network_count > 0) {
+		facts.family = rule->networks[0].family;
+		memcpy(facts.ip, rule->networks[0].ip, sizeof(facts.ip));
+	}
+	return facts;
+}
+
 bool sender_is_in_networks(const struct sender_rule *rule, const struct sender_facts *facts)
 {
 	uint8_t family = facts->family;

@@ -76,6 +76,8 @@ struct sender_facts {
 	const char *problem; /* why no more is proved; NULL: nothing was tried */
 };
 
+/* Facts of a request that meets the rule. */
+struct sender_facts sender_facts_for(const struct sender_rule *rule);
 bool sender_is_in_networks(const struct sender_rule *rule, const struct sender_facts *facts);
 bool sender_is_proved(const struct sender_rule *rule, const struct sender_facts *facts);
 /* Whether a key with this rule is bound as the demand has it. */

@@ -429,7 +429,7 @@ static bool wrong_key(const struct standin *standin, const struct http_exchange 
 	struct bytes key;
 	if (!standin->options.key)
 		return false;
-	return !http_credential(&exchange->head, exchange->head_bytes.data, &key) ||
+	return !http_credential(exchange->head, exchange->head_bytes.data, &key) ||
 	       !bytes_is(key, standin->options.key);
 }
 
@@ -477,15 +477,15 @@ static void request_arrived(struct http_exchange *exchange)
 {
 	struct standin *standin = exchange->server_user;
 	const char *data = exchange->head_bytes.data;
-	struct bytes path = http_bytes(data, exchange->head.path);
-	bool versioned = http_has(&exchange->head, HTTP_FIELD_ANTHROPIC_VERSION);
+	struct bytes path = http_bytes(data, exchange->head->path);
+	bool versioned = http_has(exchange->head, HTTP_FIELD_ANTHROPIC_VERSION);
 	const struct dialect_endpoint *endpoint =
-		dialect_endpoint_find(http_bytes(data, exchange->head.method), path, versioned);
-	if (http_has(&exchange->head, HTTP_FIELD_GOOGLE_API_KEY))
+		dialect_endpoint_find(http_bytes(data, exchange->head->method), path, versioned);
+	if (http_has(exchange->head, HTTP_FIELD_GOOGLE_API_KEY))
 		endpoint = dialect_gemini_list(endpoint);
 	enum dialect_id dialect = endpoint ? endpoint->dialect : dialect_guess(path, versioned);
 	const char *problem =
-		endpoint ? dialect_query_problem(endpoint, http_bytes(data, exchange->head.query))
+		endpoint ? dialect_query_problem(endpoint, http_bytes(data, exchange->head->query))
 			 : NULL;
 	dialect = dialect_variant(dialect, standin->options.chat);
 	exchange->user = NULL;

@@ -96,11 +96,11 @@ static void request_arrived(struct http_exchange *exchange)
 	const char *data = exchange->head_bytes.data;
 	struct buf out = BUF_INIT(NOTE_SIZE_MAX);
 	const char *type = plain;
-	if (!bytes_is(http_bytes(data, exchange->head.path), ADD_CHECKPOINT_PATH)) {
+	if (!bytes_is(http_bytes(data, exchange->head->path), ADD_CHECKPOINT_PATH)) {
 		respond(exchange, 404, plain, BYTES("a witness has /add-checkpoint alone\n"));
 		return;
 	}
-	if (!bytes_is(http_bytes(data, exchange->head.method), "POST")) {
+	if (!bytes_is(http_bytes(data, exchange->head->method), "POST")) {
 		respond(exchange, 405, plain, BYTES("checkpoints are added by POST\n"));
 		return;
 	}

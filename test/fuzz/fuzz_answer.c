@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct err err = ERR_INIT;
 	struct bytes body = fuzz_copy(input);
 	json_t *calls = json_array();
-	dialect_observe_body(dialect, body, BYTES("nonce"), &outcome, &text, calls, NULL);
+	dialect_observe_body(dialect, body, BYTES("nonce"), &outcome, &text, calls, NULL, NULL);
 	FUZZ_CHECK(dialect_output_estimate(&outcome) >= 0);
 	FUZZ_CHECK(outcome.usage.input >= 0 && outcome.usage.output >= 0);
 	dialect_answer_init(&answer, 1 << 24);

@@ -341,6 +341,6 @@ void __wrap_gate_submit_settle(struct gate_request *request, const struct record
 {
 	struct record_usage more = *usage;
 	more.output += planted == BILLS_TOO_MUCH && usage->output > 0;
-	request->usage = more; /* the log borrows it */
-	__real_gate_submit_settle(request, &request->usage);
+	request->settle_text->usage = more; /* the log borrows it */
+	__real_gate_submit_settle(request, &request->settle_text->usage);
 }

@@ -173,7 +173,7 @@ static void take_model_request(struct provider *provider, struct http_exchange *
 	char marker[64];
 	read_marker(body, marker);
 	struct bytes run =
-		http_known(&exchange->head, exchange->head_bytes.data, HTTP_FIELD_PARLEY_RUN);
+		http_known(exchange->head, exchange->head_bytes.data, HTTP_FIELD_PARLEY_RUN);
 	if (provider->gateway && run.size == 0)
 		provider->without_run++;
 	if (provider->gateway && provider->runs == 0)
@@ -281,7 +281,7 @@ static void take_gateway_request(struct provider *provider, struct http_exchange
 static void take_request(struct http_exchange *exchange)
 {
 	struct provider *provider = exchange->server_user;
-	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head.path);
+	struct bytes path = http_bytes(exchange->head_bytes.data, exchange->head->path);
 	char *body = bytes_to_cstr(exchange->body);
 	pthread_mutex_lock(&provider->lock);
 	if (bytes_is(path, "/v1/messages"))

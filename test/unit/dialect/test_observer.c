@@ -315,12 +315,12 @@ static void test_plain_answers_have_the_same_digest(void **state)
 	json_t *calls = json_array();
 	(void)state;
 	dialect_observe_body(DIALECT_ANTHROPIC, bytes_from(anthropic_body), BYTES("nonce"),
-			     &outcome, &text, calls, NULL);
+			     &outcome, &text, calls, NULL, NULL);
 	check_outcome(&outcome, 3);
 	assert_string_equal(text.data, "Say \"\xe2\x82\xac\"!\n");
 	assert_int_equal(json_array_size(calls), 1);
 	dialect_observe_body(DIALECT_OPENAI, bytes_from(openai_body), BYTES("nonce"), &outcome,
-			     NULL, NULL, NULL);
+			     NULL, NULL, NULL, NULL);
 	check_outcome(&outcome, 0);
 	struct buf whole = BUF_INIT(1024);
 	dialect_canonical_answer(buf_bytes(&text), calls, DIALECT_FINISH_TOOL_CALLS, &whole);

@@ -310,7 +310,7 @@ static void test_plain_answers_have_the_same_digest(void **state)
 	(void)state;
 	for (size_t i = 0; i < APIS; i++) {
 		dialect_observe_body(apis[i].dialect, bytes_from(apis[i].body), BYTES("nonce"),
-				     &outcome, NULL, NULL, NULL);
+				     &outcome, NULL, NULL, NULL, NULL);
 		check_outcome(&outcome);
 	}
 }
@@ -370,14 +370,14 @@ static void test_how_answers_end(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		dialect_observe_body(rows[i].dialect, bytes_from(rows[i].body), BYTES(""), &outcome,
-				     NULL, NULL, NULL);
+				     NULL, NULL, NULL, NULL);
 		assert_true(outcome.complete);
 		if (outcome.finish != rows[i].finish)
 			fail_msg("%s: %s", rows[i].body, dialect_finish_name(outcome.finish));
 	}
 	dialect_observe_body(DIALECT_RESPONSES,
 			     BYTES("{\"output\":[],\"status\":\"failed\",\"error\":{}}"), BYTES(""),
-			     &outcome, NULL, NULL, NULL);
+			     &outcome, NULL, NULL, NULL, NULL);
 	assert_true(outcome.failed && !outcome.complete);
 }
 

@@ -22,12 +22,12 @@ struct site {
 
 static struct bytes method_of(const struct http_exchange *exchange)
 {
-	return http_bytes(exchange->head_bytes.data, exchange->head.method);
+	return http_bytes(exchange->head_bytes.data, exchange->head->method);
 }
 
 static struct bytes path_of(const struct http_exchange *exchange)
 {
-	return http_bytes(exchange->head_bytes.data, exchange->head.path);
+	return http_bytes(exchange->head_bytes.data, exchange->head->path);
 }
 
 static void on_head(struct http_exchange *exchange, size_t *body_max)

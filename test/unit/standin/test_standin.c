@@ -134,7 +134,7 @@ static void ask_with(struct stage *stage, const char *path, const char *key, con
 		read_stream(stage, dialect);
 	else if (stage->status == 200 && stage->err.code == ERR_OK)
 		dialect_observe_body(dialect, buf_bytes(&stage->body), BYTES(""), &stage->outcome,
-				     &stage->text, NULL, NULL);
+				     &stage->text, NULL, NULL, NULL);
 }
 
 static void ask(struct stage *stage, const char *path, const char *body)
