@@ -185,16 +185,9 @@ static enum err_code check_items(struct run *run, unsigned number, struct err *e
 	return ERR_OK;
 }
 
-/* Without a seed of its own the salts are known, and who guesses a prompt can test the guess. */
 static enum err_code seal(struct run_suite *suite, const char *directory, struct err *err)
 {
-	static const uint8_t zeros[LEAF_SEED_SIZE];
-	if (memcmp(suite_seed(suite->suite), zeros, LEAF_SEED_SIZE) == 0)
-		return ERR_SET(err, ERR_INVALID,
-			       "%s/suite.yaml: a sealed suite needs a seed that nobody can guess: "
-			       "add seed: \"…\" with 64 random hexadecimal digits (openssl rand "
-			       "-hex 32)",
-			       directory);
+	ERR_TRY(suite_check_seed(suite->suite, directory, err));
 	if (suite_steps(suite->suite) > 1)
 		return ERR_SET(err, ERR_INVALID,
 			       "%s: its items are conversations, whose turns the gateway has to "

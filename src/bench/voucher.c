@@ -16,7 +16,6 @@
 
 #define PROBES_MAX 3u
 #define PROBE_PAUSE_NS 1000000000u
-#define REGISTRATION_MAX ((size_t)64 << 20)
 
 static void probe(struct gateway *gateway);
 static void register_next(struct gateway *gateway);
@@ -71,17 +70,6 @@ static void timer_fired(struct env_timer *timer)
 		probe(gateway);
 	else
 		voucher_fetch(gateway);
-}
-
-static void read_purposes(struct gateway *gateway, const json_t *self)
-{
-	const json_t *grant = json_object_get(self, "grant");
-	const json_t *list = json_object_get(json_is_object(grant) ? grant : self, "purposes");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		struct bytes purpose = bytes_from(json_string_value(json_array_get(list, i)));
-		gateway->evaluation[0] |= bytes_is(purpose, "capability_benchmark");
-		gateway->evaluation[1] |= bytes_is(purpose, "safety_evaluation");
-	}
 }
 
 /* The key that signs verdicts, as the log's key vouches for it. */
@@ -162,7 +150,7 @@ static void probe_answered(struct rest *rest, const struct err *err)
 		     json_parse(buf_bytes(&rest->response), "self", &self, NULL) == ERR_OK &&
 		     json_is_object(self);
 	if (found) {
-		read_purposes(gateway, self);
+		registration_read_purposes(self, &gateway->purposes);
 		const char *release = json_string_value(
 			json_object_get(json_object_get(self, "grant"), "release"));
 		model->sealed = release && strcmp(release, "V0") == 0;
@@ -188,14 +176,6 @@ static void probe(struct gateway *gateway)
 }
 
 /* ---- registering ---- */
-
-static const char *choose_purpose(const struct gateway *gateway, enum suite_kind kind)
-{
-	bool safety = kind == SUITE_SAFETY;
-	if (gateway->evaluation[safety])
-		return safety ? "safety_evaluation" : "capability_benchmark";
-	return safety ? "capability_benchmark" : "safety_evaluation";
-}
 
 static void registration_failed(struct gateway *gateway, const char *what, const struct err *err)
 {
@@ -341,14 +321,9 @@ static void note_commitment(struct gateway *gateway)
 static bool is_usable(const struct rest *rest, struct err *err)
 {
 	json_t *tree = NULL;
-	char note[400];
 	if (json_parse(buf_bytes(&rest->response), "the response", &tree, NULL) != ERR_OK)
 		return true;
-	bool usable = !json_is_false(json_object_get(tree, "usable"));
-	const char *text = json_string_value(json_object_get(tree, "note"));
-	text_line(note, sizeof(note), bytes_from(text ? text : "its class is not granted"));
-	if (!usable)
-		ERR_SET(err, ERR_DENIED, "%s", note);
+	bool usable = registration_usable(tree, err) == ERR_OK;
 	json_decref(tree);
 	return usable;
 }
@@ -378,7 +353,7 @@ static void register_suite(struct gateway *gateway)
 	const struct run_suite *suite = &model->run->suites[gateway->suite];
 	struct buf body = BUF_INIT(REGISTRATION_MAX);
 	struct err err = ERR_INIT;
-	const char *purpose = choose_purpose(gateway, suite_kind(suite->suite));
+	const char *purpose = registration_purpose(&gateway->purposes, suite_kind(suite->suite));
 	enum suite_upload upload = !model->run->plan.sealed ? SUITE_ITEMS
 				   : model->sealed          ? SUITE_GRADINGS
 							    : SUITE_SEALED;
@@ -397,7 +372,7 @@ static void register_next(struct gateway *gateway)
 {
 	struct run_model *model = gateway->model;
 	struct run *run = model->run;
-	bool evaluation = gateway->evaluation[0] || gateway->evaluation[1];
+	bool evaluation = gateway->purposes.capability || gateway->purposes.safety;
 	while (gateway->suite < run->suite_count && !voucher_needs_run(model, gateway->suite))
 		gateway->suite++;
 	if (gateway->suite < run->suite_count && evaluation) {

@@ -2,6 +2,7 @@
 #ifndef BENCH_VOUCHER_INTERNAL_H
 #define BENCH_VOUCHER_INTERNAL_H
 
+#include "bench/registration.h"
 #include "bench/rest.h"
 #include "bench/run.h"
 
@@ -23,7 +24,7 @@ struct gateway {
 	struct rest rest; /* first; preparation and closing, one call at a time */
 	struct run_model *model;
 	unsigned probes, suite; /* the suite being registered or closed */
-	bool evaluation[2];     /* purposes of the grant: capability_benchmark, safety_evaluation */
+	struct registration_purposes purposes;
 	bool closing, closed;
 	bool following;         /* waits for the model that opens its run */
 	struct env_timer timer; /* probe again, or the next receipt is due */

@@ -44,8 +44,15 @@ enum err_code words_index_add(struct words_index *index, uint32_t suite, const s
 		struct words_place *place = &index->places[index->count];
 		struct suite_item item;
 		ERR_TRY(suite_item_render(items, i, &item, err));
+		bool exact = item.kind == SCRIPT_EXACT;
 		leaf_words_digest(buf_bytes(&item.text), place->digest);
 		suite_item_release(&item);
+		if (!exact)
+			return ERR_SET(err, ERR_UNSUPPORTED,
+				       "suite %s: item %s is a conversation or a judge's template: "
+				       "another harness's turns are not recognised, so that `bench "
+				       "proxy` has single prompts only",
+				       suite_name(items), suite_id(items, i));
 		place->suite = suite;
 		place->item = (uint32_t)i;
 		index->count++;

@@ -71,29 +71,32 @@ static const char *cell(const json_t *row, const char *column, char *scratch, si
 	return json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "";
 }
 
-static void show_list(const struct verb *verb, const json_t *body)
+static void print_rows(const json_t *rows, const char *const columns[COLUMNS_MAX])
 {
-	const json_t *rows = json_object_get(body, verb->list);
 	int widths[COLUMNS_MAX] = {0};
 	char scratch[256];
-	for (int c = 0; c < COLUMNS_MAX && verb->columns[c]; c++) {
-		widths[c] = (int)strlen(verb->columns[c]);
+	for (int c = 0; c < COLUMNS_MAX && columns[c]; c++) {
+		widths[c] = (int)strlen(columns[c]);
 		for (size_t i = 0; i < json_array_size(rows); i++) {
-			int width = (int)strlen(cell(json_array_get(rows, i), verb->columns[c],
-						     scratch, sizeof(scratch)));
+			int width = (int)strlen(cell(json_array_get(rows, i), columns[c], scratch,
+						     sizeof(scratch)));
 			widths[c] = width > widths[c] ? width : widths[c];
 		}
 	}
-	for (int c = 0; c < COLUMNS_MAX && verb->columns[c]; c++)
-		printf("%-*s  ", widths[c], verb->columns[c]);
+	for (int c = 0; c < COLUMNS_MAX && columns[c]; c++)
+		printf("%-*s  ", widths[c], columns[c]);
 	putchar('\n');
 	for (size_t i = 0; i < json_array_size(rows); i++) {
-		for (int c = 0; c < COLUMNS_MAX && verb->columns[c]; c++)
+		for (int c = 0; c < COLUMNS_MAX && columns[c]; c++)
 			printf("%-*s  ", widths[c],
-			       cell(json_array_get(rows, i), verb->columns[c], scratch,
-				    sizeof(scratch)));
+			       cell(json_array_get(rows, i), columns[c], scratch, sizeof(scratch)));
 		putchar('\n');
 	}
+}
+
+static void show_list(const struct verb *verb, const json_t *body)
+{
+	print_rows(json_object_get(body, verb->list), verb->columns);
 }
 
 /* What was used by day, week and month, then of each limit. */
@@ -323,10 +326,11 @@ static const struct verb verbs[] = {
 	{"key revoke", "POST", "/admin/v1/keys/%s/revoke", "KEY [--reason TEXT]",
 	 "Ends a key for ever; " LIVE_ENDS, SHOW_ACT, NULL, {0}, true, true},
 	{"suite list", "GET", "/admin/v1/suites", "[--pending]",
-	 "Every suite registered with the gateway, or those that wait for approval.",
+	 "Every suite registered with the gateway, or those that wait for approval. With\n"
+	 "--gateway URL#ENV: those of a key's grant, over HTTP.",
 	 SHOW_LIST, "suites", {"id", "grant", "name", "version", "class", "leaves"}, false,
 	 EXTRA_PENDING},
-	{"suite show", "GET", "/admin/v1/suites/%s", "SUITE", "One registered suite, as JSON.",
+	{"suite show", "GET", "/admin/v1/suites/%s", "SUITE", "One registered suite, as JSON. With --gateway URL#ENV: over HTTP, with a key.",
 	 SHOW_OBJECT, NULL, {0}, true, false},
 	{"suite approve", "POST", "/admin/v1/suites/%s/approve", "SUITE [--reason TEXT]",
 	 "Makes a private suite reviewed: grants that name the class may run it from now on.",
@@ -376,6 +380,13 @@ int operate_verb(const char *command, int argc, char **argv)
 		if (strcmp(verbs[i].command, command) == 0)
 			return run_verb(&verbs[i], argc, argv);
 	return cli_usage(command, "there is no such command");
+}
+
+void operate_print_list(const char *command, const json_t *rows)
+{
+	for (size_t i = 0; i < VERBS_COUNT; i++)
+		if (strcmp(verbs[i].command, command) == 0)
+			print_rows(rows, verbs[i].columns);
 }
 
 int cmd_grant(int argc, char **argv)

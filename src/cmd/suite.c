@@ -189,12 +189,14 @@ static int run_check(int argc, char **argv)
 
 static int run_list(int argc, char **argv)
 {
-	return operate_verb("suite list", argc, argv);
+	return suite_is_remote(argc, argv) ? suite_list_remote(argc, argv)
+					   : operate_verb("suite list", argc, argv);
 }
 
 static int run_show(int argc, char **argv)
 {
-	return operate_verb("suite show", argc, argv);
+	return suite_is_remote(argc, argv) ? suite_show_remote(argc, argv)
+					   : operate_verb("suite show", argc, argv);
 }
 
 static int run_approve(int argc, char **argv)
@@ -210,14 +212,15 @@ static int run_reject(int argc, char **argv)
 int cmd_suite(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
-		{"import",  run_import,  "make a suite folder from another data set"},
-		{"digest",  run_digest,  "print a suite's root"                     },
-		{"check",   run_check,   "read every item and find duplicates"      },
-		{"list",    run_list,    "suites registered with the gateway"       },
-		{"show",    run_show,    "one registered suite"                     },
-		{"approve", run_approve, "make a private suite reviewed"            },
-		{"reject",  run_reject,  "refuse a suite, or take an approval back" },
-		{NULL,      NULL,        NULL				       },
+		{"import",   run_import,     "make a suite folder from another data set"},
+		{"digest",   run_digest,     "print a suite's root"                     },
+		{"check",    run_check,      "read every item and find duplicates"      },
+		{"register", suite_register, "register a suite with a gateway, by a key"},
+		{"list",     run_list,       "suites registered with the gateway"       },
+		{"show",     run_show,       "one registered suite"                     },
+		{"approve",  run_approve,    "make a private suite reviewed"            },
+		{"reject",   run_reject,     "refuse a suite, or take an approval back" },
+		{NULL,       NULL,           NULL				       },
 	};
 	return cli_dispatch("suite", verbs, argc, argv);
 }

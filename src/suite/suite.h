@@ -104,6 +104,10 @@ enum err_code suite_duplicates(const struct suite *suite,
 			       void (*each)(void *argument, size_t first, size_t duplicate),
 			       void *argument, size_t *count, struct err *err);
 
+/* Whether the suite can be sealed: without a seed of its own the salts are known, and who guesses a
+ * prompt can test the guess. ERR_INVALID says what to add. */
+enum err_code suite_check_seed(const struct suite *suite, const char *directory, struct err *err);
+
 enum suite_upload {
 	SUITE_ITEMS,    /* everything */
 	SUITE_SEALED,   /* the number of items instead of items and seed */

@@ -370,6 +370,18 @@ static enum err_code check_sealed(const struct suite *suite, struct err *err)
 	return ERR_OK;
 }
 
+enum err_code suite_check_seed(const struct suite *suite, const char *directory, struct err *err)
+{
+	static const uint8_t zeros[LEAF_SEED_SIZE];
+	if (memcmp(suite->seed, zeros, LEAF_SEED_SIZE) != 0)
+		return ERR_OK;
+	return ERR_SET(
+		err, ERR_INVALID,
+		"%s/suite.yaml: a sealed suite needs a seed that nobody can guess: add seed: "
+		"\"…\" with 64 random hexadecimal digits (openssl rand -hex 32)",
+		directory);
+}
+
 enum err_code suite_registration(const struct suite *suite, const char *purpose,
 				 enum suite_upload upload, struct buf *out, struct err *err)
 {

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from certificates import Authority, openssl
-from parley_test import PARLEY, SOURCE, Process, evaluation, main, run, wait_until
+from parley_test import PARLEY, SOURCE, Process, evaluation, main, product, run, wait_until
 from raw_upstream import RawUpstream
 from test_bench import Bench
 
@@ -484,6 +484,85 @@ class Writing(Proxy):
         self.assertEqual(judge.end_and_count(), 10)
         done = run("verify", self.out / "bundle")
         self.assertEqual(done.returncode, 0, done.stdout)
+
+
+class Registration(Bench):
+    """`parley suite register`, and list and show with --gateway: HTTP and a key, nothing else."""
+
+    def call(self, verb, *arguments, status=0, key=None):
+        done = run("suite", verb, *arguments,
+                   env={**os.environ, **({"PARLEY_TEST_KEY": key} if key else {})})
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done
+
+    def test_open_sealed_listed_and_shown(self):
+        suite, persona = self.suite(4)
+        with open(suite / "suite.yaml", "a", encoding="utf-8") as file:
+            file.write(f'seed: "{"5a" * 32}"\n')
+        other, _ = self.suite(3, name="owls")
+        gate, keys = self.gate(suite, self.sim("--persona", persona))
+        key, where = keys["PARLEY_TEST_KEY"], f"http://127.0.0.1:{gate.port}#PARLEY_TEST_KEY"
+        done = self.call("register", suite, "--gateway", where, key=key)
+        identity = done.stdout.strip()
+        self.assertEqual(done.stderr, "foxes 1: 4 items, class public.\n")
+        self.assertEqual(self.call("register", suite, "-g", where, key=key).stdout.strip(), identity)
+        done = self.call("register", other, "--gateway", where, key=key)
+        self.assertIn("owls 1: 3 items, class private.\nIt cannot be run yet:", done.stderr)
+        done = self.call("register", other, "--gateway", where, "--sealed", key=key, status=1)
+        self.assertIn("needs a seed", done.stderr)
+        done = self.call("register", suite, "--gateway", where, "--sealed", "--json", key=key)
+        sealed = json.loads(done.stdout)["suite"]
+        self.assertNotEqual(sealed, identity)
+        rows = json.loads(self.call("list", "--gateway", where, "--json", key=key).stdout)
+        self.assertEqual(sorted((row["name"], row["sealed"], row["leaves"]) for row in rows),
+                         [("foxes", False, 4), ("foxes", True, 4), ("owls", False, 3)])
+        table = self.call("list", "--gateway", where, key=key).stdout.splitlines()
+        self.assertEqual(table[0].split(), ["id", "grant", "name", "version", "class", "leaves"])
+        self.assertEqual(len(table), 4)
+        shown = json.loads(self.call("show", identity, "--gateway", where, key=key).stdout)
+        self.assertEqual((shown["id"], shown["name"], shown["class"]), (identity, "foxes", "public"))
+        # A harness of one's own needs no proxy then.
+        answer = gate.client("eval", "southlab").post("/v1/messages", {
+            "model": "north-1", "max_tokens": 64, "temperature": 0,
+            "messages": [{"role": "user", "content": question(0)}]})
+        self.assertEqual(answer.status, 200)
+
+    def test_wrong_use(self):
+        suite, persona = self.suite(2)
+        gate, keys = self.gate(suite, self.sim("--persona", persona))
+        url, key = f"http://127.0.0.1:{gate.port}", keys["PARLEY_TEST_KEY"]
+        where = f"{url}#PARLEY_TEST_KEY"
+        for arguments, status, told in (
+                ((suite,), 2, "--gateway URL#VARIABLE"),
+                ((suite, "--gateway", url), 2, "names no key"),
+                ((suite, "--gateway", f"{url}#NOT_SET"), 2, "NOT_SET is not set"),
+                (("nowhere", "--gateway", where), 1, "nowhere"),
+                ((suite, "--gateway", "http://127.0.0.1:1#PARLEY_TEST_KEY"), 3, "cannot connect"),
+                ((suite, "--gateway", self.sim().url + "#PARLEY_TEST_KEY"), 1,
+                 "is no Parley gateway")):
+            with self.subTest(told):
+                self.assertIn(told, self.call("register", *arguments, key=key, status=status).stderr)
+        done = self.call("register", suite, "--gateway", where, key="plk_wrong", status=1)
+        self.assertIn("not known", done.stderr)
+        done = self.call("show", "suite_x", "--gateway", where, key=key, status=1)
+        self.assertIn("has no suite suite_x", done.stderr)
+        gate.apply(evaluation(), product())
+        done = self.call("register", suite, "--gateway", where, key=gate.key("prod", "acme"), status=1)
+        self.assertIn("no evaluation purpose", done.stderr)
+
+    def test_with_a_key_that_is_bound(self):
+        suite, persona = self.suite(2)
+        gate, _ = self.gate(suite, self.sim("--persona", persona))
+        done = run("keygen", "-o", self.directory / "client.key")
+        (self.directory / "client.pub").write_text(done.stdout)
+        key = gate.act("key", "issue", "--org", "southlab", "--grant", "eval", "--public-key",
+                       self.directory / "client.pub").splitlines()[-1]
+        where = f"http://127.0.0.1:{gate.port}#PARLEY_TEST_KEY"
+        done = self.call("register", suite, "--gateway", where, key=key, status=1)
+        self.assertIn("not signed", done.stderr)
+        done = self.call("register", suite, "--gateway", f"{where}#{self.directory}/client.key",
+                         key=key)
+        self.assertTrue(done.stdout.strip())
 
 
 if __name__ == "__main__":
