@@ -4,7 +4,7 @@
 
 #include "cmd/admin_body.h"
 #include "cmd/admin_client.h"
-#include "gate/paper.h"
+#include "ledger/paper.h"
 
 #include "base/encode.h"
 
@@ -272,7 +272,7 @@ static void show_clauses(FILE *out, const json_t *terms, const json_t *overrides
 /* ---- sign ---- */
 
 struct signing {
-	const char *file, *key, *provider, *output, *gateway;
+	const char *file, *key, *provider, *log, *output, *gateway;
 	bool json;
 	struct paper paper, terms;
 	bool has_terms;
@@ -319,15 +319,19 @@ static enum err_code open_terms(struct signing *signing, struct err *err)
 static enum err_code open_file(struct signing *signing, struct err *err)
 {
 	struct buf text = BUF_INIT(FILE_MAX);
-	struct note_key trusted;
+	struct note_key trusted, log;
 	if (signing->provider)
 		ERR_TRY(note_key_parse(bytes_from(signing->provider), &trusted, err));
+	if (signing->log)
+		ERR_TRY(note_key_parse(bytes_from(signing->log), &log, err));
 	enum err_code code = read_text(signing->file, &text, err);
 	if (code == ERR_OK)
 		code = json_parse(buf_bytes(&text), signing->file, &signing->envelope, err);
 	if (code == ERR_OK)
 		code = paper_open(buf_bytes(&text), signing->file, PAPER_GRANT,
 				  signing->provider ? &trusted : NULL, &signing->paper, err);
+	if (code == ERR_OK && signing->log)
+		code = paper_check_certificate(&signing->paper, &log, signing->file, err);
 	buf_release(&text);
 	ERR_TRY(code);
 	uint8_t key[ED25519_KEY_SIZE];
@@ -361,9 +365,9 @@ static void show_summary(const struct signing *signing, FILE *out)
 		      "signed.\n",
 		      out);
 	fprintf(out, "The provider's signature holds%s. The organisation has %s.\n",
-		signing->provider
-			? ", by the key you named"
-			: ", by the key in the file: compare it with the one you were told",
+		signing->provider ? ", by the key you named"
+		: signing->log    ? ", by a key that the log you named vouches for"
+			       : ", by the key in the file: compare it with the one you were told",
 		signing->signed_before ? "signed"
 		: json_is_true(json_object_get(body, "countersign"))
 			? "not signed yet"
@@ -427,6 +431,29 @@ static enum err_code hand_back(const struct signing *signing, struct bytes envel
 	return code;
 }
 
+/* With what stood beside the envelope: terms and certificate. */
+static enum err_code write_signed(const struct signing *signing, struct buf *out, struct err *err)
+{
+	static const char *const kept[] = {"certificate", "terms", NULL};
+	struct buf text = BUF_INIT(FILE_MAX);
+	json_t *tree = NULL;
+	enum err_code code = dsse_write(&signing->paper.dsse, &text, err);
+	if (code == ERR_OK)
+		code = json_parse(buf_bytes(&text), "the signed grant", &tree, err);
+	for (const char *const *name = kept; code == ERR_OK && *name; name++) {
+		json_t *value = json_object_get(signing->envelope, *name);
+		if (value && json_object_set(tree, *name, value))
+			code = ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	}
+	if (code == ERR_OK)
+		code = json_canonical(tree, out, err);
+	if (code == ERR_OK && out->failed)
+		code = ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	buf_release(&text);
+	json_decref(tree);
+	return code;
+}
+
 static enum err_code add_signature(struct signing *signing, struct err *err)
 {
 	struct buf out = BUF_INIT(FILE_MAX);
@@ -434,7 +461,7 @@ static enum err_code add_signature(struct signing *signing, struct err *err)
 	ERR_TRY(check_key(signing, err));
 	if (!signing->signed_before)
 		ERR_TRY(dsse_add_signature(&signing->paper.dsse, signing->private, err));
-	enum err_code code = dsse_write(&signing->paper.dsse, &out, err);
+	enum err_code code = write_signed(signing, &out, err);
 	if (code == ERR_OK && (signing->output || !signing->gateway))
 		code = write_text(signing->output, buf_bytes(&out), err);
 	if (code == ERR_OK && signing->output)
@@ -450,7 +477,7 @@ static void show_json(const struct signing *signing)
 {
 	json_t *shown = json_pack("{s:O, s:b, s:b}", "grant", signing->paper.body, "countersigned",
 				  signing->signed_before || signing->private, "issuer_named",
-				  signing->provider != NULL);
+				  signing->provider || signing->log);
 	if (signing->has_terms)
 		json_object_set(shown, "terms", signing->terms.body);
 	cli_print_json(shown);
@@ -475,20 +502,23 @@ int grant_sign(int argc, char **argv)
 {
 	struct signing signing = {0};
 	const struct cli_option options[] = {
-		{"key",     'k', CLI_TEXT, &signing.key, "ORGKEY",
+		{"key",              'k', CLI_TEXT, &signing.key, "ORGKEY",
 		 "the organisation's private key (PKCS#8 PEM); without it the grant is only shown", 0, 0},
-		{"provider", 'p', CLI_TEXT, &signing.provider, "VKEY",
+		{"provider",          'p', CLI_TEXT, &signing.provider, "VKEY",
 		 "the provider's key for grants, as you were told it", 0, 0},
-		{"output", 'o', CLI_TEXT, &signing.output, "FILE",
+		{"log-key",          'l', CLI_TEXT, &signing.log, "VKEY",
+		 "the key of the provider's log, as you were told it: it has to vouch for the key "
+		 "that signed the grant", 0, 0},
+		{"output",                 'o', CLI_TEXT, &signing.output, "FILE",
 		 "where the signed grant goes (stdout)", 0, 0},
-		{"gateway",        'g', CLI_TEXT, &signing.gateway, "URL",
+		{"gateway",                  'g', CLI_TEXT, &signing.gateway, "URL",
 		 "hand it back to the provider's gateway there", 0, 0},
-		{"json",         0, CLI_FLAG, &signing.json, NULL, "what it says as JSON", 0, 0},
-		{0     },
+		{"json",      0, CLI_FLAG, &signing.json, NULL, "what it says as JSON", 0, 0},
+		{0},
 	};
 	const struct cli_command command = {
 		"grant sign",
-		"FILE [--key ORGKEY] [--provider VKEY] [-o FILE] [--gateway URL]",
+		"FILE [--key ORGKEY] [--provider VKEY | --log-key VKEY] [-o FILE] [--gateway URL]",
 		GRANT_SIGN_HELP "\nIt needs no gateway. Without --key nothing is signed.",
 		options,
 		1,

@@ -2,6 +2,7 @@
 #include "cmd/cli.h"
 #include "cmd/commands.h"
 #include "cmd/spawn_grader.h"
+#include "gate/control.h"
 #include "gate/gateway.h"
 
 #include <signal.h>
@@ -179,7 +180,8 @@ static enum err_code handle_signals(struct serving *serving, struct err *err)
 	return env_on_signal(serving->loop, SIGHUP, on_reload_signal, serving, err);
 }
 
-static enum err_code run(struct env *env, const char *file, struct config *config, struct err *err)
+static enum err_code run(struct env *env, const char *file, struct config *config, unsigned replace,
+			 const char *reason, struct err *err)
 {
 	struct serving serving = {.env = env,
 				  .loop = env_loop_new(env, "admin", true),
@@ -192,6 +194,8 @@ static enum err_code run(struct env *env, const char *file, struct config *confi
 					  .main_loop = serving.loop,
 					  .store_path = "parley.db",
 					  .descriptors = raise_descriptors(),
+					  .replace_keys = replace,
+					  .replace_reason = reason,
 					  .stopped = stopped,
 					  .warn = warn,
 					  .notify = notify,
@@ -219,14 +223,22 @@ static enum err_code run(struct env *env, const char *file, struct config *confi
 
 int cmd_serve(int argc, char **argv)
 {
-	const char *file = "parley.yaml";
+	const char *file = "parley.yaml", *reason = NULL;
+	struct cli_list replaced = {0};
+	unsigned replace = 0;
 	const struct cli_option options[] = {
 		{"config",  'c', CLI_TEXT, &file, "FILE", "configuration (./parley.yaml)", 0, 0},
-		{0},
+		{"replace-key", 0, CLI_LIST, &replaced, "grants|verdicts",
+		 "record the key in grant.key or verdict.key (made if it is missing) in place of "
+		 "the "
+		 "one on record", 0, 0},
+		{"reason",   0, CLI_TEXT, &reason, "TEXT", "why it is replaced; it goes on record", 0,
+		 0},
+		{0       },
 	};
 	const struct cli_command command = {
 		"serve",
-		"[-c parley.yaml]",
+		"[-c parley.yaml] [--replace-key grants|verdicts --reason TEXT]",
 		"Runs the gateway until SIGTERM or SIGINT: new requests are refused, those under "
 		"way\n"
 		"finish or are ended after 10 seconds, every one with its record. SIGHUP reads "
@@ -241,6 +253,18 @@ int cmd_serve(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)
 		return status;
+	for (size_t i = 0; i < replaced.count; i++) {
+		enum control_signer which = control_signer_find(replaced.items[i]);
+		if (which == CONTROL_SIGNERS)
+			return cli_usage("serve",
+					 "--replace-key knows grants and verdicts, not \"%s\"",
+					 replaced.items[i]);
+		replace |= 1u << which;
+	}
+	if (reason && !replace)
+		return cli_usage("serve", "--reason says why a key is replaced: --replace-key");
+	if (replace && !reason)
+		return cli_usage("serve", "say why the key is replaced: --reason TEXT");
 	struct env *env = env_os_new(JOB_THREADS);
 	if (!env)
 		return 3;
@@ -248,7 +272,7 @@ int cmd_serve(int argc, char **argv)
 	if (code == ERR_OK && config->grader_spawned)
 		code = spawn_grader(config->grader, &err);
 	if (code == ERR_OK)
-		code = run(env, file, config, &err);
+		code = run(env, file, config, replace, reason, &err);
 	config_free(config);
 	env_os_free(env);
 	return code == ERR_OK ? 0 : cli_fail(&err);

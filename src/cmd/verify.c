@@ -104,8 +104,9 @@ int cmd_verify(int argc, char **argv)
 		"verify",
 		"PATH [--key KEY]... [--policy FILE] [--require vouched] [--rerun] [--json | "
 		"--html]",
-		"Checks a bundle, a log's directory or a receipt, without any network; or "
-		"computes\n"
+		"Checks a bundle, a log's directory, a receipt or a paper that a gateway signed "
+		"(a\n"
+		"grant, a statement, ...), without any network; or computes\n"
 		"the figures in another harness's log again from its samples: Inspect (.eval, "
 		".json),\n"
 		"lm-eval (results_*.json or its directory), promptfoo (output .json), AlpacaEval\n"

@@ -4,7 +4,7 @@
 #include "base/yaml.h"
 #include "gate/access_grant.h"
 #include "gate/notify.h"
-#include "gate/paper.h"
+#include "ledger/paper.h"
 #include "policy/world_builder.h"
 
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #include "base/ed25519_public.h"
 #include "base/encode.h"
 #include "gate/notify.h"
-#include "gate/paper.h"
+#include "ledger/paper.h"
 #include "policy/world_builder.h"
 
 #define SUITE_LEAVES_DEFAULT 5000

@@ -362,8 +362,10 @@ static enum err_code own_status(struct control_operation *operation, struct err 
 
 static enum err_code own_keys(struct control_operation *operation, struct err *err)
 {
-	operation->answer = json_pack("{s:s, s:s}", "gateway", operation->control->config->name,
-				      "grants", operation->control->signer.vkey);
+	const struct control *control = operation->control;
+	operation->answer =
+		json_pack("{s:s, s:s, s:s*}", "gateway", control->config->name, "grants",
+			  control->signer.vkey, "certificate", control->signer.certificate);
 	return answered(operation, err);
 }
 

@@ -2,6 +2,7 @@
 #include "gate/control_links.h"
 #include "gate/control_notice.h"
 #include "gate/control_reciprocal.h"
+#include "gate/control_signers.h"
 
 #include "watch/watch.h"
 
@@ -331,6 +332,9 @@ static enum err_code prepare_idle(struct control_operation *operation, struct er
 {
 	struct control *control = operation->control;
 	struct control_act_request request = {.person = "gateway", .reason = "idle for 24 h"};
+	ERR_TRY(control_signers_due(operation, err));
+	if (operation->change_count > 0)
+		return ERR_OK;
 	ERR_TRY(control_links_due(operation, err));
 	if (operation->change_count > 0)
 		return ERR_OK;
@@ -489,14 +493,13 @@ enum err_code control_open(const struct control_options *options, struct control
 	struct control *control = control_new(options);
 	if (!control)
 		return ERR_SET(err, ERR_NO_MEMORY, "no memory for the control plane");
-	enum err_code code =
-		paper_signer_init(&control->signer, options->config->name, options->grant_key, err);
-	if (code == ERR_OK)
-		code = open_store(control, options->store_path, err);
+	enum err_code code = open_store(control, options->store_path, err);
 	if (code == ERR_OK)
 		code = control_settle_staged(control, err);
 	if (code == ERR_OK)
 		code = build_first(control, err);
+	if (code == ERR_OK)
+		code = control_signers_open(control, options, err);
 	if (code == ERR_OK)
 		code = control_watch_open(control, err);
 	if (code == ERR_OK)
@@ -547,6 +550,7 @@ void control_close(struct control *control)
 	control_exposures_free(control);
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		json_decref(control->documents[kind]);
+	control_signers_close(control);
 	watch_free(control->watch);
 	json_decref(control->unfinished);
 	json_decref(control->fresh);

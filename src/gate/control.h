@@ -86,14 +86,22 @@ struct control_hooks {
 				  struct err *err);
 };
 
+/* The keys of this gateway's own besides the log's (control_signers.h). */
+enum control_signer { CONTROL_SIGN_GRANTS, CONTROL_SIGN_VERDICTS, CONTROL_SIGNERS };
+/* "grants", "verdicts"; CONTROL_SIGNERS for another name. */
+enum control_signer control_signer_find(const char *name);
+
 struct control_options {
 	struct env *env;
 	struct env_loop *loop;       /* the admin loop */
 	const struct config *config; /* borrowed until the next control_reconfigure or close */
 	const char *store_path;      /* NULL: in memory */
 	const uint8_t *secret;       /* 32 bytes that key the digests of leaves; copied */
-	/* Signs grants and whatever else others hold of this gateway; borrowed. */
-	const struct ed25519_private *grant_key;
+	/* Vouches for the keys that sign papers and verdicts; borrowed. NULL: nothing does. */
+	const struct ed25519_private *log_key;
+	unsigned replace_keys; /* bit set of 1 << CONTROL_SIGN_…: on record is another, and this one
+				* is to take its place */
+	const char *replace_reason; /* borrowed; NULL: none */
 	struct control_hooks hooks;
 };
 
@@ -109,6 +117,13 @@ bool control_busy(const struct control *control);
 void control_end_reading(struct control *control);
 /* Nothing is begun any more that nobody asked for: notices are sent again after the next start. */
 void control_stop(struct control *control);
+
+/* Borrowed while the control plane is there; from any thread. */
+const struct ed25519_private *control_signing_key(const struct control *control,
+						  enum control_signer which);
+/* Appends the note by which the log's key vouches for it. */
+enum err_code control_certify(const struct control *control, enum control_signer which,
+			      struct buf *out, struct err *err);
 
 /* The present world with one more reference, for the caller. Never NULL. */
 struct world *control_world(struct control *control);

@@ -265,7 +265,11 @@ enum err_code control_prepare_offer(struct control_operation *operation, const c
 		.terms = control_spec(control, STORE_TERMS, CONTROL_TERMS_ID)};
 	const json_t *paper = control_grant_pending(document) ? control_grant_pending(document)
 							      : control_grant_paper(document);
-	if (paper &&
+	/* One that waits is signed again where its key was replaced since; what was agreed stands.
+	 */
+	bool waits = control_grant_pending(document) || !was_agreed(document);
+	bool stale = waits && strcmp(control_text(paper, "provider"), control->signer.keyid) != 0;
+	if (paper && !stale &&
 	    json_is_true(json_object_get(paper, "countersign")) == needs_signature(spec, basis.org))
 		return answer_grant(operation, id, control_state_of(document), false, err);
 	struct control_telling telling = {.kind = RECORD_ACT,

@@ -8,7 +8,7 @@
 #define GATE_CONTROL_INTERNAL_H
 
 #include "gate/control.h"
-#include "gate/paper.h"
+#include "ledger/paper.h"
 #include "gate/use.h"
 #include "policy/decide.h"
 #include "policy/world_builder.h"
@@ -84,6 +84,12 @@ struct control_use {
 
 struct watch;
 
+struct control_signing {
+	struct ed25519_private *private;
+	struct note_key key;
+	char vkey[PAPER_VKEY_SIZE];
+};
+
 struct control {
 	struct watch *watch; /* what keys are used like */
 	struct control_use use;
@@ -94,6 +100,10 @@ struct control {
 	uint8_t secret[WORLD_SECRET_SIZE];
 	struct hmac_key binding_secret;
 	struct paper_signer signer;
+	struct control_signing signers[CONTROL_SIGNERS];
+	struct buf paper_note; /* the log's word for the key of papers, with a NUL */
+	const struct ed25519_private *log_key; /* borrowed; NULL: none */
+	const char *replace_reason;            /* borrowed */
 	struct store *store;
 	/* Objects by id. Of keys, which are many, the texts (as strings) until one is asked for. */
 	json_t *documents[STORE_KINDS];

@@ -1,4 +1,5 @@
 #include "gate/control_grants.h"
+#include "gate/control_signers.h"
 
 #include "base/encode.h"
 
@@ -112,13 +113,32 @@ static enum err_code terms_envelope(struct control *control, const json_t *note,
 	const char *digest = control_text(json_object_get(note, "terms"), "sha256");
 	const json_t *terms = control_spec(control, STORE_TERMS, digest);
 	struct buf text = BUF_INIT(CONTROL_PAPERS_MAX);
-	uint8_t ignored[SHA256_SIZE];
+	uint8_t made[SHA256_SIZE];
+	char hex[HEX_SIZE];
 	*out = NULL;
 	if (!*digest || !terms)
 		return ERR_OK;
-	enum err_code code = control_terms_paper(control, terms, &text, ignored, err);
+	enum err_code code = control_terms_paper(control, terms, &text, made, err);
 	if (code == ERR_OK)
+		hex_encode(made, sizeof(made), hex);
+	/* They name their issuer's key: under another one since, these are other bytes. */
+	if (code == ERR_OK && strcmp(hex, digest) == 0)
 		code = json_parse(buf_bytes(&text), "terms", out, err);
+	buf_release(&text);
+	return code;
+}
+
+/* Of the key that signed it, which may have been replaced since. */
+static enum err_code add_certificate(struct control *control, const json_t *note, json_t *envelope,
+				     struct err *err)
+{
+	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
+	enum err_code code =
+		control_signers_vouch(control, control_text(note, "provider"), &text, err);
+	if (code == ERR_OK && text.size)
+		code = json_set(envelope, "certificate", json_stringn(text.data, text.size))
+			       ? ERR_OK
+			       : no_memory(err);
 	buf_release(&text);
 	return code;
 }
@@ -147,6 +167,8 @@ enum err_code control_grant_envelope(struct control *control, const char *id, js
 						id);
 	if (code == ERR_OK && terms && json_object_set_new(envelope, "terms", terms))
 		code = no_memory(err);
+	if (code == ERR_OK)
+		code = add_certificate(control, note, envelope, err);
 	if (code == ERR_OK)
 		*out = json_incref(envelope);
 	json_decref(papers);

@@ -4,7 +4,6 @@
 #include "gate/nonces.h"
 
 #include "base/encode.h"
-#include "grade/verdict_note.h"
 #include "ledger/note.h"
 
 #include <assert.h>
@@ -19,14 +18,12 @@
 
 /* ---- secrets ---- */
 
-static enum err_code load_key(struct gateway *gateway, const char *name, bool make,
+static enum err_code load_key(struct gateway *gateway, const char *name,
 			      struct ed25519_private **out, struct err *err)
 {
 	char path[1024];
 	struct buf pem = BUF_INIT(65536);
 	ERR_TRY(config_data_path(gateway->config, name, path, sizeof(path), err));
-	if (make && !env_file_exists(gateway->env, path))
-		ERR_TRY(config_make_key(gateway->env, path, err));
 	enum err_code code = env_read_file(gateway->env, path, &pem, err);
 	if (code == ERR_OK)
 		code = ed25519_from_pem(buf_bytes(&pem), out, err);
@@ -62,44 +59,17 @@ static enum err_code load_secret(struct gateway *gateway, const char *name, uint
 	return code;
 }
 
-/* A signed note: this key signs the verdicts of the gateway of that name. */
-static enum err_code certify_verdict_key(struct gateway *gateway, struct err *err)
-{
-	char name[600];
-	uint8_t public_key[ED25519_KEY_SIZE];
-	struct note_key ours, verdicts;
-	struct buf text = BUF_INIT(4096);
-	ed25519_public(gateway->key, public_key);
-	ERR_TRY(note_key_init(&ours, gateway->config->name, public_key, err));
-	ed25519_public(gateway->verdict_key, public_key);
-	snprintf(name, sizeof(name), "%s" VERDICT_KEY_SUFFIX, gateway->config->name);
-	ERR_TRY(note_key_init(&verdicts, name, public_key, err));
-	buf_append_cstr(&text, VERDICT_NOTE_TITLE "\n");
-	note_key_format(&verdicts, &text);
-	buf_append_char(&text, '\n');
-	buf_init(&gateway->verdict_note, NOTE_SIZE_MAX);
-	enum err_code code = text.failed ? ERR_SET(err, ERR_NO_MEMORY, "out of memory")
-					 : note_sign(buf_bytes(&text), &ours, gateway->key,
-						     &gateway->verdict_note, err);
-	buf_release(&text);
-	return code;
-}
-
 bool gateway_sign_verdict(const struct gateway *gateway, struct bytes text,
 			  uint8_t signature[static ED25519_SIGNATURE_SIZE])
 {
-	return ed25519_sign(gateway->verdict_key, text.data, text.size, signature);
+	return ed25519_sign(control_signing_key(gateway->control, CONTROL_SIGN_VERDICTS), text.data,
+			    text.size, signature);
 }
 
 static enum err_code load_secrets(struct gateway *gateway, struct err *err)
 {
 	uint8_t token[GATEWAY_TOKEN_SIZE / 2];
-	ERR_TRY(load_key(gateway, "signing.key", false, &gateway->key, err));
-	/* Other keys than the log's, so that no signature of a paper or a worker could be taken for
-	 * one of the log. A gateway of an earlier version has none yet. */
-	ERR_TRY(load_key(gateway, "grant.key", true, &gateway->grant_key, err));
-	ERR_TRY(load_key(gateway, "verdict.key", true, &gateway->verdict_key, err));
-	ERR_TRY(certify_verdict_key(gateway, err));
+	ERR_TRY(load_key(gateway, "signing.key", &gateway->key, err));
 	ERR_TRY(load_secret(gateway, "log.secret", gateway->secret, sizeof(gateway->secret), err));
 	ERR_TRY(load_secret(gateway, "admin.token", token, sizeof(token), err));
 	hex_encode(token, sizeof(token), gateway->token);
@@ -197,7 +167,9 @@ static enum err_code open_control(struct gateway *gateway, struct err *err)
 		.config = gateway->config,
 		.store_path = NULL,
 		.secret = gateway->secret,
-		.grant_key = gateway->grant_key,
+		.log_key = gateway->key,
+		.replace_keys = gateway->options.replace_keys,
+		.replace_reason = gateway->options.replace_reason,
 		.hooks = {.argument = gateway,
 			  .record = gateway_hook_record,
 			  .publish = gateway_hook_publish,
@@ -210,7 +182,10 @@ static enum err_code open_control(struct gateway *gateway, struct err *err)
 					 sizeof(path), err));
 	if (gateway->options.store_path)
 		options.store_path = path;
-	return control_open(&options, &gateway->control, err);
+	ERR_TRY(control_open(&options, &gateway->control, err));
+	buf_init(&gateway->verdict_note, NOTE_SIZE_MAX);
+	return control_certify(gateway->control, CONTROL_SIGN_VERDICTS, &gateway->verdict_note,
+			       err);
 }
 
 /* ---- workers ---- */
@@ -486,9 +461,7 @@ void gateway_free(struct gateway *gateway)
 	env_loop_free(gateway->care_loop);
 	gateway->admin_loop->idle = NULL;
 	ed25519_free(gateway->key);
-	ed25519_free(gateway->verdict_key);
 	buf_release(&gateway->verdict_note);
-	ed25519_free(gateway->grant_key);
 	explicit_bzero(gateway->secret, sizeof(gateway->secret));
 	explicit_bzero(gateway->ticket_key, sizeof(gateway->ticket_key));
 	free(gateway);

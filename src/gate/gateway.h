@@ -20,6 +20,8 @@ struct gateway_options {
 	uint64_t grace_ns;           /* how long requests may go on after gateway_stop; 0: 10 s */
 	uint64_t segment_size;       /* of the logs, bytes; 0: 16 MiB */
 	uint64_t descriptors;        /* the process may have; 0: no bound */
+	unsigned replace_keys;       /* as in struct control_options, with their reason */
+	const char *replace_reason;
 	/* On the admin loop, when all is closed and gateway_free may be called. `err` is NULL after
 	 * gateway_stop, or what made it stop by itself. */
 	void (*stopped)(void *argument, const struct err *err);

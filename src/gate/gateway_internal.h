@@ -18,9 +18,7 @@ struct gateway {
 	struct env_loop *admin_loop, *log_loop;
 	struct env_loop *care_loop;  /* where segments of the logs are sealed and read again */
 	struct ed25519_private *key; /* of the logs */
-	struct ed25519_private *grant_key; /* of papers */
-	struct ed25519_private *verdict_key;
-	struct buf verdict_note; /* the verdict key, signed with the log's */
+	struct buf verdict_note;     /* the verdict key, signed with the log's */
 	uint8_t secret[LOG_SECRET_SIZE];
 	uint8_t ticket_key[TLS_TICKET_KEY_SIZE]; /* of the workers' first TLS contexts */
 	struct gateway_reload *reload;           /* under way; NULL: none */

@@ -31,7 +31,8 @@ struct store;
 	X(USE,           uses) \
 	X(EXPOSURE,      exposures) \
 	X(CASE,          cases) \
-	X(WATCH,         watch)
+	X(WATCH,         watch) \
+	X(SIGNER,        signers)
 /* clang-format on */
 
 enum store_kind {

@@ -4,6 +4,7 @@
 #include "grade/bundle.h"
 #include "verify/audit.h"
 #include "verify/harness.h"
+#include "verify/paper_file.h"
 
 #include <stdio.h>
 
@@ -76,6 +77,8 @@ enum err_code verify_path(struct env *env, const char *path, const struct verify
 		return check_directory(env, path, &look, options, report, err);
 	if (!env_file_exists(env, path))
 		return ERR_SET(err, ERR_USAGE, "%s: there is no such file or directory", path);
-	return is_receipt(env, path) ? check_receipt(env, path, options, report, err)
-				     : check_harness_file(env, path, report, err);
+	if (is_receipt(env, path))
+		return check_receipt(env, path, options, report, err);
+	return is_paper(env, path) ? check_paper(env, path, options, report, err)
+				   : check_harness_file(env, path, report, err);
 }

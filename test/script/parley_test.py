@@ -360,10 +360,10 @@ class Gateway:
 
     # -- life --
 
-    def start(self):
+    def start(self, *options):
         self.starts += 1
         self.process = Process(self.directory, f"serve-{self.starts}",
-                               [*self.prefix, PARLEY, "serve", "-c", str(self.config_path)])
+                               [*self.prefix, PARLEY, "serve", "-c", str(self.config_path), *options])
         self.admin_port = int(self.process.wait_for_line(r"^admin on http://127\.0\.0\.1:(\d+)").group(1))
         self.port = int(self.process.wait_for_line(r"^listening on https?://127\.0\.0\.1:(\d+)").group(1))
         return self

@@ -205,6 +205,106 @@ class Grants(Case):
         self.assertEqual(self.show()["limits"]["rpm"], 5)
         self.assertIn("0 changed", self.apply(evaluation(limits={"rpm": 5})))
 
+    # -- the keys that sign, and who vouches for them --
+
+    def acts(self, gate, prefix):
+        return [entry for entry in gate.records() if entry.get("act", "").startswith(prefix)]
+
+    def start_fails(self, *arguments):
+        done = self.gate.run("serve", *arguments)
+        self.assertEqual(done.returncode, 1 if not arguments else done.returncode, done.stdout)
+        return done.stderr
+
+    def test_a_key_that_is_lost_is_not_replaced_in_silence(self):
+        recorded = wait_until(lambda: self.acts(self.gate, "keys."), "the record of the keys")
+        self.assertEqual([(act["act"], act["person"], act["detail"]["grants"]) for act in recorded],
+                         [("keys.record", "gateway", self.vkey(self.gate))])
+        self.apply(evaluation(), product())
+        signed, _ = self.sign(self.offer())
+        one_sided = self.offer("prod")
+        self.gate.stop()
+        for name, kind in (("grant.key", "grants"), ("verdict.key", "verdicts")):
+            path, kept = self.gate.directory / name, self.directory / name
+            path.rename(kept)
+            told = self.start_fails()
+            self.assertIn(f"{name} is missing, and its key is on record", told)
+            self.assertIn(f"parley serve --replace-key {kind} --reason", told)
+            self.assertFalse(path.exists())
+            run("keygen", "-o", path)
+            told = self.start_fails()
+            self.assertIn("is on record: put the recorded key back", told)
+            path.unlink()
+            kept.rename(path)
+        # What is on record is replaced by nothing, and nothing without a word.
+        self.assertIn("is the key on record already",
+                      self.start_fails("--replace-key", "grants", "--reason", "x"))
+        self.assertIn("say why", self.start_fails("--replace-key", "grants"))
+        self.assertIn("knows grants and verdicts", self.start_fails("--replace-key", "log", "--reason", "x"))
+        self.gate.start()
+        self.assertEqual(self.acts(self.gate, "keys."), recorded)
+        # A person replaces it, once, on record.
+        self.gate.stop()
+        before = recorded[0]["detail"]["grants"]
+        (self.gate.directory / "grant.key").unlink()
+        self.gate.start("--replace-key", "grants", "--reason", "the disk")
+        replaced = wait_until(lambda: self.acts(self.gate, "keys.replace"), "the record")[0]
+        self.assertEqual((replaced["person"], replaced["reason"]), ("operator", "the disk"))
+        self.gate.stop()
+        self.gate.start()
+        self.assertNotEqual(self.vkey(self.gate), before)
+        # What waits is offered again under the new key, with its terms; what is in force stands, and
+        # the log vouches for the key of its day.
+        done = self.gate.run("grant", "offer", "eval", "--countersigned", signed)
+        self.assertIn("not under the expected one", done.stderr)
+        again, done = self.sign(self.offer(), "--log-key", self.log_key())
+        self.assertIn("D.4a", done.stdout)
+        self.gate.act("grant", "offer", "eval", "--countersigned", again)
+        self.assertEqual(self.show()["state"], "active")
+        for path in (one_sided, self.offer("prod"), again):
+            done = run("verify", path, "--key", self.log_key(), "--require", "vouched")
+            self.assertEqual(done.returncode, 0, done.stdout)
+            self.assertTrue(done.stdout.startswith("VOUCHED by northlab.example/test; grant"), done.stdout)
+
+    def log_key(self):
+        return Client(self.gate.port, "").get("/log/vkey").body.decode().strip()
+
+    def test_the_log_vouches_for_the_key_of_each_paper(self):
+        self.apply(evaluation())
+        path = self.offer()
+        key = self.log_key()
+        own = json.loads(Client(self.gate.port, "").get("/parley/v1/keys").body)
+        self.assertTrue(own["certificate"].startswith(f"parley grant key v1\n{own['grants']}\n\n"))
+        statement = self.directory / "statement.json"
+        statement.write_text(self.gate.act("statement", "--org", "southlab", "--month",
+                                           day(0)[:7], "--json"))
+        for paper in (path, statement):
+            self.assertTrue(run("verify", paper).stdout.startswith("CONSISTENT, SELF-CERTIFIED"))
+            for given in (key, own["grants"]):
+                told = run("verify", paper, "--key", given, "--require", "vouched")
+                self.assertEqual(told.returncode, 0, told.stdout + told.stderr)
+        _, done = self.sign(path, "--log-key", key)
+        self.assertIn("by a key that the log you named vouches for", done.stdout)
+        self.assertIn("southlab has signed it", run("verify", path.with_suffix(".signed")).stdout)
+        # Another log's word, none, or one for another key: each is named.
+        envelope = json.loads(path.read_text())
+        other = self.gateway(self.sim(), name="other")
+        wrong = Client(other.port, "").get("/log/vkey").body.decode().strip()
+        _, done = self.sign(path, "--log-key", wrong)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("certificate", done.stderr)
+        stranger = json.loads(Client(other.port, "").get("/parley/v1/keys").body)["certificate"]
+        for certificate, told in (
+                (None, "has no certificate"), (stranger, "certificate"),
+                (envelope["certificate"].replace("v1\n", "v2\n"), "is wrong")):
+            changed = {**envelope, "certificate": certificate}
+            if certificate is None:
+                del changed["certificate"]
+            path.write_text(json.dumps(changed))
+            done = run("verify", path, "--key", key)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertTrue(done.stdout.startswith("FALSE"), done.stdout)
+            self.assertIn(told, done.stdout)
+
     # -- notices --
 
     def test_a_webhook_gets_each_notice_once_signed_and_in_order(self):

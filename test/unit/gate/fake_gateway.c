@@ -168,7 +168,6 @@ enum err_code fake_open(struct fake_gateway *gateway, struct err *err)
 		.config = gateway->config,
 		.store_path = path,
 		.secret = secret,
-		.grant_key = gateway->grant_key,
 		.hooks = {gateway, hook_record, hook_publish, hook_position, hook_position,
 			  hook_scan},
 	};
@@ -194,10 +193,8 @@ void fake_reopen(struct fake_gateway *gateway)
 
 void fake_start(struct fake_gateway *gateway)
 {
-	*gateway =
-		(struct fake_gateway){.env = env_os_new(1), .grant_key = ed25519_from_seed(secret)};
+	*gateway = (struct fake_gateway){.env = env_os_new(1)};
 	assert_non_null(gateway->env);
-	assert_non_null(gateway->grant_key);
 	assert_int_equal(sem_init(&gateway->done, 0, 0), 0);
 	snprintf(gateway->directory, sizeof(gateway->directory), "/tmp/parley-gate-XXXXXX");
 	assert_non_null(mkdtemp(gateway->directory));
@@ -207,6 +204,13 @@ void fake_start(struct fake_gateway *gateway)
 		config_parse(bytes_from(config_text), path, no_variable, &gateway->config, NULL),
 		ERR_OK);
 	fake_reopen(gateway);
+	/* The first start puts its keys on record, by itself. */
+	for (int i = 0; i < 10000 && gateway->positions[CONTROL_EVALUATION] == 0; i++) {
+		usleep(1000);
+		fake_ask(gateway, NULL, "GET", "/admin/v1/status", "");
+	}
+	assert_int_equal(gateway->positions[CONTROL_EVALUATION], 1);
+	gateway->published = 0;
 }
 
 void fake_close(struct fake_gateway *gateway)
@@ -250,14 +254,14 @@ static void remove_directories(struct fake_gateway *gateway)
 
 void fake_stop(struct fake_gateway *gateway)
 {
-	static const char *const files[] = {"parley.db", "parley.db-journal", "log.0", "log.1"};
+	static const char *const files[] = {"parley.db", "parley.db-journal", "log.0",
+					    "log.1",     "grant.key",         "verdict.key"};
 	if (gateway->control)
 		fake_close(gateway);
 	remove_directories(gateway);
 	json_decref(gateway->answer);
 	config_free(gateway->config);
 	sem_destroy(&gateway->done);
-	ed25519_free(gateway->grant_key);
 	env_os_free(gateway->env);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		char path[128];

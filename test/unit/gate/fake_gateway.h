@@ -25,7 +25,6 @@ struct fake_gateway {
 	sem_t done;
 	struct config *config;
 	struct control *control;
-	struct ed25519_private *grant_key;
 	char directory[64];
 	uint64_t positions[CONTROL_LOGS];
 	struct world *world; /* as the workers have it */

@@ -3,7 +3,7 @@
 #include "fake_gateway.h"
 
 #include "base/encode.h"
-#include "gate/paper.h"
+#include "ledger/paper.h"
 
 #include <sys/wait.h>
 
