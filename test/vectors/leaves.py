@@ -49,6 +49,19 @@ def words(text, system=None):
     return canonical(value)
 
 
+def messages(*turns):
+    """A conversation: texts of the user, None where the answer that was served stands."""
+    return canonical({"messages": [
+        {"role": "assistant", "parts": [{"type": "answer"}]} if turn is None else
+        {"role": "user", "parts": [{"type": "text", "text": turn}]} for turn in turns]})
+
+
+def judge(*pieces):
+    """A judge's prompt: texts, and numbers of leaves where answers to them stand."""
+    return canonical({"messages": [{"role": "user", "parts": [{"type": "template", "pieces": [
+        {"leaf": piece} if isinstance(piece, int) else piece for piece in pieces]}]}]})
+
+
 def grading(identifier, scorer, target=None, cluster=None):
     value = {"id": identifier, "scorer": scorer}
     if target is not None:
@@ -88,6 +101,10 @@ CASES = [
     case("system prompt, no target, private seed", bytes(range(32)),
          [(words("Übersetze „fox“.", "Answer in one word."), grading("a/1", {"kind": "pairwise"})),
           (words("line\nbreak \u2028 \U0001f98a"), grading("a/2", {"kind": "pairwise"}))]),
+    case("a conversation and a judge", ZEROS,
+         [(messages("What jumps over the dog?", None, "Why does it?"), grading("1", {"kind": "pairwise"})),
+          (judge("Which is better?\n\nA: ", 0, "\n\nB: ", 0, "\n\nOne letter."),
+           grading("1/judge", {"kind": "verdict"}))]),
     case("seven leaves", ZEROS, many(7)),
     case("thirteen leaves, indexes of two digits", sha(b"seed"), many(13)),
 ]

@@ -103,7 +103,7 @@ static void test_vectors(void **state)
 		check_vector(vector);
 		json_decref(vector);
 	}
-	assert_int_equal(count, 5);
+	assert_int_equal(count, 6);
 }
 
 static void test_empty_tree(void **state)
