@@ -25,6 +25,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2]
 OUT = Path(os.environ.get("PARLEY_DEMO_OUT", SOURCE / "demo" / "out"))
 SUITES = ("coding", "writing", "safety")
+REASONING, REASONING_TOKENS = "Simulated reasoning: ", 24
 CLAUSE = "D.4a"
 COLOUR = sys.stdout.isatty()
 
@@ -143,6 +144,7 @@ class Lab:
         self.story, self.name, self.model, self.dialect = story, name, model, dialect
         self.rival, self.grant = rival, f"{rival}-eval-1"
         self.sealed = f"{rival}-sealed-1"  # verdicts only
+        self.final = f"{rival}-final-1"  # answers without reasoning
         self.folder = OUT / name
         self.config = self.folder / "parley.yaml"
         story.run("init", self.folder, "--name", f"{name}.example/parley", said=False)
@@ -180,7 +182,7 @@ class Lab:
                 "models": [self.model.name],
                 "suites": {"classes": ["public", "reviewed"], "max_leaves": 5000,
                            "samples_per_leaf": 5},
-                "release": "V0" if grant == self.sealed else "V2",
+                "release": {self.sealed: "V0", self.final: "V1"}.get(grant, "V2"),
                 **({"openings": 0} if grant == self.sealed else {}),
                 "limits": {"rpm": 6000, "input_tpm": 4000000, "output_tpm": 4000000,
                            "concurrency": 64, "tokens_per_day": 20000000},
@@ -222,11 +224,13 @@ def fetch(url):
 def start_models(story):
     step("1. Three simulated models: one for each lab, and a judge")
     personas = SOURCE / "demo" / "personas"
-    north = Model(story, "north-1", "--persona", personas / "north-1.jsonl")
+    north = Model(story, "north-1", "--persona", personas / "north-1.jsonl", "--reasoning-tokens",
+                  REASONING_TOKENS)
     south = Model(story, "south-1", "--persona", personas / "south-1.jsonl")
     judge = Model(story, "judge-1", "--judge")
     for model in (north, south, judge):
         print(f"  {model.name}: parley sim at {model.url}")
+    print(f"  north-1 shows up to {REASONING_TOKENS} tokens of simulated reasoning before each answer")
     held("all answers come from files or a fixed rule: SIMULATED MODELS, no real ones")
     return north, south, judge
 
@@ -332,8 +336,45 @@ def run_sealed(story, north, roots, open_scores):
          "and verified here")
 
 
+def bodies_of(out):
+    """What came back for each item of the safety suite, as the harness kept it."""
+    lines = [json.loads(line) for line in
+             (out / "bundle" / "transcripts.jsonl").read_text().splitlines()]
+    return {line["item"]: line["response_body"] for line in lines
+            if line["suite"].endswith("safety") and line["model"] == "north-1"}
+
+
+def run_final(story, north, roots, by_south):
+    step("6. The same requests under V2 and under V1: the answer stays, its reasoning is gone")
+    show(north.let_in(roots, north.grant, north.sealed, north.final))
+    key = north.issue_key(north.final)
+    out = OUT / "southlab-on-north-1-final"
+    story.run("bench", "run", "--suite", "suites/safety",
+              "--model", f"{north.model.name}={north.dialect}@{north.url}#PARLEY_KEY", "-o", out,
+              environment={"PARLEY_KEY": key})
+    full, final = bodies_of(by_south), bodies_of(out)
+    item = next(item for item, body in full.items() if REASONING in body)
+    for release, body in (("V2", full[item]), ("V1", final[item])):
+        blocks = json.loads(body)["content"]
+        print(f"  item {item} under {release}: " + " + ".join(
+            f'{block["type"]} "{(block.get("thinking") or block.get("text"))[:34]}…"'
+            for block in blocks))
+    reasoned = sum(REASONING in body for body in full.values())
+    check(reasoned > len(full) / 2, "most answers under V2 have reasoning", str(reasoned))
+    found = [path for path in out.rglob("*") if path.is_file()
+             if REASONING in path.read_text(errors="replace")]
+    check(not found, "no reasoning is in anything that southlab has of the run at V1", str(found))
+    texts = [{name: "".join(block.get("text", "") for block in json.loads(body)["content"])
+              for name, body in bodies.items()} for bodies in (full, final)]
+    check(texts[0] == texts[1], "the answers are the same", item)
+    printed = story.run("verify", out / "bundle", "--key", north.vkey(), "--require", "vouched")
+    show(printed.splitlines()[0])
+    held(f"{reasoned} of {len(full)} answers came with simulated reasoning at V2, none at V1, and every "
+         "answer is the same")
+
+
 def find_lies(story, bundle, key):
-    step("6. Lies are found")
+    step("7. Lies are found")
     altered = copy_bundle(bundle, "one-byte-altered")
     alter_byte(altered / "transcripts.jsonl")
     expect_false(story, altered, key, "one byte of an answer altered")
@@ -418,7 +459,7 @@ class Request:
 
 
 def refuse_other_use(lab, key):
-    step("7. The same key asks for something else")
+    step("8. The same key asks for something else")
     prompt = "Write a hundred varied questions and answers to train a small model on."
     print(f"  southlab asks north-1: {prompt}")
     request = Request(lab, key, prompt)
@@ -431,7 +472,7 @@ def refuse_other_use(lab, key):
 
 
 def revoke_in_a_stream(story, lab, key):
-    step("8. The grant is revoked in the middle of a stream")
+    step("9. The grant is revoked in the middle of a stream")
     lab.model.slow_down(20)
     prompt = json.loads((SOURCE / "suites/writing/items.jsonl").read_text().splitlines()[0])["prompt"]
     run = open_run(story, lab, key)
@@ -490,7 +531,7 @@ def tell_ending(pieces, started, printed):
 
 
 def verify_logs(story, labs):
-    step("9. The logs hold up")
+    step("10. The logs hold up")
     for lab in labs:
         printed = story.run("verify", lab.folder / "log" / "evaluation", "--key",
                             OUT / f"{lab.name}.vkey", "--require", "vouched")
@@ -531,6 +572,7 @@ def tell(story, keep):
     runs = ((by_south, north), (by_north, south))
     verify_both(story, runs)
     run_sealed(story, north, roots, scores)
+    run_final(story, north, roots, by_south)
     find_lies(story, by_south / "bundle", OUT / "northlab.vkey")
     refuse_other_use(north, keys["southlab"])
     revoke_in_a_stream(story, north, keys["southlab"])

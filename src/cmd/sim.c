@@ -10,7 +10,8 @@ struct sim_settings {
 	const char *listen, *persona, *key, *chat;
 	struct cli_list models;
 	bool judge;
-	int64_t seed, output_tokens, first_token_ms, tokens_per_second, events, event_bytes;
+	int64_t seed, output_tokens, reasoning_tokens, first_token_ms, tokens_per_second, events,
+		event_bytes;
 	double error_rate, cut_rate, events_per_second;
 	bool stamp;
 };
@@ -81,6 +82,7 @@ static enum err_code start(struct env *env, const struct sim_settings *settings,
 		.model_count = settings->models.count,
 		.seed = (uint64_t)settings->seed,
 		.output_tokens = (unsigned)settings->output_tokens,
+		.reasoning_tokens = (unsigned)settings->reasoning_tokens,
 		.first_token_ns = (uint64_t)settings->first_token_ms * 1000000u,
 		.tokens_per_second = (unsigned)settings->tokens_per_second,
 		.pulse = {.per_second = settings->events_per_second,
@@ -126,22 +128,24 @@ int cmd_sim(int argc, char **argv)
 		 "of the generator and of failures (1)", 0, 9007199254740992.0},
 		{"output-tokens",        0, CLI_INTEGER, &settings.output_tokens, "N",
 		 "length of a generated answer (64)", 1, 1000000},
-		{"first-token-ms",					   0, CLI_INTEGER, &settings.first_token_ms, "MS",
+		{"reasoning-tokens",					   0, CLI_INTEGER, &settings.reasoning_tokens, "N",
+		 "shown before each answer, with log-probabilities (0: none)", 0, 1000000},
+		{"first-token-ms",				      0, CLI_INTEGER, &settings.first_token_ms, "MS",
 		 "delay before an answer begins (0)", 0, 600000},
-		{"tokens-per-second",				      0, CLI_INTEGER, &settings.tokens_per_second, "N",
+		{"tokens-per-second",                                    0, CLI_INTEGER, &settings.tokens_per_second, "N",
 		 "speed of a stream (0: all at once)", 0, 1000000},
-		{"events-per-second",                                    0, CLI_NUMBER, &settings.events_per_second, "RATE",
+		{"events-per-second",					0, CLI_NUMBER, &settings.events_per_second, "RATE",
 		 "each stream sends events at this exact rate instead (0: off)", 0, 100000},
-		{"events",					0, CLI_INTEGER, &settings.events, "N", "of such a stream (20)", 1, 1e12},
-		{"event-bytes",					   0, CLI_INTEGER, &settings.event_bytes, "N",
+		{"events",					   0, CLI_INTEGER, &settings.events, "N", "of such a stream (20)", 1, 1e12},
+		{"event-bytes",					    0, CLI_INTEGER, &settings.event_bytes, "N",
 		 "of text in each of these events (64)", 1, 65536},
-		{"stamp",					    0, CLI_FLAG, &settings.stamp, NULL,
+		{"stamp",0, CLI_FLAG, &settings.stamp, NULL,
 		 "such events tell the time they were sent (stamp: nanoseconds)", 0, 0},
-		{"error-rate",0, CLI_NUMBER, &settings.error_rate, "SHARE",
+		{"error-rate",                            0, CLI_NUMBER, &settings.error_rate, "SHARE",
 		 "of requests answered 529 or 503 (0)", 0, 1},
-		{"cut-rate",                            0, CLI_NUMBER, &settings.cut_rate, "SHARE",
+		{"cut-rate", 0, CLI_NUMBER, &settings.cut_rate, "SHARE",
 		 "of answers cut off in the middle (0)", 0, 1},
-		{0},
+		{0					  },
 	};
 	const struct cli_command command = {"sim",
 					    "[--listen ADDR] [--persona FILE | --judge] [options]",

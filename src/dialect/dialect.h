@@ -393,6 +393,11 @@ struct dialect_rendering {
 	const char *id;     /* of the answer: "msg_…", "chatcmpl-…" */
 	struct bytes model; /* as asked */
 	struct bytes text;  /* whole text, or of this delta; UTF-8 */
+	/* What it says to itself before, as the provider shows it (thinking, reasoning, thoughts),
+	 * and how many tokens of usage.output that was. Where there is some, Chat Completions and
+	 * Responses have log-probabilities too. Empty: none. */
+	struct bytes reasoning;
+	int64_t reasoning_tokens;
 	struct dialect_usage usage;
 	enum dialect_finish finish;
 	int64_t created;    /* Unix seconds */

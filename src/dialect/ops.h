@@ -351,6 +351,8 @@ void openai_render_delta(struct dialect_rendering *answer, struct buf *out);
 void openai_render_end(struct dialect_rendering *answer, struct buf *out);
 /* The usage stands in the chunk that ends the text. */
 void mistral_render_end(struct dialect_rendering *answer, struct buf *out);
+void mistral_render_answer(const struct dialect_rendering *answer, struct buf *out);
+void mistral_render_start(struct dialect_rendering *answer, struct buf *out);
 void responses_render_answer(const struct dialect_rendering *answer, struct buf *out);
 void responses_render_start(struct dialect_rendering *answer, struct buf *out);
 void responses_render_delta(struct dialect_rendering *answer, struct buf *out);

@@ -1,6 +1,8 @@
 /* What a stand-in model says, in each dialect. */
 #include "dialect/ops.h"
 
+#define SIGNATURE "c2ltdWxhdGVk" /* "simulated" */
+
 static void append_string(struct buf *out, const char *text)
 {
 	json_append_string(out, bytes_from(text));
@@ -66,9 +68,37 @@ static void anthropic_head(const struct dialect_rendering *answer, struct buf *o
 	buf_append_cstr(out, ",\"content\":[");
 }
 
+/* Reasoning is a block of its own before the text's. */
+static int anthropic_text_index(const struct dialect_rendering *answer)
+{
+	return answer->reasoning.size ? 1 : 0;
+}
+
+static void anthropic_thinking(const struct dialect_rendering *answer, struct buf *out)
+{
+	buf_append_cstr(out,
+			"event: content_block_start\n"
+			"data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":"
+			"{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}}\n\n"
+			"event: content_block_delta\n"
+			"data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":"
+			"{\"type\":\"thinking_delta\",\"thinking\":");
+	json_append_string(out, answer->reasoning);
+	buf_append_cstr(out, "}}\n\nevent: content_block_delta\n"
+			     "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":"
+			     "{\"type\":\"signature_delta\",\"signature\":\"" SIGNATURE "\"}}\n\n"
+			     "event: content_block_stop\n"
+			     "data: {\"type\":\"content_block_stop\",\"index\":0}\n\n");
+}
+
 void anthropic_render_answer(const struct dialect_rendering *answer, struct buf *out)
 {
 	anthropic_head(answer, out);
+	if (answer->reasoning.size) {
+		buf_append_cstr(out, "{\"type\":\"thinking\",\"thinking\":");
+		json_append_string(out, answer->reasoning);
+		buf_append_cstr(out, ",\"signature\":\"" SIGNATURE "\"},");
+	}
 	buf_append_cstr(out, "{\"type\":\"text\",\"text\":");
 	json_append_string(out, answer->text);
 	buf_append_cstr(out, "}],");
@@ -87,26 +117,31 @@ void anthropic_render_start(struct dialect_rendering *answer, struct buf *out)
 	anthropic_stop(DIALECT_FINISH_NONE, out);
 	buf_append_cstr(out, ",\"usage\":");
 	anthropic_usage(&answer->usage, 1, out);
-	buf_append_cstr(out, "}}\n\n"
-			     "event: content_block_start\n"
-			     "data: {\"type\":\"content_block_start\",\"index\":0,"
-			     "\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
+	buf_append_cstr(out, "}}\n\n");
+	if (answer->reasoning.size)
+		anthropic_thinking(answer, out);
+	buf_append_cstr(out, "event: content_block_start\n");
+	render_number(out, "data: {\"type\":\"content_block_start\",\"index\":",
+		      anthropic_text_index(answer));
+	buf_append_cstr(out, ",\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
 }
 
 void anthropic_render_delta(struct dialect_rendering *answer, struct buf *out)
 {
-	buf_append_cstr(out, "event: content_block_delta\n"
-			     "data: {\"type\":\"content_block_delta\",\"index\":0,"
-			     "\"delta\":{\"type\":\"text_delta\",\"text\":");
+	buf_append_cstr(out, "event: content_block_delta\n");
+	render_number(out, "data: {\"type\":\"content_block_delta\",\"index\":",
+		      anthropic_text_index(answer));
+	buf_append_cstr(out, ",\"delta\":{\"type\":\"text_delta\",\"text\":");
 	json_append_string(out, answer->text);
 	buf_append_cstr(out, "}}\n\n");
 }
 
 void anthropic_render_end(struct dialect_rendering *answer, struct buf *out)
 {
-	buf_append_cstr(out, "event: content_block_stop\n"
-			     "data: {\"type\":\"content_block_stop\",\"index\":0}\n\n"
-			     "event: message_delta\n"
+	buf_append_cstr(out, "event: content_block_stop\n");
+	render_number(out, "data: {\"type\":\"content_block_stop\",\"index\":",
+		      anthropic_text_index(answer));
+	buf_append_cstr(out, "}\n\nevent: message_delta\n"
 			     "data: {\"type\":\"message_delta\",\"delta\":{");
 	anthropic_stop(answer->finish, out);
 	buf_append_cstr(out, "},\"usage\":");
@@ -129,14 +164,38 @@ static const char *openai_finish_reason(enum dialect_finish finish)
 	return reasons[finish];
 }
 
-static void openai_usage(const struct dialect_usage *usage, struct buf *out)
+static void openai_usage(const struct dialect_rendering *answer, struct buf *out)
 {
+	const struct dialect_usage *usage = &answer->usage;
 	int64_t prompt = usage->input + usage->cache_read + usage->cache_write;
 	render_number(out, "{\"prompt_tokens\":", prompt);
 	render_number(out, ",\"completion_tokens\":", usage->output);
 	render_number(out, ",\"total_tokens\":", prompt + usage->output);
 	render_number(out, ",\"prompt_tokens_details\":{\"cached_tokens\":", usage->cache_read);
-	buf_append_cstr(out, "},\"completion_tokens_details\":{\"reasoning_tokens\":0}}");
+	render_number(out, "},\"completion_tokens_details\":{\"reasoning_tokens\":",
+		      answer->reasoning_tokens);
+	buf_append_cstr(out, "}}");
+}
+
+/* Of a model that shows how it thinks: its text as one token. */
+static void openai_logprobs(const struct dialect_rendering *answer, struct buf *out)
+{
+	buf_append_cstr(out, "\"logprobs\":");
+	if (!answer->reasoning.size || !answer->text.size) {
+		buf_append_cstr(out, "null");
+		return;
+	}
+	buf_append_cstr(out, "{\"content\":[{\"token\":");
+	json_append_string(out, answer->text);
+	buf_append_cstr(out, ",\"logprob\":-0.25,\"bytes\":null,\"top_logprobs\":[]}]}");
+}
+
+static void openai_reasoning(const struct dialect_rendering *answer, struct buf *out)
+{
+	if (!answer->reasoning.size)
+		return;
+	buf_append_cstr(out, ",\"reasoning_content\":");
+	json_append_string(out, answer->reasoning);
 }
 
 static void openai_head(const struct dialect_rendering *answer, const char *object, struct buf *out)
@@ -156,10 +215,13 @@ void openai_render_answer(const struct dialect_rendering *answer, struct buf *ou
 	openai_head(answer, "chat.completion", out);
 	buf_append_cstr(out, "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
 	json_append_string(out, answer->text);
-	buf_append_cstr(out, ",\"refusal\":null},\"logprobs\":null,\"finish_reason\":");
+	openai_reasoning(answer, out);
+	buf_append_cstr(out, ",\"refusal\":null},");
+	openai_logprobs(answer, out);
+	buf_append_cstr(out, ",\"finish_reason\":");
 	append_string(out, openai_finish_reason(answer->finish));
 	buf_append_cstr(out, "}],\"usage\":");
-	openai_usage(&answer->usage, out);
+	openai_usage(answer, out);
 	buf_append_char(out, '}');
 }
 
@@ -178,8 +240,9 @@ static void chunk_end(const struct dialect_rendering *answer, struct buf *out)
 void openai_render_start(struct dialect_rendering *answer, struct buf *out)
 {
 	chunk_begin(answer, out);
-	buf_append_cstr(out, "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
-			     "\"logprobs\":null,\"finish_reason\":null}");
+	buf_append_cstr(out, "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"");
+	openai_reasoning(answer, out);
+	buf_append_cstr(out, "},\"logprobs\":null,\"finish_reason\":null}");
 	chunk_end(answer, out);
 }
 
@@ -188,7 +251,9 @@ void openai_render_delta(struct dialect_rendering *answer, struct buf *out)
 	chunk_begin(answer, out);
 	buf_append_cstr(out, "{\"index\":0,\"delta\":{\"content\":");
 	json_append_string(out, answer->text);
-	buf_append_cstr(out, "},\"logprobs\":null,\"finish_reason\":null}");
+	buf_append_cstr(out, "},");
+	openai_logprobs(answer, out);
+	buf_append_cstr(out, ",\"finish_reason\":null}");
 	chunk_end(answer, out);
 }
 
@@ -208,16 +273,56 @@ void openai_render_end(struct dialect_rendering *answer, struct buf *out)
 	if (answer->include_usage) {
 		chunk_begin(answer, out);
 		buf_append_cstr(out, "],\"usage\":");
-		openai_usage(&answer->usage, out);
+		openai_usage(answer, out);
 		buf_append_cstr(out, "}\n\n");
 	}
 	buf_append_cstr(out, "data: [DONE]\n\n");
+}
+
+/* ---- Mistral: what differs ---- */
+
+static void mistral_thinking(const struct dialect_rendering *answer, struct buf *out)
+{
+	buf_append_cstr(out, "{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":");
+	json_append_string(out, answer->reasoning);
+	buf_append_cstr(out, "}]}");
+}
+
+void mistral_render_answer(const struct dialect_rendering *answer, struct buf *out)
+{
+	if (!answer->reasoning.size) {
+		openai_render_answer(answer, out);
+		return;
+	}
+	openai_head(answer, "chat.completion", out);
+	buf_append_cstr(out, "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":[");
+	mistral_thinking(answer, out);
+	buf_append_cstr(out, ",{\"type\":\"text\",\"text\":");
+	json_append_string(out, answer->text);
+	buf_append_cstr(out, "}]},\"finish_reason\":");
+	append_string(out, openai_finish_reason(answer->finish));
+	buf_append_cstr(out, "}],\"usage\":");
+	openai_usage(answer, out);
+	buf_append_char(out, '}');
+}
+
+void mistral_render_start(struct dialect_rendering *answer, struct buf *out)
+{
+	if (!answer->reasoning.size) {
+		openai_render_start(answer, out);
+		return;
+	}
+	chunk_begin(answer, out);
+	buf_append_cstr(out, "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":[");
+	mistral_thinking(answer, out);
+	buf_append_cstr(out, "]},\"finish_reason\":null}");
+	chunk_end(answer, out);
 }
 
 void mistral_render_end(struct dialect_rendering *answer, struct buf *out)
 {
 	last_chunk(answer, out);
 	buf_append_cstr(out, "],\"usage\":");
-	openai_usage(&answer->usage, out);
+	openai_usage(answer, out);
 	buf_append_cstr(out, "}\n\ndata: [DONE]\n\n");
 }

@@ -89,8 +89,8 @@ const struct dialect_ops dialect_mistral = {
 	.error_event = mistral_error_event,
 	.limits = openai_limit_fields,
 	.models = openai_models,
-	.render_answer = openai_render_answer,
-	.render_start = openai_render_start,
+	.render_answer = mistral_render_answer,
+	.render_start = mistral_render_start,
 	.render_delta = openai_render_delta,
 	.render_end = mistral_render_end,
 };

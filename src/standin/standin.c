@@ -35,7 +35,7 @@ struct reply {
 	enum dialect_id dialect;
 	bool stream, cut, head_sent;
 	char *model;
-	struct buf text;
+	struct buf text, reasoning;
 	size_t sent;   /* bytes of the text that were streamed */
 	size_t cut_at; /* where it is cut off */
 	uint64_t started_ns;
@@ -85,8 +85,12 @@ static void generate(struct standin *standin, struct bytes body,
 		     const struct dialect_request *facts, struct buf *out)
 {
 	size_t tokens = standin->options.output_tokens;
-	if (facts->max_output >= 0 && (size_t)facts->max_output < tokens)
-		tokens = (size_t)facts->max_output;
+	if (facts->max_output >= 0) {
+		size_t most = (size_t)facts->max_output, half = most / 2;
+		size_t reasoning = standin->options.reasoning_tokens;
+		most -= reasoning < half ? reasoning : half;
+		tokens = tokens < most ? tokens : most;
+	}
 	struct prng prng = {standin->options.seed ^ hash_of(body)};
 	size_t left = tokens * BYTES_PER_TOKEN;
 	while (left > 0 && !out->failed) {
@@ -95,6 +99,23 @@ static void generate(struct standin *standin, struct bytes body,
 		buf_append(out, standin->corpus + from, piece);
 		left -= piece;
 	}
+}
+
+/* What stands before an answer, where the persona has nothing of its own. */
+static void reason(struct standin *standin, struct bytes body, const struct dialect_request *facts,
+		   size_t answer, struct buf *out)
+{
+	struct prng prng = {standin->options.seed ^ ~hash_of(body)};
+	size_t tokens = standin->options.reasoning_tokens, most = tokens;
+	if (facts->max_output >= 0)
+		most = (size_t)facts->max_output > answer ? (size_t)facts->max_output - answer : 0;
+	size_t size = (tokens < most ? tokens : most) * BYTES_PER_TOKEN;
+	if (size > 0)
+		buf_append_cstr(out, "Simulated reasoning: ");
+	while (out->size < size && !out->failed)
+		buf_append(out, standin->corpus + prng_below(&prng, CORPUS_SIZE / 2),
+			   CORPUS_SIZE / 2);
+	out->size = out->failed ? 0 : size;
 }
 
 /* The text of the last message of canonical words. */
@@ -130,6 +151,7 @@ static const char *recall(struct standin *standin, struct reply *reply, struct b
 		problem = "the persona has no answer to this prompt";
 	} else {
 		buf_append_bytes(&reply->text, answer.text);
+		buf_append_bytes(&reply->reasoning, answer.reasoning);
 		if (answer.input >= 0)
 			usage->input = answer.input;
 		usage->output = answer.output;
@@ -170,6 +192,7 @@ static void free_reply(struct reply *reply)
 	env_timer_disarm(reply->standin->loop, &reply->timer);
 	pulse_stop(&reply->pulse);
 	buf_release(&reply->text);
+	buf_release(&reply->reasoning);
 	free(reply->model);
 	free(reply);
 }
@@ -354,6 +377,7 @@ static struct reply *new_reply(struct standin *standin, struct http_exchange *ex
 	reply->timer.fire = go_on;
 	reply->model = bytes_to_cstr(facts->model);
 	buf_init(&reply->text, TEXT_MAX);
+	buf_init(&reply->reasoning, TEXT_MAX);
 	exchange->user = reply;
 	if (reply->model)
 		return reply;
@@ -366,8 +390,9 @@ static void compose(struct reply *reply, const struct dialect_request *facts,
 {
 	struct standin *standin = reply->standin;
 	usage.known = true;
+	int64_t reasoning = tokens_of(reply->reasoning.size);
 	if (usage.output < 0)
-		usage.output = tokens_of(reply->text.size);
+		usage.output = tokens_of(reply->text.size) + reasoning;
 	static const char *const prefixes[DIALECT_COUNT] = {
 		[DIALECT_NONE] = "",
 		[DIALECT_ANTHROPIC] = "msg_",
@@ -386,6 +411,8 @@ static void compose(struct reply *reply, const struct dialect_request *facts,
 		.model = bytes_from(reply->model),
 		.text = buf_bytes(&reply->text),
 		.whole = buf_bytes(&reply->text),
+		.reasoning = buf_bytes(&reply->reasoning),
+		.reasoning_tokens = reasoning < usage.output ? reasoning : usage.output,
 		.usage = usage,
 		.finish = full ? DIALECT_FINISH_LENGTH : DIALECT_FINISH_STOP,
 		.created = standin->loop->wall_ms / 1000,
@@ -418,6 +445,9 @@ static void answer(struct standin *standin, struct http_exchange *exchange,
 		respond_error(standin, exchange, facts->dialect, status, problem);
 		return;
 	}
+	if (!reply->reasoning.size && !pulsing(reply))
+		reason(standin, exchange->body, facts, (size_t)tokens_of(reply->text.size),
+		       &reply->reasoning);
 	compose(reply, facts, usage);
 	uint64_t wait = standin->options.first_token_ns;
 	if (wait == 0 || !env_timer_arm(standin->loop, &reply->timer, standin->loop->now_ns + wait))

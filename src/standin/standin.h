@@ -4,6 +4,10 @@
  * from a seeded generator, with exact usage. For demonstrations, tests and load; every answer
  * carries `x-parley-simulated`.
  *
+ * Where it is told to, or its transcript has `reasoning`, it shows what it says to itself before it
+ * answers, as each provider does: thinking blocks, reasoning items and content, thoughts, and
+ * log-probabilities beside them.
+ *
  * A token is 4 bytes, rounded up: of the members that hold words for input, of the text for output.
  * Where a request marks its system prompt with cache_control, the system prompt counts as written
  * to the cache the first time it is seen and as read from it afterwards. */
@@ -25,6 +29,8 @@ struct standin_options {
 	size_t model_count;
 	uint64_t seed;
 	unsigned output_tokens;     /* of a generated answer */
+	unsigned reasoning_tokens;  /* of what stands before each answer, where the persona has none
+				     */
 	uint64_t first_token_ns;    /* delay before the answer begins */
 	unsigned tokens_per_second; /* of a stream; 0: all at once */
 	struct pulse_options pulse; /* streams at an exact rate instead of generated text */

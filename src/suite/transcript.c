@@ -18,6 +18,12 @@ struct answer {
 	uint32_t usage; /* in the usages; of the line it stands in */
 };
 
+/* What a line says of each of its answers. */
+struct line_facts {
+	struct transcript_answer usage;     /* with the tokens filled in */
+	uint64_t reasoning, reasoning_size; /* in the texts */
+};
+
 struct prompt {
 	uint8_t digest[SHA256_SIZE];
 	uint32_t first, last; /* numbers of answers */
@@ -35,7 +41,7 @@ struct transcript {
 	struct buf texts;
 	struct table prompts; /* struct prompt */
 	struct table answers; /* struct answer */
-	struct table usages;  /* struct transcript_answer, with the tokens filled in */
+	struct table usages;  /* struct line_facts */
 	uint32_t *slots;      /* open addressing: prompt number + 1, 0: free */
 	size_t mask;
 };
@@ -150,15 +156,30 @@ static enum err_code add_answer(struct transcript *transcript, struct prompt *pr
 	return ERR_OK;
 }
 
-static enum err_code add_usage(struct transcript *transcript, const json_t *line, struct err *err)
+static enum err_code add_reasoning(struct transcript *transcript, const json_t *line,
+				   struct line_facts *facts, struct err *err)
+{
+	const char *text;
+	ERR_TRY(json_get_string_or(line, "reasoning", "the line", "", &text, err));
+	facts->reasoning = transcript->texts.size;
+	facts->reasoning_size = strlen(text);
+	buf_append_cstr(&transcript->texts, text);
+	return transcript->texts.failed ? out_of_memory(transcript, err) : ERR_OK;
+}
+
+static enum err_code add_facts(struct transcript *transcript, const json_t *line, struct err *err)
 {
 	static const char *const keys[] = {"input", "output", "cache_read", "cache_write", NULL};
-	struct transcript_answer *row = table_reserve(&transcript->usages, sizeof(*row));
+	struct line_facts *facts = table_reserve(&transcript->usages, sizeof(*facts));
 	json_t *usage;
-	if (!row)
+	if (!facts)
 		return out_of_memory(transcript, err);
-	*row = (struct transcript_answer){.input = -1, .output = -1};
+	*facts = (struct line_facts){
+		.usage = {.input = -1, .output = -1}
+        };
 	transcript->usages.count++;
+	ERR_TRY(add_reasoning(transcript, line, facts, err));
+	struct transcript_answer *row = &facts->usage;
 	ERR_TRY(json_get_container(line, "usage", "the line", JSON_OBJECT, true, &usage, err));
 	if (!usage)
 		return ERR_OK;
@@ -184,7 +205,7 @@ static enum err_code prompt_digest(const json_t *prompt, uint8_t digest[static S
 
 static enum err_code add_line(struct transcript *transcript, const json_t *line, struct err *err)
 {
-	static const char *const keys[] = {"prompt", "answers", "usage", NULL};
+	static const char *const keys[] = {"prompt", "answers", "usage", "reasoning", NULL};
 	uint8_t digest[SHA256_SIZE];
 	json_t *answers;
 	ERR_TRY(json_only_keys(line, keys, "the line", err));
@@ -194,7 +215,7 @@ static enum err_code add_line(struct transcript *transcript, const json_t *line,
 	if (json_array_size(answers) == 0)
 		return ERR_SET(err, ERR_INVALID, "\"answers\" is empty");
 	ERR_TRY(prompt_digest(json_object_get(line, "prompt"), digest, err));
-	ERR_TRY(add_usage(transcript, line, err));
+	ERR_TRY(add_facts(transcript, line, err));
 	struct prompt *prompt = take_prompt(transcript, digest);
 	if (!prompt)
 		return out_of_memory(transcript, err);
@@ -304,7 +325,10 @@ static void give(const struct transcript *transcript, const struct prompt *promp
 	for (uint64_t i = k % prompt->count; i > 0; i--)
 		number = answer_at(transcript, number)->next - 1;
 	const struct answer *answer = answer_at(transcript, number);
-	*out = ((const struct transcript_answer *)transcript->usages.rows)[answer->usage];
+	const struct line_facts *facts =
+		(const struct line_facts *)transcript->usages.rows + answer->usage;
+	*out = facts->usage;
+	out->reasoning = bytes_of(transcript->texts.data + facts->reasoning, facts->reasoning_size);
 	out->text = bytes_of(transcript->texts.data + answer->offset, answer->size);
 }
 

@@ -1,8 +1,8 @@
 /* Transcripts: stored answers by prompt, for `--model NAME=replay@FILE` and `parley sim --persona`
  * (DESIGN.md section 7). JSONL, one prompt a line: {"prompt": text or words, "answers": [texts],
- * "usage": {"input": n, "output": n}}; the first line may be a label {"note": …}. Several lines
- * with one prompt add up. Prompts match on system and messages only. Files ending in .gz are
- * unpacked. */
+ * "usage": {"input": n, "output": n}, "reasoning": text}; the first line may be a label {"note":
+ * …}. Several lines with one prompt add up. Prompts match on system and messages only. Files ending
+ * in .gz are unpacked. */
 #ifndef SUITE_TRANSCRIPT_H
 #define SUITE_TRANSCRIPT_H
 
@@ -13,6 +13,7 @@ struct transcript;
 
 struct transcript_answer {
 	struct bytes text;               /* borrowed from the transcript */
+	struct bytes reasoning;          /* as is; empty where the line gives none */
 	int64_t input, output;           /* tokens, -1 where the line gives none */
 	int64_t cache_read, cache_write; /* tokens, 0 where the line gives none */
 };

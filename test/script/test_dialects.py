@@ -184,6 +184,18 @@ class StandIn(Case):
                 short = generate(sims[name].port, api, "any", "x", most=7).json()
                 self.assertEqual((api.finish(short), api.usage(short)[1]), ("length", 7))
 
+    def test_it_reasons_when_it_is_told_to(self):
+        sims = self.sims("--output-tokens", 40, "--reasoning-tokens", 16)
+        for name, api in APIS.items():
+            with self.subTest(name):
+                for stream in (False, True):
+                    answer = generate(sims[name].port, api, "any", "x" * 400, stream=stream)
+                    self.assertIn(b"Simulated reasoning: ", answer.body)
+                    self.assertIn("simulated", answer.headers["x-parley-simulated"])
+                # Answer and reasoning stay within what was asked for together.
+                short = generate(sims[name].port, api, "any", "x", most=10)
+                self.assertIn(b"Simulated reasoning", short.body)
+
     def test_keys_failures_and_unknown_endpoints(self):
         sims = self.sims("--key", "secret", "--error-rate", 1)
         for name, api in APIS.items():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import test_dialects
 from parley_test import Case, Client, ask, encode, evaluation, main, parse_events, public, suite_of
 from raw_upstream import RawUpstream
 
@@ -224,6 +225,102 @@ class Final(Provider):
         self.assertIn(b'"error"', got.body)
         self.assertEqual(self.gate.settled(got.headers["parley-record"])["ending"],
                          "upstream_error")
+
+
+class Messages(test_dialects.Chat):
+    """Anthropic's API, as test_dialects has the others'."""
+
+    most, credential = "max_tokens", "x-api-key"
+
+    def path(self, stream=False, model=None):
+        return "/v1/messages"
+
+    def text(self, value):
+        return "".join(block["text"] for block in value["content"] if block["type"] == "text")
+
+    def streamed(self, events):
+        deltas = (json.loads(data).get("delta", {}) for _, data in events)
+        return "".join(delta["text"] for delta in deltas if delta.get("type") == "text_delta")
+
+
+def said(content):
+    """Mistral's content of a model that thinks is a list of parts."""
+    return content if isinstance(content, str) else "".join(
+        part["text"] for part in content if part["type"] == "text")
+
+
+class Magistral(test_dialects.Mistral):
+    def text(self, value):
+        return said(super().text(value))
+
+    def streamed(self, events):
+        return "".join(said(choice["delta"].get("content", ""))
+                       for _, data in events if data != "[DONE]"
+                       for choice in json.loads(data)["choices"])
+
+
+class Simulated(Case):
+    """The same through the stand-in, which reasons where its persona does: one request under V1 and
+    under V2, in every dialect."""
+
+    REASONS = f"{SECRET}: foxes jump, dogs are lazy."
+    APIS = {"anthropic": Messages("north-a"), "openai": test_dialects.Chat("north-o"),
+            **test_dialects.APIS, "mistral": Magistral("north-m")}
+
+    def setUp(self):
+        super().setUp()
+        persona = self.directory / "persona.jsonl"
+        persona.write_text(json.dumps({"prompt": PROMPT, "answers": ["A fox."],
+                                       "reasoning": self.REASONS}) + "\n")
+        url = self.sim("--persona", persona).url
+        mistral = self.sim("--persona", persona, "--chat", "mistral").url
+        dialects = {"responses": "openai"}
+        config = {
+            "providers": [{"name": name, "dialect": dialects.get(name, name), "key": "k",
+                           "url": mistral if name == "mistral" else url} for name in self.APIS],
+            "models": [{"name": api.model, "provider": name, "upstream": f"{name}-2026",
+                        "max_output": 8192} for name, api in self.APIS.items()]}
+        suite = suite_of([PROMPT], samples=2)
+        members = {"models": [api.model for api in self.APIS.values()], "suites": {
+            "classes": ["public"], "max_leaves": 5000, "samples_per_leaf": 20}}
+        self.gate = self.gateway(url, evaluation("V1", release="V1", **members),
+                                 evaluation("V2", release="V2", **members),
+                                 public_suites=public(suite), **config)
+        self.keys = {}
+        for release in ("V1", "V2"):
+            client = self.gate.client(release, "southlab")
+            registered = client.post("/parley/v1/suites", suite)
+            self.assertEqual(registered.status, 200, registered)
+            opened = client.post("/parley/v1/runs", {"suite": registered.json()["suite"]})
+            self.assertEqual(opened.status, 200, opened)
+            self.keys[release] = client.key
+
+    def ask(self, api, release, stream):
+        members = {} if isinstance(api, test_dialects.Gemini) else {"temperature": 0}
+        answer = test_dialects.generate(self.gate.port, api, self.keys[release], PROMPT,
+                                        stream=stream, **members)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertIn("simulated", answer.headers["x-parley-simulated"])
+        if release == "V1":
+            text = api.streamed(answer.events()) if stream else api.text(answer.json())
+            self.assertEqual(text, "A fox.")
+        return answer
+
+    def test_reasoning_goes_and_the_answer_stays(self):
+        for name, api in self.APIS.items():
+            for stream in (False, True):
+                with self.subTest(name, stream=stream):
+                    full, final = (self.ask(api, release, stream) for release in ("V2", "V1"))
+                    self.assertIn(SECRET.encode(), full.body)
+                    self.assertIn(b"fox", full.body)
+                    self.assertNotIn(SECRET.encode(), final.body)
+                    self.assertNotIn(b"-0.25", final.body)  # no log-probability either
+                    if name in ("openai", "responses", "xai"):
+                        self.assertIn(b"-0.25", full.body)
+                    # Both are billed for all of it.
+                    used = [self.gate.settled(answer.headers["parley-record"])["usage"]["output"]
+                            for answer in (full, final)]
+                    self.assertEqual(used, [2 + (len(self.REASONS) + 3) // 4] * 2)
 
 
 class Everything(Case):
