@@ -1,5 +1,6 @@
 /* `parley log`: a log's directory read without its gateway. */
 #include "base/encode.h"
+#include "cmd/admin_client.h"
 #include "cmd/cli.h"
 #include "cmd/commands.h"
 #include "ledger/cosignature.h"
@@ -311,13 +312,68 @@ static int log_checkpoint(int argc, char **argv)
 		      &err);
 }
 
+/* ---- rotate-key ---- */
+
+static void show_rotation(const json_t *body)
+{
+	printf("The log's key is now\n%s\nThe record %s and the note at /log/key-rotations hand "
+	       "the "
+	       "old key on to it: who trusts the\nold one can follow. Tell witnesses the new "
+	       "one; until they follow it they cosign nothing.\n",
+	       json_string_value(json_object_get(body, "vkey")),
+	       json_string_value(json_object_get(body, "record")));
+}
+
+static int log_rotate_key(int argc, char **argv)
+{
+	const char *config = "parley.yaml", *reason = NULL;
+	bool json = false;
+	const struct cli_option options[] = {
+		{"config",  'c', CLI_TEXT, &config, "FILE",
+		 "the gateway's configuration (./parley.yaml)", 0, 0},
+		{"reason", 0, CLI_TEXT, &reason, "TEXT", "why; it is on record", 0, 0},
+		{"json",   0, CLI_FLAG, &json, NULL, "{vkey, record, rotation}", 0, 0},
+		{0       },
+	};
+	const struct cli_command command = {
+		"log rotate-key",
+		"--reason TEXT [-c parley.yaml] [--json]",
+		"Hands the running gateway's log key on to a new one: an act on record, signed by "
+		"both.\nThe next checkpoints are signed with the new key, which is in signing.key "
+		"then; the old\none is gone from the disk.",
+		options,
+		0,
+		0};
+	struct cli_arguments arguments;
+	struct admin_answer answer;
+	struct err err = ERR_INIT;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	if (!reason || !*reason)
+		return cli_usage("log rotate-key", "say why: --reason TEXT");
+	json_t *body = json_pack("{s:s}", "reason", reason);
+	if (!body)
+		return cli_usage("log rotate-key", "--reason is not UTF-8");
+	enum err_code code =
+		admin_client_ask(config, "POST", "/admin/v1/log/rotate-key", body, &answer, &err);
+	json_decref(body);
+	if (code == ERR_OK && json)
+		cli_print_json(answer.body);
+	else if (code == ERR_OK)
+		show_rotation(answer.body);
+	json_decref(answer.body);
+	return code == ERR_OK ? 0 : cli_fail(&err);
+}
+
 int cmd_log(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
-		{"show",       log_show,       "show records"                 },
-		{"prove",      log_prove,      "print the receipt of a record"},
-		{"checkpoint", log_checkpoint, "print the signed checkpoint"  },
-		{NULL,         NULL,           NULL                           },
+		{"show",       log_show,       "show records"                      },
+		{"prove",      log_prove,      "print the receipt of a record"     },
+		{"checkpoint", log_checkpoint, "print the signed checkpoint"       },
+		{"rotate-key", log_rotate_key, "hand the log's key on to a new one"},
+		{NULL,         NULL,           NULL                                },
 	};
 	return cli_dispatch("log", verbs, argc, argv);
 }

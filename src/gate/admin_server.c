@@ -1,7 +1,9 @@
 /* The operator's side: the admin API on a Unix socket (whoever can open it is the operator) and on
  * the admin listener (bearer token, matching Host and Origin), with /metrics, /healthz and /readyz
  * open there. */
-#include "gate/gateway_internal.h"
+#include "gate/rotate.h"
+
+#include "base/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +75,7 @@ static void serve_snapshot(struct gateway *gateway, struct http_exchange *exchan
 
 /* ---- statements ---- */
 
-static void statement_done(void *argument, unsigned status, json_t *answer, const struct err *err)
+static void answered(void *argument, unsigned status, json_t *answer, const struct err *err)
 {
 	struct admin_call *call = argument;
 	struct buf *out = &call->request.answer;
@@ -124,7 +126,28 @@ static void serve_statement(struct gateway *gateway, struct http_exchange *excha
 	call->exchange = exchange;
 	call->gateway = gateway;
 	exchange->user = call;
-	gateway_statement(gateway, call->method, call->target, statement_done, call);
+	gateway_statement(gateway, call->method, call->target, answered, call);
+}
+
+/* ---- the logs' key ---- */
+
+static void serve_rotation(struct gateway *gateway, struct http_exchange *exchange,
+			   const char *person)
+{
+	struct admin_call *call = calloc(1, sizeof(*call));
+	json_t *body = NULL;
+	const char *reason = "";
+	if (!call) {
+		respond_problem(exchange, 503, "out of memory");
+		return;
+	}
+	if (json_parse(exchange->body, "body", &body, NULL) == ERR_OK)
+		reason = json_string_value(json_object_get(body, "reason"));
+	call->exchange = exchange;
+	call->gateway = gateway;
+	exchange->user = call;
+	gateway_rotate_key(gateway, person, reason ? reason : "", answered, call);
+	json_decref(body);
 }
 
 static void serve_api(struct gateway *gateway, struct http_exchange *exchange, const char *person)
@@ -139,6 +162,11 @@ static void serve_api(struct gateway *gateway, struct http_exchange *exchange, c
 	if (bytes_is(path, "/admin/v1/statement") &&
 	    bytes_is(http_bytes(data, exchange->head->method), "GET")) {
 		serve_statement(gateway, exchange);
+		return;
+	}
+	if (bytes_is(path, "/admin/v1/log/rotate-key") &&
+	    bytes_is(http_bytes(data, exchange->head->method), "POST")) {
+		serve_rotation(gateway, exchange, person);
 		return;
 	}
 	struct admin_call *call = gateway->over ? NULL : calloc(1, sizeof(*call));

@@ -125,6 +125,10 @@ const struct ed25519_private *control_signing_key(const struct control *control,
 enum err_code control_certify(const struct control *control, enum control_signer which,
 			      struct buf *out, struct err *err);
 
+/* The log's key is another one now: it vouches. On the admin loop; borrowed. */
+enum err_code control_set_log_key(struct control *control, const struct ed25519_private *key,
+				  struct err *err);
+
 /* The present world with one more reference, for the caller. Never NULL. */
 struct world *control_world(struct control *control);
 

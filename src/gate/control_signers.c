@@ -151,6 +151,27 @@ enum err_code control_signers_open(struct control *control, const struct control
 					  : ERR_OK;
 }
 
+enum err_code control_set_log_key(struct control *control, const struct ed25519_private *key,
+				  struct err *err)
+{
+	struct buf note = BUF_INIT(NOTE_SIZE_MAX);
+	const struct ed25519_private *before = control->log_key;
+	control->log_key = key;
+	enum err_code code = control_certify(control, CONTROL_SIGN_GRANTS, &note, err);
+	buf_append_char(&note, '\0');
+	if (code == ERR_OK && note.failed)
+		code = ERR_SET(err, ERR_NO_MEMORY, "no memory for a note");
+	if (code != ERR_OK) {
+		control->log_key = before;
+		buf_release(&note);
+		return code;
+	}
+	buf_release(&control->paper_note);
+	control->paper_note = note;
+	control->signer.certificate = control->paper_note.data;
+	return ERR_OK;
+}
+
 void control_signers_close(struct control *control)
 {
 	for (enum control_signer which = 0; which < CONTROL_SIGNERS; which++)

@@ -44,8 +44,6 @@ struct cosigning {
 	struct buf note, cosigned;
 	uint64_t as_of_ns;
 	unsigned cosignatures;
-	uint64_t asked; /* the size of the last round that asked everybody */
-	bool retry;     /* somebody failed in the last round */
 };
 
 static void take_turn(struct cosigning *cosigning);
@@ -92,7 +90,6 @@ static void failed(struct cosigner *cosigner, const struct err *err)
 			    pause / 2 / 1024 * (chance % 1024);
 	cosigner->failures++;
 	cosigner->failed++;
-	cosigning->retry = true;
 }
 
 /* Enough of them: readers may have it. A cosignature that comes later is added to it. */
@@ -183,8 +180,6 @@ static enum err_code take_answer(struct cosigner *cosigner, bool *again, struct 
 static void end_round(struct cosigning *cosigning)
 {
 	cosigning->open = false;
-	if (!cosigning->retry)
-		cosigning->asked = cosigning->head.size;
 }
 
 static void call_ended(struct http_call *call, const struct err *ended)
@@ -293,13 +288,12 @@ static bool is_due(const struct cosigner *cosigner)
 	return cosigner->next_ns <= cosigner->cosigning->gateway->admin_loop->now_ns;
 }
 
-/* Whether anybody can be asked for something that he has not cosigned. */
-static bool has_work(struct cosigning *cosigning, const struct checkpoint *head)
+/* Whether anybody can be asked who has not cosigned this checkpoint. */
+static bool has_work(const struct cosigning *cosigning, bool fresh)
 {
 	for (unsigned i = 0; i < cosigning->count; i++)
 		if (is_due(&cosigning->cosigners[i]) &&
-		    (cosigning->cosigners[i].cosigned < head->size ||
-		     cosigning->asked < head->size))
+		    (fresh || !cosigning->cosigners[i].signed_this))
 			return true;
 	return false;
 }
@@ -309,9 +303,9 @@ static bool take_checkpoint(struct cosigning *cosigning)
 {
 	struct buf note = BUF_INIT(NOTE_SIZE_MAX);
 	struct checkpoint head;
-	bool good = log_latest_checkpoint(cosigning->log, &head, &note, NULL) == ERR_OK &&
-		    has_work(cosigning, &head);
+	bool good = log_latest_checkpoint(cosigning->log, &head, &note, NULL) == ERR_OK;
 	bool same = good && bytes_equal(buf_bytes(&note), buf_bytes(&cosigning->note));
+	good = good && has_work(cosigning, !same);
 	if (good && !same) {
 		buf_clear(&cosigning->cosigned);
 		buf_append_bytes(&cosigning->cosigned, buf_bytes(&note));
@@ -331,17 +325,14 @@ static bool take_checkpoint(struct cosigning *cosigning)
 static void begin_round(struct cosigning *cosigning)
 {
 	cosigning->open = true;
-	cosigning->retry = false;
 	cosigning->active++; /* an answer does not end the round before all are asked */
 	for (unsigned i = 0; i < cosigning->count; i++) {
 		struct cosigner *cosigner = &cosigning->cosigners[i];
 		struct err err = ERR_INIT;
 		if (cosigner->signed_this)
 			continue;
-		if (!is_due(cosigner)) {
-			cosigning->retry = true;
+		if (!is_due(cosigner))
 			continue;
-		}
 		cosigner->tries = 0;
 		if (start_call(cosigner, &err) != ERR_OK)
 			failed(cosigner, &err);
@@ -501,8 +492,9 @@ void cosigning_write_policy(const struct gateway *gateway, struct buf *out)
 	const struct config_log *config = &gateway->config->log;
 	buf_printf(out,
 		   "# Whom to trust for the evaluation log of %s, by its own word "
-		   "(c2sp.org/tlog-policy)\nlog %s",
-		   gateway->config->name, log_vkey(gateway->logs[CONTROL_EVALUATION]));
+		   "(c2sp.org/tlog-policy)\nlog ",
+		   gateway->config->name);
+	log_append_vkey(gateway->logs[CONTROL_EVALUATION], out);
 	if (gateway->config->public_url)
 		buf_printf(out, " %s/log", gateway->config->public_url);
 	buf_append_char(out, '\n');

@@ -2,6 +2,7 @@
 
 #include "gate/cosigning.h"
 #include "gate/nonces.h"
+#include "gate/rotate.h"
 
 #include "base/encode.h"
 #include "ledger/note.h"
@@ -278,6 +279,7 @@ static enum err_code open_parts(struct gateway *gateway, struct err *err)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		ERR_TRY(open_log(gateway, log, err));
+	ERR_TRY(gateway_settle_rotation(gateway, err));
 	ERR_TRY(open_nonces(gateway, err));
 	gateway->admin_loop->idle = admin_idle;
 	gateway->admin_loop->idle_argument = gateway;
@@ -315,6 +317,7 @@ enum err_code gateway_open(const struct gateway_options *options, struct gateway
 	gateway->env = options->env;
 	gateway->config = options->config;
 	gateway->admin_loop = options->main_loop;
+	pthread_mutex_init(&gateway->note_lock, NULL);
 	env_random(gateway->env, gateway->ticket_key, sizeof(gateway->ticket_key));
 	enum err_code code = set_budget(gateway, err);
 	if (code == ERR_OK)
@@ -389,7 +392,8 @@ static void finish_stop(struct env_timer *timer)
 	struct gateway *gateway =
 		(struct gateway *)((char *)timer - offsetof(struct gateway, stop_timer));
 	control_end_reading(gateway->control);
-	if (control_busy(gateway->control) || gateway->admin_calls > 0 || gateway->reload) {
+	if (control_busy(gateway->control) || gateway->admin_calls > 0 || gateway->reload ||
+	    gateway->rotation) {
 		env_timer_arm(gateway->admin_loop, timer, gateway->admin_loop->now_ns + RETRY_NS);
 		return;
 	}
@@ -461,7 +465,10 @@ void gateway_free(struct gateway *gateway)
 	env_loop_free(gateway->care_loop);
 	gateway->admin_loop->idle = NULL;
 	ed25519_free(gateway->key);
+	for (unsigned i = 0; i < gateway->retired_count; i++)
+		ed25519_free(gateway->retired[i]);
 	buf_release(&gateway->verdict_note);
+	pthread_mutex_destroy(&gateway->note_lock);
 	explicit_bzero(gateway->secret, sizeof(gateway->secret));
 	explicit_bzero(gateway->ticket_key, sizeof(gateway->ticket_key));
 	free(gateway);

@@ -5,11 +5,17 @@
 
 #include "gate/admin.h"
 #include "gate/gateway.h"
+
+#include <pthread.h>
 #include "gate/grader_watch.h"
 
 #define GATEWAY_TOKEN_SIZE 64 /* hex digits */
 
 struct cosigning;
+struct rotation;
+
+/* How often the logs' key can change between two starts. */
+#define GATEWAY_RETIRED_MAX 32
 
 struct gateway {
 	struct gateway_options options;
@@ -18,7 +24,11 @@ struct gateway {
 	struct env_loop *admin_loop, *log_loop;
 	struct env_loop *care_loop;  /* where segments of the logs are sealed and read again */
 	struct ed25519_private *key; /* of the logs */
-	struct buf verdict_note;     /* the verdict key, signed with the log's */
+	struct buf verdict_note;     /* the verdict key, signed with the log's; behind note_lock */
+	pthread_mutex_t note_lock;   /* workers copy the note, the admin loop replaces it */
+	struct ed25519_private *retired[GATEWAY_RETIRED_MAX]; /* logs' keys of before */
+	unsigned retired_count;
+	struct rotation *rotation; /* of the logs' key, under way; NULL: none */
 	uint8_t secret[LOG_SECRET_SIZE];
 	uint8_t ticket_key[TLS_TICKET_KEY_SIZE]; /* of the workers' first TLS contexts */
 	struct gateway_reload *reload;           /* under way; NULL: none */
@@ -27,9 +37,9 @@ struct gateway {
 	struct log_producer producers[CONTROL_LOGS]; /* of the admin loop */
 	struct control *control;
 	struct cosigning *cosigning; /* NULL: no witnesses */
-	struct nonces *nonces;    /* of signed requests */
-	int64_t started_ms;       /* 0: it is the first time */
-	struct net_budget budget; /* of all workers */
+	struct nonces *nonces;       /* of signed requests */
+	int64_t started_ms;          /* 0: it is the first time */
+	struct net_budget budget;    /* of all workers */
 	struct gate_worker *workers;
 	struct metrics_names provider_names, model_names;
 	struct access_log *access_log; /* NULL: off */

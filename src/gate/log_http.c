@@ -46,9 +46,12 @@ int gateway_log_resource(struct log *log, struct bytes path, const char *reader,
 	if (bytes_is(path, "checkpoint"))
 		return status_of(log_read_checkpoint(log, out, NULL));
 	if (bytes_is(path, "vkey")) {
-		buf_printf(out, "%s\n", log_vkey(log));
+		log_append_vkey(log, out);
+		buf_append_char(out, '\n');
 		return 200;
 	}
+	if (bytes_is(path, "key-rotations"))
+		return status_of(log_read_rotations(log, out, NULL));
 	*type = "application/octet-stream";
 	return read_tile(log, path, reader, out);
 }

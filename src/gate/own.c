@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "gate/request.h"
+#include "ledger/key_rotation.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,6 +212,19 @@ static enum err_code append_receipt(struct log *log, uint64_t index, struct buf 
 	return code;
 }
 
+/* Who trusts an earlier key of the log can follow it to the one that signed. */
+static enum err_code append_rotations(struct log *log, struct buf *out)
+{
+	struct buf notes = BUF_INIT(KEY_ROTATIONS_TEXT_MAX);
+	enum err_code code = log_read_rotations(log, &notes, NULL);
+	if (code == ERR_OK && notes.size > 0) {
+		buf_append_cstr(out, ",\"rotations\":");
+		json_append_string(out, buf_bytes(&notes));
+	}
+	buf_release(&notes);
+	return code;
+}
+
 static enum err_code read_receipts(struct own_call *call, struct bytes id)
 {
 	struct buf record = BUF_INIT(RECORD_SIZE_MAX);
@@ -233,7 +247,9 @@ static enum err_code read_receipts(struct own_call *call, struct bytes id)
 		buf_append_char(&call->answer, ',');
 		ERR_TRY(append_receipt(log, settle, &call->answer));
 	}
-	buf_append_cstr(&call->answer, "]}");
+	buf_append_char(&call->answer, ']');
+	ERR_TRY(append_rotations(log, &call->answer));
+	buf_append_char(&call->answer, '}');
 	return ERR_OK;
 }
 
@@ -336,6 +352,13 @@ static bool admit_reader(struct own_call *call)
 	return false;
 }
 
+static void append_verdict_note(struct own_call *call)
+{
+	pthread_mutex_lock(&call->gateway->note_lock);
+	buf_append_bytes(&call->answer, buf_bytes(&call->gateway->verdict_note));
+	pthread_mutex_unlock(&call->gateway->note_lock);
+}
+
 static void start_log(struct own_call *call)
 {
 	struct bytes path = path_of(call->exchange);
@@ -350,7 +373,7 @@ static void start_log(struct own_call *call)
 		if (policy)
 			cosigning_write_policy(call->gateway, &call->answer);
 		else
-			buf_append_bytes(&call->answer, buf_bytes(&call->gateway->verdict_note));
+			append_verdict_note(call);
 		respond(call);
 		return;
 	}

@@ -357,7 +357,7 @@ static const struct {
 
 static bool checkpoint_is_wanted(struct log *log)
 {
-	if (log->checkpoint_head.size == log->next_commit) {
+	if (log->checkpoint_head.size == log->next_commit && !log_has_next_key(log)) {
 		log->checkpoint_due = false;
 		atomic_store(&log->checkpoint_wanted, false);
 		return false;

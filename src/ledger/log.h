@@ -185,10 +185,20 @@ enum err_code log_set_cosigned(struct log *log, struct bytes note, uint64_t as_o
 /* What the newest cosigned checkpoint covers; 0: there is none. */
 uint64_t log_cosigned_size(struct log *log);
 
+/* ---- another key (ledger/key_rotation.h); from any thread but the log loop ---- */
+
+/* Keeps the note that hands the log's key on, durably, in its directory; once. Blocks. */
+enum err_code log_keep_rotation(struct log *log, struct bytes note, struct err *err);
+/* All notes of that kind, appended. Blocks. */
+enum err_code log_read_rotations(struct log *log, struct buf *out, struct err *err);
+/* The next checkpoint, which is made soon, is signed with this key; borrowed until log_close. The
+ * note must be kept before, or the log cannot be opened with the key. ERR_NO_MEMORY. */
+enum err_code log_set_key(struct log *log, const struct ed25519_private *key, struct err *err);
+
 /* ---- reading; blocks, from any thread, made for jobs ---- */
 
-/* The verifier key, as text. */
-const char *log_vkey(const struct log *log);
+/* The verifier key as text, appended. */
+void log_append_vkey(struct log *log, struct buf *out);
 /* The last signed checkpoint, or the last cosigned one (see above), appended. ERR_NOT_FOUND before
  * the first. */
 enum err_code log_read_checkpoint(struct log *log, struct buf *out, struct err *err);

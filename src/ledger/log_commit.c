@@ -274,6 +274,7 @@ enum err_code log_checkpoint_make(struct log *log, struct err *err)
 		ERR_TRY(env_file_sync(log->file, err));
 		log->synced = log->next_commit;
 	}
+	log_take_next_key(log);
 	log_tree_range(&log->tree, &range);
 	struct checkpoint *head = &log->checkpoint_next_head;
 	snprintf(head->origin, sizeof(head->origin), "%s", log->key.name);
@@ -298,6 +299,12 @@ void log_checkpoint_publish(struct log *log)
 	log->checkpoint_next = old;
 	log->checkpoint_head = log->checkpoint_next_head;
 	log->checkpoints++;
+	/* What witnesses cosigned of the last key's is not what readers ask for now. */
+	if (memcmp(&log->checkpoint_key, &log->key, sizeof(log->key)) != 0) {
+		log->checkpoint_key = log->key;
+		buf_clear(&log->cosigned);
+		log->cosigned_head = (struct checkpoint){0};
+	}
 	log_outdate_cosigned(log);
 	pthread_mutex_unlock(&log->lock);
 }

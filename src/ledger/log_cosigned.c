@@ -102,7 +102,9 @@ enum err_code log_set_cosigned(struct log *log, struct bytes note, uint64_t as_o
 	char path[LOG_PATH_SIZE];
 	struct checkpoint head;
 	struct buf copy = BUF_INIT(NOTE_SIZE_MAX);
-	ERR_TRY(checkpoint_open(note, &log->key, &head, err));
+	struct note_key key;
+	log_copy_key(log, &key);
+	ERR_TRY(checkpoint_open(note, &key, &head, err));
 	buf_append_bytes(&copy, note);
 	if (copy.failed)
 		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", log->directory);

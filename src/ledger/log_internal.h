@@ -153,10 +153,13 @@ struct log {
 	size_t segment_count, segment_capacity;
 	struct buf checkpoint;
 	struct checkpoint checkpoint_head;
-	struct buf cosigned; /* empty: none */
+	struct note_key checkpoint_key; /* that signed it, and what is cosigned */
+	struct buf cosigned;            /* empty: none */
 	struct checkpoint cosigned_head;
 	uint64_t outdated_ns; /* since when something larger than it is signed; 0: nothing is */
 	bool cosigning;
+	struct log_next_key *next_key; /* for the next checkpoint; NULL: the same */
+	bool signed_before;            /* at open: the stored checkpoint is of an earlier key */
 	uint64_t commits, checkpoints, bytes;
 	size_t seal_from; /* all segments before it are sealed */
 	uint64_t sealed, seal_failures, scrubbed, scrubs;
@@ -209,6 +212,17 @@ bool log_awaits_cosigned(const struct log *log, uint64_t index);
 void log_outdate_cosigned(struct log *log);
 /* At open, once the tree is there. */
 void log_load_cosigned(struct log *log);
+
+/* log_rotation.c. In the job that makes a checkpoint: goes over to the next key, if there is one.
+ */
+void log_take_next_key(struct log *log);
+bool log_has_next_key(struct log *log);
+void log_next_key_free(struct log_next_key *next);
+/* For other threads than the job's. */
+void log_copy_key(struct log *log, struct note_key *out);
+/* checkpoint_open with the log's key, or one that was handed on to it. At open. */
+enum err_code log_open_checkpoint(struct log *log, struct bytes note, struct checkpoint *head,
+				  struct err *err);
 
 /* Adds a segment at the end of the list. False when memory is out. */
 bool log_segments_add(struct log *log, uint64_t first);

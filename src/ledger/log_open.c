@@ -30,6 +30,7 @@ static enum err_code name_key(struct log *log, struct err *err)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	log->vkey = text.data;
 	log->options.origin = log->key.name;
+	log->checkpoint_key = log->key;
 	return ERR_OK;
 }
 
@@ -78,6 +79,7 @@ static void free_log(struct log *log)
 	free(log->segments);
 	log_links_release(&log->links);
 	log_tree_release(&log->tree);
+	log_next_key_free(log->next_key);
 	env_file_close(log->file);
 	env_file_close(log->lock_file);
 	mark_close(log->mark);
@@ -156,10 +158,12 @@ static enum err_code remove_spares(struct log *log, struct err *err)
 
 static enum err_code first_checkpoint(struct log *log, struct err *err)
 {
-	if (log->checkpoint.size > 0 && log->checkpoint_head.size == log->next_commit)
+	if (log->checkpoint.size > 0 && log->checkpoint_head.size == log->next_commit &&
+	    !log->signed_before && !log->next_key)
 		return ERR_OK;
 	ERR_TRY(log_checkpoint_make(log, err));
 	log_checkpoint_publish(log);
+	log->signed_before = false;
 	return ERR_OK;
 }
 

@@ -70,12 +70,13 @@ static enum err_code read_mark(struct log *log, struct err *err)
 	if (code == ERR_NOT_FOUND)
 		return ERR_OK;
 	if (code == ERR_OK)
-		code = checkpoint_open(buf_bytes(&log->checkpoint), &log->key,
-				       &log->checkpoint_head, err);
+		code = log_open_checkpoint(log, buf_bytes(&log->checkpoint), &log->checkpoint_head,
+					   err);
 	if (code == ERR_NOT_FOUND || code == ERR_MISMATCH) {
 		return ERR_SET(err, ERR_MISMATCH,
 			       "%s: the stored checkpoint was made with another name or signing "
-			       "key; start with those this log was made with",
+			       "key; start with those this log was made with (a key that was "
+			       "handed on to another one signs no more: put the newest in place)",
 			       path);
 	}
 	if (code == ERR_INVALID)
@@ -337,7 +338,7 @@ static enum err_code check_checkpoints(struct log *log, struct err *err)
 	if (!log->options.known_checkpoint)
 		return ERR_OK;
 	enum err_code code =
-		checkpoint_open(bytes_from(log->options.known_checkpoint), &log->key, &known, err);
+		log_open_checkpoint(log, bytes_from(log->options.known_checkpoint), &known, err);
 	if (code != ERR_OK) {
 		err_prefix(err, "the checkpoint kept beside %s", log->directory);
 		return code;

@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *log_vkey(const struct log *log)
-{
-	return log->vkey;
-}
-
 static enum err_code no_memory(const struct log *log, struct err *err)
 {
 	return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", log->directory);
@@ -207,12 +202,13 @@ static enum err_code make_proof(struct log *log, struct proof *proof, const stru
 }
 
 /* No receipt leaves that does not verify. */
-static enum err_code check_proof(struct log *log, const struct proof *proof, struct err *err)
+static enum err_code check_proof(struct log *log, const struct note_key *key,
+				 const struct proof *proof, struct err *err)
 {
 	struct buf text = BUF_INIT(RECORD_SIZE_MAX + 1);
 	enum err_code code = log_read_entry(log, proof->index, &text, err);
 	if (code == ERR_OK)
-		code = proof_verify(proof, &log->key, buf_bytes(&text), NULL, err);
+		code = proof_verify(proof, key, buf_bytes(&text), NULL, err);
 	buf_release(&text);
 	return code == ERR_MISMATCH ? ERR_SET(err, ERR_CORRUPT,
 					      "%s: record %llu does not lead to the checkpoint",
@@ -225,6 +221,7 @@ enum err_code log_receipt(struct log *log, uint64_t index, struct buf *proof_tex
 	struct buf note = BUF_INIT(NOTE_SIZE_MAX);
 	struct proof proof = {.index = index};
 	pthread_mutex_lock(&log->lock);
+	struct note_key key = log->checkpoint_key;
 	bool cosigned = log->cosigned_head.size > index;
 	bool await = log_awaits_cosigned(log, index);
 	struct checkpoint head = cosigned ? log->cosigned_head : log->checkpoint_head;
@@ -246,7 +243,7 @@ enum err_code log_receipt(struct log *log, uint64_t index, struct buf *proof_tex
 	if (code == ERR_OK)
 		code = make_proof(log, &proof, &head, err);
 	if (code == ERR_OK)
-		code = check_proof(log, &proof, err);
+		code = check_proof(log, &key, &proof, err);
 	if (code == ERR_OK) {
 		proof_format(&proof, proof_text);
 		if (proof_text->failed)

@@ -270,6 +270,13 @@ void fixture_append(struct fixture *fixture, unsigned count, bool settle)
 	assert_int_equal(fixture->waiting, 0);
 }
 
+const char *fixture_vkey(struct fixture *fixture)
+{
+	struct buf text = buf_over(fixture->vkey, sizeof(fixture->vkey));
+	log_append_vkey(fixture->log, &text);
+	return fixture->vkey;
+}
+
 void fixture_checkpoint(struct fixture *fixture, struct buf *note, struct checkpoint *head)
 {
 	struct log_stats stats;
@@ -284,7 +291,7 @@ void fixture_checkpoint(struct fixture *fixture, struct buf *note, struct checkp
 	assert_int_equal(stats.checkpoint, stats.records);
 	buf_clear(note);
 	assert_works(log_read_checkpoint(fixture->log, note, &fixture->err), &fixture->err);
-	assert_works(note_key_parse(bytes_from(log_vkey(fixture->log)), &key, &fixture->err),
+	assert_works(note_key_parse(bytes_from(fixture_vkey(fixture)), &key, &fixture->err),
 		     &fixture->err);
 	assert_works(checkpoint_open(buf_bytes(note), &key, head, &fixture->err), &fixture->err);
 }

@@ -33,6 +33,7 @@ struct fixture {
 	struct log *log;
 	struct log_producer producer;
 	char directory[512];
+	char vkey[1024];
 	atomic_uint fatal;
 	struct err fatal_err, rot_err, err;
 	atomic_uint rots;
@@ -59,6 +60,8 @@ void fixture_append(struct fixture *fixture, unsigned count, bool settle);
 uint64_t fixture_submit(struct fixture *fixture, enum record_kind kind, uint64_t admit_index);
 void fixture_wait(struct fixture *fixture); /* until all are durable, or the log has failed */
 
+/* The log's verifier key; in memory that stays until the next call. */
+const char *fixture_vkey(struct fixture *fixture);
 /* A checkpoint that covers all, waited for. */
 void fixture_checkpoint(struct fixture *fixture, struct buf *note, struct checkpoint *head);
 

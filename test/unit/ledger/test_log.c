@@ -100,7 +100,7 @@ static void test_receipts_verify(void **state)
 	fixture_start(fixture);
 	fixture_append(fixture, 300, true);
 	fixture_checkpoint(fixture, &note, &head);
-	assert_works(note_key_parse(bytes_from(log_vkey(fixture->log)), &key, err), err);
+	assert_works(note_key_parse(bytes_from(fixture_vkey(fixture)), &key, err), err);
 	for (uint64_t index = 0; index < 600; index += 7) {
 		struct proof proof;
 		buf_clear(&text);
@@ -573,7 +573,7 @@ static void test_proving_from_the_directory(void **state)
 	struct note_key key;
 	fixture_start(fixture);
 	fixture_append(fixture, 200, true);
-	assert_works(note_key_parse(bytes_from(log_vkey(fixture->log)), &key, err), err);
+	assert_works(note_key_parse(bytes_from(fixture_vkey(fixture)), &key, err), err);
 	fixture_stop(fixture);
 	for (uint64_t index = 0; index < 400; index += 57) {
 		struct buf record = BUF_INIT(65536), text = BUF_INIT(65536);

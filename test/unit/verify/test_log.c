@@ -102,7 +102,10 @@ static void write_log(struct case_state *test, void (*fill)(struct case_state *t
 				      .fatal = fatal};
 	if (log_open(test->env, log_loop, &options, &test->log, &err) != ERR_OK)
 		fail_msg("%s", err.message);
-	snprintf(test->vkey, sizeof(test->vkey), "%s", log_vkey(test->log));
+	struct buf vkey = BUF_INIT(1024);
+	log_append_vkey(test->log, &vkey);
+	snprintf(test->vkey, sizeof(test->vkey), "%s", vkey.data);
+	buf_release(&vkey);
 	log_producer_init(&test->producer, test->log, loop);
 	assert_int_equal(env_loop_start(log_loop, -1, &err), ERR_OK);
 	fill(test);
