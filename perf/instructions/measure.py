@@ -75,24 +75,28 @@ class Profile:
 
     def read(self, lines):
         """A line of numbers after `calls=` is what the callee cost: it stands at the callee already. What
-        is inlined from another file (fi, fe) belongs to the function it was inlined into."""
-        file = function = None
+        is inlined from another file (fi, fe) belongs to the function it was inlined into, but for what is
+        left out wherever it was inlined."""
+        file = function = line_file = None
         callee = False
         for line in lines:
             key, _, rest = line.rstrip("\n").partition("=")
             if key == "fl":
                 file = self.name("f", rest)
-            elif key in ("fi", "fe", "cfi", "cfl"):
+            elif key in ("fi", "fe"):
+                line_file = self.name("f", rest)
+            elif key in ("cfi", "cfl"):
                 self.name("f", rest)
             elif key == "fn":
                 function = self.name("n", rest)
+                line_file = file
                 self.files.setdefault(function.split("'")[0], set()).add(file)
             elif key == "cfn":
                 self.name("n", rest)
             elif key == "calls":
                 callee = True
             elif line[:1].isdigit() or line[:1] in "+-*":
-                if not callee:
+                if not callee and not LEFT_OUT.search(line_file or ""):
                     self.cost[file, function] += int(line.split()[1])
                 callee = False
 

@@ -32,6 +32,8 @@ struct os_stream {
 	struct env_stream base;
 };
 
+_Static_assert(sizeof(struct os_stream) <= 72, "two for every stream");
+
 struct env_listener {
 	struct os_source source;
 	struct os_loop *loop;

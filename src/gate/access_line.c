@@ -53,7 +53,7 @@ static void network_member(struct json_writer *to, const struct gate_request *re
 
 /* ---- groups ---- */
 
-static void write_who(struct json_writer *to, const struct verdict *verdict)
+static void write_who(struct json_writer *to, const struct gate_terms *verdict)
 {
 	if (verdict->grant) {
 		text_member(to, "org", verdict->grant->org->id);
@@ -74,7 +74,7 @@ static void path_member(struct json_writer *to, const struct dialect_endpoint *e
 
 static void write_what(struct json_writer *to, const struct gate_request *request)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	text_member(to, "dialect", dialect_name(request->dialect));
 	if (request->endpoint) {
 		text_member(to, "method", request->endpoint->method);
@@ -101,7 +101,7 @@ static void write_usage(struct json_writer *to, const struct record_usage *usage
 
 static void write_outcome(struct json_writer *to, const struct gate_request *request)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	enum rule rule = verdict->rule != RULE_NONE ? verdict->rule : verdict->observed;
 	const struct world_clause *clause =
 		verdict->rule != RULE_NONE ? verdict->clause : verdict->observed_clause;
@@ -139,7 +139,7 @@ static void write_measures(struct json_writer *to, const struct gate_request *re
 /* What OpenTelemetry's conventions have a name for; its input counts what came from a cache. */
 static void write_otel(struct json_writer *to, const struct gate_request *request)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	if (request->use == ENDPOINT_USE_GENERATE)
 		text_member(to, "gen_ai.operation.name", "chat");
 	if (verdict->model) {
@@ -171,7 +171,7 @@ void gate_account_line(struct gate_request *request, const char *outcome)
 	text_member(&to, "time", time);
 	text_member(&to, "id", request->admit_id);
 	text_member(&to, "outcome", outcome);
-	write_who(&to, &request->verdict);
+	write_who(&to, &request->terms);
 	write_what(&to, request);
 	write_outcome(&to, request);
 	write_measures(&to, request);

@@ -42,30 +42,30 @@ static void watch_request(const struct gate_request *request)
 		      : request->peer_family == ENV_IPV6 ? 6
 							 : 0;
 	memcpy(network + 1, request->peer_network, size);
-	watch_begin(request->verdict.key->watch, bytes_of(network, 1 + size),
+	watch_begin(request->terms.key->watch, bytes_of(network, 1 + size),
 		    request->exchange ? stack_of(request->exchange) : 0);
 }
 
 void gate_account_admitted(struct gate_request *request)
 {
 	struct metrics *metrics = &request->worker->metrics;
-	struct limits_traffic *traffic = &request->verdict.grant->cells->traffic;
+	struct limits_traffic *traffic = &request->terms.grant->cells->traffic;
 	metrics_add(&metrics->admitted, 1);
 	metrics_add(&metrics->in_flight, 1);
 	limits_count(&traffic->admitted, 1);
 	limits_count(&traffic->live, 1);
 	watch_request(request);
-	if (request->verdict.observed != RULE_NONE)
-		gate_account_observed(request, request->verdict.observed);
+	if (request->terms.observed != RULE_NONE)
+		gate_account_observed(request, request->terms.observed);
 }
 
 void gate_account_refused(struct gate_request *request)
 {
 	struct metrics *metrics = &request->worker->metrics;
 	metrics_add(&metrics->refused, 1);
-	metrics_add(&metrics->refused_by[request->verdict.rule], 1);
-	if (request->verdict.grant)
-		limits_count(&request->verdict.grant->cells->traffic.refused, 1);
+	metrics_add(&metrics->refused_by[request->terms.rule], 1);
+	if (request->terms.grant)
+		limits_count(&request->terms.grant->cells->traffic.refused, 1);
 }
 
 void gate_account_told(struct gate_request *request)
@@ -91,7 +91,7 @@ void gate_account_observed(struct gate_request *request, enum rule rule)
 	struct metrics *metrics = &request->worker->metrics;
 	metrics_add(&metrics->observed, 1);
 	metrics_add(&metrics->observed_by[rule], 1);
-	limits_count(&request->verdict.grant->cells->traffic.observed, 1);
+	limits_count(&request->terms.grant->cells->traffic.observed, 1);
 }
 
 /* ---- providers ---- */
@@ -148,7 +148,7 @@ static void count_upstream(struct gate_request *request)
 	if (!upstream_error_of(request, &error))
 		return;
 	unsigned place = metrics_names_find(gateway_provider_names(request->worker->gateway),
-					    request->verdict.model->provider->id);
+					    request->terms.model->provider->id);
 	metrics_add(&metrics->upstream_errors[place][error], 1);
 }
 
@@ -161,8 +161,8 @@ static void count_model(struct gate_request *request, const struct record_usage 
 	const struct tally_scale *tokens = &metric_scales[METRIC_SCALE_OTEL_TOKENS];
 	if (request->use != ENDPOINT_USE_GENERATE)
 		return;
-	unsigned place = metrics_names_find(gateway_model_names(worker->gateway),
-					    request->verdict.model->id);
+	unsigned place =
+		metrics_names_find(gateway_model_names(worker->gateway), request->terms.model->id);
 	struct metrics_model *model = &worker->metrics.models[place];
 	tally_add(&model->duration, &metric_scales[METRIC_SCALE_OTEL_SECONDS],
 		  micros(request->started_ns, worker->loop->now_ns));
@@ -183,7 +183,7 @@ void gate_account_recorded(struct gate_request *request)
 void gate_account_settled(struct gate_request *request, const struct record_usage *usage)
 {
 	struct metrics *metrics = &request->worker->metrics;
-	struct limits_traffic *traffic = &request->verdict.grant->cells->traffic;
+	struct limits_traffic *traffic = &request->terms.grant->cells->traffic;
 	limits_count(&traffic->live, -1);
 	metrics_add(&metrics->input_tokens, (int64_t)usage->input);
 	metrics_add(&metrics->cache_read_tokens, (int64_t)usage->cache_read);

@@ -308,7 +308,7 @@ static bool tell_reserve(const struct check *check, json_t *answer)
 	json_t *reserves = json_pack("{s:i, s:I, s:I}", "requests", 1, "input", (json_int_t)input,
 				     "output", (json_int_t)check->wants.output);
 	bool good = reserves && tell_cost(reserves, "usd", check->wants.cost) &&
-		    tell_cost(reserves, "usd_most", gate_limits_cost(verdict, input, most)) &&
+		    tell_cost(reserves, "usd_most", gate_limits_cost(verdict->model, input, most)) &&
 		    json_object_set(answer, "reserves", reserves) == 0;
 	json_decref(reserves);
 	return good && json_set(answer, "output_most", json_integer(most));

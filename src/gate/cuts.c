@@ -72,7 +72,7 @@ static const struct control_cut *find_cut(const struct cuts *cuts,
 
 static const struct control_cut *cut_of(const struct cuts *cuts, const struct gate_request *request)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	if (!request->admitted || request->told)
 		return NULL;
 	struct gate_answered whose = {verdict->key->id, verdict->grant->id, verdict->grant->org->id,
@@ -95,7 +95,7 @@ static bool is_cut_answer(const struct http_exchange *exchange, void *argument)
 static enum rule write_message(const struct gate_request *request, const struct control_cut *cut,
 			       struct buf *out)
 {
-	const struct world_key *key = request->verdict.key;
+	const struct world_key *key = request->terms.key;
 	struct policy_request facts = {.has_key = true,
 				       .wall_ms = request->worker->loop->wall_ms,
 				       .sender = sender_facts_for(&key->sender)};
@@ -137,7 +137,7 @@ static bool is_for_all(enum rule rule)
 static struct bytes event_of(struct cuts *cuts, const struct gate_request *request,
 			     const struct control_cut *cut)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	for (unsigned i = 0; i < EVENTS_KEPT; i++) {
 		const struct cut_event *event = &cuts->events[i];
 		if (event->cut == cut && event->key == verdict->key &&

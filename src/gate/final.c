@@ -6,7 +6,7 @@
 
 bool gate_final_start(struct gate_request *request, bool stream)
 {
-	if (request->verdict.release != RELEASE_V1 || request->use != ENDPOINT_USE_GENERATE)
+	if (request->terms.release != RELEASE_V1 || request->use != ENDPOINT_USE_GENERATE)
 		return true;
 	struct gate_final *final = calloc(1, sizeof(*final));
 	if (!final)

@@ -215,8 +215,8 @@ static void opening_at_admin(struct env_message *message)
 bool gateway_open_run(struct gate_request *request)
 {
 	struct gateway *gateway = request->worker->gateway;
-	const char *grant = request->verdict.grant->id;
-	const char *suite = request->verdict.suite->id;
+	const char *grant = request->front->verdict.grant->id;
+	const char *suite = request->front->verdict.suite->id;
 	struct run_opening *opening = calloc(1, sizeof(*opening));
 	if (!opening || strlen(grant) >= sizeof(opening->grant) ||
 	    strlen(suite) >= sizeof(opening->suite)) {

@@ -17,7 +17,7 @@
 /* Who and what, as far as the decision came. */
 static struct record record_of(const struct gate_request *request, enum record_kind kind)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	struct record record = RECORD_INIT;
 	record.kind = kind;
 	record.time_ms = request->worker->loop->wall_ms;
@@ -53,38 +53,38 @@ static void submit(struct gate_request *request, struct log_entry *entry, uint64
 static void add_words(const struct gate_request *request, struct record *record,
 		      uint8_t digest[static BINDING_DIGEST_SIZE])
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	if (verdict->unbound || !verdict->suite || !verdict->suite->suite->sealed)
 		return;
-	binding_digest(world_binding_secret(verdict->world), request->front->words_digest, digest);
+	binding_digest(world_binding_secret(request->world), request->front->words_digest, digest);
 	record->words = digest;
 }
 
 static void add_binding(const struct gate_request *request, struct record *record)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	if (verdict->unbound)
 		return; /* what was not enforced is not recorded as if it had been */
 	record->purpose = bytes_from(purpose_id(verdict->purpose));
 	record->release = bytes_from(release_id(verdict->release));
 	if (verdict->suite) {
 		record->suite = bytes_from(verdict->suite->id);
-		record->leaf = verdict->pick.leaf;
+		record->leaf = verdict->leaf;
 	}
 	if (verdict->run)
 		record->run = bytes_from(verdict->run->id);
-	if (request->sample.run)
-		record->sample = request->sample.sample - 1; /* counted from 0 in the log */
-	if (request->sample.noted)
-		record->exposure =
-			request->sample.re_exposed ? BYTES("re-exposed") : BYTES("first");
+	const struct binding_hold *sample = request->sample ? &request->sample->hold : NULL;
+	if (sample)
+		record->sample = sample->sample - 1; /* counted from 0 in the log */
+	if (sample && sample->noted)
+		record->exposure = sample->re_exposed ? BYTES("re-exposed") : BYTES("first");
 }
 
 /* Every admission of a gateway that only observes says so: others could have come through beside
  * it. */
 static void add_observed(const struct gate_request *request, struct record *record)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	record->observed = request->worker->observe;
 	if (verdict->observed == RULE_NONE)
 		return;
@@ -211,8 +211,8 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	/* Of a whole answer only: a digest of half of one could be taken for it. */
 	if (request->observer.outcome.digest_known && request->ending == RECORD_ENDING_FINISH)
 		record.answer = request->observer.outcome.answer;
-	if (request->verdict.run)
-		record.run = bytes_from(request->verdict.run->id);
+	if (request->terms.run)
+		record.run = bytes_from(request->terms.run->id);
 	if (request->final && request->final->whole)
 		record.upstream = request->final->digest;
 	if (request->sealed)
@@ -242,7 +242,7 @@ static void refusal_durable(struct log_entry *entry)
 bool gate_submit_refusal(struct gate_request *request)
 {
 	struct gate_worker *worker = request->worker;
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	uint64_t count = 0;
 	/* What has no known key concerns no evaluation, and a stranger can make any number of it.
 	 */

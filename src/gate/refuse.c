@@ -78,7 +78,7 @@ static void send_error_with(struct gate_request *request, const struct dialect_e
 
 void gate_send_refusal(struct gate_request *request)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct verdict *verdict = &request->front->verdict;
 	struct buf message = BUF_INIT(MESSAGE_MAX);
 	int status = request->status ? request->status : rule_http_status(verdict->rule);
 	bool waiting_helps = rule_retryable(verdict->rule) && request->front->retry_after_ms >= 0;

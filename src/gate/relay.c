@@ -54,7 +54,7 @@ static char *upstream_head(struct gate_request *request, const struct gate_upstr
 {
 	const struct http_exchange *exchange = request->exchange;
 	struct bytes base = http_origin_base_path(upstream->origin);
-	struct bytes name = bytes_from(request->verdict.model->upstream);
+	struct bytes name = bytes_from(request->terms.model->upstream);
 	size_t extra = DIALECT_TARGET_EXTRA;
 	if (request->dialect == DIALECT_ANTHROPIC)
 		extra += copy_fields(exchange, HTTP_FIELD_ANTHROPIC_VERSION, "anthropic-version",
@@ -93,7 +93,7 @@ static void call_ended(struct http_call *call, const struct err *err);
 
 enum gate_next gate_step_forward(struct gate_request *request)
 {
-	const struct world_model *model = request->verdict.model;
+	const struct world_model *model = request->terms.model;
 	const struct gate_upstream *upstream = &request->upstreams->rows[model->provider->index];
 	struct gate_front *front = request->front;
 	struct http_call *call = &request->call;
@@ -296,7 +296,7 @@ static struct ending_text text_of(const struct gate_request *request)
 {
 	if (request->withheld)
 		return ending_texts[RECORD_ENDING_REVOKED];
-	if (request->verdict.rule == RULE_GATEWAY_BUSY)
+	if (request->terms.rule == RULE_GATEWAY_BUSY)
 		return (struct ending_text){503, "gateway_busy", "the gateway is at its own limit",
 					    true};
 	return ending_texts[request->ending];
@@ -392,8 +392,11 @@ static void cut_by_limit(struct gate_request *request, const struct limits_refus
 {
 	struct arena *arena = gate_request_arena(request);
 	struct buf text = BUF_INIT(4096);
-	policy_refuse_limit(&request->verdict, refusal);
-	policy_message(&request->verdict, &text);
+	struct verdict verdict = {.world = request->world, .grant = request->terms.grant};
+	policy_refuse_limit(&verdict, refusal);
+	policy_message(&verdict, &text);
+	request->terms.rule = verdict.rule;
+	request->terms.clause = verdict.clause;
 	const char *copy = arena ? arena_copy(arena, buf_bytes(&text)) : NULL;
 	buf_release(&text);
 	gate_request_cut(request, RECORD_ENDING_LIMIT, copy);
@@ -425,8 +428,8 @@ static struct net_budget *budget_of(const struct gate_request *request)
 
 static void cut_for_memory(struct gate_request *request)
 {
-	policy_refuse(&request->verdict, RULE_GATEWAY_BUSY,
-		      "its memory for bodies and answers is used up");
+	request->terms.rule = RULE_GATEWAY_BUSY; /* its memory for bodies and answers is used up */
+	request->terms.clause = NULL;
 	gate_request_cut(request, RECORD_ENDING_LIMIT, NULL);
 }
 
@@ -847,9 +850,9 @@ void gate_request_unsent(struct http_exchange *exchange)
 {
 	struct gate_request *request = exchange->user;
 	struct arena *arena = &exchange->arena;
-	if (!request || gateway_is_own_path(exchange) || !request->verdict.key)
+	if (!request || gateway_is_own_path(exchange) || !request->terms.key)
 		return;
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	struct gate_answered *answered = arena_alloc(arena, sizeof(*answered));
 	if (answered)
 		*answered = (struct gate_answered){

@@ -98,10 +98,12 @@ void gate_request_free(struct gate_request *request)
 	if (request->observing)
 		dialect_observer_release(&request->observer);
 	if (request->admitted)
-		watch_end(request->verdict.key->watch);
+		watch_end(request->terms.key->watch);
 	gate_final_release(request);
 	gate_sealed_release(request);
 	gate_served_release(request);
+	if (request->sample)
+		gate_worker_give_sample(worker, request->sample);
 	world_drop(request->world);
 	gate_upstreams_drop(worker, request->upstreams);
 	if (request->front)
@@ -121,6 +123,39 @@ void gate_request_free(struct gate_request *request)
 	gate_worker_request_over(worker);
 }
 
+/* ---- its sample ---- */
+
+static void release_sample(struct gate_request *request)
+{
+	if (request->sample)
+		binding_release(&request->sample->hold);
+}
+
+static void keep_sample(struct gate_request *request)
+{
+	if (request->sample)
+		binding_keep(&request->sample->hold);
+}
+
+/* False where there is none, or no memory for it: the verdict is a refusal then. */
+static bool take_sample(struct gate_request *request)
+{
+	struct gate_front *front = request->front;
+	struct binding_hold hold = {0};
+	if (!policy_take_sample(&front->verdict, &front->facts, &hold))
+		return false;
+	if (!hold.run)
+		return true;
+	request->sample = gate_worker_take_sample(request->worker);
+	if (request->sample) {
+		request->sample->hold = hold;
+		return true;
+	}
+	binding_release(&hold);
+	policy_refuse(&front->verdict, RULE_GATEWAY_BUSY, "out of memory");
+	return false;
+}
+
 void gate_request_abandon(struct gate_request *request)
 {
 	if (request->worker->unsubmitted == request)
@@ -135,14 +170,36 @@ void gate_request_abandon(struct gate_request *request)
 	if (request->exchange)
 		request->exchange->user = NULL;
 	gate_limits_cancel(request);
-	binding_release(&request->sample);
+	release_sample(request);
 	gate_request_free(request);
 }
 
 /* ---- read ---- */
 
+/* Keeps what lasts of the verdict, as far as the decision came. */
+static void keep_terms(struct gate_request *request)
+{
+	const struct verdict *verdict = &request->front->verdict;
+	request->terms = (struct gate_terms){
+		.key = verdict->key,
+		.grant = verdict->grant,
+		.model = verdict->model,
+		.suite = verdict->suite,
+		.run = verdict->run,
+		.clause = verdict->clause,
+		.observed_clause = verdict->observed_clause,
+		.rule = verdict->rule,
+		.observed = verdict->observed,
+		.purpose = verdict->purpose,
+		.release = verdict->release,
+		.leaf = verdict->pick.leaf,
+		.unbound = verdict->unbound,
+	};
+}
+
 static enum gate_next refuse(struct gate_request *request)
 {
+	keep_terms(request);
 	bool recorded = gate_submit_refusal(request);
 	/* What of it cannot be sent at once stays with the connection, and is nobody's answer. */
 	request->exchange->user = NULL;
@@ -158,13 +215,16 @@ static enum gate_next refuse(struct gate_request *request)
 /* In mode observe a refusal by policy alone is told and not made. */
 static bool let_through(struct gate_request *request)
 {
-	return request->worker->observe &&
-	       policy_observe(&request->front->facts, &request->verdict);
+	struct gate_front *front = request->front;
+	bool through = request->worker->observe && policy_observe(&front->facts, &front->verdict);
+	if (through)
+		keep_terms(request);
+	return through;
 }
 
 static enum gate_next refuse_by(struct gate_request *request, enum rule rule, const char *detail)
 {
-	policy_refuse(&request->verdict, rule, detail);
+	policy_refuse(&request->front->verdict, rule, detail);
 	return refuse(request);
 }
 
@@ -239,7 +299,7 @@ static void read_script(struct gate_request *request, struct bytes words)
 	const struct hmac_key *secret = world_binding_secret(request->world);
 	struct script_request *script;
 	json_t *tree;
-	if (!policy_needs_script(request->verdict.grant) || words.size > SCRIPT_WORDS_MAX)
+	if (!policy_needs_script(request->front->verdict.grant) || words.size > SCRIPT_WORDS_MAX)
 		return;
 	script = arena_alloc(&front->arena, sizeof(*script));
 	if (!script || json_parse(words, "words", &tree, NULL) != ERR_OK)
@@ -343,7 +403,7 @@ static bool read_body(struct gate_request *request, struct err *err)
 		return false;
 	gate_body_facts(&front->body, facts);
 	request->streams = facts->stream;
-	if (policy_needs_words(request->verdict.grant, facts->endpoint)) {
+	if (policy_needs_words(request->front->verdict.grant, facts->endpoint)) {
 		struct bytes type;
 		facts->non_text = dialect_request_non_text(&front->body, front->scan, body, &type);
 		if (!read_claim(request, err))
@@ -355,7 +415,7 @@ static bool read_body(struct gate_request *request, struct err *err)
 
 static void list_models(struct gate_request *request)
 {
-	const struct world_grant *grant = request->verdict.grant;
+	const struct world_grant *grant = request->front->verdict.grant;
 	struct buf *out = &request->front->held;
 	unsigned count = 0;
 	struct bytes *names =
@@ -406,11 +466,12 @@ static enum gate_next step_read(struct gate_request *request)
 		request->front->retry_after_ms = 1000;
 		return refuse_by(request, RULE_GATEWAY_BUSY, request->front->facts.sender.problem);
 	}
-	policy_authenticate(request->world, &request->front->facts, &request->verdict);
+	policy_authenticate(request->world, &request->front->facts, &request->front->verdict);
+	keep_terms(request);
 	if (!request->front->facts.has_key)
 		return refuse_keyless(request);
-	if (request->verdict.outcome != POLICY_ADMIT &&
-	    !(request->worker->observe && policy_observe_head(&request->verdict)))
+	if (request->front->verdict.outcome != POLICY_ADMIT &&
+	    !(request->worker->observe && policy_observe_head(&request->front->verdict)))
 		return refuse(request);
 	if (!request->endpoint)
 		return refuse_by(request, RULE_ENDPOINT_UNKNOWN, NULL);
@@ -473,8 +534,9 @@ static enum gate_next step_decide(struct gate_request *request)
 		return GATE_WAIT;
 	if (waits && !decides_again(request))
 		return GATE_DONE;
-	policy_decide(request->world, &request->front->facts, &request->verdict);
-	switch (request->verdict.outcome) {
+	policy_decide(request->world, &request->front->facts, &request->front->verdict);
+	keep_terms(request);
+	switch (request->front->verdict.outcome) {
 	case POLICY_ADMIT:
 		return find_grader(request);
 	case POLICY_OPEN_RUN:
@@ -505,24 +567,24 @@ static enum gate_next step_reserve(struct gate_request *request)
 {
 	struct limits_refusal refusal;
 	request->log =
-		request->verdict.purpose == PURPOSE_PRODUCT ? CONTROL_USAGE : CONTROL_EVALUATION;
+		request->terms.purpose == PURPOSE_PRODUCT ? CONTROL_USAGE : CONTROL_EVALUATION;
 	struct log *log = request->worker->producers[request->log].log;
 	request->prompt_bytes = request->front->body.prompt_bytes;
-	request->most_output = gate_limits_most_output(&request->front->facts, &request->verdict);
-	if (!policy_take_sample(&request->verdict, &request->front->facts, &request->sample) &&
-	    !let_through(request))
+	request->most_output =
+		gate_limits_most_output(&request->front->facts, &request->front->verdict);
+	if (!take_sample(request) && !let_through(request))
 		return refuse(request);
 	if (!gate_limits_reserve(request, &refusal)) {
 		/* Let through, it takes nothing: the limits stand as if it had been refused. */
-		policy_refuse_limit(&request->verdict, &refusal);
+		policy_refuse_limit(&request->front->verdict, &refusal);
 		if (!let_through(request)) {
-			binding_release(&request->sample);
+			release_sample(request);
 			request->front->retry_after_ms = refusal.retry_after_ms;
 			return refuse(request);
 		}
 	}
 	if (!log_reserve(log, 2 * UNITS_PER_RECORD)) {
-		binding_release(&request->sample);
+		release_sample(request);
 		gate_limits_cancel(request);
 		request->front->retry_after_ms = 1000;
 		return refuse_by(request, RULE_LOG_UNAVAILABLE, NULL);
@@ -540,7 +602,7 @@ static enum gate_next step_admit(struct gate_request *request)
 		return request->admit_submitted ? GATE_NEXT : GATE_WAIT;
 	if (!gate_submit_admit(request)) {
 		log_unreserve(worker->producers[request->log].log, request->reserved_units);
-		binding_release(&request->sample);
+		release_sample(request);
 		gate_limits_cancel(request);
 		return refuse_by(request, RULE_GATEWAY_BUSY, "out of memory");
 	}
@@ -583,12 +645,12 @@ static void settle_limits(struct gate_request *request, const struct record_usag
 {
 	gate_limits_settle(request, usage);
 	if (request->ending == RECORD_ENDING_FINISH && usage->output > 0)
-		limits_observe_output(request->verdict.grant->cells, (int64_t)usage->output);
+		limits_observe_output(request->terms.grant->cells, (int64_t)usage->output);
 	if (request->status == 200 && !gate_is_ungraded(request)) {
 		gate_served_keep(request);
-		binding_keep(&request->sample);
+		keep_sample(request);
 	} else {
-		binding_release(&request->sample);
+		release_sample(request);
 	}
 }
 
@@ -765,7 +827,7 @@ static void refuse_early(struct http_exchange *exchange, const struct verdict *v
 	}
 	metrics_add(&request->worker->metrics.requests, 1);
 	read_head(request);
-	request->verdict = *verdict;
+	request->front->verdict = *verdict;
 	request->front->retry_after_ms = retry_after_ms;
 	refuse(request);
 }

@@ -40,6 +40,7 @@ struct gate_front {
 			 * for the settle record */
 	struct policy_request facts;
 	struct dialect_request body;
+	struct verdict verdict;
 	struct json_scan *scan; /* of a body that was read as it came; NULL: not begun */
 	uint8_t words_digest[SHA256_SIZE];
 	struct binding_settings *settings; /* in the arena; NULL: none */
@@ -53,6 +54,21 @@ struct gate_front {
 	struct iovec parts[HTTP_CALL_PARTS_MAX];
 	struct http_header *upstream_headers; /* of the answer, passed on; in the arena */
 	unsigned upstream_header_count;
+};
+
+/* What lasts of a verdict. */
+struct gate_terms {
+	const struct world_key *key;
+	const struct world_grant *grant;
+	const struct world_model *model;
+	const struct world_suite *suite;
+	const struct world_run *run;
+	const struct world_clause *clause, *observed_clause;
+	enum rule rule, observed;
+	enum purpose purpose;
+	enum release release;
+	uint32_t leaf;
+	bool unbound;
 };
 
 /* What lives as long as the request: with thousands of streams this decides what one takes. */
@@ -100,7 +116,7 @@ struct gate_request {
 	enum endpoint_use use;
 	enum control_log log;
 	int client_status; /* HTTP, as the client was sent it; 0: nothing */
-	struct verdict verdict;
+	struct gate_terms terms;
 	size_t prompt_bytes;
 	int64_t most_output; /* tokens that its answers may have together, once it is admitted */
 	uint64_t started_ns;
@@ -114,7 +130,7 @@ struct gate_request {
 	struct gate_final *final;   /* final.c; NULL: the answer goes out as it comes */
 	struct gate_sealed *sealed; /* verdict.c; NULL: the answer is not sealed */
 	struct gate_served *served; /* served.c; NULL: nothing goes on from the answer */
-	struct binding_hold sample;
+	struct gate_sample *sample; /* NULL: it uses none */
 	uint16_t reserved_units, admit_units;
 	uint64_t admit_index;
 	struct gate_text *settle_text;  /* once it settles */
@@ -137,6 +153,8 @@ struct gate_request {
 	/* Of a stream, and in `outcome` (which is zeroed) what is known of any answer. */
 	struct dialect_observer observer;
 };
+
+_Static_assert(sizeof(struct gate_request) <= 1536, "one for every stream");
 
 #define GATE_REQUEST_ZEROED                           \
 	(offsetof(struct gate_request, reservation) + \

@@ -10,27 +10,34 @@ static struct limits_clock clock_of(const struct gate_request *request)
 	return (struct limits_clock){request->worker->loop->now_ns, request->worker->loop->wall_ms};
 }
 
+static unsigned scopes_of(const struct gate_request *request,
+			  struct limits_scope scopes[static LIMITS_SCOPES_MAX])
+{
+	const struct gate_terms *terms = &request->terms;
+	return policy_scopes_under(terms->key, terms->grant, terms->model, terms->purpose, scopes);
+}
+
 int64_t gate_limits_most_output(const struct policy_request *facts, const struct verdict *verdict)
 {
 	return verdict->output_cap * (facts->n > 1 ? facts->n : 1);
 }
 
-static int64_t cost_of(const struct verdict *verdict, struct limits_tokens tokens)
+static int64_t cost_of(const struct world_model *model, struct limits_tokens tokens)
 {
-	const struct limits_price *price = &verdict->model->price;
+	const struct limits_price *price = &model->price;
 	return price->known ? limits_cost(price, &tokens) : LIMITS_COST_UNKNOWN;
 }
 
 /* Whether a token of the prompt will be written to a cache is not known yet: the dearer price. */
-int64_t gate_limits_cost(const struct verdict *verdict, int64_t input, int64_t output)
+int64_t gate_limits_cost(const struct world_model *model, int64_t input, int64_t output)
 {
-	const struct limits_price *price = &verdict->model->price;
+	const struct limits_price *price = &model->price;
 	struct limits_tokens tokens = {.output = output};
 	if (price->cache_write > price->input)
 		tokens.cache_write = input;
 	else
 		tokens.input = input;
-	return cost_of(verdict, tokens);
+	return cost_of(model, tokens);
 }
 
 struct limits_wants gate_limits_wants(const struct policy_request *facts,
@@ -45,7 +52,7 @@ struct limits_wants gate_limits_wants(const struct policy_request *facts,
 	else
 		wants.output = limits_expected_output(verdict->grant->cells, most);
 	if (wants.input > 0 || wants.output > 0)
-		wants.cost = gate_limits_cost(verdict, wants.input, wants.output);
+		wants.cost = gate_limits_cost(verdict->model, wants.input, wants.output);
 	return wants;
 }
 
@@ -53,9 +60,9 @@ bool gate_limits_reserve(struct gate_request *request, struct limits_refusal *re
 {
 	struct limits_scope scopes[LIMITS_SCOPES_MAX];
 	struct limits_clock clock = clock_of(request);
-	unsigned count = policy_scopes(&request->verdict, scopes);
-	struct limits_wants wants =
-		gate_limits_wants(&request->front->facts, &request->verdict, request->prompt_bytes);
+	unsigned count = scopes_of(request, scopes);
+	struct limits_wants wants = gate_limits_wants(
+		&request->front->facts, &request->front->verdict, request->prompt_bytes);
 	return limits_reserve(scopes, count, &clock, wants, &request->reservation, refusal);
 }
 
@@ -64,8 +71,8 @@ bool gate_limits_slice(struct gate_request *request, int64_t tokens, struct limi
 	struct limits_scope scopes[LIMITS_SCOPES_MAX];
 	struct limits_clock clock = clock_of(request);
 	struct limits_wants wants = {.output = tokens,
-				     .cost = gate_limits_cost(&request->verdict, 0, tokens)};
-	policy_scopes(&request->verdict, scopes);
+				     .cost = gate_limits_cost(request->terms.model, 0, tokens)};
+	scopes_of(request, scopes);
 	return limits_take_output_slice(&request->reservation, scopes, &clock, wants, refusal);
 }
 
@@ -76,7 +83,7 @@ size_t gate_limits_read_max(const struct gate_request *request)
 	struct limits_scope scopes[LIMITS_SCOPES_MAX];
 	if (!request->streams || !request->reservation.open)
 		return 0;
-	unsigned count = policy_scopes(&request->verdict, scopes);
+	unsigned count = scopes_of(request, scopes);
 	for (unsigned i = 0; i < count; i++)
 		for (size_t k = 0; k < sizeof(of_output) / sizeof(of_output[0]); k++)
 			if (scopes[i].values->max[of_output[k]] != LIMIT_NONE)
@@ -90,7 +97,7 @@ void gate_limits_cancel(struct gate_request *request)
 	struct limits_clock clock = clock_of(request);
 	if (!request->reservation.open)
 		return;
-	policy_scopes(&request->verdict, scopes);
+	scopes_of(request, scopes);
 	limits_cancel(&request->reservation, scopes, &clock);
 }
 
@@ -102,7 +109,7 @@ static struct limits_tokens tokens_of(const struct record_usage *usage)
 
 static int64_t cost_of_usage(const struct gate_request *request, const struct record_usage *usage)
 {
-	int64_t cost = cost_of(&request->verdict, tokens_of(usage));
+	int64_t cost = cost_of(request->terms.model, tokens_of(usage));
 	return cost > 0 ? cost : 0;
 }
 
@@ -114,7 +121,7 @@ void gate_limits_settle(struct gate_request *request, const struct record_usage 
 				    (int64_t)usage->output, cost_of_usage(request, usage)};
 	if (!request->reservation.open)
 		return;
-	policy_scopes(&request->verdict, scopes);
+	scopes_of(request, scopes);
 	limits_settle(&request->reservation, scopes, &clock, used);
 }
 
@@ -134,7 +141,7 @@ void gate_limits_count(const struct gate_request *request, const struct record_u
         };
 	unsigned live = gate_use_live(control_use_cut(gateway_control(request->worker->gateway)),
 				      request->log, index);
-	unsigned count = policy_scopes(&request->verdict, scopes);
+	unsigned count = scopes_of(request, scopes);
 	for (unsigned i = 0; i < count; i++)
 		limits_use_count(&scopes[i].cells->use, live, &amounts);
 }
@@ -160,9 +167,9 @@ unsigned gate_limit_headers(struct gate_request *request, struct http_header *ou
 {
 	struct limits_scope scopes[LIMITS_SCOPES_MAX];
 	struct limits_clock clock = clock_of(request);
-	if (!request->verdict.grant || max == 0)
+	if (!request->terms.grant || max == 0)
 		return 0;
-	unsigned count = policy_scopes(&request->verdict, scopes);
+	unsigned count = scopes_of(request, scopes);
 	struct arena *arena = gate_request_arena(request);
 	char *memory =
 		arena && any_limit(scopes, count) ? arena_alloc(arena, LIMIT_FIELDS_MAX) : NULL;

@@ -29,7 +29,7 @@ int64_t gate_limits_most_output(const struct policy_request *facts, const struct
 /* What an admitted request reserves first. */
 struct limits_wants gate_limits_wants(const struct policy_request *facts,
 				      const struct verdict *verdict, size_t prompt_bytes);
-/* Of so many tokens of the verdict's model: nanodollars, or LIMITS_COST_UNKNOWN. */
-int64_t gate_limits_cost(const struct verdict *verdict, int64_t input, int64_t output);
+/* Of so many tokens of the model: nanodollars, or LIMITS_COST_UNKNOWN. */
+int64_t gate_limits_cost(const struct world_model *model, int64_t input, int64_t output);
 
 #endif

@@ -13,8 +13,8 @@ struct gate_served {
 
 bool gate_served_start(struct gate_request *request)
 {
-	if (request->sealed || request->use != ENDPOINT_USE_GENERATE ||
-	    !binding_hold_answer(&request->sample))
+	if (request->sealed || request->use != ENDPOINT_USE_GENERATE || !request->sample ||
+	    !binding_hold_answer(&request->sample->hold))
 		return true;
 	request->served = calloc(1, sizeof(*request->served));
 	if (!request->served)
@@ -55,7 +55,9 @@ void gate_served_seen(struct gate_request *request)
 
 void gate_served_keep(struct gate_request *request)
 {
-	struct served *place = binding_hold_answer(&request->sample);
+	if (!request->sample)
+		return;
+	struct served *place = binding_hold_answer(&request->sample->hold);
 	if (request->served && request->served->known && place)
 		served_keep(place, &request->served->said);
 }
@@ -88,11 +90,11 @@ static void append_judged(struct buf *out, const struct binding_run *run,
 
 struct bytes gate_served_admit_detail(const struct gate_request *request, char *out)
 {
-	const struct binding_hold *hold = &request->sample;
-	const struct binding_pick *pick = &hold->pick;
+	const struct binding_hold *hold = request->sample ? &request->sample->hold : NULL;
 	struct buf text = buf_over(out, GATE_DETAIL_MAX);
-	if (!hold->run || !hold->run->suite->shape)
+	if (!hold || !hold->run->suite->shape)
 		return bytes_of("", 0);
+	const struct binding_pick *pick = &hold->pick;
 	buf_printf(&text, "{\"free\":%u", pick->free_bytes);
 	if (pick->judged_count)
 		append_judged(&text, hold->run, pick);

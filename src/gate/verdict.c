@@ -37,7 +37,7 @@ struct gate_sealed {
 
 bool gate_is_sealed(const struct gate_request *request)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	return verdict->release == RELEASE_V0 && !verdict->unbound &&
 	       request->front->facts.wants_verdict && request->use == ENDPOINT_USE_GENERATE &&
 	       verdict->suite && verdict->suite->book;
@@ -202,11 +202,11 @@ static void replace_nul(struct buf *text)
 static bool ask(struct gate_request *request)
 {
 	struct gate_sealed *sealed = request->sealed;
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	replace_nul(&sealed->text);
 	if (sealed->text.failed)
 		return false;
-	grade_ask_write(grading_book_scorer(verdict->suite->book, verdict->pick.leaf),
+	grade_ask_write(grading_book_scorer(verdict->suite->book, verdict->leaf),
 			buf_bytes(&sealed->text), &sealed->ask);
 	return start_call(sealed, "POST", "/grade", GRADE_NS);
 }
@@ -310,9 +310,9 @@ void gate_draw_sealed_nonce(struct gate_request *request, const struct log *log)
 
 bool gate_is_opened(const struct gate_request *request)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	return request->sealed && request->sealed->judged && verdict->run &&
-	       binding_run_opens(verdict->run->run, verdict->pick.leaf, request->sample.sample);
+	       binding_run_opens(verdict->run->run, verdict->leaf, request->sample->hold.sample);
 }
 
 static json_t *opened_of(struct gate_request *request)
@@ -328,7 +328,7 @@ static json_t *opened_of(struct gate_request *request)
 
 static json_t *verdict_json(struct gate_request *request)
 {
-	const struct verdict *verdict = &request->verdict;
+	const struct gate_terms *verdict = &request->terms;
 	const struct record_usage *usage = &request->settle_text->usage;
 	char answer[2 * SHA256_SIZE + 1];
 	struct bytes word;
@@ -337,9 +337,9 @@ static json_t *verdict_json(struct gate_request *request)
 	hex_encode(request->observer.outcome.answer, SHA256_SIZE, answer);
 	json_t *out = json_pack(
 		"{s:s, s:i, s:s, s:s, s:s, s:i, s:f, s:s, s:s%, s:{s:I, s:I, s:I, s:I}}", "answer",
-		answer, "leaf", (int)verdict->pick.leaf, "model", verdict->model->id, "record",
+		answer, "leaf", (int)verdict->leaf, "model", verdict->model->id, "record",
 		request->admit_id, "run", verdict->run->id, "sample",
-		(int)request->sample.sample - 1, "score", score, "suite", verdict->suite->id,
+		(int)request->sample->hold.sample - 1, "score", score, "suite", verdict->suite->id,
 		"verdict", word.data, word.size, "usage", "cache_read",
 		(json_int_t)usage->cache_read, "cache_write", (json_int_t)usage->cache_write,
 		"input", (json_int_t)usage->input, "output", (json_int_t)usage->output);

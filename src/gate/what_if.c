@@ -160,7 +160,7 @@ static bool take_limits(struct what_if *what_if, struct verdict *verdict, enum c
 		what_if->crowded += !open;
 		return true;
 	}
-	wants.cost = gate_limits_cost(verdict, wants.input, wants.output);
+	wants.cost = gate_limits_cost(verdict->model, wants.input, wants.output);
 	*open = (struct open_request){.log = log, .model = verdict->model};
 	unsigned count = policy_scopes(verdict, open->scopes);
 	if (!limits_reserve(open->scopes, count, &clock, wants, &open->reservation, &refusal)) {

@@ -32,6 +32,7 @@ static void worker_idle(void *argument)
 #define ARENA_MAX ((size_t)64 << 20)
 #define HELD_MAX ((size_t)64 << 20)
 #define TEXTS_KEPT 64
+#define SAMPLES_KEPT 1024
 /* The stock is no larger than this, or than what is in use. */
 #define FRONTS_KEPT 64
 /* A buffer in the stock is no larger. */
@@ -80,6 +81,27 @@ void gate_worker_give_front(struct gate_worker *worker, struct gate_front *front
 	worker->front_count++;
 }
 
+struct gate_sample *gate_worker_take_sample(struct gate_worker *worker)
+{
+	struct gate_sample *sample = worker->samples;
+	if (!sample)
+		return malloc(sizeof(*sample));
+	worker->samples = sample->next;
+	worker->sample_count--;
+	return sample;
+}
+
+void gate_worker_give_sample(struct gate_worker *worker, struct gate_sample *sample)
+{
+	if (worker->sample_count >= SAMPLES_KEPT) {
+		free(sample);
+		return;
+	}
+	sample->next = worker->samples;
+	worker->samples = sample;
+	worker->sample_count++;
+}
+
 struct gate_text *gate_worker_take_text(struct gate_worker *worker)
 {
 	struct gate_text *text = worker->texts;
@@ -117,6 +139,11 @@ static void release_memory(struct gate_worker *worker)
 		free(text);
 	}
 	dialect_workspace_release(&worker->workspace);
+	while (worker->samples) {
+		struct gate_sample *sample = worker->samples;
+		worker->samples = sample->next;
+		free(sample);
+	}
 	while (worker->fronts) {
 		struct gate_front *front = worker->fronts;
 		worker->fronts = front->next;

@@ -57,6 +57,12 @@ struct gate_settings {
 /* A settle record has bounded members only. */
 #define GATE_SETTLE_TEXT_MAX 2048
 
+/* The sample of a suite that a request uses up. */
+struct gate_sample {
+	struct gate_sample *next;
+	struct binding_hold hold;
+};
+
 struct gate_text {
 	struct gate_text *next;
 	struct gate_request *request;
@@ -101,7 +107,8 @@ struct gate_worker {
 	bool told_posted;
 	/* Memory for the beginnings of requests. */
 	struct gate_front *fronts;
-	unsigned front_count, fronts_out;
+	struct gate_sample *samples;
+	unsigned front_count, fronts_out, sample_count;
 	unsigned own_calls;    /* on Parley's own paths, under way */
 	struct json_scan scan; /* scratch: too large for each request */
 	struct dialect_workspace workspace;
@@ -148,6 +155,8 @@ void gate_worker_publish(struct gate_worker *worker, struct world *world,
 struct gate_front *gate_worker_take_front(struct gate_worker *worker);
 /* Everything in it becomes invalid. */
 void gate_worker_give_front(struct gate_worker *worker, struct gate_front *front);
+struct gate_sample *gate_worker_take_sample(struct gate_worker *worker);
+void gate_worker_give_sample(struct gate_worker *worker, struct gate_sample *sample);
 /* A text for a settle record: NULL where there is none now, and one will come back. */
 struct gate_text *gate_worker_take_text(struct gate_worker *worker);
 void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text);

@@ -31,6 +31,8 @@ struct http_client_connection {
 	bool yields; /* the timer stands for the next turn, not for the deadline */
 };
 
+_Static_assert(sizeof(struct http_client_connection) <= 240, "one for every stream");
+
 /* Outlives its origin where the pool is freed while the name is still being asked for. */
 struct origin_lookup {
 	struct env_lookup lookup;

@@ -49,6 +49,8 @@ struct http_connection {
 	bool above_high;
 };
 
+_Static_assert(sizeof(struct http_connection) <= 480, "one for every client");
+
 struct http_server {
 	struct http_server_options options;
 	struct env_loop *loop;

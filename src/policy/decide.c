@@ -614,22 +614,29 @@ static void add_scope(struct limits_scope *scopes, unsigned *count, const char *
 		scopes[(*count)++] = (struct limits_scope){cells, values, what};
 }
 
+unsigned policy_scopes_under(const struct world_key *key, const struct world_grant *grant,
+			     const struct world_model *model, enum purpose purpose,
+			     struct limits_scope scopes[static LIMITS_SCOPES_MAX])
+{
+	const struct world_org *org = grant->org;
+	unsigned count = 1;
+	scopes[0] = (struct limits_scope){grant->cells, &grant->limits, "grant"};
+	if (purpose == PURPOSE_INTEROP_TEST)
+		add_scope(scopes, &count, "purpose", &grant->interop_limits, grant->interop_cells);
+	add_scope(scopes, &count, "key", &key->limits, key->cells);
+	add_scope(scopes, &count, "org", &org->limits, org->cells);
+	if (org->top)
+		add_scope(scopes, &count, "org's group", &org->top->limits, org->top->cells);
+	if (model)
+		add_scope(scopes, &count, "model", &model->limits, model->cells);
+	return count;
+}
+
 unsigned policy_scopes(const struct verdict *verdict,
 		       struct limits_scope scopes[static LIMITS_SCOPES_MAX])
 {
-	const struct world_grant *grant = verdict->grant;
-	unsigned count = 1;
-	scopes[0] = (struct limits_scope){grant->cells, &grant->limits, "grant"};
-	if (verdict->purpose == PURPOSE_INTEROP_TEST)
-		add_scope(scopes, &count, "purpose", &grant->interop_limits, grant->interop_cells);
-	add_scope(scopes, &count, "key", &verdict->key->limits, verdict->key->cells);
-	add_scope(scopes, &count, "org", &grant->org->limits, grant->org->cells);
-	if (grant->org->top)
-		add_scope(scopes, &count, "org's group", &grant->org->top->limits,
-			  grant->org->top->cells);
-	if (verdict->model)
-		add_scope(scopes, &count, "model", &verdict->model->limits, verdict->model->cells);
-	return count;
+	return policy_scopes_under(verdict->key, verdict->grant, verdict->model, verdict->purpose,
+				   scopes);
 }
 
 void policy_message(const struct verdict *verdict, struct buf *out)

@@ -127,6 +127,11 @@ bool policy_take_sample(struct verdict *verdict, const struct policy_request *re
 unsigned policy_scopes(const struct verdict *verdict,
 		       struct limits_scope scopes[static LIMITS_SCOPES_MAX]);
 
+/* The same of what such a verdict names; `model` may be NULL. */
+unsigned policy_scopes_under(const struct world_key *key, const struct world_grant *grant,
+			     const struct world_model *model, enum purpose purpose,
+			     struct limits_scope scopes[static LIMITS_SCOPES_MAX]);
+
 /* Makes a verdict a refusal: by a limit, or by any other rule that the data path finds (`detail`
  * may be NULL). `verdict` must have been filled by one of the calls above or be zeroed. */
 void policy_refuse_limit(struct verdict *verdict, const struct limits_refusal *refusal);
