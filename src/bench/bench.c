@@ -8,6 +8,7 @@
 #include "grade/bundle.h"
 #include "grade/sandbox.h"
 #include "proto/url.h"
+#include "suite/recording.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -267,7 +268,8 @@ static enum err_code open_model(struct run *run, unsigned number, struct err *er
 		.run = run, .number = number, .plan = plan, .window = run->plan.concurrency};
 	buf_init(&model->target, HTTP_TARGET_MAX);
 	buf_init(&model->credential, 8192);
-	model->gateway_runs = calloc(run->suite_count, sizeof(*model->gateway_runs));
+	model->gateway_runs =
+		calloc(run->suite_count ? run->suite_count : 1, sizeof(*model->gateway_runs));
 	if (!model->gateway_runs)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	if (plan->replay) {
@@ -296,7 +298,7 @@ static enum err_code open_model(struct run *run, unsigned number, struct err *er
 static enum err_code open_models(struct run *run, struct err *err)
 {
 	run->model_count = run->plan.model_count;
-	run->models = calloc(run->model_count, sizeof(*run->models));
+	run->models = calloc(run->model_count ? run->model_count : 1, sizeof(*run->models));
 	if (!run->models)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	for (unsigned i = 0; i < run->model_count; i++)
@@ -442,7 +444,8 @@ static enum err_code run_open(struct run *run, struct env *env, const struct ben
 	arena_init(&run->arena, 16384, (size_t)256 << 20);
 	buf_init(&run->plan_text, PLAN_TEXT_MAX);
 	buf_init(&run->scratch, JOURNAL_LINE_MAX);
-	if (!options->output || !*options->output)
+	bool records = options->proxy && options->proxy->record;
+	if (!records && (!options->output || !*options->output))
 		return ERR_SET(err, ERR_USAGE, "no folder for the results: add -o DIR");
 	env_random(env, &seed, sizeof(seed));
 	run->prng.state = seed;
@@ -587,6 +590,38 @@ enum err_code bench_run(struct env *env, const struct bench_options *options,
 		code = work(&run, err);
 	if (code == ERR_OK)
 		code = conclude(&run, outcome, err);
+	run_release(&run);
+	return code;
+}
+
+/* ---- a suite of what is asked ---- */
+
+static enum err_code record(struct run *run, struct err *err)
+{
+	ERR_TRY(plan_read(&run->plan, run->env, run->options, err));
+	ERR_TRY(open_models(run, err));
+	for (unsigned i = 0; i < run->model_count; i++)
+		run->models[i].gateway_state = GATEWAY_NONE;
+	ERR_TRY(proxy_open(run, err));
+	ERR_TRY(open_pool(run, err));
+	ERR_TRY(attach_signals(run, err));
+	run_wake(run);
+	env_loop_run(run->loop);
+	return ERR_OK;
+}
+
+enum err_code bench_record(struct env *env, const struct bench_options *options,
+			   struct bench_recorded *recorded, struct err *err)
+{
+	struct run run;
+	*recorded = (struct bench_recorded){0};
+	ERR_TRY(recording_folder(env, options->proxy->record, recorded->folder,
+				 sizeof(recorded->folder), err));
+	enum err_code code = run_open(&run, env, options, err);
+	if (code == ERR_OK)
+		code = record(&run, err);
+	if (code == ERR_OK)
+		code = proxy_recorded(&run, recorded, err);
 	run_release(&run);
 	return code;
 }

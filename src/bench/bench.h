@@ -40,6 +40,9 @@ struct bench_proxy {
 	bool verdicts;      /* --verdicts: under release V0 the command is given verdicts */
 	bool apart; /* the command has a process group of its own: no terminal is its input */
 	bool output_to_error; /* what the command prints goes to the standard error */
+	/* --record NAME_OR_DIR: no run, but a suite of what the command asks (suite/recording.h).
+	 * The models, if any, are asked; NULL: a run. */
+	const char *record;
 };
 
 struct bench_options {
@@ -98,5 +101,22 @@ enum err_code bench_run(struct env *env, const struct bench_options *options,
  * authorities, signals and screen are used. A run that is complete is only written out again. */
 enum err_code bench_resume(struct env *env, const struct bench_options *options,
 			   struct bench_outcome *outcome, struct err *err);
+
+/* What `bench proxy --record` has made. */
+struct bench_recorded {
+	char folder[4096];
+	size_t items, left_out;
+	unsigned samples;
+	char first_left[256]; /* why the first request that was left out is no item */
+	json_t *proxy;        /* owned by the caller: what became of the requests */
+};
+
+/* Runs options->proxy->command and makes a suite of its requests. Without models nobody is asked:
+ * each request is recorded and refused in its dialect, and the command's exit status is only told.
+ * ERR_EXISTS for a folder that holds a suite (before anything is started), ERR_NOT_FOUND where
+ * nothing was recorded; with models ERR_DENIED where the command fails, once the suite is written;
+ * ERR_INTERRUPTED after a signal, likewise. */
+enum err_code bench_record(struct env *env, const struct bench_options *options,
+			   struct bench_recorded *recorded, struct err *err);
 
 #endif

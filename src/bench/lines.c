@@ -116,6 +116,8 @@ void lines_simulated(struct run *run, const struct run_model *model)
 
 void lines_note(struct run *run, const char *event, const char *text)
 {
+	if (!run->journal_open)
+		return; /* nothing is run, but recorded */
 	struct buf *out = begin(run, event);
 	member(out, "text", text);
 	buf_printf(out, ",\"time\":%lld", (long long)env_wall_ms(run->env));

@@ -413,9 +413,10 @@ enum err_code plan_read(struct plan *plan, struct env *env, const struct bench_o
 		return ERR_SET(err, ERR_USAGE, "give a plan file or --suite and --model, not both");
 	ERR_TRY(options->plan ? read_file(plan, env, options, err)
 			      : read_lists(plan, env, options, err));
-	if (plan->suite_count == 0)
+	bool records = options->proxy && options->proxy->record;
+	if (plan->suite_count == 0 && !records)
 		return ERR_SET(err, ERR_USAGE, "no suite: add --suite NAME_OR_DIR");
-	if (plan->model_count == 0)
+	if (plan->model_count == 0 && !records)
 		return ERR_SET(
 			err, ERR_USAGE,
 			"no model: add --model NAME=DIALECT@URL#VARIABLE or NAME=replay@FILE");

@@ -287,6 +287,85 @@ static struct run_model *find_model(struct proxied *proxied,
 	return model;
 }
 
+/* ---- recording ---- */
+
+/* Nobody is asked: the model is whatever the request names. */
+static bool read_facts(struct proxied *proxied, const struct dialect_endpoint *endpoint,
+		       struct dialect_request *facts)
+{
+	const struct http_exchange *exchange = proxied->exchange;
+	struct dialect_route route = {endpoint, endpoint->dialect,
+				      http_bytes(exchange->head_bytes.data, exchange->head->path)};
+	struct err err = ERR_INIT;
+	if (json_scan_text(proxied->proxy->scan, exchange->body, "the body", &err) == ERR_OK &&
+	    dialect_request_read(&route, proxied->proxy->scan, exchange->body, facts, &err) ==
+		    ERR_OK)
+		return true;
+	recording_leave_out(proxied->proxy->recording, err.message);
+	proxied_refuse(proxied, PROXY_REFUSED_BODY, 400, "%s", err.message);
+	return false;
+}
+
+/* What the request asks becomes an item. */
+static enum err_code record_words(struct proxied *proxied, struct err *err)
+{
+	struct buf words = BUF_INIT(PROXIED_RESPONSE_MAX), settings = BUF_INIT(65536);
+	struct recording *recording = proxied->proxy->recording;
+	enum err_code code =
+		dialect_words(proxied->dialect, proxied->exchange->body, &words, &settings, err);
+	if (code == ERR_OK)
+		code = recording_add(recording, buf_bytes(&words), buf_bytes(&settings),
+				     &proxied->recorded, err);
+	else
+		recording_leave_out(recording, err->message);
+	buf_release(&words);
+	buf_release(&settings);
+	return code;
+}
+
+static void refuse_recorded(struct proxied *proxied, const struct dialect_request *facts,
+			    const struct err *err)
+{
+	struct recording *recording = proxied->proxy->recording;
+	char model[DIALECT_SERVED_MAX];
+	snprintf(model, sizeof(model), "%.*s", BYTES_ARG(facts->model));
+	if (err->code != ERR_OK) {
+		proxied_refuse(proxied, PROXY_REFUSED_BODY, 400, "it can be no item: %s",
+			       err->message);
+		return;
+	}
+	recording_count(recording, proxied->recorded, model);
+	if (proxied->recorded)
+		proxied_refuse(proxied, PROXY_REFUSED_RECORDED, 403,
+			       "recorded as item %zu; nobody is asked while recording without "
+			       "--model",
+			       proxied->recorded);
+	else
+		proxied_refuse(proxied, PROXY_REFUSED_RECORDED, 403,
+			       "left out of the recording; the first that was: %s",
+			       recording_counts(recording).first_left);
+}
+
+static void take_recorded(struct proxied *proxied, const struct dialect_endpoint *endpoint)
+{
+	struct dialect_request facts;
+	struct run_model *model = NULL;
+	struct err err = ERR_INIT;
+	bool asks = proxied->proxy->run->model_count > 0;
+	if (asks)
+		model = find_model(proxied, endpoint, &facts);
+	if (asks ? !model : !read_facts(proxied, endpoint, &facts))
+		return;
+	if (endpoint->kind != ENDPOINT_COUNT_TOKENS)
+		record_words(proxied, &err);
+	if (asks)
+		proxied_pass_on(proxied, endpoint, model);
+	else
+		refuse_recorded(proxied, &facts, &err);
+}
+
+/* ---- where it goes ---- */
+
 static void take_generation(struct proxied *proxied, const struct dialect_endpoint *endpoint)
 {
 	struct dialect_request facts;
@@ -384,6 +463,8 @@ void proxied_arrived(struct http_exchange *exchange)
 		proxied_refuse(proxied, PROXY_REFUSED_BODY, 400, "%s", problem);
 	else if (endpoint->kind == ENDPOINT_MODELS)
 		take_list(proxied, endpoint);
+	else if (proxy->recording)
+		take_recorded(proxied, endpoint);
 	else
 		take_generation(proxied, endpoint);
 }

@@ -148,6 +148,8 @@ static void passed_ended(struct http_call *call, const struct err *err)
 {
 	struct proxied *proxied = call->user;
 	bool whole = err->code == ERR_OK && !proxied->answer.failed;
+	if (proxied->recorded && whole && proxied->status == 200)
+		recording_count(proxied->proxy->recording, proxied->recorded, proxied->model);
 	text_line(proxied->why, sizeof(proxied->why),
 		  bytes_from(whole       ? ""
 			     : err->code ? err->message
@@ -183,6 +185,7 @@ void proxied_pass_on(struct proxied *proxied, const struct dialect_endpoint *end
 		return;
 	}
 	proxied->proxy->passed++;
+	proxied->model = model->plan->name;
 	proxied->call = (struct http_call){
 		.parts = {{proxied->head.data, proxied->head.size},
 			  {proxied->body.data, proxied->body.size}},

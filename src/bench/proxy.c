@@ -118,8 +118,13 @@ enum err_code proxy_open(struct run *run, struct err *err)
 	proxy->scan = calloc(1, sizeof(*proxy->scan));
 	if (!proxy->scan)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	ERR_TRY(check_cells(run, err));
 	ERR_TRY(set_command(proxy, err));
+	if (proxy->options->record) {
+		proxy->recording = recording_new();
+		return proxy->recording ? take_port(proxy, err)
+					: ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	}
+	ERR_TRY(check_cells(run, err));
 	if (run->resumed)
 		offer_answers(run);
 	ERR_TRY(index_suites(proxy, err));
@@ -285,6 +290,7 @@ void proxy_free(struct run *run)
 		http_server_free(proxy->server);
 	}
 	words_index_free(proxy->index);
+	recording_free(proxy->recording);
 	free(proxy->scan);
 	free(proxy->program);
 	free(proxy->arguments);
@@ -319,6 +325,16 @@ static bool command_failed(const struct proxy *proxy)
 	return !proxy->started || proxy->process.status != 0;
 }
 
+static enum err_code asked_nothing(const struct proxy *proxy, const char *command, struct err *err)
+{
+	return ERR_SET(
+		err, ERR_INVALID,
+		"%s and made no request: does it ask where ANTHROPIC_BASE_URL, "
+		"OPENAI_BASE_URL and the like say (here %s), or an address of its own? --env "
+		"NAME={url} sets other variables, --port a fixed port",
+		command, proxy->url);
+}
+
 enum err_code proxy_verdict(const struct run *run, const struct bench_outcome *outcome,
 			    struct err *err)
 {
@@ -337,12 +353,7 @@ enum err_code proxy_verdict(const struct run *run, const struct bench_outcome *o
 				       "%s, since %s: %.300s", command, run->models[i].plan->name,
 				       run->models[i].ending.reason);
 	if (proxy->requests == 0)
-		return ERR_SET(
-			err, ERR_INVALID,
-			"%s and made no request: does it ask where ANTHROPIC_BASE_URL, "
-			"OPENAI_BASE_URL and the like say (here %s), or an address of its own? "
-			"--env NAME={url} sets other variables, --port a fixed port",
-			command, proxy->url);
+		return asked_nothing(proxy, command, err);
 	if (!outcome->complete)
 		return ERR_SET(err, ERR_DENIED, "%s; %zu of %zu samples have no outcome%s%.200s",
 			       command, outcome->missing, outcome->samples,
@@ -351,6 +362,35 @@ enum err_code proxy_verdict(const struct run *run, const struct bench_outcome *o
 			       proxy->first_refusal);
 	if (command_failed(proxy))
 		return ERR_SET(err, ERR_DENIED, "%s; every sample has an outcome", command);
+	return ERR_OK;
+}
+
+enum err_code proxy_recorded(const struct run *run, struct bench_recorded *recorded,
+			     struct err *err)
+{
+	const struct proxy *proxy = run->proxy;
+	struct recording_counts counts = recording_counts(proxy->recording);
+	char command[128];
+	describe_command(proxy, command, sizeof(command));
+	if (run->fatal.code != ERR_OK) {
+		*err = run->fatal;
+		return err->code;
+	}
+	if (proxy->requests == 0)
+		return asked_nothing(proxy, command, err);
+	ERR_TRY(recording_write(proxy->recording, run->env, recorded->folder, run->plan.sealed,
+				err));
+	recorded->items = counts.items;
+	recorded->samples = counts.samples;
+	recorded->left_out = counts.left_out;
+	snprintf(recorded->first_left, sizeof(recorded->first_left), "%s", counts.first_left);
+	recorded->proxy = proxy_encode(run);
+	if (run->interrupted)
+		return ERR_SET(err, ERR_INTERRUPTED, "ended by a signal; %s has what was asked",
+			       recorded->folder);
+	if (run->model_count > 0 && command_failed(proxy))
+		return ERR_SET(err, ERR_DENIED, "%s; %s has what it asked", command,
+			       recorded->folder);
 	return ERR_OK;
 }
 

@@ -46,6 +46,9 @@ static inline bool proxy_asks(const struct run *run, const struct cell *cell)
 /* How such a run ended, as bench_run's result. */
 enum err_code proxy_verdict(const struct run *run, const struct bench_outcome *outcome,
 			    struct err *err);
+/* With --record, once the command has ended: the suite is written. */
+enum err_code proxy_recorded(const struct run *run, struct bench_recorded *recorded,
+			     struct err *err);
 /* Lines for people about the command and its requests; NULL as an object for the summary where the
  * run asks by itself. */
 void proxy_table(const struct run *run, struct buf *out);

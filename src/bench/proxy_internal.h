@@ -5,6 +5,7 @@
 #include "bench/proxy.h"
 #include "bench/words_index.h"
 #include "net/http_server.h"
+#include "suite/recording.h"
 
 #define PROXY_KEY_SIZE 48 /* of the made-up key, with its NUL */
 
@@ -18,7 +19,8 @@
 	X(UNBOUND,   "unbound",   "with words that are no item's") \
 	X(SETTINGS,  "settings",  "with other settings than the suite's") \
 	X(SAMPLES,   "samples",   "for an item whose samples are all answered or under way") \
-	X(OVER,      "over",      "after the run was ended")
+	X(OVER,      "over",      "after the run was ended") \
+	X(RECORDED,  "recorded",  "as nobody is asked while recording without --model")
 /* clang-format on */
 enum proxy_refusal {
 #define X(name, id, text) PROXY_REFUSED_##name,
@@ -34,6 +36,7 @@ struct proxy {
 	char url[80];             /* "http://127.0.0.1:PORT" */
 	char key[PROXY_KEY_SIZE]; /* what the command is given in place of a real key */
 	struct words_index *index;
+	struct recording *recording; /* of what the command asks; NULL: it is a run */
 	struct json_scan *scan;
 	/* The command */
 	char *program; /* its absolute path; owned */
@@ -60,6 +63,8 @@ struct proxied {
 	struct http_exchange *exchange; /* NULL once the client is gone */
 	enum dialect_id dialect;        /* in which it is answered */
 	struct request *request;        /* of an item; NULL: passed on */
+	size_t recorded;                /* as which item; 0: as none */
+	const char *model;              /* the name of the model it was passed on to */
 	/* What is passed on although it is no item: a call of its own. */
 	struct http_call call;
 	struct buf head, body;

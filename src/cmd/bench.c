@@ -65,11 +65,9 @@ static void raise_descriptors(void)
 	}
 }
 
-static int run(const struct bench_settings *settings, const char *plan, bool resume)
+static struct bench_options options_of(const struct bench_settings *settings, const char *plan)
 {
-	struct err err = ERR_INIT;
-	struct bench_outcome outcome;
-	struct bench_options options = {
+	return (struct bench_options){
 		.plan = plan,
 		.suites = settings->suites.items,
 		.models = settings->models.items,
@@ -93,6 +91,13 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 		.proxy = settings->proxy,
 		.screen = screen_of(settings),
 	};
+}
+
+static int run(const struct bench_settings *settings, const char *plan, bool resume)
+{
+	struct err err = ERR_INIT;
+	struct bench_outcome outcome;
+	struct bench_options options = options_of(settings, plan);
 	raise_descriptors();
 	struct env *env = env_os_new(options.graders + 2);
 	if (!env)
@@ -234,20 +239,64 @@ static int run_resume(int argc, char **argv)
 	return run(&settings, NULL, true);
 }
 
+static void print_recorded(const struct bench_recorded *recorded, bool json)
+{
+	if (json) {
+		json_t *object = json_pack(
+			"{s:s, s:I, s:I, s:I, s:O?}", "suite", recorded->folder, "items",
+			(json_int_t)recorded->items, "samples", (json_int_t)recorded->samples,
+			"left_out", (json_int_t)recorded->left_out, "proxy", recorded->proxy);
+		cli_print_json(object);
+		json_decref(object);
+		return;
+	}
+	fprintf(stderr, "%zu items in %s, with %u sample%s of each.\n", recorded->items,
+		recorded->folder, recorded->samples, recorded->samples == 1 ? "" : "s");
+	if (recorded->left_out)
+		fprintf(stderr, "%zu requests are no items; the first: %s.\n", recorded->left_out,
+			recorded->first_left);
+	fprintf(stderr,
+		"Its scorer passes any answer: name a real one in %s/suite.yaml, then see\n"
+		"`parley suite check %s`.\n",
+		recorded->folder, recorded->folder);
+}
+
+static int record(const struct bench_settings *settings)
+{
+	struct err err = ERR_INIT;
+	struct bench_recorded recorded;
+	struct bench_options options = options_of(settings, NULL);
+	raise_descriptors();
+	struct env *env = env_os_new(options.graders + 2);
+	if (!env)
+		return 3;
+	enum err_code code = bench_record(env, &options, &recorded, &err);
+	if (recorded.items)
+		print_recorded(&recorded, settings->json);
+	json_decref(recorded.proxy);
+	env_os_free(env);
+	return code == ERR_OK ? 0 : cli_fail(&err);
+}
+
 static int start_proxy(struct bench_settings *settings, struct bench_proxy *proxy,
 		       const struct cli_arguments *arguments, bool resume)
 {
 	bool lists = settings->suites.count || settings->models.count;
 	if (!arguments->rest_count)
 		return cli_usage("bench proxy", "say what to run: -- COMMAND and its arguments");
-	if (!settings->output)
+	if (proxy->record &&
+	    (settings->suites.count || settings->output || resume || arguments->count))
+		return cli_usage("bench proxy", "--record makes a suite, and no run: leave out -o, "
+						"--suite, --resume and the plan");
+	if (!settings->output && !proxy->record)
 		return cli_usage("bench proxy", "say where the results go: -o DIR");
 	if (resume && (lists || arguments->count || settings->samples || settings->sealed))
 		return cli_usage("bench proxy", "--resume goes on with the plan of DIR: leave out "
 						"suites, models, samples and sealed");
 	if (!resume && arguments->count && lists)
 		return cli_usage("bench proxy", "give a plan, or --suite and --model, not both");
-	if (!resume && !arguments->count && (!settings->suites.count || !settings->models.count))
+	if (!resume && !proxy->record && !arguments->count &&
+	    (!settings->suites.count || !settings->models.count))
 		return cli_usage("bench proxy",
 				 "give a plan, or at least one --suite and one --model");
 	for (const char *const *at = proxy->variables; *at; at++)
@@ -261,6 +310,8 @@ static int start_proxy(struct bench_settings *settings, struct bench_proxy *prox
 	proxy->apart = !isatty(STDIN_FILENO);
 	proxy->output_to_error = settings->json;
 	settings->proxy = proxy;
+	if (proxy->record)
+		return record(settings);
 	return run(settings, arguments->count ? arguments->positional[0] : NULL, resume);
 }
 
@@ -284,28 +335,31 @@ static int run_proxy(int argc, char **argv)
 		{"output",									     'o', CLI_TEXT, &settings.output, "DIR", "where everything goes", 0, 0},
 		{"resume",      0, CLI_FLAG, &resume, NULL,
 		 "go on with the run in DIR: what has an answer is given it again, unasked", 0, 0},
-		{"env",							     'e', CLI_LIST, &variables, "NAME=TEXT",
+		{"record",							     0, CLI_TEXT, &proxy.record, "NAME|DIR",
+		 "no run: make a suite of what the command asks", 0, 0},
+		{"env", 'e', CLI_LIST, &variables, "NAME=TEXT",
 		 "another variable for the command; {url} and {key} are filled in (repeatable)", 0,
 		 0},
-		{"port", 0, CLI_INTEGER, &port, "PORT", "of 127.0.0.1 (a free one)", 1, 65535},
-		{"any-key",									     0, CLI_FLAG, &proxy.any_key, NULL,
+		{"port",									     0, CLI_INTEGER, &port, "PORT", "of 127.0.0.1 (a free one)", 1, 65535},
+		{"any-key",								       0, CLI_FLAG, &proxy.any_key, NULL,
 		 "take requests with any key, not only the one made up for the command", 0, 0},
-		{"pass-others",								       0, CLI_FLAG, &proxy.pass_others, NULL,
+		{"pass-others",								     0, CLI_FLAG, &proxy.pass_others, NULL,
 		 "send on what is no item too (it counts for nothing)", 0, 0},
-		{"verdicts",								     0, CLI_FLAG, &proxy.verdicts, NULL,
+		{"verdicts",								      0, CLI_FLAG, &proxy.verdicts, NULL,
 		 "under release V0: give the command the gateway's verdicts", 0, 0},
-		{"samples",								      0, CLI_INTEGER, &settings.samples, "N", "answers for each item", 1,
+		{"samples",									    0, CLI_INTEGER, &settings.samples, "N", "answers for each item", 1,
 		 1000},
-		{"suites",									    0, CLI_LIST, &settings.paths, "DIR",
+		{"suites",									     0, CLI_LIST, &settings.paths, "DIR",
 		 "where suites are found by name (./suites)", 0, 0},
-		{"sealed",									     0, CLI_FLAG, &settings.sealed, NULL,
+		{"sealed",0, CLI_FLAG, &settings.sealed, NULL,
 		 "give gateways the roots of suites and not their items", 0, 0},
 		SHARED_OPTIONS(settings),
-		{0},
+		{0							  },
 	};
 	const struct cli_command command = {
 		"bench proxy",
-		"PLAN.yaml -o DIR -- COMMAND … | --suite S --model M … -o DIR -- COMMAND …",
+		"PLAN.yaml -o DIR -- COMMAND … | --suite S --model M … -o DIR -- COMMAND … |\n"
+		"       --record NAME|DIR [--model M …] -- COMMAND …",
 		"Runs another harness behind a port of 127.0.0.1 and makes its run one that\n"
 		"`parley verify` checks: requests that ask an item of the suites are sent on byte "
 		"for\n"
@@ -319,7 +373,10 @@ static int run_proxy(int argc, char **argv)
 		"What is no item is refused, and counted. Exit 0 when every sample has an outcome "
 		"and\n"
 		"the command ended with 0. Ctrl-C ends the command; what was answered is written "
-		"out.",
+		"out.\n"
+		"With --record there is no run: what the command asks becomes a suite. Without "
+		"--model\n"
+		"nobody is asked then, and each request is refused once it is recorded.",
 		options,
 		0,
 		1};

@@ -486,6 +486,67 @@ class Writing(Proxy):
         self.assertEqual(done.returncode, 0, done.stdout)
 
 
+class Recording(Proxy):
+    def record(self, command, *options, status=0, keys=None):
+        return self.bench("bench", "proxy", "--record", self.directory / "taken", *options, "--",
+                          *command, status=status, keys=keys)
+
+    def test_a_suite_of_what_is_asked(self):
+        """Nobody is asked; the suite is one that `suite check`, `bench run` and `bench proxy` take."""
+        suite, persona = self.suite(6)
+        script = self.directory / "harness.sh"
+        harness = f"'{sys.executable}' '{HARNESS}' '{self.lines}'"
+        quoted = " ".join(f"'{text}'" for text in self.questions(6))
+        script.write_text(
+            f"{harness} {quoted}\n"
+            f"{harness} --api openai --model other '{question(0)}'\n"
+            f"{harness} --settings '{{\"max_tokens\": 99}}' '{question(0)}'\n"
+            f"{harness} --settings '{{\"max_tokens\": 9, \"temperature\": 1}}' 'warm'\n"
+            f"{harness} --settings '{{\"max_tokens\": 9, \"n\": 2}}' --api openai 'twice'\n"
+            "exit 1\n")
+        done = self.record(["sh", script], "--sealed")
+        self.assertIn("6 items in", done.stderr)
+        self.assertIn("with 2 samples of each", done.stderr)
+        self.assertIn("2 requests are no items; the first: temperature 1, where", done.stderr)
+        heard = self.heard()
+        self.assertEqual([line["status"] for line in heard], [403] * 9 + [400])
+        self.assertIn("recorded as item 1; nobody is asked", heard[0]["body"])
+        folder = self.directory / "taken"
+        text = (folder / "suite.yaml").read_text()
+        self.assertIn('settings: {"max_tokens":99,"temperature":0}', text)
+        self.assertRegex(text, 'seed: "[0-9a-f]{64}"')
+        self.assertEqual(run("suite", "check", folder).returncode, 0)
+        (folder / "suite.yaml").write_text(text.replace(
+            'samples: 2\nscorer: { kind: regex, pattern: "\\\\S" }',
+            "samples: 1\nscorer: { kind: contains, target: fox }"))
+        sim = self.sim("--persona", persona)
+        self.bench(*self.arguments(folder, sim.url))
+        self.assertEqual(self.results()["accuracy"]["value"], 0.5)
+        self.lines.unlink()
+        self.out = self.directory / "behind"
+        gate, keys = self.gate(folder, sim)
+        self.proxy(folder, self.url(gate), self.command(self.questions(6)), "--sealed", keys=keys)
+        self.vouched(gate, "6 of 6")
+
+    def test_with_answers(self):
+        suite, persona = self.suite(3)
+        sim = self.sim("--persona", persona, "--key", "upstream-secret")
+        keys = {"PARLEY_TEST_KEY": "upstream-secret"}
+        done = self.record(self.command(self.questions(3) * 2, "--stream"), "--model",
+                           self.model(sim.url), "--json", keys=keys)
+        shown = json.loads(done.stdout)
+        self.assertEqual((shown["items"], shown["samples"], shown["left_out"]), (3, 2, 0))
+        self.assertEqual([line["answer"] for line in self.heard()], ["a fox", "an owl", "a fox"] * 2)
+        self.assertEqual(sim.end_and_count(), 6)
+        again = self.record(["true"], status=1)
+        self.assertIn("holds a suite already", again.stderr)
+
+    def test_wrong_use(self):
+        self.assertIn("made no request", self.record(["true"], status=1).stderr)
+        self.assertFalse((self.directory / "taken").exists())
+        self.assertIn("leave out -o", self.record(["true"], "-o", "x", status=2).stderr)
+
+
 class Registration(Bench):
     """`parley suite register`, and list and show with --gateway: HTTP and a key, nothing else."""
 
