@@ -3,6 +3,9 @@
 #include <stdlib.h>
 
 #define OUT_MAX ((size_t)256 << 20)
+/* Bytes: no text has so long tokens from end to end, and a short one may have a long one. */
+#define TEXT_PER_TOKEN 16u
+#define TEXT_FREE 256u
 
 bool gate_final_start(struct gate_request *request, bool stream)
 {
@@ -34,6 +37,14 @@ bool gate_final_feed(struct gate_request *request, struct bytes piece, struct by
 	bool good = dialect_filter_feed(&final->filter, piece, &final->out);
 	*out = good ? buf_bytes(&final->out) : bytes_of("", 0);
 	return good;
+}
+
+const char *gate_final_excess(const struct gate_request *request)
+{
+	uint64_t most = TEXT_FREE + TEXT_PER_TOKEN * (uint64_t)request->most_output;
+	if (!request->final || request->observer.outcome.text_bytes <= most)
+		return NULL;
+	return "it is longer than what was asked for, and stays here";
 }
 
 bool gate_final_body(struct gate_request *request)

@@ -23,6 +23,9 @@ void gate_final_saw(struct gate_request *request, struct bytes piece);
 bool gate_final_feed(struct gate_request *request, struct bytes piece, struct bytes *out);
 /* A plain answer in place, all of it. False where it cannot be read. */
 bool gate_final_body(struct gate_request *request);
+/* Why nothing of the answer goes on: it has more text (reasoning and tool arguments included) than
+ * any answer of as many tokens as were asked for at most can have. NULL: it does not. */
+const char *gate_final_excess(const struct gate_request *request);
 /* The provider's part is over. */
 void gate_final_end(struct gate_request *request);
 void gate_final_release(struct gate_request *request);

@@ -211,6 +211,8 @@ static struct bytes end_of(const struct gate_request *request)
 static bool take_final(struct gate_request *request, const struct dialect_flow *flow)
 {
 	struct bytes piece;
+	if (gate_final_excess(request))
+		return false;
 	for (unsigned i = 0; i < flow->now_count; i++) {
 		if (!gate_final_feed(request, flow->now[i], &piece))
 			return false;
@@ -581,7 +583,7 @@ static void call_body(struct http_call *call, struct bytes piece)
 	bool taken = take_flow(request, &flow);
 	bool held = !request->unheld && !(request->front && request->front->held.failed);
 	if (!taken || !held || flow.endless) {
-		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, NULL);
+		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, gate_final_excess(request));
 		return;
 	}
 	if (!take_slices(request, &refusal))
@@ -733,7 +735,8 @@ static void end_plain(struct gate_request *request)
 	if (request->final) {
 		gate_final_saw(request, body);
 		gate_final_end(request);
-		if (!gate_final_body(request)) {
+		request->cut_reason = gate_final_excess(request);
+		if (request->cut_reason || !gate_final_body(request)) {
 			request->ending = RECORD_ENDING_UPSTREAM_ERROR;
 			request->failure = ERR_PROTOCOL;
 			return;

@@ -227,6 +227,51 @@ class Final(Provider):
                          "upstream_error")
 
 
+class TooLong(Case):
+    """A provider that pays no heed to what was asked for at most: nothing beyond it leaves."""
+
+    WORDS = "word " * 40
+
+    def chunks(self):
+        base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "n"}
+        for _ in range(200):
+            yield {**base, "choices": [{"index": 0, "delta": {"content": self.WORDS},
+                                        "finish_reason": None}]}
+        yield {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        yield {**base, "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 8000}}
+
+    def answer(self, call):
+        if json.loads(call.body).get("stream"):
+            kind, body = "text/event-stream", events_text(
+                [(None, chunk) for chunk in self.chunks()] + [(None, "[DONE]")])
+        else:
+            kind, body = "application/json", json.dumps({
+                "id": "c", "object": "chat.completion", "created": 1, "model": "n",
+                "choices": [{"index": 0, "finish_reason": "stop", "message": {
+                    "role": "assistant", "content": self.WORDS * 200}}],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 8000}})
+        call.send(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n"
+                  f"content-length: {len(body)}\r\n\r\n{body}")
+        return True
+
+    def test_the_rest_stays_here(self):
+        suite = suite_of([PROMPT], samples=5)
+        gate = self.gateway(RawUpstream(self.answer).url, evaluation(release="V1"),
+                            public_suites=public(suite))
+        client = gate.client("eval", "southlab")
+        registered = client.post("/parley/v1/suites", suite).json()["suite"]
+        client.post("/parley/v1/runs", {"suite": registered, "samples": 5})
+        for stream in (False, True):
+            got = client.chat(PROMPT, temperature=0, stream=stream)
+            self.assertIn("longer than what was asked for", got.body.decode())
+            # 64 tokens are at most 1,280 bytes of text.
+            self.assertLessEqual(got.body.count(b"word"), 256)
+            settle = gate.settled(got.headers["parley-record"])
+            self.assertEqual(settle["ending"], "upstream_error")
+            self.assertGreaterEqual(settle["usage"]["output"], 64)
+        self.assert_quiet(gate)
+
+
 class Messages(test_dialects.Chat):
     """Anthropic's API, as test_dialects has the others'."""
 
