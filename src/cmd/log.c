@@ -3,6 +3,7 @@
 #include "cmd/admin_client.h"
 #include "cmd/cli.h"
 #include "cmd/commands.h"
+#include "cmd/log_files.h"
 #include "ledger/cosignature.h"
 #include "ledger/log_read.h"
 
@@ -369,11 +370,12 @@ static int log_rotate_key(int argc, char **argv)
 int cmd_log(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
-		{"show",       log_show,       "show records"                      },
-		{"prove",      log_prove,      "print the receipt of a record"     },
-		{"checkpoint", log_checkpoint, "print the signed checkpoint"       },
-		{"rotate-key", log_rotate_key, "hand the log's key on to a new one"},
-		{NULL,         NULL,           NULL                                },
+		{"show",       log_show,       "show records"                                              },
+		{"prove",      log_prove,      "print the receipt of a record"                             },
+		{"checkpoint", log_checkpoint, "print the signed checkpoint"                               },
+		{"rotate-key", log_rotate_key, "hand the log's key on to a new one"                        },
+		{"files",      log_files,      "the files of a running gateway's logs, and what has rotted"},
+		{NULL,         NULL,           NULL							},
 	};
 	return cli_dispatch("log", verbs, argc, argv);
 }

@@ -180,8 +180,15 @@ static enum err_code handle_signals(struct serving *serving, struct err *err)
 	return env_on_signal(serving->loop, SIGHUP, on_reload_signal, serving, err);
 }
 
-static enum err_code run(struct env *env, const char *file, struct config *config, unsigned replace,
-			 const char *reason, struct err *err)
+/* What the command line says beside the configuration. */
+struct serve_command {
+	unsigned replace; /* keys, by their bits */
+	const char *reason;
+	bool restored;
+};
+
+static enum err_code run(struct env *env, const char *file, struct config *config,
+			 const struct serve_command *chosen, struct err *err)
 {
 	struct serving serving = {.env = env,
 				  .loop = env_loop_new(env, "admin", true),
@@ -193,9 +200,10 @@ static enum err_code run(struct env *env, const char *file, struct config *confi
 					  .config = config,
 					  .main_loop = serving.loop,
 					  .store_path = "parley.db",
+					  .restored = chosen->restored,
 					  .descriptors = raise_descriptors(),
-					  .replace_keys = replace,
-					  .replace_reason = reason,
+					  .replace_keys = chosen->replace,
+					  .replace_reason = chosen->reason,
 					  .stopped = stopped,
 					  .warn = warn,
 					  .notify = notify,
@@ -223,22 +231,24 @@ static enum err_code run(struct env *env, const char *file, struct config *confi
 
 int cmd_serve(int argc, char **argv)
 {
-	const char *file = "parley.yaml", *reason = NULL;
+	const char *file = "parley.yaml";
+	struct serve_command chosen = {0};
 	struct cli_list replaced = {0};
-	unsigned replace = 0;
 	const struct cli_option options[] = {
 		{"config",  'c', CLI_TEXT, &file, "FILE", "configuration (./parley.yaml)", 0, 0},
 		{"replace-key", 0, CLI_LIST, &replaced, "grants|verdicts",
 		 "record the key in grant.key or verdict.key (made if it is missing) in place of "
 		 "the "
 		 "one on record", 0, 0},
-		{"reason",   0, CLI_TEXT, &reason, "TEXT", "why it is replaced; it goes on record", 0,
-		 0},
-		{0       },
+		{"reason",   0, CLI_TEXT, &chosen.reason, "TEXT",
+		 "why it is replaced; it goes on record", 0, 0},
+		{"restored",        0, CLI_FLAG, &chosen.restored, NULL,
+		 "start on a backup: the gateway it was made of is gone for good", 0, 0},
+		{0        },
 	};
 	const struct cli_command command = {
 		"serve",
-		"[-c parley.yaml] [--replace-key grants|verdicts --reason TEXT]",
+		"[-c parley.yaml] [--replace-key grants|verdicts --reason TEXT] [--restored]",
 		"Runs the gateway until SIGTERM or SIGINT: new requests are refused, those under "
 		"way\n"
 		"finish or are ended after 10 seconds, every one with its record. SIGHUP reads "
@@ -259,11 +269,11 @@ int cmd_serve(int argc, char **argv)
 			return cli_usage("serve",
 					 "--replace-key knows grants and verdicts, not \"%s\"",
 					 replaced.items[i]);
-		replace |= 1u << which;
+		chosen.replace |= 1u << which;
 	}
-	if (reason && !replace)
+	if (chosen.reason && !chosen.replace)
 		return cli_usage("serve", "--reason says why a key is replaced: --replace-key");
-	if (replace && !reason)
+	if (chosen.replace && !chosen.reason)
 		return cli_usage("serve", "say why the key is replaced: --reason TEXT");
 	struct env *env = env_os_new(JOB_THREADS);
 	if (!env)
@@ -272,7 +282,7 @@ int cmd_serve(int argc, char **argv)
 	if (code == ERR_OK && config->grader_spawned)
 		code = spawn_grader(config->grader, &err);
 	if (code == ERR_OK)
-		code = run(env, file, config, replace, reason, &err);
+		code = run(env, file, config, &chosen, &err);
 	config_free(config);
 	env_os_free(env);
 	return code == ERR_OK ? 0 : cli_fail(&err);

@@ -2,6 +2,7 @@
 
 #include "gate/admin_check.h"
 #include "gate/admin_view.h"
+#include "gate/backup.h"
 #include "gate/control_grants.h"
 #include "gate/control_links.h"
 #include "gate/control_notice.h"
@@ -217,8 +218,29 @@ static enum err_code prepare_check(struct control_operation *operation, struct e
 	return admin_check(operation->control, call_of(operation)->body, &operation->answer, err);
 }
 
+/* ---- copies and files ---- */
+
+static enum err_code prepare_backup(struct control_operation *operation, struct err *err)
+{
+	return backup_cut(operation->control, call_of(operation)->body, &operation->answer, err);
+}
+
+static enum err_code prepare_logs(struct control_operation *operation, struct err *err)
+{
+	const struct control_hooks *hooks = &operation->control->hooks;
+	bool scrub = call_of(operation)->route->act != NULL;
+	operation->answer =
+		json_pack("{s:o, s:o}", "evaluation",
+			  hooks->log_state(hooks->argument, CONTROL_EVALUATION, scrub), "usage",
+			  hooks->log_state(hooks->argument, CONTROL_USAGE, scrub));
+	return answered(operation, err);
+}
+
 /* clang-format off */
 static const struct route admin_routes[] = {
+	{"POST", "/admin/v1/backup",            prepare_backup, NULL, 0},
+	{"GET",  "/admin/v1/logs",              prepare_logs,   NULL, 0},
+	{"POST", "/admin/v1/logs/scrub",        prepare_logs,   "scrub", 0},
 	{"GET",  "/admin/v1/status",            prepare_status, NULL, 0},
 	{"POST", "/admin/v1/apply",             prepare_apply,  NULL, 0},
 	{"POST", "/admin/v1/check",             prepare_check,  NULL, 0},

@@ -84,6 +84,12 @@ struct control_hooks {
 	enum err_code (*log_scan)(void *argument, enum control_log log, uint64_t from,
 				  control_scan_function *each, void *each_argument,
 				  struct err *err);
+	/* A checkpoint of the first `size` entries, durable ones, for a copy of them. */
+	enum err_code (*log_checkpoint)(void *argument, enum control_log log, uint64_t size,
+					struct buf *out, struct err *err);
+	/* What the log is made of, and what of it does not read as it should; `scrub`: all sealed
+	 * segments are read again from now on. NULL: out of memory. */
+	json_t *(*log_state)(void *argument, enum control_log log, bool scrub);
 };
 
 /* The keys of this gateway's own besides the log's (control_signers.h). */

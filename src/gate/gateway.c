@@ -1,6 +1,7 @@
 #include "gate/gateway_internal.h"
 
 #include "gate/cosigning.h"
+#include "gate/backup.h"
 #include "gate/nonces.h"
 #include "gate/rotate.h"
 
@@ -176,6 +177,8 @@ static enum err_code open_control(struct gateway *gateway, struct err *err)
 			  .publish = gateway_hook_publish,
 			  .log_position = gateway_hook_position,
 			  .log_next = gateway_hook_next,
+			  .log_checkpoint = gateway_hook_checkpoint,
+			  .log_state = gateway_hook_log_state,
 			  .log_scan = gateway_hook_scan},
 	};
 	if (gateway->options.store_path)
@@ -269,6 +272,7 @@ static enum err_code open_nonces(struct gateway *gateway, struct err *err)
 
 static enum err_code open_parts(struct gateway *gateway, struct err *err)
 {
+	ERR_TRY(backup_check_start(gateway->env, gateway->config, gateway->options.restored, err));
 	ERR_TRY(load_secrets(gateway, err));
 	gateway_name_metrics(gateway, gateway->config);
 	gateway->log_loop = env_loop_new(gateway->env, "log", true);

@@ -19,6 +19,7 @@ struct gateway_options {
 	const char *store_path;      /* NULL: in memory, for simulations */
 	uint64_t grace_ns;           /* how long requests may go on after gateway_stop; 0: 10 s */
 	uint64_t segment_size;       /* of the logs, bytes; 0: 16 MiB */
+	bool restored;               /* the data directory may be a backup (gate/backup.h) */
 	uint64_t descriptors;        /* the process may have; 0: no bound */
 	unsigned replace_keys;       /* as in struct control_options, with their reason */
 	const char *replace_reason;

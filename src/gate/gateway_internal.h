@@ -68,6 +68,9 @@ uint64_t gateway_hook_next(void *argument, enum control_log log);
 enum err_code gateway_hook_scan(void *argument, enum control_log log, uint64_t from,
 				control_scan_function *each, void *each_argument, struct err *err);
 
+enum err_code gateway_hook_checkpoint(void *argument, enum control_log log, uint64_t size,
+				      struct buf *out, struct err *err);
+json_t *gateway_hook_log_state(void *argument, enum control_log log, bool scrub);
 /* A segment of a log does not read as it should: told to the operator. From any thread. */
 void gateway_hook_rot(void *argument, const struct err *err);
 

@@ -243,6 +243,37 @@ void gateway_forget_opening(struct run_opening *opening)
 	opening->request = NULL;
 }
 
+/* ---- the log's files ---- */
+
+enum err_code gateway_hook_checkpoint(void *argument, enum control_log log, uint64_t size,
+				      struct buf *out, struct err *err)
+{
+	return log_checkpoint_at(((struct gateway *)argument)->logs[log], size, out, err);
+}
+
+json_t *gateway_hook_log_state(void *argument, enum control_log which, bool scrub)
+{
+	struct gateway *gateway = argument;
+	struct log *log = gateway->logs[which];
+	struct log_stats stats;
+	struct log_rot rot[LOG_ROT_MAX];
+	json_t *rows = json_array();
+	if (scrub)
+		log_scrub_now(log);
+	log_get_stats(log, &stats);
+	size_t count = log_get_rot(log, rot, LOG_ROT_MAX);
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(rows,
+				      json_pack("{s:I, s:s}", "first", (json_int_t)rot[i].first,
+						"problem", rot[i].problem));
+	return json_pack(
+		"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "origin", gateway->origins[which],
+		"records", (json_int_t)stats.records, "checkpoint", (json_int_t)stats.checkpoint,
+		"segments", (json_int_t)stats.segments, "sealed", (json_int_t)stats.sealed,
+		"scrubbed_bytes", (json_int_t)stats.scrubbed, "scrubs", (json_int_t)stats.scrubs,
+		"scrub_ms", (json_int_t)stats.scrub_ms, "rot", rows);
+}
+
 /* ---- rot ---- */
 
 struct rot_notice {

@@ -135,11 +135,15 @@ enum err_code log_checkpoint_at(struct log *log, uint64_t size, struct buf *out,
 	if (!reader)
 		return no_memory(log, err);
 	struct merkle_reader hashes = log_tree_merkle(reader);
-	snprintf(head.origin, sizeof(head.origin), "%s", log->key.name);
+	pthread_mutex_lock(&log->lock);
+	struct note_key key = log->key;
+	const struct ed25519_private *private_key = log->options.key;
+	pthread_mutex_unlock(&log->lock);
+	snprintf(head.origin, sizeof(head.origin), "%s", key.name);
 	enum err_code code = merkle_root_at(&hashes, size, &head.root, err);
 	log_tree_reader_free(reader);
 	ERR_TRY(code);
-	return checkpoint_sign(&head, &log->key, log->options.key, out, err);
+	return checkpoint_sign(&head, &key, private_key, out, err);
 }
 
 /* ---- outcomes ---- */

@@ -1,10 +1,13 @@
 #include "store/store.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* "PRLY" in the database header, so that no other program's file is taken for ours. */
 #define APPLICATION_ID 0x50524c59
@@ -560,4 +563,36 @@ enum err_code store_put_number(struct store *store, const char *name, uint64_t v
 	bind_text(statement, 1, bytes_from(name));
 	sqlite3_bind_int64(statement, 2, (sqlite3_int64)value);
 	return run(store, statement, "cannot write a number", err);
+}
+
+/* ---- copies ---- */
+
+static enum err_code copy_pages(struct store *store, struct store *copy, struct err *err)
+{
+	sqlite3_backup *backup =
+		sqlite3_backup_init(copy->database, "main", store->database, "main");
+	if (!backup)
+		return fail(copy, "cannot begin a copy", err);
+	sqlite3_backup_step(backup, -1);
+	if (sqlite3_backup_finish(backup) != SQLITE_OK)
+		return fail(copy, "cannot write a copy", err);
+	return ERR_OK;
+}
+
+enum err_code store_copy(struct store *store, const char *path, struct err *err)
+{
+	struct store copy = {.path = (char *)path};
+	if (access(path, F_OK) == 0)
+		return ERR_SET(err, ERR_EXISTS, "%s is there already", path);
+	enum err_code code = ERR_OK;
+	if (sqlite3_open_v2(path, &copy.database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+			    NULL) != SQLITE_OK)
+		code = copy.database ? fail(&copy, "cannot open", err)
+				     : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	if (code == ERR_OK)
+		code = copy_pages(store, &copy, err);
+	sqlite3_close(copy.database);
+	if (code == ERR_OK && chmod(path, 0600) != 0)
+		code = ERR_SYS(err, ERR_ENVIRONMENT, "cannot set the mode of %s", path);
+	return code;
 }

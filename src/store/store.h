@@ -106,6 +106,10 @@ enum err_code store_put(struct store *store, const struct store_document *docume
 enum err_code store_erase(struct store *store, enum store_kind kind, const char *id,
 			  struct err *err);
 
+/* Copies all of it, as it stands now, into a new database at `path`, durably. ERR_EXISTS if a file
+ * is there. */
+enum err_code store_copy(struct store *store, const char *path, struct err *err);
+
 /* Named whole numbers kept durably ("log.0.applied"); `fallback` where there is none. */
 enum err_code store_get_number(struct store *store, const char *name, uint64_t fallback,
 			       uint64_t *out, struct err *err);

@@ -20,6 +20,7 @@
 	X(grade,  "grade sealed answers for a gateway, in a process of its own") \
 	X(top,    "live rates, streams and limits of a running gateway") \
 	X(log,    "show or prove records of a log directory") \
+	X(backup, "copy a running gateway: documents, logs and keys") \
 	X(sim,    "a stand-in model API for demonstrations, tests and load") \
 	X(load,   "measure a model API or a gateway: closed or open loop, plain or streamed") \
 	X(keygen, "make an Ed25519 signing key")
