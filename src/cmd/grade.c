@@ -41,6 +41,23 @@ static void on_signal(void *argument, int signal_number)
 	grade_service_stop(grading->service, stopped, grading->loop);
 }
 
+/* A grader of the gateway's own user does not see what is beside its socket: the gateway's files.
+ */
+static void set_apart(const struct env_address *address, const struct grade_settings *settings)
+{
+	char directory[sizeof(address->path)];
+	struct err err = ERR_INIT;
+	if (!settings->keep || settings->user || geteuid() == 0 || address->family != ENV_UNIX)
+		return;
+	snprintf(directory, sizeof(directory), "%s", address->path);
+	char *slash = strrchr(directory, '/');
+	if (!slash || slash == directory)
+		return;
+	*slash = '\0';
+	if (confine_apart(directory, &err) != ERR_OK)
+		fprintf(stderr, "parley grade: it can read what its user can: %s\n", err.message);
+}
+
 static enum err_code listen_and_run(struct grading *grading, const struct env_address *address,
 				    const struct grade_settings *settings, struct err *err)
 {
@@ -49,6 +66,7 @@ static enum err_code listen_and_run(struct grading *grading, const struct env_ad
 	ERR_TRY(env_on_signal(grading->loop, SIGTERM, on_signal, grading, err));
 	ERR_TRY(env_on_signal(grading->loop, SIGINT, on_signal, grading, err));
 	ERR_TRY(grade_service_listen(grading->service, address, &bound, err));
+	set_apart(address, settings);
 	ERR_TRY(confine_finish(settings->user, err));
 	/* Becoming somebody else would forget it. */
 	if (settings->keep)

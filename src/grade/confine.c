@@ -6,11 +6,14 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <sched.h>
 #include <seccomp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -84,6 +87,45 @@ enum err_code confine_keeper(struct err *err)
 	if (geteuid() == 0)
 		ERR_TRY(keep_capabilities(kept, err));
 	return allow_local_sockets(err);
+}
+
+static bool write_text(const char *path, const char *text)
+{
+	int descriptor = open(path, O_WRONLY | O_CLOEXEC);
+	size_t size = strlen(text);
+	bool good = descriptor >= 0 && write(descriptor, text, size) == (ssize_t)size;
+	if (descriptor >= 0)
+		close(descriptor);
+	return good;
+}
+
+/* Who it is outside it is inside. */
+static bool map_ids(uid_t user, gid_t group)
+{
+	char users[64], groups[64];
+	snprintf(users, sizeof(users), "%u %u 1", user, user);
+	snprintf(groups, sizeof(groups), "%u %u 1", group, group);
+	return write_text("/proc/self/setgroups", "deny") &&
+	       write_text("/proc/self/uid_map", users) && write_text("/proc/self/gid_map", groups);
+}
+
+static bool cover(const char *directory)
+{
+	return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("none", directory, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		     "size=4k,mode=555") == 0;
+}
+
+enum err_code confine_apart(const char *directory, struct err *err)
+{
+	uid_t user = geteuid();
+	gid_t group = getegid();
+	/* What is not dumpable may not write its own maps. */
+	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 ||
+	    !map_ids(user, group) || !cover(directory))
+		return ERR_SET(err, ERR_ENVIRONMENT, "the kernel sets no process apart: %s",
+			       strerror(errno));
+	return keep_capabilities(0, err);
 }
 
 enum err_code confine_finish(const char *user, struct err *err)

@@ -14,6 +14,12 @@ void confine_begin(void);
  */
 enum err_code confine_keeper(struct err *err);
 
+/* For a grader that has the gateway's own user: in a user and mount namespace of its own, without
+ * capabilities, where `directory` (that of keys and logs) is an empty one and no process outside
+ * can be looked into. While there is one thread; confine_finish follows. ERR_ENVIRONMENT: the
+ * kernel allows no such namespaces. */
+enum err_code confine_apart(const char *directory, struct err *err);
+
 /* After the listening socket was made and before any other thread is: becomes `user` (NULL: stays
  * who it is; else only root can), gives up every way to gain privileges, and can open no socket but
  * local ones and those that set up a network namespace, in all that it starts as well; stands in no

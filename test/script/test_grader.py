@@ -4,12 +4,15 @@ back, and the way to one on another machine."""
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
+import unittest
 from pathlib import Path
 
 import test_verdicts
 from certificates import Authority
-from parley_test import PARLEY, Process, ask, main, run, suite_of, wait_until
+from parley_test import PARLEY, Gateway, Process, ask, main, run, suite_of, wait_until
 from test_verdicts import FOXES
 
 
@@ -109,6 +112,63 @@ class Kept(Grading):
                     self.assertFalse(target.startswith(str(self.gate.directory)) and
                                      not target.endswith((".stdout", ".stderr")), target)
             self.assertEqual(os.readlink(f"/proc/{self.grader_pid()}/cwd"), "/")
+
+
+@unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "needs root and setpriv")
+class SameUser(Grading):
+    """A gateway that an ordinary user runs: its grader has the same user, and is set apart."""
+
+    ORDINARY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+    def setUp(self):
+        super().setUp()
+        os.chmod(self.directory, 0o755)
+        original = Gateway.start
+
+        def start(gateway):
+            for root, folders, names in os.walk(gateway.directory):
+                for name in [root, *(os.path.join(root, name) for name in folders + names)]:
+                    os.chown(name, 65534, 65534)
+            return original(gateway)
+
+        Gateway.start = start
+        self.addCleanup(setattr, Gateway, "start", original)
+        if subprocess.run([*self.ORDINARY, "unshare", "-Umr", PARLEY, "--version"],
+                          capture_output=True, check=False).returncode != 0:
+            self.skipTest("an ordinary user has no namespaces here, or cannot run this binary")
+
+    def test_it_sees_nothing_of_its_gateways(self):
+        self.start(grader=False, grade="spawn", prefix=self.ORDINARY)
+        self.register(suite_of(FOXES), samples=5)
+        self.assertEqual(self.verdict(FOXES[0])["verdict"], "pass")
+        gateway = self.gate.process.child.pid
+        keeper = next(iter(children(gateway)))
+        grader = next(iter(children(keeper)))
+        self.assertEqual(status_of(gateway)["Uid"], status_of(grader)["Uid"])
+        spaces = {os.readlink(f"/proc/{pid}/ns/user") for pid in (gateway, grader)}
+        self.assertEqual(len(spaces), 2, "it has a user namespace of its own")
+        self.assertEqual(os.listdir(f"/proc/{grader}/root{self.gate.directory}"), [])
+        self.assertIn("signing.key", os.listdir(f"/proc/{gateway}/root{self.gate.directory}"))
+        self.assertEqual(status_of(grader)["CapPrm"], "0" * 16)
+        self.assertEqual(status_of(grader)["NoNewPrivs"], "1")
+        self.assertNotIn("can read what its user can", self.gate.process.stderr)
+
+    def test_programs_run_in_the_sandbox_inside(self):
+        grading = {"id": "0", "scorer": {"kind": "code", "language": "python", "entry_point": "f",
+                                         "cases": [{"args": [2], "expected": 4}]}}
+        self.persona.write_text(json.dumps({
+            "prompt": FOXES[0], "answers": ["```python\ndef f(n):\n    return n * n\n```"]}) + "\n")
+        self.upstream = self.sim("--persona", self.persona)
+        outside = self.grade_once(grading, name="outside")
+        inside = self.grade_once(grading, name="inside", prefix=self.ORDINARY)
+        self.assertEqual(inside, outside)  # "fail" where there is no sandbox on this machine
+
+    def grade_once(self, grading, **how):
+        self.start(grader=False, grade="spawn", **how)
+        self.register(test_verdicts.graded_suite(FOXES[:1], [grading]))
+        verdict = self.verdict(FOXES[0])["verdict"]
+        self.gate.stop()
+        return verdict
 
 
 class Unspawnable(Grading):
