@@ -194,7 +194,7 @@ static int allow_reading(scmp_filter_ctx filter)
 	/* What abort() does: a signal to this process itself. */
 	if (!failed)
 		failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-					  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+					  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 	return failed;
 }
 
