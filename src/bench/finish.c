@@ -226,6 +226,11 @@ static json_t *encode_gateway(const struct run *run, const struct run_model *mod
 						      (json_int_t)registered->of, "first",
 						      (json_int_t)registered->first, "re_exposed",
 						      (json_int_t)registered->re_exposed));
+		if (registered->registered_bytes > 0)
+			json_object_set_new(
+				entry, "words",
+				json_pack("{s:I, s:I}", "free", (json_int_t)registered->free_bytes,
+					  "registered", (json_int_t)registered->registered_bytes));
 		json_array_append_new(runs, entry);
 	}
 	voucher_receipts(model, &got, &lost);

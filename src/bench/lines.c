@@ -102,6 +102,10 @@ void lines_gateway(struct run *run, const struct run_model *model, unsigned suit
 	buf_printf(out, ",\"place\":%lld,\"of\":%lld,\"first\":%lld,\"re_exposed\":%lld",
 		   (long long)registered->place, (long long)registered->of,
 		   (long long)registered->first, (long long)registered->re_exposed);
+	if (registered->registered_bytes)
+		buf_printf(out, ",\"words_registered\":%lld,\"words_free\":%lld",
+			   (long long)registered->registered_bytes,
+			   (long long)registered->free_bytes);
 	buf_append_cstr(out, registered->closed ? ",\"closed\":true" : ",\"closed\":false");
 	end(run);
 }
@@ -276,6 +280,9 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 	registered->of = json_integer_value(json_object_get(line, "of"));
 	registered->first = json_integer_value(json_object_get(line, "first"));
 	registered->re_exposed = json_integer_value(json_object_get(line, "re_exposed"));
+	registered->registered_bytes =
+		json_integer_value(json_object_get(line, "words_registered"));
+	registered->free_bytes = json_integer_value(json_object_get(line, "words_free"));
 	registered->open = true;
 	voucher_want_receipt(model, registered->record);
 	if (*registered->closing)

@@ -68,6 +68,13 @@ static void append_register(struct report *report, const struct run_model *model
 			   " on this model; of its items the provider met %lld for the "
 			   "first time, %lld were re-exposed.",
 			   (long long)run->first, (long long)run->re_exposed);
+		if (run->registered_bytes > 0)
+			buf_printf(
+				report->out,
+				" Of the words of the run %.1f %% were answers it had been given; "
+				"the rest was registered.",
+				100.0 * (double)run->free_bytes /
+					(double)(run->free_bytes + run->registered_bytes));
 	}
 }
 

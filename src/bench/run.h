@@ -130,6 +130,9 @@ struct gateway_run {
 	 * organisation's over this suite on this model (0: not told), and how many of its leaves
 	 * the provider met for the first time. */
 	int64_t place, of, first, re_exposed;
+	/* Bytes of the words asked: registered, and brought in by answers; 0 where the gateway
+	 * counts none. */
+	int64_t registered_bytes, free_bytes;
 };
 
 struct run_ending {

@@ -440,6 +440,9 @@ static void note_register(struct gateway *gateway, struct run_model *model)
 		voucher_want_receipt(model, run->closing);
 	if (json_parse(buf_bytes(&gateway->rest.response), "the response", &tree, NULL) != ERR_OK)
 		return;
+	const json_t *words = json_object_get(tree, "words");
+	run->registered_bytes = json_integer_value(json_object_get(words, "registered"));
+	run->free_bytes = json_integer_value(json_object_get(words, "free"));
 	json_array_foreach(json_object_get(tree, "register"), i, row)
 	{
 		const char *name = json_string_value(json_object_get(row, "model"));

@@ -118,6 +118,12 @@ static void show_usage(const json_t *body)
 		puts("The key has no limits of its own: what it uses is counted with its grant.\n");
 	}
 	show_list(&limits, body);
+	const json_t *words = json_object_get(body, "words");
+	if (words)
+		printf("\nOf the words that open runs have asked, %lld bytes were registered, and "
+		       "%lld were answers.\n",
+		       (long long)json_integer_value(json_object_get(words, "registered")),
+		       (long long)json_integer_value(json_object_get(words, "free")));
 }
 
 static void show_overlap(const char *replaces, const json_t *body)

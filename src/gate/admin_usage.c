@@ -113,6 +113,24 @@ static bool append_scope(struct control *control, json_t *list, const char *what
 	return true;
 }
 
+/* Of the words that the grant's open runs have asked, where conversations or judges are among them:
+ * what was registered, and what answers brought in. */
+static bool add_words(json_t *view, const struct world_grant *grant)
+{
+	uint64_t free_bytes = 0, registered = 0;
+	bool shaped = false;
+	for (const struct world_suite *suite = grant->suites; suite; suite = suite->next) {
+		for (const struct world_run *run = suite->runs; run; run = run->next) {
+			shaped |= suite->suite->shape != NULL;
+			free_bytes += atomic_load(&run->run->free_bytes);
+			registered += atomic_load(&run->run->registered_bytes);
+		}
+	}
+	return !shaped || json_set(view, "words",
+				   json_pack("{s:I, s:I}", "free", (json_int_t)free_bytes,
+					     "registered", (json_int_t)registered));
+}
+
 json_t *admin_view_usage(struct control *control, const struct world_grant *grant,
 			 const struct world_key *key)
 {
@@ -137,6 +155,8 @@ json_t *admin_view_usage(struct control *control, const struct world_grant *gran
 	if (good && cells)
 		good = json_set(view, "use", admin_view_use(control, cells));
 	good = good && json_object_set(view, "limits", limits) == 0;
+	if (!key)
+		good = good && add_words(view, grant);
 	json_decref(limits);
 	if (good)
 		return view;

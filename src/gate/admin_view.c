@@ -111,8 +111,11 @@ static bool add_suite(struct control *control, json_t *view, const char *id)
 static bool add_run(struct control *control, json_t *view, const char *id)
 {
 	const struct world_run *run = world_find_run(control->world, bytes_from(id));
+	json_t *words = run ? control_words_of(control, id) : NULL;
 	if (!run)
 		return true;
+	if (words && !json_set(view, "words", words))
+		return false;
 	return json_set(view, "used", json_integer((json_int_t)binding_run_total(run->run))) &&
 	       json_set(view, "register", control_register_of(control, id)) &&
 	       json_set(view, "last_use_ms", json_integer(atomic_load(&run->run->last_use_ms)));

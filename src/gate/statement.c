@@ -133,6 +133,12 @@ static void add_admit(struct statement *statement, const json_t *record)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (rows[i])
 			count(statement, rows[i], "requests", 1);
+	/* Bytes of the words, where some of them may be answers. */
+	const json_t *detail = json_object_get(record, "detail");
+	if (rows[3] && detail) {
+		count(statement, rows[3], "registered", number_of(detail, "registered", 0));
+		count(statement, rows[3], "free", number_of(detail, "free", 0));
+	}
 	if (rows[3] && !json_object_get(rows[3], "suite"))
 		json_object_set_new(rows[3], "suite", json_string(suite));
 	statement->requests++;

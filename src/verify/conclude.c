@@ -288,7 +288,13 @@ static void note_register(struct audit *audit, const struct audit_cell *cell)
 			    (long long)closing->place, (long long)closing->of,
 			    audit->suites[cell->suite].name, model, (long long)closing->first,
 			    (long long)closing->re_exposed);
-	else
+	if (closing && closing->registered_bytes > 0)
+		report_note(audit->report, VERIFY_CHECKED,
+			    "of the words of run %.64s %lld bytes were registered and %lld were "
+			    "answers that it had been given, by its end",
+			    cell->run, (long long)closing->registered_bytes,
+			    (long long)closing->free_bytes);
+	if (!closing)
 		report_note(
 			audit->report, VERIFY_UNCHECKED,
 			"how many runs of %.64s on %.64s there were: no receipt shows the end of "

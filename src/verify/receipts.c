@@ -324,8 +324,11 @@ static enum err_code take_closing(struct receipts *receipts, const struct receip
 {
 	const json_t *rows =
 		json_object_get(json_object_get(receipt->record, "detail"), "register");
+	const json_t *words = json_object_get(json_object_get(receipt->record, "detail"), "words");
 	struct closing closing = {.log = receipt->log};
 	const char *run;
+	closing.free_bytes = json_integer_value(json_object_get(words, "free"));
+	closing.registered_bytes = json_integer_value(json_object_get(words, "registered"));
 	ERR_TRY(json_get_string(receipt->record, "run", "record", &run, err));
 	if (strlen(run) >= sizeof(closing.run))
 		return ERR_SET(err, ERR_TOO_LARGE, "record: the name of a run is too long");

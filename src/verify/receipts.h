@@ -52,6 +52,7 @@ struct closing {
 	char run[RECEIPT_ID_TEXT];
 	char model[128];
 	int64_t place, of, first, re_exposed;
+	int64_t free_bytes, registered_bytes; /* of the run's words; 0: not told */
 	unsigned log;
 };
 

@@ -86,6 +86,11 @@ class Turns(test_bench.Bench):
         self.assertEqual(len(admits), 48)
         told = {(entry["leaf"], entry["detail"].get("step", 0), entry["sample"]) for entry in admits}
         self.assertEqual(len(told), 48)
+        words = json.loads((self.out / "summary.json").read_text())["models"][0]["gateway"]["runs"][0]["words"]
+        self.assertEqual(words, {name: sum(entry["detail"][name] for entry in admits)
+                                 for name in ("free", "registered")})
+        self.assertIn("were answers it had been given", (self.out / "report.html").read_text())
+        self.assertIn(f"and {words['free']} were answers", run("verify", self.out / "bundle").stdout)
         self.assertEqual(sim.end_and_count(), 48)
 
     def test_sealed_is_refused_with_the_reason(self):

@@ -149,11 +149,18 @@ class Conversations(Scripted):
         first = self.served(TURNS[0], run=run)
         second = self.served(TURNS[0], first, TURNS[1], run=run)
         self.served(TURNS[0], first, TURNS[1], second, TURNS[2], run=run)
+        usage = json.loads(self.gate.act("grant", "show", "eval", "--usage", "--json"))
+        self.assertEqual(usage["words"]["free"], 2 * len(first) + len(second))
+        self.assertIn("bytes were registered", self.gate.act("grant", "show", "eval", "--usage"))
         closed = self.client.post(f"/parley/v1/runs/{run}/close", {}).json()
         self.assertEqual(closed["words"]["free"], 2 * len(first) + len(second))
         self.assertGreater(closed["words"]["registered"], 0)
         record = next(entry for entry in self.gate.records() if entry.get("act") == "run.close")
         self.assertEqual(record["detail"]["words"], closed["words"])
+        month = record["time"][:7]
+        statement = json.loads(self.gate.act("statement", "--org", "southlab", "--month", month, "--json"))
+        row = next(row for row in statement["statement"]["runs"] if row["run"] == run)
+        self.assertEqual({"free": row["free"], "registered": row["registered"]}, closed["words"])
 
     def test_wrong_registrations_are_told(self):
         good = conversation(*TURNS)
