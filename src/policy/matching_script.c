@@ -93,6 +93,7 @@ struct search {
 	const struct shape_judge *judge;
 	struct bytes text;
 	struct binding_pick *pick;
+	bool exhausted;          /* answers that have had all their verdicts are taken, too */
 	unsigned tries, deepest; /* slots that were filled at most */
 };
 
@@ -146,6 +147,8 @@ static bool choose_answer(const struct search *search, uint32_t unit,
 			const struct served *answer = binding_run_answer(run, slot, unit, sample);
 			struct binding_judged judged = {slot, unit, sample};
 			if (!answer || !served_is(answer, said) ||
+			    (!search->exhausted &&
+			     atomic_load(&answer->verdicts) >= run->suite->judging->verdicts) ||
 			    atomic_load(&answer->verdicts) >= fewest ||
 			    is_judged(search->pick, &judged))
 				continue;
@@ -229,6 +232,11 @@ static void match_judge(const struct decision *decision, const struct binding_ru
 				.pick = &out->pick};
 	out->pick.unit = shape_unit(run->suite->shape, judge->leaf, 0);
 	out->matches = fill_slots(&search, 0, judge->literal_size[0]);
+	/* Nothing else fits: then it is told that their verdicts are used up. */
+	search.exhausted = !out->matches;
+	search.tries = 0;
+	if (search.exhausted)
+		out->matches = fill_slots(&search, 0, judge->literal_size[0]);
 	if (!out->matches)
 		snprintf(out->near, sizeof(out->near),
 			 "leaf %u, but what stands in slot %u is not, whole and alone, an answer "
