@@ -352,7 +352,14 @@ def leaf_claim():
                               b"suite_1; 0;" + salt + b";" + digest + b";", b"a;b;c;d;e", b";;;;"])
 
 
-SEEDS = {"leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
+def script():
+    vectors = Path(__file__).resolve().parent.parent / "vectors" / "conversations.jsonl"
+    items = [json.loads(line)["item"].encode() for line in vectors.read_text().splitlines()]
+    return each((0, 1, 2), items + [
+        b'{"messages":[{"role":"user","text":"A"},{"role":"assistant","answer":true},{"role":"user","text":"B"}]}'])
+
+
+SEEDS = {"script": script, "leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
          "filter": filtered,
          "config": config, "access": access, "csv": csv, "note": note, "statement": statement, "url": url,
