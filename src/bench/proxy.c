@@ -25,8 +25,16 @@ static enum err_code index_suites(struct proxy *proxy, struct err *err)
 	proxy->index = words_index_new();
 	if (!proxy->index)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	for (unsigned i = 0; i < run->suite_count; i++)
+	for (unsigned i = 0; i < run->suite_count; i++) {
+		if (suite_steps(run->suites[i].suite) > 1)
+			return ERR_SET(
+				err, ERR_INVALID,
+				"suite %s has conversations, whose turns the proxy does not "
+				"follow: register it with the gateway (parley suite register) "
+				"and give the command the gateway's own address",
+				run->suites[i].name);
 		ERR_TRY(words_index_add(proxy->index, i, run->suites[i].suite, err));
+	}
 	words_index_sort(proxy->index);
 	return ERR_OK;
 }
