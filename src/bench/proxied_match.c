@@ -202,11 +202,11 @@ static bool has_key(const struct proxied *proxied)
 	const struct http_exchange *exchange = proxied->exchange;
 	const struct proxy *proxy = proxied->proxy;
 	struct bytes key;
-	if (proxy->options->any_key)
-		return true;
-	return http_credential(exchange->head, exchange->head_bytes.data, &key) &&
-	       key.size == strlen(proxy->key) &&
-	       bytes_equal_constant_time(key.data, proxy->key, key.size);
+	if (!http_credential(exchange->head, exchange->head_bytes.data, &key) || key.size == 0)
+		return false; /* any page in a browser can send that */
+	return proxy->options->any_key ||
+	       (key.size == strlen(proxy->key) &&
+		bytes_equal_constant_time(key.data, proxy->key, key.size));
 }
 
 /* Whom the command's requests may go to. */

@@ -142,10 +142,9 @@ static int spawn_attached(const struct env_process *process, pid_t *pid)
 	int result = 0;
 	if (posix_spawn_file_actions_init(&actions))
 		return ENOMEM;
+	/* Ours are closed by themselves; what the user's shell has opened for it stays. */
 	if (process->output_to_error)
 		result = posix_spawn_file_actions_adddup2(&actions, 2, 1);
-	if (!result)
-		result = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
 	if (!result)
 		result = spawn_with(process, &actions, process->environment, pid);
 	posix_spawn_file_actions_destroy(&actions);

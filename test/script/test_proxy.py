@@ -423,6 +423,51 @@ class Environment(Proxy):
         for path in self.out.rglob("*"):
             self.assertFalse(path.is_file() and "upstream-secret" in path.read_text(), path)
 
+    def test_other_requests_and_other_keys(self):
+        """--pass-others sends on what is no item, --any-key takes any key, but not none; model lists
+        and counts of tokens pass by themselves. A plan file does as well as options."""
+        suite, persona = self.suite(2)
+        with open(persona, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"prompt": "another", "answers": ["yes"]}) + "\n")
+        sim = self.sim("--persona", persona, "--key", "upstream-secret")
+        plan = self.directory / "plan.yaml"
+        plan.write_text(json.dumps({"suites": [str(suite)], "models": [
+            {"name": "north-1", "dialect": "anthropic", "url": sim.url,
+             "key_env": "PARLEY_TEST_KEY"}]}))
+        script = self.directory / "harness.py"
+        script.write_text(f"""
+import http.client, json, os, sys
+from urllib.parse import urlsplit
+port = urlsplit(os.environ["PARLEY_PROXY_URL"]).port
+def ask(method, path, body=None, key="mine"):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {{"anthropic-version": "2023-06-01", **({{"x-api-key": key}} if key else {{}})}}
+    connection.request(method, path, json.dumps(body) if body else None, headers)
+    answer = connection.getresponse()
+    print(answer.status, answer.read().decode()[:300], flush=True)
+def prompt(text, **more):
+    return {{"model": "north-1", "messages": [{{"role": "user", "content": text}}], **more}}
+for text in ({question(0)!r}, {question(1)!r}, "another"):
+    ask("POST", "/v1/messages", prompt(text, max_tokens=64))
+ask("POST", "/v1/messages", prompt("another", max_tokens=64), key=None)
+ask("POST", "/v1/messages/count_tokens", prompt({question(0)!r}))
+ask("GET", "/v1/models")
+ask("GET", "/v1/files")
+ask("OPTIONS", "/v1/messages")
+ask("POST", "/v1/messages", prompt("another", max_tokens=64, stream=True))
+""")
+        done = self.bench("bench", "proxy", plan, "-o", self.out, "--any-key", "--pass-others", "--",
+                          sys.executable, script, keys={"PARLEY_TEST_KEY": "upstream-secret"})
+        lines = [line for line in done.stdout.splitlines() if line[:1].isdigit()]
+        self.assertEqual([int(line.split()[0]) for line in lines],
+                         [200, 200, 200, 401, 200, 200, 404, 404, 200])
+        self.assertIn("yes", lines[2])
+        self.assertIn("input_tokens", lines[4])
+        self.assertIn("event: message_start", lines[8])
+        proxy = self.summary()["proxy"]
+        self.assertEqual((proxy["items"], proxy["passed_on"], proxy["refused"]),
+                         (2, 4, {"key": 1, "endpoint": 2}))
+
     def test_json_alone_on_the_standard_output(self):
         suite, persona = self.suite(2)
         done = self.proxy(suite, self.sim("--persona", persona).url,
