@@ -12,6 +12,7 @@
 
 #define ID_SIZE 256
 #define DEFAULT_PERSON "operator"
+#define OWN_AGREED "/parley/v1/grants/*/agreed"
 
 /* A request on its way: which route it took, and what was in it. */
 struct call {
@@ -192,7 +193,7 @@ static enum err_code prepare_apply(struct control_operation *operation, struct e
 
 static enum err_code prepare_envelope(struct control_operation *operation, struct err *err)
 {
-	return control_grant_envelope(operation->control, call_of(operation)->id,
+	return control_grant_envelope(operation->control, call_of(operation)->id, false,
 				      &operation->answer, err);
 }
 
@@ -303,18 +304,43 @@ static enum err_code authenticate(struct control_operation *operation, struct er
 	return ERR_SET(err, ERR_DENIED, "%s", call->verdict.detail);
 }
 
-/* Organisation and grant may stand against every request: the holder is told that here, too. */
-static enum err_code own_self(struct control_operation *operation, struct err *err)
+/* Organisation and grant may stand against every request: the holder is told that here, too, and
+ * has what was agreed with him. */
+static enum err_code identify(struct control_operation *operation, struct err *err)
 {
-	const struct verdict *verdict = &call_of(operation)->verdict;
 	enum err_code code = authenticate(operation, err);
-	bool tells = code == ERR_OK ||
-		     (verdict->rule >= RULE_ORG_BLOCKED && verdict->rule <= RULE_GRANT_DATES);
-	if (!tells)
+	if (code != ERR_OK && !policy_identifies(&call_of(operation)->verdict))
 		return code;
 	operation->rule = RULE_NONE;
-	operation->answer = admin_view_self(operation->control, verdict->key);
+	return ERR_OK;
+}
+
+static enum err_code own_self(struct control_operation *operation, struct err *err)
+{
+	ERR_TRY(identify(operation, err));
+	operation->answer = admin_view_self(operation->control, call_of(operation)->verdict.key);
 	return answered(operation, err);
+}
+
+static enum err_code own_grants(struct control_operation *operation, struct err *err)
+{
+	ERR_TRY(identify(operation, err));
+	operation->answer =
+		admin_view_own_grants(operation->control, call_of(operation)->verdict.key);
+	return answered(operation, err);
+}
+
+/* The signed paper of a grant that the holder may see: the newest version, which may wait for a
+ * signature, or the one in force. */
+static enum err_code own_paper(struct control_operation *operation, struct err *err)
+{
+	const struct call *call = call_of(operation);
+	ERR_TRY(identify(operation, err));
+	if (!admin_is_own_grant(operation->control, call->verdict.key, call->id))
+		return ERR_SET(err, ERR_NOT_FOUND, "there is no grant %s of yours", call->id);
+	bool agreed = strcmp(call->route->path, OWN_AGREED) == 0;
+	return control_grant_envelope(operation->control, call->id, agreed, &operation->answer,
+				      err);
 }
 
 static enum err_code own_suite(struct control_operation *operation, struct err *err)
@@ -395,6 +421,9 @@ static enum err_code own_keys(struct control_operation *operation, struct err *e
 static const struct route own_routes[] = {
 	{"GET",  "/parley/v1/self",         own_self,  NULL, 0},
 	{"GET",  "/parley/v1/keys",         own_keys,  NULL, 0},
+	{"GET",  "/parley/v1/grants",       own_grants, NULL, STORE_GRANT},
+	{"GET",  "/parley/v1/grants/*/offer", own_paper, NULL, STORE_GRANT},
+	{"GET",  OWN_AGREED,                own_paper, NULL, STORE_GRANT},
 	{"GET",  "/parley/v1/grants/*/status", own_status, NULL, STORE_GRANT},
 	{"POST", "/parley/v1/grants/*/countersign", own_countersign, NULL, STORE_GRANT},
 	{"GET",  "/parley/v1/suites",       own_list,  NULL, STORE_SUITE},

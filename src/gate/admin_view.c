@@ -333,6 +333,30 @@ static json_t *view_own_grant(struct control *control, const char *id)
 	return view;
 }
 
+bool admin_is_own_grant(const struct control *control, const struct world_key *key, const char *id)
+{
+	const json_t *spec = control_spec(control, STORE_GRANT, id);
+	const char *team = key->grant->team;
+	return spec && strcmp(control_text(spec, "org"), key->grant->org->id) == 0 &&
+	       (!*team || strcmp(control_text(spec, "team"), team) == 0);
+}
+
+json_t *admin_view_own_grants(struct control *control, const struct world_key *key)
+{
+	json_t *rows = json_array();
+	const char *id;
+	json_t *document;
+	bool good = rows != NULL;
+	json_object_foreach(control->documents[STORE_GRANT], id, document)
+	{
+		if (good && admin_is_own_grant(control, key, id))
+			good = json_array_append_new(rows, view_own_grant(control, id)) == 0;
+	}
+	json_t *list = good ? json_pack("{s:O}", "grants", rows) : NULL;
+	json_decref(rows);
+	return list;
+}
+
 json_t *admin_view_self(struct control *control, const struct world_key *key)
 {
 	const struct world_grant *grant = key->grant;

@@ -28,6 +28,11 @@ json_t *admin_view_use(struct control *control, const struct limits_cells *cells
 /* Its state now: expired by its dates, whatever the document says. */
 const char *admin_grant_state(const struct control *control, const struct world_grant *grant);
 json_t *admin_view_status(struct control *control);
+/* Whether the key's holder may have the grant's papers: it is of his organisation and, where the
+ * key is a team's, of that team. */
+bool admin_is_own_grant(const struct control *control, const struct world_key *key, const char *id);
+/* GET /parley/v1/grants: those grants, each with its state and form. */
+json_t *admin_view_own_grants(struct control *control, const struct world_key *key);
 /* GET /parley/v1/self: what this key may do, and its use so far. */
 json_t *admin_view_self(struct control *control, const struct world_key *key);
 

@@ -44,9 +44,10 @@ enum err_code control_prepare_countersign(struct control_operation *operation, c
 					  const json_t *body,
 					  const struct control_act_request *request,
 					  struct err *err);
-/* What is handed out: the envelope of the newest version, with the terms' envelope as `terms`. */
-enum err_code control_grant_envelope(struct control *control, const char *id, json_t **out,
-				     struct err *err);
+/* What is handed out: the envelope of the newest version, or of the one that was agreed on
+ * (ERR_CONFLICT while there is none), with the terms' envelope as `terms`. */
+enum err_code control_grant_envelope(struct control *control, const char *id, bool agreed,
+				     json_t **out, struct err *err);
 /* The signed status of a grant with `reciprocal_of`, for the other side: an envelope. */
 enum err_code control_grant_status(struct control *control, const char *id, json_t **out,
 				   struct err *err);

@@ -143,23 +143,26 @@ static enum err_code add_certificate(struct control *control, const json_t *note
 	return code;
 }
 
-enum err_code control_grant_envelope(struct control *control, const char *id, json_t **out,
-				     struct err *err)
+enum err_code control_grant_envelope(struct control *control, const char *id, bool agreed,
+				     json_t **out, struct err *err)
 {
 	const json_t *document = control_document(control, STORE_GRANT, id);
 	json_t *papers, *terms;
 	*out = NULL;
 	if (!document)
 		return ERR_SET(err, ERR_NOT_FOUND, "there is no grant %s", id);
-	const json_t *note = control_grant_pending(document) ? control_grant_pending(document)
-							     : control_grant_paper(document);
+	const json_t *pending = agreed ? NULL : control_grant_pending(document);
+	const json_t *note = pending ? pending : control_grant_paper(document);
+	if (agreed && !control_grant_agreed(document))
+		return ERR_SET(
+			err, ERR_CONFLICT,
+			"grant %s is offered, and nothing is agreed before you have signed it", id);
 	if (!note)
 		return ERR_SET(err, ERR_CONFLICT,
 			       "grant %s was never signed; `parley grant offer %s` signs it", id,
 			       id);
 	ERR_TRY(control_papers_read(control, id, &papers, err));
-	json_t *envelope =
-		json_object_get(papers, control_grant_pending(document) ? "offer" : "paper");
+	json_t *envelope = json_object_get(papers, pending ? "offer" : "paper");
 	enum err_code code = envelope ? terms_envelope(control, note, &terms, err)
 				      : ERR_SET(err, ERR_CORRUPT,
 						"the paper of grant %s is missing; restore the "

@@ -24,6 +24,7 @@ struct gateway {
 	struct env_loop *admin_loop, *log_loop;
 	struct env_loop *care_loop;  /* where segments of the logs are sealed and read again */
 	struct ed25519_private *key; /* of the logs */
+	bool own_statement; /* one is counted for the holder of a key; admin loop */
 	struct buf verdict_note;     /* the verdict key, signed with the log's; behind note_lock */
 	pthread_mutex_t note_lock;   /* workers copy the note, the admin loop replaces it */
 	struct ed25519_private *retired[GATEWAY_RETIRED_MAX]; /* logs' keys of before */

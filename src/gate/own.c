@@ -14,6 +14,7 @@
 #define OWN_PREFIX BYTES("/parley/v1/")
 #define LOG_PREFIX BYTES("/log/")
 #define RECEIPT_PREFIX BYTES("/parley/v1/receipts/")
+#define STATEMENT_PATH BYTES("/parley/v1/statement")
 #define ANSWER_MAX ((size_t)64 << 20)
 
 struct own_call {
@@ -27,6 +28,7 @@ struct own_call {
 	char reader[64];             /* of entries: how records name his organisation */
 	bool is_member;              /* he is given no others */
 	char grant[256];             /* of the key that asks for a receipt */
+	char org[256], month[16];    /* of the statement that is asked for */
 	char *method, *target, *body;
 	int status;
 	const char *type;
@@ -312,6 +314,92 @@ static void start_receipts(struct own_call *call)
 	env_job_start(call->worker->loop, &call->job);
 }
 
+/* ---- statements ---- */
+
+static void statement_told(struct own_call *call, unsigned status, const json_t *answer,
+			   const struct err *err)
+{
+	json_t *problem = NULL;
+	if (!answer)
+		problem = json_pack("{s:s, s:i, s:s, s:s, s:s}", "type", "about:blank", "status",
+				    (int)status, "code", err_name(err->code), "title",
+				    err_text(err->code), "detail", err->message);
+	call->status = (int)status;
+	call->type = answer ? "application/json" : PROBLEM_TYPE;
+	buf_clear(&call->answer);
+	if (json_canonical(answer ? answer : problem, &call->answer, NULL) != ERR_OK ||
+	    call->answer.failed)
+		set_problem(call, 503, "out of memory", NULL);
+	json_decref(problem);
+}
+
+static void statement_done(void *argument, unsigned status, json_t *answer, const struct err *err)
+{
+	struct own_call *call = argument;
+	statement_told(call, status, answer, err);
+	call->gateway->own_statement = false;
+	call->gateway->admin_calls--;
+	call->message.run = respond_at_worker;
+	env_post(call->worker->loop, &call->message);
+}
+
+/* A month's records are read for each: one at a time for all who hold keys. */
+static void statement_at_admin(struct env_message *message)
+{
+	struct own_call *call = (struct own_call *)message;
+	call->gateway->admin_calls++;
+	if (call->gateway->own_statement) {
+		struct err err = ERR_INIT;
+		ERR_SET(&err, ERR_LOCKED, "another statement is being counted; ask again");
+		statement_told(call, 503, NULL, &err);
+		call->gateway->admin_calls--;
+		call->message.run = respond_at_worker;
+		env_post(call->worker->loop, &call->message);
+		return;
+	}
+	call->gateway->own_statement = true;
+	gateway_statement(call->gateway, call->org, call->month, statement_done, call);
+}
+
+/* month=2026-11 of the query; anything else is none. */
+static bool read_month(const struct own_call *call, char *out, size_t size)
+{
+	struct bytes query;
+	bytes_split(http_bytes(call->exchange->head_bytes.data, call->exchange->head->target), '?',
+		    &query);
+	while (query.data) {
+		struct bytes value, pair = bytes_split(query, '&', &query);
+		if (!bytes_is(bytes_split(pair, '=', &value), "month"))
+			continue;
+		snprintf(out, size, "%.*s", (int)(value.size < size ? value.size : size - 1),
+			 value.data ? value.data : "");
+		return true;
+	}
+	return false;
+}
+
+static void start_statement(struct own_call *call)
+{
+	struct verdict verdict;
+	struct bytes method =
+		http_bytes(call->exchange->head_bytes.data, call->exchange->head->method);
+	policy_authenticate(call->worker->world, &call->facts, &verdict);
+	if (!policy_identifies(&verdict))
+		set_problem(call, rule_http_status(verdict.rule), rule_text(verdict.rule),
+			    rule_id(verdict.rule));
+	else if (!bytes_is(method, "GET"))
+		set_problem(call, 405, "only GET is served here", NULL);
+	else if (!read_month(call, call->month, sizeof(call->month)))
+		set_problem(call, 400, "say which month: ?month=2026-11", NULL);
+	if (call->status) {
+		respond(call);
+		return;
+	}
+	snprintf(call->org, sizeof(call->org), "%s", verdict.grant->org->id);
+	call->message.run = statement_at_admin;
+	env_post(call->gateway->admin_loop, &call->message);
+}
+
 /* ---- the log ---- */
 
 static void log_run(struct env_job *job)
@@ -422,6 +510,8 @@ void gateway_own_arrived(struct gate_worker *worker, struct http_exchange *excha
 		refuse_busy(call);
 	else if (bytes_starts_with(path_of(exchange), RECEIPT_PREFIX))
 		start_receipts(call);
+	else if (bytes_equal(path_of(exchange), STATEMENT_PATH))
+		start_statement(call);
 	else
 		ask_control(call);
 }

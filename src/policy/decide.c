@@ -491,6 +491,12 @@ void policy_authenticate(const struct world *world, const struct policy_request 
 		verdict->outcome = POLICY_ADMIT;
 }
 
+bool policy_identifies(const struct verdict *verdict)
+{
+	return verdict->outcome == POLICY_ADMIT ||
+	       (verdict->rule >= RULE_ORG_BLOCKED && verdict->rule <= RULE_GRANT_DATES);
+}
+
 void policy_decide(const struct world *world, const struct policy_request *request,
 		   struct verdict *verdict)
 {

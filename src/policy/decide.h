@@ -96,6 +96,9 @@ bool policy_sender_passes(const struct world_key *key, const struct policy_reque
  * go on: request facts of the head are enough. */
 void policy_authenticate(const struct world *world, const struct policy_request *request,
 			 struct verdict *verdict);
+/* Whether the head was admitted, or refused for what organisation and grant are only: then it is
+ * known all the same whose key it is. */
+bool policy_identifies(const struct verdict *verdict);
 
 /* Whether the request's grant binds words, so that policy_decide needs words_digest and settings.
  * True does not mean that an answer depends on them: it saves computing them where it is false. */

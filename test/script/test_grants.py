@@ -305,6 +305,81 @@ class Grants(Case):
             self.assertTrue(done.stdout.startswith("FALSE"), done.stdout)
             self.assertIn(told, done.stdout)
 
+    # -- what an organisation fetches with its key --
+
+    def fetch(self, client, path, status=200):
+        answer = client.get(path)
+        self.assertEqual(answer.status, status, answer)
+        self.assertEqual(answer.headers["content-type"],
+                         "application/json" if status == 200 else "application/problem+json")
+        return answer.json()
+
+    def test_an_organisation_fetches_signs_and_keeps_its_papers_without_the_operator(self):
+        self.apply(evaluation(), evaluation("other", team="safety"), product())
+        client = Client(self.gate.port, self.gate.key("eval", "southlab"))
+        shown = self.fetch(client, "/parley/v1/grants")["grants"]
+        self.assertEqual([(row["id"], row["state"]) for row in shown],
+                         [("eval", "offered"), ("other", "offered")])
+        self.assertNotIn("person", shown[0])
+        problem = self.fetch(client, "/parley/v1/grants/eval/agreed", 409)
+        self.assertIn("nothing is agreed before you have signed it", problem["detail"])
+        path = self.directory / "fetched.json"
+        path.write_text(json.dumps(self.fetch(client, "/parley/v1/grants/eval/offer")))
+        _, done = self.sign(path, "--log-key", self.log_key(), "--gateway",
+                            f"http://127.0.0.1:{self.gate.port}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        agreed = self.fetch(client, "/parley/v1/grants/eval/agreed")
+        self.assertEqual(len(agreed["signatures"]), 2)
+        self.assertIn("terms", agreed)
+        # A change waits beside what is in force; both are to be had.
+        self.apply(evaluation(limits={"rpm": 5}), evaluation("other", team="safety"), product())
+        self.assertEqual(payload(self.fetch(client, "/parley/v1/grants/eval/offer"))["grant"]["limits"],
+                         {"rpm": 5})
+        self.assertEqual(self.fetch(client, "/parley/v1/grants/eval/agreed")["payload"],
+                         agreed["payload"])
+        # Another organisation's grants are not there, nor those of another team for a team's key.
+        acme = Client(self.gate.port, self.gate.key("prod", "acme"))
+        team = Client(self.gate.port, self.gate.key("other", "southlab"))
+        for asker, name in ((acme, "eval"), (client, "prod"), (client, "none"), (team, "eval")):
+            problem = self.fetch(asker, f"/parley/v1/grants/{name}/offer", 404)
+            self.assertIn(f"there is no grant {name} of yours", problem["detail"])
+        self.assertEqual([row["id"] for row in self.fetch(team, "/parley/v1/grants")["grants"]], ["other"])
+        # Suspended or blocked, it still has what was agreed with it; without a key, nobody has.
+        self.gate.act("grant", "suspend", "eval", "--reason", "a talk")
+        self.gate.act("org", "block", "southlab", "--reason", "a talk")
+        self.assertEqual(self.fetch(client, "/parley/v1/grants/eval/agreed")["payload"],
+                         agreed["payload"])
+        for key in ("", "plk_" + 43 * "x"):
+            problem = self.fetch(Client(self.gate.port, key), "/parley/v1/grants", 401)
+            self.assertIn("key.", problem["rule"])
+
+    def test_an_organisation_fetches_its_statement(self):
+        self.apply(evaluation(), product(), key=False)
+        client = Client(self.gate.port, self.gate.key("eval", "southlab"))
+        self.register(client)
+        self.assertEqual(client.messages(FOXES[0], temperature=0).status, 200)
+        month = day(0)[:7]
+        wait_until(lambda: self.fetch(client, f"/parley/v1/statement?month={month}")["statement"]
+                   ["totals"].get("output"), "the tokens in the statement")
+        told = self.fetch(client, f"/parley/v1/statement?month={month}")
+        self.assertEqual((told["statement"]["org"]["id"], told["statement"]["totals"]["requests"]),
+                         ("southlab", 1))
+        self.assertEqual(payload(told["envelope"]), told["statement"])
+        path = self.directory / "statement.json"
+        path.write_text(json.dumps(told))
+        done = run("verify", path, "--key", self.log_key(), "--require", "vouched")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        # The organisation follows from the key, whatever else is asked for.
+        other = self.fetch(client, f"/parley/v1/statement?org=acme&month={month}")
+        self.assertEqual(other["statement"]["org"]["id"], "southlab")
+        for query, status, text in (("", 400, "say which month"), ("?month=2026-13", 400, "is none"),
+                                    ("?month=2099-01", 400, "has not begun"),
+                                    ("?month=" + 40 * "9", 400, "is none")):
+            problem = self.fetch(client, "/parley/v1/statement" + query, status)
+            self.assertIn(text, problem["title"] + problem.get("detail", ""))
+        self.fetch(Client(self.gate.port, ""), f"/parley/v1/statement?month={month}", 401)
+        self.assertEqual(client.post("/parley/v1/statement?month=2026-11", {}).status, 405)
+
     # -- notices --
 
     def test_a_webhook_gets_each_notice_once_signed_and_in_order(self):
