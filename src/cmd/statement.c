@@ -27,7 +27,7 @@ struct table {
 
 /* clang-format off */
 static const struct table tables[] = {
-	{"granted", "Grants", {{"id", "grant", 0}, {"state", "state", 0}, {"purposes", "purposes", 0},
+	{"granted", "Grants", {{"id", "grant", 0}, {"team", "team", 0}, {"state", "state", 0}, {"purposes", "purposes", 0},
 		{"release", "release", 0}, {"valid", "valid", 0}, {"sha256", "document", 0}}},
 	{"grants", "Use by grant", {{"grant", "grant", 0}, {"requests", "requests", 1},
 		{"input", "input tokens", 1}, {"cache_read", "cache read", 1},
@@ -107,9 +107,13 @@ static void append_summary(struct buf *out, const json_t *body)
 		text_append_count(out, (uint64_t)value);
 		buf_printf(out, " %s", parts[i].words);
 	}
-	buf_printf(out,
-		   ".\nExplained by registered suites: %.1f%% of requests, %.1f%% of tokens.\n",
-		   requests, tokens);
+	if (json_integer_value(json_object_get(totals, "requests")) > 0)
+		buf_printf(out,
+			   ".\nExplained by registered suites: %.1f%% of requests, %.1f%% of "
+			   "tokens.\n",
+			   requests, tokens);
+	else
+		buf_append_cstr(out, ".\n"); /* nothing to explain */
 	json_int_t open = json_integer_value(json_object_get(body, "without_outcome"));
 	if (open) {
 		text_append_count(out, (uint64_t)open);
@@ -196,11 +200,15 @@ static const char style[] =
 	"p{margin:.3rem 0}.soft{color:var(--soft);overflow-wrap:anywhere}.wide{overflow-x:auto}"
 	"table{border-collapse:collapse;width:100%;font-size:.9rem}"
 	"th,td{padding:.25rem .5rem;border-bottom:1px solid var(--line);text-align:left;"
-	"vertical-align:top}th{white-space:nowrap}td{overflow-wrap:anywhere;min-width:5.5rem}"
+	"vertical-align:top}thead th{white-space:nowrap}"
+	"tbody th{font-weight:inherit}td,tbody th{overflow-wrap:anywhere;min-width:5.5rem}"
 	"td.n,th.n{text-align:right;"
 	"font-variant-numeric:tabular-nums;white-space:nowrap}"
 	"pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.75rem;color:var(--soft)}"
-	"@media print{body{font-size:10px;max-width:none}details{display:none}}";
+	".wide:focus-visible{outline:2px solid currentcolor}"
+	"@media print{:root{color-scheme:light;--ink:#000;--soft:#444;--line:#bbb;--paper:#fff}"
+	"body{font-size:10px;max-width:none;padding:0}td,tbody th{min-width:0}"
+	".wide{overflow:visible}tr{break-inside:avoid}h2{break-after:avoid}details{display:none}}";
 
 static void html_bytes(struct buf *out, struct buf *text)
 {
@@ -212,7 +220,11 @@ static void html_table(struct buf *out, const struct table *table, const json_t 
 {
 	size_t index;
 	json_t *row;
-	buf_printf(out, "<h2>%s</h2>\n<div class=\"wide\"><table><thead><tr>", table->title);
+	/* Named by its heading, and reached by the keyboard where it is wider than the page. */
+	buf_printf(out,
+		   "<h2 id=\"%s\">%s</h2>\n<div class=\"wide\" role=\"region\" tabindex=\"0\" "
+		   "aria-labelledby=\"%s\"><table aria-labelledby=\"%s\"><thead><tr>",
+		   table->member, table->title, table->member, table->member);
 	for (int c = 0; c < 8 && table->columns[c].key; c++)
 		buf_printf(out, "<th scope=\"col\"%s>%s</th>",
 			   table->columns[c].number ? " class=\"n\"" : "", table->columns[c].head);
@@ -223,17 +235,18 @@ static void html_table(struct buf *out, const struct table *table, const json_t 
 		for (int c = 0; c < 8 && table->columns[c].key; c++) {
 			struct buf cell = BUF_INIT(8192);
 			append_cell(&cell, json_object_get(row, table->columns[c].key));
-			buf_append_cstr(out,
-					table->columns[c].number ? "<td class=\"n\">" : "<td>");
+			buf_append_cstr(out, c == 0                     ? "<th scope=\"row\">"
+					     : table->columns[c].number ? "<td class=\"n\">"
+									: "<td>");
 			html_bytes(out, &cell);
-			buf_append_cstr(out, "</td>");
+			buf_append_cstr(out, c == 0 ? "</th>" : "</td>");
 		}
 		buf_append_cstr(out, "</tr>\n");
 	}
 	buf_append_cstr(out, "</tbody></table></div>\n");
 }
 
-static void html_head(struct buf *out)
+static void html_head(struct buf *out, const json_t *body)
 {
 	uint8_t digest[SHA256_SIZE];
 	sha256_of(style, sizeof(style) - 1, digest);
@@ -245,7 +258,12 @@ static void html_head(struct buf *out)
 			"'; base-uri 'none'; form-action 'none'\">\n"
 			"<meta name=\"viewport\" content=\"width=device-width, "
 			"initial-scale=1\">\n<meta name=\"referrer\" content=\"no-referrer\">\n"
-			"<title>Statement</title>\n<style>");
+			"<title>Statement, ");
+	struct buf title = BUF_INIT(8192);
+	text_append_line(&title, bytes_from(text_at(body, "org", "name")), CELL_MAX);
+	buf_printf(&title, ", %s", text_at(body, "month", NULL));
+	html_bytes(out, &title);
+	buf_append_cstr(out, "</title>\n<style>");
 	buf_append_cstr(out, style);
 	buf_append_cstr(out, "</style></head><body><main>\n<h1>Statement</h1>\n<p>");
 }
@@ -254,7 +272,7 @@ static void write_html(struct buf *out, const json_t *body, const json_t *envelo
 {
 	struct buf text = BUF_INIT(65536), summary = BUF_INIT(65536),
 		   signed_text = BUF_INIT(PAGE_MAX);
-	html_head(out);
+	html_head(out, body);
 	append_parties(&text, body);
 	html_bytes(out, &text);
 	buf_append_cstr(out, "</p>\n");

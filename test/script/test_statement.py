@@ -92,7 +92,17 @@ class Statement(Case):
             [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
              f"--user-data-dir={self.directory}/browser", "--enable-logging=stderr", "--dump-dom",
              path.as_uri()], capture_output=True, text=True, timeout=120, check=False)
-        self.assertIn("<td>suite.unbound</td>", done.stdout)
+        self.assertIn('<th scope="row">suite.unbound</th>', done.stdout)
+        self.assertIn(f"<title>Statement, South Lab, {self.month}</title>", done.stdout)
+        # Every table has a name, heads of columns and of rows.
+        tables = re.findall(r"<table aria-labelledby=\"(\w+)\">(.*?)</table>", done.stdout, re.S)
+        self.assertEqual(len(tables), done.stdout.count("<table"))
+        for name, table in tables:
+            self.assertIn(f'<h2 id="{name}">', done.stdout)
+            rows = table.partition("<tbody>")[2].count("<tr>")
+            self.assertGreater(rows, 0)
+            self.assertEqual(table.count('<th scope="row">'), rows)
+            self.assertEqual(table.count('<th scope="col"'), table.count("<th ") - rows)
         self.assertNotIn("Content Security Policy", done.stderr)
 
     def test_wrong_things_are_named(self):
@@ -107,6 +117,9 @@ class Statement(Case):
             self.assertIn(words, done.stderr)
         before = self.gate.act("statement", "--org", "southlab", "--month", "2020-01", "--json")
         self.assertEqual(json.loads(before)["statement"]["totals"], {})
+        quiet = self.gate.act("statement", "--org", "southlab", "--month", "2020-01")
+        self.assertIn("0 requests admitted", quiet)
+        self.assertNotIn("%", quiet)  # of nothing no share is anything
 
 
 if __name__ == "__main__":
