@@ -169,7 +169,7 @@ enum err_code fake_open(struct fake_gateway *gateway, struct err *err)
 		.store_path = path,
 		.secret = secret,
 		.hooks = {gateway, hook_record, hook_publish, hook_position, hook_position,
-			  hook_scan},
+			  hook_scan, NULL},
 	};
 	enum err_code code = control_open(&options, &gateway->control, err);
 	if (code != ERR_OK) {
