@@ -116,13 +116,20 @@ static enum err_code check(const struct suite *suite, bool json, size_t *duplica
 	ERR_TRY(suite_root(suite, root, err)); /* renders every item */
 	ERR_TRY(suite_duplicates(suite, json ? NULL : print_duplicate, (void *)suite, duplicates,
 				 err));
+	char steps[64] = "";
+	if (suite_steps(suite) > 1)
+		snprintf(steps, sizeof(steps), ", conversations of up to %u answers",
+			 suite_steps(suite));
 	if (json)
-		printf("{\"duplicates\":%zu,\"items\":%zu,\"licence\":\"%s\"}\n", *duplicates,
-		       suite_count(suite), suite_licence(suite));
+		printf("{\"duplicates\":%zu,\"items\":%zu,\"judges\":%s,\"licence\":\"%s\","
+		       "\"steps\":%u}\n",
+		       *duplicates, suite_count(suite), suite_is_judged(suite) ? "true" : "false",
+		       suite_licence(suite), suite_steps(suite));
 	else
-		printf("%s: %zu items, %zu with the words of another%s\n", suite_name(suite),
-		       suite_count(suite), *duplicates,
-		       suite_licence(suite)[0] ? "" : "; no licence is named");
+		printf("%s: %zu items%s%s, %zu with the words of another%s\n", suite_name(suite),
+		       suite_count(suite), steps,
+		       suite_is_judged(suite) ? ", each with what judges are asked" : "",
+		       *duplicates, suite_licence(suite)[0] ? "" : "; no licence is named");
 	return ERR_OK;
 }
 

@@ -292,29 +292,6 @@ static const char *coding_problem(const struct http_exchange *exchange)
 	return "the body must be UTF-8";
 }
 
-/* The words taken apart, where a suite of the grant has conversations or judges. */
-static void read_script(struct gate_request *request, struct bytes words)
-{
-	struct gate_front *front = request->front;
-	const struct hmac_key *secret = world_binding_secret(request->world);
-	struct script_request *script;
-	json_t *tree;
-	if (!policy_needs_script(request->front->verdict.grant) || words.size > SCRIPT_WORDS_MAX)
-		return;
-	script = arena_alloc(&front->arena, sizeof(*script));
-	if (!script || json_parse(words, "words", &tree, NULL) != ERR_OK)
-		return;
-	if (script_request_read(secret, tree, words.size, script)) {
-		char *text = arena_alloc(&front->arena, script->text.size + 1);
-		if (text && script->text.size)
-			memcpy(text, script->text.data, script->text.size);
-		if (script->text.data)
-			script->text.data = text;
-		front->facts.script = script;
-	}
-	json_decref(tree);
-}
-
 /* The canonical words and settings, where the grant binds them. */
 static void read_words(struct gate_request *request)
 {
@@ -333,7 +310,7 @@ static void read_words(struct gate_request *request)
 		if (front->claim)
 			leaf_claim_set_words(front->claim, buf_bytes(&words));
 		front->facts.claim = front->claim;
-		read_script(request, buf_bytes(&words));
+		gate_read_script(request, buf_bytes(&words));
 	}
 	json_decref(tree);
 	buf_release(&words);

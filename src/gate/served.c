@@ -11,6 +11,32 @@ struct gate_served {
 	bool known;
 };
 
+/* ---- requests ---- */
+
+void gate_read_script(struct gate_request *request, struct bytes words)
+{
+	struct gate_front *front = request->front;
+	const struct hmac_key *secret = world_binding_secret(request->world);
+	struct script_request *script;
+	json_t *tree;
+	if (!policy_needs_script(request->front->verdict.grant) || words.size > SCRIPT_WORDS_MAX)
+		return;
+	script = arena_alloc(&front->arena, sizeof(*script));
+	if (!script || json_parse(words, "words", &tree, NULL) != ERR_OK)
+		return;
+	if (script_request_read(secret, tree, words.size, script)) {
+		char *text = arena_alloc(&front->arena, script->text.size + 1);
+		if (text && script->text.size)
+			memcpy(text, script->text.data, script->text.size);
+		if (script->text.data)
+			script->text.data = text;
+		front->facts.script = script;
+	}
+	json_decref(tree);
+}
+
+/* ---- answers ---- */
+
 bool gate_served_start(struct gate_request *request)
 {
 	if (request->sealed || request->use != ENDPOINT_USE_GENERATE || !request->sample ||

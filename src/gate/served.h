@@ -8,6 +8,10 @@
 
 #define GATE_DETAIL_MAX 2048
 
+/* The words (canonical text) taken apart for the decision, where a suite of the grant has
+ * conversations or judges; in the request's arena. Where memory is out they hold no answers. */
+void gate_read_script(struct gate_request *request, struct bytes words);
+
 /* With the head of a 200: true also where nothing asks for the answer. False when memory is out. */
 bool gate_served_start(struct gate_request *request);
 /* Where the observer puts the text, and the tool calls of a plain answer; NULL: nowhere. */
