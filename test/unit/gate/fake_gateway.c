@@ -168,8 +168,12 @@ enum err_code fake_open(struct fake_gateway *gateway, struct err *err)
 		.config = gateway->config,
 		.store_path = path,
 		.secret = secret,
-		.hooks = {gateway, hook_record, hook_publish, hook_position, hook_position,
-			  hook_scan, NULL},
+		.hooks = {.argument = gateway,
+			  .record = hook_record,
+			  .publish = hook_publish,
+			  .log_position = hook_position,
+			  .log_next = hook_position,
+			  .log_scan = hook_scan},
 	};
 	enum err_code code = control_open(&options, &gateway->control, err);
 	if (code != ERR_OK) {
