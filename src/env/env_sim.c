@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define START_NS 1000000000u
-#define START_WALL_MS 1793491200000 /* 2026-11-01T00:00:00Z */
+#define START_WALL_MS 1793664000000 /* 2026-11-03T00:00:00Z, a Tuesday: no week ends soon */
 
 struct sim_control {
 	struct sim_event event;
