@@ -2,8 +2,10 @@
 """What a large policy costs a gateway: `scale.py --parley build/src/cmd/parley`.
 
 Applies ORGS organisations with a grant each (and the same file again), then stops the gateway, writes KEYS keys and a suite
-of LEAVES leaves into its database (issuing them one by one would be as many acts), starts it again and has one more key
-issued. Printed are wall time and the gateway's CPU time of each, and its memory. Wall time counts on an idle machine only.
+of LEAVES leaves into its database as an earlier build had them (issuing them one by one would be as many acts), and starts it
+again: once to move the leaves into a file, then ROUNDS times, each with an act of each kind and a minute's tick waited for.
+Printed are wall time and the gateway's CPU time of each (the median of the rounds), and its memory. Wall time counts on an
+idle machine only.
 """
 
 import argparse
@@ -51,6 +53,8 @@ class Gateway:
             self.child = subprocess.Popen([self.parley, "serve", "-c", str(self.config)], stdout=out, stderr=out)
         while True:
             port = re.search(r"admin on http://127\.0\.0\.1:(\d+)", log.read_text())
+            model = re.search(r"listening on http://127\.0\.0\.1:(\d+)", log.read_text())
+            self.port = int(model.group(1)) if model else 0
             if port:
                 try:
                     urllib.request.urlopen(f"http://127.0.0.1:{port.group(1)}/readyz", timeout=5).read()
@@ -66,8 +70,9 @@ class Gateway:
         self.child.wait()
 
     def cpu(self):
-        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds that its threads have used."""
+        return sum(int(path.read_text().split()[0])
+                   for path in Path(f"/proc/{self.child.pid}/task").glob("*/schedstat")) / 1e9
 
     def memory(self):
         status = Path(f"/proc/{self.child.pid}/status").read_text()
@@ -78,6 +83,12 @@ class Gateway:
         if done.returncode:
             raise SystemExit(done.stderr)
         return done.stdout.splitlines()[-1]
+
+    def open_run(self, suite):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/parley/v1/runs", method="POST",
+                                         data=json.dumps({"suite": suite, "samples": 1}).encode(),
+                                         headers={"x-api-key": "plk_0", "content-type": "application/json"})
+        urllib.request.urlopen(request, timeout=60).read()
 
 
 def canonical(document):
@@ -112,7 +123,43 @@ def timed(gateway, what, run, fresh=False):
     started = time.monotonic()
     run()
     took = time.monotonic() - started
-    print(f"{what:44} {took:7.2f} s   cpu {gateway.cpu() - cpu:6.2f} s   {gateway.memory():6.0f} MB", flush=True)
+    row = (took, gateway.cpu() - cpu, gateway.memory())
+    if what:
+        show(what, row)
+    return row
+
+
+def show(what, row):
+    took, cpu, memory = row
+    print(f"{what:44} {1000 * took:8.1f} ms   cpu {1000 * cpu:8.1f} ms   {memory:6.0f} MB", flush=True)
+
+
+ACTS = {
+    "a key issued": lambda gateway: gateway.act("key", "issue", "--org", "org-1", "--grant", "grant-1"),
+    "a grant suspended": lambda gateway: gateway.act("grant", "suspend", "grant-7"),
+    "a grant restored": lambda gateway: gateway.act("grant", "restore", "grant-7"),
+    "an organisation blocked": lambda gateway: gateway.act("org", "block", "org-9"),
+    "an organisation unblocked": lambda gateway: gateway.act("org", "unblock", "org-9"),
+    "a run opened over all leaves": lambda gateway: gateway.open_run("suite_" + "0" * 20),
+    "a link (a world built whole)": lambda gateway: gateway.act("org", "link", "org-20", "controls", "org-21",
+                                                                "--status", "confirmed"),
+    "a grant suspended, with a link": lambda gateway: gateway.act("grant", "suspend", "grant-8"),
+    "it restored": lambda gateway: gateway.act("grant", "restore", "grant-8"),
+    "nothing for a minute (its tick)": lambda gateway: time.sleep(61),
+}
+
+
+def rounds(gateway, options):
+    rows = {}
+    for number in range(options.rounds):
+        rows.setdefault("start", []).append(timed(gateway, None, gateway.start, fresh=True))
+        for what, act in ACTS.items():
+            if ("link (" in what or "minute" in what) and number:
+                continue
+            rows.setdefault(what, []).append(timed(gateway, None, lambda act=act: act(gateway)))
+        gateway.stop()
+    for what, measured in rows.items():
+        show(what, sorted(measured)[len(measured) // 2])
 
 
 def main():
@@ -121,6 +168,7 @@ def main():
     options.add_argument("--orgs", type=int, default=10000)
     options.add_argument("--keys", type=int, default=100000)
     options.add_argument("--leaves", type=int, default=1000000)
+    options.add_argument("--rounds", type=int, default=3)
     options = options.parse_args()
     directory = tempfile.mkdtemp(prefix="parley-scale-")
     try:
@@ -132,10 +180,9 @@ def main():
         timed(gateway, "the same file again", lambda: gateway.act("apply", access))
         gateway.stop()
         fill(Path(directory) / "parley.db", options.orgs, options.keys, options.leaves)
-        timed(gateway, f"start with {options.keys} keys, {options.leaves} leaves", gateway.start, fresh=True)
-        issue = ("key", "issue", "--org", "org-1", "--grant", "grant-1")
-        timed(gateway, "an act (key issue)", lambda: gateway.act(*issue))
+        timed(gateway, f"first start with {options.keys} keys, {options.leaves} leaves", gateway.start, fresh=True)
         gateway.stop()
+        rounds(gateway, options)
     finally:
         shutil.rmtree(directory)
 
