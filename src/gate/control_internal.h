@@ -199,7 +199,8 @@ enum control_log control_log_of_grant(const struct control *control, const char 
 
 /* ---- the world (control_world.c) ---- */
 
-/* Builds a world from the documents in memory. Suites and runs are those of the present world, or
+/* Makes a world of the documents in memory: of the present world and what `operation` has changed
+ * where that is enough, else of all. Suites and runs are those of the present world, or
  * of `operation` (may be NULL), or are made from the store. */
 enum err_code control_build_world(struct control *control,
 				  const struct control_operation *operation, struct world **out,

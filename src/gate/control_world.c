@@ -371,7 +371,7 @@ static enum err_code add_run(struct building *building, const char *id, const js
 	return code;
 }
 
-/* ---- the whole ---- */
+/* ---- all documents ---- */
 
 static const struct {
 	enum store_kind kind;
@@ -400,29 +400,125 @@ static enum err_code add_all(struct building *building)
 	return ERR_OK;
 }
 
+/* ---- what has changed ---- */
+
+/* Kinds of which an amendment takes what has changed; of the others decisions rest on what is
+ * marked `whole`. */
+static const struct {
+	bool amends, whole;
+} kinds[STORE_KINDS] = {
+	[STORE_ORG] = {.amends = true},  [STORE_GRANT] = {.amends = true},
+	[STORE_KEY] = {.amends = true},  [STORE_SUITE] = {.amends = true},
+	[STORE_RUN] = {.amends = true},  [STORE_LINK] = {.whole = true},
+	[STORE_TERMS] = {.whole = true}, [STORE_PUBLIC_SUITE] = {.whole = true},
+};
+
+#define CHANGES_MAX 1000 /* with more of them a world is built whole */
+
+/* Whose keys are `staff` follows from their grant. */
+static bool changes_staff(const struct control *control, const struct control_change *change)
+{
+	const json_t *before = json_object_get(control_spec_of(change->previous), "staff");
+	const json_t *after =
+		json_object_get(control_spec(control, change->kind, change->id), "staff");
+	return change->kind == STORE_GRANT && (before || after) && !json_equal(before, after);
+}
+
+static bool can_amend(const struct building *building)
+{
+	const struct control_operation *operation = building->operation;
+	if (!building->control->world || !operation || operation->fresh_counters ||
+	    operation->republish || operation->change_count > CHANGES_MAX)
+		return false;
+	for (size_t i = 0; i < operation->change_count; i++)
+		if (kinds[operation->changes[i]->kind].whole ||
+		    changes_staff(building->control, operation->changes[i]))
+			return false;
+	return true;
+}
+
+/* A grant may have models now that its open runs have not been asked with. */
+static enum err_code expose_runs(struct building *building, const char *id)
+{
+	const struct world_grant *grant =
+		world_builder_find_grant(building->builder, bytes_from(id));
+	for (const struct world_suite *suite = grant ? grant->suites : NULL; suite;
+	     suite = suite->next)
+		for (const struct world_run *run = suite->runs; run; run = run->next)
+			ERR_TRY(control_expose_run(building->control, run->run, building->err));
+	return ERR_OK;
+}
+
+/* With the last run over a suite its scorers go. */
+static enum err_code end_run(struct building *building, const char *id, const json_t *document)
+{
+	const char *suite = control_text(control_spec_of(document), "suite");
+	ERR_TRY(world_builder_end_run(building->builder, id, building->err));
+	if (control_grading_find(building->control, suite) ||
+	    !world_builder_find_suite(building->builder, bytes_from(suite)))
+		return ERR_OK;
+	return world_builder_set_book(building->builder, suite, NULL, building->err);
+}
+
+static enum err_code amend_with(struct building *building, size_t step,
+				const struct control_change *change)
+{
+	const json_t *document = control_document(building->control, change->kind, change->id);
+	if (!document) /* taken back: it could not be recorded */
+		return ERR_OK;
+	if (change->kind == STORE_RUN && strcmp(control_state_of(document), "open") != 0)
+		return end_run(building, change->id, document);
+	ERR_TRY(steps[step].add(building, change->id, document));
+	return change->kind == STORE_GRANT ? expose_runs(building, change->id) : ERR_OK;
+}
+
+static enum err_code add_changed(struct building *building)
+{
+	const struct control_operation *operation = building->operation;
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+		for (size_t k = 0; kinds[steps[i].kind].amends && k < operation->change_count; k++)
+			if (operation->changes[k]->kind == steps[i].kind)
+				ERR_TRY(amend_with(building, i, operation->changes[k]));
+	return ERR_OK;
+}
+
+/* ---- the whole ---- */
+
+static enum err_code build(struct building *building, enum err_code (*add)(struct building *),
+			   struct world **out)
+{
+	if (!building->builder)
+		return ERR_SET(building->err, ERR_NO_MEMORY, "no memory to build the policy");
+	world_builder_set_threshold(building->builder,
+				    building->control->config->control_threshold);
+	enum err_code code = add(building);
+	if (code == ERR_OK && world_builder_fits(building->builder))
+		code = world_build(building->builder, out, building->err);
+	world_builder_free(building->builder);
+	return code;
+}
+
 enum err_code control_build_world(struct control *control,
 				  const struct control_operation *operation, struct world **out,
 				  struct err *err)
 {
-	struct building building = {
-		.control = control,
-		.operation = operation,
-		.builder = world_builder_new(
-			operation && operation->fresh_counters ? NULL : control->world,
-			control->secret),
-		.scan = malloc(sizeof(*building.scan)),
-		.err = err,
-	};
-	if (!building.builder || !building.scan) {
-		world_builder_free(building.builder);
-		free(building.scan);
+	struct world *previous = operation && operation->fresh_counters ? NULL : control->world;
+	struct building building = {.control = control,
+				    .operation = operation,
+				    .scan = malloc(sizeof(*building.scan)),
+				    .err = err};
+	enum err_code code = ERR_OK;
+	*out = NULL;
+	if (!building.scan)
 		return ERR_SET(err, ERR_NO_MEMORY, "no memory to build the policy");
+	if (can_amend(&building))
+		building.builder = world_builder_amend(control->world, control->secret);
+	if (building.builder)
+		code = build(&building, add_changed, out);
+	if (code == ERR_OK && !*out) {
+		building.builder = world_builder_new(previous, control->secret);
+		code = build(&building, add_all, out);
 	}
-	world_builder_set_threshold(building.builder, control->config->control_threshold);
-	enum err_code code = add_all(&building);
-	if (code == ERR_OK)
-		code = world_build(building.builder, out, err);
-	world_builder_free(building.builder);
 	free(building.scan);
 	return code;
 }

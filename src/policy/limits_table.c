@@ -36,7 +36,7 @@ void limits_table_drop(struct limits_table *table)
 	if (!table || atomic_fetch_sub(&table->references, 1) != 1)
 		return;
 	for (size_t i = 0; i < table->entries.count; i++)
-		free(table->entries.items[i]);
+		free(id_table_at(&table->entries, i));
 	id_table_release(&table->entries);
 	free(table);
 }
@@ -83,7 +83,7 @@ size_t limits_table_count(const struct limits_table *table)
 struct limits_cells *limits_table_at(const struct limits_table *table, size_t index,
 				     const char **name)
 {
-	struct cells_entry *entry = table->entries.items[index];
+	struct cells_entry *entry = id_table_at(&table->entries, index);
 	*name = entry->id;
 	return &entry->cells;
 }

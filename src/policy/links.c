@@ -1,6 +1,7 @@
 #include "policy/links.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum meaning { MEANS_NONE, MEANS_SHARE, MEANS_WHOLE, MEANS_DEAL };
@@ -66,6 +67,7 @@ bool link_status_find(struct bytes id, enum link_status *out)
 /* ---- graphs ---- */
 
 struct links_graph {
+	_Atomic unsigned references;
 	uint32_t org_count, threshold;
 	uint32_t *firsts; /* org_count + 1: where an org's links begin in `links` */
 	struct links_link links[];
@@ -83,7 +85,7 @@ struct links_graph *links_graph_new(const struct links_link *links, size_t count
 		return NULL;
 	}
 	*graph = (struct links_graph){
-		.org_count = org_count, .threshold = threshold, .firsts = firsts};
+		.references = 1, .org_count = org_count, .threshold = threshold, .firsts = firsts};
 	/* By counting: firsts[o + 2] counts o's links, then firsts[o + 1] is where o's next goes,
 	 * and so at last where o + 1 begins. */
 	for (size_t i = 0; i < count; i++) {
@@ -97,10 +99,17 @@ struct links_graph *links_graph_new(const struct links_link *links, size_t count
 	return graph;
 }
 
+struct links_graph *links_graph_hold(struct links_graph *graph)
+{
+	atomic_fetch_add(&graph->references, 1);
+	return graph;
+}
+
 void links_graph_free(struct links_graph *graph)
 {
-	if (graph)
-		free(graph->firsts);
+	if (!graph || atomic_fetch_sub(&graph->references, 1) != 1)
+		return;
+	free(graph->firsts);
 	free(graph);
 }
 

@@ -37,7 +37,9 @@ struct links_graph;
  * when memory is out. */
 struct links_graph *links_graph_new(const struct links_link *links, size_t count,
 				    uint32_t org_count, uint32_t threshold);
-void links_graph_free(struct links_graph *graph); /* NULL is fine */
+struct links_graph *links_graph_hold(struct links_graph *graph);
+/* Drops a reference, of which a new graph has one; from any thread. NULL is fine. */
+void links_graph_free(struct links_graph *graph);
 uint32_t links_graph_orgs(const struct links_graph *graph);
 
 enum links_reach {

@@ -11,12 +11,15 @@ struct world *world_hold(struct world *world)
 static void drop_shared(struct world *world)
 {
 	for (size_t i = 0; i < world->suites.count; i++) {
-		struct world_suite *suite = world->suites.items[i];
+		struct world_suite *suite = id_table_at(&world->suites, i);
 		binding_suite_drop(suite->suite);
 		grading_book_drop(suite->book);
 	}
-	for (size_t i = 0; i < world->runs.count; i++)
-		binding_run_drop(((struct world_run *)world->runs.items[i])->run);
+	for (size_t i = 0; i < world->runs.count; i++) {
+		struct world_run *run = id_table_at(&world->runs, i);
+		if (run)
+			binding_run_drop(run->run);
+	}
 	limits_table_drop(world->limits);
 }
 
@@ -33,7 +36,8 @@ void world_drop(struct world *world)
 	digest_table_release(&world->keys_by_digest);
 	digest_table_release(&world->public_roots);
 	links_graph_free(world->links);
-	arena_release(&world->arena);
+	free(world->key_grants);
+	world_memory_drop(world->memory);
 	free(world);
 }
 
@@ -121,7 +125,7 @@ const struct world_clause *world_clause_of(const struct world *world, enum rule 
 {
 	const struct world_clause *overridden = NULL;
 	for (size_t i = 0; i < world->clauses.count; i++) {
-		const struct world_clause *clause = world->clauses.items[i];
+		const struct world_clause *clause = id_table_at(&world->clauses, i);
 		if (!(clause->rules >> rule & 1))
 			continue;
 		if (!grant || !(grant->overrides[i / 64] >> i % 64 & 1))
@@ -139,7 +143,7 @@ size_t world_org_count(const struct world *world)
 
 const struct world_org *world_org_at(const struct world *world, size_t index)
 {
-	return world->orgs.items[index];
+	return id_table_at(&world->orgs, index);
 }
 
 size_t world_grant_count(const struct world *world)
@@ -149,7 +153,7 @@ size_t world_grant_count(const struct world *world)
 
 const struct world_grant *world_grant_at(const struct world *world, size_t index)
 {
-	return world->grants.items[index];
+	return id_table_at(&world->grants, index);
 }
 
 size_t world_key_count(const struct world *world)
@@ -159,7 +163,7 @@ size_t world_key_count(const struct world *world)
 
 const struct world_key *world_key_at(const struct world *world, size_t index)
 {
-	return world->keys.items[index];
+	return id_table_at(&world->keys, index);
 }
 
 size_t world_model_count(const struct world *world)
@@ -169,7 +173,7 @@ size_t world_model_count(const struct world *world)
 
 const struct world_model *world_model_at(const struct world *world, size_t index)
 {
-	return world->models.items[index];
+	return id_table_at(&world->models, index);
 }
 
 size_t world_clause_count(const struct world *world)
@@ -179,5 +183,5 @@ size_t world_clause_count(const struct world *world)
 
 const struct world_clause *world_clause_at(const struct world *world, size_t index)
 {
-	return world->clauses.items[index];
+	return id_table_at(&world->clauses, index);
 }

@@ -122,6 +122,7 @@ struct world_grant {
 	const struct world_model **models;
 	uint64_t overrides[WORLD_CLAUSES_MAX / 64]; /* bit c: clause number c */
 	struct world_suite *suites;                 /* older first */
+	uint32_t number;                            /* its place: world_grant_at */
 	unsigned run_count;                         /* open runs of all its suites */
 };
 
@@ -141,6 +142,7 @@ struct world_key {
 	struct watch_key *watch; /* what is noted of its use; NULL: nothing. Opaque here. */
 	struct limits_values limits;
 	struct limits_cells *cells; /* NULL where the key has no limits of its own */
+	uint32_t number;            /* its place: world_key_at */
 };
 
 struct world;

@@ -9,15 +9,6 @@
 #define ARENA_MAX ((size_t)2 << 30)
 #define ID_MAX 200
 
-struct world_builder {
-	struct world *world;
-	struct links_link *links;
-	size_t link_count, link_capacity;
-	struct world_block *blocks;
-	size_t block_count;
-	uint32_t threshold;
-};
-
 struct world_builder *world_builder_new(struct world *previous,
 					const uint8_t secret[static WORLD_SECRET_SIZE])
 {
@@ -25,14 +16,16 @@ struct world_builder *world_builder_new(struct world *previous,
 	struct world *world = calloc(1, sizeof(*world));
 	struct limits_table *limits =
 		previous ? limits_table_hold(previous->limits) : limits_table_new();
-	if (!builder || !world || !limits) {
+	struct world_memory *memory = world_memory_new(NULL, ARENA_BLOCK, ARENA_MAX);
+	if (!builder || !world || !limits || !memory) {
+		world_memory_drop(memory);
 		limits_table_drop(limits);
 		free(world);
 		free(builder);
 		return NULL;
 	}
 	atomic_init(&world->references, 1);
-	arena_init(&world->arena, ARENA_BLOCK, ARENA_MAX);
+	world->memory = memory;
 	hmac_key_init(&world->secret, secret, WORLD_SECRET_SIZE);
 	world->version = previous ? previous->version + 1 : 1;
 	world->limits = limits;
@@ -49,6 +42,9 @@ void world_builder_free(struct world_builder *builder)
 	world_drop(builder->world);
 	free(builder->links);
 	free(builder->blocks);
+	free(builder->fresh_orgs);
+	free(builder->fresh_grants);
+	free(builder->fresh_keys);
 	free(builder);
 }
 
@@ -61,7 +57,7 @@ static enum err_code no_memory(struct err *err, const char *kind, const char *id
 
 static const char *copy(struct world *world, const char *text)
 {
-	return text && text[0] ? arena_copy(&world->arena, bytes_from(text)) : "";
+	return text && text[0] ? arena_copy(&world->memory->arena, bytes_from(text)) : "";
 }
 
 static struct limits_values values_or_none(const struct limits_values *limits)
@@ -77,7 +73,7 @@ static enum err_code new_thing(struct world *world, const struct id_table *table
 		return ERR_SET(err, ERR_INVALID, "%s: an id has 1 to %d bytes", kind, ID_MAX);
 	if (id_table_find(table, bytes_from(id)))
 		return ERR_SET(err, ERR_EXISTS, "%s %s: there is one already", kind, id);
-	void *thing = arena_alloc_zero(&world->arena, size);
+	void *thing = arena_alloc_zero(&world->memory->arena, size);
 	const char *name = copy(world, id);
 	if (!thing || !name)
 		return no_memory(err, kind, id);
@@ -90,7 +86,33 @@ static enum err_code new_thing(struct world *world, const struct id_table *table
 static enum err_code enter(struct world *world, struct id_table *table, const char *kind,
 			   void *thing, struct err *err)
 {
-	if (world->arena.failed || !id_table_add(table, thing))
+	if (world->memory->arena.failed || !id_table_add(table, thing))
+		return no_memory(err, kind, *(const char **)thing);
+	return ERR_OK;
+}
+
+/* The same for what an amended world may have already: *old is then what it takes the place of. */
+static enum err_code take_thing(struct world_builder *builder, const struct id_table *table,
+				const char *kind, const char *id, size_t size, void **out,
+				void **old, struct err *err)
+{
+	struct world *world = builder->world;
+	*old = builder->amends && id ? id_table_find(table, bytes_from(id)) : NULL;
+	if (!*old)
+		return new_thing(world, table, kind, id, size, out, err);
+	*out = arena_alloc_zero(&world->memory->arena, size);
+	if (!*out)
+		return no_memory(err, kind, id);
+	*(const char **)*out = *(const char **)*old;
+	return ERR_OK;
+}
+
+static enum err_code put(struct world *world, struct id_table *table, const char *kind, void *thing,
+			 const void *old, struct err *err)
+{
+	if (!old)
+		return enter(world, table, kind, thing, err);
+	if (world->memory->arena.failed || !id_table_replace(table, thing))
 		return no_memory(err, kind, *(const char **)thing);
 	return ERR_OK;
 }
@@ -125,24 +147,44 @@ static enum err_code add_block(struct world_builder *builder, struct world_org *
 				      .now_ms = options->now_ms,
 				      .applied_ms = options->applied_ms,
 				      .grant_count = options->grant_count};
-	block->grants = arena_alloc(&world->arena, (options->grant_count + 1) * sizeof(char *));
+	block->grants =
+		arena_alloc(&world->memory->arena, (options->grant_count + 1) * sizeof(char *));
 	if (!block->grants)
 		return no_memory(err, "org", org->id);
 	for (size_t i = 0; i < options->grant_count; i++)
 		block->grants[i] = copy(world, options->grants[i]);
-	if (world->arena.failed)
+	if (world->memory->arena.failed)
 		return no_memory(err, "org", org->id);
 	builder->block_count++;
 	return ERR_OK;
+}
+
+/* What follows from links stays as it was. */
+static void amend_org(struct world_builder *builder, struct world_org *org,
+		      const struct world_org *old, bool affiliates)
+{
+	const struct world *world = builder->world;
+	builder->orgs_changed = true;
+	builder->unfit |= affiliates || world->has_blocks || (!old && world->link_count > 0);
+	if (!old)
+		return;
+	builder->unfit |= old->rival != org->rival;
+	org->number = old->number;
+	org->group = old->group;
+	org->top = old->top;
+	org->rival_over = old->rival_over;
+	org->rival_path = old->rival_path;
+	if (org->number < builder->old_orgs)
+		builder->fresh_orgs[org->number] = true;
 }
 
 enum err_code world_builder_add_org(struct world_builder *builder,
 				    const struct world_org_options *options, struct err *err)
 {
 	struct world *world = builder->world;
-	void *thing = NULL;
-	ERR_TRY(new_thing(world, &world->orgs, "org", options->id, sizeof(struct world_org), &thing,
-			  err));
+	void *thing = NULL, *old = NULL;
+	ERR_TRY(take_thing(builder, &world->orgs, "org", options->id, sizeof(struct world_org),
+			   &thing, &old, err));
 	struct world_org *org = thing;
 	org->name = copy(world, options->name);
 	org->blocked = options->blocked;
@@ -153,9 +195,11 @@ enum err_code world_builder_add_org(struct world_builder *builder,
 	org->group = org;
 	org->rival_path = "";
 	org->block_due_ms = WORLD_ALWAYS;
+	if (builder->amends)
+		amend_org(builder, org, old, options->affiliates != NULL);
 	org->limits = values_or_none(options->limits);
 	ERR_TRY(find_cells(world, "org", org->id, &org->cells, err));
-	ERR_TRY(enter(world, &world->orgs, "org", org, err));
+	ERR_TRY(put(world, &world->orgs, "org", org, old, err));
 	return options->affiliates ? add_block(builder, org, options->affiliates, err) : ERR_OK;
 }
 
@@ -276,7 +320,7 @@ enum err_code world_builder_add_public_root(struct world_builder *builder,
 	struct world *world = builder->world;
 	if (world_is_public_root(world, root))
 		return ERR_OK;
-	uint8_t *kept = arena_alloc(&world->arena, SHA256_SIZE);
+	uint8_t *kept = arena_alloc(&world->memory->arena, SHA256_SIZE);
 	if (!kept)
 		return no_memory(err, "public suite", "root");
 	memcpy(kept, root, SHA256_SIZE);
@@ -310,8 +354,8 @@ static enum err_code grant_models(struct world *world, struct world_grant *grant
 	if (options->model_count > BINDING_MODELS_MAX)
 		return ERR_SET(err, ERR_TOO_LARGE, "grant %s: more than %d models", grant->id,
 			       BINDING_MODELS_MAX);
-	grant->models =
-		arena_alloc(&world->arena, (options->model_count + 1) * sizeof(*grant->models));
+	grant->models = arena_alloc(&world->memory->arena,
+				    (options->model_count + 1) * sizeof(*grant->models));
 	if (!grant->models)
 		return no_memory(err, "grant", grant->id);
 	for (size_t i = 0; i < options->model_count; i++) {
@@ -358,7 +402,7 @@ static enum err_code grant_key_binding(struct world *world, struct world_grant *
 	if (demand->thumbprint_count == 0)
 		return ERR_OK;
 	size_t size = demand->thumbprint_count * sizeof(*demand->thumbprints);
-	void *thumbprints = arena_alloc(&world->arena, size);
+	void *thumbprints = arena_alloc(&world->memory->arena, size);
 	if (!thumbprints)
 		return no_memory(err, "grant", grant->id);
 	memcpy(thumbprints, demand->thumbprints, size);
@@ -366,14 +410,27 @@ static enum err_code grant_key_binding(struct world *world, struct world_grant *
 	return ERR_OK;
 }
 
+static enum err_code amend_grant(struct world_builder *builder, struct world_grant *grant,
+				 const struct world_grant *old, struct err *err)
+{
+	builder->unfit |= builder->world->has_blocks;
+	if (!old)
+		return ERR_OK;
+	grant->number = old->number;
+	if (grant->number < builder->old_grants)
+		builder->fresh_grants[grant->number] = true;
+	return world_amend_move_suites(builder, old, grant, err);
+}
+
 enum err_code world_builder_add_grant(struct world_builder *builder,
 				      const struct world_grant_options *options, struct err *err)
 {
 	struct world *world = builder->world;
-	void *thing = NULL;
-	ERR_TRY(new_thing(world, &world->grants, "grant", options->id, sizeof(struct world_grant),
-			  &thing, err));
+	void *thing = NULL, *old = NULL;
+	ERR_TRY(take_thing(builder, &world->grants, "grant", options->id,
+			   sizeof(struct world_grant), &thing, &old, err));
 	struct world_grant *grant = thing;
+	grant->number = (uint32_t)world->grants.count;
 	ERR_TRY(check_grant(options, err));
 	grant->org = id_table_find(&world->orgs, bytes_from(options->org));
 	if (!grant->org)
@@ -395,7 +452,9 @@ enum err_code world_builder_add_grant(struct world_builder *builder,
 	ERR_TRY(grant_interop(world, grant, err));
 	ERR_TRY(grant_models(world, grant, options, err));
 	ERR_TRY(grant_overrides(world, grant, options, err));
-	return enter(world, &world->grants, "grant", grant, err);
+	if (builder->amends)
+		ERR_TRY(amend_grant(builder, grant, old, err));
+	return put(world, &world->grants, "grant", grant, old, err);
 }
 
 static enum err_code key_sender(struct world *world, struct world_key *key,
@@ -408,7 +467,7 @@ static enum err_code key_sender(struct world *world, struct world_key *key,
 	if (sender->network_count == 0)
 		return ERR_OK;
 	size_t size = sender->network_count * sizeof(*sender->networks);
-	struct sender_network *networks = arena_alloc(&world->arena, size);
+	struct sender_network *networks = arena_alloc(&world->memory->arena, size);
 	if (!networks)
 		return no_memory(err, "key", key->id);
 	memcpy(networks, sender->networks, size);
@@ -416,18 +475,49 @@ static enum err_code key_sender(struct world *world, struct world_key *key,
 	return ERR_OK;
 }
 
+static bool grow_key_grants(struct world *world)
+{
+	size_t capacity = world->key_grants_capacity ? 2 * world->key_grants_capacity : 64;
+	if (world->keys.count < world->key_grants_capacity)
+		return true;
+	uint32_t *rows = realloc(world->key_grants, capacity * sizeof(*rows));
+	if (!rows)
+		return false;
+	world->key_grants = rows;
+	world->key_grants_capacity = capacity;
+	return true;
+}
+
+static enum err_code number_key(struct world_builder *builder, struct world_key *key,
+				const struct world_key *old, struct err *err)
+{
+	struct world *world = builder->world;
+	key->number = old ? old->number : (uint32_t)world->keys.count;
+	if (!old && !grow_key_grants(world))
+		return no_memory(err, "key", key->id);
+	world->key_grants[key->number] = key->grant->number;
+	if (!old)
+		return ERR_OK;
+	/* Its secret never changes; else the table would keep the old one. */
+	builder->unfit |= memcmp(old->digest, key->digest, SHA256_SIZE) != 0;
+	if (key->number < builder->old_keys)
+		builder->fresh_keys[key->number] = true;
+	return ERR_OK;
+}
+
 enum err_code world_builder_add_key(struct world_builder *builder,
 				    const struct world_key_options *options, struct err *err)
 {
 	struct world *world = builder->world;
-	void *thing = NULL;
-	ERR_TRY(new_thing(world, &world->keys, "key", options->id, sizeof(struct world_key), &thing,
-			  err));
+	void *thing = NULL, *old = NULL;
+	ERR_TRY(take_thing(builder, &world->keys, "key", options->id, sizeof(struct world_key),
+			   &thing, &old, err));
 	struct world_key *key = thing;
 	key->grant = id_table_find(&world->grants, bytes_from(options->grant));
 	if (!key->grant)
 		return not_found(err, "key", key->id, "grant", options->grant);
-	if (world_find_key(world, options->digest))
+	const struct world_key *same = world_find_key(world, options->digest);
+	if (same && same != old)
 		return ERR_SET(err, ERR_EXISTS, "key %s: another key has the same secret", key->id);
 	memcpy(key->digest, options->digest, SHA256_SIZE);
 	key->state = options->state;
@@ -440,9 +530,12 @@ enum err_code world_builder_add_key(struct world_builder *builder,
 	const char *counters = options->counters ? options->counters : key->id;
 	if (limits_any(&key->limits))
 		ERR_TRY(find_cells(world, "key", counters, &key->cells, err));
-	if (!digest_table_add(&world->keys_by_digest, key->digest, key))
+	ERR_TRY(number_key(builder, key, old, err));
+	bool entered = same ? digest_table_replace(&world->keys_by_digest, key->digest, key)
+			    : digest_table_add(&world->keys_by_digest, key->digest, key);
+	if (!entered)
 		return no_memory(err, "key", key->id);
-	return enter(world, &world->keys, "key", key, err);
+	return put(world, &world->keys, "key", key, old, err);
 }
 
 /* ---- suites and runs ---- */
@@ -453,23 +546,50 @@ static bool is_older(int64_t a_ms, const char *a, int64_t b_ms, const char *b)
 	return a_ms < b_ms || (a_ms == b_ms && strcmp(a, b) < 0);
 }
 
+static enum suite_class class_of(const struct world *world, const struct binding_suite *suite,
+				 enum suite_class class)
+{
+	if (world_is_public_root(world, suite->root))
+		return SUITE_CLASS_PUBLIC;
+	return class == SUITE_CLASS_PUBLIC ? SUITE_CLASS_PRIVATE : class;
+}
+
+/* Only what review made of it can change, and its scorers. */
+static enum err_code amend_suite(struct world_builder *builder, struct world_suite *entry,
+				 const struct binding_suite *suite, enum suite_class class,
+				 struct err *err)
+{
+	struct world_grant *grant;
+	const char *id = entry->id;
+	ERR_TRY(world_amend_own_grant(builder, entry->grant, &grant, err));
+	entry = id_table_find(&builder->world->suites, bytes_from(id));
+	builder->unfit |= entry->suite != suite;
+	entry->class = class_of(builder->world, suite, class);
+	grading_book_drop(entry->book);
+	entry->book = NULL;
+	return ERR_OK;
+}
+
 enum err_code world_builder_add_suite(struct world_builder *builder, const char *grant_id,
 				      struct binding_suite *suite, enum suite_class class,
 				      struct err *err)
 {
 	struct world *world = builder->world;
 	void *thing = NULL;
+	struct world_suite *old =
+		builder->amends ? id_table_find(&world->suites, bytes_from(suite->id)) : NULL;
+	if (old)
+		return amend_suite(builder, old, suite, class, err);
 	ERR_TRY(new_thing(world, &world->suites, "suite", suite->id, sizeof(struct world_suite),
 			  &thing, err));
 	struct world_suite *entry = thing;
 	struct world_grant *grant = id_table_find(&world->grants, bytes_from(grant_id));
 	if (!grant)
 		return not_found(err, "suite", entry->id, "grant", grant_id);
+	ERR_TRY(world_amend_own_grant(builder, grant, &grant, err));
 	ERR_TRY(enter(world, &world->suites, "suite", entry, err));
 	entry->suite = binding_suite_hold(suite);
-	entry->class = world_is_public_root(world, suite->root) ? SUITE_CLASS_PUBLIC
-		       : class == SUITE_CLASS_PUBLIC            ? SUITE_CLASS_PRIVATE
-								: class;
+	entry->class = class_of(world, suite, class);
 	entry->grant = grant;
 	struct world_suite **place = &grant->suites;
 	while (*place && is_older((*place)->suite->registered_ms, (*place)->id,
@@ -478,6 +598,12 @@ enum err_code world_builder_add_suite(struct world_builder *builder, const char 
 	entry->next = *place;
 	*place = entry;
 	return ERR_OK;
+}
+
+const struct world_grant *world_builder_find_grant(const struct world_builder *builder,
+						   struct bytes id)
+{
+	return world_find_grant(builder->world, id);
 }
 
 const struct world_suite *world_builder_find_suite(const struct world_builder *builder,
@@ -490,17 +616,21 @@ enum err_code world_builder_set_book(struct world_builder *builder, const char *
 				     struct grading_book *book, struct err *err)
 {
 	struct world_suite *entry = id_table_find(&builder->world->suites, bytes_from(suite_id));
+	struct world_grant *grant;
 	if (!entry)
 		return not_found(err, "scorers", suite_id, "suite", suite_id);
+	ERR_TRY(world_amend_own_grant(builder, entry->grant, &grant, err));
+	entry = id_table_find(&builder->world->suites, bytes_from(suite_id));
 	grading_book_drop(entry->book);
 	entry->book = grading_book_hold(book);
 	return ERR_OK;
 }
 
-static enum err_code run_slots(struct world *world, struct world_run *entry,
-			       const struct world_grant *grant, struct err *err)
+enum err_code world_run_slots(struct world *world, struct world_run *entry,
+			      const struct world_grant *grant, struct err *err)
 {
-	entry->slots = arena_alloc(&world->arena, (grant->model_count + 1) * sizeof(*entry->slots));
+	entry->slots = arena_alloc(&world->memory->arena,
+				   (grant->model_count + 1) * sizeof(*entry->slots));
 	if (!entry->slots)
 		return no_memory(err, "run", entry->id);
 	for (unsigned i = 0; i < grant->model_count; i++)
@@ -513,16 +643,21 @@ enum err_code world_builder_add_run(struct world_builder *builder, struct bindin
 				    struct err *err)
 {
 	struct world *world = builder->world;
+	struct world_grant *grant;
 	void *thing = NULL;
+	if (builder->amends && world_find_run(world, bytes_from(run->id)))
+		return ERR_OK; /* nothing of an open run changes */
 	ERR_TRY(new_thing(world, &world->runs, "run", run->id, sizeof(struct world_run), &thing,
 			  err));
 	struct world_run *entry = thing;
 	struct world_suite *suite = id_table_find(&world->suites, bytes_from(run->suite->id));
 	if (!suite || strcmp(suite->grant->id, run->grant_id) != 0)
 		return not_found(err, "run", entry->id, "suite of its grant", run->suite->id);
+	ERR_TRY(world_amend_own_grant(builder, suite->grant, &grant, err));
+	suite = id_table_find(&world->suites, bytes_from(run->suite->id));
 	entry->run = run;
 	entry->suite = suite;
-	ERR_TRY(run_slots(world, entry, suite->grant, err));
+	ERR_TRY(world_run_slots(world, entry, suite->grant, err));
 	ERR_TRY(enter(world, &world->runs, "run", entry, err));
 	binding_run_hold(run);
 	struct world_run **place = &suite->runs;
@@ -539,9 +674,13 @@ enum err_code world_build(struct world_builder *builder, struct world **out, str
 {
 	assert(builder->world);
 	*out = NULL;
-	ERR_TRY(world_settle_links(builder->world, builder->links, builder->link_count,
-				   builder->threshold, builder->blocks, builder->block_count, err));
-	if (builder->world->arena.failed)
+	builder->world->link_count += builder->link_count;
+	builder->world->has_blocks |= builder->block_count > 0;
+	ERR_TRY(builder->amends ? world_amend_settle(builder, err)
+				: world_settle_links(builder->world, builder->links,
+						     builder->link_count, builder->threshold,
+						     builder->blocks, builder->block_count, err));
+	if (builder->world->memory->arena.failed)
 		return ERR_SET(err, ERR_NO_MEMORY, "policy: out of memory");
 	*out = builder->world;
 	builder->world = NULL;

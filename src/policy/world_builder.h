@@ -22,6 +22,19 @@ struct world_builder *world_builder_new(struct world *previous,
 					const uint8_t secret[static WORLD_SECRET_SIZE]);
 void world_builder_free(struct world_builder *builder); /* NULL is fine */
 
+/* One that has everything of `previous` already, and takes what has changed since: a thing that is
+ * added takes the place of that with the same id. Links, terms, clauses, public roots, providers
+ * and models are not to be added. NULL when memory is out, or so much of `previous` is amended that
+ * a world must be built whole again. */
+struct world_builder *world_builder_amend(struct world *previous,
+					  const uint8_t secret[static WORLD_SECRET_SIZE]);
+/* False once something was added whose consequences reach further than an amendment does (blocks
+ * with affiliates, rivals, organisations that come to be among linked ones): a world must be built
+ * whole. */
+bool world_builder_fits(const struct world_builder *builder);
+/* The run is not open any more. One that is not there is no error. */
+enum err_code world_builder_end_run(struct world_builder *builder, const char *id, struct err *err);
+
 /* A block with all affiliates: each of their grants is blocked from when its notice is over,
  * counted from the block or from when the affiliation was noted, whichever is later, and once that
  * moment lies before `applied_ms`. Those that were affiliates before `now_ms` have no notice (0:
@@ -129,7 +142,9 @@ enum err_code world_builder_add_key(struct world_builder *builder,
 enum err_code world_builder_add_suite(struct world_builder *builder, const char *grant,
 				      struct binding_suite *suite, enum suite_class class,
 				      struct err *err);
-/* One that was added; NULL: there is none. */
+/* What was added, or was there before; NULL: there is none. */
+const struct world_grant *world_builder_find_grant(const struct world_builder *builder,
+						   struct bytes id);
 const struct world_suite *world_builder_find_suite(const struct world_builder *builder,
 						   struct bytes id);
 /* What the suite's leaves are graded by, for a grant that releases verdicts; a reference is taken.

@@ -12,7 +12,7 @@
 
 static struct world_org *org_of(const struct world *world, uint32_t number)
 {
-	return world->orgs.items[number];
+	return id_table_at(&world->orgs, number);
 }
 
 static enum err_code no_memory(struct err *err)
@@ -76,7 +76,7 @@ static const char *open_path(struct world *world, const struct links_walk *walk,
 {
 	struct buf text = BUF_INIT(PATH_BYTES_MAX);
 	world_write_path(world, walk, org, false, &text);
-	const char *copy = text.size ? arena_copy(&world->arena, buf_bytes(&text)) : "";
+	const char *copy = text.size ? arena_copy(&world->memory->arena, buf_bytes(&text)) : "";
 	buf_release(&text);
 	return copy;
 }
@@ -167,7 +167,7 @@ static enum err_code settle_block(struct world *world, struct links_walk *walk,
 	for (uint32_t i = 0; i < walk->count; i++) {
 		uint32_t org = walk->members[i];
 		struct world_affiliation *affiliation =
-			arena_alloc_zero(&world->arena, sizeof(*affiliation));
+			arena_alloc_zero(&world->memory->arena, sizeof(*affiliation));
 		if (!affiliation)
 			return no_memory(err);
 		*affiliation = (struct world_affiliation){.blocked = block->org,
@@ -177,7 +177,7 @@ static enum err_code settle_block(struct world *world, struct links_walk *walk,
 		affiliations[org] = affiliation;
 	}
 	for (size_t i = 0; i < world->grants.count; i++) {
-		struct world_grant *grant = world->grants.items[i];
+		struct world_grant *grant = id_table_at(&world->grants, i);
 		if (links_walk_through(walk, grant->org->number))
 			settle_grant(grant, block, affiliations[grant->org->number]);
 	}
