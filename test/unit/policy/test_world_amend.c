@@ -17,7 +17,7 @@
 #define SUITES 16
 #define RUNS 60
 #define KEPT 8 /* older worlds */
-#define HISTORIES 40
+#define HISTORIES 20
 #define ACTS 150
 
 static const uint8_t secret[WORLD_SECRET_SIZE] = "a secret of the gateway's own";
