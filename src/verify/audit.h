@@ -193,6 +193,9 @@ unsigned audit_step_of(const struct audit_cell *cell, size_t slot);
 /* What must have been asked at it; *digest is of the words. */
 enum err_code audit_step_words(struct audit *audit, const struct attempt *attempt,
 			       uint8_t digest[static SHA256_SIZE], struct err *err);
+/* How many bytes of the words asked at it are answers. */
+enum err_code audit_step_bytes(struct audit *audit, const struct attempt *attempt, int64_t *out,
+			       struct err *err);
 /* Takes the answer to it, whose line is at `offset`. True: another step follows. */
 bool audit_step_take(const struct attempt *attempt, unsigned steps, uint64_t offset);
 

@@ -48,6 +48,20 @@ static enum err_code read_answers(struct audit *audit, const struct attempt *att
 	return ERR_OK;
 }
 
+enum err_code audit_step_bytes(struct audit *audit, const struct attempt *attempt, int64_t *out,
+			       struct err *err)
+{
+	json_t *answers = json_array(), *answer;
+	size_t index;
+	*out = 0;
+	enum err_code code =
+		answers ? read_answers(audit, attempt, answers, err)
+			: ERR_SET(err, ERR_NO_MEMORY, "out of memory for a conversation");
+	json_array_foreach(answers, index, answer) *out += (int64_t)json_string_length(answer);
+	json_decref(answers);
+	return code;
+}
+
 enum err_code audit_step_words(struct audit *audit, const struct attempt *attempt,
 			       uint8_t digest[static SHA256_SIZE], struct err *err)
 {

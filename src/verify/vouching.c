@@ -92,11 +92,21 @@ static enum err_code check_leaf(struct audit *audit, const struct attempt *attem
 }
 
 /* The record says nothing of the first. */
-static enum err_code check_step(const struct attempt *attempt, const struct receipt *admit,
-				struct err *err)
+static enum err_code check_step(struct audit *audit, const struct attempt *attempt,
+				const struct receipt *admit, struct err *err)
 {
 	const json_t *detail = json_object_get(admit->record, "detail");
+	const json_t *told = json_object_get(detail, "free");
 	json_int_t step = json_integer_value(json_object_get(detail, "step"));
+	int64_t bytes = 0;
+	if (told)
+		ERR_TRY(audit_step_bytes(audit, attempt, &bytes, err));
+	if (json_integer_value(told) != bytes)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: the gateway's record %.32s has %lld bytes of answers in the "
+			       "words, and the answers before it have %lld",
+			       attempt->where, admit->id, (long long)json_integer_value(told),
+			       (long long)bytes);
 	if (step == (attempt->line.step > 0 ? attempt->line.step : 0))
 		return ERR_OK;
 	return ERR_SET(err, ERR_MISMATCH,
@@ -112,7 +122,7 @@ static enum err_code check_sample(struct audit *audit, const struct attempt *att
 	ERR_TRY(read_count(admit, "leaf", LEAF_COUNT_MAX, &leaf, err));
 	ERR_TRY(read_count(admit, "sample", UINT16_MAX - 1, &sample, err));
 	ERR_TRY(check_leaf(audit, attempt, leaf, err));
-	ERR_TRY(check_step(attempt, admit, err));
+	ERR_TRY(check_step(audit, attempt, admit, err));
 	size_t item = audit_item_of(audit, cell, attempt->slot);
 	if (attempt_answered(attempt) && sample >= cell->used[item])
 		cell->used[item] = (uint16_t)(sample + 1);

@@ -205,7 +205,8 @@ class Harvest(Cheats):
 
 
 class Words(Cheats):
-    """E2 to E4: words that nobody registered, in turns, tool results, slots and judges' prompts."""
+    """E2 to E4 with suites of exact words: nothing goes on from an answer. With conversations and judges
+    they are tried in test_conversations.py."""
 
     def conversation(self, answer, following):
         body = anthropic(FOXES[0], temperature=0)

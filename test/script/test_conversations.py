@@ -132,6 +132,19 @@ class Conversations(Scripted):
         self.refused("suite.unbound", "no one open run", TURNS[0], answer, TURNS[1])
         self.served(TURNS[0], answer, TURNS[1], run=first)
 
+    def test_grant_check_tells_the_step(self):
+        self.lab(suite_of([conversation(*TURNS)]))
+        first = self.served(TURNS[0])
+        for said_first, status, word in ((first, 0, '"step": 1'), ("No.", 1, "turn 1 is not the answer")):
+            body = anthropic(temperature=0)
+            body["messages"] = [{"role": role, "content": text} for role, text in (
+                ("user", TURNS[0]), ("assistant", said_first), ("user", TURNS[1]))]
+            path = self.directory / "question.json"
+            path.write_text(json.dumps(body))
+            done = self.gate.run("grant", "check", "eval", "--path", "/v1/messages", path, "--json")
+            self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+            self.assertIn(word, json.dumps(json.loads(done.stdout)))
+
     def test_a_killed_gateway_knows_its_answers_again(self):
         self.lab(suite_of([conversation(*TURNS)]))
         first = self.served(TURNS[0])
