@@ -63,27 +63,37 @@ bool add_checkpoint_is_consistent(const struct add_checkpoint *request,
 					 request->count, old_root, &head->root);
 }
 
+/* Gathers the lines of `witness` into note and `out`. */
+static enum err_code gather(struct bytes answer, const struct note_key *witness, struct note *note,
+			    struct buf *out, struct err *err)
+{
+	if (answer.size == 0 || answer.data[answer.size - 1] != '\n')
+		return ERR_SET(err, ERR_INVALID, "the answer does not end with a newline");
+	while (answer.size > 0) {
+		struct note_signature *next = &note->signatures[note->count];
+		struct bytes line = bytes_split(answer, '\n', &answer);
+		if (note->count + 1 == NOTE_SIGNATURES_MAX || !note_parse_signature(line, next))
+			return ERR_SET(err, ERR_INVALID, "the answer is no list of signatures");
+		if (!note_signature_claims(next, witness))
+			continue;
+		note->count++;
+		buf_append_bytes(out, line);
+		buf_append_char(out, '\n');
+	}
+	return ERR_OK;
+}
+
 enum err_code add_checkpoint_take(struct bytes body, struct bytes answer,
 				  const struct note_key *witness, struct buf *out, struct err *err)
 {
 	struct note note = {.text = body};
 	size_t start = out->size;
-	if (answer.size == 0 || answer.data[answer.size - 1] != '\n')
-		return ERR_SET(err, ERR_INVALID, "the answer does not end with a newline");
-	while (answer.size > 0) {
-		struct note_signature *next = &note.signatures[note.count];
-		struct bytes line = bytes_split(answer, '\n', &answer);
-		if (note.count + 1 == NOTE_SIGNATURES_MAX || !note_parse_signature(line, next))
-			return ERR_SET(err, ERR_INVALID, "the answer is no list of signatures");
-		if (!note_signature_claims(next, witness))
-			continue;
-		note.count++;
-		buf_append_bytes(out, line);
-		buf_append_char(out, '\n');
-	}
-	enum err_code code = cosignature_verify(&note, witness, NULL, err);
+	enum err_code code = gather(answer, witness, &note, out, err);
+	if (code == ERR_OK)
+		code = cosignature_verify(&note, witness, NULL, err);
 	if (code == ERR_OK && out->failed)
 		code = ERR_SET(err, ERR_NO_MEMORY, "out of memory for cosignatures");
+	/* Nothing of an answer that is not right as a whole. */
 	if (code != ERR_OK && !out->failed)
 		out->size = start;
 	return code;

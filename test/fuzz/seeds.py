@@ -317,6 +317,35 @@ def note():
     return [b"\0" + NOTE, b"\0" + checkpoint, b"\1" + KEY, b"\2" + proof, b"\2" + extra]
 
 
+def witness():
+    """Signed with the keys of fuzz_witness.c, so that mutations go on behind the signatures."""
+    note = (b'north.example\n'
+        b'7\n'
+        b'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n'
+        b'\n'
+        b'\xe2\x80\x94 north.example NgTr0rNwP+gRde5kIepV7T++nkvd/ZkdNo9Rq4QS6WIb9HTpv2bxWaPcNQOO/L5Fjk/wCkKMPpY6R1oNXy56n0Uajwo=\n')
+    cosignature = (b'\xe2\x80\x94 south.example/w BtEMQQAAAABqsTuAMYthD3vSJB46Og9KSIRN/1a0Jhph4mQnr7ibc792QE9x/3ZIL53sJjA1C45lt0ChESwBt6LqVk/lzQd9M+FnCw==\n')
+    rotation = (b'parley log key rotation 1\n'
+        b'north.example\n'
+        b'7\n'
+        b'north.example+3604ebd2+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c\n'
+        b'north.example+23de0f1d+Ae1JKMYo0cLG6ukDOJBZlWEpWSc6XGP5NjbBRhSshzfR\n'
+        b'\n'
+        b'\xe2\x80\x94 north.example NgTr0mT3EBmOIeqFRobNuqUnDb5kXoLu2hA5p29MF2v8MJfM6fcdka08XZXo2yYvfxBm1WtFnkBCqf9xGZgYWxqPqQc=\n'
+        b'\xe2\x80\x94 north.example I94PHWgRWL/3+IHTKj56Kkg+Ptz6axLhdeYQy0nrPWL0gTuZjNxUw/SbjPpNQN23EMRqnoeBAEx+J2nsR4Ad1afbeQ8=\n')
+    log = b"north.example+3604ebd2+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c"
+    who = b"south.example/w+06d10c41+BIE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOU"
+    line = base64.b64encode(bytes(32)) + b"\n"
+    policy = (b"# trust\nlog " + log + b" https://north.example\nwitness S " + who +
+              b"\ngroup g 1 S\nquorum g\n")
+    state = b"parley witness state 1\nnorth.example\n7\n" + line + b"south.example\n0\n" + line
+    return ([b"\0old 0\n\n" + note, b"\0old 7\n\n" + note, b"\0old 3\n" + line * 3 + b"\n" + note,
+             b"\1" + cosignature, b"\1" + cosignature * 2, b"\1" + b"20852014\n",
+             b"\1" + cosignature + b"nonsense\n",
+             b"\2" + policy, b"\2quorum none\n", b"\3" + rotation, b"\3" + rotation * 2,
+             b"\4" + state, b"\4parley witness state 1\n"])
+
+
 def statement():
     envelope = {"payload": base64.b64encode(text({"_type": "https://in-toto.io/Statement/v1"})).decode(),
                 "payloadType": "application/vnd.in-toto+json",
@@ -362,7 +391,7 @@ def script():
 SEEDS = {"script": script, "leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
          "filter": filtered,
-         "config": config, "access": access, "csv": csv, "note": note, "statement": statement, "url": url,
+         "config": config, "access": access, "csv": csv, "note": note, "witness": witness, "statement": statement, "url": url,
          "signature": signature, "harness_log": harness_log}
 
 

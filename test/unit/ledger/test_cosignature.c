@@ -275,6 +275,14 @@ static void test_answers(void **state)
 			 ERR_INVALID);
 	assert_int_equal(add_checkpoint_take(note.text, BYTES("\n\n"), &keys->witness, &out, &err),
 			 ERR_INVALID);
+	/* A good line before a bad one is not taken either. */
+	buf_clear(&answer);
+	buf_append_bytes(&answer, good);
+	buf_append_cstr(&answer, "nonsense\n");
+	assert_int_equal(
+		add_checkpoint_take(note.text, buf_bytes(&answer), &keys->witness, &out, &err),
+		ERR_INVALID);
+	assert_int_equal(out.size, 0);
 	/* On another body it is wrong. */
 	assert_int_equal(add_checkpoint_take(BYTES("x\n"), good, &keys->witness, &out, &err),
 			 ERR_MISMATCH);
