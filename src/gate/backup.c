@@ -1,6 +1,7 @@
 #include "gate/backup.h"
 
 #include "gate/control_internal.h"
+#include "ledger/key_rotation.h"
 #include "ledger/log_copy.h"
 #include "ledger/log_read.h"
 
@@ -278,12 +279,28 @@ static enum err_code copy_folder(struct env *env, struct backup *backup, const c
 	return code == ERR_OK ? env_sync_directory(env, to, err) : code;
 }
 
+/* The notes by which the logs' key was handed on. After the key's own file: whichever key was
+ * copied, the way to it from the one that signed the copied checkpoint is there. */
+static enum err_code copy_rotations(struct env *env, struct backup *backup, const char *name,
+				    struct err *err)
+{
+	char from[PATH_SIZE], to[PATH_SIZE], file[80];
+	snprintf(file, sizeof(file), "log/%s/" KEY_ROTATIONS_FILE, name);
+	ERR_TRY(config_data_path(backup->config, file, from, sizeof(from), err));
+	ERR_TRY(join(to, backup->directory, file, err));
+	if (!env_file_exists(env, from))
+		return ERR_OK;
+	return copy_file(env, backup, from, to, err);
+}
+
 enum err_code backup_copy(struct env *env, struct backup *backup, struct err *err)
 {
 	backup->records = backup->files = 0;
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		ERR_TRY(copy_log(env, backup, log_names[log], err));
 	ERR_TRY(copy_folder(env, backup, backup->config->data, backup->directory, 0, err));
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		ERR_TRY(copy_rotations(env, backup, log_names[log], err));
 	return write_marker(env, backup->config, backup->directory, backup->cut, err);
 }
 

@@ -95,6 +95,21 @@ class Rotation(Witnessed, Bench):
         self.assertEqual([path.name for path in self.gate.directory.iterdir()
                           if "next" in path.name or "pending" in path.name], [])
 
+    def test_a_backup_holds_the_way_to_the_key(self):
+        new = self.rotate()["vkey"]
+        copy = self.directory / "copy"
+        self.gate.act("backup", copy)
+        self.gate.stop()
+        self.vouched(copy / "log" / "evaluation", self.old)
+        shutil.rmtree(self.gate.directory)
+        shutil.move(copy, self.gate.directory)
+        again = Process(self.gate.directory, "restored", [PARLEY, "serve", "--restored", "-c",
+                                                          str(self.gate.config_path)])
+        self.addCleanup(again.end)
+        port = int(again.wait_for_line(r"^listening on http://127\.0\.0\.1:(\d+)").group(1))
+        self.assertEqual(ask(port, "GET", "/log/vkey").body.decode().strip(), new)
+        self.assertIn(self.old.encode(), ask(port, "GET", "/log/key-rotations").body)
+
     def test_the_wrong_key_is_refused(self):
         old = (self.gate.directory / "signing.key").read_bytes()
         new = self.rotate()
