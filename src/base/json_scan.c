@@ -172,9 +172,34 @@ static const char *begin_key(const struct piece *in, const char *p)
 		struct json_scan_member *member = &scan->members[scan->member_count++];
 		*member = (struct json_scan_member){.key = offset_of(in, p + 1)};
 	}
+	scan->key_at = offset_of(in, p + 1);
 	scan->in_key = true;
 	scan->state = STRING;
 	return p + 1;
+}
+
+#define ANY_NAME (~(uint64_t)0)
+
+/* Of the names that requests are full of, "content", "text", "type" and the like, none shares a bit
+ * with one that is looked for. */
+static uint64_t name_bit(uint32_t size, char last)
+{
+	return (uint64_t)1 << ((size * 26 + (unsigned char)last) & 63);
+}
+
+/* A name below the top ends at `p`. What its last byte was is not known if that was in an earlier
+ * piece. */
+static void note_name(const struct piece *in, const char *p)
+{
+	uint32_t size = offset_of(in, p) - in->scan->key_at;
+	if (size > 0)
+		in->scan->nested_names |= p > in->data ? name_bit(size, p[-1]) : ANY_NAME;
+}
+
+bool json_scan_may_nest(const struct json_scan *scan, struct bytes name)
+{
+	return name.size > 0 && name.size <= UINT32_MAX &&
+	       scan->nested_names & name_bit((uint32_t)name.size, name.data[name.size - 1]);
 }
 
 static const char *begin_literal(const struct piece *in, const char *p, const char *literal,
@@ -260,6 +285,8 @@ static const char *end_string(const struct piece *in, const char *p)
 	if (scan->depth == 1) {
 		struct json_scan_member *member = &scan->members[scan->member_count - 1];
 		member->key_size = offset_of(in, p) - member->key;
+	} else {
+		note_name(in, p);
 	}
 	scan->state = COLON;
 	return p + 1;
@@ -303,6 +330,8 @@ static const char *begin_escape(const struct piece *in, const char *p)
 		return refuse(in, p, JSON_SCAN_KEY_CHARACTERS);
 	if (at_top_member(scan))
 		scan->members[scan->member_count - 1].escaped = true;
+	if (scan->in_key)
+		scan->nested_names = ANY_NAME;
 	scan->state = ESCAPE;
 	return p + 1;
 }

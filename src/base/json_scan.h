@@ -65,9 +65,11 @@ struct json_scan {
 	uint8_t utf8_left;           /* continuation bytes to come */
 	uint8_t utf8_low, utf8_high; /* bounds of the next one */
 	bool in_key;
-	bool after_high;    /* a high surrogate wants its low one */
-	uint16_t unit;      /* of the escape being read */
-	uint64_t in_object; /* bit d: level d + 1 is an object */
+	bool after_high;       /* a high surrogate wants its low one */
+	uint16_t unit;         /* of the escape being read */
+	uint64_t in_object;    /* bit d: level d + 1 is an object */
+	uint32_t key_at;       /* where the name being read began, below the top */
+	uint64_t nested_names; /* a bit for each name below the top, by size and last byte */
 	const char *literal;
 	struct json_scan_member members[JSON_SCAN_MEMBERS_MAX];
 };
@@ -97,6 +99,10 @@ const char *json_scan_problem(enum json_scan_refusal refusal);
 /* The top-level member of that exact name, or NULL. */
 const struct json_scan_member *json_scan_member(const struct json_scan *scan, struct bytes text,
 						struct bytes name);
+
+/* Whether a member below the top may have that name, as it is or behind escapes: of what has been
+ * fed so far none has where this is false, so that nobody needs to look for it. */
+bool json_scan_may_nest(const struct json_scan *scan, struct bytes name);
 
 /* ---- reading values inside a text that was accepted ---- */
 

@@ -104,7 +104,8 @@ const struct dialect_ops *dialect_ops_of(enum dialect_id dialect);
 struct reading {
 	struct dialect_request *out;
 	struct bytes body;
-	const char *name; /* of the member, from the table */
+	const struct json_scan *scan; /* of the whole body */
+	const char *name;             /* of the member, from the table */
 	struct json_value value;
 	bool has_messages;
 	const char *max_output_name;

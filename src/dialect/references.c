@@ -49,6 +49,15 @@ static bool may_name(struct bytes text, const char *const *names, const char *wo
 	return false;
 }
 
+/* What the scan of the body has seen tells at once that most have none. */
+static bool may_nest(const struct json_scan *scan, const char *const *names)
+{
+	for (; *names; names++)
+		if (json_scan_may_nest(scan, bytes_from(*names)))
+			return true;
+	return false;
+}
+
 struct hunt {
 	const char *const *names;  /* of members that refer to something kept */
 	const char *const *opaque; /* of members whose insides are the caller's own */
@@ -93,7 +102,7 @@ static enum err_code refuse_reference(struct reading *in, struct bytes name)
 static enum err_code hunt_in(struct reading *in, const struct hunt *hunt)
 {
 	struct bytes found = bytes_of("", 0);
-	if (may_name(in->value.text, hunt->names, NULL))
+	if (may_nest(in->scan, hunt->names) && may_name(in->value.text, hunt->names, NULL))
 		found = find_reference(in->value, hunt);
 	return found.size ? refuse_reference(in, found) : ERR_OK;
 }

@@ -366,7 +366,7 @@ enum err_code dialect_request_read(const struct dialect_route *route, const stru
 					.stream = endpoint->streams,
 					.max_output = -1,
 					.n = 1};
-	struct reading in = {.out = out, .body = body, .err = err};
+	struct reading in = {.out = out, .body = body, .scan = scan, .err = err};
 	if (scan->root != JSON_SCAN_OBJECT)
 		return ERR_SET(err, ERR_INVALID, "the request body is not a JSON object");
 	if (endpoint->verb && !is_model(out->model))

@@ -407,6 +407,7 @@ static void list_models(struct gate_request *request)
 	dialect_models(request->dialect, names, count, grant->from_ms / 1000, out);
 	struct http_header type = {"content-type", BYTES("application/json")};
 	request->exchange->user = NULL;
+	keep_terms(request);
 	request->client_status = 200;
 	request->sent = out->size;
 	http_respond(request->exchange, 200, &type, 1, buf_bytes(out));
@@ -444,7 +445,6 @@ static enum gate_next step_read(struct gate_request *request)
 		return refuse_by(request, RULE_GATEWAY_BUSY, request->front->facts.sender.problem);
 	}
 	policy_authenticate(request->world, &request->front->facts, &request->front->verdict);
-	keep_terms(request);
 	if (!request->front->facts.has_key)
 		return refuse_keyless(request);
 	if (request->front->verdict.outcome != POLICY_ADMIT &&
@@ -511,9 +511,13 @@ static enum gate_next step_decide(struct gate_request *request)
 		return GATE_WAIT;
 	if (waits && !decides_again(request))
 		return GATE_DONE;
-	policy_decide(request->world, &request->front->facts, &request->front->verdict);
+	struct verdict *verdict = &request->front->verdict;
+	if (!waits && verdict->outcome == POLICY_ADMIT && verdict->observed == RULE_NONE)
+		policy_decide_rest(&request->front->facts, verdict);
+	else
+		policy_decide(request->world, &request->front->facts, verdict);
 	keep_terms(request);
-	switch (request->front->verdict.outcome) {
+	switch (verdict->outcome) {
 	case POLICY_ADMIT:
 		return find_grader(request);
 	case POLICY_OPEN_RUN:

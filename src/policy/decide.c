@@ -500,9 +500,16 @@ bool policy_identifies(const struct verdict *verdict)
 void policy_decide(const struct world *world, const struct policy_request *request,
 		   struct verdict *verdict)
 {
-	struct decision decision = {world, request, verdict};
-	start(world, verdict);
-	if (!RUN_CHECKS(&decision, head_checks) || !RUN_CHECKS(&decision, body_checks))
+	policy_authenticate(world, request, verdict);
+	if (verdict->outcome == POLICY_ADMIT)
+		policy_decide_rest(request, verdict);
+}
+
+void policy_decide_rest(const struct policy_request *request, struct verdict *verdict)
+{
+	struct decision decision = {verdict->world, request, verdict};
+	verdict->outcome = POLICY_REFUSE;
+	if (!RUN_CHECKS(&decision, body_checks))
 		return;
 	/* A run has to be opened first: matching_check has said so. */
 	if (verdict->outcome != POLICY_OPEN_RUN)

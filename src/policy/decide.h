@@ -111,6 +111,10 @@ bool policy_needs_script(const struct world_grant *grant);
 void policy_decide(const struct world *world, const struct policy_request *request,
 		   struct verdict *verdict);
 
+/* The rest of it, where the head's part has just been admitted: `verdict` is as policy_authenticate
+ * left it, for the same request. */
+void policy_decide_rest(const struct policy_request *request, struct verdict *verdict);
+
 /* `mode: observe`: makes a refusal an admission that tells what would have refused it (`observed`,
  * with its clause; detail and appeal stay), where policy alone stands against it: organisation,
  * grant, purpose and suite, release, parameters, limits. False, and it stays a refusal (perhaps by

@@ -6,4 +6,5 @@
 #define json_scan_text scalar_scan_text
 #define json_scan_problem scalar_scan_problem
 #define json_scan_member scalar_scan_member_find
+#define json_scan_may_nest scalar_scan_may_nest
 #include "base/json_scan.c"

@@ -220,6 +220,44 @@ static void test_members_are_the_same_for_every_split(void **state)
 	assert_null(json_scan_member(&scan, text, BYTES("lis")));
 }
 
+/* A name may be anywhere below the top, behind an escape, and in any pieces. */
+static void test_nested_names_are_never_missed(void **state)
+{
+	static const char *const texts[] = {
+		"{\"a\":[{\"file_id\":1}]}",
+		"{\"a\":{\"b\":{\"file_id\":[]},\"c\":0}}",
+		"{\"a\":[[{\"x\":\"\"},{\"fil\\u0065_id\":1}]]}",
+	};
+	struct json_scan scan;
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		for (size_t piece = 1; piece <= strlen(texts[i]); piece++) {
+			scan_pieces(bytes_from(texts[i]), piece, &scan);
+			assert_true(json_scan_may_nest(&scan, BYTES("file_id")));
+		}
+}
+
+/* Nor found in what prompts are made of: looking for them costs a pass over the text. */
+static void test_usual_names_are_told_from_those_looked_for(void **state)
+{
+	static const char text[] =
+		"{\"file_id\":1,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
+		"\"text\":\"file_id, audio\",\"cache_control\":{\"type\":\"ephemeral\"}},"
+		"{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"b\",\"input\":{}},"
+		"{\"type\":\"tool_result\",\"tool_use_id\":\"a\"},{\"image_url\":{\"url\":\"\"}},"
+		"{\"tool_calls\":[{\"function\":{\"arguments\":\"\"}}],\"tool_call_id\":\"\"},"
+		"{\"source\":{\"media_type\":\"\",\"data\":\"\"},\"thinking\":\"\",\"signature\":"
+		"\"\"},"
+		"{\"parts\":[{\"inlineData\":{\"mimeType\":\"\"}}]}]}]}";
+	static const char *const names[] = {"file_id", "audio", "fileData", "file_data"};
+	struct json_scan scan;
+	(void)state;
+	assert_int_equal(scan_pieces(bytes_from(text), sizeof(text), &scan), JSON_SCAN_OK);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_false(json_scan_may_nest(&scan, bytes_from(names[i])));
+	assert_true(json_scan_may_nest(&scan, BYTES("signature")));
+}
+
 static void test_error_names_text_offset_and_problem(void **state)
 {
 	struct json_scan scan;
@@ -411,6 +449,8 @@ int main(void)
 		cmocka_unit_test(test_depth_is_64),
 		cmocka_unit_test(test_at_most_256_members_at_the_top),
 		cmocka_unit_test(test_members_are_the_same_for_every_split),
+		cmocka_unit_test(test_nested_names_are_never_missed),
+		cmocka_unit_test(test_usual_names_are_told_from_those_looked_for),
 		cmocka_unit_test(test_error_names_text_offset_and_problem),
 		cmocka_unit_test(test_find_and_walk),
 		cmocka_unit_test(test_members_in_one_walk),
