@@ -302,6 +302,60 @@ class Failures(Proxy):
         self.assertEqual(self.summary()["proxy"]["delivered_again"], 1)
         self.vouched(gate, "1 of 1")
 
+    def test_a_stream_that_nobody_hears_to_its_end_is_told_again(self):
+        """From its beginning, to the next who asks: while it goes on, and once it is over."""
+        suite, _ = self.suite(2)
+        released = {question(number): threading.Event() for number in range(2)}
+
+        def event(name, **members):
+            return f"event: {name}\ndata: {json.dumps({'type': name, **members})}\n\n"
+
+        def handler(call):
+            asked.append(call.prompt)
+            call.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+                      "connection: close\r\n\r\n")
+            call.send(event("message_start", message={
+                "id": "msg_1", "type": "message", "role": "assistant", "model": "north-1",
+                "content": [], "stop_reason": None, "usage": {"input_tokens": 5, "output_tokens": 1}}))
+            call.send(event("content_block_start", index=0, content_block={"type": "text", "text": ""}))
+            call.send(event("content_block_delta", index=0, delta={"type": "text_delta", "text": "a "}))
+            released[call.prompt].wait(60)
+            call.send(event("content_block_delta", index=0, delta={"type": "text_delta", "text": "fox"}))
+            call.send(event("content_block_stop", index=0))
+            call.send(event("message_delta", delta={"stop_reason": "end_turn"},
+                            usage={"output_tokens": 2}))
+            call.send(event("message_stop"))
+            return False
+        asked = []
+        upstream = RawUpstream(handler)
+        self.addCleanup(upstream.stop)
+        gate, keys = self.gate(suite, upstream.url)
+        steps = [self.directory / name for name in ("first", "second", "over")]
+        harness = f"'{sys.executable}' '{HARNESS}' --stream '{self.lines}'"
+        script = self.directory / "harness.sh"
+        script.write_text(
+            f"{harness} --timeout 0.5 '{question(0)}'\ntouch '{steps[0]}'\n"
+            f"{harness} '{question(0)}'\n{harness} --timeout 0.5 '{question(1)}'\n"
+            f"touch '{steps[1]}'\nwhile ! test -e '{steps[2]}'; do sleep 0.05; done\n"
+            f"{harness} '{question(1)}'\n")
+        process = Process(self.directory, "proxy", [
+            PARLEY, "bench", "proxy", "--suite", suite, "--model", self.model(self.url(gate)), "-o",
+            self.out, "--", "sh", script], {**os.environ, **keys})
+        self.addCleanup(process.end)
+        wait_until(steps[0].exists, "the first to hang up")
+        released[question(0)].set()
+        wait_until(steps[1].exists, "the second to hang up")
+        released[question(1)].set()
+        journal = self.out / "journal.jsonl"
+        wait_until(lambda: journal.read_text().count('"event":"answer"') == 2, "the second answer")
+        steps[2].touch()
+        self.assertEqual(process.wait(), 0, process.stderr)
+        self.assertEqual([line.get("answer") for line in self.heard()],
+                         [None, "a fox", None, "a fox"])
+        self.assertEqual(asked, [question(0), question(1)])
+        self.assertEqual(self.summary()["proxy"]["delivered_again"], 2)
+        self.vouched(gate, "2 of 2")
+
     def test_a_grant_that_is_revoked_meanwhile(self):
         """The command hears the gateway's own refusal; the bundle says who ended the run, and why."""
         suite, persona = self.suite(4)
