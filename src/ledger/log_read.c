@@ -27,7 +27,11 @@ struct log_reader {
 	uint64_t index;
 	uint8_t link[LINK_SIZE];
 	bool link_known;
-	struct merkle_range tree;
+	/* The tree of what was read from the first record on: of whole tiles, and the leaves since;
+	 * put together when somebody asks. */
+	struct merkle_range whole, tree;
+	struct merkle_hash tile[TILE_WIDTH], tile_root; /* of the last whole one */
+	unsigned width;
 	uint64_t torn_bytes;
 };
 
@@ -117,9 +121,34 @@ void log_reader_close(struct log_reader *reader)
 	free(reader);
 }
 
-const struct merkle_range *log_reader_tree(const struct log_reader *reader)
+const struct merkle_range *log_reader_tree(struct log_reader *reader)
 {
+	unsigned at = 0;
+	reader->tree = reader->whole;
+	for (unsigned level = 8; level-- > 0;) {
+		if (!(reader->width & 1u << level))
+			continue;
+		struct merkle_hash root = merkle_complete(&reader->tile[at], (size_t)1 << level);
+		merkle_append_subtree(&reader->tree, level, &root);
+		at += 1u << level;
+	}
 	return &reader->tree;
+}
+
+/* Whether the tree is that of all records before this one: after a seek it is not. */
+static bool is_tracked(const struct log_reader *reader, uint64_t index)
+{
+	return reader->whole.size + reader->width == index;
+}
+
+static void track(struct log_reader *reader, const struct merkle_hash *leaf)
+{
+	reader->tile[reader->width++] = *leaf;
+	if (reader->width < TILE_WIDTH)
+		return;
+	reader->tile_root = merkle_complete(reader->tile, TILE_WIDTH);
+	merkle_append_subtree(&reader->whole, 8, &reader->tile_root);
+	reader->width = 0;
 }
 
 uint64_t log_reader_torn_bytes(const struct log_reader *reader)
@@ -138,9 +167,11 @@ static enum err_code check_header(struct log_reader *reader, const struct segmen
 			       "does not say",
 			       reader->name, (unsigned long long)header->first_index);
 	bool fits = !reader->link_known || memcmp(header->link, reader->link, LINK_SIZE) == 0;
-	if (fits && reader->tree.size == header->first_index)
-		fits = memcmp(header->range.hashes, reader->tree.hashes,
-			      reader->tree.count * MERKLE_HASH_SIZE) == 0;
+	if (fits && is_tracked(reader, header->first_index)) {
+		const struct merkle_range *tree = log_reader_tree(reader);
+		fits = memcmp(header->range.hashes, tree->hashes, tree->count * MERKLE_HASH_SIZE) ==
+		       0;
+	}
 	if (!fits)
 		return ERR_SET(err, ERR_CORRUPT,
 			       "%s: offset 0: the header does not fit the records before it",
@@ -215,8 +246,8 @@ static enum err_code take_frame(struct log_reader *reader, const struct frame *f
 		.segment = reader->name,
 		.offset = offset};
 	memcpy(reader->link, entry->leaf.bytes, LINK_SIZE);
-	if (reader->tree.size == reader->index)
-		merkle_append(&reader->tree, &entry->leaf);
+	if (is_tracked(reader, reader->index))
+		track(reader, &entry->leaf);
 	reader->index++;
 	return ERR_OK;
 }
@@ -270,7 +301,8 @@ enum err_code log_reader_seek(struct log_reader *reader, uint64_t index, struct 
 	reader->index = reader->firsts[reader->current];
 	reader->link_known = reader->current == 0;
 	memset(reader->link, 0, LINK_SIZE);
-	memset(&reader->tree, 0, sizeof(reader->tree));
+	memset(&reader->whole, 0, sizeof(reader->whole));
+	reader->width = 0;
 	reader->torn_bytes = 0;
 	if (reader->index < index)
 		ERR_TRY(open_segment(reader, err));
@@ -386,21 +418,20 @@ static enum err_code gather_roots(struct check *check, struct err *err)
 }
 
 /* The checkpoints whose size the tree has reached. */
-static enum err_code check_roots(struct check *check, const struct merkle_range *tree,
-				 struct err *err)
+static enum err_code check_roots(struct check *check, struct log_reader *reader, struct err *err)
 {
-	struct merkle_hash root;
+	uint64_t size = reader->index;
 	if (check->root_next == check->root_count ||
-	    check->roots[check->root_next].head.size != tree->size)
+	    check->roots[check->root_next].head.size != size)
 		return ERR_OK;
-	root = merkle_root(tree);
+	struct merkle_hash root = merkle_root(log_reader_tree(reader));
 	while (check->root_next < check->root_count &&
-	       check->roots[check->root_next].head.size == tree->size) {
+	       check->roots[check->root_next].head.size == size) {
 		const struct expected_root *expected = &check->roots[check->root_next++];
 		if (!merkle_equal(&root, &expected->head.root))
 			return ERR_SET(err, ERR_MISMATCH,
 				       "%s of size %llu has another root than the records",
-				       expected->what, (unsigned long long)tree->size);
+				       expected->what, (unsigned long long)size);
 		check->result->checkpoints++;
 	}
 	return ERR_OK;
@@ -427,17 +458,18 @@ static enum err_code check_tile(struct check *check, unsigned level, uint64_t nu
 	return ERR_OK;
 }
 
-static enum err_code add_to_tiles(struct check *check, uint64_t index,
-				  const struct merkle_hash *leaf, struct err *err)
+static enum err_code add_to_tiles(struct check *check, const struct log_reader *reader,
+				  const struct log_read_entry *entry, struct err *err)
 {
-	struct merkle_hash hash = *leaf;
-	uint64_t number = index / TILE_WIDTH;
+	struct merkle_hash hash = entry->leaf;
+	uint64_t number = entry->index / TILE_WIDTH;
 	for (unsigned level = 0; level < TILE_LEVELS; level++) {
 		check->hashes[level][check->widths[level]++] = hash;
 		if (check->widths[level] < TILE_WIDTH)
 			return ERR_OK;
 		ERR_TRY(check_tile(check, level, number, err));
-		hash = merkle_complete(check->hashes[level], TILE_WIDTH);
+		hash = level == 0 ? reader->tile_root
+				  : merkle_complete(check->hashes[level], TILE_WIDTH);
 		check->widths[level] = 0;
 		number /= TILE_WIDTH;
 	}
@@ -446,29 +478,28 @@ static enum err_code add_to_tiles(struct check *check, uint64_t index,
 
 static enum err_code check_records(struct check *check, struct log_reader *reader, struct err *err)
 {
-	const struct merkle_range *tree = log_reader_tree(reader);
 	struct log_read_entry entry;
 	bool more = true;
-	ERR_TRY(check_roots(check, tree, err));
+	ERR_TRY(check_roots(check, reader, err));
 	for (;;) {
 		ERR_TRY(log_reader_next(reader, &entry, &more, err));
 		if (!more)
 			break;
-		ERR_TRY(add_to_tiles(check, entry.index, &entry.leaf, err));
-		ERR_TRY(check_roots(check, tree, err));
+		ERR_TRY(add_to_tiles(check, reader, &entry, err));
+		ERR_TRY(check_roots(check, reader, err));
 		if (check->wanted->each)
 			ERR_TRY(check->wanted->each(check->wanted->argument, &entry, err));
 		check->result->records++;
 	}
 	check->result->torn_bytes = log_reader_torn_bytes(reader);
-	check->result->root = merkle_root(tree);
+	check->result->root = merkle_root(log_reader_tree(reader));
 	if (check->root_next < check->root_count) {
 		const struct expected_root *expected = &check->roots[check->root_next];
 		return ERR_SET(
 			err, ERR_CORRUPT,
 			"%s covers %llu records and the log has only %llu: offset %llu of %s",
 			expected->what, (unsigned long long)expected->head.size,
-			(unsigned long long)tree->size, (unsigned long long)reader->scan.offset,
+			(unsigned long long)reader->index, (unsigned long long)reader->scan.offset,
 			reader->name);
 	}
 	return ERR_OK;

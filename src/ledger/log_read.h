@@ -30,7 +30,7 @@ enum err_code log_reader_next(struct log_reader *reader, struct log_read_entry *
 /* Starts at record `index` (at most the size of the log) with the next call. */
 enum err_code log_reader_seek(struct log_reader *reader, uint64_t index, struct err *err);
 /* The tree of everything read so far from the first record on; after a seek, of nothing. */
-const struct merkle_range *log_reader_tree(const struct log_reader *reader);
+const struct merkle_range *log_reader_tree(struct log_reader *reader);
 /* Bytes after the last record that are no record: the rest of an interrupted write. */
 uint64_t log_reader_torn_bytes(const struct log_reader *reader);
 void log_reader_close(struct log_reader *reader);
