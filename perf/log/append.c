@@ -2,8 +2,9 @@
  *
  *   append DIR RECORDS PRODUCERS FLIGHT [open]   appends admit and settle records and dies as if by
  *                                                kill -9; `open`: segments are not sealed
- *   append DIR seal                              opens it as after that crash, tells how long that
- *                                                took, and waits until every full segment is sealed
+ *   append DIR start                             opens it as after that crash and tells how long
+ * that took; dies again append DIR seal                              the same, and waits until
+ * every full segment is sealed
  *
  * Each producer is a thread that keeps FLIGHT records on their way. A reader asks for checkpoints
  * all the time, and sees of one record in 64 how long it took from its submission until a
@@ -261,7 +262,7 @@ static int append(struct env *env, char **argv, struct env_loop *care, struct ed
 	_exit(0); /* as a crash */
 }
 
-static int seal(struct env *env, const char *directory, struct env_loop *care,
+static int seal(struct env *env, const char *directory, struct env_loop *care, bool wait,
 		struct ed25519_private *key)
 {
 	struct err err = ERR_INIT;
@@ -280,7 +281,7 @@ static int seal(struct env *env, const char *directory, struct env_loop *care,
 	do {
 		usleep(20000);
 		log_get_stats(log, &stats);
-	} while (stats.sealed + 1 < stats.segments && stats.rotten == 0);
+	} while (wait && stats.sealed + 1 < stats.segments && stats.rotten == 0);
 	printf("{\"records\": %llu, \"open_seconds\": %.3f, \"segments\": %llu, \"seal_seconds\": "
 	       "%.2f, \"seal_cpu_seconds\": %.2f}\n",
 	       (unsigned long long)stats.records, opened, (unsigned long long)stats.segments,
@@ -295,10 +296,12 @@ int main(int argc, char **argv)
 	struct env *env = env_os_new(2);
 	struct ed25519_private *key = ed25519_from_seed(seed);
 	struct env_loop *care = env_loop_new(env, "care", true);
-	if (argc == 3 && strcmp(argv[2], "seal") == 0)
-		return seal(env, argv[1], care, key);
+	bool wait = argc == 3 && strcmp(argv[2], "seal") == 0;
+	if (wait || (argc == 3 && strcmp(argv[2], "start") == 0))
+		return seal(env, argv[1], care, wait, key);
 	if (argc == 5 || (argc == 6 && strcmp(argv[5], "open") == 0))
 		return append(env, argv, argc == 6 ? NULL : care, key);
-	fprintf(stderr, "usage: append DIR RECORDS PRODUCERS FLIGHT [open] | append DIR seal\n");
+	fprintf(stderr,
+		"usage: append DIR RECORDS PRODUCERS FLIGHT [open] | append DIR start|seal\n");
 	return 2;
 }

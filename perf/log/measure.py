@@ -82,10 +82,12 @@ def main():
     result = {"append": json.loads(run(append, log, options.records, options.producers, options.flight, "open"))}
     result["bytes_a_request_open"] = sizes(log)[0].get(".seg")
     result["verify_open"] = verify(parley, log, options.records)
+    result["start_seconds"] = json.loads(run(append, log, "start"))["open_seconds"]
     result["seal"] = json.loads(run(append, log, "seal"))
     found, tiles = sizes(log)
     result["bytes_a_request_sealed"] = found.get(".seal")
     result["bytes_a_request_tiles"] = round(2 * tiles / options.records, 1)
+    result["start_sealed_seconds"] = json.loads(run(append, log, "start"))["open_seconds"]
     result["verify_sealed"] = verify(parley, log, options.records)
     print(json.dumps(result, indent=1))
     if not options.keep:

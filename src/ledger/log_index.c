@@ -137,7 +137,13 @@ struct place {
 	uint64_t first, end; /* of its segment */
 	uint64_t index;      /* of the record at `offset`, at or before the wanted one */
 	uint64_t offset;
-	bool known; /* the segment's offsets are known */
+	uint64_t noted; /* offsets of the segment that are known */
+};
+
+/* Offsets found on the way, from the first that was not known. */
+struct learnt {
+	uint32_t *offsets;
+	size_t count, capacity;
 };
 
 /* The segment that has the record, by bisection. */
@@ -161,8 +167,10 @@ static bool find_place(struct log *log, uint64_t index, struct place *place)
 	const struct log_segment *segment = find_segment(log, index);
 	if (segment) {
 		*place = (struct place){segment->first, segment->end, segment->first,
-					SEGMENT_HEADER_SIZE, segment->sparse != NULL};
+					SEGMENT_HEADER_SIZE, segment->sparse_count};
 		size_t entry = (size_t)((index - segment->first) / LOG_SPARSE);
+		if (entry >= segment->sparse_count)
+			entry = segment->sparse_count ? segment->sparse_count - 1 : 0;
 		if (entry < segment->sparse_count) {
 			place->index = segment->first + entry * LOG_SPARSE;
 			place->offset = segment->sparse[entry];
@@ -172,19 +180,34 @@ static bool find_place(struct log *log, uint64_t index, struct place *place)
 	return segment != NULL;
 }
 
-/* The offsets found while a segment was read from its start on. */
-static void keep_offsets(struct log *log, struct log_segment *learnt)
+/* Without memory for it, reading starts from an earlier offset next time. */
+static void learn(struct learnt *learnt, const struct place *place, uint64_t index, uint64_t offset)
+{
+	uint64_t within = index - place->first;
+	if (within % LOG_SPARSE != 0 || within / LOG_SPARSE != place->noted + learnt->count)
+		return;
+	if (learnt->count == learnt->capacity) {
+		size_t capacity = learnt->capacity ? 2 * learnt->capacity : 64;
+		uint32_t *offsets = realloc(learnt->offsets, capacity * sizeof(*offsets));
+		if (!offsets)
+			return;
+		learnt->offsets = offsets;
+		learnt->capacity = capacity;
+	}
+	learnt->offsets[learnt->count++] = (uint32_t)offset;
+}
+
+/* They follow those that were known when the reading began, unless another has been first. */
+static void keep_offsets(struct log *log, const struct place *place, struct learnt *learnt)
 {
 	pthread_mutex_lock(&log->lock);
-	struct log_segment *segment = find_segment(log, learnt->first);
-	if (segment && !segment->sparse) {
-		segment->sparse = learnt->sparse;
-		segment->sparse_count = learnt->sparse_count;
-		segment->sparse_capacity = learnt->sparse_capacity;
-		learnt->sparse = NULL;
-	}
+	struct log_segment *segment = learnt->count ? find_segment(log, place->first) : NULL;
+	bool good = segment && !segment->sealed && segment->sparse_count == place->noted;
+	for (size_t i = 0; good && i < learnt->count; i++)
+		good = log_segment_note(segment, place->first + (place->noted + i) * LOG_SPARSE,
+					learnt->offsets[i]);
 	pthread_mutex_unlock(&log->lock);
-	free(learnt->sparse);
+	free(learnt->offsets);
 }
 
 static enum err_code damaged(const char *path, uint64_t offset, uint64_t index, struct err *err)
@@ -198,7 +221,6 @@ static enum err_code walk_from(struct segment_scan *scan, struct place *place, u
 			       struct err *err)
 {
 	if (scan->seal) {
-		place->known = true; /* no offsets are needed */
 		place->index = begin;
 		return segment_scan_seek(scan, begin, err);
 	}
@@ -213,7 +235,7 @@ static enum err_code walk_segment(struct log *log, struct place *place, uint64_t
 	char folder[LOG_PATH_SIZE];
 	struct segment_scan scan;
 	struct segment_header header;
-	struct log_segment learnt = {.first = place->first};
+	struct learnt learnt = {0};
 	log_folder(log, folder);
 	enum err_code code = segment_scan_find(&scan, log->env, folder, place->first, &header, err);
 	if (code == ERR_OK)
@@ -225,16 +247,13 @@ static enum err_code walk_segment(struct log *log, struct place *place, uint64_t
 		code = segment_scan_next(&scan, &frame, &found, err);
 		if (code == ERR_OK && (!found || frame.index != index))
 			code = damaged(scan.path, offset, index, err);
-		if (code == ERR_OK && !place->known)
-			(void)log_segment_note(&learnt, index, offset);
+		if (code == ERR_OK && !scan.seal)
+			learn(&learnt, place, index, offset);
 		if (code == ERR_OK && index >= begin)
 			code = walk->each(walk->argument, &frame, err);
 	}
 	segment_scan_close(&scan);
-	if (code == ERR_OK && !place->known && end == place->end)
-		keep_offsets(log, &learnt);
-	else
-		free(learnt.sparse);
+	keep_offsets(log, place, &learnt);
 	return code;
 }
 

@@ -29,7 +29,7 @@
 
 struct log_segment {
 	uint64_t first, end; /* indices of its durable records: first to end - 1 */
-	uint32_t *sparse;    /* offsets; NULL until they were read, and where it is sealed */
+	uint32_t *sparse;    /* the first offsets, as far as was read; none where it is sealed */
 	size_t sparse_count, sparse_capacity;
 	bool open, sealed; /* which files there are of it: both for a moment, and after a crash */
 };
