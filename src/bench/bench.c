@@ -417,9 +417,10 @@ static enum err_code make_directory(struct run *run, struct err *err)
 	if (env_file_exists(run->env, journal))
 		return ERR_SET(
 			err, ERR_EXISTS,
-			"%s holds a run already: go on with it by `parley bench resume %s`, or "
-			"choose another folder",
-			run->directory, run->directory);
+			"%s holds a run already: go on with it by `parley bench %s%s`, or choose "
+			"another folder",
+			run->directory, run->proxy ? "proxy --resume -o " : "resume ",
+			run->directory);
 	ERR_TRY(env_make_directories(run->env, run->directory, err));
 	ERR_TRY(make_folder(run, "bundle/" BUNDLE_RECEIPTS, err));
 	ERR_TRY(copy_suites(run, err));

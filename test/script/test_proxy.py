@@ -559,6 +559,19 @@ class Verdicts(Proxy):
         self.vouched(gate, "4 of 4")
 
 
+    def test_sealed_on_both_sides(self):
+        """The gateway has a root and what answers are graded by, the command verdicts."""
+        suite, persona = self.suite(4)
+        with open(suite / "suite.yaml", "a", encoding="utf-8") as file:
+            file.write(f'seed: "{"5a" * 32}"\n')
+        gate, keys = self.sealed_gate(persona)
+        self.proxy(suite, self.url(gate), self.command(self.questions(4), "--raw"), "--verdicts",
+                   "--sealed", keys=keys)
+        self.vouched(gate, "4 of 4")
+        taken = self.proxy(suite, self.url(gate), ["true"], status=1)
+        self.assertIn("bench proxy --resume -o", taken.stderr)
+
+
 class Writing(Proxy):
     def test_judges_are_asked_by_the_run_itself(self):
         """The command asks the contestant; the baseline is stored, and the judge is the run's."""
