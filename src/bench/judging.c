@@ -69,6 +69,11 @@ static json_t *load_pair(struct run *run, const struct request *request, struct 
 	size_t sample_index = request->index / 2;
 	bool swapped = request->index & 1;
 	const char *own, *other;
+	/* One of the two is durable, the other may wait to be written still. */
+	if (!journal_write(&run->journal)) {
+		*err = run->journal.err;
+		return NULL;
+	}
 	json_t *own_line = load_answer(run, cell, cell->model, sample_index, &own, err);
 	json_t *other_line =
 		own_line ? load_answer(run, cell, cell->opponent, sample_index, &other, err) : NULL;
