@@ -330,6 +330,19 @@ static void describe_status(const struct request *request, const struct dialect_
 	text_line(out, size, bytes_from(line));
 }
 
+/* A gateway binds judges by what the suite says that they are asked. */
+static void add_advice(const struct request *request, struct bytes rule, char *why, size_t size)
+{
+	const struct cell *cell = request->cell;
+	const struct suite *suite = request->model->run->suites[cell->suite].suite;
+	size_t used = strlen(why);
+	if (cell->judging && bytes_is(rule, "suite.unbound") && !suite_is_judged(suite))
+		snprintf(why + used, size - used,
+			 "; suite %s does not say what judges are asked: add judge: {} to its "
+			 "suite.yaml, or ask the judge elsewhere",
+			 suite_name(suite));
+}
+
 static void refused(struct request *request)
 {
 	struct dialect_failure failure = {0};
@@ -339,6 +352,7 @@ static void refused(struct request *request)
 			     &failure);
 	refusal_parts_read(bytes_from(failure.message), &parts);
 	describe_status(request, &failure, why, sizeof(why));
+	add_advice(request, parts.rule, why, sizeof(why));
 	struct retry_facts facts = {
 		.status = request->status,
 		.should_retry = request->should_retry,

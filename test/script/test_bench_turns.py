@@ -233,6 +233,30 @@ class Judges(test_bench.Bench):
         self.assertIn("12 verdicts read again", done.stdout)
         self.assertEqual(sim.end_and_count(), 24)
 
+    def test_a_suite_that_names_no_judge_is_told_so(self):
+        suite, persona = self.letters(1)
+        text = (suite / "suite.yaml").read_text()
+        (suite / "suite.yaml").write_text(text[:text.index("judge:")])
+        gate, keys = self.gate(suite, self.sim("--persona", persona))
+        self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
+        self.assertEqual(self.results()["win_rate"]["failed"], 1)
+        told = [line["error"] for line in self.lines("transcripts.jsonl") if "judge_order" in line]
+        self.assertEqual(len(told), 2)
+        self.assertIn("add judge: {} to its suite.yaml", told[0])
+
+    def test_parleys_own_words_are_the_default(self):
+        suite, persona = self.letters(1)
+        text = (suite / "suite.yaml").read_text()
+        (suite / "suite.yaml").write_text(text[:text.index("judge:")] + "judge: {}\n")
+        lines = [json.loads(line) for line in persona.read_text().splitlines()]
+        gate, keys = self.gate(suite, self.sim())
+        self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
+        asked = json.loads(next(line for line in self.lines("transcripts.jsonl")
+                                if "judge_order" in line)["request_body"])
+        self.assertEqual(asked["max_completion_tokens"], 16)
+        self.assertIn(f"<request>\n{lines[0]['prompt']}\n</request>", asked["messages"][0]["content"])
+        self.assertEqual(run("verify", self.out / "bundle").returncode, 0)
+
     def test_a_verdict_on_other_answers_is_false(self):
         suite, persona = self.letters(2)
         gate, keys = self.gate(suite, self.sim("--persona", persona))
