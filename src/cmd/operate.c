@@ -154,6 +154,11 @@ static void show(const struct verb *verb, const struct telling *telling,
 		printf("%s\n", key);
 	} else {
 		const char *record = json_string_value(json_object_get(answer->body, "record"));
+		const char *state = json_string_value(json_object_get(answer->body, "state"));
+		if (json_is_false(json_object_get(answer->body, "changed"))) {
+			printf("nothing to do%s%s\n", state ? ": it is " : "", state ? state : "");
+			return;
+		}
 		printf("done in %.1f ms%s%s\n", (double)answer->elapsed_us / 1000,
 		       record ? ", record " : "", record ? record : "");
 	}

@@ -33,6 +33,38 @@ class Difference(Case):
         self.assertIn("0 added, 2 changed", text)
         self.assertTrue(self.apply(access(evaluation(), product())).startswith("0 added, 0 changed"))
 
+    def test_another_order_of_everything_changes_nothing(self):
+        def turned(value, key=""):
+            """The same with members and, but for clauses, elements the other way round."""
+            if isinstance(value, dict):
+                return {name: turned(value[name], name) for name in reversed(value)}
+            if isinstance(value, list):
+                rows = [turned(item) for item in value]
+                return rows if key == "clauses" else rows[::-1]
+            return value
+
+        gate = self.gateway("http://127.0.0.1:9", name="other")
+        file = access(evaluation(staff=["red", "blue"], limits={"rpm": 5, "input_tpm": 7}), product(),
+                      public_suites=public(suite_of(["a"]), suite_of(["b"], name="other")))
+        file["links"] = [{"from": "acme", "kind": "owns", "to": "surfboard", "share": 60,
+                          "status": "confirmed", "evidence": "e"},
+                         {"from": "surfboard", "kind": "reseller_of", "to": "acme", "evidence": "e",
+                          "status": "asserted"}]
+        path = gate.directory / "access.yaml"
+        path.write_text(json.dumps(file))
+        gate.act("apply", path)
+        other = turned(file)
+        self.assertNotEqual(json.dumps(other), json.dumps(file))
+        path.write_text(json.dumps(other))
+        before = len(gate.records())
+        self.assertIn("0 added, 0 changed", gate.act("apply", path))
+        self.assertEqual(len(gate.records()), before)
+
+    def test_an_act_that_changes_nothing_says_so(self):
+        gate = self.place
+        self.assertIn("record", gate.act("grant", "suspend", "prod"))
+        self.assertEqual(gate.act("grant", "suspend", "prod"), "nothing to do: it is suspended\n")
+
     def test_what_the_file_leaves_out_is_named_and_stays(self):
         content = access(evaluation())
         content["orgs"] = content["orgs"][:1]
