@@ -5,6 +5,7 @@
 #include "cmd/admin_body.h"
 #include "cmd/admin_client.h"
 #include "cmd/commands.h"
+#include "cmd/remote.h"
 
 #include <stdlib.h>
 
@@ -13,6 +14,7 @@
 
 struct telling {
 	const char *config, *org, *month, *output;
+	struct remote remote; /* of an organisation that asks with its key */
 	bool json, html;
 };
 
@@ -330,6 +332,20 @@ static enum err_code give(const struct telling *telling, const json_t *answer, s
 	return code;
 }
 
+/* Of the organisation that the key is of. */
+static int ask_remote(const struct telling *telling)
+{
+	struct err err = ERR_INIT;
+	json_t *answer;
+	char path[64];
+	snprintf(path, sizeof(path), "/parley/v1/statement?month=%.20s", telling->month);
+	enum err_code code = remote_get(&telling->remote, path, &answer, &err);
+	if (code == ERR_OK)
+		code = give(telling, answer, &err);
+	json_decref(answer);
+	return code == ERR_OK ? 0 : cli_fail(&err);
+}
+
 static int ask(const struct telling *telling)
 {
 	struct err err = ERR_INIT;
@@ -351,6 +367,7 @@ int cmd_statement(int argc, char **argv)
 		{"config",      'c', CLI_TEXT, &telling.config, "FILE",
 		 "the gateway's configuration (./parley.yaml)", 0, 0},
 		{"org",     0, CLI_TEXT, &telling.org, "O", "of which organisation", 0, 0},
+		REMOTE_OPTIONS(telling.remote),
 		{"month",       0, CLI_TEXT, &telling.month, "M", "of which month (UTC): 2026-11", 0, 0},
 		{"output",            'o', CLI_TEXT, &telling.output, "FILE", "where it goes (stdout)", 0, 0},
 		{"html",             0, CLI_FLAG, &telling.html, NULL, "one page of HTML", 0, 0},
@@ -360,10 +377,11 @@ int cmd_statement(int argc, char **argv)
 	};
 	const struct cli_command command = {
 		"statement",
-		"--org O --month M [--html | --json] [-o FILE]",
+		"(--org O | --gateway URL#ENV) --month M [--html | --json] [-o FILE]",
 		"What both sides hold of a month: runs, suites, tokens, refusals by clause and the "
 		"share that\nregistered suites explain; counted from the logs, signed by the "
-		"gateway.",
+		"gateway. The operator\nnames an organisation; the organisation asks with its key "
+		"over HTTP. `parley verify`\nchecks what --json wrote.",
 		options,
 		0,
 		0};
@@ -371,12 +389,18 @@ int cmd_statement(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)
 		return status;
-	if (!telling.org || !telling.month)
-		return cli_usage("statement", "--org and --month are needed");
-	if (!admin_is_id(telling.org) || !admin_is_id(telling.month))
+	if (!telling.org == !telling.remote.gateway || !telling.month)
+		return cli_usage(
+			"statement",
+			"--month is needed, and --org or --gateway: whose statement it is");
+	if ((telling.org && !admin_is_id(telling.org)) || !admin_is_id(telling.month))
 		return cli_usage("statement", "\"%s\" is no organisation's id or no month",
-				 admin_is_id(telling.org) ? telling.month : telling.org);
+				 telling.org && !admin_is_id(telling.org) ? telling.org
+									  : telling.month);
 	if (telling.html && telling.json)
 		return cli_usage("statement", "--html or --json, not both");
-	return ask(&telling);
+	if (telling.org)
+		return ask(&telling);
+	status = remote_open("statement", &telling.remote);
+	return status >= 0 ? status : ask_remote(&telling);
 }

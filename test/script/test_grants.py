@@ -5,6 +5,7 @@ import email
 import email.policy
 import http.server
 import json
+import os
 import socket
 import threading
 
@@ -369,6 +370,20 @@ class Grants(Case):
         path.write_text(json.dumps(told))
         done = run("verify", path, "--key", self.log_key(), "--require", "vouched")
         self.assertEqual(done.returncode, 0, done.stdout)
+        # The same by the command, which needs no file of the operator's.
+        ask = ("statement", "--gateway", f"http://127.0.0.1:{self.gate.port}#SOUTH", "--month")
+        environment = {**os.environ, "SOUTH": client.key}
+        done = run(*ask, month, env=environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("1 requests admitted", done.stdout)
+        done = run(*ask, month, "--json", "-o", path, env=environment)
+        self.assertEqual(run("verify", path, "--key", self.log_key(), "--require", "vouched").returncode, 0)
+        done = run(*ask, "2099-01", env=environment)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("has not begun", done.stderr)
+        self.assertEqual(run(*ask, month, "--org", "southlab", env=environment).returncode, 2)
+        self.assertEqual(run(*ask, "2026 11", env=environment).returncode, 2)
+        self.assertEqual(run(*ask, month, env={**os.environ, "SOUTH": ""}).returncode, 2)
         # The organisation follows from the key, whatever else is asked for.
         other = self.fetch(client, f"/parley/v1/statement?org=acme&month={month}")
         self.assertEqual(other["statement"]["org"]["id"], "southlab")
