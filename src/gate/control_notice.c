@@ -177,12 +177,16 @@ static enum err_code tell_end(struct control_operation *operation, const char *i
 enum err_code control_notice_expiring(struct control_operation *operation, struct err *err)
 {
 	struct control *control = operation->control;
-	const char *id;
-	json_t *document;
-	json_object_foreach(control->documents[STORE_GRANT], id, document)
-	{
+	int64_t now_ms = control->loop->wall_ms;
+	/* Once a minute, of all grants: a document is looked at only where the days fit. */
+	for (size_t i = 0; i < world_grant_count(control->world); i++) {
+		const struct world_grant *grant = world_grant_at(control->world, i);
+		if (grant->state != GRANT_ACTIVE || grant->until_ms <= now_ms ||
+		    grant->until_ms - now_ms > grant->notice_ms)
+			continue;
+		const json_t *document = control_document(control, STORE_GRANT, grant->id);
 		if (ends_soon(control, document))
-			return tell_end(operation, id, document, err);
+			return tell_end(operation, grant->id, document, err);
 	}
 	return ERR_OK;
 }
