@@ -399,19 +399,25 @@ static bool check_grading(struct decision *decision)
 				       "none are kept here; register the suite again");
 	if (!verdict->suite->suite->sealed || decision->request->recorded)
 		return true;
-	if (claim->index != verdict->pick.leaf)
-		return decision_refuse(
-			decision, RULE_SUITE_SCORERS,
-			"leaf %llu has the words of leaf %u, which counts for both: show "
-			"that one",
-			(unsigned long long)claim->index, verdict->pick.leaf);
+	if (!claim || claim->index > UINT32_MAX)
+		return decision_refuse(decision, RULE_SUITE_SCORERS, "show its leaf: parley-leaf");
+	const struct grading_book *book = verdict->suite->book;
+	uint32_t shown = (uint32_t)claim->index, leaf = verdict->pick.leaf;
+	/* Another leaf's words, which count for both: they are judged alike, or the other is shown.
+	 */
+	if (shown != leaf &&
+	    !bytes_equal(grading_book_scorer(book, shown), grading_book_scorer(book, leaf)))
+		return decision_refuse(decision, RULE_SUITE_SCORERS,
+				       "leaf %u has the words of leaf %u, which counts for both, "
+				       "and another scorer: show leaf %u",
+				       shown, leaf, leaf);
 	struct bytes salt = bytes_of((const char *)claim->salt, sizeof(claim->salt));
-	if (!grading_book_shows(verdict->suite->book, verdict->pick.leaf, salt, claim->grading))
+	if (!grading_book_shows(book, shown, salt, claim->grading))
 		return decision_refuse(
 			decision, RULE_SUITE_SCORERS,
 			"the grading that was uploaded for leaf %u is not the one that the "
 			"leaf commits to; close the run and register the suite's own",
-			verdict->pick.leaf);
+			shown);
 	return true;
 }
 

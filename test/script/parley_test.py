@@ -628,10 +628,12 @@ def suite_of(prompts, name="foxes", max_output=64, samples=1, **members):
 class SealedSuite:
     """A sealed registration (`body`) and the fields that prove its leaves."""
 
-    def __init__(self, prompts, seed, name="sealed", max_output=64, samples=1, **members):
+    def __init__(self, prompts, seed, name="sealed", max_output=64, samples=1, gradings=None,
+                 **members):
         self.seed = seed
-        self.gradings = [{"id": str(index), "scorer": {"kind": "contains"}, "target": "fox"}
-                         for index in range(len(prompts))]
+        self.gradings = gradings or [
+            {"id": str(index), "scorer": {"kind": "contains"}, "target": "fox"}
+            for index in range(len(prompts))]
         self.hashes = [leaf_hash(leaf_of(index, prompt, self.gradings[index], seed))
                        for index, prompt in enumerate(prompts)]
         self.body = {"name": name, "version": 1, "purpose": "capability_benchmark",

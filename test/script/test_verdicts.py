@@ -452,6 +452,21 @@ class Verdicts(Case):
         self.assertEqual(self.ask_leaf(suite, 1).json()["verdict"], "fail")
         self.assertEqual(self.upstream.end_and_count(), 2)
 
+    def test_words_of_two_sealed_leaves_count_once(self):
+        self.start()
+        prompts = [FOXES[0]] * 3
+        suite = SealedSuite(prompts, bytes([0x5a]) * 32, samples=4)
+        suite.gradings[2] = dict(suite.gradings[2], target="owl")
+        suite = SealedSuite(prompts, bytes([0x5a]) * 32, samples=4, gradings=suite.gradings)
+        self.register({**suite.body, "gradings": suite.gradings})
+        verdicts = [self.ask_leaf(suite, leaf, prompts).json() for leaf in (1, 0)]
+        self.assertEqual([(v["leaf"], v["sample"], v["verdict"]) for v in verdicts],
+                         [(1, 0, "pass"), (1, 1, "pass")])
+        # Judged otherwise it is another question.
+        refused = self.ask_leaf(suite, 2, prompts)
+        self.assert_refused(refused, 403, "suite.scorers", "anthropic")
+        self.assertIn("another scorer: show leaf 1", refused.message())
+
     def test_a_sealed_suite_without_gradings_is_not_registered(self):
         self.start()
         suite = SealedSuite(FOXES, bytes([0x5a]) * 32)
