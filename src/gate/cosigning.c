@@ -433,6 +433,16 @@ void cosigning_free(struct cosigning *cosigning)
 
 /* ---- what it tells ---- */
 
+void cosigning_failing(const struct cosigning *cosigning,
+		       void (*each)(void *argument, const char *name, const char *problem),
+		       void *argument)
+{
+	for (unsigned i = 0; cosigning && i < cosigning->count; i++)
+		if (cosigning->cosigners[i].failures > 0)
+			each(argument, cosigning->cosigners[i].config->key.name,
+			     cosigning->cosigners[i].problem);
+}
+
 static uint64_t cosigned_size(const struct cosigner *cosigner)
 {
 	return cosigner->cosigned;

@@ -17,6 +17,11 @@ void cosigning_start(struct cosigning *cosigning);
 void cosigning_stop(struct cosigning *cosigning);
 void cosigning_free(struct cosigning *cosigning);
 
+/* Tells of each witness whose last attempt failed: its name and what is wrong. */
+void cosigning_failing(const struct cosigning *cosigning,
+		       void (*each)(void *argument, const char *name, const char *problem),
+		       void *argument);
+
 /* Series of /metrics. */
 void cosigning_write_metrics(const struct cosigning *cosigning, struct buf *out);
 

@@ -6,7 +6,9 @@
  * requests are taken, and both logs can take records and the store documents. */
 #include "gate/gateway_internal.h"
 
+#include "base/json.h"
 #include "gate/control_internal.h"
+#include "gate/cosigning.h"
 #include "ledger/seal.h"
 
 #include <stdio.h>
@@ -115,9 +117,21 @@ static void find_grader(const struct gateway *gateway, struct buf *out)
 		add(out, "grader", 0, problem);
 }
 
+/* A reader's text, as JSON. */
+static void add_witness(void *argument, const char *name, const char *problem)
+{
+	struct buf *out = argument;
+	char text[600];
+	snprintf(text, sizeof(text), "%.255s does not cosign: %.300s", name, problem);
+	buf_append_cstr(out, out->size ? "," : "");
+	buf_append_cstr(out, "{\"part\":\"witness\",\"problem\":");
+	json_append_string(out, bytes_from(text));
+	buf_append_char(out, '}');
+}
+
 static void answer(struct gateway_probe *probe, const struct waiting *waiting)
 {
-	struct buf problems = BUF_INIT(65536), body = BUF_INIT(70000), warnings = BUF_INIT(4096);
+	struct buf problems = BUF_INIT(65536), body = BUF_INIT(90000), warnings = BUF_INIT(16384);
 	struct http_header headers[2] = {
 		{"content-type",  BYTES("application/json")},
                 {"cache-control", BYTES("no-store")        }
@@ -128,6 +142,7 @@ static void answer(struct gateway_probe *probe, const struct waiting *waiting)
 	if (waiting->ready) {
 		find_rot(probe->gateway, &warnings);
 		find_grader(probe->gateway, &warnings);
+		cosigning_failing(probe->gateway->cosigning, add_witness, &warnings);
 	}
 	const char *good = waiting->ready ? "ready" : "alive";
 	const char *bad = waiting->ready ? "not ready" : "stuck";

@@ -214,6 +214,11 @@ class Cosigning(Witnessed):
         wait_until(lambda: all(gate.metric(
             f'parley_witness_failing{{witness="{liar.name}"}}') for liar in liars), "all to fail")
         self.assertEqual(client.messages().status, 200)
+        ready = ask(gate.admin_port, "GET", "/readyz")
+        self.assertEqual(ready.status, 200)
+        told = [each["problem"] for each in ready.json()["warnings"] if each["part"] == "witness"]
+        self.assertEqual(len(told), len(liars))
+        self.assertTrue(told[0].startswith("liar-0.example does not cosign: "), told[0])
         note = ask(gate.port, "GET", "/log/checkpoint").body
         self.assertEqual(len(tlog.split_note(note)[1]), 1)
         self.assertIn("liar-7.example does not cosign: it has cosigned 99999999 records",
