@@ -102,6 +102,10 @@ static enum err_code check_tls(const struct env_address *address,
 			       "%s is no address of this machine alone, and answers would travel "
 			       "there in clear: give --certificate, --key and --client-ca",
 			       settings->listen);
+	if (settings->keep && address->family != ENV_UNIX)
+		return ERR_SET(
+			err, ERR_USAGE,
+			"--keep is for unix:PATH: what keeps a grader opens no other socket");
 	if (given != 0 && address->family == ENV_UNIX)
 		return ERR_SET(err, ERR_USAGE, "--certificate is for IP:PORT");
 	return ERR_OK;

@@ -252,6 +252,7 @@ class Elsewhere(Grading):
             self.assertIn("grade", done.stderr)
         for arguments, said in (
                 (("--listen", "0.0.0.0:0"), "no address of this machine alone"),
+                (("--keep", "--listen", "127.0.0.1:0"), "--keep is for unix:PATH"),
                 (("--listen", "127.0.0.1:0", "--certificate", certificate), "given together")):
             done = run("grade", *arguments)
             self.assertEqual(done.returncode, 2, done.stderr)
