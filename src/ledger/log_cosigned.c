@@ -127,8 +127,16 @@ enum err_code log_set_cosigned(struct log *log, struct bytes note, uint64_t as_o
 	return env_write_file(log->env, path, note, 0644, err);
 }
 
+void log_forget_cosigned(struct log *log)
+{
+	char path[LOG_PATH_SIZE];
+	struct err ignored = ERR_INIT;
+	log_path(log, path, "%s", file_name);
+	env_unlink(log->env, path, &ignored);
+}
+
 /* What an earlier run kept counts if it is of this tree: its key signed it and its root is ours. It
- * is a convenience: anything else is left out, and comes anew. */
+ * is a convenience: anything else is taken away, and comes anew. */
 void log_load_cosigned(struct log *log)
 {
 	char path[LOG_PATH_SIZE];
@@ -151,5 +159,6 @@ void log_load_cosigned(struct log *log)
 		log->cosigned_head = head;
 	} else {
 		buf_release(&text);
+		log_forget_cosigned(log);
 	}
 }

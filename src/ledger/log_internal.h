@@ -212,6 +212,8 @@ bool log_awaits_cosigned(const struct log *log, uint64_t index);
 void log_outdate_cosigned(struct log *log);
 /* At open, once the tree is there. */
 void log_load_cosigned(struct log *log);
+/* In a job: what the directory has cosigned is of a key that signs no more. */
+void log_forget_cosigned(struct log *log);
 
 /* log_rotation.c. In the job that makes a checkpoint: goes over to the next key, if there is one.
  */

@@ -102,6 +102,8 @@ void log_take_next_key(struct log *log)
 		next->vkey = old;
 	}
 	pthread_mutex_unlock(&log->lock);
+	if (next)
+		log_forget_cosigned(log);
 	log_next_key_free(next);
 }
 

@@ -199,6 +199,9 @@ class Rotation(Witnessed, Bench):
         self.vkey = self.rotate()["vkey"]
         wait_until(lambda: "it follows this log with another key" in self.gate.process.stderr,
                    "the operator to be told")
+        # What was cosigned under the old key is in nobody's way.
+        self.vouched(self.log, self.vkey)
+        self.vouched(self.log, self.old)
         one.end()
         again = self.witness("south.example/w", self.old, self.vkey, folder=one.folder,
                              listen=f"127.0.0.1:{port}")
