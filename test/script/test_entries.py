@@ -4,7 +4,7 @@ anybody's; entries are the organisation's own, or public; the usage log is the o
 import json
 
 from parley_test import (Case, Client, ask, evaluation, leaf_hash, main, product, public, run,
-                         split_entries, suite_of)
+                         split_entries, suite_of, wait_until)
 
 PROMPTS = ["What jumps?", "What lies?"]
 
@@ -162,8 +162,9 @@ class Entries(Case):
     def test_the_admin_listener_serves_both_whole(self):
         self.start()
         for log in ("evaluation", "usage"):
+            wait_until(lambda log=log: self.gate.entries(log), f"a checkpoint of the {log} log")
             lines = self.gate.entries(log)
-            self.assertTrue(lines and all(lines), log)
+            self.assertTrue(all(lines), log)
             for path in ("checkpoint", "vkey", f"tile/0/000.p/{len(lines)}",
                          f"tile/entries/000.p/{len(lines)}"):
                 self.assertEqual(self.gate.admin(f"/log/{log}/{path}").status, 200)

@@ -232,7 +232,7 @@ class Requests(Case):
 class Answers(Case):
     def setUp(self):
         super().setUp()
-        self.said = b""
+        self.said, self.keeps = b"", False
         self.upstream = RawUpstream(self.say)
         self.addCleanup(self.upstream.stop)
         self.gate = self.gateway(self.upstream.url, product())
@@ -242,12 +242,13 @@ class Answers(Case):
         if self.said is None:
             return answer(call)
         call.send(self.said)
-        return False
+        return self.keeps
 
     def check(self, name, said, taken=False):
         """As a plain answer; what is taken for none is an error, to the client and on record."""
         with self.subTest(name):
-            self.said = said
+            # After a good answer the connection stays open: the next request may come on it.
+            self.said, self.keeps = said, taken
             answered = self.client.chat()
             self.assertEqual(answered.status, 200 if taken else 502, answered)
             if not taken:
