@@ -300,6 +300,7 @@ class Upstreams(EndingsCase):
             with self.subTest(way):
                 answered = self.ask(way, True)
                 self.assertLess(len(answered.body), 20 << 20)
+                self.assertTrue(answered.events(), (answered.status, answered.body[:300]))
                 error = error_of(way, answered.events())
                 self.assertTrue(error, answered.body[-300:])
                 settle = self.gate.settled(answered.headers["parley-record"], "usage")

@@ -451,8 +451,9 @@ static void equals_the_second_implementation(void **state)
 	unsigned seen[RULE_COUNT] = {0};
 	for (int worlds = text ? atoi(text) : WORLDS; worlds > 0; worlds--)
 		compare(&prng, seen);
-	assert_true(seen[RULE_NONE] > 1000 && seen[RULE_SUITE_UNBOUND] > 1000 &&
-		    seen[RULE_SUITE_SAMPLES] > 1000);
+	/* Every kind of answer came up, often. */
+	assert_true(seen[RULE_NONE] > WORLDS / 3 && seen[RULE_SUITE_UNBOUND] > WORLDS / 3 &&
+		    seen[RULE_SUITE_SAMPLES] > WORLDS / 3);
 }
 
 int main(void)
