@@ -242,7 +242,8 @@ class GivingBack(Case):
         admits = {entry["id"] for entry in records if entry["kind"] == "admit"}
         settled = [entry["admit"] for entry in records if entry["kind"] == "settle"]
         self.assertEqual(sorted(settled), sorted(admits))
-        self.assertGreaterEqual(len(admits), 60)
+        # Of the 32 that hang up at once, some may be gone before they are read.
+        self.assertGreaterEqual(len(admits), 8 * 10 - 32)
         used = sum(entry["usage"]["input"] + entry["usage"]["output"]
                    for entry in records if entry["kind"] == "settle")
         most, left = self.gate.use("prod")["tokens_per_day"]

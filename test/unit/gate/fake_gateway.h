@@ -26,7 +26,7 @@ struct fake_gateway {
 	struct config *config;
 	struct control *control;
 	char directory[64];
-	uint64_t positions[CONTROL_LOGS];
+	_Atomic uint64_t positions[CONTROL_LOGS];
 	struct world *world; /* as the workers have it */
 	unsigned published;
 	char cuts[256];           /* of the last publication: "key:id grant:id …" */
