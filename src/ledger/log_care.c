@@ -7,8 +7,11 @@
 #include <stdlib.h>
 
 #define SECOND UINT64_C(1000000000)
-/* Of the time, sealing takes a third at most: the machine has other work. */
-#define SEAL_PAUSE 2
+/* Sealing waits so many times as long as it works: a twentieth of the time is its own, so that a
+ * busy gateway does not pay for it at once, and a third where this many full segments wait. */
+#define SEAL_PAUSE 19
+#define SEAL_PAUSE_BEHIND 2
+#define SEAL_BEHIND 64
 #define SEAL_RETRY_NS (60 * SECOND)
 #define SCRUB_RATE_DEFAULT (UINT64_C(4) << 20)
 #define SCRUB_FIRST_NS (600 * SECOND)
@@ -295,12 +298,21 @@ static bool scrub_is_due(struct log_care *care)
 
 /* ---- the loop ---- */
 
+static uint64_t seal_pause(struct log_care *care)
+{
+	struct log *log = care->log;
+	pthread_mutex_lock(&log->lock);
+	bool behind = log->segment_count - log->seal_from > SEAL_BEHIND;
+	pthread_mutex_unlock(&log->lock);
+	return behind ? SEAL_PAUSE_BEHIND : SEAL_PAUSE;
+}
+
 static void turn(struct log_care *care)
 {
 	uint64_t began = env_clock_ns(care->log->env), wait;
 	bool due = scrub_is_due(care);
 	if (care->loop->now_ns >= care->seal_next_ns && seal_turn(care))
-		wait = SEAL_PAUSE * (env_clock_ns(care->log->env) - began);
+		wait = seal_pause(care) * (env_clock_ns(care->log->env) - began);
 	else if (due)
 		wait = scrub_turn(care);
 	else
