@@ -49,6 +49,13 @@ enum err_code json_get_bool_or(const json_t *object, const char *key, const char
 enum err_code json_get_container(const json_t *object, const char *key, const char *what,
 				 json_type type, bool optional, json_t **out, struct err *err);
 
+/* The text of a member, borrowed; "" where it is absent or no text. */
+static inline const char *json_text(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+	return text ? text : "";
+}
+
 /* Sets a member and takes the value over. False where the value is NULL (it could not be made) or
  * memory is out. */
 static inline bool json_set(json_t *object, const char *key, json_t *value)

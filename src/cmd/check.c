@@ -57,12 +57,6 @@ static enum err_code make_question(const char *path, const char *file, struct by
 
 /* ---- showing ---- */
 
-static const char *text_of(const json_t *answer, const char *key)
-{
-	const char *text = json_string_value(json_object_get(answer, key));
-	return text ? text : "";
-}
-
 static long long number_of(const json_t *answer, const char *key)
 {
 	return (long long)json_integer_value(json_object_get(answer, key));
@@ -82,19 +76,20 @@ static void show_clause(const json_t *answer)
 	const json_t *clause = json_object_get(answer, "clause");
 	if (!clause)
 		return;
-	printf("  %-9s %s (%s): ", "clause", text_of(clause, "id"), text_of(clause, "kind"));
-	cli_print_safe(stdout, bytes_from(text_of(clause, "text")));
+	printf("  %-9s %s (%s): ", "clause", json_text(clause, "id"), json_text(clause, "kind"));
+	cli_print_safe(stdout, bytes_from(json_text(clause, "text")));
 	putchar('\n');
 }
 
 static void show_refusal(const json_t *answer)
 {
 	const json_t *wait = json_object_get(answer, "retry_after_ms");
-	printf("refused by %s (HTTP %lld): ", text_of(answer, "rule"), number_of(answer, "status"));
-	cli_print_safe(stdout, bytes_from(text_of(answer, "message")));
+	printf("refused by %s (HTTP %lld): ", json_text(answer, "rule"),
+	       number_of(answer, "status"));
+	cli_print_safe(stdout, bytes_from(json_text(answer, "message")));
 	putchar('\n');
 	show_clause(answer);
-	show_line("appeal", text_of(answer, "appeal"));
+	show_line("appeal", json_text(answer, "appeal"));
 	if (wait)
 		printf("  %-9s %.1f s\n", "wait", (double)json_integer_value(wait) / 1000);
 	if (json_is_true(json_object_get(answer, "let_through")))
@@ -120,22 +115,22 @@ static void show_facts(const json_t *answer)
 {
 	size_t index;
 	json_t *row;
-	show_line("grant", text_of(answer, "grant"));
-	show_line("org", text_of(answer, "org"));
-	show_line("key", text_of(answer, "key"));
-	show_line("model", text_of(answer, "model"));
-	show_line("purpose", text_of(answer, "purpose"));
-	show_line("release", text_of(answer, "release"));
-	if (*text_of(answer, "suite"))
+	show_line("grant", json_text(answer, "grant"));
+	show_line("org", json_text(answer, "org"));
+	show_line("key", json_text(answer, "key"));
+	show_line("model", json_text(answer, "model"));
+	show_line("purpose", json_text(answer, "purpose"));
+	show_line("release", json_text(answer, "release"));
+	if (*json_text(answer, "suite"))
 		printf("  %-9s leaf %lld of %s (%s)\n", "suite", number_of(answer, "leaf"),
-		       text_of(answer, "suite_name"), text_of(answer, "suite"));
+		       json_text(answer, "suite_name"), json_text(answer, "suite"));
 	show_line("run", json_is_true(json_object_get(answer, "opens_run"))
 				 ? "one over the whole suite would be opened first"
-				 : text_of(answer, "run"));
+				 : json_text(answer, "run"));
 	show_reserve(answer);
 	json_array_foreach(json_object_get(answer, "limits"), index, row) printf(
-		"  %-9s %s: %lld of %lld %s left\n", index ? "" : "limits", text_of(row, "of"),
-		number_of(row, "remaining"), number_of(row, "max"), text_of(row, "unit"));
+		"  %-9s %s: %lld of %lld %s left\n", index ? "" : "limits", json_text(row, "of"),
+		number_of(row, "remaining"), number_of(row, "max"), json_text(row, "unit"));
 	json_array_foreach(json_object_get(answer, "supposed"), index, row)
 		show_line(index ? "" : "supposing", json_string_value(row));
 }
@@ -143,7 +138,7 @@ static void show_facts(const json_t *answer)
 /* 1: it would be refused. */
 static int show(const struct admin_answer *answer, bool json)
 {
-	bool admitted = strcmp(text_of(answer->body, "outcome"), "admitted") == 0;
+	bool admitted = strcmp(json_text(answer->body, "outcome"), "admitted") == 0;
 	if (json) {
 		cli_print_json(answer->body);
 		return admitted ? 0 : 1;

@@ -6,12 +6,6 @@
 
 #define LOOKS_MAX 256
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
-}
-
 static long long number_of(const json_t *object, const char *key)
 {
 	return (long long)json_integer_value(json_object_get(object, key));
@@ -56,11 +50,11 @@ static void print_list(const json_t *cases)
 	{
 		const json_t *evidence = json_object_get(row, "evidence"), *finding;
 		size_t i;
-		printf("%s  %-9s  %s  key %s of %s, grant %s\n", text_of(row, "id"),
-		       text_of(row, "state"), text_of(row, "opened"), text_of(row, "key"),
-		       text_of(row, "org"), text_of(row, "grant"));
+		printf("%s  %-9s  %s  key %s of %s, grant %s\n", json_text(row, "id"),
+		       json_text(row, "state"), json_text(row, "opened"), json_text(row, "key"),
+		       json_text(row, "org"), json_text(row, "grant"));
 		json_array_foreach(evidence, i, finding)
-			printf("    %s %lld, before at most %lld\n", text_of(finding, "signal"),
+			printf("    %s %lld, before at most %lld\n", json_text(finding, "signal"),
 			       number_of(finding, "value"), number_of(finding, "past_most"));
 	}
 }
@@ -97,28 +91,29 @@ static void print_finding(const json_t *finding)
 {
 	const json_t *benign = json_object_get(finding, "benign"), *row;
 	size_t index;
-	printf("\n%s: %lld %s, from %s\n", text_of(finding, "signal"), number_of(finding, "value"),
-	       text_of(finding, "meaning"), text_of(finding, "hour"));
+	printf("\n%s: %lld %s, from %s\n", json_text(finding, "signal"),
+	       number_of(finding, "value"), json_text(finding, "meaning"),
+	       json_text(finding, "hour"));
 	printf("  its own past: at most %lld, median %lld, in %lld hours of the last 7 days with "
 	       "requests\n",
 	       number_of(finding, "past_most"), number_of(finding, "past_median"),
 	       number_of(finding, "past_hours"));
-	printf("  hypothesis: %s\n  harmless explanations:\n", text_of(finding, "hypothesis"));
+	printf("  hypothesis: %s\n  harmless explanations:\n", json_text(finding, "hypothesis"));
 	json_array_foreach(benign, index, row)
-		printf("    - %s\n      told by: %s\n", text_of(row, "explanation"),
-		       text_of(row, "told_by"));
+		printf("    - %s\n      told by: %s\n", json_text(row, "explanation"),
+		       json_text(row, "told_by"));
 }
 
 static void print_case(const json_t *view)
 {
 	const json_t *evidence = json_object_get(view, "evidence"), *finding;
 	size_t index;
-	printf("%s is %s, opened %s\nkey %s of %s, grant %s\n", text_of(view, "id"),
-	       text_of(view, "state"), text_of(view, "opened"), text_of(view, "key"),
-	       text_of(view, "org"), text_of(view, "grant"));
-	if (*text_of(view, "person"))
-		printf("by %s%s%s\n", text_of(view, "person"), *text_of(view, "reason") ? ": " : "",
-		       text_of(view, "reason"));
+	printf("%s is %s, opened %s\nkey %s of %s, grant %s\n", json_text(view, "id"),
+	       json_text(view, "state"), json_text(view, "opened"), json_text(view, "key"),
+	       json_text(view, "org"), json_text(view, "grant"));
+	if (*json_text(view, "person"))
+		printf("by %s%s%s\n", json_text(view, "person"),
+		       *json_text(view, "reason") ? ": " : "", json_text(view, "reason"));
 	json_array_foreach(evidence, index, finding) print_finding(finding);
 	puts("\nNumbers like these are wrong about most holders: few keys are shared, and many are "
 	     "used anew.\nNothing has been done to the key. Ask first; a key that is bound to its "
@@ -189,8 +184,8 @@ static int send_decision(const struct deciding *deciding, const char *id)
 	if (deciding->json)
 		cli_print_json(answer.body);
 	else
-		printf("%s is %s, record %s%s\n", id, text_of(answer.body, "state"),
-		       text_of(answer.body, "record"),
+		printf("%s is %s, record %s%s\n", id, json_text(answer.body, "state"),
+		       json_text(answer.body, "record"),
 		       json_object_get(answer.body, "not_notified")
 			       ? "; the organisation left no address for notices: ask it yourself"
 			       : "");

@@ -14,22 +14,16 @@ struct remote_suites {
 
 /* ---- register ---- */
 
-static const char *text_of(const json_t *answer, const char *key)
-{
-	const char *text = json_string_value(json_object_get(answer, key));
-	return text ? text : "";
-}
-
 static void print_registered(const struct suite *suite, const json_t *answer)
 {
 	struct err note = ERR_INIT;
 	fprintf(stderr, "%s %s: %zu items, class ", suite_name(suite), suite_version(suite),
 		suite_count(suite));
-	cli_print_safe(stderr, bytes_from(text_of(answer, "class")));
+	cli_print_safe(stderr, bytes_from(json_text(answer, "class")));
 	fputs(".\n", stderr);
 	if (registration_usable(answer, &note) != ERR_OK)
 		fprintf(stderr, "It cannot be run yet: %s.\n", note.message);
-	cli_print_safe(stdout, bytes_from(text_of(answer, "suite")));
+	cli_print_safe(stdout, bytes_from(json_text(answer, "suite")));
 	putchar('\n');
 }
 
@@ -96,7 +90,7 @@ int suite_register(int argc, char **argv)
 static const json_t *row_of(const json_t *rows, const char *id)
 {
 	for (size_t i = 0; i < json_array_size(rows); i++)
-		if (strcmp(text_of(json_array_get(rows, i), "id"), id) == 0)
+		if (strcmp(json_text(json_array_get(rows, i), "id"), id) == 0)
 			return json_array_get(rows, i);
 	return NULL;
 }

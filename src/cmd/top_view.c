@@ -15,12 +15,6 @@ static double number(const json_t *object, const char *name)
 	return json_number_value(json_object_get(object, name));
 }
 
-static const char *text(const json_t *object, const char *name)
-{
-	const char *value = json_string_value(json_object_get(object, name));
-	return value ? value : "";
-}
-
 static const json_t *part(const json_t *object, const char *name)
 {
 	return json_object_get(object, name);
@@ -44,7 +38,7 @@ static const json_t *grant_named(const json_t *snapshot, const char *id)
 	json_t *grant;
 	json_array_foreach((json_t *)part(snapshot, "grants"), index, grant)
 	{
-		if (strcmp(text(grant, "id"), id) == 0)
+		if (strcmp(json_text(grant, "id"), id) == 0)
 			return grant;
 	}
 	return NULL;
@@ -66,7 +60,7 @@ void top_add_rates(json_t *now, const json_t *before)
 	json_object_set_new(now, "rates", rates);
 	json_array_foreach(json_object_get(now, "grants"), index, grant)
 	{
-		const json_t *old = grant_named(before, text(grant, "id"));
+		const json_t *old = grant_named(before, json_text(grant, "id"));
 		json_t *own = json_object();
 		for (size_t i = 0; i < sizeof(of_grants) / sizeof(of_grants[0]); i++)
 			json_object_set_new(own, of_grants[i],
@@ -153,11 +147,12 @@ static const char *span(double seconds, char out[static 24])
 static void write_head(struct screen *screen)
 {
 	const json_t *now = screen->view->now;
-	bool observe = strcmp(text(now, "mode"), "observe") == 0;
+	bool observe = strcmp(json_text(now, "mode"), "observe") == 0;
 	long long seconds = (long long)(number(now, "time_ms") / 1000) % 86400;
 	put_line(screen, BOLD, "parley %s  %s  %02lld:%02lld:%02lldZ  %s  workers %.0f",
-		 text(now, "version"), text(now, "name"), seconds / 3600, seconds / 60 % 60,
-		 seconds % 60, text(now, "durability"), number(now, "workers"));
+		 json_text(now, "version"), json_text(now, "name"), seconds / 3600,
+		 seconds / 60 % 60, seconds % 60, json_text(now, "durability"),
+		 number(now, "workers"));
 	if (observe)
 		put_line(screen, YELLOW,
 			 "mode OBSERVE: nothing is refused by policy, nothing is vouched for");
@@ -237,7 +232,7 @@ static void write_upstream(struct screen *screen)
 	{
 		const char *kind;
 		json_t *count;
-		append(line, sizeof(line), "  %s", text(provider, "name"));
+		append(line, sizeof(line), "  %s", json_text(provider, "name"));
 		if (json_object_size(part(provider, "errors")) == 0)
 			append(line, sizeof(line), " ok");
 		json_object_foreach((json_t *)part(provider, "errors"), kind, count)
@@ -293,7 +288,7 @@ static int by_traffic(const void *a, const void *b)
 	}
 	if (first != second)
 		return first < second ? 1 : -1;
-	return strcmp(text(one, "id"), text(two, "id"));
+	return strcmp(json_text(one, "id"), json_text(two, "id"));
 }
 
 static double used_share(const json_t *limit)
@@ -318,12 +313,13 @@ static void append_limits(char *line, size_t size, const json_t *use)
 		double share = used_share(limit);
 		int full = (int)(share * BAR + 0.5);
 		shown[most] = true;
-		if (share == 0 && strcmp(text(limit, "of"), "interop_test") == 0)
+		if (share == 0 && strcmp(json_text(limit, "of"), "interop_test") == 0)
 			continue; /* every grant has these; most have no use for them */
 		append(line, size, " %s%s%s [%.*s%.*s] %.0f%%",
-		       strcmp(text(limit, "of"), "grant") == 0 ? "" : text(limit, "of"),
-		       strcmp(text(limit, "of"), "grant") == 0 ? "" : ".", text(limit, "limit"),
-		       full, "########", BAR - full, "........", share * 100);
+		       strcmp(json_text(limit, "of"), "grant") == 0 ? "" : json_text(limit, "of"),
+		       strcmp(json_text(limit, "of"), "grant") == 0 ? "" : ".",
+		       json_text(limit, "limit"), full, "########", BAR - full, "........",
+		       share * 100);
 	}
 }
 
@@ -332,11 +328,12 @@ static void write_grant(struct screen *screen, const json_t *grant)
 	const json_t *rates = part(grant, "rates");
 	char line[LINE_MAX_BYTES] = "";
 	append(line, sizeof(line), "%-12.12s %-9.9s %-8.8s %6.1f %6.1f %7.0f %4.0f ",
-	       text(grant, "id"), text(grant, "org"), text(grant, "state"),
+	       json_text(grant, "id"), json_text(grant, "org"), json_text(grant, "state"),
 	       number(rates, "admitted"), number(rates, "refused") + number(rates, "observed"),
 	       number(rates, "input") + number(rates, "output"), number(grant, "live"));
 	append_limits(line, sizeof(line), part(grant, "use"));
-	put_line(screen, strcmp(text(grant, "state"), "active") == 0 ? PLAIN : DIM, "%s", line);
+	put_line(screen, strcmp(json_text(grant, "state"), "active") == 0 ? PLAIN : DIM, "%s",
+		 line);
 }
 
 static void write_grants(struct screen *screen)

@@ -364,7 +364,7 @@ static enum err_code check_own(struct control_operation *operation, struct err *
 	ERR_TRY(authenticate(operation, err));
 	const struct call *call = call_of(operation);
 	const json_t *spec = control_spec(operation->control, call->route->kind, call->id);
-	if (spec && strcmp(control_text(spec, "grant"), call->verdict.key->grant->id) == 0)
+	if (spec && strcmp(json_text(spec, "grant"), call->verdict.key->grant->id) == 0)
 		return ERR_OK;
 	return ERR_SET(err, ERR_NOT_FOUND, "there is no %s under %s", call->id,
 		       store_kind_name(call->route->kind));

@@ -79,8 +79,8 @@ static bool add_grant(struct control *control, json_t *view, const char *id)
 		return false;
 	if (!grant)
 		return true;
-	return json_set(view, "from", json_string(control_text(valid, "from"))) &&
-	       json_set(view, "to", json_string(control_text(valid, "to"))) &&
+	return json_set(view, "from", json_string(json_text(valid, "from"))) &&
+	       json_set(view, "to", json_string(json_text(valid, "to"))) &&
 	       json_set(view, "state", json_string(admin_grant_state(control, grant))) &&
 	       json_set(view, "use", admin_view_limits(control, grant, NULL)) &&
 	       json_set(view, "open_runs", json_integer(grant->run_count));
@@ -175,9 +175,9 @@ static bool passes(struct control *control, enum store_kind kind, const char *id
 	const json_t *spec = control_spec_of(document);
 	if (kind == STORE_KEY)
 		return key_passes(control, id, filter);
-	if (*filter->org && strcmp(control_text(spec, "org"), filter->org) != 0)
+	if (*filter->org && strcmp(json_text(spec, "org"), filter->org) != 0)
 		return false;
-	if (*filter->grant && strcmp(control_text(spec, "grant"), filter->grant) != 0)
+	if (*filter->grant && strcmp(json_text(spec, "grant"), filter->grant) != 0)
 		return false;
 	if (filter->pending && kind == STORE_SUITE)
 		return strcmp(control_class_of(control, document),
@@ -280,7 +280,7 @@ static json_t *view_traffic(const struct limits_cells *cells)
 static json_t *view_key(struct control *control, const struct world_key *key)
 {
 	const json_t *document = control_document(control, STORE_KEY, key->id);
-	const char *team = control_text(control_spec_of(document), "team");
+	const char *team = json_text(control_spec_of(document), "team");
 	json_t *view = json_pack("{s:s, s:s, s:b, s:s}", "id", key->id, "state",
 				 control_state_of(document), "staff", key->staff, "binding",
 				 sender_binding_id(key->sender.binding));
@@ -337,8 +337,8 @@ bool admin_is_own_grant(const struct control *control, const struct world_key *k
 {
 	const json_t *spec = control_spec(control, STORE_GRANT, id);
 	const char *team = key->grant->team;
-	return spec && strcmp(control_text(spec, "org"), key->grant->org->id) == 0 &&
-	       (!*team || strcmp(control_text(spec, "team"), team) == 0);
+	return spec && strcmp(json_text(spec, "org"), key->grant->org->id) == 0 &&
+	       (!*team || strcmp(json_text(spec, "team"), team) == 0);
 }
 
 json_t *admin_view_own_grants(struct control *control, const struct world_key *key)

@@ -8,8 +8,7 @@
 
 static bool concerns(const json_t *spec, const char *id)
 {
-	return strcmp(control_text(spec, "from"), id) == 0 ||
-	       strcmp(control_text(spec, "to"), id) == 0;
+	return strcmp(json_text(spec, "from"), id) == 0 || strcmp(json_text(spec, "to"), id) == 0;
 }
 
 static json_t *view_links(struct control *control, const char *org)

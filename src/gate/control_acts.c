@@ -67,7 +67,7 @@ static enum control_log log_of(const struct control *control, enum store_kind ki
 {
 	if (kind == STORE_GRANT)
 		return control_log_of_grant(control, id);
-	const char *grant = control_text(spec, "grant");
+	const char *grant = json_text(spec, "grant");
 	return *grant ? control_log_of_grant(control, grant) : CONTROL_EVALUATION;
 }
 
@@ -131,7 +131,7 @@ static enum err_code close_runs(struct control_operation *operation, const char 
 	{
 		json_t *spec = json_object_get(document, "spec");
 		if (strcmp(control_state_of(document), "open") != 0 ||
-		    strcmp(control_text(spec, "suite"), suite) != 0)
+		    strcmp(json_text(spec, "suite"), suite) != 0)
 			continue;
 		json_t *told;
 		/* None is left over: each may tell the seed. */
@@ -172,7 +172,7 @@ enum err_code control_prepare_transition(struct control_operation *operation, co
 	enum err_code code;
 	if (transition->kind == STORE_RUN)
 		code = close_run(operation, id, spec,
-				 control_grading_ends(control, control_text(spec, "suite"), id),
+				 control_grading_ends(control, json_text(spec, "suite"), id),
 				 &telling, &told, err);
 	else
 		code = control_change_add(operation, transition->kind, id, spec, transition->to,

@@ -162,7 +162,7 @@ static enum err_code note_all_left_out(struct applying *applying, const struct a
 static bool has_ended(const struct applying *applying, const json_t *spec)
 {
 	int64_t last = 0;
-	world_parse_day(bytes_from(control_text(json_object_get(spec, "valid"), "to")), &last);
+	world_parse_day(bytes_from(json_text(json_object_get(spec, "valid"), "to")), &last);
 	return last + WORLD_DAY_MS <= applying->now_ms;
 }
 
@@ -172,13 +172,13 @@ static enum err_code check_grant_change(struct applying *applying, const char *i
 {
 	const json_t *from = control_spec_of(document);
 	const char *problem = NULL;
-	if (strcmp(control_text(from, "org"), control_text(to, "org")) != 0)
+	if (strcmp(json_text(from, "org"), json_text(to, "org")) != 0)
 		problem = "it belongs to another org";
 	else if (strcmp(control_state_of(document), "revoked") == 0)
 		problem = "it is revoked, which is final";
 	else if (has_ended(applying, from))
 		problem = "it has expired";
-	else if (strcmp(control_text(from, "team"), control_text(to, "team")) != 0)
+	else if (strcmp(json_text(from, "team"), json_text(to, "team")) != 0)
 		problem = "it belongs to another team";
 	if (!problem)
 		return ERR_OK;
@@ -211,7 +211,7 @@ static enum err_code apply_grant(struct applying *applying, const char *id, json
 				 const struct control_telling *telling)
 {
 	const struct control *control = applying->operation->control;
-	const char *org = control_text(to, "org");
+	const char *org = json_text(to, "org");
 	const json_t *changed = json_object_get(applying->access->orgs, org);
 	struct control_grant_basis basis = {
 		.org = changed ? changed : control_spec(control, STORE_ORG, org),
@@ -255,7 +255,7 @@ static enum err_code apply_document(struct applying *applying, enum store_kind k
 	if (kind == STORE_GRANT)
 		return apply_grant(applying, id, to, &telling);
 	if (kind == STORE_TERMS)
-		telling.name = control_text(to, "version");
+		telling.name = json_text(to, "version");
 	const char *state = document ? control_state_of(document) : first_states[kind];
 	if (kind == STORE_LINK)
 		return apply_link(applying, id, document, to, &telling);

@@ -172,11 +172,11 @@ static enum err_code no_affiliate(const struct control *control, const char *org
 	{
 		const json_t *spec = control_spec_of(document);
 		if (control_link_in_force(document) && !control_link_confirmed(spec) &&
-		    strcmp(control_text(spec, "from"), org) == 0)
+		    strcmp(json_text(spec, "from"), org) == 0)
 			return ERR_SET(err, ERR_CONFLICT,
 				       "a block by affiliation needs a confirmed link, and \"%s\" "
 				       "is %s: confirm it with `parley org link`",
-				       id, control_text(spec, "status"));
+				       id, json_text(spec, "status"));
 	}
 	return ERR_SET(err, ERR_CONFLICT,
 		       "%s controls no organisation by confirmed links and is acquiring none; "

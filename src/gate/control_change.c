@@ -50,13 +50,7 @@ const json_t *control_spec(const struct control *control, enum store_kind kind, 
 
 const char *control_state_of(const json_t *document)
 {
-	return control_text(document, "state");
-}
-
-const char *control_text(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
+	return json_text(document, "state");
 }
 
 int64_t control_integer(const json_t *object, const char *key, int64_t fallback)
@@ -80,14 +74,14 @@ const char *control_pseudonym(struct control *control, const char *org)
 	json_t *pseudonyms = control->documents[STORE_PSEUDONYM];
 	const json_t *known = json_object_get(pseudonyms, org);
 	if (known)
-		return control_text(known, "pseudonym");
+		return json_text(known, "pseudonym");
 	char id[CONTROL_ID_SIZE];
 	control_random_id(control, "org_", id);
 	json_t *document = json_pack("{s:s}", "pseudonym", id);
 	bool good = document && json_array_append_new(control->fresh, json_string(org)) == 0 &&
 		    json_object_set(pseudonyms, org, document) == 0;
 	json_decref(document);
-	return good ? control_text(json_object_get(pseudonyms, org), "pseudonym") : "";
+	return good ? json_text(json_object_get(pseudonyms, org), "pseudonym") : "";
 }
 
 /* {"pseudonym":"…"}: no character of an id needs escaping. */
@@ -95,7 +89,7 @@ static char *pseudonym_text(const struct control *control, const char *org)
 {
 	char *text = NULL;
 	const json_t *document = json_object_get(control->documents[STORE_PSEUDONYM], org);
-	if (asprintf(&text, "{\"pseudonym\":\"%s\"}", control_text(document, "pseudonym")) < 0)
+	if (asprintf(&text, "{\"pseudonym\":\"%s\"}", json_text(document, "pseudonym")) < 0)
 		return NULL;
 	return text;
 }
@@ -261,7 +255,7 @@ static size_t record_capacity(const struct control_change *change)
 
 static struct bytes spec_bytes(const json_t *spec, const char *key)
 {
-	return bytes_from(control_text(spec, key));
+	return bytes_from(json_text(spec, key));
 }
 
 /* Members that hold an id under the same name in every kind of document. */
@@ -296,9 +290,9 @@ static void fill_record(struct control *control, struct control_change *change,
 		record->root = change->root;
 	if (hex_decode(spec_bytes(spec, "plan_digest"), change->plan, SHA256_SIZE))
 		record->plan = change->plan;
-	const char *org = change->kind == STORE_ORG    ? control_text(spec, "id")
-			  : change->kind == STORE_LINK ? control_text(spec, "to")
-						       : control_text(spec, "org");
+	const char *org = change->kind == STORE_ORG    ? json_text(spec, "id")
+			  : change->kind == STORE_LINK ? json_text(spec, "to")
+						       : json_text(spec, "org");
 	if (*org)
 		record->org = bytes_from(control_pseudonym(control, org));
 }

@@ -102,7 +102,7 @@ static void collect(struct deliverer *deliverer)
 		if (strcmp(control_state_of(document), "pending") != 0 ||
 		    json_object_get(document, "queued"))
 			continue;
-		const char *org = control_text(control_spec_of(document), "org");
+		const char *org = json_text(control_spec_of(document), "org");
 		struct queue *queue = find_queue(deliverer, org);
 		if (!queue)
 			queue = add_queue(deliverer, org);
@@ -145,7 +145,7 @@ static void forget(struct control *control, const char *id)
 static json_t *outcome_detail(const struct queue *queue, const json_t *spec)
 {
 	json_t *detail =
-		json_pack("{s:s, s:s, s:s, s:i}", "event", control_text(spec, "event"), "notice",
+		json_pack("{s:s, s:s, s:s, s:i}", "event", json_text(spec, "event"), "notice",
 			  first_id(queue), "via", notify_channel_name(queue->channel), "attempts",
 			  (int)queue->attempts);
 	if (detail && queue->status && strcmp(queue->outcome, "failed") == 0)
@@ -169,7 +169,7 @@ static enum err_code prepare_outcome(struct control_operation *operation, struct
 										  : queue->problem,
 					  .detail = detail};
 	operation->quiet = true;
-	operation->log = control_log_of_grant(control, control_text(spec, "grant"));
+	operation->log = control_log_of_grant(control, json_text(spec, "grant"));
 	enum err_code code = detail ? control_change_add(operation, STORE_NOTICE, first_id(queue),
 							 spec, queue->outcome, &telling, NULL, err)
 				    : ERR_SET(err, ERR_NO_MEMORY, "no memory to record a notice");
@@ -377,27 +377,27 @@ static void mail_done(struct env_process *process)
 static void write_subject(const json_t *spec, struct buf *out)
 {
 	enum notice_event event;
-	const char *grant = control_text(spec, "grant");
-	if (!notice_event_find(control_text(spec, "event"), &event))
+	const char *grant = json_text(spec, "grant");
+	if (!notice_event_find(json_text(spec, "event"), &event))
 		return;
 	const char *subject = notice_event_subject(event), *place = strstr(subject, "%s");
 	buf_append_cstr(out, "Parley: ");
 	buf_append(out, subject, place ? (size_t)(place - subject) : strlen(subject));
-	buf_append_cstr(out, *grant ? grant : control_text(spec, "org"));
+	buf_append_cstr(out, *grant ? grant : json_text(spec, "org"));
 	buf_append_cstr(out, place ? place + 2 : "");
 	buf_append_char(out, '\0');
 }
 
 static void write_text(const struct control *control, const json_t *spec, struct buf *out)
 {
-	const char *reason = control_text(spec, "reason"), *appeal = control_text(spec, "appeal");
-	buf_printf(out, "%s\n", control_text(spec, "text"));
+	const char *reason = json_text(spec, "reason"), *appeal = json_text(spec, "appeal");
+	buf_printf(out, "%s\n", json_text(spec, "text"));
 	if (*reason)
 		buf_printf(out, "\nReason given: %s\n", reason);
 	if (*appeal)
 		buf_printf(out, "\nTo appeal: %s\n", appeal);
 	buf_printf(out, "\n%s, %s\nNotice %s; the attached notice.dsse.json is signed.\n",
-		   control->config->name, control_text(spec, "time"), control_text(spec, "id"));
+		   control->config->name, json_text(spec, "time"), json_text(spec, "id"));
 }
 
 static enum err_code start_mail(struct queue *queue, const json_t *spec, const char *address,
@@ -441,7 +441,7 @@ static enum err_code try_to_send(struct queue *queue, struct err *err)
 {
 	struct control *control = queue->deliverer->control;
 	const json_t *spec = control_spec(control, STORE_NOTICE, first_id(queue));
-	const char *address = control_text(control_spec(control, STORE_ORG, queue->org), "notify");
+	const char *address = json_text(control_spec(control, STORE_ORG, queue->org), "notify");
 	if (!*address)
 		return ERR_SET(err, ERR_NOT_FOUND, "%s has no address for notices any more",
 			       queue->org);

@@ -162,12 +162,12 @@ static bool parse_time(const char *text, int64_t *out)
 void control_restore_exposure(struct control *control, const json_t *admit)
 {
 	const struct world_suite *suite =
-		world_find_suite(control->world, bytes_from(control_text(admit, "suite")));
-	const char *provider = provider_of(control, control_text(admit, "model"));
+		world_find_suite(control->world, bytes_from(json_text(admit, "suite")));
+	const char *provider = provider_of(control, json_text(admit, "model"));
 	int64_t leaf = control_integer(admit, "leaf", -1), time;
 	struct exposure *exposure;
 	if (suite && provider && leaf >= 0 && leaf <= UINT32_MAX &&
-	    json_object_get(admit, "exposure") && parse_time(control_text(admit, "time"), &time) &&
+	    json_object_get(admit, "exposure") && parse_time(json_text(admit, "time"), &time) &&
 	    find_exposure(control, suite->suite, provider, &exposure, NULL) == ERR_OK)
 		exposure_restore(exposure, (uint32_t)leaf, time);
 }
@@ -182,7 +182,7 @@ static bool has_asked(const struct control *control, const char *id, const json_
 	json_t *row;
 	json_array_foreach(json_object_get(spec, "register"), index, row)
 	{
-		if (strcmp(control_text(row, "model"), model) == 0)
+		if (strcmp(json_text(row, "model"), model) == 0)
 			return true;
 	}
 	const struct world_run *run = world_find_run(control->world, bytes_from(id));
@@ -211,12 +211,11 @@ static void count_runs(const struct control *control, const struct binding_run *
 	json_object_foreach(control->documents[STORE_RUN], id, document)
 	{
 		const json_t *spec = control_spec_of(document);
-		const json_t *other =
-			control_spec(control, STORE_SUITE, control_text(spec, "suite"));
+		const json_t *other = control_spec(control, STORE_SUITE, json_text(spec, "suite"));
 		int64_t opened_ms = control_integer(spec, "opened_ms", 0);
 		if (strcmp(id, run->id) == 0 ||
-		    strcmp(control_text(suite, "root"), control_text(other, "root")) != 0 ||
-		    !same_group(control, run->grant_id, control_text(spec, "grant")) ||
+		    strcmp(json_text(suite, "root"), json_text(other, "root")) != 0 ||
+		    !same_group(control, run->grant_id, json_text(spec, "grant")) ||
 		    !has_asked(control, id, spec, model))
 			continue;
 		++*count;

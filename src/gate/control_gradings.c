@@ -96,7 +96,7 @@ static bool has_open_run(const struct control *control, const char *suite)
 	json_object_foreach(control->documents[STORE_RUN], id, document)
 	{
 		if (strcmp(control_state_of(document), "open") == 0 &&
-		    strcmp(control_text(control_spec_of(document), "suite"), suite) == 0)
+		    strcmp(json_text(control_spec_of(document), "suite"), suite) == 0)
 			return true;
 	}
 	return false;
@@ -250,7 +250,7 @@ bool control_grading_ends(const struct control *control, const char *suite, cons
 	json_object_foreach(control->documents[STORE_RUN], id, document)
 	{
 		if (strcmp(id, run) != 0 && strcmp(control_state_of(document), "open") == 0 &&
-		    strcmp(control_text(control_spec_of(document), "suite"), suite) == 0)
+		    strcmp(json_text(control_spec_of(document), "suite"), suite) == 0)
 			return false;
 	}
 	return true;
@@ -260,7 +260,7 @@ void control_grading_closed(struct control *control, const struct control_operat
 {
 	for (size_t i = 0; i < operation->change_count; i++) {
 		const struct control_change *change = operation->changes[i];
-		const char *suite = control_text(control_spec_of(change->document), "suite");
+		const char *suite = json_text(control_spec_of(change->document), "suite");
 		struct control_grading *row = find(control, suite);
 		if (change->kind != STORE_RUN || !change->durable || !row)
 			continue;
@@ -275,7 +275,7 @@ void control_grading_closed(struct control *control, const struct control_operat
 static void evaluator_seed(const json_t *run, uint8_t out[static GRADING_SEED_SIZE])
 {
 	memset(out, 0, GRADING_SEED_SIZE);
-	hex_decode(bytes_from(control_text(run, "opening_seed")), out, GRADING_SEED_SIZE);
+	hex_decode(bytes_from(json_text(run, "opening_seed")), out, GRADING_SEED_SIZE);
 }
 
 /* How many leaves of a run may be opened; -1: its answers are not sealed. What was agreed when it
@@ -283,11 +283,11 @@ static void evaluator_seed(const json_t *run, uint8_t out[static GRADING_SEED_SI
 static int64_t openings_of(const struct control *control, const json_t *run,
 			   const struct grading_book *book)
 {
-	const json_t *grant = control_spec(control, STORE_GRANT, control_text(run, "grant"));
+	const json_t *grant = control_spec(control, STORE_GRANT, json_text(run, "grant"));
 	int64_t agreed = control_integer(run, "openings", -1);
 	if (agreed >= 0)
 		return agreed;
-	if (strcmp(control_text(grant, "release"), release_id(RELEASE_V0)) != 0)
+	if (strcmp(json_text(grant, "release"), release_id(RELEASE_V0)) != 0)
 		return -1;
 	int64_t percent = control_integer(grant, "openings", CONTROL_OPENINGS_DEFAULT);
 	return (int64_t)book->count * percent / 100;
@@ -296,7 +296,7 @@ static int64_t openings_of(const struct control *control, const json_t *run,
 bool control_grading_openings(const struct control *control, const json_t *run,
 			      uint8_t key[static SHA256_SIZE], uint32_t *count)
 {
-	const struct grading_book *book = control_grading_find(control, control_text(run, "suite"));
+	const struct grading_book *book = control_grading_find(control, json_text(run, "suite"));
 	uint8_t theirs[GRADING_SEED_SIZE];
 	*count = 0;
 	int64_t agreed = book ? openings_of(control, run, book) : -1;
@@ -327,7 +327,7 @@ json_t *control_grading_promise(const struct control *control, const json_t *run
 	json_t *promise =
 		json_pack("{s:{s:o, s:o, s:o, s:I}}", "openings", "evaluator",
 			  digest_text(theirs, sizeof(theirs)), "gateway",
-			  control_grading_commitment(control, control_text(run, "suite")), "key",
+			  control_grading_commitment(control, json_text(run, "suite")), "key",
 			  digest_text(key, sizeof(key)), "leaves", (json_int_t)count);
 	explicit_bzero(key, sizeof(key));
 	return promise;
@@ -342,7 +342,7 @@ json_t *control_grading_commitment(const struct control *control, const char *su
 bool control_grading_reveal(const struct control *control, const json_t *run, bool last,
 			    json_t *out)
 {
-	const struct grading_book *book = control_grading_find(control, control_text(run, "suite"));
+	const struct grading_book *book = control_grading_find(control, json_text(run, "suite"));
 	uint8_t key[SHA256_SIZE], theirs[GRADING_SEED_SIZE];
 	char key_text[2 * SHA256_SIZE + 1], ours_text[2 * GRADING_SEED_SIZE + 1];
 	char theirs_text[2 * GRADING_SEED_SIZE + 1];

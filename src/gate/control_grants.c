@@ -19,7 +19,7 @@ static bool needs_signature(const json_t *spec, const json_t *org)
 	const char *purpose =
 		json_string_value(json_array_get(json_object_get(spec, "purposes"), 0));
 	bool product = purpose && strcmp(purpose, purpose_id(PURPOSE_PRODUCT)) == 0;
-	return !product && *control_text(org, "key");
+	return !product && *json_text(org, "key");
 }
 
 /* ---- signing ---- */
@@ -55,7 +55,7 @@ static json_t *terms_of_paper(struct control *control, const json_t *terms)
 	if (control_terms_paper(control, terms, NULL, digest, NULL) != ERR_OK)
 		return NULL;
 	hex_encode(digest, sizeof(digest), hex);
-	return json_pack("{s:s, s:s}", "version", control_text(terms, "version"), "sha256", hex);
+	return json_pack("{s:s, s:s}", "version", json_text(terms, "version"), "sha256", hex);
 }
 
 static json_t *grant_body(struct control *control, json_t *spec,
@@ -70,7 +70,7 @@ static json_t *grant_body(struct control *control, json_t *spec,
 	if (good && basis->terms)
 		good = json_set(body, "terms", terms_of_paper(control, basis->terms));
 	if (good && before)
-		good = json_set(body, "replaces", json_string(control_text(before, "sha256")));
+		good = json_set(body, "replaces", json_string(json_text(before, "sha256")));
 	if (good)
 		return body;
 	json_decref(body);
@@ -143,7 +143,7 @@ static enum err_code tell_offer(struct offering *offering)
 		 offering->operation->control->config->name, offering->id,
 		 was_agreed(offering->document) ? " in a changed version" : "");
 	struct control_notice notice = {.event = NOTICE_GRANT_OFFERED,
-					.org = control_text(offering->spec, "org"),
+					.org = json_text(offering->spec, "org"),
 					.org_spec = offering->basis->org,
 					.grant = offering->id,
 					.text = text};
@@ -261,14 +261,14 @@ enum err_code control_prepare_offer(struct control_operation *operation, const c
 	ERR_TRY(find_grant(control, id, &document, err));
 	json_t *spec = (json_t *)control_grant_latest(document);
 	struct control_grant_basis basis = {
-		.org = control_spec(control, STORE_ORG, control_text(spec, "org")),
+		.org = control_spec(control, STORE_ORG, json_text(spec, "org")),
 		.terms = control_spec(control, STORE_TERMS, CONTROL_TERMS_ID)};
 	const json_t *paper = control_grant_pending(document) ? control_grant_pending(document)
 							      : control_grant_paper(document);
 	/* One that waits is signed again where its key was replaced since; what was agreed stands.
 	 */
 	bool waits = control_grant_pending(document) || !was_agreed(document);
-	bool stale = waits && strcmp(control_text(paper, "provider"), control->signer.keyid) != 0;
+	bool stale = waits && strcmp(json_text(paper, "provider"), control->signer.keyid) != 0;
 	if (paper && !stale &&
 	    json_is_true(json_object_get(paper, "countersign")) == needs_signature(spec, basis.org))
 		return answer_grant(operation, id, control_state_of(document), false, err);
@@ -302,12 +302,12 @@ static enum err_code find_version(struct countersigning *signing)
 	const json_t *offer = control_grant_pending(signing->document),
 		     *paper = control_grant_paper(signing->document);
 	hex_encode(signing->paper.digest, SHA256_SIZE, hex);
-	if (offer && strcmp(control_text(offer, "sha256"), hex) == 0) {
+	if (offer && strcmp(json_text(offer, "sha256"), hex) == 0) {
 		signing->wanted = offer;
 		signing->spec = json_object_get(offer, "spec");
 		return ERR_OK;
 	}
-	if (paper && strcmp(control_text(paper, "sha256"), hex) == 0) {
+	if (paper && strcmp(json_text(paper, "sha256"), hex) == 0) {
 		signing->wanted = paper;
 		signing->spec = json_object_get(signing->document, "spec");
 		return ERR_OK;
@@ -321,8 +321,8 @@ static enum err_code find_version(struct countersigning *signing)
 static enum err_code check_signatures(struct countersigning *signing)
 {
 	struct control *control = signing->operation->control;
-	const char *org = control_text(signing->spec, "org");
-	const char *text = control_text(control_spec(control, STORE_ORG, org), "key");
+	const char *org = json_text(signing->spec, "org");
+	const char *text = json_text(control_spec(control, STORE_ORG, org), "key");
 	uint8_t key[ED25519_KEY_SIZE];
 	char keyid[65];
 	if (!*text || !paper_read_key(text, key))
@@ -344,7 +344,7 @@ static enum err_code check_signatures(struct countersigning *signing)
 
 static enum err_code check_dates(struct countersigning *signing)
 {
-	const char *to = control_text(json_object_get(signing->spec, "valid"), "to");
+	const char *to = json_text(json_object_get(signing->spec, "valid"), "to");
 	int64_t last = 0;
 	world_parse_day(bytes_from(to), &last);
 	if (last + WORLD_DAY_MS > signing->operation->control->loop->wall_ms)
@@ -371,8 +371,8 @@ static enum err_code check_links(struct countersigning *signing)
 		       "grant %s does not come into force now: since it was offered a tie of %s to "
 		       "another organisation was noted and is not confirmed, and until that is "
 		       "settled or lapses nothing new is agreed (`parley org show %s`)",
-		       signing->id, control_text(signing->spec, "org"),
-		       control_text(signing->spec, "org"));
+		       signing->id, json_text(signing->spec, "org"),
+		       json_text(signing->spec, "org"));
 }
 
 /* The envelope with the two signatures that count; whatever else was in the file is not kept. */
@@ -425,8 +425,8 @@ static enum err_code put_agreed(struct countersigning *signing,
 				const struct control_act_request *request)
 {
 	struct control_operation *operation = signing->operation;
-	const char *org = control_text(signing->spec, "org");
-	const char *text = control_text(control_spec(operation->control, STORE_ORG, org), "key");
+	const char *org = json_text(signing->spec, "org");
+	const char *text = json_text(control_spec(operation->control, STORE_ORG, org), "key");
 	bool again = was_agreed(signing->document);
 	const char *state = again ? control_state_of(signing->document) : "active";
 	uint8_t key[ED25519_KEY_SIZE] = {0};
@@ -457,9 +457,9 @@ static enum err_code tell_agreed(struct countersigning *signing)
 	char text[512];
 	const json_t *valid = json_object_get(signing->spec, "valid");
 	snprintf(text, sizeof(text), "Grant %s is signed by both sides and in force from %s to %s.",
-		 signing->id, control_text(valid, "from"), control_text(valid, "to"));
+		 signing->id, json_text(valid, "from"), json_text(valid, "to"));
 	struct control_notice notice = {.event = NOTICE_GRANT_ACTIVE,
-					.org = control_text(signing->spec, "org"),
+					.org = json_text(signing->spec, "org"),
 					.grant = signing->id,
 					.text = text};
 	return control_notice(signing->operation, &notice, signing->err);
@@ -470,7 +470,7 @@ static enum err_code countersign(struct countersigning *signing,
 {
 	ERR_TRY(find_version(signing));
 	ERR_TRY(check_signatures(signing));
-	if (*control_text(signing->wanted, "org"))
+	if (*json_text(signing->wanted, "org"))
 		return answer_grant(signing->operation, signing->id,
 				    control_state_of(signing->document), false, signing->err);
 	ERR_TRY(check_dates(signing));

@@ -184,8 +184,6 @@ const json_t *control_document(const struct control *control, enum store_kind ki
 const json_t *control_spec(const struct control *control, enum store_kind kind, const char *id);
 const json_t *control_spec_of(const json_t *document);
 const char *control_state_of(const json_t *document);
-/* The string member, or "" where there is none. */
-const char *control_text(const json_t *object, const char *key);
 int64_t control_integer(const json_t *object, const char *key, int64_t fallback);
 /* How records name the org; made at the first call, and stored by control_keep_pseudonyms before
  * any record is appended. "" if that failed. */
@@ -299,8 +297,8 @@ void control_exposures_free(struct control *control);
 /* [{model, provider, run, of, answers, first, re_exposed}] of an open run, for the models it asked
  * (a new reference); NULL when memory is out. */
 json_t *control_register_of(const struct control *control, const char *id);
-/* {free, registered}: bytes of the words that an open run has asked, by whether answers brought them
- * in (a new reference); NULL where its suite has neither conversations nor judges. */
+/* {free, registered}: bytes of the words that an open run has asked, by whether answers brought
+ * them in (a new reference); NULL where its suite has neither conversations nor judges. */
 json_t *control_words_of(const struct control *control, const char *id);
 
 /* ---- acts ---- */

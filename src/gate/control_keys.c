@@ -155,7 +155,7 @@ enum err_code control_grant_demand(const char *id, const json_t *spec,
 				   uint8_t memory[static SENDER_CONFIRMATIONS_MAX][SHA256_SIZE],
 				   struct sender_demand *out, struct err *err)
 {
-	const char *kind = control_text(spec, "key_binding");
+	const char *kind = json_text(spec, "key_binding");
 	const json_t *confirmations = json_object_get(spec, "cnf");
 	size_t count = json_array_size(confirmations);
 	*out = (struct sender_demand){.kinds = sender_demand_kinds(kind),
@@ -173,7 +173,7 @@ enum err_code control_grant_demand(const char *id, const json_t *spec,
 static enum err_code check_demand(const struct control *control, const json_t *spec,
 				  struct err *err)
 {
-	const char *grant = control_text(spec, "grant");
+	const char *grant = json_text(spec, "grant");
 	uint8_t thumbprints[SENDER_CONFIRMATIONS_MAX][SHA256_SIZE];
 	struct sender_network networks[SENDER_NETWORKS_MAX];
 	struct sender_demand demand;
@@ -272,8 +272,8 @@ static enum err_code add_change(struct control_operation *operation, const char 
 					  .person = request->person,
 					  .reason = request->reason,
 					  .detail = json_object_size(detail) ? detail : NULL};
-	enum err_code code = control_change_add(operation, STORE_KEY, control_text(spec, "id"),
-						spec, "active", &telling, NULL, err);
+	enum err_code code = control_change_add(operation, STORE_KEY, json_text(spec, "id"), spec,
+						"active", &telling, NULL, err);
 	json_decref(detail);
 	return code;
 }
@@ -310,10 +310,10 @@ static enum err_code draw_key(struct control_operation *operation, json_t *spec,
 	sha256_of(secret, strlen(secret), digest);
 	hex_encode(digest, sizeof(digest), hex);
 	operation->answer =
-		json_pack("{s:s, s:s, s:s, s:s}", "id", id, "org", control_text(spec, "org"),
-			  "grant", control_text(spec, "grant"), "key", secret);
+		json_pack("{s:s, s:s, s:s, s:s}", "id", id, "org", json_text(spec, "org"), "grant",
+			  json_text(spec, "grant"), "key", secret);
 	explicit_bzero(secret, sizeof(secret));
-	operation->log = control_log_of_grant(control, control_text(spec, "grant"));
+	operation->log = control_log_of_grant(control, json_text(spec, "grant"));
 	if (!operation->answer || json_object_set_new(spec, "id", json_string(id)) ||
 	    json_object_set_new(spec, "digest", json_string(hex)))
 		return no_memory(err);
@@ -331,13 +331,13 @@ static enum err_code check_key_grant(const struct control *control, const char *
 	if (!document)
 		return ERR_SET(err, ERR_NOT_FOUND, "there is no grant %s", grant);
 	const json_t *spec = control_spec_of(document);
-	if (strcmp(control_text(spec, "org"), org) != 0)
+	if (strcmp(json_text(spec, "org"), org) != 0)
 		return ERR_SET(err, ERR_CONFLICT, "grant %s is not %s's but %s's", grant, org,
-			       control_text(spec, "org"));
+			       json_text(spec, "org"));
 	if (strcmp(control_state_of(document), "revoked") == 0)
 		return ERR_SET(err, ERR_CONFLICT,
 			       "grant %s is revoked; no key can be issued under it", grant);
-	const char *granted = control_text(spec, "team");
+	const char *granted = json_text(spec, "team");
 	if (*granted && *team && strcmp(granted, team) != 0)
 		return ERR_SET(err, ERR_CONFLICT, "grant %s is for team %s, not %s", grant, granted,
 			       team);
@@ -361,7 +361,7 @@ static enum err_code fill_spec(const struct control *control, const json_t *body
 	ERR_TRY(check_key_grant(control, org, grant, team, err));
 	ERR_TRY(read_expiry(control, body, &expires_ms, err));
 	if (!*team)
-		team = control_text(control_spec(control, STORE_GRANT, grant), "team");
+		team = json_text(control_spec(control, STORE_GRANT, grant), "team");
 	ERR_TRY(set(spec, "org", json_string(org), err));
 	ERR_TRY(set(spec, "grant", json_string(grant), err));
 	if (*team)
@@ -413,15 +413,15 @@ static enum err_code follow(const struct control *control, const json_t *body, c
 {
 	int64_t expires_ms;
 	bool bound;
-	const char *counters = control_text(old, "counters");
+	const char *counters = json_text(old, "counters");
 	ERR_TRY(read_expiry(control, body, &expires_ms, err));
 	json_object_del(fresh, "expires_ms");
 	json_object_del(fresh, "replaced_by");
 	if (expires_ms != WORLD_ALWAYS)
 		ERR_TRY(set(fresh, "expires_ms", json_integer(expires_ms), err));
-	ERR_TRY(set(fresh, "replaces", json_string(control_text(old, "id")), err));
+	ERR_TRY(set(fresh, "replaces", json_string(json_text(old, "id")), err));
 	if (!*counters)
-		counters = control_text(old, "id");
+		counters = json_text(old, "id");
 	ERR_TRY(set(fresh, "counters", json_string(counters), err));
 	ERR_TRY(read_binding(body, fresh, &bound, err));
 	return check_demand(control, fresh, err);
@@ -438,8 +438,8 @@ static enum err_code rotate(struct control_operation *operation, const json_t *b
 	int64_t end = operation->control->loop->wall_ms + overlap_ms;
 	if (end < control_integer(old, "expires_ms", WORLD_ALWAYS))
 		ERR_TRY(set(old, "expires_ms", json_integer(end), err));
-	ERR_TRY(set(old, "replaced_by", json_string(control_text(fresh, "id")), err));
-	ERR_TRY(set(operation->answer, "replaces", json_string(control_text(old, "id")), err));
+	ERR_TRY(set(old, "replaced_by", json_string(json_text(fresh, "id")), err));
+	ERR_TRY(set(operation->answer, "replaces", json_string(json_text(old, "id")), err));
 	ERR_TRY(set(operation->answer, "replaced_expires_ms",
 		    json_integer(control_integer(old, "expires_ms", end)), err));
 	/* The new one first: a crash between the two leaves the old one as it was. */
@@ -458,7 +458,7 @@ enum err_code control_prepare_rotate(struct control_operation *operation, const 
 	ERR_TRY(control_check_reason(request->reason, err));
 	ERR_TRY(find_active(operation->control, id, "issue another one", &old, err));
 	enum err_code code = ERR_OK;
-	const char *next = control_text(old, "replaced_by");
+	const char *next = json_text(old, "replaced_by");
 	if (*next)
 		code = ERR_SET(err, ERR_CONFLICT, "key %s was replaced by %s already; rotate that",
 			       id, next);
@@ -476,8 +476,8 @@ enum err_code control_prepare_rotate(struct control_operation *operation, const 
 static enum err_code answer_key(struct control_operation *operation, const json_t *spec,
 				struct err *err)
 {
-	operation->answer = json_pack("{s:s}", "key_id", control_text(spec, "id"));
-	operation->log = control_log_of_grant(operation->control, control_text(spec, "grant"));
+	operation->answer = json_pack("{s:s}", "key_id", json_text(spec, "id"));
+	operation->log = control_log_of_grant(operation->control, json_text(spec, "grant"));
 	return operation->answer ? ERR_OK : no_memory(err);
 }
 
@@ -550,7 +550,7 @@ enum err_code control_key_sender(const char *id, const json_t *spec, struct send
 {
 	const json_t *networks = json_object_get(spec, "networks");
 	const json_t *binding = json_object_get(spec, "binding");
-	const char *kind = control_text(binding, "kind");
+	const char *kind = json_text(binding, "kind");
 	size_t count = json_array_size(networks);
 	*out = (struct sender_rule){.networks = memory, .network_count = (unsigned)count};
 	bool good = count <= SENDER_NETWORKS_MAX;
@@ -562,12 +562,12 @@ enum err_code control_key_sender(const char *id, const json_t *spec, struct send
 		while (out->binding < SENDER_BINDING_COUNT &&
 		       strcmp(sender_binding_id(out->binding), kind) != 0)
 			out->binding++;
-		struct bytes thumbprint = bytes_from(control_text(binding, "thumbprint"));
+		struct bytes thumbprint = bytes_from(json_text(binding, "thumbprint"));
 		good = out->binding < SENDER_BINDING_COUNT &&
 		       base64url_decode_exact(thumbprint, out->thumbprint, SHA256_SIZE);
 	}
 	if (good && out->binding == SENDER_BINDING_SIGNATURE)
-		good = base64url_decode_exact(bytes_from(control_text(binding, "public_key")),
+		good = base64url_decode_exact(bytes_from(json_text(binding, "public_key")),
 					      out->public_key, ED25519_KEY_SIZE);
 	return good ? ERR_OK : ERR_SET(err, ERR_CORRUPT, "the stored key %s is damaged", id);
 }

@@ -44,7 +44,7 @@ static void digest_of(struct bytes leaves, char out[static DIGEST_SIZE + 1])
 static size_t write_header(const json_t *spec, const char *digest, char out[static HEADER_SIZE])
 {
 	return (size_t)snprintf(out, HEADER_SIZE, MAGIC VERSION " %.64s %lld %s\n",
-				control_text(spec, "root"),
+				json_text(spec, "root"),
 				(long long)control_integer(spec, "leaves", 0), digest);
 }
 

@@ -23,19 +23,19 @@ bool control_link_in_force(const json_t *document)
 
 bool control_link_confirmed(const json_t *spec)
 {
-	return strcmp(control_text(spec, "status"), link_status_id(LINK_CONFIRMED)) == 0;
+	return strcmp(json_text(spec, "status"), link_status_id(LINK_CONFIRMED)) == 0;
 }
 
 static enum link_kind kind_of(const json_t *spec)
 {
 	enum link_kind kind = LINK_OWNS;
-	link_kind_find(bytes_from(control_text(spec, "kind")), &kind);
+	link_kind_find(bytes_from(json_text(spec, "kind")), &kind);
 	return kind;
 }
 
 const char *control_link_concerned(const json_t *spec)
 {
-	return control_text(spec, link_concerns_holder(kind_of(spec)) ? "from" : "to");
+	return json_text(spec, link_concerns_holder(kind_of(spec)) ? "from" : "to");
 }
 
 static uint32_t share_of(const json_t *spec)
@@ -47,7 +47,7 @@ static uint32_t share_of(const json_t *spec)
 
 static bool day_of(const json_t *spec, const char *key, int64_t *out)
 {
-	return world_parse_day(bytes_from(control_text(spec, key)), out);
+	return world_parse_day(bytes_from(json_text(spec, key)), out);
 }
 
 const char *control_link_state(const json_t *spec, int64_t now_ms)
@@ -87,8 +87,8 @@ enum err_code control_add_link(struct world_builder *builder, const json_t *docu
 	if (!control_link_in_force(document) || !control_link_confirmed(spec))
 		return ERR_OK;
 	struct world_link_options options = {
-		.from = control_text(spec, "from"),
-		.to = control_text(spec, "to"),
+		.from = json_text(spec, "from"),
+		.to = json_text(spec, "to"),
 		.kind = kind_of(spec),
 		.share = share_of(spec),
 		.open = json_is_true(json_object_get(spec, "public")),
@@ -110,10 +110,10 @@ static enum err_code tell(struct control_operation *operation, enum notice_event
 {
 	const char *org = control_link_concerned(spec);
 	bool is_open = json_is_true(json_object_get(spec, "public"));
-	const char *other = strcmp(org, control_text(spec, "to")) == 0 ? control_text(spec, "from")
-								       : control_text(spec, "to");
-	json_t *detail = json_pack("{s:s, s:s, s:s*}", "kind", control_text(spec, "kind"), "status",
-				   control_text(spec, "status"), "other", is_open ? other : NULL);
+	const char *other = strcmp(org, json_text(spec, "to")) == 0 ? json_text(spec, "from")
+								    : json_text(spec, "to");
+	json_t *detail = json_pack("{s:s, s:s, s:s*}", "kind", json_text(spec, "kind"), "status",
+				   json_text(spec, "status"), "other", is_open ? other : NULL);
 	if (!detail)
 		return no_memory(err);
 	struct control_notice notice = {
@@ -189,8 +189,8 @@ enum err_code control_link_change(struct control_operation *operation, const cha
 				  const char *state, struct control_telling *telling,
 				  struct err *err)
 {
-	json_t *detail = json_pack("{s:s, s:s, s:s}", "kind", control_text(spec, "kind"), "state",
-				   state, "status", control_text(spec, "status"));
+	json_t *detail = json_pack("{s:s, s:s, s:s}", "kind", json_text(spec, "kind"), "state",
+				   state, "status", json_text(spec, "status"));
 	if (!detail)
 		return no_memory(err);
 	telling->detail = detail;
@@ -205,7 +205,7 @@ static enum err_code answer(struct control_operation *operation, const char *id,
 			    const json_t *spec, bool changed, struct err *err)
 {
 	operation->answer = json_pack("{s:s, s:s, s:s, s:b}", "link", id, "state", state, "status",
-				      control_text(spec, "status"), "changed", changed);
+				      json_text(spec, "status"), "changed", changed);
 	return operation->answer ? ERR_OK : no_memory(err);
 }
 
@@ -213,7 +213,7 @@ static enum err_code add_link(struct control_operation *operation, json_t *spec,
 			      const struct control_act_request *request, struct err *err)
 {
 	struct control *control = operation->control;
-	const char *id = control_text(spec, "id");
+	const char *id = json_text(spec, "id");
 	const json_t *document = control_document(control, STORE_LINK, id);
 	const char *state = control_link_state(spec, control->loop->wall_ms);
 	/* An unconfirmed one that is noted again counts again from now. */
@@ -375,7 +375,7 @@ static bool is_renewal(const struct control *control, const json_t *to)
 	{
 		const json_t *spec = control_spec_of(document);
 		/* What was never agreed is nothing to renew. */
-		if (strcmp(control_text(spec, "org"), control_text(to, "org")) == 0 &&
+		if (strcmp(json_text(spec, "org"), json_text(to, "org")) == 0 &&
 		    strcmp(control_state_of(document), "revoked") != 0 &&
 		    strcmp(control_state_of(document), "offered") != 0 && same_terms(spec, to))
 			return true;
@@ -393,7 +393,7 @@ enum err_code control_check_grant_links(const struct control *control, const jso
 					const char *where, const json_t *from, const json_t *to,
 					struct err *err)
 {
-	const char *id = control_text(to, "id"), *name = control_text(to, "org");
+	const char *id = json_text(to, "id"), *name = json_text(to, "org");
 	const struct world_org *org = world_find_org(control->world, bytes_from(name));
 	if (org && org->rival_over && is_product(to))
 		return ERR_SET(err, ERR_CONFLICT,
@@ -411,7 +411,7 @@ enum err_code control_check_grant_links(const struct control *control, const jso
 		"%s: grant %s: while the link \"%s\" is %s, %s has no new grants and existing "
 		"ones are renewed on unchanged terms only; confirm it (`parley org link`), "
 		"take it back (`parley org unlink`), or wait until it lapses on %.10s",
-		where, id, link, control_text(control_spec_of(document), "status"), name, lapse);
+		where, id, link, json_text(control_spec_of(document), "status"), name, lapse);
 }
 
 /* ---- time ---- */

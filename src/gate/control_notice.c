@@ -44,7 +44,7 @@ static json_t *make_spec(const struct control *control, const struct control_not
 		    json_set_text(spec, "event", notice_event_id(notice->event)) &&
 		    json_set_text(spec, "org", notice->org) &&
 		    json_set_text(spec, "grant", grant) &&
-		    json_set_text(spec, "appeal", control_text(terms, "appeal")) &&
+		    json_set_text(spec, "appeal", json_text(terms, "appeal")) &&
 		    json_set_text(spec, "reason", notice->reason) &&
 		    json_set_text(spec, "text", notice->text) && json_set_text(spec, "time", time);
 	if (good && notice->detail)
@@ -71,7 +71,7 @@ enum err_code control_notice(struct control_operation *operation,
 	struct control *control = operation->control;
 	const json_t *org =
 		notice->org_spec ? notice->org_spec : control_spec(control, STORE_ORG, notice->org);
-	if (!*control_text(org, "notify"))
+	if (!*json_text(org, "notify"))
 		return note_untold(operation, notice->org, err);
 	char id[CONTROL_ID_SIZE];
 	control_random_id(control, "ntc_", id);
@@ -118,8 +118,7 @@ enum err_code control_notice_of_grant(struct control_operation *operation, const
 			 operation->control->config->name, rows[i].text);
 		struct control_notice notice = {
 			.event = rows[i].event,
-			.org = control_text(control_spec(operation->control, STORE_GRANT, id),
-					    "org"),
+			.org = json_text(control_spec(operation->control, STORE_GRANT, id), "org"),
 			.grant = id,
 			.text = text,
 			.reason = reason};
@@ -135,22 +134,21 @@ enum err_code control_notice_of_grant(struct control_operation *operation, const
 static bool ends_soon(const struct control *control, const json_t *document)
 {
 	const json_t *spec = control_spec_of(document);
-	const char *to = control_text(json_object_get(spec, "valid"), "to");
+	const char *to = json_text(json_object_get(spec, "valid"), "to");
 	int64_t hours = control_integer(spec, "notice_hours", 0), last = 0;
 	if (hours == 0 || strcmp(control_state_of(document), "active") != 0 ||
-	    strcmp(control_text(document, "told"), to) == 0 ||
-	    !world_parse_day(bytes_from(to), &last))
+	    strcmp(json_text(document, "told"), to) == 0 || !world_parse_day(bytes_from(to), &last))
 		return false;
 	int64_t left = last + WORLD_DAY_MS - control->loop->wall_ms;
 	return left > 0 && left <= hours * HOUR_MS &&
-	       *control_text(control_spec(control, STORE_ORG, control_text(spec, "org")), "notify");
+	       *json_text(control_spec(control, STORE_ORG, json_text(spec, "org")), "notify");
 }
 
 static enum err_code tell_end(struct control_operation *operation, const char *id,
 			      const json_t *document, struct err *err)
 {
 	json_t *spec = json_object_get(document, "spec");
-	const char *to = control_text(json_object_get(spec, "valid"), "to");
+	const char *to = json_text(json_object_get(spec, "valid"), "to");
 	char text[512];
 	json_t *outer = json_pack("{s:s}", "told", to);
 	struct control_telling telling = {.kind = RECORD_NOTICE,
@@ -161,7 +159,7 @@ static enum err_code tell_end(struct control_operation *operation, const char *i
 	snprintf(text, sizeof(text), "Grant %s of %s ends with %s (UTC).", id,
 		 operation->control->config->name, to);
 	struct control_notice notice = {.event = NOTICE_GRANT_EXPIRING,
-					.org = control_text(spec, "org"),
+					.org = json_text(spec, "org"),
 					.grant = id,
 					.text = text};
 	operation->quiet = true;

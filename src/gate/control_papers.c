@@ -110,7 +110,7 @@ enum err_code control_papers_set(json_t *papers, const char *name, struct bytes 
 static enum err_code terms_envelope(struct control *control, const json_t *note, json_t **out,
 				    struct err *err)
 {
-	const char *digest = control_text(json_object_get(note, "terms"), "sha256");
+	const char *digest = json_text(json_object_get(note, "terms"), "sha256");
 	const json_t *terms = control_spec(control, STORE_TERMS, digest);
 	struct buf text = BUF_INIT(CONTROL_PAPERS_MAX);
 	uint8_t made[SHA256_SIZE];
@@ -134,7 +134,7 @@ static enum err_code add_certificate(struct control *control, const json_t *note
 {
 	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
 	enum err_code code =
-		control_signers_vouch(control, control_text(note, "provider"), &text, err);
+		control_signers_vouch(control, json_text(note, "provider"), &text, err);
 	if (code == ERR_OK && text.size)
 		code = json_set(envelope, "certificate", json_stringn(text.data, text.size))
 			       ? ERR_OK
@@ -201,8 +201,8 @@ static json_t *status_body(struct control *control, const char *id, const json_t
 	bool good = body && json_set(body, "grant", json_string(id)) &&
 		    json_set(body, "state", json_string(status_state(control, id, document))) &&
 		    json_object_set(body, "valid", json_object_get(spec, "valid")) == 0 &&
-		    json_set(body, "reciprocal_of", json_string(control_text(other, "grant"))) &&
-		    json_set(body, "reciprocal_key", json_string(control_text(other, "key"))) &&
+		    json_set(body, "reciprocal_of", json_string(json_text(other, "grant"))) &&
+		    json_set(body, "reciprocal_key", json_string(json_text(other, "key"))) &&
 		    json_set(body, "time", json_string(time)) &&
 		    json_set(body, "until", json_string(until));
 	if (good)
@@ -238,15 +238,15 @@ static json_t *view_note(struct control *control, const json_t *note, const char
 	static const char *const members[] = {"sha256", "issued", "terms", NULL};
 	json_t *view = json_object(), *signatures = json_array();
 	bool countersign = json_is_true(json_object_get(note, "countersign"));
-	const char *signer = control_text(note, "org");
+	const char *signer = json_text(note, "org");
 	bool good = view && signatures;
 	for (const char *const *key = members; good && *key; key++) {
 		json_t *value = json_object_get(note, *key);
 		good = !value || json_object_set(view, *key, value) == 0;
 	}
-	good = good && json_array_append_new(
-			       signatures, json_pack("{s:s, s:s}", "by", control->config->name,
-						     "keyid", control_text(note, "provider"))) == 0;
+	good = good && json_array_append_new(signatures,
+					     json_pack("{s:s, s:s}", "by", control->config->name,
+						       "keyid", json_text(note, "provider"))) == 0;
 	if (good && *signer)
 		good = json_array_append_new(signatures, json_pack("{s:s, s:s}", "by", org, "keyid",
 								   signer)) == 0;
@@ -265,7 +265,7 @@ bool control_grant_view(struct control *control, json_t *view, const char *id)
 	const json_t *document = control_document(control, STORE_GRANT, id);
 	const json_t *paper = control_grant_paper(document);
 	const json_t *pending = control_grant_pending(document);
-	const char *org = control_text(control_spec_of(document), "org");
+	const char *org = json_text(control_spec_of(document), "org");
 	if (paper && !json_set(view, "document", view_note(control, paper, org)))
 		return false;
 	if (!paper && !json_set(view, "document", json_pack("{s:s}", "form", "unsigned")))

@@ -152,8 +152,8 @@ static bool is_mutual(const struct partner *partner, const json_t *body)
 {
 	const struct paper_signer *signer = &partner->reciprocator->control->signer;
 	uint8_t key[ED25519_KEY_SIZE];
-	return strcmp(control_text(body, "reciprocal_of"), partner->id) == 0 &&
-	       paper_read_key(control_text(body, "reciprocal_key"), key) &&
+	return strcmp(json_text(body, "reciprocal_of"), partner->id) == 0 &&
+	       paper_read_key(json_text(body, "reciprocal_key"), key) &&
 	       memcmp(key, signer->verifier.public_key, sizeof(key)) == 0;
 }
 
@@ -161,16 +161,16 @@ static enum err_code read_body(struct partner *partner, const json_t *body, stru
 {
 	int64_t now = partner->reciprocator->control->loop->wall_ms, time, until;
 	enum grant_state state;
-	if (strcmp(control_text(body, "grant"), control_text(partner->tie, "grant")) != 0)
+	if (strcmp(json_text(body, "grant"), json_text(partner->tie, "grant")) != 0)
 		return ERR_SET(err, ERR_MISMATCH, "its status is of another grant");
-	if (!grant_state_find(bytes_from(control_text(body, "state")), &state) ||
-	    !read_time(control_text(body, "time"), &time) ||
-	    !read_time(control_text(body, "until"), &until))
+	if (!grant_state_find(bytes_from(json_text(body, "state")), &state) ||
+	    !read_time(json_text(body, "time"), &time) ||
+	    !read_time(json_text(body, "until"), &until))
 		return ERR_SET(err, ERR_INVALID, "its status cannot be read");
 	if (time > now + SKEW_MS || until + SKEW_MS < now)
 		return ERR_SET(err, ERR_MISMATCH,
 			       "its status is not of now (%s); are both clocks right?",
-			       control_text(body, "time"));
+			       json_text(body, "time"));
 	if (time < partner->as_of_ms)
 		return ERR_SET(err, ERR_MISMATCH, "its status is older than the one before");
 	partner->state = state;
@@ -186,7 +186,7 @@ static enum err_code read_answer(struct partner *partner, struct err *err)
 	struct paper paper;
 	if (partner->status != 200)
 		return ERR_SET(err, ERR_UPSTREAM, "it answered with status %d", partner->status);
-	ERR_TRY(note_key_parse(bytes_from(control_text(partner->tie, "key")), &key, err));
+	ERR_TRY(note_key_parse(bytes_from(json_text(partner->tie, "key")), &key, err));
 	ERR_TRY(paper_open(buf_bytes(&partner->answer), "its status", PAPER_STATUS, &key, &paper,
 			   err));
 	enum err_code code = read_body(partner, paper.body, err);
@@ -270,10 +270,10 @@ static enum err_code start_call(struct partner *partner, struct err *err)
 	struct http_origin *origin;
 	struct buf path = BUF_INIT(4096);
 	ERR_TRY(outward_origin(&reciprocator->outward, control,
-			       bytes_from(control_text(partner->tie, "gateway")),
+			       bytes_from(json_text(partner->tie, "gateway")),
 			       control->config->reciprocal.authorities.text, &origin, err));
 	buf_append_bytes(&path, http_origin_base_path(origin));
-	buf_printf(&path, "/parley/v1/grants/%s/status", control_text(partner->tie, "grant"));
+	buf_printf(&path, "/parley/v1/grants/%s/status", json_text(partner->tie, "grant"));
 	http_write_request_head(&partner->head, "GET", buf_bytes(&path),
 				http_origin_authority(origin), &name, &value, 1, -1);
 	bool good = !path.failed && !partner->head.failed;
@@ -395,8 +395,8 @@ bool reciprocator_view(const struct reciprocator *reciprocator, json_t *view, co
 	bool stale = !known || partner->until_ms < reciprocator->control->loop->wall_ms;
 	/* What it said last is believed until that says itself; from then on it is history. */
 	json_t *shown =
-		json_pack("{s:s, s:s, s:s, s:b}", "gateway", control_text(partner->tie, "gateway"),
-			  "grant", control_text(partner->tie, "grant"), "state",
+		json_pack("{s:s, s:s, s:s, s:b}", "gateway", json_text(partner->tie, "gateway"),
+			  "grant", json_text(partner->tie, "grant"), "state",
 			  stale ? "unknown" : grant_state_id(partner->state), "stale", stale);
 	bool good = shown != NULL;
 	if (good && known) {

@@ -45,7 +45,7 @@ static void look_for_commit(void *argument, struct bytes line, bool *stop)
 	if (json_parse(line, "record", &record, NULL) != ERR_OK)
 		return;
 	json_t *commits = staged->logs[staged->scanning];
-	const char *document = control_text(record, "document");
+	const char *document = json_text(record, "document");
 	if (json_object_get(commits, document))
 		json_object_set_new(commits, document, json_true());
 	json_decref(record);
@@ -186,10 +186,10 @@ static void restore_words(struct use *use, const json_t *admit)
 {
 	uint8_t digest[BINDING_DIGEST_SIZE];
 	const struct world_suite *suite =
-		world_find_suite(use->control->world, bytes_from(control_text(admit, "suite")));
+		world_find_suite(use->control->world, bytes_from(json_text(admit, "suite")));
 	int64_t leaf = control_integer(admit, "leaf", -1);
 	if (suite && suite->suite->sealed && leaf >= 0 && leaf < suite->suite->leaf_count &&
-	    hex_decode(bytes_from(control_text(admit, "words")), digest, sizeof(digest)))
+	    hex_decode(bytes_from(json_text(admit, "words")), digest, sizeof(digest)))
 		binding_suite_claim(suite->suite, digest, (uint32_t)leaf);
 }
 
@@ -216,7 +216,7 @@ static void restore_words_of(struct binding_run *run, const json_t *detail,
 			.sample = (unsigned)control_integer(row, "sample", -1) + 1};
 		uint64_t leaf = (uint64_t)control_integer(row, "leaf", -1);
 		if (pick->judged_count == SCRIPT_SLOTS_MAX || leaf >= run->suite->leaf_count ||
-		    !find_slot(run, control_text(row, "model"), &judged.slot))
+		    !find_slot(run, json_text(row, "model"), &judged.slot))
 			continue;
 		judged.unit =
 			shape_unit(shape, (uint32_t)leaf, shape_steps(shape, (uint32_t)leaf) - 1);
@@ -232,19 +232,18 @@ static void restore_answer(struct use *use, const json_t *admit, const json_t *s
 	int64_t size = control_integer(said, "size", -1);
 	struct script_said out = {.size = (uint32_t)size};
 	if (!place || size < 0 || size > (int64_t)SCRIPT_WORDS_MAX ||
-	    !hex_decode(bytes_from(control_text(said, "digest")), out.digest, sizeof(out.digest)))
+	    !hex_decode(bytes_from(json_text(said, "digest")), out.digest, sizeof(out.digest)))
 		return;
-	gate_served_mask(&use->control->binding_secret, control_text(admit, "id"), out.digest);
+	gate_served_mask(&use->control->binding_secret, json_text(admit, "id"), out.digest);
 	served_keep(place, &out);
 }
 
 static void restore_sample(struct use *use, const json_t *admit, const json_t *settle)
 {
 	const struct world *world = use->control->world;
-	const struct world_run *open =
-		world_find_run(world, bytes_from(control_text(admit, "run")));
+	const struct world_run *open = world_find_run(world, bytes_from(json_text(admit, "run")));
 	const struct world_model *model =
-		world_find_model(world, bytes_from(control_text(admit, "model")));
+		world_find_model(world, bytes_from(json_text(admit, "model")));
 	if (!open || !model)
 		return;
 	struct binding_run *run = open->run;
@@ -277,14 +276,14 @@ static void restore_scope(struct limits_cells *cells, int64_t day,
 /* The settle record says whose it was; one of an older build leaves that to its admit record. */
 static const char *owner_of(const json_t *admit, const json_t *settle, const char *member)
 {
-	const char *name = control_text(settle, member);
-	return *name ? name : control_text(admit, member);
+	const char *name = json_text(settle, member);
+	return *name ? name : json_text(admit, member);
 }
 
 /* What lies outside of suites is interop_test where the grant has that purpose. */
 static bool is_interop(const struct world_grant *grant, const json_t *settle)
 {
-	return (grant->purposes >> PURPOSE_INTEROP_TEST & 1) && !*control_text(settle, "run");
+	return (grant->purposes >> PURPOSE_INTEROP_TEST & 1) && !*json_text(settle, "run");
 }
 
 static void restore_tokens(struct use *use, const json_t *admit, const json_t *settle, int64_t day)
@@ -311,7 +310,7 @@ static void restore_tokens(struct use *use, const json_t *admit, const json_t *s
 			restore_scope(grant->org->top->cells, day, &amounts);
 		if (is_interop(grant, settle))
 			restore_scope(grant->interop_cells, day, &amounts);
-		if (strcmp(control_text(settle, "ending"), "finish") == 0 && tokens.output > 0)
+		if (strcmp(json_text(settle, "ending"), "finish") == 0 && tokens.output > 0)
 			limits_observe_output(grant->cells, tokens.output);
 	}
 	if (key)
@@ -323,7 +322,7 @@ static void restore_tokens(struct use *use, const json_t *admit, const json_t *s
 /* RFC 3339 with milliseconds, as records have it: only the day matters. -1: none. */
 static int64_t day_of_record(const json_t *record)
 {
-	const char *time = control_text(record, "time");
+	const char *time = json_text(record, "time");
 	int64_t start;
 	return strlen(time) > 10 && world_parse_day(bytes_of(time, 10), &start)
 		       ? start / WORLD_DAY_MS
@@ -337,16 +336,16 @@ static bool is_today(const struct use *use, const json_t *record)
 
 static void note_settle(struct use *use, const json_t *record, uint64_t index)
 {
-	const char *id = control_text(record, "admit");
+	const char *id = json_text(record, "admit");
 	const json_t *admit = json_object_get(use->admits, id);
 	int64_t day = day_of_record(record);
 	if (index >= use->counted && day >= 0 && json_object_get(record, "usage"))
 		restore_tokens(use, admit, record, day);
 	if (!admit)
 		return;
-	if (strcmp(control_text(record, "kind"), "settle") == 0 &&
+	if (strcmp(json_text(record, "kind"), "settle") == 0 &&
 	    control_integer(record, "status", 0) == 200 &&
-	    strcmp(control_text(record, "verdict"), "ungraded") != 0)
+	    strcmp(json_text(record, "verdict"), "ungraded") != 0)
 		restore_sample(use, admit, record);
 	json_object_del(use->admits, id);
 }
@@ -375,7 +374,7 @@ static void note_use(void *argument, struct bytes line, bool *stop)
 	uint64_t index = use->index++;
 	if (!tells_use(use, line) || json_parse(line, "record", &record, NULL) != ERR_OK)
 		return;
-	const char *kind = control_text(record, "kind");
+	const char *kind = json_text(record, "kind");
 	if (use->first_today == UINT64_MAX && is_today(use, record))
 		use->first_today = index;
 	if (strcmp(kind, "admit") == 0) {
@@ -383,7 +382,7 @@ static void note_use(void *argument, struct bytes line, bool *stop)
 		control_restore_exposure(use->control, record);
 	}
 	if (strcmp(kind, "admit") == 0)
-		use->failed = json_object_set(use->admits, control_text(record, "id"), record) != 0;
+		use->failed = json_object_set(use->admits, json_text(record, "id"), record) != 0;
 	else if (strcmp(kind, "settle") == 0 || strcmp(kind, "unknown") == 0)
 		note_settle(use, record, index);
 	json_decref(record);

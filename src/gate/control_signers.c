@@ -34,7 +34,7 @@ static const json_t *recorded(const struct control *control)
 
 static const char *recorded_key(const struct control *control, enum control_signer which)
 {
-	return control_text(recorded(control), signers[which].name);
+	return json_text(recorded(control), signers[which].name);
 }
 
 /* Whether the recorded key is the one at hand, whatever the gateway was called then. */

@@ -25,10 +25,10 @@ static void read_tree(const json_t *document, struct key_fields *out)
 	const json_t *spec = control_spec_of(document);
 	*out = (struct key_fields){
 		.state = control_state_of(document),
-		.grant = control_text(spec, "grant"),
-		.team = control_text(spec, "team"),
-		.counters = control_text(spec, "counters"),
-		.digest = control_text(spec, "digest"),
+		.grant = json_text(spec, "grant"),
+		.team = json_text(spec, "team"),
+		.counters = json_text(spec, "counters"),
+		.digest = json_text(spec, "digest"),
 		.expires_ms = control_integer(spec, "expires_ms", WORLD_ALWAYS),
 		.rest = spec,
 	};

@@ -450,7 +450,7 @@ static enum err_code check_budget(struct registration *registration, int64_t new
 	json_object_foreach(control->documents[STORE_SUITE], id, document)
 	{
 		const json_t *spec = control_spec_of(document);
-		const char *other = control_text(spec, "grant");
+		const char *other = json_text(spec, "grant");
 		if (!adds_up(grant, world_find_grant(control->world, bytes_from(other))))
 			continue;
 		int64_t counted = control_integer(spec, "new_leaves", 0);
@@ -508,8 +508,8 @@ static enum err_code answer_suite(struct control_operation *operation, const cha
 				  const json_t *spec, const char *class, bool created,
 				  struct err *err)
 {
-	const struct world_grant *grant = world_find_grant(operation->control->world,
-							   bytes_from(control_text(spec, "grant")));
+	const struct world_grant *grant =
+		world_find_grant(operation->control->world, bytes_from(json_text(spec, "grant")));
 	enum suite_class found = SUITE_CLASS_PRIVATE;
 	suite_class_find(bytes_from(class), &found);
 	bool allowed = grant && (grant->classes & 1u << found);
@@ -653,7 +653,7 @@ enum err_code control_prepare_suite(struct control_operation *operation,
 const char *control_class_of(const struct control *control, const json_t *document)
 {
 	const json_t *spec = control_spec_of(document);
-	if (control_document(control, STORE_PUBLIC_SUITE, control_text(spec, "root")))
+	if (control_document(control, STORE_PUBLIC_SUITE, json_text(spec, "root")))
 		return suite_class_id(SUITE_CLASS_PUBLIC);
 	const char *state = control_state_of(document);
 	enum suite_class class;

@@ -110,7 +110,7 @@ static bool has_recent_case(const struct control *control, const char *key)
 		const json_t *spec = control_spec_of(document);
 		bool open = strcmp(control_state_of(document), "open") == 0 ||
 			    strcmp(control_state_of(document), "asked") == 0;
-		if (strcmp(control_text(spec, "key"), key) == 0 &&
+		if (strcmp(json_text(spec, "key"), key) == 0 &&
 		    (open || control->loop->wall_ms - control_integer(spec, "opened_ms", 0) <
 				     CASE_PAUSE_MS))
 			return true;
@@ -124,14 +124,14 @@ static enum err_code open_case(struct control_operation *operation, const char *
 {
 	struct control *control = operation->control;
 	const json_t *spec = control_spec(control, STORE_KEY, key);
-	const char *grant = control_text(spec, "grant");
+	const char *grant = json_text(spec, "grant");
 	char id[CONTROL_ID_SIZE];
 	control_random_id(control, "case_", id);
 	json_t *evidence = findings_json(findings, count);
 	json_t *detail = evidence ? json_pack("{s:O}", "evidence", evidence) : NULL;
 	json_t *document =
 		detail ? json_pack("{s:s, s:s, s:s, s:s, s:I, s:O}", "id", id, "key", key, "grant",
-				   grant, "org", control_text(spec, "org"), "opened_ms",
+				   grant, "org", json_text(spec, "org"), "opened_ms",
 				   (json_int_t)control->loop->wall_ms, "evidence", evidence)
 		       : NULL;
 	enum err_code code = document ? ERR_OK : no_memory(err);
@@ -231,13 +231,13 @@ static enum err_code ask_holder(struct control_operation *operation, const char 
 	buf_printf(&text,
 		   "Key %s under grant %s of %s is used unlike before. This is a question, not a "
 		   "finding: nothing has been changed, and a person decides what follows.",
-		   control_text(spec, "key"), control_text(spec, "grant"),
+		   json_text(spec, "key"), json_text(spec, "grant"),
 		   operation->control->config->name);
 	json_array_foreach(evidence, index, row)
 		buf_printf(&text,
 			   " In the hour from %s: %s %lld; the most in %lld hours before "
 			   "was %lld.",
-			   control_text(row, "hour"), control_text(row, "signal"),
+			   json_text(row, "hour"), json_text(row, "signal"),
 			   (long long)control_integer(row, "value", 0),
 			   (long long)control_integer(row, "past_hours", 0),
 			   (long long)control_integer(row, "past_most", 0));
@@ -246,8 +246,8 @@ static enum err_code ask_holder(struct control_operation *operation, const char 
 		   "do not expect it, rotate it, or give us a public key to bind it to.",
 		   id);
 	struct control_notice notice = {.event = NOTICE_KEY_QUESTION,
-					.org = control_text(spec, "org"),
-					.grant = control_text(spec, "grant"),
+					.org = json_text(spec, "org"),
+					.grant = json_text(spec, "grant"),
 					.text = text.failed ? "" : text.data,
 					.reason = reason,
 					.detail = spec};
@@ -260,7 +260,7 @@ static enum err_code decide(struct control_operation *operation, const char *id,
 			    size_t decision, const json_t *body,
 			    const struct control_act_request *request, struct err *err)
 {
-	const char *name = decisions[decision].decision, *key = control_text(spec, "key");
+	const char *name = decisions[decision].decision, *key = json_text(spec, "key");
 	if (strcmp(name, "bind") == 0)
 		ERR_TRY(act_on_key(operation, key, body, "public_key", request, err));
 	if (strcmp(name, "throttle") == 0)
@@ -268,7 +268,7 @@ static enum err_code decide(struct control_operation *operation, const char *id,
 	json_decref(operation->answer);
 	operation->answer = json_pack("{s:s, s:s, s:s}", "case", id, "key_id", key, "state",
 				      decisions[decision].to);
-	operation->log = control_log_of_grant(operation->control, control_text(spec, "grant"));
+	operation->log = control_log_of_grant(operation->control, json_text(spec, "grant"));
 	struct control_telling telling = {.kind = RECORD_ACT,
 					  .act = decisions[decision].act,
 					  .person = request->person,
@@ -338,7 +338,7 @@ bool control_view_case(struct control *control, json_t *view)
 	(void)control;
 	json_array_foreach(evidence, index, row)
 	{
-		const char *signal = control_text(row, "signal");
+		const char *signal = json_text(row, "signal");
 		good = good && json_array_append_new(names, json_string(signal)) == 0;
 		for (int known = 0; good && known < WATCH_SIGNALS; known++) {
 			if (strcmp(watch_signal_id((enum watch_signal)known), signal) != 0)

@@ -63,7 +63,7 @@ struct limits_values control_limits_of(const json_t *spec)
 static enum err_code add_org(struct building *building, const char *id, const json_t *document)
 {
 	const json_t *spec = control_spec_of(document);
-	const char *name = control_text(spec, "name");
+	const char *name = json_text(spec, "name");
 	struct limits_values limits = control_limits_of(spec);
 	struct world_org_options options = {
 		.limits = &limits,
@@ -72,7 +72,7 @@ static enum err_code add_org(struct building *building, const char *id, const js
 		.pseudonym = control_pseudonym(building->control, id),
 		.blocked = strcmp(control_state_of(document), "blocked") == 0,
 		.rival = json_is_true(json_object_get(spec, "rival")),
-		.block_reason = control_text(document, "reason"),
+		.block_reason = json_text(document, "reason"),
 	};
 	if (!*options.pseudonym)
 		return ERR_SET(building->err, ERR_ENVIRONMENT,
@@ -115,12 +115,12 @@ static enum err_code add_terms(struct building *building, const char *id, const 
 	json_t *clause;
 	if (strcmp(id, CONTROL_TERMS_ID) != 0)
 		return ERR_OK; /* kept for the grants that were made under them */
-	ERR_TRY(world_builder_set_terms(building->builder, control_text(spec, "version"),
+	ERR_TRY(world_builder_set_terms(building->builder, json_text(spec, "version"),
 					building->err));
 	json_array_foreach(json_object_get(spec, "clauses"), index, clause)
 		ERR_TRY(world_builder_add_clause(
-			building->builder, control_text(clause, "id"), control_text(clause, "kind"),
-			control_text(clause, "text"), rules_of(clause), building->err));
+			building->builder, json_text(clause, "id"), json_text(clause, "kind"),
+			json_text(clause, "text"), rules_of(clause), building->err));
 	return ERR_OK;
 }
 
@@ -182,22 +182,22 @@ static enum err_code grant_options(struct building *building, const char *id,
 	const json_t *suites = json_object_get(spec, "suites");
 	*out = (struct world_grant_options){
 		.id = id,
-		.org = control_text(spec, "org"),
-		.team = control_text(spec, "team"),
+		.org = json_text(spec, "org"),
+		.team = json_text(spec, "team"),
 		.purposes = purposes_of(spec),
 		.classes = classes_of(spec),
 		.max_leaves = control_integer(suites, "max_leaves", LIMIT_NONE),
 		.samples_per_leaf = (unsigned)control_integer(suites, "samples_per_leaf", 0),
 		.limits = control_limits_of(spec),
-		.appeal = control_text(spec, "appeal"),
+		.appeal = json_text(spec, "appeal"),
 		.notice_ms = control_integer(spec, "notice_hours", CONTROL_NOTICE_HOURS) * HOUR_MS,
 		.model_count = json_array_size(json_object_get(spec, "models")),
 		.override_count = json_array_size(json_object_get(spec, "overrides")),
 	};
 	if (!grant_state_find(bytes_from(control_state_of(document)), &out->state) ||
-	    !release_find(bytes_from(control_text(spec, "release")), &out->release) ||
-	    !world_parse_day(bytes_from(control_text(valid, "from")), &out->from_ms) ||
-	    !world_parse_day(bytes_from(control_text(valid, "to")), &out->until_ms))
+	    !release_find(bytes_from(json_text(spec, "release")), &out->release) ||
+	    !world_parse_day(bytes_from(json_text(valid, "from")), &out->from_ms) ||
+	    !world_parse_day(bytes_from(json_text(valid, "to")), &out->until_ms))
 		return ERR_SET(building->err, ERR_CORRUPT, "the stored grant %s is damaged", id);
 	out->until_ms += WORLD_DAY_MS;
 	return ERR_OK;
@@ -239,8 +239,8 @@ static enum err_code suite_options(const char *id, const json_t *spec,
 {
 	*out = (struct binding_suite_options){
 		.id = id,
-		.name = control_text(spec, "name"),
-		.version = control_text(spec, "version"),
+		.name = json_text(spec, "name"),
+		.version = json_text(spec, "version"),
 		.samples = (unsigned)control_integer(spec, "samples", 1),
 		.leaf_count = (uint32_t)control_integer(spec, "leaves", 0),
 		.registered_ms = control_integer(spec, "registered_ms", 0),
@@ -250,8 +250,8 @@ static enum err_code suite_options(const char *id, const json_t *spec,
 	ERR_TRY(binding_settings_from_json(json_object_get(judge, "settings"), &out->judge_settings,
 					   err));
 	ERR_TRY(binding_settings_from_json(json_object_get(spec, "settings"), &out->settings, err));
-	if (!purpose_find(bytes_from(control_text(spec, "purpose")), &out->purpose) ||
-	    !hex_decode(bytes_from(control_text(spec, "root")), out->root, SHA256_SIZE))
+	if (!purpose_find(bytes_from(json_text(spec, "purpose")), &out->purpose) ||
+	    !hex_decode(bytes_from(json_text(spec, "root")), out->root, SHA256_SIZE))
 		return ERR_SET(err, ERR_CORRUPT, "the stored suite %s is damaged", id);
 	return ERR_OK;
 }
@@ -308,7 +308,7 @@ static enum err_code add_suite(struct building *building, const char *id, const 
 	suite_class_find(bytes_from(control_state_of(document)), &class);
 	struct binding_suite *suite;
 	ERR_TRY(take_suite(building, id, spec, &suite));
-	enum err_code code = world_builder_add_suite(building->builder, control_text(spec, "grant"),
+	enum err_code code = world_builder_add_suite(building->builder, json_text(spec, "grant"),
 						     suite, class, building->err);
 	struct grading_book *book = control_grading_find(building->control, id);
 	if (code == ERR_OK && book)
@@ -320,15 +320,15 @@ static enum err_code add_suite(struct building *building, const char *id, const 
 static enum err_code make_run(struct building *building, const char *id, const json_t *spec,
 			      struct binding_run **out)
 {
-	const char *suite_id = control_text(spec, "suite");
+	const char *suite_id = json_text(spec, "suite");
 	const json_t *suite_spec = control_spec(building->control, STORE_SUITE, suite_id);
 	struct binding_run_options options = {
 		.id = id,
-		.grant_id = control_text(spec, "grant"),
+		.grant_id = json_text(spec, "grant"),
 		.samples = (unsigned)control_integer(spec, "samples", 1),
 		.opened_ms = control_integer(spec, "opened_ms", 0),
 	};
-	if (!suite_spec || !hex_decode(bytes_from(control_text(spec, "plan_digest")),
+	if (!suite_spec || !hex_decode(bytes_from(json_text(spec, "plan_digest")),
 				       options.plan_digest, SHA256_SIZE))
 		return ERR_SET(building->err, ERR_CORRUPT, "the stored run %s is damaged", id);
 	ERR_TRY(take_suite(building, suite_id, suite_spec, &options.suite));
@@ -452,7 +452,7 @@ static enum err_code expose_runs(struct building *building, const char *id)
 /* With the last run over a suite its scorers go. */
 static enum err_code end_run(struct building *building, const char *id, const json_t *document)
 {
-	const char *suite = control_text(control_spec_of(document), "suite");
+	const char *suite = json_text(control_spec_of(document), "suite");
 	ERR_TRY(world_builder_end_run(building->builder, id, building->err));
 	if (control_grading_find(building->control, suite) ||
 	    !world_builder_find_suite(building->builder, bytes_from(suite)))

@@ -298,10 +298,8 @@ static enum err_code read_notes(struct rotation *rotation, struct err *err)
 	ERR_TRY(path_of(rotation->gateway, NOTES_FILE, path, err));
 	ERR_TRY(env_read_file(rotation->gateway->env, path, &rotation->detail, err));
 	ERR_TRY(json_parse(buf_bytes(&rotation->detail), NOTES_FILE, &object, err));
-	for (int log = 0; log < CONTROL_LOGS; log++) {
-		const char *text = json_string_value(json_object_get(object, note_names[log]));
-		buf_append_cstr(&rotation->notes[log], text ? text : "");
-	}
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		buf_append_cstr(&rotation->notes[log], json_text(object, note_names[log]));
 	json_decref(object);
 	return ERR_OK;
 }

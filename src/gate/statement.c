@@ -90,12 +90,6 @@ int64_t statement_time(struct bytes line)
 
 /* ---- counting ---- */
 
-static const char *text_of(const json_t *record, const char *key)
-{
-	const char *text = json_string_value(json_object_get(record, key));
-	return text ? text : "";
-}
-
 static int64_t number_of(const json_t *record, const char *key, int64_t fallback)
 {
 	const json_t *value = json_object_get(record, key);
@@ -126,10 +120,10 @@ static json_t *row_of(struct statement *statement, json_t *rows, const char *nam
 
 static void add_admit(struct statement *statement, const json_t *record)
 {
-	const char *suite = text_of(record, "suite"), *grant = text_of(record, "grant");
+	const char *suite = json_text(record, "suite"), *grant = json_text(record, "grant");
 	json_t *rows[] = {statement->totals, row_of(statement, statement->grants, "grant", grant),
 			  row_of(statement, statement->suites, "suite", suite),
-			  row_of(statement, statement->runs, "run", text_of(record, "run"))};
+			  row_of(statement, statement->runs, "run", json_text(record, "run"))};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (rows[i])
 			count(statement, rows[i], "requests", 1);
@@ -144,8 +138,8 @@ static void add_admit(struct statement *statement, const json_t *record)
 	statement->requests++;
 	statement->explained += *suite != '\0';
 	json_t *kept = json_pack("{s:s, s:s, s:s}", "grant", grant, "suite", suite, "run",
-				 text_of(record, "run"));
-	if (!kept || json_object_set_new(statement->open, text_of(record, "id"), kept))
+				 json_text(record, "run"));
+	if (!kept || json_object_set_new(statement->open, json_text(record, "id"), kept))
 		statement->failed = true;
 }
 
@@ -158,14 +152,14 @@ static void add_usage(struct statement *statement, json_t *row, const json_t *us
 
 static void add_outcome(struct statement *statement, const json_t *record)
 {
-	const char *admit = text_of(record, "admit");
+	const char *admit = json_text(record, "admit");
 	const json_t *kept = json_object_get(statement->open, admit);
 	const json_t *usage = json_object_get(record, "usage");
-	bool unknown = strcmp(text_of(record, "kind"), "unknown") == 0;
-	if (!kept && (unknown || strcmp(text_of(record, "org"), statement->org) != 0))
+	bool unknown = strcmp(json_text(record, "kind"), "unknown") == 0;
+	if (!kept && (unknown || strcmp(json_text(record, "org"), statement->org) != 0))
 		return;
-	const char *suite = text_of(kept ? kept : record, "suite");
-	const char *grant = text_of(kept ? kept : record, "grant");
+	const char *suite = json_text(kept ? kept : record, "suite");
+	const char *grant = json_text(kept ? kept : record, "grant");
 	int64_t tokens = number_of(usage, "input", 0) + number_of(usage, "cache_read", 0) +
 			 number_of(usage, "cache_write", 0) + number_of(usage, "output", 0);
 	add_usage(statement, statement->totals, usage);
@@ -173,10 +167,10 @@ static void add_outcome(struct statement *statement, const json_t *record)
 	add_usage(statement, row_of(statement, statement->suites, "suite", suite), usage);
 	if (kept)
 		add_usage(statement,
-			  row_of(statement, statement->runs, "run", text_of(kept, "run")), usage);
+			  row_of(statement, statement->runs, "run", json_text(kept, "run")), usage);
 	if (json_is_true(json_object_get(usage, "estimated")))
 		count(statement, statement->totals, "estimated", 1);
-	count(statement, statement->endings, unknown ? "unknown" : text_of(record, "ending"), 1);
+	count(statement, statement->endings, unknown ? "unknown" : json_text(record, "ending"), 1);
 	statement->tokens += tokens;
 	statement->explained_tokens += *suite ? tokens : 0;
 	json_object_del(statement->open, admit);
@@ -185,11 +179,11 @@ static void add_outcome(struct statement *statement, const json_t *record)
 static void add_refusal(struct statement *statement, const json_t *record)
 {
 	int64_t by = number_of(record, "count", 1);
-	const char *rule = text_of(record, "rule"), *clause = text_of(record, "clause");
+	const char *rule = json_text(record, "rule"), *clause = json_text(record, "clause");
 	char id[256];
 	snprintf(id, sizeof(id), "%s %s", rule, clause);
 	json_t *row = row_of(statement, statement->rules, "rule", id);
-	json_t *grant = row_of(statement, statement->grants, "grant", text_of(record, "grant"));
+	json_t *grant = row_of(statement, statement->grants, "grant", json_text(record, "grant"));
 	if (row) {
 		json_object_set_new(row, "rule", json_string(rule));
 		if (*clause)
@@ -244,8 +238,8 @@ void statement_add(struct statement *statement, struct bytes line)
 	if (json_parse(line, "record", &record, NULL) != ERR_OK)
 		return;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		if (strcmp(text_of(record, "kind"), kinds[i].kind) == 0 &&
-		    (unknown || strcmp(text_of(record, "org"), statement->org) == 0))
+		if (strcmp(json_text(record, "kind"), kinds[i].kind) == 0 &&
+		    (unknown || strcmp(json_text(record, "org"), statement->org) == 0))
 			kinds[i].add(statement, record);
 	}
 	json_decref(record);

@@ -167,7 +167,7 @@ static json_t *grants_of(struct control *control, const char *org)
 	json_object_foreach(control->documents[STORE_GRANT], id, document)
 	{
 		const json_t *spec = control_spec_of(document);
-		if (strcmp(control_text(spec, "org"), org) != 0)
+		if (strcmp(json_text(spec, "org"), org) != 0)
 			continue;
 		json_t *row = json_object();
 		for (const char *const *key = members; *key; key++) {
@@ -176,7 +176,7 @@ static json_t *grants_of(struct control *control, const char *org)
 				json_object_set(row, *key, value);
 		}
 		json_object_set_new(row, "state", json_string(control_state_of(document)));
-		const char *digest = control_text(json_object_get(document, "paper"), "sha256");
+		const char *digest = json_text(json_object_get(document, "paper"), "sha256");
 		if (*digest)
 			json_object_set_new(row, "sha256", json_string(digest));
 		json_array_append_new(list, row);
@@ -199,15 +199,14 @@ static enum err_code begin_body(struct statement_call *call, const char *org, co
 	if (call->from_ms > now)
 		return ERR_SET(err, ERR_INVALID, "month: %s has not begun", month);
 	record_time(now, made);
-	const char *name = control_text(spec, "name");
+	const char *name = json_text(spec, "name");
 	call->body = paper_new(&control->signer, PAPER_STATEMENT);
 	call->statement =
-		statement_new(control_text(pseudonym, "pseudonym"), call->from_ms, call->until_ms);
-	json_t *rest =
-		json_pack("{s:s, s:b, s:s, s:{s:s, s:s, s:s}, s:o}", "month", month, "complete",
-			  now >= call->until_ms, "made", made, "org", "id", org, "name",
-			  *name ? name : org, "pseudonym", control_text(pseudonym, "pseudonym"),
-			  "granted", grants_of(control, org));
+		statement_new(json_text(pseudonym, "pseudonym"), call->from_ms, call->until_ms);
+	json_t *rest = json_pack(
+		"{s:s, s:b, s:s, s:{s:s, s:s, s:s}, s:o}", "month", month, "complete",
+		now >= call->until_ms, "made", made, "org", "id", org, "name", *name ? name : org,
+		"pseudonym", json_text(pseudonym, "pseudonym"), "granted", grants_of(control, org));
 	bool good =
 		call->body && call->statement && rest && json_object_update(call->body, rest) == 0;
 	json_decref(rest);

@@ -76,7 +76,7 @@ static enum err_code fill(struct what_if *what_if, struct source *source)
 /* "2026-12-31T12:34:56.789Z"; 0 for anything else. */
 static int64_t time_of(const json_t *record)
 {
-	const char *text = control_text(record, "time");
+	const char *text = json_text(record, "time");
 	unsigned hours, minutes, seconds, ms;
 	int64_t day;
 	if (strlen(text) != 24 || !world_parse_day(bytes_of(text, 10), &day) ||
@@ -175,7 +175,7 @@ static void settle(struct what_if *what_if, const json_t *record, enum control_l
 {
 	const json_t *usage = json_object_get(record, "usage");
 	uint64_t index;
-	if (!record_id_index(bytes_from(control_text(record, "admit")), &index))
+	if (!record_id_index(bytes_from(json_text(record, "admit")), &index))
 		return;
 	struct open_request *open = find_open(what_if, log, index, false);
 	if (!open)
@@ -198,23 +198,23 @@ static void settle(struct what_if *what_if, const json_t *record, enum control_l
 static enum endpoint_use use_of(const json_t *record)
 {
 	/* Without a model it was a list. */
-	return *control_text(record, "model") ? ENDPOINT_USE_GENERATE : ENDPOINT_USE_MODELS;
+	return *json_text(record, "model") ? ENDPOINT_USE_GENERATE : ENDPOINT_USE_MODELS;
 }
 
 static void decide(const struct world *world, const json_t *record, struct verdict *verdict)
 {
 	const struct world_key *key =
-		world_find_key_id(world, bytes_from(control_text(record, "key")));
+		world_find_key_id(world, bytes_from(json_text(record, "key")));
 	const struct world_model *model =
-		world_find_model(world, bytes_from(control_text(record, "model")));
-	struct policy_recorded recorded = {.suite = bytes_from(control_text(record, "suite")),
+		world_find_model(world, bytes_from(json_text(record, "model")));
+	struct policy_recorded recorded = {.suite = bytes_from(json_text(record, "suite")),
 					   .leaf = (uint32_t)control_integer(record, "leaf", 0)};
 	struct policy_request facts = {.has_key = true,
 				       .wall_ms = time_of(record),
 				       .endpoint = use_of(record),
 				       .wants_verdict =
-					       strcmp(control_text(record, "release"), "V0") == 0,
-				       .model = bytes_from(control_text(record, "model")),
+					       strcmp(json_text(record, "release"), "V0") == 0,
+				       .model = bytes_from(json_text(record, "model")),
 				       .max_output = -1,
 				       .n = 1,
 				       .recorded = &recorded};
@@ -236,10 +236,10 @@ static void decide(const struct world *world, const json_t *record, struct verdi
 static bool note_row(struct what_if *what_if, const json_t *record, const struct verdict *verdict)
 {
 	char name[1024];
-	const char *grant = verdict->grant ? verdict->grant->id : control_text(record, "grant");
-	const char *org = verdict->grant ? verdict->grant->org->id : control_text(record, "org");
+	const char *grant = verdict->grant ? verdict->grant->id : json_text(record, "grant");
+	const char *org = verdict->grant ? verdict->grant->org->id : json_text(record, "org");
 	const char *clause = verdict->clause ? verdict->clause->id : "";
-	const char *time = control_text(record, "time");
+	const char *time = json_text(record, "time");
 	snprintf(name, sizeof(name), "%s %s %s", grant, rule_id(verdict->rule), clause);
 	json_t *row = json_object_get(what_if->rows, name);
 	if (!row) {
@@ -262,7 +262,7 @@ static bool replay_admit(struct what_if *what_if, const json_t *record, enum con
 	struct verdict verdict, before;
 	uint64_t index;
 	what_if->admitted++;
-	if (!record_id_index(bytes_from(control_text(record, "id")), &index))
+	if (!record_id_index(bytes_from(json_text(record, "id")), &index))
 		return true;
 	decide(what_if->trial, record, &verdict);
 	if (verdict.outcome != POLICY_REFUSE &&
@@ -280,7 +280,7 @@ static bool replay_admit(struct what_if *what_if, const json_t *record, enum con
 
 static bool replay(struct what_if *what_if, const json_t *record, enum control_log log)
 {
-	const char *kind = control_text(record, "kind");
+	const char *kind = json_text(record, "kind");
 	if (strcmp(kind, "admit") == 0)
 		return replay_admit(what_if, record, log);
 	if (strcmp(kind, "settle") == 0 || strcmp(kind, "unknown") == 0)
@@ -334,14 +334,13 @@ static void append_rows(const struct what_if *what_if, struct buf *out)
 	json_t *row;
 	json_object_foreach(what_if->rows, name, row)
 	{
-		const char *clause = control_text(row, "clause");
+		const char *clause = json_text(row, "clause");
 		if (shown++ == ROWS_SHOWN)
 			break;
 		buf_printf(out, "  org %s, grant %s: %lld refused by %s%s%s (%s)\n",
-			   control_text(row, "org"), control_text(row, "grant"),
-			   (long long)control_integer(row, "requests", 0),
-			   control_text(row, "rule"), *clause ? ", clause " : "", clause,
-			   control_text(row, "detail"));
+			   json_text(row, "org"), json_text(row, "grant"),
+			   (long long)control_integer(row, "requests", 0), json_text(row, "rule"),
+			   *clause ? ", clause " : "", clause, json_text(row, "detail"));
 	}
 	if (json_object_size(what_if->rows) > ROWS_SHOWN)
 		buf_printf(out, "  and %zu more kinds\n",
@@ -394,7 +393,7 @@ static bool tell(struct what_if *what_if)
 		(json_int_t)what_if->admitted, "settled", (json_int_t)what_if->settled, "refused",
 		(json_int_t)what_if->refused, "anyway", (json_int_t)what_if->anyway, "crowded",
 		(json_int_t)what_if->crowded, "rows", rows, "cannot_tell", limits);
-	buf_append_cstr(&text, control_text(what_if->answer, "text"));
+	buf_append_cstr(&text, json_text(what_if->answer, "text"));
 	append_text(what_if, &text);
 	good = good && told && !text.failed &&
 	       json_object_set(what_if->answer, "what_if", told) == 0 &&

@@ -61,18 +61,6 @@ static const json_t *messages_of(const json_t *words)
 	return json_object_get(words, "messages");
 }
 
-static const char *role_of(const json_t *message)
-{
-	const char *role = json_string_value(json_object_get(message, "role"));
-	return role ? role : "";
-}
-
-static const char *type_of(const json_t *part)
-{
-	const char *type = json_string_value(json_object_get(part, "type"));
-	return type ? type : "";
-}
-
 /* The part of that type, which must be all that its message has; NULL where there is none. */
 static enum err_code only_part(const json_t *message, const char *type, const json_t **out,
 			       struct err *err)
@@ -81,7 +69,7 @@ static enum err_code only_part(const json_t *message, const char *type, const js
 	*out = NULL;
 	for (size_t i = 0; i < json_array_size(parts); i++) {
 		const json_t *part = json_array_get(parts, i);
-		if (strcmp(type_of(part), type) != 0)
+		if (strcmp(json_text(part, "type"), type) != 0)
 			continue;
 		if (json_array_size(parts) != 1)
 			return ERR_SET(err, ERR_INVALID,
@@ -114,7 +102,7 @@ static enum err_code add_step(struct script_item *out, const json_t *words, size
 			      const struct sha256 *chain, struct err *err)
 {
 	const json_t *before = index ? json_array_get(messages_of(words), index - 1) : NULL;
-	if (!before || strcmp(role_of(before), "user") != 0)
+	if (!before || strcmp(json_text(before, "role"), "user") != 0)
 		return ERR_SET(err, ERR_INVALID,
 			       "message %zu: an answer follows a message of the user", index + 1);
 	if (out->steps == SCRIPT_STEPS_MAX)
@@ -136,7 +124,7 @@ static enum err_code read_conversation(const json_t *words, struct script_item *
 	ERR_TRY(chain_start(&chain, words, err));
 	for (size_t i = 0; i < count; i++) {
 		const json_t *message = json_array_get(messages_of(words), i), *answer;
-		bool assistant = strcmp(role_of(message), "assistant") == 0;
+		bool assistant = strcmp(json_text(message, "role"), "assistant") == 0;
 		ERR_TRY(only_part(message, "answer", &answer, err));
 		if (answer && (!assistant || json_object_size(answer) != 1))
 			return ERR_SET(err, ERR_INVALID,
@@ -212,7 +200,7 @@ static bool has_part(const json_t *message, const char *type)
 {
 	const json_t *parts = json_object_get(message, "parts");
 	for (size_t i = 0; i < json_array_size(parts); i++)
-		if (strcmp(type_of(json_array_get(parts, i)), type) == 0)
+		if (strcmp(json_text(json_array_get(parts, i), "type"), type) == 0)
 			return true;
 	return false;
 }
@@ -242,7 +230,7 @@ enum err_code script_item_read(const json_t *words, struct script_item *out, str
 		ERR_TRY(only_part(message, "answer", &answer, err));
 		ERR_TRY(only_part(message, "template", &template, err));
 		answers |= answer != NULL;
-		if (template && (i + 1 < count || strcmp(role_of(message), "user") != 0))
+		if (template && (i + 1 < count || strcmp(json_text(message, "role"), "user") != 0))
 			return ERR_SET(err, ERR_INVALID,
 				       "a template is the last message, and the user's");
 	}
@@ -318,7 +306,7 @@ static bool read_turn(const struct hmac_key *secret, const json_t *message, stru
 		if (json_is_string(said))
 			buf_append(&text, json_string_value(said), json_string_length(said));
 		else
-			good = strcmp(type_of(part), "tool_call") == 0 &&
+			good = strcmp(json_text(part, "type"), "tool_call") == 0 &&
 			       json_array_append_new(
 				       calls, json_pack("{s:O, s:O}", "arguments",
 							json_object_get(part, "arguments"), "name",
@@ -336,10 +324,11 @@ static unsigned find_turns(const json_t *messages, size_t places[static SCRIPT_S
 	size_t count = json_array_size(messages), from = count;
 	unsigned found = 0;
 	while (from > 0 && found < SCRIPT_STEPS_MAX)
-		found += strcmp(role_of(json_array_get(messages, --from)), "assistant") == 0;
+		found += strcmp(json_text(json_array_get(messages, --from), "role"), "assistant") ==
+			 0;
 	found = 0;
 	for (size_t i = from; i < count; i++)
-		if (strcmp(role_of(json_array_get(messages, i)), "assistant") == 0)
+		if (strcmp(json_text(json_array_get(messages, i), "role"), "assistant") == 0)
 			places[found++] = i;
 	return found;
 }
@@ -414,7 +403,7 @@ static bool read_text(const struct hmac_key *secret, const json_t *words, struct
 	const json_t *text = json_object_get(json_array_get(parts, 0), "text");
 	uint8_t digest[SHA256_SIZE];
 	if (json_array_size(parts) != 1 || !json_is_string(text) ||
-	    strcmp(role_of(last), "user") != 0)
+	    strcmp(json_text(last, "role"), "user") != 0)
 		return true;
 	for (size_t i = 0; i + 1 < count; i++)
 		if (chain_add(&chain, json_array_get(messages, i), NULL) != ERR_OK)

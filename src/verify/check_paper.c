@@ -18,12 +18,6 @@ struct checking {
 	struct err *err;
 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
-}
-
 /* ---- whose it is ---- */
 
 /* A key for papers that the reader gave itself. */
@@ -40,7 +34,7 @@ static const struct note_key *find_issuer(const struct checking *checking)
 /* The first of the reader's keys of the log that the paper calls its issuer's; it has to hold. */
 static enum err_code find_log(const struct checking *checking, const struct note_key **out)
 {
-	const char *name = text_of(json_object_get(checking->paper.body, "issuer"), "name");
+	const char *name = json_text(json_object_get(checking->paper.body, "issuer"), "name");
 	struct err first = ERR_INIT;
 	size_t at = 0;
 	*out = NULL;
@@ -98,28 +92,28 @@ static enum err_code check_org(const struct checking *checking)
 	uint8_t key[ED25519_KEY_SIZE];
 	if (!json_is_true(json_object_get(body, "countersign"))) {
 		report_note(checking->report, VERIFY_CHECKED,
-			    "it is one-sided: %s has no key on record", text_of(org, "id"));
+			    "it is one-sided: %s has no key on record", json_text(org, "id"));
 		return ERR_OK;
 	}
-	if (!paper_read_key(text_of(org, "key"), key))
+	if (!paper_read_key(json_text(org, "key"), key))
 		return ERR_SET(checking->err, ERR_INVALID, "org.key is no key");
 	if (dsse_signed_by(&checking->paper.dsse, key))
 		report_note(checking->report, VERIFY_CHECKED, "%s has signed it",
-			    text_of(org, "id"));
+			    json_text(org, "id"));
 	else if (checking->paper.dsse.count > 1)
 		return ERR_SET(checking->err, ERR_MISMATCH,
 			       "its second signature is not by the key of %s that it names",
-			       text_of(org, "id"));
+			       json_text(org, "id"));
 	else
 		report_note(checking->report, VERIFY_UNCHECKED,
-			    "%s has not signed this copy: it is an offer", text_of(org, "id"));
+			    "%s has not signed this copy: it is an offer", json_text(org, "id"));
 	return ERR_OK;
 }
 
 static enum err_code check_terms(const struct checking *checking)
 {
 	const json_t *beside = json_object_get(checking->envelope, "terms");
-	const char *wanted = text_of(json_object_get(checking->paper.body, "terms"), "sha256");
+	const char *wanted = json_text(json_object_get(checking->paper.body, "terms"), "sha256");
 	struct buf text = BUF_INIT(FILE_MAX);
 	struct paper terms;
 	char hex[2 * SHA256_SIZE + 1];
@@ -176,7 +170,7 @@ static enum err_code check(struct checking *checking)
 				      ? json_object_get(body, papers[checking->kind].outer)
 				      : body;
 	snprintf(what, sizeof(what), "%s %.150s", papers[checking->kind].what,
-		 text_of(place, papers[checking->kind].inner));
+		 json_text(place, papers[checking->kind].inner));
 	report_note(report, VERIFY_CHECKED, "the signature of %s over the %s holds",
 		    checking->paper.issuer.name, what);
 	if (papers[checking->kind].check)
@@ -187,7 +181,7 @@ static enum err_code check(struct checking *checking)
 static enum err_code check_envelope(struct checking *checking)
 {
 	struct buf text = BUF_INIT(FILE_MAX);
-	const char *type = text_of(checking->envelope, "payloadType");
+	const char *type = json_text(checking->envelope, "payloadType");
 	while (checking->kind < PAPER_KINDS && strcmp(paper_type(checking->kind), type) != 0)
 		checking->kind++;
 	if (checking->kind == PAPER_KINDS)

@@ -23,12 +23,6 @@ struct contest {
 	struct harness_scores scores;
 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
-}
-
 static bool is_annotation(const json_t *row)
 {
 	return json_is_object(row) && json_object_get(row, "preference") &&
@@ -52,10 +46,10 @@ static enum err_code add_row(struct contest *contest, const json_t *row, size_t 
 	double preference;
 	if (!is_annotation(row))
 		return ERR_SET(err, ERR_INVALID, "[%zu] is no annotation", index);
-	if (strcmp(text_of(row, "generator_2"), contest->model) != 0)
+	if (strcmp(json_text(row, "generator_2"), contest->model) != 0)
 		return ERR_SET(err, ERR_UNSUPPORTED,
 			       "[%zu] is about %.64s and the first about %.64s: one file a model",
-			       index, text_of(row, "generator_2"), contest->model);
+			       index, json_text(row, "generator_2"), contest->model);
 	if (json_is_null(json_object_get(row, "preference"))) {
 		contest->unreadable++;
 		return ERR_OK;
@@ -66,7 +60,7 @@ static enum err_code add_row(struct contest *contest, const json_t *row, size_t 
 	contest->wins += preference > 1.5;
 	contest->losses += preference < 1.5;
 	contest->draws += preference == 1.5;
-	struct harness_score score = {.item = text_of(row, "instruction"),
+	struct harness_score score = {.item = json_text(row, "instruction"),
 				      .value = preference - 1,
 				      .order = (int64_t)index};
 	return harness_add(&contest->scores, &score, err);
@@ -184,7 +178,7 @@ static enum err_code check_annotations(struct harness *harness, struct env *env,
 	report_note(harness->report, VERIFY_CHECKED,
 		    "%.100s against %.100s, %zu preferences of %.100s", contest->model,
 		    contest->baseline, contest->scores.count,
-		    text_of(json_array_get(list, 0), "annotator"));
+		    json_text(json_array_get(list, 0), "annotator"));
 	if (contest->unreadable)
 		report_note(harness->report, VERIFY_CHECKED,
 			    "%zu annotations have no preference (the judge's reply could not be "
@@ -209,8 +203,8 @@ enum err_code harness_alpaca(struct env *env, const char *path, const json_t *an
 	*known = is_annotation(first);
 	if (!*known)
 		return ERR_OK;
-	struct contest contest = {.model = text_of(first, "generator_2"),
-				  .baseline = text_of(first, "generator_1")};
+	struct contest contest = {.model = json_text(first, "generator_2"),
+				  .baseline = json_text(first, "generator_1")};
 	harness_init(&harness, report, SUBJECT);
 	enum err_code code = check_annotations(&harness, env, path, annotations, &contest, err);
 	harness_scores_release(&contest.scores);

@@ -118,18 +118,12 @@ static bool wants_metadata(const json_t *header)
 	return false;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
-}
-
 static void log_init(struct log *log, const json_t *header, struct verify_report *report)
 {
 	const json_t *eval = json_object_get(header, "eval");
 	*log = (struct log){.header = header,
-			    .task = text_of(eval, "task"),
-			    .model = text_of(eval, "model"),
+			    .task = json_text(eval, "task"),
+			    .model = json_text(eval, "model"),
 			    .keep_metadata = wants_metadata(header)};
 	harness_init(&log->harness, report, SUBJECT);
 }
@@ -185,7 +179,7 @@ static bool number_of(const json_t *value, double *out)
  * named otherwise, the member of that name in it. NULL: none. */
 static const json_t *value_for(const struct sample *sample, const json_t *entry)
 {
-	const char *scorer = text_of(entry, "scorer"), *name = text_of(entry, "name");
+	const char *scorer = json_text(entry, "scorer"), *name = json_text(entry, "name");
 	const json_t *value = json_object_get(sample->scores, *scorer ? scorer : name);
 	if (json_is_object(value))
 		return json_object_get(value, name);
@@ -396,7 +390,7 @@ static const struct {
 
 static bool find_metric(const json_t *metric, enum quantity *out)
 {
-	const char *name = text_of(metric, "name");
+	const char *name = json_text(metric, "name");
 	if (strncmp(name, "inspect_ai/", 11) == 0)
 		name += 11;
 	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++) {
@@ -435,7 +429,7 @@ static double spread(enum quantity quantity, double error, size_t count)
 static enum err_code check_metric(struct log *log, const json_t *entry, const json_t *metric,
 				  const struct harness_figure *figure, struct err *err)
 {
-	const char *reducer_name = text_of(entry, "reducer"), *key = cluster_key(metric);
+	const char *reducer_name = json_text(entry, "reducer"), *key = cluster_key(metric);
 	const char *odd = NULL;
 	double k = 0, error;
 	struct harness_scores scores = {0};
@@ -464,8 +458,8 @@ static enum err_code check_metric(struct log *log, const json_t *entry, const js
 static enum err_code check_entry(struct log *log, const json_t *entry, size_t failed,
 				 struct err *err)
 {
-	const char *scorer = text_of(entry, "name"), *name;
-	const char *reducer = text_of(entry, "reducer");
+	const char *scorer = json_text(entry, "name"), *name;
+	const char *reducer = json_text(entry, "reducer");
 	json_t *metric;
 	json_object_foreach(json_object_get(entry, "metrics"), name, metric)
 	{
@@ -518,8 +512,8 @@ static void tell_origin(const struct log *log)
 	const json_t *revision = json_object_get(eval, "revision");
 	report_note(log->harness.report, VERIFY_CHECKED,
 		    "task %.100s, model %.100s, made %.40s, status %.20s%s%.40s", log->task,
-		    log->model, text_of(eval, "created"), text_of(log->header, "status"),
-		    revision ? ", commit " : "", text_of(revision, "commit"));
+		    log->model, json_text(eval, "created"), json_text(log->header, "status"),
+		    revision ? ", commit " : "", json_text(revision, "commit"));
 }
 
 static enum err_code check_log(struct log *log, struct err *err)

@@ -35,12 +35,6 @@ struct task {
 	size_t rows;
 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
-}
-
 /* ---- what is published of a task ---- */
 
 static bool ends_with_error(struct bytes metric)
@@ -96,7 +90,7 @@ static void hash_row(struct task *task, const json_t *row)
 static enum err_code add_row(struct harness *harness, struct task *task, const json_t *row,
 			     struct err *err)
 {
-	const char *filter = text_of(row, "filter");
+	const char *filter = json_text(row, "filter");
 	char item[40];
 	const json_t *document = json_object_get(row, "doc_id");
 	snprintf(item, sizeof(item), "%lld", (long long)json_integer_value(document));
@@ -152,7 +146,7 @@ static const char *aggregation_of(const json_t *results, const struct task *task
 	const json_t *list = json_object_get(config, "metric_list");
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *entry = json_array_get(list, i);
-		if (strcmp(text_of(entry, "metric"), metric) == 0)
+		if (strcmp(json_text(entry, "metric"), metric) == 0)
 			return json_string_value(json_object_get(entry, "aggregation"));
 	}
 	return NULL;
@@ -208,7 +202,7 @@ static void check_hash(struct harness *harness, const json_t *results, struct ta
 {
 	uint8_t digest[SHA256_SIZE];
 	char hex[2 * SHA256_SIZE + 1];
-	const char *published = text_of(json_object_get(results, "task_hashes"), task->name);
+	const char *published = json_text(json_object_get(results, "task_hashes"), task->name);
 	if (!*published || !task->hashed)
 		return;
 	sha256_finish(&task->hash, digest);
@@ -287,8 +281,8 @@ static enum err_code check_task(struct harness *harness, struct env *env, const 
 
 static const char *model_of(const json_t *results)
 {
-	const char *name = text_of(results, "model_name");
-	const char *kind = text_of(json_object_get(results, "config"), "model");
+	const char *name = json_text(results, "model_name");
+	const char *kind = json_text(json_object_get(results, "config"), "model");
 	return *name ? name : kind;
 }
 
@@ -301,7 +295,7 @@ static enum err_code check_results(struct harness *harness, struct env *env, con
 	struct task *task = malloc(sizeof(*task));
 	enum err_code code = task ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory for tasks");
 	report_note(harness->report, VERIFY_CHECKED, "model %.100s, git hash %.40s",
-		    model_of(results), text_of(results, "git_hash"));
+		    model_of(results), json_text(results, "git_hash"));
 	json_object_foreach(json_object_get(results, "results"), name, published)
 	{
 		if (code != ERR_OK)

@@ -16,12 +16,6 @@ struct tally {
 	double score;
 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
-}
-
 static bool is_error(const json_t *row)
 {
 	const json_t *reason = json_object_get(row, "failureReason");
@@ -91,11 +85,11 @@ static enum err_code check_prompt(struct harness *harness, const json_t *prompt,
 	struct tally tally = {0};
 	struct harness_scores scores = {0};
 	char suite[120];
-	snprintf(suite, sizeof(suite), "prompt %zu (%.80s)", index, text_of(prompt, "label"));
+	snprintf(suite, sizeof(suite), "prompt %zu (%.80s)", index, json_text(prompt, "label"));
 	for (char *byte = suite; *byte; byte++)
 		*byte = *byte == '\n' ? ' ' : *byte;
 	enum err_code code = collect(harness, rows, index, &tally, &scores, err);
-	struct harness_figure rate = {suite, text_of(prompt, "provider"), "pass_rate", NAN,
+	struct harness_figure rate = {suite, json_text(prompt, "provider"), "pass_rate", NAN,
 				      0,     (size_t)tally.errors};
 	if (code == ERR_OK && scores.count)
 		code = harness_mean(harness, &rate, &scores, err);
@@ -117,7 +111,7 @@ static enum err_code check_output(struct harness *harness, const json_t *results
 	const json_t *stats = json_object_get(results, "stats");
 	struct tally all = {0};
 	harness->samples = json_array_size(rows);
-	report_note(harness->report, VERIFY_CHECKED, "made %.40s", text_of(results, "timestamp"));
+	report_note(harness->report, VERIFY_CHECKED, "made %.40s", json_text(results, "timestamp"));
 	for (size_t i = 0; i < json_array_size(rows); i++) {
 		check_row(harness, json_array_get(rows, i), i);
 		count_row(&all, json_array_get(rows, i));

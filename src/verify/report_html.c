@@ -2,6 +2,7 @@
  * on. */
 #include "verify/verify.h"
 
+#include "base/json.h"
 #include "bench/chart.h"
 #include "bench/page.h"
 #include "bench/text.h"
@@ -16,12 +17,6 @@
 static void append(struct buf *out, const char *text)
 {
 	text_append_html(out, bytes_from(text), TEXT_MAX);
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
 }
 
 static double number_of(const json_t *object, const char *key)
@@ -59,11 +54,11 @@ static void append_number(struct buf *out, double value)
 static void append_row(struct buf *out, const json_t *row)
 {
 	buf_append_cstr(out, "<tr><td>");
-	append(out, text_of(row, "suite"));
+	append(out, json_text(row, "suite"));
 	buf_append_cstr(out, "</td><td>");
-	append(out, text_of(row, "model"));
+	append(out, json_text(row, "model"));
 	buf_append_cstr(out, "</td><td>");
-	append(out, text_of(row, "metric"));
+	append(out, json_text(row, "metric"));
 	buf_append_cstr(out, "</td>");
 	append_number(out, number_of(row, "value"));
 	append_number(out, number_of(row, "low"));
@@ -99,8 +94,8 @@ static bool chart_row_of(const json_t *row, struct chart_row *out)
 				  .low = low,
 				  .high = high,
 				  .faint = json_integer_value(json_object_get(row, "failed")) > 0};
-	snprintf(out->label, sizeof(out->label), "%.60s %.60s %.60s", text_of(row, "suite"),
-		 text_of(row, "model"), text_of(row, "metric"));
+	snprintf(out->label, sizeof(out->label), "%.60s %.60s %.60s", json_text(row, "suite"),
+		 json_text(row, "model"), json_text(row, "metric"));
 	snprintf(out->value, sizeof(out->value), "%.1f %%", 100 * value);
 	return true;
 }
