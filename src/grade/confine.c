@@ -1,5 +1,7 @@
 #include "grade/confine.h"
 
+#include "base/sanitized.h"
+
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -141,15 +143,6 @@ enum err_code confine_finish(const char *user, struct err *err)
 
 /* ---- reading only ---- */
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#endif
-
 /* Calls that are harmless whatever their arguments: reading, memory, time, the end. */
 static const int harmless[] = {
 	SCMP_SYS(read),          SCMP_SYS(pread64),      SCMP_SYS(readv),
@@ -200,9 +193,8 @@ static int allow_reading(scmp_filter_ctx filter)
 
 enum err_code confine_to_reading(struct err *err)
 {
-#ifdef SANITIZED
-	return ERR_OK;
-#endif
+	if (SANITIZED)
+		return ERR_OK;
 	ERR_TRY(no_new_privileges(err));
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int failed = filter ? allow_reading(filter) : -ENOMEM;

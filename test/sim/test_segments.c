@@ -5,6 +5,7 @@
  * the tree of the newest checkpoint that anybody has seen. Liveness: when the faults stop, all
  * records get in and every full segment is sealed, with nothing left behind. Each seed runs twice
  * and must leave the same trace; disks that lie about syncs must be caught. */
+#include "base/sanitized.h"
 #include "env/env_sim.h"
 
 #include "base/crc32c.h"
@@ -19,14 +20,9 @@
 
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if SANITIZED
 #define SEEDS 20
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SEEDS 20
-#endif
-#endif
-#ifndef SEEDS
+#else
 #define SEEDS 500
 #endif
 

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "base/sanitized.h"
 #include "grade/confine.h"
 
 #include <errno.h>
@@ -121,11 +122,8 @@ static void test_reading_is_all(void **state)
 {
 	int status;
 	(void)state;
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-	skip();
-#endif
-#endif
+	if (SANITIZED)
+		skip();
 	kept = open("/dev/null", O_WRONLY);
 	pid_t child = fork();
 	if (child == 0)

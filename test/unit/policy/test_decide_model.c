@@ -4,6 +4,7 @@
  *
  * PARLEY_WORLDS=N sets the number of random worlds, of which the second implementation sees all
  * and the other promises a part. */
+#include "base/sanitized.h"
 #include "decide_model.h"
 
 #include <setjmp.h>
@@ -12,15 +13,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
-#ifdef SANITIZED
+#if SANITIZED
 #define WORLDS 10000
 #else
 #define WORLDS 1000000

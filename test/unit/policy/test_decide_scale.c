@@ -1,5 +1,6 @@
 /* A decision in a large world takes nothing from the heap, and a leaf takes at most 100 bytes. What
  * it costs in time is measured in perf/policy. */
+#include "base/sanitized.h"
 #include "scale_world.h"
 
 #include <setjmp.h>
@@ -9,18 +10,10 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 static atomic_size_t allocations, bytes_asked;
 
 /* Whatever is asked of the heap is counted. A sanitizer has its own heap: there it is not. */
-#ifdef SANITIZED
+#if SANITIZED
 enum { ORGS = 200, KEYS = 2000, LEAVES = 10000 };
 static const bool counted = false;
 #else

@@ -3,6 +3,7 @@
  * suites, runs and answers (DESIGN.md section 5, "Suite binding", kinds `scripted` and `judge`).
  *
  * PARLEY_WORLDS=N sets the number of random worlds. */
+#include "base/sanitized.h"
 #include "base/prng.h"
 #include "policy/decide.h"
 #include "policy/world_builder.h"
@@ -13,16 +14,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 /* Digests make these worlds slow to look into under a sanitizer. */
-#ifdef SANITIZED
+#if SANITIZED
 #define WORLDS 200
 #else
 #define WORLDS 3000
