@@ -85,4 +85,20 @@ char *bytes_to_cstr(struct bytes text);
 /* Valid UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). */
 bool bytes_is_utf8(struct bytes text);
 
+/* The lowest `size` bytes (at most 8) of a number, the lowest first, as files of ours hold it. */
+static inline void bytes_store_number(void *out, uint64_t value, unsigned size)
+{
+	uint8_t *byte = out;
+	for (unsigned i = 0; i < size; i++)
+		byte[i] = (uint8_t)(value >> (8 * i));
+}
+static inline uint64_t bytes_load_number(const void *data, unsigned size)
+{
+	const uint8_t *byte = data;
+	uint64_t value = 0;
+	for (unsigned i = 0; i < size; i++)
+		value |= (uint64_t)byte[i] << (8 * i);
+	return value;
+}
+
 #endif

@@ -469,6 +469,10 @@ enum err_code env_read_file(struct env *env, const char *path, struct buf *out, 
  * directory. `mode` as for chmod (0600 for secrets). */
 enum err_code env_write_file(struct env *env, const char *path, struct bytes content, unsigned mode,
 			     struct err *err);
+/* Makes the name of the file durable: a sync of the directory that it stands in. */
+enum err_code env_sync_parent(struct env *env, const char *path, struct err *err);
+/* All of `from` into `to`, from the start of both, and its sync. */
+enum err_code env_file_copy(struct env_file *from, struct env_file *to, struct err *err);
 /* Makes the directory and its missing parents, durably. */
 enum err_code env_make_directories(struct env *env, const char *path, struct err *err);
 bool env_file_exists(struct env *env, const char *path);

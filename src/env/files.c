@@ -4,10 +4,12 @@
 #include "base/encode.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define PATH_SIZE 4096
 #define READ_STEP ((size_t)256 * 1024)
 #define READ_FIRST ((size_t)4096)
+#define COPY_STEP ((size_t)1 << 20)
 
 static enum err_code too_long(const char *path, struct err *err)
 {
@@ -83,10 +85,32 @@ static void parent_of(const char *path, char *out)
 		snprintf(out, PATH_SIZE, "%.*s", (int)(slash - path), path);
 }
 
+enum err_code env_sync_parent(struct env *env, const char *path, struct err *err)
+{
+	char parent[PATH_SIZE];
+	parent_of(path, parent);
+	return env_sync_directory(env, parent, err);
+}
+
+enum err_code env_file_copy(struct env_file *from, struct env_file *to, struct err *err)
+{
+	uint8_t *buffer = malloc(COPY_STEP);
+	size_t got = COPY_STEP;
+	enum err_code code =
+		buffer ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory to copy a file");
+	for (uint64_t at = 0; code == ERR_OK && got == COPY_STEP; at += got) {
+		code = env_file_read(from, at, buffer, COPY_STEP, &got, err);
+		if (code == ERR_OK)
+			code = env_file_write(to, at, buffer, got, err);
+	}
+	free(buffer);
+	return code == ERR_OK ? env_file_sync(to, err) : code;
+}
+
 enum err_code env_write_file(struct env *env, const char *path, struct bytes content, unsigned mode,
 			     struct err *err)
 {
-	char temporary[PATH_SIZE], parent[PATH_SIZE], suffix[17];
+	char temporary[PATH_SIZE], suffix[17];
 	uint8_t chance[8];
 
 	env_random(env, chance, sizeof(chance));
@@ -94,7 +118,6 @@ enum err_code env_write_file(struct env *env, const char *path, struct bytes con
 	int length = snprintf(temporary, sizeof(temporary), "%s.%s.tmp", path, suffix);
 	if (length < 0 || (size_t)length >= sizeof(temporary))
 		return too_long(path, err);
-	parent_of(path, parent);
 
 	/* Nobody else may read it before `mode` says so: it is made 0600 and opened up last. */
 	enum err_code code = write_new(env, temporary, content, err);
@@ -106,19 +129,17 @@ enum err_code env_write_file(struct env *env, const char *path, struct bytes con
 		env_unlink(env, temporary, NULL);
 		return code;
 	}
-	return env_sync_directory(env, parent, err);
+	return env_sync_parent(env, path, err);
 }
 
 /* Its name is made durable, too, or everything in it would go with it. One that was there before
  * may stand in a directory that is not ours to read. */
 static enum err_code make_durably(struct env *env, const char *path, struct err *err)
 {
-	char parent[PATH_SIZE];
 	struct err ignored;
 	bool was_there = env_file_exists(env, path);
-	parent_of(path, parent);
 	ERR_TRY(env_make_directory(env, path, err));
-	enum err_code code = env_sync_directory(env, parent, was_there ? &ignored : err);
+	enum err_code code = env_sync_parent(env, path, was_there ? &ignored : err);
 	return was_there ? ERR_OK : code;
 }
 

@@ -11,7 +11,6 @@
 
 #define PATH_SIZE 1024
 #define FILE_MAX 65536
-#define STEP ((size_t)1 << 20)
 #define DEPTH_MAX 8
 #define ENTRIES_MAX 100000
 #define DATABASE "parley.db"
@@ -179,33 +178,18 @@ static bool is_left_out(const struct backup *backup, const char *path, const cha
 	       same_file(path, backup->config->log.marks);
 }
 
-static enum err_code copy_bytes(struct env_file *from, struct env_file *to, uint8_t *buffer,
-				struct err *err)
-{
-	size_t got = STEP;
-	for (uint64_t at = 0; got == STEP; at += got) {
-		ERR_TRY(env_file_read(from, at, buffer, STEP, &got, err));
-		ERR_TRY(env_file_write(to, at, buffer, got, err));
-	}
-	return env_file_sync(to, err);
-}
-
 static enum err_code copy_file(struct env *env, struct backup *backup, const char *from,
 			       const char *to, struct err *err)
 {
 	struct env_file *in = NULL, *out = NULL;
-	uint8_t *buffer = malloc(STEP);
-	enum err_code code = buffer ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	if (code == ERR_OK)
-		code = env_file_open(env, from, ENV_OPEN_READ, &in, err);
+	enum err_code code = env_file_open(env, from, ENV_OPEN_READ, &in, err);
 	if (code == ERR_OK)
 		code = env_file_open(env, to, ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_EXCLUSIVE,
 				     &out, err);
 	if (code == ERR_OK)
-		code = copy_bytes(in, out, buffer, err);
+		code = env_file_copy(in, out, err);
 	env_file_close(in);
 	env_file_close(out);
-	free(buffer);
 	backup->files++;
 	if (backup->progress)
 		backup->progress(backup->argument, "files", backup->files, 0);

@@ -35,23 +35,12 @@ static enum err_code make_file(struct copying *copying, const char *name, struct
 
 /* ---- sealed segments ---- */
 
-static enum err_code copy_bytes(struct copying *copying, struct env_file *from, struct env_file *to,
-				struct err *err)
-{
-	size_t got = STEP;
-	for (uint64_t at = 0; got == STEP; at += got) {
-		ERR_TRY(env_file_read(from, at, copying->buffer, STEP, &got, err));
-		ERR_TRY(env_file_write(to, at, copying->buffer, got, err));
-	}
-	return env_file_sync(to, err);
-}
-
 static enum err_code copy_sealed(struct copying *copying, struct segment_scan *scan,
 				 struct err *err)
 {
 	struct env_file *file;
 	ERR_TRY(make_file(copying, scan->name, &file, err));
-	enum err_code code = copy_bytes(copying, scan->file, file, err);
+	enum err_code code = env_file_copy(scan->file, file, err);
 	env_file_close(file);
 	copying->index += seal_reader_header(scan->seal)->records;
 	return code;

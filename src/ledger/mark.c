@@ -22,20 +22,6 @@ struct mark {
 	uint8_t slot[SLOT_SIZE];
 };
 
-static void store(uint8_t *out, uint64_t value, unsigned size)
-{
-	for (unsigned i = 0; i < size; i++)
-		out[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t load(const uint8_t *data, unsigned size)
-{
-	uint64_t value = 0;
-	for (unsigned i = 0; i < size; i++)
-		value |= (uint64_t)data[i] << (8 * i);
-	return value;
-}
-
 static uint32_t slot_crc(const uint8_t *slot, size_t note_size)
 {
 	return crc32c(0, slot + AT_SEQUENCE, AT_NOTE - AT_SEQUENCE + note_size);
@@ -44,9 +30,9 @@ static uint32_t slot_crc(const uint8_t *slot, size_t note_size)
 /* The note in the slot, or nothing. */
 static struct bytes parse_slot(const uint8_t *slot)
 {
-	uint64_t size = load(slot + AT_SIZE, 8);
+	uint64_t size = bytes_load_number(slot + AT_SIZE, 8);
 	if (memcmp(slot, magic, sizeof(magic)) != 0 || size > NOTE_SIZE_MAX ||
-	    load(slot + AT_CRC, 4) != slot_crc(slot, (size_t)size))
+	    bytes_load_number(slot + AT_CRC, 4) != slot_crc(slot, (size_t)size))
 		return bytes_of(NULL, 0);
 	return bytes_of(slot + AT_NOTE, (size_t)size);
 }
@@ -62,7 +48,7 @@ static enum err_code read_slot(struct mark *mark, unsigned number, struct checkp
 			      err));
 	*used |= mark->slot[0] != 0;
 	struct bytes text = parse_slot(mark->slot);
-	uint64_t sequence = load(mark->slot + AT_SEQUENCE, 8);
+	uint64_t sequence = bytes_load_number(mark->slot + AT_SEQUENCE, 8);
 	if (text.size == 0 || sequence <= mark->sequence ||
 	    note_parse(text, &note, NULL) != ERR_OK ||
 	    checkpoint_parse(note.text, &found, NULL) != ERR_OK)
@@ -87,18 +73,6 @@ static enum err_code fill(struct mark *mark, struct err *err)
 	return env_file_sync(mark->file, err);
 }
 
-static enum err_code sync_parent(struct env *env, const char *path, struct err *err)
-{
-	char parent[1024];
-	const char *slash = strrchr(path, '/');
-	size_t length = slash ? (size_t)(slash - path) : 0;
-	if (length >= sizeof(parent))
-		return ERR_SET(err, ERR_INVALID, "the path is too long: %.100s…", path);
-	memcpy(parent, length ? path : slash ? "/" : ".", length ? length : 1);
-	parent[length ? length : 1] = '\0';
-	return env_sync_directory(env, parent, err);
-}
-
 enum err_code mark_open(struct env *env, const char *path, struct mark **out,
 			struct checkpoint *head, struct err *err)
 {
@@ -121,7 +95,7 @@ enum err_code mark_open(struct env *env, const char *path, struct mark **out,
 	if (code == ERR_OK)
 		code = fill(mark, err);
 	if (code == ERR_OK)
-		code = sync_parent(env, path, err);
+		code = env_sync_parent(env, path, err);
 	if (code != ERR_OK) {
 		mark_close(mark);
 		return code;
@@ -134,14 +108,14 @@ enum err_code mark_set(struct mark *mark, struct bytes note, struct err *err)
 {
 	uint8_t *slot = mark->slot;
 	assert(note.size <= NOTE_SIZE_MAX);
-	memset(slot, 0, SLOT_SIZE);
-	memcpy(slot, magic, sizeof(magic));
-	store(slot + AT_SEQUENCE, ++mark->sequence, 8);
-	store(slot + AT_SIZE, note.size, 8);
-	memcpy(slot + AT_NOTE, note.data, note.size);
-	store(slot + AT_CRC, slot_crc(slot, note.size), 4);
 	/* A page at least, so that nothing is read first. */
 	size_t size = (AT_NOTE + note.size + 4095) / 4096 * 4096;
+	memset(slot, 0, size);
+	memcpy(slot, magic, sizeof(magic));
+	bytes_store_number(slot + AT_SEQUENCE, ++mark->sequence, 8);
+	bytes_store_number(slot + AT_SIZE, note.size, 8);
+	memcpy(slot + AT_NOTE, note.data, note.size);
+	bytes_store_number(slot + AT_CRC, slot_crc(slot, note.size), 4);
 	ERR_TRY(env_file_write(mark->file, mark->sequence % 2 * SLOT_SIZE, slot, size, err));
 	return env_file_sync(mark->file, err);
 }

@@ -20,20 +20,6 @@ enum {
 /* A segment's bytes bound its records: each has a frame's header and a text. */
 #define RECORDS_MAX (SEGMENT_SIZE_MAX / (FRAME_HEADER_SIZE + 1))
 
-static void store(uint8_t *out, uint64_t value, unsigned size)
-{
-	for (unsigned i = 0; i < size; i++)
-		out[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t load(const uint8_t *data, unsigned size)
-{
-	uint64_t value = 0;
-	for (unsigned i = 0; i < size; i++)
-		value |= (uint64_t)data[i] << (8 * i);
-	return value;
-}
-
 /* ---- names, places ---- */
 
 void seal_name(uint64_t first_index, char out[static SEAL_NAME_SIZE])
@@ -80,10 +66,10 @@ static uint64_t block_begin(uint64_t first, uint64_t block)
 void seal_header_write(const struct seal_header *header, uint8_t out[static SEGMENT_HEADER_SIZE])
 {
 	segment_page_fields(&header->segment, out);
-	store(out + AT_RECORDS, header->records, 8);
-	store(out + AT_BLOCKS, header->blocks, 8);
-	store(out + AT_TABLE_SIZE, header->table_size, 8);
-	store(out + AT_FILE_SIZE, header->file_size, 8);
+	bytes_store_number(out + AT_RECORDS, header->records, 8);
+	bytes_store_number(out + AT_BLOCKS, header->blocks, 8);
+	bytes_store_number(out + AT_TABLE_SIZE, header->table_size, 8);
+	bytes_store_number(out + AT_FILE_SIZE, header->file_size, 8);
 	memcpy(out + AT_DIGEST, header->digest, sizeof(header->digest));
 	segment_page_finish(out, magic);
 }
@@ -93,10 +79,10 @@ bool seal_header_parse(const uint8_t data[static SEGMENT_HEADER_SIZE], struct se
 	memset(out, 0, sizeof(*out));
 	if (!segment_page_check(data, magic) || !segment_page_parse(data, &out->segment))
 		return false;
-	out->records = load(data + AT_RECORDS, 8);
-	out->blocks = load(data + AT_BLOCKS, 8);
-	out->table_size = load(data + AT_TABLE_SIZE, 8);
-	out->file_size = load(data + AT_FILE_SIZE, 8);
+	out->records = bytes_load_number(data + AT_RECORDS, 8);
+	out->blocks = bytes_load_number(data + AT_BLOCKS, 8);
+	out->table_size = bytes_load_number(data + AT_TABLE_SIZE, 8);
+	out->file_size = bytes_load_number(data + AT_FILE_SIZE, 8);
 	memcpy(out->digest, data + AT_DIGEST, sizeof(out->digest));
 	if (out->records < 1 || out->records > RECORDS_MAX)
 		return false;
@@ -110,9 +96,9 @@ bool seal_header_parse(const uint8_t data[static SEGMENT_HEADER_SIZE], struct se
 
 void seal_entry_write(const struct seal_entry *entry, uint8_t out[static SEAL_ENTRY_SIZE])
 {
-	store(out, entry->packed, 4);
-	store(out + 4, entry->size, 4);
-	store(out + 8, entry->crc, 4);
+	bytes_store_number(out, entry->packed, 4);
+	bytes_store_number(out + 4, entry->size, 4);
+	bytes_store_number(out + 8, entry->crc, 4);
 }
 
 /* ---- reading ---- */
@@ -170,9 +156,9 @@ static enum err_code place_blocks(struct seal_reader *reader, struct err *err)
 		struct block *block = &reader->blocks[i];
 		*block = (struct block){
 			.offset = offset,
-			.entry = {.packed = (uint32_t)load(entry, 4),
-				  .size = (uint32_t)load(entry + 4, 4),
-				  .crc = (uint32_t)load(entry + 8, 4)},
+			.entry = {.packed = (uint32_t)bytes_load_number(entry, 4),
+				  .size = (uint32_t)bytes_load_number(entry + 4, 4),
+				  .crc = (uint32_t)bytes_load_number(entry + 8, 4)},
 			.hashes = hashes
                 };
 		if (block->entry.size > SEAL_BLOCK_MAX ||
@@ -316,7 +302,7 @@ static bool find_texts(struct seal_reader *reader, size_t count, size_t size)
 {
 	size_t at = 3 * count;
 	for (size_t i = 0; i < count; i++) {
-		size_t text = (size_t)load(reader->data + count + 2 * i, 2);
+		size_t text = (size_t)bytes_load_number(reader->data + count + 2 * i, 2);
 		if (text < 1 || text > RECORD_SIZE_MAX ||
 		    !record_kind_text((enum record_kind)reader->data[i]))
 			return false;

@@ -14,20 +14,6 @@
 
 static const char header_magic[8] = "PARLEYLG";
 
-static void store(uint8_t *out, uint64_t value, unsigned size)
-{
-	for (unsigned i = 0; i < size; i++)
-		out[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t load(const uint8_t *data, unsigned size)
-{
-	uint64_t value = 0;
-	for (unsigned i = 0; i < size; i++)
-		value |= (uint64_t)data[i] << (8 * i);
-	return value;
-}
-
 /* ---- header ---- */
 
 enum {
@@ -45,11 +31,11 @@ void segment_page_fields(const struct segment_header *header,
 			 uint8_t page[static SEGMENT_HEADER_SIZE])
 {
 	memset(page, 0, SEGMENT_HEADER_SIZE);
-	store(page + AT_FIRST_INDEX, header->first_index, 8);
-	store(page + AT_OLDEST_OPEN, header->oldest_open, 8);
+	bytes_store_number(page + AT_FIRST_INDEX, header->first_index, 8);
+	bytes_store_number(page + AT_OLDEST_OPEN, header->oldest_open, 8);
 	memcpy(page + AT_ORIGIN, header->origin, sizeof(header->origin));
 	memcpy(page + AT_LINK, header->link, LINK_SIZE);
-	store(page + AT_COUNT, header->range.count, 4);
+	bytes_store_number(page + AT_COUNT, header->range.count, 4);
 	memcpy(page + AT_HASHES, header->range.hashes, header->range.count * MERKLE_HASH_SIZE);
 }
 
@@ -61,25 +47,26 @@ static uint32_t page_crc(const uint8_t *page)
 void segment_page_finish(uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8])
 {
 	memcpy(page, magic, 8);
-	store(page + AT_VERSION, FORMAT_VERSION, 4);
-	store(page + AT_CRC, page_crc(page), 4);
+	bytes_store_number(page + AT_VERSION, FORMAT_VERSION, 4);
+	bytes_store_number(page + AT_CRC, page_crc(page), 4);
 }
 
 bool segment_page_check(const uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8])
 {
-	return memcmp(page, magic, 8) == 0 && load(page + AT_VERSION, 4) == FORMAT_VERSION &&
-	       load(page + AT_CRC, 4) == page_crc(page);
+	return memcmp(page, magic, 8) == 0 &&
+	       bytes_load_number(page + AT_VERSION, 4) == FORMAT_VERSION &&
+	       bytes_load_number(page + AT_CRC, 4) == page_crc(page);
 }
 
 bool segment_page_parse(const uint8_t page[static SEGMENT_HEADER_SIZE], struct segment_header *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->first_index = load(page + AT_FIRST_INDEX, 8);
-	out->oldest_open = load(page + AT_OLDEST_OPEN, 8);
+	out->first_index = bytes_load_number(page + AT_FIRST_INDEX, 8);
+	out->oldest_open = bytes_load_number(page + AT_OLDEST_OPEN, 8);
 	memcpy(out->origin, page + AT_ORIGIN, sizeof(out->origin));
 	memcpy(out->link, page + AT_LINK, LINK_SIZE);
 	out->range.size = out->first_index;
-	out->range.count = (unsigned)load(page + AT_COUNT, 4);
+	out->range.count = (unsigned)bytes_load_number(page + AT_COUNT, 4);
 	if (out->first_index >> 48 ||
 	    out->range.count != (unsigned)__builtin_popcountll(out->first_index) ||
 	    out->oldest_open > out->first_index)
@@ -151,12 +138,12 @@ void frame_write(const struct frame *frame, uint8_t *out)
 	out[1] = 'R';
 	out[AT_FRAME_VERSION] = FORMAT_VERSION;
 	out[AT_FRAME_KIND] = (uint8_t)frame->kind;
-	store(out + AT_FRAME_INDEX, frame->index, 6);
-	store(out + AT_FRAME_SIZE, frame->text.size, 2);
-	store(out + AT_FRAME_UNSYNCED, frame->unsynced, 4);
+	bytes_store_number(out + AT_FRAME_INDEX, frame->index, 6);
+	bytes_store_number(out + AT_FRAME_SIZE, frame->text.size, 2);
+	bytes_store_number(out + AT_FRAME_UNSYNCED, frame->unsynced, 4);
 	memcpy(out + AT_FRAME_LINK, frame->link, LINK_SIZE);
 	memcpy(out + FRAME_HEADER_SIZE, frame->text.data, frame->text.size);
-	store(out + AT_FRAME_CRC, frame_crc(out, frame->text.size), 4);
+	bytes_store_number(out + AT_FRAME_CRC, frame_crc(out, frame->text.size), 4);
 }
 
 bool frame_parse(const uint8_t *data, size_t size, struct frame *out)
@@ -164,13 +151,13 @@ bool frame_parse(const uint8_t *data, size_t size, struct frame *out)
 	if (size < FRAME_HEADER_SIZE || data[0] != 'P' || data[1] != 'R' ||
 	    data[AT_FRAME_VERSION] != FORMAT_VERSION)
 		return false;
-	size_t text_size = (size_t)load(data + AT_FRAME_SIZE, 2);
+	size_t text_size = (size_t)bytes_load_number(data + AT_FRAME_SIZE, 2);
 	if (text_size < 1 || text_size > RECORD_SIZE_MAX || frame_size(text_size) > size ||
-	    load(data + AT_FRAME_CRC, 4) != frame_crc(data, text_size))
+	    bytes_load_number(data + AT_FRAME_CRC, 4) != frame_crc(data, text_size))
 		return false;
 	out->kind = (enum record_kind)data[AT_FRAME_KIND];
-	out->index = load(data + AT_FRAME_INDEX, 6);
-	out->unsynced = (uint32_t)load(data + AT_FRAME_UNSYNCED, 4);
+	out->index = bytes_load_number(data + AT_FRAME_INDEX, 6);
+	out->unsynced = (uint32_t)bytes_load_number(data + AT_FRAME_UNSYNCED, 4);
 	memcpy(out->link, data + AT_FRAME_LINK, LINK_SIZE);
 	out->text = bytes_of(data + FRAME_HEADER_SIZE, text_size);
 	out->leaf = NULL;
@@ -296,7 +283,7 @@ enum err_code segment_scan_next(struct segment_scan *scan, struct frame *frame, 
 	ERR_TRY(look(scan, scan->offset, FRAME_HEADER_SIZE, &data, &size, err));
 	if (size < FRAME_HEADER_SIZE || data[0] != 'P')
 		return ERR_OK;
-	size_t whole = frame_size((size_t)load(data + AT_FRAME_SIZE, 2));
+	size_t whole = frame_size((size_t)bytes_load_number(data + AT_FRAME_SIZE, 2));
 	if (whole > FRAME_SIZE_MAX)
 		return ERR_OK;
 	ERR_TRY(look(scan, scan->offset, whole, &data, &size, err));

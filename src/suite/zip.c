@@ -40,18 +40,17 @@ struct zip {
 
 static uint16_t u16(const char *at)
 {
-	const unsigned char *byte = (const unsigned char *)at;
-	return (uint16_t)(byte[0] | byte[1] << 8);
+	return (uint16_t)bytes_load_number(at, 2);
 }
 
 static uint32_t u32(const char *at)
 {
-	return (uint32_t)u16(at) | (uint32_t)u16(at + 2) << 16;
+	return (uint32_t)bytes_load_number(at, 4);
 }
 
 static uint64_t u64(const char *at)
 {
-	return (uint64_t)u32(at) | (uint64_t)u32(at + 4) << 32;
+	return bytes_load_number(at, 8);
 }
 
 static enum err_code out_of_memory(struct err *err)
