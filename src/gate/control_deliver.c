@@ -189,13 +189,9 @@ static void pause_queue(struct queue *queue)
 {
 	struct control *control = queue->deliverer->control;
 	uint64_t seconds = PAUSE_MAX_S;
-	uint32_t chance;
 	if (queue->attempts > 0 && queue->attempts < 12)
 		seconds = UINT64_C(1) << (queue->attempts - 1);
-	env_random(control->env, &chance, sizeof(chance));
-	uint64_t pause = seconds * SECOND_NS;
-	/* Between three and five quarters of it, so that many do not come together. */
-	queue->next_ns = control->loop->now_ns + pause / 4 * 3 + pause / 2 * (chance % 1024) / 1024;
+	queue->next_ns = control->loop->now_ns + outward_spread(control->env, seconds * SECOND_NS);
 }
 
 static void finish_outcome(struct control_operation *operation, enum err_code code,

@@ -208,15 +208,9 @@ static void post_work(struct reciprocator *reciprocator)
 static void set_next(struct partner *partner)
 {
 	struct control *control = partner->reciprocator->control;
-	uint64_t pause = control->config->reciprocal.poll_ns;
-	uint32_t chance;
-	for (unsigned i = 0; i < partner->failures && pause < PAUSE_MAX_NS; i++)
-		pause *= 2;
-	if (partner->failures && pause > PAUSE_MAX_NS)
-		pause = PAUSE_MAX_NS;
-	env_random(control->env, &chance, sizeof(chance));
-	partner->next_ns =
-		control->loop->now_ns + pause / 4 * 3 + pause / 2 / 1024 * (chance % 1024);
+	uint64_t pause = outward_backoff(control->config->reciprocal.poll_ns, partner->failures,
+					 PAUSE_MAX_NS);
+	partner->next_ns = control->loop->now_ns + outward_spread(control->env, pause);
 }
 
 static void attempt_over(struct partner *partner, enum err_code code, const struct err *err)

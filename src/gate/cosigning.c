@@ -74,20 +74,17 @@ static void succeeded(struct cosigner *cosigner)
 static void failed(struct cosigner *cosigner, const struct err *err)
 {
 	struct cosigning *cosigning = cosigner->cosigning;
-	uint64_t pause = SECOND_NS;
-	uint32_t chance;
+	struct gateway *gateway = cosigning->gateway;
 	char text[400];
 	snprintf(text, sizeof(text), "does not cosign: %.300s", err->message);
 	/* Once for each thing that is wrong, not once for each attempt. */
 	if (strncmp(cosigner->problem, err->message, 250) != 0)
 		tell(cosigner, text);
 	snprintf(cosigner->problem, sizeof(cosigner->problem), "%.250s", err->message);
-	for (unsigned i = 0; i < cosigner->failures && pause < PAUSE_MAX_NS; i++)
-		pause *= 2;
-	pause = pause < PAUSE_MAX_NS ? pause : PAUSE_MAX_NS;
-	env_random(cosigning->gateway->env, &chance, sizeof(chance));
-	cosigner->next_ns = cosigning->gateway->admin_loop->now_ns + pause / 4 * 3 +
-			    pause / 2 / 1024 * (chance % 1024);
+	cosigner->next_ns =
+		gateway->admin_loop->now_ns +
+		outward_spread(gateway->env,
+			       outward_backoff(SECOND_NS, cosigner->failures, PAUSE_MAX_NS));
 	cosigner->failures++;
 	cosigner->failed++;
 }
@@ -177,11 +174,6 @@ static enum err_code take_answer(struct cosigner *cosigner, bool *again, struct 
 	}
 }
 
-static void end_round(struct cosigning *cosigning)
-{
-	cosigning->open = false;
-}
-
 static void call_ended(struct http_call *call, const struct err *ended)
 {
 	struct cosigner *cosigner = call->user;
@@ -205,7 +197,7 @@ static void call_ended(struct http_call *call, const struct err *ended)
 		failed(cosigner, &err);
 	}
 	if (cosigning->active == 0)
-		end_round(cosigning);
+		cosigning->open = false;
 }
 
 static void call_head(struct http_call *call, const struct http_head *head, struct bytes bytes)
@@ -338,7 +330,7 @@ static void begin_round(struct cosigning *cosigning)
 			failed(cosigner, &err);
 	}
 	if (--cosigning->active == 0)
-		end_round(cosigning);
+		cosigning->open = false;
 }
 
 static void take_turn(struct cosigning *cosigning)

@@ -52,3 +52,18 @@ void outward_release(struct outward *outward)
 	http_pool_free(outward->pool);
 	*outward = (struct outward){0};
 }
+
+uint64_t outward_backoff(uint64_t first_ns, unsigned failures, uint64_t most_ns)
+{
+	uint64_t pause = first_ns;
+	for (unsigned i = 0; i < failures && pause < most_ns; i++)
+		pause *= 2;
+	return failures && pause > most_ns ? most_ns : pause;
+}
+
+uint64_t outward_spread(struct env *env, uint64_t pause_ns)
+{
+	uint32_t chance;
+	env_random(env, &chance, sizeof(chance));
+	return pause_ns / 4 * 3 + pause_ns / 2 / 1024 * (chance % 1024);
+}

@@ -19,6 +19,11 @@ enum err_code outward_origin(struct outward *outward, struct control *control, s
 /* While no call is under way: a pool that has made many calls is given up. True while calls may be
  * begun. */
 bool outward_ready(struct outward *outward, unsigned active);
+/* How long to wait before the next try: twice `first_ns` for each failure, up to `most_ns` (which a
+ * pause without failures may be above). */
+uint64_t outward_backoff(uint64_t first_ns, unsigned failures, uint64_t most_ns);
+/* Between three and five quarters of a pause, by chance, so that many do not come together. */
+uint64_t outward_spread(struct env *env, uint64_t pause_ns);
 void outward_release(struct outward *outward); /* no call may be under way */
 
 #endif
