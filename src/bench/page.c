@@ -4,7 +4,7 @@
 #include "base/sha256.h"
 #include "bench/text.h"
 
-static const char style[] =
+const char page_style[] =
 	":root{color-scheme:light dark;--ink:#1a1c20;--soft:#5b6270;--line:#d9dde5;--paper:#fff;"
 	"--card:#f5f6f9;--blue:#2459c7;--red:#b3261e;--green:#1d6b38;--amber:#8a5a00;--amber-paper:"
 	"#fff3d6}"
@@ -39,12 +39,10 @@ static const char style[] =
 	"border-radius:.4rem;max-height:24rem;overflow:auto;margin:.3rem 0}"
 	"summary{cursor:pointer}@media print{pre{max-height:none}}";
 
-#define TITLE_MAX 200u
-
-void page_begin(struct buf *out, const char *title)
+void page_begin(struct buf *out, const char *title, const char *style)
 {
 	uint8_t digest[SHA256_SIZE];
-	sha256_of(style, sizeof(style) - 1, digest);
+	sha256_of(style, strlen(style), digest);
 	buf_append_cstr(
 		out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
 		     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
@@ -54,7 +52,7 @@ void page_begin(struct buf *out, const char *title)
 			"'; base-uri 'none'; form-action 'none'\">\n"
 			"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
 			"<meta name=\"referrer\" content=\"no-referrer\">\n<title>");
-	text_append_html(out, bytes_from(title), TITLE_MAX);
+	text_append_html(out, bytes_from(title), strlen(title));
 	buf_append_cstr(out, "</title>\n<style>");
 	buf_append_cstr(out, style);
 	buf_append_cstr(out, "</style></head><body>\n<main>\n");

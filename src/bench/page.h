@@ -5,9 +5,12 @@
 
 #include "base/buf.h"
 
+/* The style of reports. */
+extern const char page_style[];
+
 /* Everything up to the start of <main>. The style is allowed by its hash, nothing else may load or
  * run. `title` is plain text. */
-void page_begin(struct buf *out, const char *title);
+void page_begin(struct buf *out, const char *title, const char *style);
 void page_end(struct buf *out);
 
 #endif

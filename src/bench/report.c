@@ -370,7 +370,7 @@ static void append_suite_items(struct report *report, unsigned suite)
 static void append_all(struct report *report)
 {
 	const struct run *run = report->run;
-	page_begin(report->out, "Evaluation report");
+	page_begin(report->out, "Evaluation report", page_style);
 	append_introduction(report);
 	for (unsigned i = 0; i < run->suite_count; i++)
 		report_scores(report, i);

@@ -1,6 +1,5 @@
 /* parley statement: what both sides hold of a month, as text, JSON or one page of HTML. */
-#include "base/encode.h"
-#include "base/sha256.h"
+#include "bench/page.h"
 #include "bench/text.h"
 #include "cmd/admin_body.h"
 #include "cmd/admin_client.h"
@@ -250,24 +249,13 @@ static void html_table(struct buf *out, const struct table *table, const json_t 
 
 static void html_head(struct buf *out, const json_t *body)
 {
-	uint8_t digest[SHA256_SIZE];
-	sha256_of(style, sizeof(style) - 1, digest);
-	buf_append_cstr(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-			     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src "
-			     "'none'; style-src 'sha256-");
-	base64_append(out, digest, sizeof(digest));
-	buf_append_cstr(out,
-			"'; base-uri 'none'; form-action 'none'\">\n"
-			"<meta name=\"viewport\" content=\"width=device-width, "
-			"initial-scale=1\">\n<meta name=\"referrer\" content=\"no-referrer\">\n"
-			"<title>Statement, ");
 	struct buf title = BUF_INIT(8192);
+	buf_append_cstr(&title, "Statement, ");
 	text_append_line(&title, bytes_from(text_at(body, "org", "name")), CELL_MAX);
 	buf_printf(&title, ", %s", text_at(body, "month", NULL));
-	html_bytes(out, &title);
-	buf_append_cstr(out, "</title>\n<style>");
-	buf_append_cstr(out, style);
-	buf_append_cstr(out, "</style></head><body><main>\n<h1>Statement</h1>\n<p>");
+	page_begin(out, title.failed ? "Statement" : title.data, style);
+	buf_release(&title);
+	buf_append_cstr(out, "<h1>Statement</h1>\n<p>");
 }
 
 static void write_html(struct buf *out, const json_t *body, const json_t *envelope)
@@ -299,7 +287,8 @@ static void write_html(struct buf *out, const json_t *body, const json_t *envelo
 	buf_append_cstr(out, "</p>\n<details><summary>The signed statement (DSSE)</summary><pre>");
 	json_canonical(envelope, &signed_text, NULL);
 	html_bytes(out, &signed_text);
-	buf_append_cstr(out, "</pre></details>\n</main></body></html>\n");
+	buf_append_cstr(out, "</pre></details>\n");
+	page_end(out);
 }
 
 /* ---- the command ---- */

@@ -13,6 +13,7 @@
 
 #define ROWS_MAX 200u /* in the chart; the table has all */
 #define TEXT_MAX 2000u
+#define TITLE_SIZE 201
 
 static void append(struct buf *out, const char *text)
 {
@@ -139,7 +140,9 @@ static void append_section(struct buf *out, const struct verify_report *report,
 
 void verify_report_html(const struct verify_report *report, const char *path, struct buf *out)
 {
-	page_begin(out, report->headline);
+	char title[TITLE_SIZE];
+	text_line(title, sizeof(title), bytes_from(report->headline));
+	page_begin(out, title, page_style);
 	append_verdict(out, report, path);
 	if (json_array_size(report->results) > 0) {
 		buf_append_cstr(out, "<h2>Results</h2>\n");
