@@ -247,6 +247,22 @@ static void refuse_model(struct proxied *proxied, struct bytes name)
 	buf_release(&names);
 }
 
+static struct dialect_route route_of(const struct proxied *proxied,
+				     const struct dialect_endpoint *endpoint)
+{
+	const struct http_exchange *exchange = proxied->exchange;
+	return (struct dialect_route){endpoint, endpoint->dialect,
+				      http_bytes(exchange->head_bytes.data, exchange->head->path)};
+}
+
+static enum err_code read_request(struct proxied *proxied, const struct dialect_route *route,
+				  struct dialect_request *facts, struct err *err)
+{
+	struct bytes body = proxied->exchange->body;
+	ERR_TRY(json_scan_text(proxied->proxy->scan, body, "the body", err));
+	return dialect_request_read(route, proxied->proxy->scan, body, facts, err);
+}
+
 /* The model that a body or path names, asked through its own API. NULL: the request is answered. */
 static struct run_model *find_model(struct proxied *proxied,
 				    const struct dialect_endpoint *endpoint,
@@ -254,11 +270,9 @@ static struct run_model *find_model(struct proxied *proxied,
 {
 	struct proxy *proxy = proxied->proxy;
 	struct http_exchange *exchange = proxied->exchange;
-	struct dialect_route route = {endpoint, endpoint->dialect,
-				      http_bytes(exchange->head_bytes.data, exchange->head->path)};
+	struct dialect_route route = route_of(proxied, endpoint);
 	struct err err = ERR_INIT;
-	if (json_scan_text(proxy->scan, exchange->body, "the body", &err) != ERR_OK ||
-	    dialect_request_read(&route, proxy->scan, exchange->body, facts, &err) != ERR_OK) {
+	if (read_request(proxied, &route, facts, &err) != ERR_OK) {
 		proxied_refuse(proxied, PROXY_REFUSED_BODY, 400, "%s", err.message);
 		return NULL;
 	}
@@ -293,13 +307,9 @@ static struct run_model *find_model(struct proxied *proxied,
 static bool read_facts(struct proxied *proxied, const struct dialect_endpoint *endpoint,
 		       struct dialect_request *facts)
 {
-	const struct http_exchange *exchange = proxied->exchange;
-	struct dialect_route route = {endpoint, endpoint->dialect,
-				      http_bytes(exchange->head_bytes.data, exchange->head->path)};
+	struct dialect_route route = route_of(proxied, endpoint);
 	struct err err = ERR_INIT;
-	if (json_scan_text(proxied->proxy->scan, exchange->body, "the body", &err) == ERR_OK &&
-	    dialect_request_read(&route, proxied->proxy->scan, exchange->body, facts, &err) ==
-		    ERR_OK)
+	if (read_request(proxied, &route, facts, &err) == ERR_OK)
 		return true;
 	recording_leave_out(proxied->proxy->recording, err.message);
 	proxied_refuse(proxied, PROXY_REFUSED_BODY, 400, "%s", err.message);

@@ -10,7 +10,6 @@
 
 #define PEM_MAX ((size_t)16 << 20)
 #define CONNECT_TIMEOUT_NS 10000000000u
-#define SELF_PATH "/parley/v1/self"
 #define SUITES_PATH "/parley/v1/suites"
 
 /* ---- what is said ---- */
@@ -182,7 +181,8 @@ enum err_code registration_register(struct env *env, const struct gateway_accoun
 	struct buf body = BUF_INIT(REGISTRATION_MAX);
 	json_t *self;
 	*out = NULL;
-	ERR_TRY(registration_call(env, account, "GET", SELF_PATH, bytes_of(NULL, 0), &self, err));
+	ERR_TRY(registration_call(env, account, "GET", REGISTRATION_SELF_PATH, bytes_of(NULL, 0),
+				  &self, err));
 	enum err_code code = write_registration(suite, self, sealed, &body, err);
 	json_decref(self);
 	if (code == ERR_OK)

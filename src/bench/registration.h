@@ -9,6 +9,8 @@
 #include <jansson.h>
 
 #define REGISTRATION_MAX ((size_t)64 << 20)
+/* What a key may do at a gateway. */
+#define REGISTRATION_SELF_PATH "/parley/v1/self"
 
 /* The purposes of a grant that bind words, from what `self` says: capability_benchmark and
  * safety_evaluation. */

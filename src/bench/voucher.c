@@ -171,7 +171,7 @@ static void probe(struct gateway *gateway)
 	struct run_model *model = gateway->model;
 	gateway->probes++;
 	gateway->rest.done = probe_answered;
-	rest_start(&gateway->rest, model->origin, "GET", "/parley/v1/self",
+	rest_start(&gateway->rest, model->origin, "GET", REGISTRATION_SELF_PATH,
 		   voucher_credential(model), bytes_of(NULL, 0));
 }
 

@@ -164,30 +164,46 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 		"json", 0, CLI_FLAG, &(s).json, NULL, "no progress; the summary as JSON", 0, 0       \
 	}
 
+/* clang-format off */
+/* What is asked of whom; help for the models and the judges differs. */
+#define SELECTION_OPTIONS(s, model_help, judge_help) \
+	{"suite", 's', CLI_LIST, &(s).suites, "NAME|DIR", "a suite (repeatable)", 0, 0}, \
+	{"model", 'm', CLI_LIST, &(s).models, "MODEL", model_help, 0, 0}, \
+	{"judge", 'j', CLI_LIST, &(s).judges, "MODEL", judge_help, 0, 0}, \
+	{"baseline", 'b', CLI_TEXT, &(s).baseline, "MODEL", "what writing is compared with", 0, 0}, \
+	{"output", 'o', CLI_TEXT, &(s).output, "DIR", "where everything goes", 0, 0}
+
+#define EXTENT_OPTIONS(s) \
+	{"samples", 0, CLI_INTEGER, &(s).samples, "N", "answers for each item", 1, 1000}, \
+	{"suites", 0, CLI_LIST, &(s).paths, "DIR", "where suites are found by name (./suites)", 0, 0}
+/* clang-format on */
+
+/* A plan, or suites and models. Returns -1 to go on, or the status to exit with. */
+static int check_selection(const char *command, const struct bench_settings *settings, bool plan)
+{
+	if (plan && (settings->suites.count || settings->models.count))
+		return cli_usage(command, "give a plan, or --suite and --model, not both");
+	if (!plan && (!settings->suites.count || !settings->models.count))
+		return cli_usage(command, "give a plan, or at least one --suite and one --model");
+	return -1;
+}
+
 static int run_run(int argc, char **argv)
 {
 	struct bench_settings settings = {0};
 	const struct cli_option options[] = {
-		{"suite",                         's', CLI_LIST, &settings.suites, "NAME|DIR", "a suite (repeatable)", 0,
-		 0},
-		{"model",                       'm', CLI_LIST, &settings.models, "MODEL",
-		 "NAME=DIALECT@URL#ENV, with #KEY_FILE where requests are signed, or "
-		 "NAME=replay@FILE (repeatable)", 0, 0},
-		{"judge",                     'j', CLI_LIST, &settings.judges, "MODEL",
-		 "who judges writing: a MODEL, or the name of one", 0, 0},
-		{"baseline",			      'b', CLI_TEXT, &settings.baseline, "MODEL",
-		 "what writing is compared with", 0, 0},
-		{"output",			       'o', CLI_TEXT, &settings.output, "DIR", "where everything goes", 0, 0},
-		{"samples",      0, CLI_INTEGER, &settings.samples, "N", "answers for each item", 1,
-		 1000},
-		{"suites",               0, CLI_LIST, &settings.paths, "DIR",
-		 "where suites are found by name (./suites)", 0, 0},
+		SELECTION_OPTIONS(
+			settings,
+			"NAME=DIALECT@URL#ENV, with #KEY_FILE where requests are signed, or "
+			"NAME=replay@FILE (repeatable)",
+			"who judges writing: a MODEL, or the name of one"),
+		EXTENT_OPTIONS(settings),
 		{"allow-self-judging", 0, CLI_FLAG, &settings.self_judging, NULL,
-		 "let a contestant judge itself", 0, 0},
-		{"sealed",			      0, CLI_FLAG, &settings.sealed, NULL,
-		 "give gateways the roots of suites and not their items", 0, 0},
+			    "let a contestant judge itself", 0, 0},
+		{"sealed",            0, CLI_FLAG, &settings.sealed, NULL,
+			    "give gateways the roots of suites and not their items", 0, 0},
 		SHARED_OPTIONS(settings),
-		{0			},
+		{0               },
 	};
 	const struct cli_command command = {
 		"bench run",
@@ -211,12 +227,9 @@ static int run_run(int argc, char **argv)
 		return status;
 	if (!settings.output)
 		return cli_usage("bench run", "say where the results go: -o DIR");
-	bool lists = settings.suites.count || settings.models.count;
-	if (arguments.count && lists)
-		return cli_usage("bench run", "give a plan, or --suite and --model, not both");
-	if (!arguments.count && (!settings.suites.count || !settings.models.count))
-		return cli_usage("bench run",
-				 "give a plan, or at least one --suite and one --model");
+	status = check_selection("bench run", &settings, arguments.count > 0);
+	if (status >= 0)
+		return status;
 	return run(&settings, arguments.count ? arguments.positional[0] : NULL, false);
 }
 
@@ -293,12 +306,11 @@ static int start_proxy(struct bench_settings *settings, struct bench_proxy *prox
 	if (resume && (lists || arguments->count || settings->samples || settings->sealed))
 		return cli_usage("bench proxy", "--resume goes on with the plan of DIR: leave out "
 						"suites, models, samples and sealed");
-	if (!resume && arguments->count && lists)
-		return cli_usage("bench proxy", "give a plan, or --suite and --model, not both");
-	if (!resume && !proxy->record && !arguments->count &&
-	    (!settings->suites.count || !settings->models.count))
-		return cli_usage("bench proxy",
-				 "give a plan, or at least one --suite and one --model");
+	int status = resume || proxy->record
+			     ? -1
+			     : check_selection("bench proxy", settings, arguments->count > 0);
+	if (status >= 0)
+		return status;
 	for (const char *const *at = proxy->variables; *at; at++)
 		if (**at == '=' || !strchr(*at, '='))
 			return cli_usage(
@@ -323,38 +335,29 @@ static int run_proxy(int argc, char **argv)
 	int64_t port = 0;
 	bool resume = false;
 	const struct cli_option options[] = {
-		{"suite",								       's', CLI_LIST, &settings.suites, "NAME|DIR", "a suite (repeatable)", 0,
-		 0},
-		{"model",								     'm', CLI_LIST, &settings.models, "MODEL",
-		 "NAME=DIALECT@URL#ENV, with #KEY_FILE where requests are signed (repeatable)", 0,
-		 0},
-		{"judge",								   'j', CLI_LIST, &settings.judges, "MODEL",
-		 "who judges writing: asked by the run itself", 0, 0},
-		{"baseline",									    'b', CLI_TEXT, &settings.baseline, "MODEL",
-		 "what writing is compared with", 0, 0},
-		{"output",									     'o', CLI_TEXT, &settings.output, "DIR", "where everything goes", 0, 0},
-		{"resume",      0, CLI_FLAG, &resume, NULL,
-		 "go on with the run in DIR: what has an answer is given it again, unasked", 0, 0},
-		{"record",							     0, CLI_TEXT, &proxy.record, "NAME|DIR",
-		 "no run: make a suite of what the command asks", 0, 0},
-		{"env", 'e', CLI_LIST, &variables, "NAME=TEXT",
-		 "another variable for the command; {url} and {key} are filled in (repeatable)", 0,
-		 0},
-		{"port",									     0, CLI_INTEGER, &port, "PORT", "of 127.0.0.1 (a free one)", 1, 65535},
-		{"any-key",								       0, CLI_FLAG, &proxy.any_key, NULL,
-		 "take requests with any key, not only the one made up for the command", 0, 0},
-		{"pass-others",								     0, CLI_FLAG, &proxy.pass_others, NULL,
-		 "send on what is no item too (it counts for nothing)", 0, 0},
-		{"verdicts",								      0, CLI_FLAG, &proxy.verdicts, NULL,
-		 "under release V0: give the command the gateway's verdicts", 0, 0},
-		{"samples",									    0, CLI_INTEGER, &settings.samples, "N", "answers for each item", 1,
-		 1000},
-		{"suites",									     0, CLI_LIST, &settings.paths, "DIR",
-		 "where suites are found by name (./suites)", 0, 0},
-		{"sealed",0, CLI_FLAG, &settings.sealed, NULL,
-		 "give gateways the roots of suites and not their items", 0, 0},
+		SELECTION_OPTIONS(settings,
+				  "NAME=DIALECT@URL#ENV, with #KEY_FILE where requests are signed "
+				  "(repeatable)",
+				  "who judges writing: asked by the run itself"),
+		{"resume",					0, CLI_FLAG, &resume, NULL,
+		   "go on with the run in DIR: what has an answer is given it again, unasked", 0, 0},
+		{"record",				       0, CLI_TEXT, &proxy.record, "NAME|DIR",
+		   "no run: make a suite of what the command asks", 0, 0},
+		{"env",					   'e', CLI_LIST, &variables, "NAME=TEXT",
+		   "another variable for the command; {url} and {key} are filled in (repeatable)", 0,
+		   0},
+		{"port",					      0, CLI_INTEGER, &port, "PORT", "of 127.0.0.1 (a free one)", 1, 65535},
+		{"any-key",					       0, CLI_FLAG, &proxy.any_key, NULL,
+		   "take requests with any key, not only the one made up for the command", 0, 0},
+		{"pass-others",        0, CLI_FLAG, &proxy.pass_others, NULL,
+		   "send on what is no item too (it counts for nothing)", 0, 0},
+		{"verdicts",				  0, CLI_FLAG, &proxy.verdicts, NULL,
+		   "under release V0: give the command the gateway's verdicts", 0, 0},
+		EXTENT_OPTIONS(settings),
+		{"sealed", 0, CLI_FLAG, &settings.sealed, NULL,
+		   "give gateways the roots of suites and not their items", 0, 0},
 		SHARED_OPTIONS(settings),
-		{0							  },
+		{0					     },
 	};
 	const struct cli_command command = {
 		"bench proxy",

@@ -118,67 +118,47 @@ static enum err_code show_suites(const struct remote_suites *asked, const json_t
 	return ERR_OK;
 }
 
-static int run_shown(const struct cli_command *command, struct remote_suites *asked, int argc,
+/* `ids`: how many suites are named. */
+static int run_shown(const char *name, const char *usage, const char *help, size_t ids, int argc,
 		     char **argv)
 {
+	struct remote_suites asked = {0};
+	const struct cli_option options[] = {
+		REMOTE_OPTIONS(asked.remote),
+		{"json",    0, CLI_FLAG, &asked.json, NULL, "the gateway's answer as JSON", 0, 0},
+		{0},
+	};
+	const struct cli_command command = {name, usage, help, options, ids, ids};
 	struct cli_arguments arguments;
 	struct err err = ERR_INIT;
 	json_t *self;
-	int status = cli_parse(command, argc, argv, &arguments);
+	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status < 0)
-		status = remote_open(command->name, &asked->remote);
+		status = remote_open(name, &asked.remote);
 	if (status >= 0)
 		return status;
-	struct env *env = env_os_new(1);
-	if (!env)
-		return 3;
-	enum err_code code = registration_call(env, &asked->remote.account, "GET",
-					       "/parley/v1/self", bytes_of(NULL, 0), &self, &err);
-	env_os_free(env);
+	enum err_code code = remote_get(&asked.remote, REGISTRATION_SELF_PATH, &self, &err);
 	if (code == ERR_OK)
-		code = show_suites(asked, self, arguments.count ? arguments.positional[0] : NULL,
-				   &err);
+		code = show_suites(&asked, self, ids ? arguments.positional[0] : NULL, &err);
 	json_decref(self);
 	return code == ERR_OK ? 0 : cli_fail(&err);
 }
 
 int suite_list_remote(int argc, char **argv)
 {
-	struct remote_suites asked = {0};
-	const struct cli_option options[] = {
-		REMOTE_OPTIONS(asked.remote),
-		{"json",    0, CLI_FLAG, &asked.json, NULL, "the gateway's answer as JSON", 0, 0},
-		{0}
-        };
-	const struct cli_command command = {
-		"suite list",
-		"--gateway URL#ENV",
-		"The suites registered under the grant of the key in ENV, "
-		"asked over HTTP.\nWithout --gateway: those of the gateway "
-		"here (see `parley suite list --help`).",
-		options,
-		0,
-		0};
-	return run_shown(&command, &asked, argc, argv);
+	return run_shown("suite list", "--gateway URL#ENV",
+			 "The suites registered under the grant of the key in ENV, "
+			 "asked over HTTP.\nWithout --gateway: those of the gateway "
+			 "here (see `parley suite list --help`).",
+			 0, argc, argv);
 }
 
 int suite_show_remote(int argc, char **argv)
 {
-	struct remote_suites asked = {0};
-	const struct cli_option options[] = {
-		REMOTE_OPTIONS(asked.remote),
-		{"json",    0, CLI_FLAG, &asked.json, NULL, "the gateway's answer as JSON", 0, 0},
-		{0}
-        };
-	const struct cli_command command = {
-		"suite show",
-		"SUITE --gateway URL#ENV",
-		"One suite registered under the grant of the key in ENV, as "
-		"JSON, asked over HTTP.",
-		options,
-		1,
-		1};
-	return run_shown(&command, &asked, argc, argv);
+	return run_shown("suite show", "SUITE --gateway URL#ENV",
+			 "One suite registered under the grant of the key in ENV, as "
+			 "JSON, asked over HTTP.",
+			 1, argc, argv);
 }
 
 bool suite_is_remote(int argc, char **argv)

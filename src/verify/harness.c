@@ -168,26 +168,25 @@ static enum err_code columns_make(struct harness_scores *scores, struct columns 
 	return ERR_OK;
 }
 
-enum err_code harness_standard_error(const struct harness_scores *scores, bool clustered,
-				     double *out, struct err *err)
+static enum err_code estimate_of(const struct columns *columns, size_t count, bool clustered,
+				 struct estimate *out, struct err *err)
 {
-	struct harness_scores copy = {0};
+	return statistics_clustered(columns->values, clustered ? columns->clusters : NULL, count,
+				    out)
+		       ? ERR_OK
+		       : ERR_SET(err, ERR_NO_MEMORY, "out of memory for an estimate");
+}
+
+enum err_code harness_standard_error(struct harness_scores *scores, bool clustered, double *out,
+				     struct err *err)
+{
 	struct columns columns;
 	struct estimate estimate;
-	enum err_code code = ERR_OK;
-	for (size_t i = 0; code == ERR_OK && i < scores->count; i++)
-		code = harness_add(&copy, &scores->rows[i], err);
+	ERR_TRY(columns_make(scores, &columns, err));
+	enum err_code code = estimate_of(&columns, scores->count, clustered, &estimate, err);
 	if (code == ERR_OK)
-		code = columns_make(&copy, &columns, err);
-	if (code == ERR_OK) {
-		if (!statistics_clustered(columns.values, clustered ? columns.clusters : NULL,
-					  copy.count, &estimate))
-			code = ERR_SET(err, ERR_NO_MEMORY, "out of memory for an estimate");
-		else
-			*out = estimate.standard_error;
-		columns_release(&columns);
-	}
-	harness_scores_release(&copy);
+		*out = estimate.standard_error;
+	columns_release(&columns);
 	return code;
 }
 
@@ -296,9 +295,7 @@ enum err_code harness_mean(struct harness *harness, const struct harness_figure 
 		return ERR_OK;
 	}
 	ERR_TRY(columns_make(scores, &columns, err));
-	enum err_code code = ERR_OK;
-	if (!statistics_clustered(columns.values, columns.clusters, scores->count, &estimate))
-		code = ERR_SET(err, ERR_NO_MEMORY, "out of memory for an estimate");
+	enum err_code code = estimate_of(&columns, scores->count, true, &estimate, err);
 	if (code == ERR_OK)
 		code = add_result(harness, figure, &estimate,
 				  interval_of(&estimate, columns.values), err);

@@ -72,10 +72,11 @@ void harness_unchecked(struct harness *harness, const struct harness_figure *fig
 void harness_contradiction(struct harness *harness, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* The sample standard deviation over the root of n, clustered or not; NaN for less than two.
+/* The sample standard deviation over the root of n, clustered or not; NaN for less than two. Both
+ * this and harness_mean leave the rows in another order.
  * ERR_NO_MEMORY. */
-enum err_code harness_standard_error(const struct harness_scores *scores, bool clustered,
-				     double *out, struct err *err);
+enum err_code harness_standard_error(struct harness_scores *scores, bool clustered, double *out,
+				     struct err *err);
 
 /* Verdict and closing notes: FALSE with the first contradiction, else self-certified. */
 void harness_conclude(struct harness *harness);

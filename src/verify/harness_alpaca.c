@@ -68,11 +68,6 @@ static enum err_code add_row(struct contest *contest, const json_t *row, size_t 
 
 /* ---- the leaderboard ---- */
 
-struct published {
-	const struct csv *csv;
-	bool found;
-};
-
 /* A number as it is printed there: rounded to its decimals. */
 static bool read_field(const struct csv *csv, const char *column, double *value, double *tolerance)
 {

@@ -167,8 +167,7 @@ static bool is_mean(const json_t *results, const struct task *task, const char *
 
 /* Published beside the mean; a bootstrap's differs by chance and is not compared. */
 static enum err_code check_error(struct harness *harness, const json_t *published,
-				 const struct task *task, const struct series *series,
-				 struct err *err)
+				 const struct task *task, struct series *series, struct err *err)
 {
 	char key[240];
 	double error;

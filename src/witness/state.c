@@ -158,11 +158,6 @@ const struct witness_head *witness_state_find(const struct witness_state *state,
 	return find((struct witness_state *)state, origin);
 }
 
-size_t witness_state_count(const struct witness_state *state)
-{
-	return state->count;
-}
-
 enum err_code witness_state_update(struct witness_state *state, const struct checkpoint *head,
 				   struct err *err)
 {

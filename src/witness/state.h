@@ -21,7 +21,6 @@ void witness_state_close(struct witness_state *state);
 /* NULL: nothing was cosigned of that log yet. Valid until the next update. */
 const struct witness_head *witness_state_find(const struct witness_state *state,
 					      const char *origin);
-size_t witness_state_count(const struct witness_state *state);
 /* Durable when it returns ERR_OK; unchanged for witness_state_find on any error. Blocks. */
 enum err_code witness_state_update(struct witness_state *state, const struct checkpoint *head,
 				   struct err *err);
