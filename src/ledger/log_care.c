@@ -61,13 +61,12 @@ void log_note_rot(struct log *log, uint64_t first, const struct err *err)
 		log->options.rot(log->options.argument, err);
 }
 
+/* Under the lock. */
 static void forget_rot(struct log *log, uint64_t first)
 {
-	pthread_mutex_lock(&log->lock);
 	struct log_rot *rot = find_rot(log, first);
 	if (rot)
 		*rot = log->rot[--log->rot_count];
-	pthread_mutex_unlock(&log->lock);
 }
 
 size_t log_get_rot(struct log *log, struct log_rot *out, size_t max)
@@ -137,11 +136,11 @@ static void seal_end(struct log_care *care)
 		segment->sparse_count = segment->sparse_capacity = 0;
 	}
 	log->sealed++;
+	forget_rot(log, care->sealing); /* at once: nothing is seen both sealed and rotten */
 	pthread_mutex_unlock(&log->lock);
 	free(sparse);
 	log_segment_path(log, care->sealing, path);
 	env_unlink(log->env, path, &ignored); /* or at the next start */
-	forget_rot(log, care->sealing);
 }
 
 /* A segment that has rotted waits for its copy, one that cannot be written for room. */
@@ -258,8 +257,11 @@ static uint64_t scrub_block(struct log_care *care)
 	uint64_t bytes = code == ERR_OK ? care->scan.offset - before : 0;
 	if (code != ERR_OK && code != ERR_NO_MEMORY)
 		log_note_rot(care->log, care->scrub_first, &err);
-	if (code == ERR_OK && !found)
+	if (code == ERR_OK && !found) {
+		pthread_mutex_lock(&care->log->lock);
 		forget_rot(care->log, care->scrub_first);
+		pthread_mutex_unlock(&care->log->lock);
+	}
 	if (code != ERR_OK || !found)
 		scrub_close(care);
 	return bytes;
