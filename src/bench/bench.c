@@ -177,6 +177,8 @@ static enum err_code check_items(struct run *run, unsigned number, struct err *e
 		const struct scorer *scorer;
 		ERR_TRY(suite_item_render(suite->suite, i, &item, err));
 		enum err_code code = scorer_of(item.scorer, item.id, &scorer, err);
+		if (code == ERR_OK && scorer->ready)
+			code = scorer->ready(item.scorer, err);
 		cells_note_item(run, number, &item);
 		suite_item_release(&item);
 		if (code != ERR_OK)

@@ -1,12 +1,14 @@
-/* Grading of generated Python programs, in the sandbox. A scorer is
+/* Grading of generated programs, in the sandbox. A scorer is
  *
- *     {kind: code, language: python, entry_point, cases: [{args: […], expected, tolerance?}], …}
+ *     {kind: code, language, entry_point, cases: [{args: […], expected, tolerance?}], …}
  *     {kind: code, language: python, entry_point?, program: TEXT, prompt?: TEXT, …}
  *
- * with timeout_seconds (CPU, default 5) in both. For `cases` the candidate runs alone and only data
- * leaves the sandbox: expected values never enter it and are compared here. For `program` the test
- * runs in a process of its own that talks to the candidate's process by plain data, so that the
- * candidate sees neither the tests nor the token that proves them passed (docs: code.c). */
+ * with language python (the default), javascript or c, timeout_seconds (CPU of one process, default
+ * 5) and memory_mb (default 1024); C needs `signature`, the function's declaration. For `cases` the
+ * candidate runs alone and only data leaves the sandbox: expected values never enter it and are
+ * compared here. For `program` the test runs in a process of its own that talks to the candidate's
+ * process by plain data, so that the candidate sees neither the tests nor the token that proves
+ * them passed (code_python.c). docs/formats/suite.md has all of it. */
 #ifndef GRADE_CODE_H
 #define GRADE_CODE_H
 
@@ -32,12 +34,17 @@ enum err_code code_check(const json_t *spec, const char *what, struct err *err);
 enum err_code code_grade(const json_t *spec, struct bytes answer, struct code_result *result,
 			 struct err *err);
 
-/* The program in an answer, appended: the last fenced block (bare or python) that defines
+/* ERR_ENVIRONMENT naming what to install where this machine can't run the spec's language. The
+ * sandbox itself is sandbox_check's. */
+enum err_code code_ready(const json_t *spec, struct err *err);
+
+/* The program in an answer, appended: the last fenced block (bare or of the language) that defines
  * `entry_point` (any name if NULL), else the last such block, else the whole text. With `prompt` (a
  * HumanEval-style beginning) and no definition of the entry point at the left margin, prompt and
  * text are joined. */
-void code_extract(struct bytes answer, const char *entry_point, const char *prompt,
-		  struct buf *out);
+struct code_language;
+void code_extract(struct bytes answer, const struct code_language *language,
+		  const char *entry_point, const char *prompt, struct buf *out);
 
 /* Whether `got` equals `expected`: numbers by value (true and false are no numbers), floats within
  * `tolerance` (absolute or relative to expected; integers on both sides exactly if it is 0; the

@@ -1,5 +1,5 @@
 /* Finding the program in an answer. */
-#include "grade/code.h"
+#include "grade/code_internal.h"
 
 #include <ctype.h>
 
@@ -37,23 +37,23 @@ static bool fence_closes(const struct fence *open, struct bytes line)
 	       fence.length >= open->length && fence.info.size == 0;
 }
 
-static bool is_python(struct bytes info)
+static bool is_ours(struct bytes info, const struct code_language *language)
 {
-	static const char *const names[] = {"", "python", "python3", "py", "py3"};
 	size_t size = 0;
 
 	while (size < info.size && !isspace((unsigned char)info.data[size]) &&
 	       info.data[size] != '{')
 		size++;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (bytes_equal_fold(bytes_of(info.data, size), bytes_from(names[i])))
+	for (const char *const *name = language->fences; *name; name++)
+		if (bytes_equal_fold(bytes_of(info.data, size), bytes_from(*name)))
 			return true;
 	return false;
 }
 
-/* The next Python block of `*rest`, without its fences; false when there is none. A block that
- * isn't closed goes to the end. */
-static bool next_block(struct bytes *rest, struct bytes *block)
+/* The next block of the language in `*rest`, without its fences; false when there is none. A block
+ * that isn't closed goes to the end. */
+static bool next_block(struct bytes *rest, const struct code_language *language,
+		       struct bytes *block)
 {
 	struct fence open;
 
@@ -69,7 +69,7 @@ static bool next_block(struct bytes *rest, struct bytes *block)
 				break;
 			end = line.data + line.size;
 		}
-		if (start && is_python(open.info)) {
+		if (start && is_ours(open.info, language)) {
 			*block = bytes_of(start, (size_t)(end - start));
 			return true;
 		}
@@ -77,48 +77,25 @@ static bool next_block(struct bytes *rest, struct bytes *block)
 	return false;
 }
 
-static bool name_follows(struct bytes line, const char *keyword, struct bytes name)
-{
-	size_t size = strlen(keyword);
-
-	if (!bytes_starts_with(line, bytes_of(keyword, size)))
-		return false;
-	line = bytes_trim(bytes_of(line.data + size, line.size - size));
-	if (!bytes_starts_with(line, name))
-		return false;
-	return line.size == name.size ||
-	       (!isalnum((unsigned char)line.data[name.size]) && line.data[name.size] != '_');
-}
-
-/* def, class or assignment of the name at the left margin. */
-static bool defines(struct bytes code, const char *entry_point)
+static bool defines(struct bytes code, const struct code_language *language,
+		    const char *entry_point)
 {
 	struct bytes name = bytes_from(entry_point);
 
-	while (code.data) {
-		struct bytes line = bytes_split(code, '\n', &code);
-
-		if (name_follows(line, "def ", name) || name_follows(line, "async def ", name) ||
-		    name_follows(line, "class ", name))
+	while (code.data)
+		if (language->defines(bytes_split(code, '\n', &code), name))
 			return true;
-		if (name_follows(line, "", name)) {
-			struct bytes after =
-				bytes_trim(bytes_of(line.data + name.size, line.size - name.size));
-			if (after.size > 0 && (after.data[0] == '=' || after.data[0] == ':') &&
-			    !bytes_starts_with(after, BYTES("==")))
-				return true;
-		}
-	}
 	return false;
 }
 
-static struct bytes choose(struct bytes answer, const char *entry_point)
+static struct bytes choose(struct bytes answer, const struct code_language *language,
+			   const char *entry_point)
 {
 	struct bytes rest = answer, block, last = {0}, defining = {0};
 
-	while (next_block(&rest, &block)) {
+	while (next_block(&rest, language, &block)) {
 		last = block;
-		if (entry_point && defines(block, entry_point))
+		if (entry_point && defines(block, language, entry_point))
 			defining = block;
 	}
 	if (defining.data)
@@ -128,9 +105,10 @@ static struct bytes choose(struct bytes answer, const char *entry_point)
 
 /* The prompt stands in front even of a whole definition, which then replaces the prompt's: its
  * imports and helpers are what the answer was told it has. */
-void code_extract(struct bytes answer, const char *entry_point, const char *prompt, struct buf *out)
+void code_extract(struct bytes answer, const struct code_language *language,
+		  const char *entry_point, const char *prompt, struct buf *out)
 {
-	struct bytes code = choose(answer, entry_point);
+	struct bytes code = choose(answer, language, entry_point);
 
 	if (prompt && !bytes_starts_with(code, BYTES("from __future__"))) {
 		size_t size = strlen(prompt);
@@ -138,7 +116,7 @@ void code_extract(struct bytes answer, const char *entry_point, const char *prom
 		if (bytes_starts_with(code, bytes_of(prompt, size)))
 			size = 0; /* repeated word for word */
 		buf_append(out, prompt, size);
-		if (size && entry_point && defines(code, entry_point))
+		if (size && entry_point && defines(code, language, entry_point))
 			buf_append_char(out, '\n');
 	}
 	buf_append_bytes(out, code);

@@ -1,12 +1,14 @@
 #include "grade/code_values.h"
 
 #include "base/json.h"
+#include "grade/code.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 
 #define NUMBER_MAX 320u
+#define FLOAT_TOLERANCE 1e-9
 
 /* ---- out ---- */
 
@@ -244,4 +246,60 @@ static json_t *take_value(struct bytes *text, unsigned depth)
 json_t *code_value_take(struct bytes *text)
 {
 	return take_value(text, CODE_VALUES_DEPTH);
+}
+
+/* ---- comparing ---- */
+
+static bool numbers_equal(const json_t *expected, const json_t *got, double tolerance)
+{
+	bool integers = json_is_integer(expected) && json_is_integer(got);
+
+	if (integers && tolerance == 0)
+		return json_integer_value(expected) == json_integer_value(got);
+	double a = json_number_value(expected), b = json_number_value(got);
+	if (tolerance == 0)
+		tolerance = FLOAT_TOLERANCE;
+	return fabs(a - b) <= tolerance || fabs(a - b) <= tolerance * fabs(a);
+}
+
+static bool arrays_equal(const json_t *expected, const json_t *got, double tolerance)
+{
+	if (json_array_size(expected) != json_array_size(got))
+		return false;
+	for (size_t i = 0; i < json_array_size(expected); i++)
+		if (!code_value_equal(json_array_get(expected, i), json_array_get(got, i),
+				      tolerance))
+			return false;
+	return true;
+}
+
+static bool objects_equal(const json_t *expected, const json_t *got, double tolerance)
+{
+	const char *key;
+	json_t *value;
+
+	if (json_object_size(expected) != json_object_size(got))
+		return false;
+	json_object_foreach((json_t *)expected, key, value)
+	{
+		const json_t *other = json_object_get(got, key);
+
+		if (!other || !code_value_equal(value, other, tolerance))
+			return false;
+	}
+	return true;
+}
+
+/* The depth is bounded by the parsers of both sides. */
+bool code_value_equal(const json_t *expected, const json_t *got, double tolerance)
+{
+	if (json_is_number(expected) && json_is_number(got))
+		return numbers_equal(expected, got, tolerance);
+	if (json_typeof(expected) != json_typeof(got))
+		return false;
+	if (json_is_array(expected))
+		return arrays_equal(expected, got, tolerance);
+	if (json_is_object(expected))
+		return objects_equal(expected, got, tolerance);
+	return json_equal(expected, got);
 }

@@ -18,9 +18,12 @@ struct sandbox_limits {
 	unsigned cpu_seconds;  /* of one process; 1 to 600 */
 	unsigned wall_ms;      /* backstop for programs that sleep; 0: 6 x cpu_seconds + 2 s */
 	uint64_t memory_bytes; /* address space of one process */
-	uint64_t file_bytes;   /* one file; /tmp as a whole holds four times as much */
-	unsigned processes;    /* processes and threads at once, 1 to 256 */
-	size_t output_bytes;   /* stdout and stderr, each */
+	/* Of runtimes that reserve address space without filling it: that much more of it, and
+	 * memory_bytes of private memory. 0 for others. */
+	uint64_t reserved_bytes;
+	uint64_t file_bytes; /* one file; /tmp as a whole holds four times as much */
+	unsigned processes;  /* processes and threads at once, 1 to 256 */
+	size_t output_bytes; /* stdout and stderr, each */
 	size_t verdict_bytes;
 };
 
@@ -33,7 +36,8 @@ struct sandbox_limits {
 	}
 
 struct sandbox_program {
-	const char *const *argv; /* argv[0]: absolute path under /usr; NULL-terminated */
+	const char *const *argv; /* NULL-terminated; argv[0] is absolute, and if it isn't
+				  * Debian's, that file alone is seen inside, in /opt */
 	struct bytes input;      /* its stdin; a program that doesn't read it is no error */
 	struct sandbox_limits limits;
 };

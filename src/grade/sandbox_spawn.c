@@ -17,6 +17,7 @@
 #define UNPRIVILEGED_ID 65534
 #define ARGUMENTS_MAX 96
 #define PROGRAM_ARGUMENTS_MAX 32
+#define PATH_SIZE 256u
 #define CHILD_STACK_SIZE ((size_t)64 << 10)
 
 /* Descriptors as bubblewrap finds them. */
@@ -30,7 +31,8 @@ enum { FD_FILTER = 4, FD_STATUS = 5, FD_COUNT = 6 };
 struct launch {
 	const char *arguments[ARGUMENTS_MAX];
 	unsigned count;
-	char limits[5][40];
+	char limits[6][40];
+	char elsewhere[PATH_SIZE]; /* where a program that isn't Debian's is seen */
 	char scratch_size[24];
 	int source[FD_COUNT]; /* which of our descriptors becomes number i */
 	bool drop_root;
@@ -73,15 +75,36 @@ static void argument_add_limits(struct launch *launch, const struct sandbox_limi
 	snprintf(launch->limits[0], sizeof(launch->limits[0]), "--cpu=%u:%u", cpu_seconds,
 		 cpu_seconds);
 	snprintf(launch->limits[1], sizeof(launch->limits[1]), "--as=%llu",
-		 (unsigned long long)limits->memory_bytes);
+		 (unsigned long long)(limits->memory_bytes + limits->reserved_bytes));
 	snprintf(launch->limits[2], sizeof(launch->limits[2]), "--fsize=%llu",
 		 (unsigned long long)limits->file_bytes);
 	snprintf(launch->limits[3], sizeof(launch->limits[3]), "--nproc=%u", limits->processes);
 	snprintf(launch->limits[4], sizeof(launch->limits[4]), "--nofile=%u", 128u);
 	for (unsigned i = 0; i < 5; i++)
 		argument_add(launch, launch->limits[i]);
+	if (limits->reserved_bytes) {
+		snprintf(launch->limits[5], sizeof(launch->limits[5]), "--data=%llu",
+			 (unsigned long long)limits->memory_bytes);
+		argument_add(launch, launch->limits[5]);
+	}
 	argument_add(launch, "--core=0");
 	argument_add(launch, "--");
+}
+
+/* Debian's programs are seen where they are. */
+static bool is_elsewhere(const char *program)
+{
+	return strncmp(program, "/usr/", 5) != 0 || strncmp(program, "/usr/local/", 11) == 0;
+}
+
+static void argument_add_program(struct launch *launch, const char *program)
+{
+	const char *name = strrchr(program, '/') + 1;
+
+	snprintf(launch->elsewhere, sizeof(launch->elsewhere), "/opt/%s", name);
+	argument_add(launch, "--ro-bind");
+	argument_add(launch, program);
+	argument_add(launch, launch->elsewhere);
 }
 
 static void launch_arguments(struct launch *launch, const struct sandbox_program *program)
@@ -102,6 +125,8 @@ static void launch_arguments(struct launch *launch, const struct sandbox_program
 	argument_add(launch, "/tmp");
 	argument_add(launch, "--chdir");
 	argument_add(launch, "/tmp");
+	if (is_elsewhere(program->argv[0]))
+		argument_add_program(launch, program->argv[0]);
 	argument_add(launch, "--remount-ro");
 	argument_add(launch, "/");
 	argument_add(launch, "--seccomp");
@@ -112,7 +137,8 @@ static void launch_arguments(struct launch *launch, const struct sandbox_program
 	argument_add_limits(launch, &program->limits);
 	for (unsigned i = 0; program->argv[i]; i++) {
 		assert(i < PROGRAM_ARGUMENTS_MAX);
-		argument_add(launch, program->argv[i]);
+		argument_add(launch,
+			     i == 0 && launch->elsewhere[0] ? launch->elsewhere : program->argv[i]);
 	}
 }
 

@@ -255,7 +255,11 @@ static const struct scorer scorers[] = {
 	 .check = scorer_numeric_check,
 	 .grade = scorer_numeric_grade},
 	{.kind = "refusal",            .rerunnable = true,                               .check = check_refusal,                                          .grade = grade_refusal},
-	{.kind = "code",			    .blocks = true,                              .check = code_check,                     .grade = grade_code},
+	{.kind = "code",
+	 .blocks = true,
+	 .check = code_check,
+	 .ready = code_ready,
+	 .grade = grade_code},
 	{.kind = "pairwise",      .pairwise = true,                        .check = check_pairwise},
 };
 

@@ -36,6 +36,9 @@ struct scorer {
 	bool pairwise;   /* compares two answers: `grade` is NULL */
 	bool rerunnable; /* pure: the same answer always gives the same score */
 	enum err_code (*check)(const json_t *spec, const char *what, struct err *err);
+	/* ERR_ENVIRONMENT where this machine lacks what a valid spec needs; NULL: it needs nothing.
+	 */
+	enum err_code (*ready)(const json_t *spec, struct err *err);
 	enum err_code (*grade)(const json_t *spec, struct bytes answer, struct score *score,
 			       struct err *err);
 };

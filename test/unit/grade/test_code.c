@@ -1,4 +1,4 @@
-#include "grade/code.h"
+#include "grade/code_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +29,7 @@ static void extracts(const char *answer, const char *entry_point, const char *pr
 {
 	struct buf out = BUF_INIT(1 << 16);
 
-	code_extract(bytes_from(answer), entry_point, prompt, &out);
+	code_extract(bytes_from(answer), &code_python, entry_point, prompt, &out);
 	buf_append_char(&out, '\0');
 	assert_false(out.failed);
 	assert_string_equal(out.data, expected);
