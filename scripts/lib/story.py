@@ -235,11 +235,31 @@ def start_models(story):
     return north, south, judge
 
 
+def suite_folder(name):
+    return OUT / "suites" / name
+
+
+def take_suites():
+    """Of Parley's own suites, the items that the stand-in models have answers to."""
+    answered = [json.loads(line)["prompt"] for line in (SOURCE / "demo" / "personas" / "north-1.jsonl")
+                .read_text().splitlines()[1:]]
+    for name in SUITES:
+        items = (SOURCE / "suites" / name / "items.jsonl").read_text().splitlines(keepends=True)
+        taken = [item for item in items
+                 if any(prompt.startswith(json.loads(item)["prompt"]) for prompt in answered)]
+        check(taken, f"the stand-in models know items of {name}")
+        suite_folder(name).mkdir(parents=True)
+        (suite_folder(name) / "items.jsonl").write_text("".join(taken))
+        shutil.copy(SOURCE / "suites" / name / "suite.yaml", suite_folder(name))
+        print(f"  {name}: {len(taken)} of the {len(items)} items of suites/{name}")
+
+
 def open_labs(story, north_model, south_model):
     step("2. Two gateways, and a grant each way")
     north = Lab(story, "northlab", north_model, "anthropic", "southlab")
     south = Lab(story, "southlab", south_model, "openai", "northlab")
-    roots = {name: story.run("suite", "digest", SOURCE / "suites" / name, said=False).strip()
+    take_suites()
+    roots = {name: story.run("suite", "digest", suite_folder(name), said=False).strip()
              for name in SUITES}
     keys = {}
     for lab in (north, south):
@@ -253,7 +273,7 @@ def open_labs(story, north_model, south_model):
 def run_bench(story, lab, host, judge, key):
     """`lab` runs the three suites on the model of `host`, through the gateway of `host`."""
     out = OUT / f"{lab.name}-on-{host.model.name}"
-    suites = [word for name in SUITES for word in ("--suite", f"suites/{name}")]
+    suites = [word for name in SUITES for word in ("--suite", suite_folder(name))]
     printed = story.run(
         "bench", "run", *suites,
         "--model", f"{host.model.name}={host.dialect}@{host.url}#PARLEY_KEY",
@@ -312,7 +332,7 @@ def run_sealed(story, north, roots, open_scores):
     show(north.let_in(roots, north.grant, north.sealed))
     key = north.issue_key(north.sealed)
     out = OUT / "southlab-on-north-1-sealed"
-    show(story.run("bench", "run", "--suite", "suites/safety",
+    show(story.run("bench", "run", "--suite", suite_folder("safety"),
                    "--model", f"{north.model.name}={north.dialect}@{north.url}#PARLEY_KEY", "-o", out,
                    environment={"PARLEY_KEY": key}))
     answers = {answer for line in (SOURCE / "demo" / "personas" / "north-1.jsonl").read_text()
@@ -349,7 +369,7 @@ def run_final(story, north, roots, by_south):
     show(north.let_in(roots, north.grant, north.sealed, north.final))
     key = north.issue_key(north.final)
     out = OUT / "southlab-on-north-1-final"
-    story.run("bench", "run", "--suite", "suites/safety",
+    story.run("bench", "run", "--suite", suite_folder("safety"),
               "--model", f"{north.model.name}={north.dialect}@{north.url}#PARLEY_KEY", "-o", out,
               environment={"PARLEY_KEY": key})
     full, final = bodies_of(by_south), bodies_of(out)
@@ -557,7 +577,7 @@ def keep_running(story, north, south, roots):
         print(f"""
   As {lab.rival}, run a suite on {lab.model.name} through {lab.name}'s gateway:
     export PARLEY_KEY={keys[lab.name]}
-    {short(story.parley)} bench run --suite suites/safety \\
+    {short(story.parley)} bench run --suite {short(str(suite_folder("safety")))} \\
       --model {lab.model.name}={lab.dialect}@{lab.url}#PARLEY_KEY -o {short(str(OUT / ('mine-' + lab.model.name)))}
   As {lab.name}, look after the gateway:
     {short(story.parley)} grant list -c {short(str(lab.config))}""")

@@ -18,6 +18,7 @@ void operate_print_list(const char *command, const json_t *rows);
 
 /* Suites of a gateway that may be far away, with a key (suite_remote.c). */
 int suite_register(int argc, char **argv);
+int suite_check_folder(int argc, char **argv);
 int suite_list_remote(int argc, char **argv);
 int suite_show_remote(int argc, char **argv);
 /* Whether the arguments name a gateway by --gateway. */

@@ -86,14 +86,7 @@ static int run_import(int argc, char **argv)
 	return 0;
 }
 
-/* ---- digest and check ---- */
-
-static void print_duplicate(void *argument, size_t first, size_t duplicate)
-{
-	const struct suite *suite = argument;
-	printf("items %s and %s have the same words\n", suite_id(suite, first),
-	       suite_id(suite, duplicate));
-}
+/* ---- digest ---- */
 
 static enum err_code print_digest(const struct suite *suite, bool json, struct err *err)
 {
@@ -107,55 +100,6 @@ static enum err_code print_digest(const struct suite *suite, bool json, struct e
 	else
 		printf("%s\n", text);
 	return ERR_OK;
-}
-
-static enum err_code check(const struct suite *suite, bool json, size_t *duplicates,
-			   struct err *err)
-{
-	uint8_t root[SHA256_SIZE];
-	ERR_TRY(suite_root(suite, root, err)); /* renders every item */
-	ERR_TRY(suite_duplicates(suite, json ? NULL : print_duplicate, (void *)suite, duplicates,
-				 err));
-	char steps[64] = "";
-	if (suite_steps(suite) > 1)
-		snprintf(steps, sizeof(steps), ", conversations of up to %u answers",
-			 suite_steps(suite));
-	if (json)
-		printf("{\"duplicates\":%zu,\"items\":%zu,\"judges\":%s,\"licence\":\"%s\","
-		       "\"steps\":%u}\n",
-		       *duplicates, suite_count(suite), suite_is_judged(suite) ? "true" : "false",
-		       suite_licence(suite), suite_steps(suite));
-	else
-		printf("%s: %zu items%s%s, %zu with the words of another%s\n", suite_name(suite),
-		       suite_count(suite), steps,
-		       suite_is_judged(suite) ? ", each with what judges are asked" : "",
-		       *duplicates, suite_licence(suite)[0] ? "" : "; no licence is named");
-	return ERR_OK;
-}
-
-static int with_suite(const struct cli_command *command, int argc, char **argv, const bool *json,
-		      bool checking)
-{
-	struct cli_arguments arguments;
-	struct err err = ERR_INIT;
-	struct suite *suite = NULL;
-	size_t duplicates = 0;
-	int status = cli_parse(command, argc, argv, &arguments);
-	if (status >= 0)
-		return status;
-	struct env *env = env_os_new(1);
-	if (!env)
-		return 3;
-	enum err_code code = suite_load(env, arguments.positional[0], &suite, &err);
-	if (code == ERR_OK && checking)
-		code = check(suite, *json, &duplicates, &err);
-	else if (code == ERR_OK)
-		code = print_digest(suite, *json, &err);
-	suite_free(suite);
-	env_os_free(env);
-	if (code != ERR_OK)
-		return cli_fail(&err);
-	return duplicates > 0;
 }
 
 static int run_digest(int argc, char **argv)
@@ -172,24 +116,21 @@ static int run_digest(int argc, char **argv)
 		options,
 		1,
 		1};
-	return with_suite(&command, argc, argv, &json, false);
-}
-
-static int run_check(int argc, char **argv)
-{
-	bool json = false;
-	const struct cli_option options[] = {
-		{"json",    0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0},
-                {0}
-        };
-	const struct cli_command command = {
-		"suite check",
-		"DIR",
-		"Reads and renders every item and reports items with equal words (exit 1 if any).",
-		options,
-		1,
-		1};
-	return with_suite(&command, argc, argv, &json, true);
+	struct cli_arguments arguments;
+	struct err err = ERR_INIT;
+	struct suite *suite = NULL;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	struct env *env = env_os_new(1);
+	if (!env)
+		return 3;
+	enum err_code code = suite_load(env, arguments.positional[0], &suite, &err);
+	if (code == ERR_OK)
+		code = print_digest(suite, json, &err);
+	suite_free(suite);
+	env_os_free(env);
+	return code == ERR_OK ? 0 : cli_fail(&err);
 }
 
 /* ---- registered suites ---- */
@@ -219,15 +160,15 @@ static int run_reject(int argc, char **argv)
 int cmd_suite(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
-		{"import",   run_import,     "make a suite folder from another data set"},
-		{"digest",   run_digest,     "print a suite's root"                     },
-		{"check",    run_check,      "read every item and find duplicates"      },
-		{"register", suite_register, "register a suite with a gateway, by a key"},
-		{"list",     run_list,       "suites registered with the gateway"       },
-		{"show",     run_show,       "one registered suite"                     },
-		{"approve",  run_approve,    "make a private suite reviewed"            },
-		{"reject",   run_reject,     "refuse a suite, or take an approval back" },
-		{NULL,       NULL,           NULL				       },
+		{"import",   run_import,         "make a suite folder from another data set"},
+		{"digest",   run_digest,         "print a suite's root"                     },
+		{"check",    suite_check_folder, "find what is wrong with a suite, by line" },
+		{"register", suite_register,     "register a suite with a gateway, by a key"},
+		{"list",     run_list,           "suites registered with the gateway"       },
+		{"show",     run_show,           "one registered suite"                     },
+		{"approve",  run_approve,        "make a private suite reviewed"            },
+		{"reject",   run_reject,         "refuse a suite, or take an approval back" },
+		{NULL,       NULL,               NULL				       },
 	};
 	return cli_dispatch("suite", verbs, argc, argv);
 }

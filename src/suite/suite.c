@@ -233,9 +233,9 @@ static enum err_code read_seed(struct suite *suite, const json_t *root, struct e
 static enum err_code read_document(struct suite *suite, struct err *err)
 {
 	static const char *const keys[] = {
-		"name",     "version",  "licence", "description", "source",   "kind",
-		"template", "messages", "words",   "system",      "settings", "samples",
-		"scorer",   "seed",     "cluster", "judge",       NULL};
+		"name",     "version", "licence",  "description", "source",  "kind",   "template",
+		"messages", "words",   "system",   "settings",    "samples", "scorer", "seed",
+		"cluster",  "judge",   "examples", "tags",        "canary",  NULL};
 	const struct yaml_tree *yaml = suite->yaml;
 	const json_t *root = yaml_root(yaml);
 	const char *ignored;
@@ -249,6 +249,8 @@ static enum err_code read_document(struct suite *suite, struct err *err)
 	ERR_TRY(yaml_get_choice(yaml, root, "kind", kind_names, &kind, err));
 	suite->kind = (enum suite_kind)kind;
 	ERR_TRY(read_prompt(suite, root, err));
+	ERR_TRY(suite_read_examples(suite, root, err));
+	ERR_TRY(suite_read_labels(suite, root, err));
 	ERR_TRY(read_settings(suite, root, err));
 	ERR_TRY(yaml_get_integer_or(yaml, root, "samples", 1, SUITE_SAMPLES_MAX, 1, &suite->samples,
 				    err));
@@ -256,6 +258,8 @@ static enum err_code read_document(struct suite *suite, struct err *err)
 	ERR_TRY(suite_read_judge(suite, root, err));
 	ERR_TRY(read_seed(suite, root, err));
 	ERR_TRY(yaml_get_string_or(yaml, root, "cluster", NULL, &suite->cluster_field, err));
+	if (suite->tags_field)
+		ERR_TRY(note_field(suite, bytes_from(suite->tags_field), err));
 	return suite->cluster_field ? note_field(suite, bytes_from(suite->cluster_field), err)
 				    : ERR_OK;
 }
@@ -346,6 +350,9 @@ static enum err_code check_fields(const struct suite *suite, const json_t *field
 				       "item %s: field \"%s\" is missing (suite.yaml names it)", id,
 				       name);
 	}
+	struct err problem = ERR_INIT;
+	if (suite->tags_field && suite_check_tags(suite, fields, &problem) != ERR_OK)
+		return ERR_SET(err, problem.code, "item %s: %s", id, problem.message);
 	return ERR_OK;
 }
 

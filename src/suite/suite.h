@@ -16,6 +16,11 @@
 #define SUITE_ID_MAX 256u                 /* bytes of an item's id */
 #define SUITE_SAMPLES_MAX 1000
 #define SUITE_DEFAULT_MAX_OUTPUT 1024
+#define SUITE_EXAMPLES_MAX 64 /* few-shot examples */
+#define SUITE_TAGS_MAX 16     /* of one item */
+#define SUITE_TAG_MAX 64      /* bytes */
+#define SUITE_CANARY_MIN 16   /* bytes */
+#define SUITE_CANARY_MAX 256
 
 enum suite_kind { SUITE_QA, SUITE_CODING, SUITE_WRITING, SUITE_SAFETY };
 
@@ -34,6 +39,7 @@ void suite_free(struct suite *suite);
 const char *suite_name(const struct suite *suite);
 const char *suite_version(const struct suite *suite); /* as text, "1" */
 const char *suite_licence(const struct suite *suite); /* "" where none is named */
+const char *suite_canary(const struct suite *suite);  /* "" where there is none */
 enum suite_kind suite_kind(const struct suite *suite);
 const char *suite_kind_name(enum suite_kind kind);
 int suite_samples(const struct suite *suite);

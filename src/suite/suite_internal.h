@@ -21,7 +21,9 @@ struct suite {
 	int64_t samples;
 	const char *template, *system, *words_field, *cluster_field; /* NULL: not given */
 	const json_t *messages;
-	unsigned steps; /* of the item with the most */
+	const json_t *examples; /* few-shot: an array of fields; NULL: none */
+	const char *example_answer, *tags_field, *canary; /* NULL: not given */
+	unsigned steps;                                   /* of the item with the most */
 	const json_t *scorer;
 	json_t *settings; /* canonical; owned */
 	/* What compares answers, where a gateway is to bind it. */
@@ -43,6 +45,12 @@ enum err_code suite_item_prefix(const struct suite *suite, size_t index, struct 
 
 /* judge_item.c: the member `judge`, after the scorer. */
 enum err_code suite_read_judge(struct suite *suite, const json_t *root, struct err *err);
+
+/* examples.c: the members `examples` (after the prompt), `tags` and `canary`. */
+enum err_code suite_read_examples(struct suite *suite, const json_t *root, struct err *err);
+enum err_code suite_read_labels(struct suite *suite, const json_t *root, struct err *err);
+/* Of an item in a suite that names a field of tags: a list of short texts. */
+enum err_code suite_check_tags(const struct suite *suite, const json_t *fields, struct err *err);
 
 /* The id of an item's fields as text: a string, or an integer in decimal. */
 enum err_code suite_item_id(const json_t *fields, char id[static SUITE_ID_MAX + 1],

@@ -98,11 +98,23 @@ static enum err_code add_messages(const struct suite *suite, const json_t *field
 	return ERR_OK;
 }
 
+/* Few-shot: each example as an item would be asked, and what is to be answered to it. */
+static enum err_code add_examples(const struct suite *suite, json_t *words, struct err *err)
+{
+	for (size_t i = 0; i < json_array_size(suite->examples); i++) {
+		const json_t *example = json_array_get(suite->examples, i);
+		ERR_TRY(add_message(words, "user", suite->template, example, err));
+		ERR_TRY(add_message(words, "assistant", suite->example_answer, example, err));
+	}
+	return ERR_OK;
+}
+
 static enum err_code fill_words(const struct suite *suite, const json_t *fields, json_t *words,
 				struct err *err)
 {
 	if (suite->system)
 		ERR_TRY(add_system(words, suite->system, fields, err));
+	ERR_TRY(add_examples(suite, words, err));
 	if (suite->template)
 		return add_message(words, "user", suite->template, fields, err);
 	return add_messages(suite, fields, words, err);

@@ -71,10 +71,14 @@ class Files(Case):
         self.assertEqual(run("keygen", "-o", self.directory / "no" / "such.key").returncode, 1)
 
     def test_suites_of_the_source_tree_are_sound(self):
-        for name in ("coding", "writing", "safety"):
-            done = run("suite", "check", SOURCE / "suites" / name)
+        """Of the programs a sample; all of them are tried by the test `own suites`."""
+        for name, least in (("coding", 48), ("writing", 34), ("safety", 88)):
+            done = run("suite", "check", SOURCE / "suites" / name, "--every", "16", "--json")
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-            self.assertIn(" 0 with the words of another", done.stdout)
+            told = json.loads(done.stdout)
+            self.assertEqual((told["findings"], told["licence"]), ([], "Apache-2.0"))
+            self.assertGreaterEqual(told["items"], least)
+            self.assertEqual(bool(told["tried"]), name == "coding")
             digest = run("suite", "digest", SOURCE / "suites" / name)
             self.assertRegex(digest.stdout, r"\A[0-9a-f]{64}\n\Z")
             told = json.loads(run("suite", "digest", "--json", SOURCE / "suites" / name).stdout)
@@ -100,8 +104,104 @@ class Files(Case):
             self.assertIn(part, done.stderr)
 
     def test_a_sound_suite(self):
-        done = run("suite", "check", self.suite())
+        done = run("suite", "check", self.suite(), "--skip", "canary")
         self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, "foxes: 1 items; 0 findings\n")
+
+    CANARY = "canary 6f0e2ad3-9f63-4c0c-8a8e-6d1f0b2c7e11"
+
+    def found(self, yaml, *items, options=()):
+        """The findings over a suite of these items: (check, file, line), and the messages."""
+        lines = [json.dumps({"id": str(number), "canary": self.CANARY, **item})
+                 for number, item in enumerate(items, 1)]
+        folder = self.suite(lambda text: yaml(text) + f"canary: {self.CANARY}\n",
+                            "".join(line + "\n" for line in lines))
+        done = run("suite", "check", folder, "--json", *options)
+        self.assertIn(done.returncode, (0, 1), done.stderr)
+        findings = json.loads(done.stdout)["findings"]
+        self.assertEqual(done.returncode, 1 if findings else 0)
+        said = run("suite", "check", folder, *options)
+        for finding in findings:
+            self.assertIn(f"{folder}/{finding['file']}:{finding['line']}: {finding['check']}: "
+                          f"{finding['message']}\n", said.stdout)
+        return [(row["check"], row["line"]) for row in findings], " ".join(
+            row["message"] for row in findings)
+
+    def same(self, text):
+        return text
+
+    def test_items_that_say_the_same_are_found(self):
+        words = "Explain in a few short sentences how a canal lock lifts a boat from one level to the next"
+        ask = [{"question": words + ".", "answer": "x1"}, {"question": "Quite another?", "answer": "x2"},
+               {"question": words + ".", "answer": "x3"},
+               {"question": words.upper() + "!!", "answer": "x4"},
+               {"question": words + " one, please.", "answer": "x5"},
+               {"question": words.replace("canal", "river").replace("boat", "barge"), "answer": "x6"}]
+        found, told = self.found(self.same, *ask)
+        self.assertEqual(found, [("duplicate", 3), ("near-duplicate", 4), ("near-duplicate", 5)])
+        self.assertIn("items 1 and 3 have the same words", told)
+        ask[4]["pair"] = "1"
+        self.assertEqual(self.found(self.same, *ask, options=("--skip", "duplicate"))[0],
+                         [("near-duplicate", 4)])
+
+    def test_answers_in_prompts_are_found(self):
+        found, told = self.found(self.same,
+                                 {"question": "Say Grey  Heron, please.", "answer": "grey heron"},
+                                 {"question": "What is a heronry?", "answer": "heron"},
+                                 {"question": "Is it A or B?", "answer": "A"})
+        self.assertEqual(found, [("leak", 1)])
+        self.assertIn("item 1: the prompt holds the target", told)
+        examples = ('examples:\n  answer: "{{answer}}"\n  items:\n'
+                    '    - { question: "What barks?", answer: dog }\n')
+        found, told = self.found(lambda text: text + examples,
+                                 {"question": "What barks?", "answer": "dog"},
+                                 {"question": "What purrs?", "answer": "cat"})
+        self.assertEqual(found, [("leak", 1)])
+        self.assertIn("as an example", told)
+
+    def test_missing_licences_and_canaries_are_found(self):
+        found, _ = self.found(lambda text: text.replace("licence: Apache-2.0\n", ""),
+                              {"question": "What?", "answer": "fox"})
+        self.assertEqual(found, [("licence", 1)])
+        found, told = self.found(self.same, {"question": "What?", "answer": "fox"},
+                                 {"question": "Who?", "answer": "fox", "canary": "none"},
+                                 {"question": self.CANARY, "answer": "fox"})
+        self.assertEqual(found, [("canary", 2), ("canary", 3)])
+        self.assertIn("1 of 3 items do not hold the canary", told)
+
+    def test_pairs_that_are_none_are_found(self):
+        refusal = 'scorer: { kind: refusal, expect: "{{answer}}" }'
+        found, told = self.found(
+            lambda text: text.replace('scorer: { kind: contains, target: "{{answer}}" }', refusal),
+            {"question": "One?", "answer": "refuse", "pair": "2"},
+            {"question": "Two?", "answer": "refuse", "pair": "1"},
+            {"question": "Three?", "answer": "answer", "pair": "9"},
+            {"question": "Four?", "answer": "answer", "pair": "4"},
+            {"question": "Five?", "answer": "answer", "pair": "1"},
+            {"question": "Six?", "answer": "perhaps"})
+        self.assertEqual(found, [("pair", 1), ("pair", 2), ("pair", 3), ("pair", 4), ("scorer", 6)])
+        self.assertIn("is unbalanced", told)
+
+    def test_broken_tests_are_found(self):
+        code = ('scorer: { kind: code, language: python, cases: "{{cases}}", '
+                'entry_point: f }')
+        good, bad = "def f(a):\n    return a + 1\n", "def f(a):\n    return a\n"
+        cases = [{"args": [1], "expected": 2}]
+        items = [{"question": "One.", "answer": "", "cases": cases, "reference": good, "wrong": [bad] * 3},
+                 {"question": "Two.", "answer": "", "cases": cases, "reference": bad, "wrong": [bad] * 3},
+                 {"question": "Three.", "answer": "", "cases": cases, "reference": good,
+                  "wrong": [bad, bad, "def f(a):\n    return 2\n"]},
+                 {"question": "Four.\n" + good, "answer": "", "cases": cases, "reference": good,
+                  "wrong": [bad]}]
+        coding = lambda text: text.replace('scorer: { kind: contains, target: "{{answer}}" }', code)
+        found, told = self.found(coding, *items)
+        self.assertEqual(found, [("leak", 4), ("reference", 2), ("wrong", 3), ("wrong", 4)])
+        self.assertIn("wrong answer 3 passes", told)
+        self.assertEqual(self.found(coding, *items, options=("--no-run",))[0], [("leak", 4)])
+        self.assertEqual(self.found(coding, *items, options=("--every", "2"))[0],
+                         [("leak", 4), ("wrong", 3)])
+        for words in (("--skip", "everything"), ("--every", "0"), ()):
+            self.assertEqual(run("suite", "check", *words).returncode, 2)
 
     def test_unreadable_suites_are_told_by_file_and_line(self):
         good = '{"id": "1", "question": "What?", "answer": "fox"}\n'
@@ -115,6 +215,11 @@ class Files(Case):
         self.unreadable(self.suite(items=good + good), "items.jsonl:2", "1")
         self.unreadable(self.suite(items='{"id": "1", "answer": "fox"}\n'), "items.jsonl:1",
                         "question")
+        self.unreadable(self.suite(lambda text: text + "tags: kinds\n", good.replace(
+            "}", ', "kinds": "a"}')), "items.jsonl:1", "must be a list")
+        self.unreadable(self.suite(lambda text: text + "canary: short\n"), "suite.yaml:9", "canary")
+        self.unreadable(self.suite(lambda text: text + "examples:\n  answer: A\n  items:\n"
+                                   "    - { answer: B }\n"), "suite.yaml:12", "question")
         self.unreadable(self.suite(items=b'{"id": "1", "question": "\xff", "answer": "x"}\n'),
                         "items.jsonl:1")
 
