@@ -101,12 +101,48 @@ int hex_digit_value(char digit)
 	return hex_values[(unsigned char)digit] - 1;
 }
 
+#ifdef __SSE2__
+/* The values of sixteen digits of either case; false if one is none. */
+static bool decode_digits(const char *text, __m128i *out)
+{
+	__m128i digits = _mm_loadu_si128((const __m128i *)(const void *)text);
+	__m128i number = _mm_sub_epi8(digits, _mm_set1_epi8('0'));
+	__m128i letter = _mm_sub_epi8(_mm_or_si128(digits, _mm_set1_epi8(32)), _mm_set1_epi8('a'));
+	__m128i is_number = _mm_cmpeq_epi8(_mm_min_epu8(number, _mm_set1_epi8(9)), number);
+	__m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(5)), letter);
+	__m128i value = _mm_add_epi8(letter, _mm_set1_epi8(10));
+	*out = _mm_or_si128(_mm_and_si128(is_number, number), _mm_andnot_si128(is_number, value));
+	return _mm_movemask_epi8(_mm_or_si128(is_number, is_letter)) == 0xffff;
+}
+
+/* 32 digits: the even ones of each half are the high halves of its bytes. */
+static bool decode_sixteen(const char *text, unsigned char *out)
+{
+	__m128i halves[2];
+	if (!decode_digits(text, &halves[0]) || !decode_digits(text + 16, &halves[1]))
+		return false;
+	for (unsigned i = 0; i < 2; i++) {
+		__m128i both =
+			_mm_or_si128(_mm_slli_epi16(halves[i], 4), _mm_srli_epi16(halves[i], 8));
+		halves[i] = _mm_and_si128(both, _mm_set1_epi16(255));
+	}
+	_mm_storeu_si128((__m128i *)(void *)out, _mm_packus_epi16(halves[0], halves[1]));
+	return true;
+}
+#endif
+
 bool hex_decode(struct bytes text, void *out, size_t size)
 {
 	unsigned char *to = out;
+	size_t i = 0;
 	if (text.size != 2 * size)
 		return false;
-	for (size_t i = 0; i < size; i++) {
+#ifdef __SSE2__
+	for (; i + 16 <= size; i += 16)
+		if (!decode_sixteen(text.data + 2 * i, to + i))
+			return false;
+#endif
+	for (; i < size; i++) {
 		int high = hex_digit_value(text.data[2 * i]);
 		int low = hex_digit_value(text.data[2 * i + 1]);
 		if (high < 0 || low < 0)

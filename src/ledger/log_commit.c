@@ -122,6 +122,7 @@ enum err_code log_rotate(struct log *log, struct err *err)
 						     log_segment_room(log));
 	env_file_close(log->file);
 	log->file = spare.file;
+	log->version = SEGMENT_VERSION;
 	log->offset = SEGMENT_HEADER_SIZE;
 	pthread_mutex_lock(&log->lock);
 	bool added = log_segments_add(log, log->next_commit);
@@ -192,10 +193,10 @@ static void frame_record(struct log *log, struct log_committed *record)
 		.text = text_of(record),
 	};
 	memcpy(frame.link, log->link, LINK_SIZE);
-	frame_write(&frame, commit->bytes + commit->size);
+	size_t size = frame_write(&frame, log->version, commit->bytes + commit->size);
 	record->offset = (uint32_t)(log->offset + commit->size);
 	memcpy(log->link, record->leaf.bytes, LINK_SIZE);
-	commit->size += frame_size(entry->size);
+	commit->size += size;
 	commit->units += entry->units;
 	note_producer(log, entry->producer);
 }

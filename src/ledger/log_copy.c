@@ -76,8 +76,7 @@ static enum err_code copy_record(struct copying *copying, struct segment_scan *s
 	frame.unsynced = 0;
 	if (copying->filled + FRAME_SIZE_MAX > STEP)
 		ERR_TRY(flush(copying, file, err));
-	frame_write(&frame, copying->buffer + copying->filled);
-	copying->filled += frame_size(frame.text.size);
+	copying->filled += frame_write(&frame, SEGMENT_VERSION, copying->buffer + copying->filled);
 	copying->index++;
 	return ERR_OK;
 }

@@ -134,8 +134,9 @@ struct log {
 	/* The job's. */
 	struct log_commit commit;
 	struct env_file *file;
-	uint64_t offset; /* of the end in the current segment */
-	uint64_t synced; /* records known to be on the disk */
+	uint64_t offset;  /* of the end in the current segment */
+	unsigned version; /* of the current segment */
+	uint64_t synced;  /* records known to be on the disk */
 	uint8_t link[LINK_SIZE];
 	struct log_timings timings;
 	struct log_spare spares[LOG_SPARES_MAX];

@@ -97,6 +97,7 @@ struct recovery {
 	uint64_t end_offset;  /* in the last segment, behind the last record */
 	uint64_t dirty_end;   /* behind the last byte that is not zero */
 	uint64_t file_size;
+	unsigned version; /* of the last segment */
 };
 
 static enum err_code open_file(struct log *log, const struct log_segment *segment, bool sealed,
@@ -269,6 +270,7 @@ static enum err_code read_segment(struct recovery *recovery, size_t number, stru
 	const char *path = scan.path;
 	if (code == ERR_OK)
 		code = check_header(log, path, &header, err);
+	recovery->version = header.version;
 	while (code == ERR_OK && found && (last || recovery->index < expected_end)) {
 		uint64_t offset = scan.offset;
 		if (recovery->index <= mark)
@@ -395,6 +397,7 @@ static enum err_code adopt_last(struct recovery *recovery, struct err *err)
 	free(buffer);
 	ERR_TRY(code);
 	log->offset = recovery->end_offset;
+	log->version = recovery->version;
 	log->next_commit = log->synced = recovery->index;
 	int64_t room = log_segment_room(log) - (int64_t)(log->offset - SEGMENT_HEADER_SIZE);
 	atomic_store(&log->room, room);

@@ -9,6 +9,7 @@
 #include <zstd.h>
 
 static const char magic[8] = "PARLEYSL";
+#define SEAL_VERSION 1
 
 enum {
 	AT_RECORDS = 2176, /* behind the most hashes that a segment's header can have */
@@ -71,13 +72,14 @@ void seal_header_write(const struct seal_header *header, uint8_t out[static SEGM
 	bytes_store_number(out + AT_TABLE_SIZE, header->table_size, 8);
 	bytes_store_number(out + AT_FILE_SIZE, header->file_size, 8);
 	memcpy(out + AT_DIGEST, header->digest, sizeof(header->digest));
-	segment_page_finish(out, magic);
+	segment_page_finish(out, magic, SEAL_VERSION);
 }
 
 bool seal_header_parse(const uint8_t data[static SEGMENT_HEADER_SIZE], struct seal_header *out)
 {
 	memset(out, 0, sizeof(*out));
-	if (!segment_page_check(data, magic) || !segment_page_parse(data, &out->segment))
+	if (!segment_page_check(data, magic, SEAL_VERSION) ||
+	    !segment_page_parse(data, &out->segment))
 		return false;
 	out->records = bytes_load_number(data + AT_RECORDS, 8);
 	out->blocks = bytes_load_number(data + AT_BLOCKS, 8);

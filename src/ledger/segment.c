@@ -1,6 +1,7 @@
 #include "ledger/segment.h"
 
 #include "base/crc32c.h"
+#include "ledger/packing.h"
 #include "ledger/seal.h"
 
 #include <assert.h>
@@ -10,7 +11,6 @@
 #define BUFFER_SIZE (256u << 10)
 /* The unit that a disk writes as a whole. */
 #define SECTOR_SIZE 512u
-#define FORMAT_VERSION 1
 
 static const char header_magic[8] = "PARLEYLG";
 
@@ -44,23 +44,26 @@ static uint32_t page_crc(const uint8_t *page)
 	return crc32c(0, page + AT_FIRST_INDEX, SEGMENT_HEADER_SIZE - AT_FIRST_INDEX);
 }
 
-void segment_page_finish(uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8])
+void segment_page_finish(uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8],
+			 unsigned version)
 {
 	memcpy(page, magic, 8);
-	bytes_store_number(page + AT_VERSION, FORMAT_VERSION, 4);
+	bytes_store_number(page + AT_VERSION, version, 4);
 	bytes_store_number(page + AT_CRC, page_crc(page), 4);
 }
 
-bool segment_page_check(const uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8])
+bool segment_page_check(const uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8],
+			unsigned newest)
 {
-	return memcmp(page, magic, 8) == 0 &&
-	       bytes_load_number(page + AT_VERSION, 4) == FORMAT_VERSION &&
+	uint64_t version = bytes_load_number(page + AT_VERSION, 4);
+	return memcmp(page, magic, 8) == 0 && version >= 1 && version <= newest &&
 	       bytes_load_number(page + AT_CRC, 4) == page_crc(page);
 }
 
 bool segment_page_parse(const uint8_t page[static SEGMENT_HEADER_SIZE], struct segment_header *out)
 {
 	memset(out, 0, sizeof(*out));
+	out->version = (unsigned)bytes_load_number(page + AT_VERSION, 4);
 	out->first_index = bytes_load_number(page + AT_FIRST_INDEX, 8);
 	out->oldest_open = bytes_load_number(page + AT_OLDEST_OPEN, 8);
 	memcpy(out->origin, page + AT_ORIGIN, sizeof(out->origin));
@@ -79,14 +82,15 @@ void segment_header_write(const struct segment_header *header,
 			  uint8_t out[static SEGMENT_HEADER_SIZE])
 {
 	segment_page_fields(header, out);
-	segment_page_finish(out, header_magic);
+	segment_page_finish(out, header_magic, SEGMENT_VERSION);
 }
 
 bool segment_header_parse(const uint8_t data[static SEGMENT_HEADER_SIZE],
 			  struct segment_header *out)
 {
 	memset(out, 0, sizeof(*out));
-	return segment_page_check(data, header_magic) && segment_page_parse(data, out);
+	return segment_page_check(data, header_magic, SEGMENT_VERSION) &&
+	       segment_page_parse(data, out);
 }
 
 void segment_name(uint64_t first_index, char out[static SEGMENT_NAME_SIZE])
@@ -131,25 +135,46 @@ static uint32_t frame_crc(const uint8_t *frame, size_t text_size)
 	return crc32c(crc, frame + AT_FRAME_INDEX, frame_size(text_size) - AT_FRAME_INDEX);
 }
 
-void frame_write(const struct frame *frame, uint8_t *out)
+/* Packed where that is shorter; the version tells which. */
+static size_t write_text(const struct frame *frame, unsigned version, uint8_t *out)
 {
-	assert(frame->text.size >= 1 && frame->text.size <= RECORD_SIZE_MAX);
-	out[0] = 'P';
-	out[1] = 'R';
-	out[AT_FRAME_VERSION] = FORMAT_VERSION;
-	out[AT_FRAME_KIND] = (uint8_t)frame->kind;
-	bytes_store_number(out + AT_FRAME_INDEX, frame->index, 6);
-	bytes_store_number(out + AT_FRAME_SIZE, frame->text.size, 2);
-	bytes_store_number(out + AT_FRAME_UNSYNCED, frame->unsynced, 4);
-	memcpy(out + AT_FRAME_LINK, frame->link, LINK_SIZE);
-	memcpy(out + FRAME_HEADER_SIZE, frame->text.data, frame->text.size);
-	bytes_store_number(out + AT_FRAME_CRC, frame_crc(out, frame->text.size), 4);
+	struct bytes text = frame->text;
+	size_t size = version > 1 ? packing_pack(text, out + FRAME_HEADER_SIZE) : 0;
+	bool packed = size > 0 && size < text.size;
+	out[AT_FRAME_VERSION] = packed ? 2 : 1;
+	if (packed)
+		return size;
+	memcpy(out + FRAME_HEADER_SIZE, text.data, text.size);
+	return text.size;
 }
 
-bool frame_parse(const uint8_t *data, size_t size, struct frame *out)
+size_t frame_write(const struct frame *frame, unsigned version, uint8_t *out)
+{
+	assert(frame->text.size >= 1 && frame->text.size <= RECORD_SIZE_MAX);
+	size_t size = write_text(frame, version, out);
+	out[0] = 'P';
+	out[1] = 'R';
+	out[AT_FRAME_KIND] = (uint8_t)frame->kind;
+	bytes_store_number(out + AT_FRAME_INDEX, frame->index, 6);
+	bytes_store_number(out + AT_FRAME_SIZE, size, 2);
+	bytes_store_number(out + AT_FRAME_UNSYNCED, frame->unsynced, 4);
+	memcpy(out + AT_FRAME_LINK, frame->link, LINK_SIZE);
+	bytes_store_number(out + AT_FRAME_CRC, frame_crc(out, size), 4);
+	return frame_size(size);
+}
+
+static bool read_text(const uint8_t *data, size_t size, char *room, struct frame *out)
+{
+	out->text = bytes_of(data + FRAME_HEADER_SIZE, size);
+	if (data[AT_FRAME_VERSION] == 2)
+		out->text = bytes_of(room, packing_unpack(out->text, room));
+	return out->text.size > 0;
+}
+
+bool frame_parse(const uint8_t *data, size_t size, char *room, struct frame *out)
 {
 	if (size < FRAME_HEADER_SIZE || data[0] != 'P' || data[1] != 'R' ||
-	    data[AT_FRAME_VERSION] != FORMAT_VERSION)
+	    data[AT_FRAME_VERSION] < 1 || data[AT_FRAME_VERSION] > SEGMENT_VERSION)
 		return false;
 	size_t text_size = (size_t)bytes_load_number(data + AT_FRAME_SIZE, 2);
 	if (text_size < 1 || text_size > RECORD_SIZE_MAX || frame_size(text_size) > size ||
@@ -159,9 +184,10 @@ bool frame_parse(const uint8_t *data, size_t size, struct frame *out)
 	out->index = bytes_load_number(data + AT_FRAME_INDEX, 6);
 	out->unsynced = (uint32_t)bytes_load_number(data + AT_FRAME_UNSYNCED, 4);
 	memcpy(out->link, data + AT_FRAME_LINK, LINK_SIZE);
-	out->text = bytes_of(data + FRAME_HEADER_SIZE, text_size);
+	out->stored = frame_size(text_size);
 	out->leaf = NULL;
-	return record_kind_text(out->kind) != NULL && out->unsynced <= out->index;
+	return record_kind_text(out->kind) != NULL && out->unsynced <= out->index &&
+	       read_text(data, text_size, room, out);
 }
 
 /* ---- scanning ---- */
@@ -171,12 +197,15 @@ static enum err_code read_header(struct segment_scan *scan, struct segment_heade
 {
 	size_t got;
 	ERR_TRY(env_file_size(scan->file, &scan->file_size, err));
-	scan->buffer = malloc(BUFFER_SIZE);
+	scan->buffer = malloc(BUFFER_SIZE + PACKING_ROOM);
 	if (!scan->buffer)
 		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", scan->path);
+	scan->room = (char *)scan->buffer + BUFFER_SIZE;
 	ERR_TRY(env_file_read(scan->file, 0, scan->buffer, SEGMENT_HEADER_SIZE, &got, err));
 	if (got < SEGMENT_HEADER_SIZE || !segment_header_parse(scan->buffer, header))
-		return ERR_SET(err, ERR_CORRUPT, "%s: offset 0: the segment header is damaged",
+		return ERR_SET(err, ERR_CORRUPT,
+			       "%s: offset 0: the segment header is damaged, or written by a later "
+			       "version of parley",
 			       scan->path);
 	scan->offset = SEGMENT_HEADER_SIZE;
 	return ERR_OK;
@@ -287,7 +316,7 @@ enum err_code segment_scan_next(struct segment_scan *scan, struct frame *frame, 
 	if (whole > FRAME_SIZE_MAX)
 		return ERR_OK;
 	ERR_TRY(look(scan, scan->offset, whole, &data, &size, err));
-	*found = frame_parse(data, size, frame);
+	*found = frame_parse(data, size, scan->room, frame);
 	if (*found)
 		scan->offset += whole;
 	return ERR_OK;
@@ -327,7 +356,7 @@ static enum err_code find_frame(struct segment_scan *scan, uint64_t *at, uint64_
 		const uint8_t *data;
 		size_t size;
 		ERR_TRY(look(scan, *at, FRAME_SIZE_MAX, &data, &size, err));
-		*found = size > 0 && data[0] == 'P' && frame_parse(data, size, frame);
+		*found = size > 0 && data[0] == 'P' && frame_parse(data, size, scan->room, frame);
 		if (*found)
 			return ERR_OK;
 	}
@@ -379,7 +408,7 @@ enum err_code segment_scan_tail(struct segment_scan *scan, uint64_t index, enum 
 	while (found && *tail == SEGMENT_TORN) {
 		if (frame.index <= index || frame.index - frame.unsynced > index)
 			*tail = SEGMENT_DAMAGED;
-		at += frame_size(frame.text.size);
+		at += frame.stored;
 		ERR_TRY(find_frame(scan, &at, *end, &frame, &found, err));
 	}
 	return ERR_OK;

@@ -17,7 +17,11 @@
 /* Of "<directory>/<name>" of a segment. */
 #define SEGMENT_PATH_SIZE 1200
 
+/* Of segments and their frames: since 2 records may be packed (packing.h). */
+#define SEGMENT_VERSION 2
+
 struct segment_header {
+	unsigned version; /* read: 1 or 2; what is written is the newest */
 	uint64_t first_index;
 	uint64_t oldest_open;      /* no admit record before this one lacks its outcome */
 	uint8_t origin[32];        /* SHA-256 of the log's origin */
@@ -27,15 +31,17 @@ struct segment_header {
 
 void segment_header_write(const struct segment_header *header,
 			  uint8_t out[static SEGMENT_HEADER_SIZE]);
-/* False if it is damaged or of another format. */
+/* False if it is damaged or of a later format. */
 bool segment_header_parse(const uint8_t data[static SEGMENT_HEADER_SIZE],
 			  struct segment_header *out);
 
 /* The parts of the above, for headers that hold more: the fields, then magic, version and CRC. */
 void segment_page_fields(const struct segment_header *header,
 			 uint8_t page[static SEGMENT_HEADER_SIZE]);
-void segment_page_finish(uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8]);
-bool segment_page_check(const uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8]);
+void segment_page_finish(uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8],
+			 unsigned version);
+bool segment_page_check(const uint8_t page[static SEGMENT_HEADER_SIZE], const char magic[static 8],
+			unsigned newest);
 bool segment_page_parse(const uint8_t page[static SEGMENT_HEADER_SIZE], struct segment_header *out);
 
 void segment_name(uint64_t first_index, char out[static SEGMENT_NAME_SIZE]);
@@ -47,18 +53,22 @@ struct frame {
 	uint32_t unsynced;       /* records before this one that were not yet durable */
 	uint8_t link[LINK_SIZE]; /* the start of the leaf hash of the record before */
 	struct bytes text;
+	size_t stored; /* bytes of the whole frame, where it was read from one */
 	/* Of a sealed segment: its leaf hash, which led to the seal. NULL from an open one. */
 	const struct merkle_hash *leaf;
 };
 
+/* The most bytes that the frame of such a text takes. */
 static inline size_t frame_size(size_t text_size)
 {
 	return FRAME_HEADER_SIZE + text_size;
 }
-/* `out` holds frame_size(frame->text.size) bytes. */
-void frame_write(const struct frame *frame, uint8_t *out);
-/* A whole frame with a right CRC at the start of the data? `out` borrows from it. */
-bool frame_parse(const uint8_t *data, size_t size, struct frame *out);
+/* For a segment of this version; `out` holds frame_size(frame->text.size) bytes. Returns how many
+ * it wrote. */
+size_t frame_write(const struct frame *frame, unsigned version, uint8_t *out);
+/* A whole frame with a right CRC at the start of the data? `out` borrows from it, or from `room`
+ * of PACKING_ROOM bytes. */
+bool frame_parse(const uint8_t *data, size_t size, char *room, struct frame *out);
 
 struct seal_reader;
 
@@ -71,6 +81,7 @@ struct segment_scan {
 	uint64_t offset;  /* of the next frame; of the block it stands in, where it is sealed */
 	uint64_t file_size;
 	uint8_t *buffer;
+	char *room; /* behind it: for a text */
 	uint64_t buffer_at;
 	size_t buffer_size;
 };

@@ -283,6 +283,49 @@ static void test_tiles(void **state)
 	buf_release(&note);
 }
 
+static void expect_verdict(struct fixture *fixture, enum err_code code, uint64_t tiles)
+{
+	struct log_check check = {0};
+	struct log_check_result result;
+	assert_int_equal(log_check_directory(fixture->env, fixture->directory, &check, &result,
+					     &fixture->err),
+			 code);
+	if (code == ERR_OK)
+		assert_int_equal(result.tiles, tiles);
+}
+
+/* What a loss of power leaves of a tile is no lie; what it never leaves is one. */
+static void test_torn_tiles(void **state)
+{
+	struct fixture *fixture = *state;
+	struct buf note = BUF_INIT(4096), tile = BUF_INIT(8193);
+	struct checkpoint head;
+	char path[1024];
+	fixture_start(fixture);
+	fixture_append(fixture, 900, true);
+	fixture_checkpoint(fixture, &note, &head);
+	fixture_stop(fixture);
+	fixture_path(fixture, "tile/0/001", path);
+	assert_works(env_read_file(fixture->env, path, &tile, &fixture->err), &fixture->err);
+	assert_int_equal(tile.size, 8192);
+	expect_verdict(fixture, ERR_OK, 7);
+	for (size_t kept = 0; kept < 2048; kept += 100) {
+		char torn[8192] = {0};
+		memcpy(torn, tile.data, kept);
+		memcpy(torn + 4096, tile.data + 4096, 512);
+		fixture_write(path, torn, sizeof(torn));
+		expect_verdict(fixture, ERR_OK, 6);
+		torn[kept] ^= 1;
+		torn[kept + 1] ^= 1;
+		fixture_write(path, torn, sizeof(torn));
+		expect_verdict(fixture, ERR_MISMATCH, 0);
+	}
+	fixture_start(fixture);
+	expect_all_tiles(fixture, head.size);
+	buf_release(&note);
+	buf_release(&tile);
+}
+
 static void test_entry_bundles(void **state)
 {
 	struct fixture *fixture = *state;
@@ -645,6 +688,7 @@ int main(void)
 		WITH_LOG(test_outcomes_are_found),
 		WITH_LOG(test_unknown_outcomes),
 		WITH_LOG(test_tiles),
+		WITH_LOG(test_torn_tiles),
 		WITH_LOG(test_entry_bundles),
 		WITH_LOG(test_many_producers),
 		WITH_LOG(test_many_producers_relaxed),

@@ -38,6 +38,10 @@ static void read_layout(struct fixture *fixture, struct layout *layout)
 	struct log_reader *reader;
 	struct log_read_entry entry;
 	bool more = true;
+	char path[1024];
+	struct buf segment = BUF_INIT(1 << 20);
+	fixture_path(fixture, FIRST_SEGMENT, path);
+	fixture_read(path, &segment);
 	layout->count = 0;
 	assert_works(log_reader_open(fixture->env, fixture->directory, &reader, &fixture->err),
 		     &fixture->err);
@@ -46,9 +50,11 @@ static void read_layout(struct fixture *fixture, struct layout *layout)
 		if (!more)
 			break;
 		layout->offsets[layout->count++] = entry.offset;
-		layout->offsets[layout->count] = entry.offset + 32 + entry.text.size;
+		layout->offsets[layout->count] =
+			entry.offset + 32 + bytes_load_number(segment.data + entry.offset + 14, 2);
 	}
 	log_reader_close(reader);
+	buf_release(&segment);
 }
 
 /* A small log as it lies on the disk: all of it in one segment. */
@@ -207,7 +213,7 @@ static void test_damage_in_an_older_segment(void **state)
 	char path[1024];
 	fixture->options.check_all = true;
 	fixture_start(fixture);
-	fixture_append(fixture, 300, true);
+	fixture_append(fixture, 500, true);
 	fixture_stop(fixture);
 	fixture_path(fixture, FIRST_SEGMENT, path);
 	FILE *file = fopen(path, "r+");
@@ -236,7 +242,7 @@ static void test_a_missing_segment(void **state)
 	struct log_check check = {0};
 	struct log_check_result result;
 	fixture_start(fixture);
-	fixture_append(fixture, 300, true);
+	fixture_append(fixture, 500, true);
 	fixture_stop(fixture);
 	fixture_path(fixture, FIRST_SEGMENT, path);
 	assert_int_equal(unlink(path), 0);
