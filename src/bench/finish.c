@@ -6,6 +6,7 @@
 #include "base/ed25519.h"
 #include "base/encode.h"
 #include "base/json.h"
+#include "bench/comparison_table.h"
 #include "bench/output.h"
 #include "bench/progress.h"
 #include "bench/proxy.h"
@@ -13,6 +14,7 @@
 #include "bench/text.h"
 #include "grade/aggregate.h"
 #include "grade/bundle.h"
+#include "grade/findings.h"
 #include "ledger/trust_policy.h"
 
 #include <stdio.h>
@@ -21,6 +23,7 @@
 #define SUMMARY_FORMAT "parley-summary-1"
 #define KEY_MAX ((size_t)16 << 10)
 #define TABLE_MAX ((size_t)1 << 20)
+#define PAIRS_SHOWN 12
 
 /* ---- scores ---- */
 
@@ -443,6 +446,8 @@ static void print_table(struct run *run, const struct results *results,
 	if (!screen->write)
 		return;
 	progress_table(run, results, &table);
+	comparison_table(json_object_get(outcome->summary, "comparisons"),
+			 json_object_get(outcome->summary, "ranks"), PAIRS_SHOWN, &table);
 	proxy_table(run, &table);
 	if (!outcome->complete) {
 		text_append_line(&table, bytes_from(outcome->ending), 1000);
@@ -464,6 +469,17 @@ static const char *baseline_name(const struct run *run)
 	return NULL;
 }
 
+/* Comparisons and ranks, and what else the scores tell beside the results. */
+static enum err_code add_findings(const struct run_score *scores, size_t count, json_t *summary,
+				  struct err *err)
+{
+	json_t *found;
+	ERR_TRY(findings_make(scores, count, &found, err));
+	int status = json_object_update(summary, found);
+	json_decref(found);
+	return status == 0 ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+}
+
 static enum err_code write_all(struct run *run, const struct run_score *scores, size_t count,
 			       const struct results *results, struct bench_outcome *outcome,
 			       struct err *err)
@@ -471,6 +487,7 @@ static enum err_code write_all(struct run *run, const struct run_score *scores, 
 	outcome->summary = encode_summary(run, results, outcome);
 	if (!outcome->summary)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the summary");
+	ERR_TRY(add_findings(scores, count, outcome->summary, err));
 	ERR_TRY(write_lines(run, err));
 	ERR_TRY(write_policy(run, err));
 	ERR_TRY(write_verdict_keys(run, err));

@@ -1,5 +1,6 @@
 /* parley bench: options for the harness, and the screen it writes to. */
 #include "bench/bench.h"
+#include "cmd/bench_compare.h"
 #include "cmd/cli.h"
 #include "cmd/commands.h"
 
@@ -395,10 +396,12 @@ static int run_proxy(int argc, char **argv)
 int cmd_bench(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
-		{"run",    run_run,    "ask models the items of suites, grade, report"          },
-		{"resume", run_resume, "go on with a run that was interrupted"                  },
-		{"proxy",  run_proxy,  "run another harness behind a port and keep what it asks"},
-		{NULL,     NULL,       NULL						     },
+		{"run",     run_run,           "ask models the items of suites, grade, report"          },
+		{"resume",  run_resume,        "go on with a run that was interrupted"                  },
+		{"proxy",   run_proxy,         "run another harness behind a port and keep what it asks"},
+		{"compare", run_bench_compare, "hold the models of runs against each other"             },
+		{"power",   run_bench_power,   "how many items it takes to see a difference"            },
+		{NULL,      NULL,              NULL						     },
 	};
 	return cli_dispatch("bench", verbs, argc, argv);
 }

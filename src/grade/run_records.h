@@ -10,6 +10,7 @@
 #include "grade/scorer.h"
 
 #include <jansson.h>
+#include <string.h>
 
 #define RUN_LINE_MAX ((size_t)16 << 20)
 
@@ -68,6 +69,13 @@ struct run_score {
 	int64_t cpu_ms;          /* of graded code, else 0 */
 	const char *explanation; /* NULL: none */
 };
+
+/* Names of models that are none: controls of judges, left out of every result but their own. */
+#define RUN_CONTROL_PREFIX "control:"
+static inline bool run_is_control(const char *model)
+{
+	return strncmp(model, RUN_CONTROL_PREFIX, sizeof(RUN_CONTROL_PREFIX) - 1) == 0;
+}
 
 /* A new reference, NULL when memory is out or a string isn't UTF-8. */
 json_t *run_transcript_encode(const struct run_transcript *transcript);

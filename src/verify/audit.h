@@ -85,7 +85,8 @@ struct audit_counts {
 	size_t attempts, answers, failures, replayed, digests, rebuilt, graded, reran, limited;
 	size_t programs, ungraded; /* not run again; published without a grade */
 	size_t verdicts, receipts, usages, hidden;
-	size_t loose; /* asked by another harness with fewer settings than the suite's */
+	size_t loose;       /* asked by another harness with fewer settings than the suite's */
+	size_t comparisons; /* of models, computed again */
 	size_t sealed, signed_verdicts, opened; /* verdicts on sealed answers */
 	size_t openings[3];                     /* by enum opening_known */
 	char first_hidden[256];

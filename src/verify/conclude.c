@@ -272,6 +272,11 @@ static void note_checked(struct audit *audit)
 	report_note(report, VERIFY_CHECKED,
 		    "%zu scores, and %zu figures with their intervals from them",
 		    audit->score_count, audit->results.count);
+	if (counts->comparisons > 0)
+		report_note(report, VERIFY_CHECKED,
+			    "%zu comparisons of models, corrected for their number (Holm), and the "
+			    "ranks they leave",
+			    counts->comparisons);
 }
 
 /* How many runs there were of which this is one, by the gateway's signed register. */

@@ -294,6 +294,8 @@ enum err_code harness_mean(struct harness *harness, const struct harness_figure 
 		harness_unchecked(harness, figure, "no sample has a score for it");
 		return ERR_OK;
 	}
+	if (harness->report->take)
+		harness->report->take(harness->report->taker, figure, scores);
 	ERR_TRY(columns_make(scores, &columns, err));
 	enum err_code code = estimate_of(&columns, scores->count, true, &estimate, err);
 	if (code == ERR_OK)

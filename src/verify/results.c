@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "base/json.h"
+#include "grade/findings.h"
 
 #include <math.h>
 
@@ -107,6 +108,19 @@ static enum err_code check_bounds(struct audit *audit, struct err *err)
 				       BUNDLE_SUMMARY, i);
 	}
 	return ERR_OK;
+}
+
+/* Comparisons, ranks, and how the judges measured. */
+static enum err_code check_findings(struct audit *audit, struct err *err)
+{
+	json_t *found;
+	ERR_TRY(findings_make(audit->scores, audit->score_count, &found, err));
+	enum err_code code = findings_compare(found, audit->summary, err);
+	if (code != ERR_OK)
+		err_prefix(err, "%s", BUNDLE_SUMMARY);
+	audit->counts.comparisons = json_array_size(json_object_get(found, "comparisons"));
+	json_decref(found);
+	return code;
 }
 
 /* ---- counts ---- */
@@ -269,6 +283,7 @@ enum err_code audit_results(struct audit *audit, struct err *err)
 	ERR_TRY(aggregate(audit->scores, audit->score_count, &options, &audit->results, err));
 	ERR_TRY(check_results(audit, err));
 	ERR_TRY(check_bounds(audit, err));
+	ERR_TRY(check_findings(audit, err));
 	ERR_TRY(check_plan(audit, err));
 	ERR_TRY(check_counts(audit, err));
 	ERR_TRY(check_use(audit, err));

@@ -72,7 +72,8 @@ enum err_code verify_path(struct env *env, const char *path, const struct verify
 			  struct verify_report *report, struct err *err)
 {
 	struct look look = {0};
-	*report = (struct verify_report){.subject = "nothing"};
+	*report = (struct verify_report){
+		.subject = "nothing", .take = options->take, .taker = options->taker};
 	if (env_list_directory(env, path, look_at, &look, NULL) == ERR_OK)
 		return check_directory(env, path, &look, options, report, err);
 	if (!env_file_exists(env, path))

@@ -8,6 +8,12 @@
 
 #include <jansson.h>
 
+struct harness_figure;
+struct harness_scores;
+/* Is shown the scores of another harness's log, figure by figure (harness.h). */
+typedef void verify_take(void *argument, const struct harness_figure *figure,
+			 const struct harness_scores *scores);
+
 struct verify_options {
 	/* --key: a verifier key (`name+id+base64`) of a log, the base64 public key of an evaluator,
 	 * or a file with such keys, one a line. */
@@ -15,7 +21,9 @@ struct verify_options {
 	size_t key_count;
 	const char *policy; /* --policy: file of a tlog-policy; NULL: none */
 	const char *record; /* --record: file with the record of a lone .tlog-proof; NULL: none */
-	bool rerun;         /* --rerun: programs under test are run again, in the sandbox */
+	verify_take *take;  /* NULL: nobody wants them */
+	void *taker;
+	bool rerun; /* --rerun: programs under test are run again, in the sandbox */
 };
 
 enum verify_verdict {
@@ -38,6 +46,8 @@ struct verify_note {
 #define VERIFY_NOTES_MAX 1000u
 
 struct verify_report {
+	verify_take *take; /* as in the options */
+	void *taker;
 	const char *subject; /* "bundle", "log" or "receipt" */
 	enum verify_verdict verdict;
 	char headline[1200]; /* "VOUCHED by …", "CONSISTENT, SELF-CERTIFIED…", "FALSE: …" */

@@ -1,0 +1,125 @@
+#include "bench/comparison_table.h"
+
+#include "base/json.h"
+#include "bench/text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SIGNIFICANT 0.05
+#define NAME_WIDTH 44
+
+static double number(const json_t *row, const char *key)
+{
+	return json_number_value(json_object_get(row, key));
+}
+
+static json_int_t count_of(const json_t *row, const char *key)
+{
+	return json_integer_value(json_object_get(row, key));
+}
+
+static void append_padded(struct buf *out, const char *text, size_t width)
+{
+	size_t start = out->size;
+
+	text_append_line(out, bytes_from(text), width);
+	for (size_t i = text_columns(bytes_of(out->data + start, out->size - start));
+	     !out->failed && i < width; i++)
+		buf_append_char(out, ' ');
+	buf_append_cstr(out, "  ");
+}
+
+static void append_how(const json_t *row, struct buf *out)
+{
+	const char *how = json_text(row, "how");
+
+	if (strcmp(how, "unpaired") == 0)
+		buf_printf(out, "unpaired, %lld and %lld items",
+			   (long long)count_of(row, "items_a"),
+			   (long long)count_of(row, "items_b"));
+	else
+		buf_printf(out, "%s, %lld items", how, (long long)count_of(row, "items"));
+	if (strcmp(json_text(row, "test"), "mcnemar") == 0)
+		buf_printf(out, ", McNemar %lld:%lld", (long long)count_of(row, "only_a"),
+			   (long long)count_of(row, "only_b"));
+	if (count_of(row, "failed_a") + count_of(row, "failed_b") > 0)
+		buf_printf(out, ", had failures passed %+.1f to %+.1f",
+			   100 * number(row, "if_b_passed"), 100 * number(row, "if_a_passed"));
+}
+
+static void append_row(const json_t *row, struct buf *out)
+{
+	char names[300];
+	double adjusted = number(row, "p_holm");
+
+	snprintf(names, sizeof(names), "%.100s: %.80s - %.80s", json_text(row, "suite"),
+		 json_text(row, "a"), json_text(row, "b"));
+	append_padded(out, names, NAME_WIDTH);
+	buf_printf(out, "%+7.1f  [%+.1f, %+.1f]  p %.2g, Holm %.2g%s  detectable %.1f  ",
+		   100 * number(row, "difference"), 100 * number(row, "low"),
+		   100 * number(row, "high"), number(row, "p"), adjusted,
+		   adjusted < SIGNIFICANT ? " *" : "", 100 * number(row, "detectable"));
+	append_how(row, out);
+	buf_append_char(out, '\n');
+}
+
+struct placed {
+	const json_t *row;
+	size_t place;
+};
+
+static int by_p(const void *left, const void *right)
+{
+	const struct placed *a = left, *b = right;
+	double p = number(a->row, "p"), q = number(b->row, "p");
+
+	if (p != q)
+		return p < q ? -1 : 1;
+	return (a->place > b->place) - (a->place < b->place);
+}
+
+static void append_rows(const json_t *rows, size_t limit, struct buf *out)
+{
+	size_t count = json_array_size(rows);
+	struct placed *order = calloc(count, sizeof(*order));
+
+	for (size_t i = 0; order && i < count; i++)
+		order[i] = (struct placed){json_array_get(rows, i), i};
+	if (order && count > limit)
+		qsort(order, count, sizeof(*order), by_p);
+	for (size_t i = 0; order && i < count && i < limit; i++)
+		append_row(order[i].row, out);
+	if (count > limit)
+		buf_printf(out, "… and %zu more pairs (parley bench compare shows all)\n",
+			   count - limit);
+	free(order);
+}
+
+static void append_ranks(const json_t *ranks, struct buf *out)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach((json_t *)ranks, i, row)
+	{
+		char names[300];
+
+		snprintf(names, sizeof(names), "%.100s: %.80s", json_text(row, "suite"),
+			 json_text(row, "model"));
+		append_padded(out, names, NAME_WIDTH);
+		buf_printf(out, "rank %lld  [%lld, %lld]\n", (long long)count_of(row, "rank"),
+			   (long long)count_of(row, "low"), (long long)count_of(row, "high"));
+	}
+}
+
+void comparison_table(const json_t *rows, const json_t *ranks, size_t limit, struct buf *out)
+{
+	if (json_array_size(rows) == 0)
+		return;
+	buf_append_cstr(out, "\ndifferences in points, with 95 % intervals; * holds after Holm's "
+			     "correction; detectable: what so many items show with 80 % power\n");
+	append_rows(rows, limit, out);
+	append_ranks(ranks, out);
+}

@@ -1,0 +1,13 @@
+/* Comparisons as people read them, in a terminal. */
+#ifndef BENCH_COMPARISON_TABLE_H
+#define BENCH_COMPARISON_TABLE_H
+
+#include "base/buf.h"
+
+#include <jansson.h>
+
+/* `rows` and `ranks` as comparisons_encode and comparisons_ranks made them; at most `limit` rows,
+ * those with the smallest p first where some are left out. Nothing for none. */
+void comparison_table(const json_t *rows, const json_t *ranks, size_t limit, struct buf *out);
+
+#endif

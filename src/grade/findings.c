@@ -1,0 +1,53 @@
+#include "grade/findings.h"
+
+#include "base/json.h"
+#include "grade/compare.h"
+
+static enum err_code out_of_memory(struct err *err)
+{
+	return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the findings");
+}
+
+static enum err_code add_comparisons(const struct run_score *scores, size_t count, json_t *found,
+				     struct err *err)
+{
+	struct comparisons comparisons;
+
+	ERR_TRY(compare_scores(scores, count, &comparisons, err));
+	bool made = json_set(found, "comparisons", comparisons_encode(&comparisons)) &&
+		    json_set(found, "ranks", comparisons_ranks(&comparisons));
+	comparisons_release(&comparisons);
+	return made ? ERR_OK : out_of_memory(err);
+}
+
+enum err_code findings_make(const struct run_score *scores, size_t count, json_t **out,
+			    struct err *err)
+{
+	json_t *found = json_object();
+	enum err_code code =
+		found ? add_comparisons(scores, count, found, err) : out_of_memory(err);
+
+	if (code != ERR_OK) {
+		json_decref(found);
+		found = NULL;
+	}
+	*out = found;
+	return code;
+}
+
+enum err_code findings_compare(const json_t *found, const json_t *summary, struct err *err)
+{
+	const char *key;
+	json_t *value;
+	char where[200];
+
+	json_object_foreach((json_t *)found, key, value)
+	{
+		const json_t *published = json_object_get(summary, key);
+
+		if (published && !published_agrees(value, published, where, sizeof(where)))
+			return ERR_SET(err, ERR_MISMATCH, "%s%s%s is not what the scores give", key,
+				       *where && *where != '[' ? "." : "", where);
+	}
+	return ERR_OK;
+}

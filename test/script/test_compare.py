@@ -1,0 +1,182 @@
+"""Runs held against each other, what a run would show, and that no such number can be forged."""
+
+import json
+import shutil
+
+from parley_test import Case, main, run
+
+SUITE = ('name: {name}\nversion: {version}\nlicence: Apache-2.0\nkind: qa\n'
+         'template: "{{{{question}}}}"\nsettings: {{ max_tokens: 64, temperature: 0 }}\n'
+         'samples: 1\nscorer: {{ kind: contains, target: "{{{{answer}}}}" }}\n')
+
+
+class Compare(Case):
+    def suite(self, numbers, name="foxes", version=1, first_id=0):
+        folder = self.directory / f"{name}-{version}"
+        folder.mkdir()
+        (folder / "suite.yaml").write_text(SUITE.format(name=name, version=version))
+        (folder / "items.jsonl").write_text("".join(
+            json.dumps({"id": str(first_id + number), "question": f"what is {number}?",
+                        "answer": "fox"}) + "\n" for number in numbers))
+        return folder
+
+    def answers(self, name, right, numbers):
+        path = self.directory / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(
+            {"prompt": f"what is {number}?", "answers": ["fox" if right(number) else "owl"]}) + "\n"
+            for number in numbers))
+        return path
+
+    def run_of(self, out, suite, *models):
+        out = self.directory / out
+        pairs = [text for name, path in models for text in ("--model", f"{name}=replay@{path}")]
+        done = run("bench", "run", "--suite", suite, *pairs, "-o", out)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return out, done.stdout
+
+    def compare(self, *paths):
+        done = run("bench", "compare", *paths, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def setUp(self):
+        super().setUp()
+        self.good = self.answers("good", lambda number: number % 5 != 0, range(60))
+        self.fair = self.answers("fair", lambda number: number % 2 == 0, range(60))
+
+    def test_every_run_compares_its_models(self):
+        out, table = self.run_of("out", self.suite(range(60)), ("good", self.good),
+                                 ("fair", self.fair))
+        self.assertIn("foxes: good - fair", table)
+        self.assertRegex(table, r"Holm .* detectable \d")
+        summary = json.loads((out / "summary.json").read_text())
+        [pair] = summary["comparisons"]
+        self.assertEqual((pair["how"], pair["items"], pair["test"]), ("paired", 60, "mcnemar"))
+        # Right where the other is wrong: odd and no multiple of 5; even multiples of 5.
+        self.assertEqual((pair["only_a"], pair["only_b"]), (24, 6))
+        self.assertAlmostEqual(pair["difference"], 0.3)
+        self.assertLess(pair["p_holm"], 0.01)
+        done = run("verify", out / "bundle")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("1 comparisons of models", done.stdout)
+
+    def test_a_comparison_that_was_changed_is_false(self):
+        out, _ = self.run_of("out", self.suite(range(60)), ("good", self.good), ("fair", self.fair))
+        path = out / "bundle" / "summary.json"
+        summary = json.loads(path.read_text())
+        summary["comparisons"][0]["low"] = 0.25
+        path.write_text(json.dumps(summary))
+        # Its manifest made good again, as whoever lies would.
+        for name in ("manifest.json", "statement.dsse.json"):
+            (out / "bundle" / name).unlink()
+        self.seal(out / "bundle")
+        done = run("verify", out / "bundle")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertRegex(done.stdout, r"^FALSE: summary.json: comparisons\[0\].low")
+
+    def seal(self, bundle):
+        import base64
+        import hashlib
+        files = sorted((str(path.relative_to(bundle)), path.read_bytes())
+                       for path in bundle.rglob("*") if path.is_file())
+        manifest = json.dumps({"count": len(files), "files": [
+            {"path": name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+            for name, data in sorted(files, key=lambda pair: pair[0].encode())],
+            "format": "parley-bundle-1"}, separators=(",", ":"), sort_keys=True) + "\n"
+        (bundle / "manifest.json").write_text(manifest)
+        statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [
+            {"name": "manifest.json",
+             "digest": {"sha256": hashlib.sha256(manifest.encode()).hexdigest()}}],
+            "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
+            "predicate": {"result": "PASSED", "configuration": []}}
+        payload = base64.b64encode(json.dumps(statement).encode()).decode()
+        (bundle / "statement.dsse.json").write_text(json.dumps(
+            {"payload": payload, "payloadType": "application/vnd.in-toto+json", "signatures": []}))
+
+    def test_runs_of_one_suite_are_paired(self):
+        suite = self.suite(range(60))
+        one, _ = self.run_of("one", suite, ("good", self.good))
+        two, _ = self.run_of("two", suite, ("fair", self.fair))
+        [pair] = self.compare(one, two / "bundle")["comparisons"]
+        self.assertEqual((pair["how"], pair["a"], pair["b"]), ("paired", "good", "fair"))
+        done = run("bench", "compare", one, two)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("paired, 60 items, McNemar 24:6", done.stdout)
+        # The same model twice has the runs' names.
+        again, _ = self.run_of("again", suite, ("good", self.fair))
+        [pair] = self.compare(one, again)["comparisons"]
+        self.assertEqual(pair["a"], f"good @ {one}")
+        self.assertAlmostEqual(pair["difference"], 0.3)
+
+    def test_items_of_another_version_are_matched_by_their_words(self):
+        one, _ = self.run_of("one", self.suite(range(60)), ("good", self.good))
+        two, _ = self.run_of("two", self.suite(range(10, 60), version=2, first_id=1000),
+                             ("fair", self.fair))
+        found = self.compare(one, two)
+        [pair] = found["comparisons"]
+        self.assertEqual((pair["how"], pair["items"], pair["items_a"], pair["items_b"]),
+                         ("paired", 50, 60, 50))
+        self.assertIn("another version", " ".join(found["notes"]))
+
+    def test_other_items_are_unpaired_and_that_is_said(self):
+        one, _ = self.run_of("one", self.suite(range(30)), ("good", self.good))
+        two, _ = self.run_of("two", self.suite(range(30, 60), version=2), ("fair", self.fair))
+        done = run("bench", "compare", one, two)
+        self.assertIn("unpaired, 30 and 30 items", done.stdout)
+
+    def test_logs_of_other_harnesses(self):
+        path = self.directory / "log.json"
+
+        def sample(number, value):
+            return {"id": number, "epoch": 1, "input": f"what is {number}?", "target": "fox",
+                    "scores": {"match": {"value": value}}}
+        for name, right in (("x", 5), ("y", 2)):
+            samples = [sample(number, "C" if number % right else "I") for number in range(20)]
+            mean = sum(s["scores"]["match"]["value"] == "C" for s in samples) / 20
+            path = self.directory / f"{name}.json"
+            path.write_text(json.dumps({
+                "version": 2, "status": "success",
+                "eval": {"task": "foxes", "model": f"model-{name}", "run_id": name,
+                         "created": "2026-11-01T00:00:00Z", "dataset": {}, "config": {}},
+                "results": {"total_samples": 20, "completed_samples": 20, "scores": [
+                    {"name": "match", "scorer": "match",
+                     "metrics": {"accuracy": {"name": "accuracy", "value": mean}}}]},
+                "samples": samples}))
+        [pair] = self.compare(self.directory / "x.json", self.directory / "y.json")["comparisons"]
+        self.assertEqual((pair["how"], pair["items"]), ("paired", 20))
+        self.assertAlmostEqual(pair["difference"], 16 / 20 - 10 / 20)
+
+    def test_wrong_use(self):
+        out, _ = self.run_of("out", self.suite(range(60)), ("good", self.good))
+        for arguments, words in (((), "usage|needs|give"),
+                                 ((self.directory / "nothing",), "no such file"),
+                                 ((out / "bundle" / "suite" / "foxes" / "suite.yaml",), "no log that is known"),
+                                 ((out, out), "named twice"),
+                                 ((out,), "nothing to compare")):
+            done = run("bench", "compare", *arguments)
+            self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+            self.assertRegex(done.stderr, words)
+
+    def test_power(self):
+        # Miller (2024), section 5: three points at 80 %, one sample of each item.
+        done = run("bench", "power", "--difference", "0.03", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        needed = json.loads(done.stdout)["answers"][0]["needed"]
+        self.assertEqual(needed[0], {"samples": 1, "items": 3876})
+        self.assertLess(needed[3]["items"], needed[0]["items"])
+        suite = self.suite(range(60))
+        done = run("bench", "power", "--suite", suite)
+        self.assertIn("60 items, 1 sample each: no difference below", done.stdout)
+        out, _ = self.run_of("out", suite, ("good", self.good), ("fair", self.fair))
+        done = run("bench", "power", "--from", out, "--difference", "0.1", "--json")
+        [row] = json.loads(done.stdout)["answers"]
+        # (24 + 6 - 60 * 0.3^2) / 59 is the variance of the differences.
+        self.assertAlmostEqual(row["omega2"], (30 - 60 * 0.09) / 59)
+        for arguments in (("--difference", "0"), (), ("--from", self.directory, "--items", "5")):
+            done = run("bench", "power", *arguments)
+            self.assertEqual(done.returncode, 2, done.stdout)
+            self.assertTrue(done.stderr)
+
+
+if __name__ == "__main__":
+    main()
