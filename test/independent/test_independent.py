@@ -119,9 +119,8 @@ RECEIPT = {
 }
 
 
-@unittest.skipUnless(NODE, "there is no node")
-class Independent(Witnessed, Bench):
-    """One gateway for all tests: it takes a few seconds."""
+class Stage(Witnessed, Bench):
+    """Two bundles, a policy and a mirror of the log, of one gateway for all tests of a class."""
 
     @classmethod
     def setUpClass(cls):
@@ -203,6 +202,101 @@ class Independent(Witnessed, Bench):
         (self.tree / "checkpoint.old").write_bytes(old_note)
         self.rotations = self.tree / "key-rotations"
         self.assertGreater(size, 256)
+
+    def copy(self, name):
+        path = self.directory / name.replace(" ", "-")
+        shutil.copytree(self.bundles[1], path)
+        return path
+
+    def reseal(self, bundle):
+        """What a publisher can do: manifest and statement fit again, unsigned."""
+        files = [{"path": str(path.relative_to(bundle)), "size": path.stat().st_size,
+                  "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+                 for path in bundle.rglob("*") if path.is_file()
+                 and path.name not in ("manifest.json", "statement.dsse.json")]
+        files.sort(key=lambda file: file["path"].encode())
+        text = json.dumps({"count": len(files), "files": files, "format": "parley-bundle-1"},
+                          sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+        (bundle / "manifest.json").write_text(text)
+        path = bundle / "statement.dsse.json"
+        envelope = json.loads(path.read_text())
+        statement = json.loads(base64.b64decode(envelope["payload"]))
+        statement["subject"][0]["digest"]["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        envelope["payload"] = base64.b64encode(json.dumps(statement, sort_keys=True, separators=(
+            ",", ":")).encode()).decode()
+        envelope["signatures"] = []
+        path.write_text(json.dumps(envelope, sort_keys=True, separators=(",", ":")))
+
+    def mutations(self):
+        """{name: what is done to a bundle}: none of them holds any more."""
+        def edit(file, change, seal=False):
+            def apply(bundle):
+                path = bundle / file
+                path.write_bytes(change(path.read_bytes()))
+                if seal:
+                    self.reseal(bundle)
+            return apply
+
+        def some_receipt(bundle):
+            return sorted((bundle / "receipts").iterdir())[0]
+
+        def receipt(name, seal=True):
+            def apply(bundle):
+                path = some_receipt(bundle)
+                path.write_text(RECEIPT[name](Text(path.read_text())).text())
+                if seal:
+                    self.reseal(bundle)
+            return apply
+
+        def statement(change):
+            def apply(bundle):
+                path = bundle / "statement.dsse.json"
+                envelope = json.loads(path.read_text())
+                change(envelope)
+                path.write_text(json.dumps(envelope))
+            return apply
+
+        def payload(envelope):
+            envelope["payload"] = base64.b64encode(base64.b64decode(envelope["payload"]).replace(
+                b"PASSED", b"FAILED")).decode()
+
+        def rename(bundle):
+            first, second = sorted((bundle / "receipts").iterdir())[:2]
+            content = first.read_bytes()
+            first.write_bytes(second.read_bytes())
+            second.write_bytes(content)
+            self.reseal(bundle)
+
+        def drop_rotation(bundle):
+            (bundle / "key-rotations").unlink()
+            self.reseal(bundle)
+
+        return {
+            "a byte of a transcript": edit("transcripts.jsonl", lambda b: flip(b, 100)),
+            "a byte of the scores": edit("scores.jsonl", lambda b: flip(b, 20)),
+            "a line of the manifest": edit("manifest.json", lambda b: b.replace(b'"size":1', b'"size":2', 1)),
+            "spaces in the manifest": edit("manifest.json", lambda b: b.replace(b",", b", ", 1)),
+            "a file more": lambda bundle: (bundle / "more").write_text("x"),
+            "a file less": lambda bundle: (bundle / "summary.json").unlink(),
+            "a receipt less": lambda bundle: some_receipt(bundle).unlink(),
+            "another payload": statement(payload),
+            "a signature flipped": statement(lambda e: e["signatures"][0].update(
+                sig=base64.b64encode(flip(base64.b64decode(e["signatures"][0]["sig"]), 3)).decode())),
+            "no signature": statement(lambda e: e.update(signatures=[])),
+            "another payload type": statement(lambda e: e.update(payloadType="application/json")),
+            "two receipts exchanged": rename,
+            "the way to the new key left out": drop_rotation,
+            "a rotation flipped": edit("key-rotations", lambda b: flip(b, len(b) - 10), True),
+            **{f"resealed: {name}": receipt(name) for name in (
+                "another index", "a hash flipped", "a bit of the record", "another root",
+                "the log's signature flipped", "the cosignature flipped", "no cosignature",
+                "another time", "no signature of the log")},
+        }
+
+
+@unittest.skipUnless(NODE, "there is no node")
+class Independent(Stage):
+    """The verifier in Node beside the program."""
 
     # -- both verifiers --
 
@@ -287,94 +381,8 @@ class Independent(Witnessed, Bench):
                                               [self.directory / "swapped.tlog-proof", "--key", self.vkey])
         self.refused_by_both("receipt", cases)
 
-    def copy(self, name):
-        path = self.directory / name.replace(" ", "-")
-        shutil.copytree(self.bundles[1], path)
-        return path
-
-    def reseal(self, bundle):
-        """What a publisher can do: manifest and statement fit again, unsigned."""
-        files = [{"path": str(path.relative_to(bundle)), "size": path.stat().st_size,
-                  "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-                 for path in bundle.rglob("*") if path.is_file()
-                 and path.name not in ("manifest.json", "statement.dsse.json")]
-        files.sort(key=lambda file: file["path"].encode())
-        text = json.dumps({"count": len(files), "files": files, "format": "parley-bundle-1"},
-                          sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
-        (bundle / "manifest.json").write_text(text)
-        path = bundle / "statement.dsse.json"
-        envelope = json.loads(path.read_text())
-        statement = json.loads(base64.b64decode(envelope["payload"]))
-        statement["subject"][0]["digest"]["sha256"] = hashlib.sha256(text.encode()).hexdigest()
-        envelope["payload"] = base64.b64encode(json.dumps(statement, sort_keys=True, separators=(
-            ",", ":")).encode()).decode()
-        envelope["signatures"] = []
-        path.write_text(json.dumps(envelope, sort_keys=True, separators=(",", ":")))
-
     def test_mutated_bundles(self):
-        def edit(file, change, seal=False):
-            def apply(bundle):
-                path = bundle / file
-                path.write_bytes(change(path.read_bytes()))
-                if seal:
-                    self.reseal(bundle)
-            return apply
-
-        def some_receipt(bundle):
-            return sorted((bundle / "receipts").iterdir())[0]
-
-        def receipt(name, seal=True):
-            def apply(bundle):
-                path = some_receipt(bundle)
-                path.write_text(RECEIPT[name](Text(path.read_text())).text())
-                if seal:
-                    self.reseal(bundle)
-            return apply
-
-        def statement(change):
-            def apply(bundle):
-                path = bundle / "statement.dsse.json"
-                envelope = json.loads(path.read_text())
-                change(envelope)
-                path.write_text(json.dumps(envelope))
-            return apply
-
-        def payload(envelope):
-            envelope["payload"] = base64.b64encode(base64.b64decode(envelope["payload"]).replace(
-                b"PASSED", b"FAILED")).decode()
-
-        def rename(bundle):
-            first, second = sorted((bundle / "receipts").iterdir())[:2]
-            content = first.read_bytes()
-            first.write_bytes(second.read_bytes())
-            second.write_bytes(content)
-            self.reseal(bundle)
-
-        def drop_rotation(bundle):
-            (bundle / "key-rotations").unlink()
-            self.reseal(bundle)
-
-        mutations = {
-            "a byte of a transcript": edit("transcripts.jsonl", lambda b: flip(b, 100)),
-            "a byte of the scores": edit("scores.jsonl", lambda b: flip(b, 20)),
-            "a line of the manifest": edit("manifest.json", lambda b: b.replace(b'"size":1', b'"size":2', 1)),
-            "spaces in the manifest": edit("manifest.json", lambda b: b.replace(b",", b", ", 1)),
-            "a file more": lambda bundle: (bundle / "more").write_text("x"),
-            "a file less": lambda bundle: (bundle / "summary.json").unlink(),
-            "a receipt less": lambda bundle: some_receipt(bundle).unlink(),
-            "another payload": statement(payload),
-            "a signature flipped": statement(lambda e: e["signatures"][0].update(
-                sig=base64.b64encode(flip(base64.b64decode(e["signatures"][0]["sig"]), 3)).decode())),
-            "no signature": statement(lambda e: e.update(signatures=[])),
-            "another payload type": statement(lambda e: e.update(payloadType="application/json")),
-            "two receipts exchanged": rename,
-            "the way to the new key left out": drop_rotation,
-            "a rotation flipped": edit("key-rotations", lambda b: flip(b, len(b) - 10), True),
-            **{f"resealed: {name}": receipt(name) for name in (
-                "another index", "a hash flipped", "a bit of the record", "another root",
-                "the log's signature flipped", "the cosignature flipped", "no cosignature",
-                "another time", "no signature of the log")},
-        }
+        mutations = self.mutations()
         jobs, commands = [], []
         for name, mutate in mutations.items():
             bundle = self.copy(name)
