@@ -401,6 +401,7 @@ int cmd_bench(int argc, char **argv)
 		{"proxy",   run_proxy,         "run another harness behind a port and keep what it asks"},
 		{"compare", run_bench_compare, "hold the models of runs against each other"             },
 		{"power",   run_bench_power,   "how many items it takes to see a difference"            },
+		{"report",  bench_report,      "publish a run with its prompts and answers withheld"    },
 		{NULL,      NULL,              NULL						     },
 	};
 	return cli_dispatch("bench", verbs, argc, argv);

@@ -24,6 +24,9 @@ int suite_show_remote(int argc, char **argv);
 /* Whether the arguments name a gateway by --gateway. */
 bool suite_is_remote(int argc, char **argv);
 
+/* bench_report.c */
+int bench_report(int argc, char **argv);
+
 /* check.c */
 #define GRANT_CHECK_HELP "Tells whether a request would be admitted, and what it would reserve."
 int grant_check(int argc, char **argv);

@@ -9,7 +9,7 @@
 
 struct verify_command {
 	struct cli_list keys;
-	const char *record, *require, *policy;
+	const char *record, *require, *policy, *salts;
 	bool rerun, json, html;
 };
 
@@ -55,6 +55,7 @@ static int run(const char *path, const struct verify_command *command)
 					 .key_count = command->keys.count,
 					 .policy = command->policy,
 					 .record = command->record,
+					 .salts = command->salts,
 					 .rerun = command->rerun};
 	struct verify_report report = {0};
 	struct err err = ERR_INIT;
@@ -91,18 +92,21 @@ int cmd_verify(int argc, char **argv)
 		 "exit 1 unless they vouch for it", 0, 0},
 		{"require",			    0, CLI_TEXT, &chosen.require, "vouched",
 		 "exit 1 unless one of your keys stands behind it", 0, 0},
-		{"rerun",				0, CLI_FLAG, &chosen.rerun, NULL,
+		{"salts",				0, CLI_TEXT, &chosen.salts, "FILE",
+		 "open what a published bundle withholds, and check it too", 0, 0},
+		{"rerun",				 0, CLI_FLAG, &chosen.rerun, NULL,
 		 "run generated programs again, in the sandbox", 0, 0},
-		{"record",				 0, CLI_TEXT, &chosen.record, "FILE",
+		{"record",        0, CLI_TEXT, &chosen.record, "FILE",
 		 "the record that a .tlog-proof without one is about", 0, 0},
-		{"json",        0, CLI_FLAG, &chosen.json, NULL, "the report as JSON", 0, 0},
-		{"html",                   0, CLI_FLAG, &chosen.html, NULL,
+		{"json",                   0, CLI_FLAG, &chosen.json, NULL, "the report as JSON", 0, 0},
+		{"html", 0, CLI_FLAG, &chosen.html, NULL,
 		 "the report as a page of HTML that opens offline", 0, 0},
-		{0},
+		{0			       },
 	};
 	const struct cli_command command = {
 		"verify",
-		"PATH [--key KEY]... [--policy FILE] [--require vouched] [--rerun] [--json | "
+		"PATH [--key KEY]... [--policy FILE] [--require vouched] [--salts FILE] [--rerun] "
+		"[--json | "
 		"--html]",
 		"Checks a bundle, a log's directory, a receipt or a paper that a gateway signed "
 		"(a\n"

@@ -59,8 +59,13 @@ static enum err_code manifest_entry(struct env *env, const char *directory, cons
 	return ERR_OK;
 }
 
-static enum err_code manifest_make(struct env *env, const char *directory, json_t **out,
-				   struct err *err)
+static const char *format_name(bool published)
+{
+	return published ? BUNDLE_FORMAT_PUBLISHED : BUNDLE_FORMAT;
+}
+
+static enum err_code manifest_make(struct env *env, const char *directory, bool published,
+				   json_t **out, struct err *err)
 {
 	struct bundle_files files;
 	json_t *list = json_array();
@@ -76,7 +81,7 @@ static enum err_code manifest_make(struct env *env, const char *directory, json_
 		json_decref(list);
 		return code;
 	}
-	*out = json_pack("{sssI so}", "format", BUNDLE_FORMAT, "count",
+	*out = json_pack("{sssI so}", "format", format_name(published), "count",
 			 (json_int_t)json_array_size(list), "files", list);
 	return *out ? ERR_OK : out_of_memory(err);
 }
@@ -103,7 +108,8 @@ static json_t *predicate_make(const struct bundle_statement *statement, const js
 	json_t *configuration = plan ? json_pack("[o]", plan) : json_array();
 
 	return json_pack("{ss so s{ss sO*}}", "result", statement->result, "configuration",
-			 configuration, "parley", "format", BUNDLE_FORMAT, "results", results);
+			 configuration, "parley", "format", format_name(statement->published),
+			 "results", results);
 }
 
 static enum err_code statement_text(const struct bundle_statement *statement,
@@ -157,7 +163,7 @@ enum err_code bundle_seal(struct env *env, const char *directory,
 {
 	json_t *manifest;
 
-	ERR_TRY(manifest_make(env, directory, &manifest, err));
+	ERR_TRY(manifest_make(env, directory, statement->published, &manifest, err));
 	enum err_code code = seal_manifest(env, directory, manifest, statement, key, err);
 	json_decref(manifest);
 	return code;
@@ -273,7 +279,8 @@ static enum err_code open_manifest(struct env *env, const char *directory, struc
 				   &files, err));
 	ERR_TRY(json_get_integer(bundle->manifest, "count", BUNDLE_MANIFEST, 0, BUNDLE_FILES_MAX,
 				 &count, err));
-	if (strcmp(format, BUNDLE_FORMAT) != 0)
+	bundle->published = strcmp(format, BUNDLE_FORMAT_PUBLISHED) == 0;
+	if (!bundle->published && strcmp(format, BUNDLE_FORMAT) != 0)
 		return ERR_SET(err, ERR_UNSUPPORTED, "%s: format '%.40s' is not %s",
 			       BUNDLE_MANIFEST, format, BUNDLE_FORMAT);
 	if ((size_t)count != json_array_size(files))

@@ -24,6 +24,9 @@
 #define BUNDLE_SUITES "suite"      /* directory of NAME/suite.yaml and NAME/items.jsonl */
 
 #define BUNDLE_FORMAT "parley-bundle-1"
+/* With withheld.json: parts of it are commitments (grade/published.h). */
+#define BUNDLE_FORMAT_PUBLISHED "parley-published-1"
+#define BUNDLE_GRANTS "grants" /* directory of ID.json: what was agreed, signed */
 #define BUNDLE_FILES_MAX 2000000u
 #define BUNDLE_PATH_MAX 512u /* bytes of a path inside the bundle */
 #define BUNDLE_DEPTH_MAX 8u  /* directories above a file */
@@ -33,6 +36,7 @@ struct bundle_statement {
 	const char *result;    /* "PASSED": every sample has an outcome; "WARNED": some failed;
 				* "FAILED": the run was cut off */
 	const json_t *summary; /* borrowed; its `results` go into the predicate; may be NULL */
+	bool published;        /* the manifest says BUNDLE_FORMAT_PUBLISHED */
 };
 
 /* Makes `directory`, filled already by the caller, a bundle: digests every file under it, writes
@@ -46,7 +50,8 @@ struct bundle {
 	json_t *manifest;  /* owned */
 	json_t *statement; /* owned: the in-toto statement */
 	struct dsse envelope;
-	size_t files; /* listed, and found equal */
+	size_t files;   /* listed, and found equal */
+	bool published; /* by the manifest's format */
 };
 
 /* Checks every file against the manifest and the manifest against the statement. ERR_MISMATCH

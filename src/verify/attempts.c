@@ -28,7 +28,7 @@ static enum err_code find_place(struct audit *audit, struct attempt *attempt, st
 			       "item %.100s: %s: the plan asks nothing of %.64s in suite %.64s",
 			       line->item, attempt->where, line->model, line->suite);
 	const struct audit_suite *suite = &audit->suites[attempt->cell->suite];
-	if (!suite_find(suite->suite, bytes_from(line->item), &item))
+	if (!audit_find_item(suite, bytes_from(line->item), &item))
 		return ERR_SET(err, ERR_MISMATCH, "item %.100s: %s: suite %s has no such item",
 			       line->item, attempt->where, suite->name);
 	if (line->sample >= suite->samples)
@@ -100,7 +100,7 @@ static enum err_code check_bound_settings(const json_t *suite, struct bytes text
 static enum err_code check_settings(struct audit *audit, const struct audit_cell *cell,
 				    struct bytes settings, struct err *err)
 {
-	const json_t *suite = suite_settings(audit->suites[cell->suite].suite);
+	const json_t *suite = audit->suites[cell->suite].settings;
 	struct buf wanted = BUF_INIT(65536);
 	enum err_code code = json_canonical(suite, &wanted, err);
 	bool equal = bytes_equal(buf_bytes(&wanted), settings);
@@ -148,7 +148,9 @@ static enum err_code check_words(struct audit *audit, const struct attempt *atte
 	char hex[2 * SHA256_SIZE + 1];
 	bool impossible = line->error && line->status == 0 && !line->record &&
 			  strcmp(line->words, no_words) == 0;
-	if (impossible)
+	bool known;
+	ERR_TRY(withheld_texts_known(audit, attempt, &known, err));
+	if (impossible || !known)
 		return ERR_OK;
 	ERR_TRY(expected_words(audit, attempt, digest, err));
 	hex_encode(digest, sizeof(digest), hex);
@@ -262,12 +264,18 @@ static enum err_code grade(struct audit *audit, const struct attempt *attempt, s
 	struct score score;
 	if (suite->scorer->pairwise)
 		return ERR_OK;
+	if (attempt->hidden ||
+	    (suite->withheld && !suite->facts[audit_item_of(audit, cell, attempt->slot)].opened)) {
+		slot->word = true;
+		audit->counts.words += !slot->pinned;
+		return ERR_OK;
+	}
 	if (suite->scorer->blocks && !audit->options->rerun) {
 		audit->counts.programs++;
 		return ERR_OK;
 	}
-	ERR_TRY(suite_item_render(suite->suite, audit_item_of(audit, cell, attempt->slot), &item,
-				  err));
+	ERR_TRY(audit_render(audit, cell->suite, audit_item_of(audit, cell, attempt->slot), false,
+			     &item, err));
 	enum err_code code =
 		scorer_grade(item.scorer, bytes_from(attempt->line.answer), &score, err);
 	suite_item_release(&item);
@@ -329,6 +337,11 @@ static enum err_code take_answer(struct audit *audit, const struct attempt *atte
 		return audit_sealed(audit, attempt, err);
 	if (!attempt->cell->judging)
 		return grade(audit, attempt, err);
+	if (attempt->hidden) {
+		slot->word = true;
+		audit->counts.words++;
+		return ERR_OK;
+	}
 	slot->verdict = (uint8_t)judge_parse(bytes_from(attempt->line.answer));
 	audit->counts.verdicts++;
 	return ERR_OK;
@@ -379,6 +392,7 @@ static enum err_code check_attempt(struct audit *audit, const struct attempt *at
 static enum err_code take_line(struct audit *audit, const struct jsonl_line *line, struct err *err)
 {
 	struct attempt attempt = {.where = line->where};
+	ERR_TRY(withheld_attempt(audit, line->tree, audit->transcripts.line, &attempt.hidden, err));
 	ERR_TRY(run_transcript_decode(line->tree, line->where, &attempt.line, err));
 	ERR_TRY(find_place(audit, &attempt, err));
 	audit->counts.attempts++;

@@ -49,6 +49,8 @@ static enum err_code load_plan(struct audit *audit, struct err *err)
 	if (code == ERR_OK)
 		code = plan_decode(&audit->plan, buf_bytes(&text), BUNDLE_PLAN, suites, err);
 	sha256_of(text.data, text.size, audit->plan_digest);
+	if (code == ERR_OK)
+		code = withheld_plan(audit, buf_bytes(&text), err);
 	buf_release(&text);
 	return code;
 }
@@ -73,17 +75,24 @@ static enum err_code load_suite(struct audit *audit, unsigned number, struct err
 {
 	const struct plan_suite *planned = &audit->plan.suites[number];
 	struct audit_suite *suite = &audit->suites[number];
+	const json_t *entry = withheld_entry(audit, planned->name);
+	if (entry)
+		return withheld_suite(audit, number, entry, err);
 	enum err_code code = suite_load(audit->env, planned->directory, &suite->suite, err);
 	if (code != ERR_OK)
 		return code;
 	audit->suite_count = number + 1;
 	suite->name = suite_name(suite->suite);
+	suite->version = suite_version(suite->suite);
+	suite->settings = suite_settings(suite->suite);
+	suite->judged = suite_is_judged(suite->suite);
+	suite->steps = suite_steps(suite->suite);
 	suite->scorer = scorer_find(suite_scorer_kind(suite->suite));
 	suite->items = suite_count(suite->suite);
 	suite->samples =
 		audit->plan.samples ? audit->plan.samples : (unsigned)suite_samples(suite->suite);
 	if (!suite->scorer || strcmp(suite->name, planned->name) != 0 ||
-	    strcmp(suite_version(suite->suite), planned->version) != 0)
+	    strcmp(suite->version, planned->version) != 0)
 		return ERR_SET(err, ERR_MISMATCH,
 			       BUNDLE_SUITES "/%.64s: it is another suite than the plan's",
 			       planned->name);
@@ -171,7 +180,7 @@ static enum err_code add_cell(struct audit *audit, const struct audit_cell *temp
 	cell->signer = SIGNER_READER;
 	cell->slots = calloc(count ? count : 1, sizeof(*cell->slots));
 	cell->used = calloc(suite->items ? suite->items : 1, sizeof(*cell->used));
-	cell->turn_count = cell->judging ? 0 : suite_steps(suite->suite) - 1;
+	cell->turn_count = cell->judging ? 0 : suite->steps - 1;
 	if (cell->turn_count)
 		cell->turns = calloc(count ? count : 1, cell->turn_count * sizeof(*cell->turns));
 	if (!cell->slots || !cell->used || (cell->turn_count && !cell->turns))
@@ -218,6 +227,7 @@ static enum err_code lay_out(struct audit *audit, unsigned suite, struct err *er
 
 enum err_code audit_load(struct audit *audit, struct err *err)
 {
+	ERR_TRY(withheld_load(audit, err));
 	ERR_TRY(load_plan(audit, err));
 	ERR_TRY(check_names(&audit->plan, err));
 	for (unsigned i = 0; i < audit->plan.suite_count; i++)
@@ -245,6 +255,7 @@ void audit_release(struct audit *audit)
 	results_release(&audit->results);
 	jsonl_close(&audit->transcripts);
 	receipts_release(&audit->receipts);
+	withheld_release(&audit->withheld);
 	bundle_release(&audit->bundle);
 	verify_keys_release(&audit->own);
 	verify_keys_release(&audit->reader);
@@ -300,6 +311,33 @@ struct audit_cell *audit_answering(struct audit *audit, unsigned suite, unsigned
 	return NULL;
 }
 
+bool audit_find_item(const struct audit_suite *suite, struct bytes id, size_t *index)
+{
+	uint64_t number;
+	if (suite->suite)
+		return suite_find(suite->suite, id, index);
+	if (!bytes_to_u64(id, PUBLISHED_ITEMS_MAX, &number) || number >= suite->items ||
+	    !bytes_is(id, suite->facts[number].number))
+		return false;
+	*index = (size_t)number;
+	return true;
+}
+
+const char *audit_item_id(const struct audit_suite *suite, size_t index)
+{
+	return suite->suite ? suite_id(suite->suite, index) : suite->facts[index].number;
+}
+
+enum err_code audit_render(struct audit *audit, unsigned suite, size_t item, bool judge,
+			   struct suite_item *out, struct err *err)
+{
+	const struct suite *shown = audit->suites[suite].suite;
+	if (!shown)
+		return withheld_item(audit, suite, item, judge, out, err);
+	return judge ? suite_judge_render(shown, item, out, err)
+		     : suite_item_render(shown, item, out, err);
+}
+
 static enum expect read_expect(const json_t *scorer)
 {
 	const char *text = json_string_value(json_object_get(scorer, "expect"));
@@ -315,7 +353,7 @@ const struct audit_item *audit_item(struct audit *audit, unsigned suite, size_t 
 	struct suite_item rendered;
 	if (facts->known)
 		return facts;
-	if (suite_item_render(audit->suites[suite].suite, item, &rendered, err) != ERR_OK)
+	if (audit_render(audit, suite, item, false, &rendered, err) != ERR_OK)
 		return NULL;
 	leaf_words_digest(buf_bytes(&rendered.text), facts->words);
 	facts->expect = read_expect(rendered.scorer);
@@ -333,7 +371,7 @@ enum err_code audit_blame(const struct audit *audit, const struct audit_cell *ce
 			  struct err *err)
 {
 	const struct audit_suite *suite = &audit->suites[cell->suite];
-	const char *id = suite_id(suite->suite, audit_item_of(audit, cell, slot));
+	const char *id = audit_item_id(suite, audit_item_of(audit, cell, slot));
 	unsigned sample = audit_sample_of(audit, cell, slot);
 	char number[32] = "";
 	if (suite->samples > 1)

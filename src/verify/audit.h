@@ -17,9 +17,10 @@
 #include "grade/aggregate.h"
 #include "grade/bundle.h"
 #include "grade/judge.h"
-#include "verify/jsonl.h"
+#include "grade/jsonl.h"
 #include "verify/receipts.h"
 #include "verify/report.h"
+#include "verify/withheld.h"
 
 #define AUDIT_SLOTS_MAX ((size_t)32 << 20)
 #define AUDIT_JSON_MAX ((size_t)64 << 20) /* plan.json, summary.json */
@@ -32,10 +33,18 @@ struct audit_item {
 	enum expect expect;
 	unsigned steps; /* answers that are asked for */
 	bool known;
+	bool opened;    /* of a withheld suite: its words and grading are known */
+	char number[8]; /* of a withheld suite: its place, which stands for its id */
 };
 
 struct audit_suite {
-	struct suite *suite;
+	struct suite *suite;    /* NULL: it is withheld */
+	const json_t *withheld; /* its entry in withheld.json; NULL: it is shown */
+	size_t opened;          /* items of it that were opened */
+	const char *version;
+	const json_t *settings; /* canonical; borrowed */
+	bool judged;            /* it says what judges are asked */
+	unsigned steps;         /* answers that an item asks for at most */
 	const struct scorer *scorer;
 	const char *name;
 	unsigned samples;
@@ -57,6 +66,8 @@ struct audit_slot {
 	bool sealed : 1;   /* `score` is the gateway's verdict */
 	bool listed : 1;   /* scores.jsonl has it */
 	bool gap : 1;      /* an answer to an earlier step is not vouched for */
+	bool word : 1;     /* withheld: what is published of it is the evaluator's word */
+	bool pinned : 1;   /* the gateway's record has `score` */
 };
 
 struct audit_cell {
@@ -89,6 +100,7 @@ struct audit_counts {
 	size_t comparisons; /* of models, computed again */
 	size_t sealed, signed_verdicts, opened; /* verdicts on sealed answers */
 	size_t openings[3];                     /* by enum opening_known */
+	size_t words; /* answers that are withheld: their scores are the evaluator's word */
 	char first_hidden[256];
 };
 
@@ -105,6 +117,7 @@ struct audit {
 	uint8_t plan_digest[SHA256_SIZE];
 	struct arena arena;
 	struct receipts receipts;
+	struct withheld withheld;
 	struct audit_suite suites[PLAN_SUITES_MAX];
 	unsigned suite_count;
 	struct audit_cell *cells;
@@ -151,6 +164,12 @@ struct audit_cell *audit_answering(struct audit *audit, unsigned suite, unsigned
 /* What is known of an item, rendered if it was not yet. NULL: err says why. */
 const struct audit_item *audit_item(struct audit *audit, unsigned suite, size_t item,
 				    struct err *err);
+/* The item with this id, or, of a withheld suite, with this place; false if there is none. */
+bool audit_find_item(const struct audit_suite *suite, struct bytes id, size_t *index);
+const char *audit_item_id(const struct audit_suite *suite, size_t index);
+/* As suite_item_render and suite_judge_render, of a withheld suite from what was opened. */
+enum err_code audit_render(struct audit *audit, unsigned suite, size_t item, bool judge,
+			   struct suite_item *out, struct err *err);
 /* Puts "item I (suite S, model M)" in front of an error. Returns its code. */
 enum err_code audit_blame(const struct audit *audit, const struct audit_cell *cell, size_t slot,
 			  struct err *err);
@@ -164,6 +183,7 @@ struct attempt {
 	struct run_transcript line;
 	struct audit_cell *cell;
 	size_t slot;
+	bool hidden; /* its texts are withheld: placeholders stand in `line` */
 };
 /* An answer, or the verdict on one. */
 static inline bool attempt_answered(const struct attempt *attempt)

@@ -41,7 +41,8 @@ static enum err_code run_checks(struct audit *audit, struct err *err)
 	ERR_TRY(audit_attempts(audit, err));
 	ERR_TRY(audit_commitments(audit, err));
 	ERR_TRY(audit_scores(audit, err));
-	return audit_results(audit, err);
+	ERR_TRY(audit_results(audit, err));
+	return withheld_finish(audit, err);
 }
 
 enum err_code check_bundle(struct env *env, const char *directory,

@@ -7,7 +7,7 @@
 #include "grade/compare.h"
 #include "suite/leaf.h"
 #include "verify/harness.h"
-#include "verify/jsonl.h"
+#include "grade/jsonl.h"
 
 #include <stdarg.h>
 #include <stdio.h>

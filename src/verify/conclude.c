@@ -154,6 +154,9 @@ static void append_exceptions(const struct audit *audit, struct buf *out)
 	snprintf(names, sizeof(names), "%zu programs", audit->counts.programs);
 	if (audit->counts.programs > 0)
 		append_exception(out, "the scores of ", names);
+	snprintf(names, sizeof(names), "%zu withheld answers", audit->counts.words);
+	if (audit->counts.words > 0)
+		append_exception(out, "the scores of ", names);
 	if (out->size > 0)
 		buf_append_cstr(out, " are the evaluator's word");
 }
@@ -232,14 +235,17 @@ static void note_checked(struct audit *audit)
 		    "%zu files against the manifest, and the manifest against the statement",
 		    audit->bundle.files);
 	for (unsigned i = 0; i < audit->suite_count; i++)
-		report_note(report, VERIFY_CHECKED,
-			    "suite %.64s: its root from %zu items, as in the plan",
-			    audit->suites[i].name, audit->suites[i].items);
+		if (!audit->suites[i].withheld)
+			report_note(report, VERIFY_CHECKED,
+				    "suite %.64s: its root from %zu items, as in the plan",
+				    audit->suites[i].name, audit->suites[i].items);
 	report_note(
 		report, VERIFY_CHECKED,
 		"%zu attempts (%zu answers, %zu failures): all that the plan asks for, none left "
-		"out in between, each with the item's own words",
-		counts->attempts, counts->answers, counts->failures);
+		"out in between%s",
+		counts->attempts, counts->answers, counts->failures,
+		audit->withheld.tree ? "; where nothing is withheld, with the item's own words"
+				     : ", each with the item's own words");
 	if (counts->rebuilt > 0)
 		report_note(report, VERIFY_CHECKED,
 			    "%zu answers against the exact bytes of their responses",
@@ -447,6 +453,7 @@ static void note_unchecked(struct audit *audit)
 			"the grant's limits and how many other runs there were: the bundle does "
 			"not hold them");
 	note_openings(audit);
+	withheld_note(audit);
 	note_ending(audit);
 	note_simulated(audit);
 }

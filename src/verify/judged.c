@@ -12,8 +12,9 @@ static enum err_code read_question(struct audit *audit, const struct attempt *at
 				   struct buf *out, struct err *err)
 {
 	struct suite_item item;
-	ERR_TRY(suite_item_render(audit->suites[attempt->cell->suite].suite,
-				  audit_item_of(audit, attempt->cell, attempt->slot), &item, err));
+	ERR_TRY(audit_render(audit, attempt->cell->suite,
+			     audit_item_of(audit, attempt->cell, attempt->slot), false, &item,
+			     err));
 	words_question(item.words, out);
 	suite_item_release(&item);
 	return ERR_OK;
@@ -28,7 +29,7 @@ static enum err_code read_answer(struct audit *audit, const struct attempt *atte
 	if (!slot || !slot->answered)
 		return ERR_SET(err, ERR_MISMATCH, "%s: it was judged before %.64s had answered",
 			       attempt->where, audit->plan.models[model].name);
-	ERR_TRY(jsonl_at(&audit->transcripts, slot->offset, line, err));
+	ERR_TRY(withheld_line(audit, slot->offset, line, err));
 	*text = json_string_value(json_object_get(*line, "answer"));
 	return *text ? ERR_OK
 		     : ERR_SET(err, ERR_INVALID, "%s: the answer is missing", attempt->where);
@@ -78,8 +79,8 @@ static enum err_code bound_words(struct audit *audit, const struct attempt *atte
 	struct suite_item item;
 	json_t *pair = json_pack("[ss]", a, b);
 	enum err_code code =
-		pair ? suite_judge_render(audit->suites[cell->suite].suite,
-					  audit_item_of(audit, cell, attempt->slot), &item, err)
+		pair ? audit_render(audit, cell->suite, audit_item_of(audit, cell, attempt->slot),
+				    true, &item, err)
 		     : ERR_SET(err, ERR_NO_MEMORY, "out of memory for a prompt");
 	if (code == ERR_OK) {
 		code = conversation_judged(item.words, pair, out, err);
@@ -94,7 +95,7 @@ enum err_code audit_judge_words(struct audit *audit, const struct attempt *attem
 {
 	json_t *own_line = NULL, *other_line = NULL, *words = NULL;
 	const char *own, *other;
-	bool bound = suite_is_judged(audit->suites[attempt->cell->suite].suite);
+	bool bound = audit->suites[attempt->cell->suite].judged;
 	enum err_code code =
 		read_answer(audit, attempt, attempt->cell->model, &own_line, &own, err);
 	if (code == ERR_OK)

@@ -280,6 +280,7 @@ enum err_code audit_results(struct audit *audit, struct err *err)
 	buf_release(&text);
 	ERR_TRY(code);
 	ERR_TRY(check_format(audit, err));
+	ERR_TRY(withheld_summary(audit, err));
 	ERR_TRY(aggregate(audit->scores, audit->score_count, &options, &audit->results, err));
 	ERR_TRY(check_results(audit, err));
 	ERR_TRY(check_bounds(audit, err));

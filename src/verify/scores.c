@@ -29,7 +29,7 @@ static enum err_code find_place(struct audit *audit, struct scored *scored, stru
 			"item %.100s: %s: the plan has no such score for %.64s in suite %.64s",
 			line->item, scored->where, line->model, line->suite);
 	const struct audit_suite *suite = &audit->suites[scored->cell->suite];
-	if (!suite_find(suite->suite, bytes_from(line->item), &item) ||
+	if (!audit_find_item(suite, bytes_from(line->item), &item) ||
 	    line->sample >= suite->samples)
 		return ERR_SET(err, ERR_MISMATCH,
 			       "item %.100s: %s: suite %s has no such item or sample", line->item,
@@ -68,7 +68,7 @@ static enum err_code expect_score(struct audit *audit, const struct audit_cell *
 		return err->code;
 	*out = (struct run_score){
 		.suite = suite->name,
-		.item = suite_id(suite->suite, item),
+		.item = audit_item_id(suite, item),
 		.model = audit->plan.models[cell->model].name,
 		.cluster = facts->cluster,
 		.scorer = suite->scorer->kind,
@@ -168,6 +168,48 @@ static enum err_code settle_program(struct audit *audit, struct scored *scored, 
 	return ERR_OK;
 }
 
+/* ---- withheld answers ---- */
+
+/* What is published of an answer that nobody sees is the evaluator's word, within what the other
+ * files leave open: a verdict that is in the gateway's record, and what a refusal was to be. */
+static enum err_code settle_word(struct audit *audit, struct scored *scored, struct err *err)
+{
+	const struct audit_cell *cell = scored->cell;
+	struct audit_slot *slot = &cell->slots[scored->slot];
+	const struct run_score *line = &scored->line;
+	const struct audit_item *facts =
+		&audit->suites[cell->suite].facts[audit_item_of(audit, cell, scored->slot)];
+	if (slot->pinned && !line->failed && line->score != slot->score)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: the score is %g, the gateway's record says %g", scored->where,
+			       line->score, slot->score);
+	if (facts->expect != EXPECT_NONE && line->refused != REFUSED_UNKNOWN && !line->failed &&
+	    !slot->pinned &&
+	    line->score != ((line->refused == REFUSED_YES) == (facts->expect == EXPECT_REFUSE)))
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: the score is not the one that goes with refused and expect",
+			       scored->where);
+	slot->score = line->score;
+	slot->refused = (int8_t)line->refused;
+	slot->limited = line->time_limited;
+	slot->ungraded = line->failed;
+	return ERR_OK;
+}
+
+static enum err_code settle_words(struct audit *audit, struct scored *scored, struct err *err)
+{
+	struct audit_slot *slots = &scored->cell->slots[scored->slot];
+	if (!scored->cell->judging)
+		return slots[0].word ? settle_word(audit, scored, err) : ERR_OK;
+	for (size_t order = 0; order < 2; order++) {
+		enum judge_verdict verdict;
+		const char *name = scored->line.verdicts[order];
+		if (slots[order].word && name && judge_verdict_from(name, &verdict))
+			slots[order].verdict = (uint8_t)verdict;
+	}
+	return ERR_OK;
+}
+
 static enum err_code check_line(struct audit *audit, struct scored *scored, struct err *err)
 {
 	struct run_score expected = {0};
@@ -175,7 +217,9 @@ static enum err_code check_line(struct audit *audit, struct scored *scored, stru
 	if (slot->listed)
 		return ERR_SET(err, ERR_MISMATCH, "%s: it stands there twice", scored->where);
 	slot->listed = true;
-	if (audit->suites[scored->cell->suite].scorer->blocks && slot->answered && !slot->sealed)
+	ERR_TRY(settle_words(audit, scored, err));
+	if (!slot->word && audit->suites[scored->cell->suite].scorer->blocks && slot->answered &&
+	    !slot->sealed)
 		ERR_TRY(settle_program(audit, scored, err));
 	ERR_TRY(expect_score(audit, scored->cell, scored->slot, &expected, err));
 	ERR_TRY(compare_score(scored, &expected, err));

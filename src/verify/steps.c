@@ -38,7 +38,7 @@ static enum err_code read_answers(struct audit *audit, const struct attempt *att
 	unsigned count = audit_step_of(attempt->cell, attempt->slot);
 	for (unsigned step = 0; step < count; step++) {
 		json_t *line;
-		ERR_TRY(jsonl_at(&audit->transcripts, turns[step] - 1, &line, err));
+		ERR_TRY(withheld_line(audit, turns[step] - 1, &line, err));
 		int failed = json_array_append(out, json_object_get(line, "answer"));
 		json_decref(line);
 		if (failed)
@@ -69,9 +69,9 @@ enum err_code audit_step_words(struct audit *audit, const struct attempt *attemp
 	struct buf text = BUF_INIT(WORDS_TEXT_MAX);
 	json_t *answers = json_array(), *words = NULL;
 	enum err_code code =
-		answers ? suite_item_render(audit->suites[attempt->cell->suite].suite,
-					    audit_item_of(audit, attempt->cell, attempt->slot),
-					    &item, err)
+		answers ? audit_render(audit, attempt->cell->suite,
+				       audit_item_of(audit, attempt->cell, attempt->slot), false,
+				       &item, err)
 			: ERR_SET(err, ERR_NO_MEMORY, "out of memory for a conversation");
 	if (code == ERR_OK) {
 		code = read_answers(audit, attempt, answers, err);

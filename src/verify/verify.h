@@ -23,7 +23,8 @@ struct verify_options {
 	const char *record; /* --record: file with the record of a lone .tlog-proof; NULL: none */
 	verify_take *take;  /* NULL: nobody wants them */
 	void *taker;
-	bool rerun; /* --rerun: programs under test are run again, in the sandbox */
+	const char *salts; /* --salts: file that opens what a published bundle withholds */
+	bool rerun;        /* --rerun: programs under test are run again, in the sandbox */
 };
 
 enum verify_verdict {

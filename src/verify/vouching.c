@@ -76,7 +76,14 @@ static enum err_code check_leaf(struct audit *audit, const struct attempt *attem
 	size_t item = audit_item_of(audit, cell, attempt->slot);
 	if (leaf < 0 || (size_t)leaf == item)
 		return ERR_OK;
-	if ((size_t)leaf < audit->suites[cell->suite].items) {
+	const struct audit_suite *suite = &audit->suites[cell->suite];
+	if (suite->withheld && (size_t)leaf < suite->items &&
+	    (!suite->facts[leaf].opened || !suite->facts[item].opened)) {
+		cell->shared_words = true;
+		audit->withheld.twins++;
+		return ERR_OK;
+	}
+	if ((size_t)leaf < suite->items) {
 		const struct audit_item *own = audit_item(audit, cell->suite, item, err);
 		const struct audit_item *other = audit_item(audit, cell->suite, (size_t)leaf, err);
 		if (!own || !other)
@@ -99,9 +106,11 @@ static enum err_code check_step(struct audit *audit, const struct attempt *attem
 	const json_t *told = json_object_get(detail, "free");
 	json_int_t step = json_integer_value(json_object_get(detail, "step"));
 	int64_t bytes = 0;
-	if (told)
+	bool known;
+	ERR_TRY(withheld_texts_known(audit, attempt, &known, err));
+	if (told && known)
 		ERR_TRY(audit_step_bytes(audit, attempt, &bytes, err));
-	if (json_integer_value(told) != bytes)
+	if (known && json_integer_value(told) != bytes)
 		return ERR_SET(err, ERR_MISMATCH,
 			       "%s: the gateway's record %.32s has %lld bytes of answers in the "
 			       "words, and the answers before it have %lld",
@@ -214,7 +223,7 @@ static enum err_code check_admit(struct audit *audit, const struct attempt *atte
 			   err));
 	ERR_TRY(check_digest(attempt, admit, "request", attempt->line.request_body, &checked, err));
 	audit->counts.digests += checked;
-	if (cell->judging && !suite_is_judged(audit->suites[cell->suite].suite))
+	if (cell->judging && !audit->suites[cell->suite].judged)
 		return ERR_OK;
 	if (cell->judging) {
 		ERR_TRY(check_judge(audit, attempt, admit, err));
@@ -280,6 +289,17 @@ static enum err_code check_usage(struct audit *audit, const struct attempt *atte
 	return ERR_OK;
 }
 
+/* The answer is withheld: what stands for it is its digest, or the score that the record has. */
+static void check_hidden(const struct attempt *attempt, const struct receipt *settle, bool *bound)
+{
+	struct audit_slot *slot = &attempt->cell->slots[attempt->slot];
+	const json_t *score = json_object_get(settle->record, "score");
+	*bound = score || (attempt->line.response_digest && text_of(settle, "response"));
+	slot->pinned = json_is_number(score);
+	if (slot->pinned)
+		slot->score = json_number_value(score);
+}
+
 /* *bound: the answer is tied to the record by a digest. */
 static enum err_code check_settle(struct audit *audit, const struct attempt *attempt,
 				  const struct receipt *settle, bool *bound, struct err *err)
@@ -300,7 +320,9 @@ static enum err_code check_settle(struct audit *audit, const struct attempt *att
 	}
 	ERR_TRY(check_text(attempt, settle, "response", line->response_digest, err));
 	ERR_TRY(check_digest(attempt, settle, "response", line->response_body, bound, err));
-	if (!*bound)
+	if (attempt->hidden)
+		check_hidden(attempt, settle, bound);
+	else if (!*bound)
 		ERR_TRY(check_canonical(attempt, settle, &canonical, err));
 	*bound |= canonical;
 	audit->counts.digests += *bound;
@@ -339,7 +361,7 @@ static enum err_code check_outcome(struct audit *audit, const struct attempt *at
 		return ERR_OK;
 	}
 	ERR_TRY(check_settle(audit, attempt, outcome, &bound, err));
-	if (attempt->line.verdict)
+	if (attempt->line.verdict || (attempt->hidden && text_of(outcome, "verdict")))
 		ERR_TRY(audit_sealed_opening(audit, attempt, admit, outcome, err));
 	if (!bound)
 		return ERR_OK;
@@ -392,8 +414,8 @@ static enum err_code check_registration(const struct audit_suite *suite,
 {
 	uint8_t settings[SHA256_SIZE];
 	char name[128];
-	ERR_TRY(json_canonical_digest(suite_settings(suite->suite), settings, err));
-	snprintf(name, sizeof(name), "%s %s", suite->name, suite_version(suite->suite));
+	ERR_TRY(json_canonical_digest(suite->settings, settings, err));
+	snprintf(name, sizeof(name), "%s %s", suite->name, suite->version);
 	if (listed->has_root && memcmp(listed->root, suite->root, SHA256_SIZE) != 0)
 		return ERR_SET(
 			err, ERR_MISMATCH,

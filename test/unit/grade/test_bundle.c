@@ -140,7 +140,8 @@ static int setup(void **state)
 	snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/parley-bundle-XXXXXX");
 	assert_non_null(mkdtemp(fixture->directory));
 	fixture->summary = json_pack("{s[{ss}]}", "results", "metric", "accuracy");
-	fixture->statement = (struct bundle_statement){"PASSED", fixture->summary};
+	fixture->statement =
+		(struct bundle_statement){.result = "PASSED", .summary = fixture->summary};
 	put_all(fixture);
 	*state = fixture;
 	return 0;

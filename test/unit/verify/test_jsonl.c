@@ -1,7 +1,7 @@
 /* Files of JSON lines: every line, in any size, and what is no such file. */
 #include "fixture.h"
 
-#include "verify/jsonl.h"
+#include "grade/jsonl.h"
 
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 /* A file of JSON lines, read line by line in flat memory, and again at a line's offset. */
-#ifndef VERIFY_JSONL_H
-#define VERIFY_JSONL_H
+#ifndef GRADE_JSONL_H
+#define GRADE_JSONL_H
 
 #include "env/env.h"
 

@@ -1,4 +1,4 @@
-#include "verify/jsonl.h"
+#include "grade/jsonl.h"
 
 #include "base/json.h"
 
