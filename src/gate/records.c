@@ -109,6 +109,22 @@ static void name_admit(struct gate_request *request, struct sha256 *hash)
 	sha256_add(hash, request->front->nonce, sizeof(request->front->nonce));
 }
 
+/* So that a request need not stay for a log that it does not wait for. False where it is too long,
+ * or there is no memory for it. */
+static bool submit_copy(struct gate_request *request, const char *text, size_t size)
+{
+	struct gate_worker *worker = request->worker;
+	struct gate_text *copy = size <= sizeof(copy->text) ? gate_worker_take_text(worker) : NULL;
+	if (!copy)
+		return false;
+	memcpy(copy->text, text, size);
+	gate_worker_lend_text(worker, copy);
+	request->admit_written = true;
+	submit(request, &copy->entry, request->admit_index, LOG_NO_INDEX, RECORD_ADMIT, copy->text,
+	       size, gate_request_settle_durable);
+	return true;
+}
+
 static void write_admit(struct gate_request *request, const uint8_t *digest)
 {
 	struct record record = record_of(request, RECORD_ADMIT);
@@ -126,9 +142,10 @@ static void write_admit(struct gate_request *request, const uint8_t *digest)
 	arena_trim(&front->arena, text, size);
 	request->admit_submitted = true;
 	request->admit_durable = request->worker->relaxed;
-	submit(request, &front->admit, request->admit_index, LOG_NO_INDEX, RECORD_ADMIT, text, size,
-	       gate_request_admit_durable);
-	request->admit_units = (uint16_t)front->admit.units;
+	request->admit_units = (uint16_t)log_units(size);
+	if (!request->worker->relaxed || !submit_copy(request, text, size))
+		submit(request, &front->admit, request->admit_index, LOG_NO_INDEX, RECORD_ADMIT,
+		       text, size, gate_request_admit_durable);
 }
 
 static void submit_one(struct gate_request *request)

@@ -779,8 +779,10 @@ void gate_request_admit_durable(struct log_entry *entry)
 			->request;
 	bool revoked = request->withheld || request->ending == RECORD_ENDING_REVOKED;
 	request->admit_written = true;
-	if (request->admit_durable) { /* nobody waited for it */
+	if (request->admit_durable) { /* nobody waited for it, but perhaps for its text */
 		forget_request(request);
+		if (request->settle_submitted)
+			gate_request_run(request);
 		return;
 	}
 	request->admit_durable = true;
@@ -803,8 +805,13 @@ void gate_request_drained(struct http_exchange *exchange)
 
 void gate_request_settle_durable(struct log_entry *entry)
 {
-	struct gate_request *request =
-		((struct gate_text *)((char *)entry - offsetof(struct gate_text, entry)))->request;
+	struct gate_text *text =
+		(struct gate_text *)((char *)entry - offsetof(struct gate_text, entry));
+	struct gate_request *request = text->request;
+	if (!request) {
+		gate_worker_lent_durable(text);
+		return;
+	}
 	request->settle_durable = true;
 	gate_account_recorded(request);
 	gate_request_run(request);

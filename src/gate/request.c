@@ -650,21 +650,6 @@ static bool take_text(struct gate_request *request)
 	return false;
 }
 
-static void give_text(struct gate_request *request)
-{
-	struct gate_worker *worker = request->worker;
-	struct gate_request *waiting = worker->text_waiting;
-	if (!request->settle_text)
-		return;
-	gate_worker_give_text(worker, request->settle_text);
-	request->settle_text = NULL;
-	if (!waiting)
-		return;
-	worker->text_waiting = waiting->next_text;
-	waiting->waits_for_text = false;
-	gate_request_run(waiting);
-}
-
 static enum gate_next step_settle(struct gate_request *request)
 {
 	if (!request->settle_submitted) {
@@ -682,14 +667,62 @@ static enum gate_next step_settle(struct gate_request *request)
 
 /* ---- retire ---- */
 
-/* The log borrows texts of the request until both records are written. */
+/* The log borrows texts of the request until both records are written. With `relaxed` nobody waits
+ * for that: the admit record's was a copy, and the settle record's is left with the log. */
 static enum gate_next step_retire(struct gate_request *request)
 {
-	if (!request->settle_durable)
+	struct gate_worker *worker = request->worker;
+	struct gate_text *text = request->settle_text;
+	if (request->retiring)
 		return GATE_WAIT;
-	give_text(request);
-	gate_request_free(request);
-	return GATE_DONE;
+	if (request->settle_durable) {
+		request->settle_text = NULL;
+		gate_worker_give_text(worker, text);
+		gate_request_free(request);
+		return GATE_DONE;
+	}
+	if (worker->relaxed && request->admit_written) {
+		request->settle_text = NULL;
+		gate_worker_lend_text(worker, text);
+		gate_account_recorded(request);
+		gate_worker_retire(worker, request);
+	}
+	return GATE_WAIT;
+}
+
+/* So many keep their memory at most while the worker is busy. */
+#define RETIRING_MANY 32
+
+static void retire_now(struct env_message *message)
+{
+	struct gate_worker *worker =
+		(struct gate_worker *)((char *)message -
+				       offsetof(struct gate_worker, retire_message));
+	worker->retire_posted = false;
+	gate_worker_free_retiring(worker);
+}
+
+void gate_worker_retire(struct gate_worker *worker, struct gate_request *request)
+{
+	request->retiring = true;
+	request->next_text = worker->retiring;
+	worker->retiring = request;
+	worker->loop->idle_wanted = true;
+	if (++worker->retiring_count < RETIRING_MANY || worker->retire_posted)
+		return;
+	worker->retire_posted = true;
+	worker->retire_message.run = retire_now;
+	env_post(worker->loop, &worker->retire_message);
+}
+
+void gate_worker_free_retiring(struct gate_worker *worker)
+{
+	while (worker->retiring) {
+		struct gate_request *request = worker->retiring;
+		worker->retiring = request->next_text;
+		gate_request_free(request);
+	}
+	worker->retiring_count = 0;
 }
 
 /* ---- the dispatcher ---- */

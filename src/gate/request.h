@@ -99,6 +99,7 @@ struct gate_request {
 	bool waits_for_text;
 	bool admit_submitted; /* until then its record waits for another's (records.c) */
 	bool admit_durable, settle_submitted, settle_durable;
+	bool retiring;      /* its memory waits for nothing but the end of this turn */
 	bool admit_written; /* the log reads its text no more; durable is what need not be waited
 			       for */
 	uint64_t slice_deadline_ns; /* of waiting for a slice or for memory; 0: for neither */
@@ -134,7 +135,7 @@ struct gate_request {
 	uint16_t reserved_units, admit_units;
 	uint64_t admit_index;
 	struct gate_text *settle_text;  /* once it settles */
-	struct gate_request *next_text; /* while it waits for one */
+	struct gate_request *next_text; /* while it waits for one; or retires */
 	struct gate_request *next_told; /* while `told` */
 	char admit_id[RECORD_ID_SIZE + 1];
 

@@ -23,6 +23,7 @@ static void worker_idle(void *argument)
 	gate_submit_waiting(worker);
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		log_producer_turn(&worker->producers[log], true);
+	gate_worker_free_retiring(worker);
 	worker->loop->idle_wanted = false; /* what was submitted just now has been told, too */
 }
 
@@ -31,7 +32,9 @@ static void worker_idle(void *argument)
 #define ARENA_BLOCK 4096
 #define ARENA_MAX ((size_t)64 << 20)
 #define HELD_MAX ((size_t)64 << 20)
-#define TEXTS_KEPT 64
+#define TEXTS_KEPT 256
+/* With `relaxed` all that were submitted between two commits come back together. */
+#define TEXTS_KEPT_RELAXED 1024
 #define SAMPLES_KEPT 1024
 /* The stock is no larger than this, or than what is in use. */
 #define FRONTS_KEPT 64
@@ -105,16 +108,21 @@ void gate_worker_give_sample(struct gate_worker *worker, struct gate_sample *sam
 struct gate_text *gate_worker_take_text(struct gate_worker *worker)
 {
 	struct gate_text *text = worker->texts;
-	if (!text)
-		return malloc(sizeof(*text));
-	worker->texts = text->next;
-	worker->text_count--;
+	if (text) {
+		worker->texts = text->next;
+		worker->text_count--;
+		return text;
+	}
+	text = malloc(sizeof(*text));
+	if (text)
+		text->worker = worker;
 	return text;
 }
 
-void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text)
+static void stock_text(struct gate_worker *worker, struct gate_text *text)
 {
-	if (worker->text_count >= TEXTS_KEPT) {
+	unsigned kept = worker->relaxed ? TEXTS_KEPT_RELAXED : TEXTS_KEPT;
+	if (worker->text_count >= kept) {
 		free(text);
 		return;
 	}
@@ -123,21 +131,62 @@ void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text)
 	worker->text_count++;
 }
 
+void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text)
+{
+	struct gate_request *waiting = worker->text_waiting;
+	stock_text(worker, text);
+	if (!waiting)
+		return;
+	worker->text_waiting = waiting->next_text;
+	waiting->waits_for_text = false;
+	gate_request_run(waiting);
+}
+
+void gate_worker_lend_text(struct gate_worker *worker, struct gate_text *text)
+{
+	text->request = NULL;
+	text->previous = NULL;
+	text->next = worker->lent;
+	if (text->next)
+		text->next->previous = text;
+	worker->lent = text;
+}
+
+void gate_worker_lent_durable(struct gate_text *text)
+{
+	struct gate_worker *worker = text->worker;
+	if (text->previous)
+		text->previous->next = text->next;
+	else
+		worker->lent = text->next;
+	if (text->next)
+		text->next->previous = text->previous;
+	gate_worker_give_text(worker, text);
+	if (!worker->lent)
+		gate_worker_request_over(worker);
+}
+
 static bool stock_texts(struct gate_worker *worker)
 {
-	struct gate_text *first = malloc(sizeof(*first));
+	struct gate_text *first = gate_worker_take_text(worker);
 	if (first)
-		gate_worker_give_text(worker, first);
+		stock_text(worker, first);
 	return first != NULL;
+}
+
+static void free_texts(struct gate_text *texts)
+{
+	while (texts) {
+		struct gate_text *text = texts;
+		texts = text->next;
+		free(text);
+	}
 }
 
 static void release_memory(struct gate_worker *worker)
 {
-	while (worker->texts) {
-		struct gate_text *text = worker->texts;
-		worker->texts = text->next;
-		free(text);
-	}
+	free_texts(worker->texts);
+	free_texts(worker->lent); /* the log is closed */
 	dialect_workspace_release(&worker->workspace);
 	while (worker->samples) {
 		struct gate_sample *sample = worker->samples;
@@ -411,7 +460,7 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 void gate_worker_release(struct gate_worker *worker)
 {
 	worker->stopping = false;
-	worker->told = NULL;
+	worker->told = worker->text_waiting = NULL;
 	while (worker->first) /* after a failure only */
 		gate_request_abandon(worker->first);
 	http_server_free(worker->server);
@@ -434,7 +483,7 @@ void gate_worker_release(struct gate_worker *worker)
 
 static void check_stopped(struct gate_worker *worker)
 {
-	if (!worker->stopping || worker->live_count > 0 || worker->own_calls > 0 ||
+	if (!worker->stopping || worker->live_count > 0 || worker->lent || worker->own_calls > 0 ||
 	    http_server_connections(worker->server) > 0)
 		return;
 	worker->stopping = false;

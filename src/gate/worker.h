@@ -63,9 +63,11 @@ struct gate_sample {
 	struct binding_hold hold;
 };
 
+/* Memory for a record that the log reads for longer than its request may have to live. */
 struct gate_text {
-	struct gate_text *next;
-	struct gate_request *request;
+	struct gate_text *next, *previous; /* in the stock (next alone), or among those lent */
+	struct gate_worker *worker;
+	struct gate_request *request; /* NULL: it is lent to the log, and nobody waits for it */
 	struct log_entry entry;
 	struct record_usage usage;
 	char text[GATE_SETTLE_TEXT_MAX];
@@ -100,6 +102,13 @@ struct gate_worker {
 	struct gate_text *texts;
 	unsigned text_count;
 	struct gate_request *text_waiting;
+	/* `relaxed`: texts of records whose requests need not wait for the log; and such requests,
+	 * over but for those who have called them, linked by next_text. */
+	struct gate_text *lent;
+	struct gate_request *retiring;
+	unsigned retiring_count;
+	struct env_message retire_message;
+	bool retire_posted;
 	/* Revoked streams whose clients have been told, and whose calls are still to be closed
 	 * (cuts.c), linked by next_told; NULL: none. */
 	struct gate_request *told, *last_told;
@@ -159,10 +168,18 @@ struct gate_sample *gate_worker_take_sample(struct gate_worker *worker);
 void gate_worker_give_sample(struct gate_worker *worker, struct gate_sample *sample);
 /* A text for a settle record: NULL where there is none now, and one will come back. */
 struct gate_text *gate_worker_take_text(struct gate_worker *worker);
+/* The first request that waits for a text goes on with it. */
 void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text);
+/* Parts a submitted text from its request: it comes back by itself when its record is durable
+ * (gate_worker_lent_durable). */
+void gate_worker_lend_text(struct gate_worker *worker, struct gate_text *text);
+void gate_worker_lent_durable(struct gate_text *text);
 
 /* How long an admit record may wait for another while the worker is busy. */
 #define GATE_UNSUBMITTED_NS 500000u
+/* request.c: a request that is over is freed a little later, where nobody deals with it. */
+void gate_worker_retire(struct gate_worker *worker, struct gate_request *request);
+void gate_worker_free_retiring(struct gate_worker *worker);
 /* Submits the admit record that waits, if one does (records.c). */
 void gate_submit_waiting(struct gate_worker *worker);
 
