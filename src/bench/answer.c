@@ -3,6 +3,8 @@
 #include "bench/run.h"
 
 #include "base/encode.h"
+#include "bench/budget.h"
+#include "bench/cache.h"
 #include "bench/proxy.h"
 #include "bench/text.h"
 #include "grade/sealed.h"
@@ -12,7 +14,6 @@
 #define TIMEOUT_COUNTS \
 	3 /* a request that ran into its time limit costs as much as three failures */
 #define HOPELESS_AFTER 10u
-#define SHRINK_PAUSE_NS 2000000000u
 
 /* ---- the response arrives ---- */
 
@@ -148,6 +149,7 @@ static void attempt_open(struct attempt *attempt, struct request *request)
 	out->started_ms = request->started_ms;
 	out->first_token_ms = -1;
 	out->stream = request->streamed;
+	out->cached = request->cached;
 	if (request->streamed && request->first_ns)
 		out->first_token_ms =
 			(int64_t)((request->first_ns - request->started_ns) / 1000000u);
@@ -187,6 +189,8 @@ void answer_count_use(struct run *run, struct run_model *model,
 	model->tokens_input += (int64_t)(input + cache_read + cache_write);
 	model->tokens_output += (int64_t)output;
 	model->usd += usd;
+	if (model->plan->replay || transcript->cached)
+		return;
 	run->usd += usd;
 	run->tokens += (uint64_t)(input + cache_read + cache_write + output);
 }
@@ -203,17 +207,27 @@ static void note_simulated(struct run *run, struct run_model *model, const char 
 	lines_simulated(run, model);
 }
 
-static void hold(struct run_model *model, uint64_t delay_ms)
+/* The model said that it has too much. After a 429 everything waits; after a 503 or 529 where it
+ * named a time. */
+static void push_back(struct run_model *model, enum retry_verdict verdict,
+		      const struct retry_facts *facts, uint64_t delay_ms)
 {
-	uint64_t now = model->run->loop->now_ns, until = now + delay_ms * 1000000u;
-	if (until > model->hold_until_ns)
-		model->hold_until_ns = until;
-	if (model->throttled_ns && now - model->throttled_ns < SHRINK_PAUSE_NS)
-		return;
-	model->throttled_ns = now;
-	model->window *= 2.0 / 3.0;
-	if (model->window < 1)
-		model->window = 1;
+	bool waits = verdict == RETRY_THROTTLED || facts->retry_after_ms >= 0;
+	if (verdict == RETRY_THROTTLED ||
+	    (verdict == RETRY_LATER && retry_is_overload(facts->status)))
+		pace_pushed_back(&model->pace, model->run->loop->now_ns,
+				 waits ? delay_ms * 1000000u : 0);
+}
+
+/* What a failed attempt is charged, whose usage nobody told and which may have been billed: it was
+ * sent, and no refusal came. Nothing without a budget. */
+static const struct budget_most *charge(struct request *request, const struct retry_facts *facts)
+{
+	bool sent = request->most.input > 0 && !request->call.unprocessed;
+	if (!sent || facts->status >= 300)
+		return NULL;
+	budget_charge(request->model->run, request->model, request->most);
+	return &request->most;
 }
 
 void answer_give_up(struct run *run, struct cell *cell, size_t index, const char *why)
@@ -257,13 +271,13 @@ static void count_failure(struct task *task, enum retry_verdict verdict, enum er
 /* Whoever asked decides whether to try again; the task stays open until the command has ended. */
 static void fail_proxied(struct request *request, struct attempt *attempt,
 			 enum retry_verdict verdict, const char *why,
-			 const struct refusal_parts *parts)
+			 const struct refusal_parts *parts, const struct budget_most *charged)
 {
 	struct run_model *model = request->model;
 	request->cell->tasks[request->index].attempts++;
 	note_simulated(model->run, model, request->simulated);
 	lines_attempt(model->run, request->cell, request->index, &attempt->transcript,
-		      request->request_id, false, true);
+		      request->request_id, false, true, charged);
 	if (request->record[0])
 		voucher_want_receipt(model, request->record);
 	if (verdict == RETRY_END && parts)
@@ -289,8 +303,9 @@ static void fail_request(struct request *request, const struct retry_facts *fact
 	attempt.transcript.error = why;
 	if (interrupted)
 		verdict = RETRY_END;
+	const struct budget_most *charged = charge(request, facts);
 	if (request->proxied) {
-		fail_proxied(request, &attempt, verdict, why, parts);
+		fail_proxied(request, &attempt, verdict, why, parts, charged);
 		return;
 	}
 	count_failure(task, verdict, facts->transport);
@@ -300,11 +315,10 @@ static void fail_request(struct request *request, const struct retry_facts *fact
 		retry_delay_ms(task->failures ? task->failures : 1, facts->retry_after_ms, jitter);
 	note_simulated(run, model, request->simulated);
 	lines_attempt(run, cell, index, &attempt.transcript, request->request_id, final,
-		      verdict == RETRY_THROTTLED || verdict == RETRY_END);
+		      verdict == RETRY_THROTTLED || verdict == RETRY_END, charged);
 	if (request->record[0])
 		voucher_want_receipt(model, request->record);
-	if (verdict == RETRY_THROTTLED)
-		hold(model, delay);
+	push_back(model, verdict, facts, delay);
 	if (final) {
 		answer_give_up(run, cell, index, why);
 		note_hopeless(model, why);
@@ -406,12 +420,12 @@ static void note_answered(struct request *request, struct attempt *attempt)
 	model->failed_in_a_row = 0;
 	if (request->proxied && request->started_ms > model->ending.time_ms)
 		model->ending = (struct run_ending){0}; /* it was not the end */
-	if (model->window < run->plan.concurrency)
-		model->window += 1 / model->window;
+	if (!attempt->transcript.cached)
+		pace_answered(&model->pace);
 	note_simulated(run, model, request->simulated);
 	answer_count_use(run, model, &attempt->transcript);
 	lines_attempt(run, cell, request->index, &attempt->transcript, request->request_id, true,
-		      false);
+		      false, NULL);
 	if (request->record[0])
 		voucher_want_receipt(model, request->record);
 }
@@ -501,11 +515,27 @@ static void answered(struct request *request)
 		out->served = outcome->served[0] ? outcome->served : NULL;
 		if (out->served)
 			snprintf(model->served, sizeof(model->served), "%s", out->served);
+		if (!request->cached)
+			cache_keep(model->run, request);
 		take_answer(request, &attempt);
 		ask_finish_request(request);
 	}
 	attempt_close(&attempt);
 	dialect_answer_release(&answer);
+}
+
+void answer_cached(struct request *request)
+{
+	request->status = 200;
+	request->cached = true;
+	request->should_retry = -1;
+	request->retry_after_ms = -1;
+	request->record[0] = request->nonce[0] = request->request_id[0] = '\0';
+	request->simulated[0] = '\0';
+	request->first_ns = 0;
+	request->started_ms = request->model->run->loop->wall_ms;
+	request->started_ns = request->model->run->loop->now_ns;
+	answered(request);
 }
 
 void answer_replay(struct request *request, const struct transcript_answer *stored)

@@ -1,23 +1,21 @@
 /* Sending requests: which task comes next, how many at once, and when a failed one is tried again.
  *
- * Each model has a window of requests that may be in flight. It starts at the plan's concurrency;
- * an answer 429 shrinks it by a third, at most once in two seconds, and holds everything for that
- * model until the time the provider named; every window's worth of answers lets it grow by one
- * again. */
+ * Each model has a window of requests that may be in flight (pace.h), at most the plan's
+ * concurrency. Where the plan has a budget, each has its most set aside first (budget.h). */
 #include "bench/run.h"
 
 #include "base/encode.h"
+#include "bench/budget.h"
+#include "bench/cache.h"
 #include "bench/proxy.h"
 #include "suite/words.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define REQUEST_BODY_MAX ((size_t)40 << 20)
-#define REPLAYS_PER_TURN 64u
-#define UNGRADED_MAX 512u /* answers that wait for a grader before asking pauses */
-#define SHRINK_PAUSE_NS 2000000000u
+#define REPLAYS_PER_TURN 64u /* answers out of files, before others have their turn */
+#define UNGRADED_MAX 512u    /* answers that wait for a grader before asking pauses */
 #define LEAF_FIELD_MAX 2048u
 #define BUFFER_KEPT_MAX ((size_t)64 << 10)
 
@@ -61,7 +59,8 @@ static void reset_buffer(struct buf *buf)
 	buf_clear(buf);
 }
 
-void ask_finish_request(struct request *request)
+/* Back to the free list; nothing becomes possible by it. */
+static void put_back(struct request *request)
 {
 	struct run_model *model = request->model;
 	if (request->proxied)
@@ -76,15 +75,22 @@ void ask_finish_request(struct request *request)
 		request->next->previous = request->previous;
 	model->in_flight_count--;
 	env_timer_disarm(model->run->loop, &request->deadline);
+	budget_give_back(model->run, request);
 	if (request->item_held)
 		suite_item_release(&request->item);
 	request->item_held = false;
 	reset_buffer(&request->head);
 	reset_buffer(&request->body);
 	reset_buffer(&request->response);
+	request->cached = false;
 	request->next = model->free;
 	model->free = request;
-	run_wake(model->run);
+}
+
+void ask_finish_request(struct request *request)
+{
+	put_back(request);
+	run_wake(request->model->run);
 }
 
 void ask_release(struct run_model *model)
@@ -119,10 +125,9 @@ static void arm(struct run_model *model)
 {
 	const struct heap_node *first = heap_first(&model->waiting);
 	uint64_t at = first ? first->key : UINT64_MAX;
-	if (at < model->hold_until_ns)
-		at = model->hold_until_ns;
-	if (!first && model->hold_until_ns > model->run->loop->now_ns)
-		at = model->hold_until_ns;
+	uint64_t held = model->pace.hold_until_ns;
+	if (at < held || (!first && held > model->run->loop->now_ns))
+		at = held;
 	if (at == UINT64_MAX)
 		return;
 	model->timer.fire = timer_fired;
@@ -290,8 +295,11 @@ static void replay(struct run *run, struct request *request)
 	uint64_t k = cell_sample(run, request->cell, request->index);
 	request->started_ms = run->loop->wall_ms;
 	request->started_ns = run->loop->now_ns;
-	if (words_match_digest(request->item.words, digest, &err) == ERR_OK &&
-	    transcript_answer(request->model->transcript, digest, k, &stored)) {
+	const struct transcript *transcript = request->model->transcript;
+	bool known = transcript_is_run(transcript)
+			     ? hex_decode(bytes_from(request->words), digest, sizeof(digest))
+			     : words_match_digest(request->item.words, digest, &err) == ERR_OK;
+	if (known && transcript_answer(transcript, digest, k, &stored)) {
 		answer_replay(request, &stored);
 		return;
 	}
@@ -301,9 +309,10 @@ static void replay(struct run *run, struct request *request)
 	answer_impossible(request, &err);
 }
 
-/* Takes the task on. Returns the request if it is to be started, NULL if it is over already. */
+/* Takes the task on. Returns the request if it is to be started, NULL if it is over already, or
+ * with *poor where the budget has no room for it. */
 static struct request *prepare(struct run *run, struct run_model *model, struct cell *cell,
-			       size_t index)
+			       size_t index, bool *poor)
 {
 	struct request *request = ask_take_request(model);
 	struct err err = ERR_INIT;
@@ -326,10 +335,20 @@ static struct request *prepare(struct run *run, struct run_model *model, struct 
 		replay(run, request);
 		return NULL;
 	}
+	if (cache_find(run, request)) {
+		answer_cached(request);
+		return NULL;
+	}
 	build_head(request);
 	if (request->head.failed || request->body.failed) {
 		ERR_SET(&err, ERR_TOO_LARGE, "the request is too large");
 		answer_impossible(request, &err);
+		return NULL;
+	}
+	if (!budget_take(run, request)) {
+		cell_set(cell, index, TASK_READY);
+		put_back(request);
+		*poor = true;
 		return NULL;
 	}
 	ask_begin(request);
@@ -355,8 +374,8 @@ static bool may_ask(const struct run *run, const struct run_model *model)
 {
 	return run->phase == RUN_ASKING && run->fatal.code == ERR_OK && !run->interrupted &&
 	       !run->over_budget && !model->ending.ended &&
-	       model->hold_until_ns <= run->loop->now_ns &&
-	       model->in_flight_count < (unsigned)fmax(1, floor(model->window));
+	       model->pace.hold_until_ns <= run->loop->now_ns &&
+	       model->in_flight_count < pace_allows(&model->pace);
 }
 
 /* Requests that were prepared are written to the journal together, then sent. */
@@ -368,13 +387,22 @@ static void pump_model(struct run *run, struct run_model *model)
 	size_t index;
 	wake_waiting(model);
 	while (may_ask(run, model) && (cell = next_cell(run, model, &index))) {
-		if (model->plan->replay && turns++ >= REPLAYS_PER_TURN) {
+		if (turns >= REPLAYS_PER_TURN) {
 			run_wake(run);
 			break;
 		}
-		request = prepare(run, model, cell, index);
-		if (!request)
+		bool poor = false;
+		request = prepare(run, model, cell, index, &poor);
+		if (poor) {
+			/* What is under way gives back what it does not use. */
+			if (run->reservations == 0)
+				ask_over_budget(run);
+			break;
+		}
+		if (!request) {
+			turns++;
 			continue;
+		}
 		request->call.user = starting;
 		starting = request;
 	}
@@ -394,20 +422,17 @@ static void pump_model(struct run *run, struct run_model *model)
 	}
 }
 
-void ask_check_budget(struct run *run)
+void ask_over_budget(struct run *run)
 {
-	const struct plan *plan = &run->plan;
-	bool over = (plan->budget_tokens > 0 && run->tokens >= plan->budget_tokens) ||
-		    (plan->budget_usd > 0 && run->usd >= plan->budget_usd);
-	if (over && !run->over_budget) {
-		run->over_budget = true;
-		lines_note(run, "budget", "the plan's budget is used up");
-	}
+	if (run->over_budget)
+		return;
+	run->over_budget = true;
+	lines_note(run, "budget", "the next request might pass the plan's budget");
+	run_wake(run);
 }
 
 void ask_pump(struct run *run)
 {
-	ask_check_budget(run);
 	for (unsigned i = 0; i < run->model_count; i++)
 		pump_model(run, &run->models[i]);
 	journal_commit(&run->journal);

@@ -3,6 +3,7 @@
 #include "bench/run.h"
 
 #include "base/encode.h"
+#include "bench/cache.h"
 #include "bench/progress.h"
 #include "bench/proxy.h"
 #include "grade/bundle.h"
@@ -262,12 +263,24 @@ static enum err_code set_target(struct run_model *model, struct bytes base, stru
 	return ERR_OK;
 }
 
+/* A run's folder, or its bundle. */
+static bool is_run(struct env *env, const char *path)
+{
+	char file[4096];
+	struct env_file *plan;
+	snprintf(file, sizeof(file), "%.4000s/plan.json", path);
+	if (env_file_open(env, file, ENV_OPEN_READ, &plan, NULL) != ERR_OK)
+		return false;
+	env_file_close(plan);
+	return true;
+}
+
 static enum err_code open_model(struct run *run, unsigned number, struct err *err)
 {
 	struct run_model *model = &run->models[number];
 	const struct plan_model *plan = &run->plan.models[number];
-	*model = (struct run_model){
-		.run = run, .number = number, .plan = plan, .window = run->plan.concurrency};
+	*model = (struct run_model){.run = run, .number = number, .plan = plan};
+	pace_init(&model->pace, run->plan.concurrency);
 	buf_init(&model->target, HTTP_TARGET_MAX);
 	buf_init(&model->credential, 8192);
 	model->gateway_runs =
@@ -275,7 +288,10 @@ static enum err_code open_model(struct run *run, unsigned number, struct err *er
 	if (!model->gateway_runs)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	if (plan->replay) {
-		ERR_TRY(transcript_load(run->env, plan->replay, &model->transcript, err));
+		ERR_TRY(is_run(run->env, plan->replay)
+				? transcript_load_run(run->env, plan->replay, plan->name,
+						      &model->transcript, err)
+				: transcript_load(run->env, plan->replay, &model->transcript, err));
 		snprintf(model->simulated, sizeof(model->simulated), "stored answers%s%s",
 			 *transcript_note(model->transcript) ? ": " : "",
 			 transcript_note(model->transcript));
@@ -577,6 +593,7 @@ static enum err_code start(struct run *run, struct err *err)
 	ERR_TRY(load_suites(run, err));
 	ERR_TRY(open_models(run, err));
 	ERR_TRY(cells_build(run, err));
+	ERR_TRY(cache_open(run, err));
 	ERR_TRY(proxy_open(run, err));
 	return make_directory(run, err);
 }
@@ -674,6 +691,7 @@ static enum err_code reopen(struct run *run, struct err *err)
 	ERR_TRY(load_suites(run, err));
 	ERR_TRY(open_models(run, err));
 	ERR_TRY(cells_build(run, err));
+	ERR_TRY(cache_open(run, err));
 	ERR_TRY(journal_open(&run->journal, run->env, path_in(run, "journal.jsonl"),
 			     run->plan_digest, lines_take, run, &torn, err));
 	run->journal_open = true;

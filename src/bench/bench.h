@@ -59,10 +59,12 @@ struct bench_options {
 	unsigned samples;         /* --samples: answers for each item */
 	unsigned timeout_seconds; /* --timeout: for one request, default 600 */
 	unsigned graders;       /* programs graded at once; 0: 2. Best: the number of processors */
-	uint64_t budget_tokens; /* --budget-tokens: stop asking once this many were used */
+	uint64_t budget_tokens; /* --budget-tokens: never passed (budget.h) */
 	double budget_usd;      /* --budget-usd: the same in money; needs prices in the plan */
-	bool self_judging;      /* --allow-self-judging */
-	bool sealed;            /* --sealed */
+	/* --cache DIR: bare providers' responses, kept and used again; NULL: none */
+	const char *cache;
+	bool self_judging; /* --allow-self-judging */
+	bool sealed;       /* --sealed */
 
 	const char *const *suite_paths; /* folders that hold suites by name; NULL: { "suites" } */
 	const char *output;             /* -o DIR; must hold no run yet */

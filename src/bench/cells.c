@@ -204,8 +204,12 @@ const struct run_item *cells_item(struct run *run, unsigned suite, size_t item)
 
 static bool reserve_undurable(struct run *run)
 {
-	if (run->undurable_first > 0 && run->undurable_first == run->undurable_count)
-		run->undurable_first = run->undurable_count = 0;
+	if (run->undurable_first > run->undurable_count / 2) {
+		run->undurable_count -= run->undurable_first;
+		memmove(run->undurable, run->undurable + run->undurable_first,
+			run->undurable_count * sizeof(*run->undurable));
+		run->undurable_first = 0;
+	}
 	if (run->undurable_count < run->undurable_capacity)
 		return true;
 	size_t capacity = run->undurable_capacity ? 2 * run->undurable_capacity : 256;

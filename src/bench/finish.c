@@ -174,8 +174,12 @@ static void describe_ending(const struct run *run, struct bench_outcome *outcome
 		snprintf(outcome->ending, sizeof(outcome->ending), "ended by the evaluator");
 	else if (run->over_budget)
 		snprintf(outcome->ending, sizeof(outcome->ending),
-			 "ended by the plan's budget after %llu tokens",
-			 (unsigned long long)run->tokens);
+			 "ended by the plan's budget: %llu tokens are used%s, and the next request "
+			 "might pass it",
+			 (unsigned long long)run->tokens,
+			 run->charged_tokens > 0
+				 ? " (attempts whose cost nobody told at their most)"
+				 : "");
 	else if (ended)
 		snprintf(outcome->ending, sizeof(outcome->ending), "ended by %s of %s: %.300s",
 			 ended->ending.by_gateway ? "the gateway" : "the provider",

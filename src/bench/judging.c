@@ -9,7 +9,6 @@
 
 #define QUESTION_MAX ((size_t)16 << 20)
 #define PROMPT_MAX ((size_t)24 << 20)
-#define JUDGE_OUTPUT_MAX 1024
 
 /* ---- opening ---- */
 
@@ -137,10 +136,10 @@ static enum err_code build_body(struct run *run, struct request *request, struct
 {
 	const struct plan_model *plan = request->model->plan;
 	const struct suite *suite = run->suites[request->cell->suite].suite;
-	json_t *settings =
-		suite_is_judged(suite)
-			? json_incref((json_t *)suite_judge_settings(suite))
-			: json_pack("{s:i, s:i}", "max_output", JUDGE_OUTPUT_MAX, "temperature", 0);
+	json_t *settings = suite_is_judged(suite)
+				   ? json_incref((json_t *)suite_judge_settings(suite))
+				   : json_pack("{s:i, s:i}", "max_output", RUN_JUDGE_OUTPUT_MAX,
+					       "temperature", 0);
 	enum err_code code = dialect_build_request(plan->dialect, request->item.words, settings,
 						   plan->name, false, &request->body, err);
 	json_decref(settings);

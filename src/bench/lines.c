@@ -4,6 +4,7 @@
 #include "bench/run.h"
 
 #include "base/json.h"
+#include "bench/budget.h"
 
 #include <stdlib.h>
 
@@ -46,6 +47,12 @@ static void place(struct buf *out, const struct cell *cell, size_t index)
 	buf_printf(out, ",\"cell\":%u,\"index\":%zu", cell->number, index);
 }
 
+static void tokens(struct buf *out, const char *key, const struct budget_most *most)
+{
+	buf_printf(out, ",\"%s\":[%llu,%llu]", key, (unsigned long long)most->input,
+		   (unsigned long long)most->output);
+}
+
 void lines_ask(struct run *run, const struct request *request)
 {
 	struct buf *out = begin(run, "ask");
@@ -53,12 +60,14 @@ void lines_ask(struct run *run, const struct request *request)
 	buf_printf(out, ",\"attempt\":%u,\"time\":%lld",
 		   request->cell->tasks[request->index].attempts, (long long)request->started_ms);
 	member(out, "words", request->words);
+	if (request->most.input > 0)
+		tokens(out, "most", &request->most);
 	end(run);
 }
 
 void lines_attempt(struct run *run, struct cell *cell, size_t index,
 		   const struct run_transcript *transcript, const char *request_id, bool final,
-		   bool throttled)
+		   bool throttled, const struct budget_most *charged)
 {
 	cell->tasks[index].offset = journal_offset(&run->journal);
 	struct buf *out = begin(run, transcript->error ? "failure" : "answer");
@@ -66,6 +75,8 @@ void lines_attempt(struct run *run, struct cell *cell, size_t index,
 	buf_append_cstr(out, final ? ",\"final\":true" : ",\"final\":false");
 	if (throttled)
 		buf_append_cstr(out, ",\"throttled\":true");
+	if (charged)
+		tokens(out, "charged", charged);
 	if (request_id && *request_id)
 		member(out, "request_id", request_id);
 	embed(run, run_transcript_encode(transcript));
@@ -193,6 +204,21 @@ static void take_answer(struct run *run, struct cell *cell, size_t index,
 	}
 }
 
+/* [input, output] of the journal; nothing where it is absent. */
+static struct budget_most read_most(const json_t *pair)
+{
+	return (struct budget_most){
+		.input = (uint64_t)json_integer_value(json_array_get(pair, 0)),
+		.output = (uint64_t)json_integer_value(json_array_get(pair, 1)),
+	};
+}
+
+static void take_charge(struct run *run, const struct run_model *model, const json_t *charged)
+{
+	if (charged)
+		budget_charge(run, model, read_most(charged));
+}
+
 static enum err_code take_attempt(struct run *run, const json_t *line, uint64_t offset,
 				  struct err *err)
 {
@@ -210,6 +236,7 @@ static enum err_code take_attempt(struct run *run, const json_t *line, uint64_t 
 	task->offset = offset;
 	task->attempts = (uint16_t)(transcript.attempt + 1);
 	answer_count_use(run, model, &transcript);
+	take_charge(run, model, json_object_get(line, "charged"));
 	if (transcript.error)
 		take_failure(task, final, throttled);
 	else if (!cell->judging && steps_take(run, cell, index, offset))
@@ -352,7 +379,10 @@ static void write_unknown(struct run *run, struct cell *cell, size_t index, cons
 		transcript.judge_opponent = run->models[cell->opponent].plan->name;
 		transcript.judge_order = (int)(index & 1);
 	}
-	lines_attempt(run, cell, index, &transcript, NULL, false, true);
+	const json_t *most = json_object_get(asked, "most");
+	struct budget_most charged = read_most(most);
+	take_charge(run, &run->models[cell_asks(cell)], most);
+	lines_attempt(run, cell, index, &transcript, NULL, false, true, most ? &charged : NULL);
 }
 
 /* The request was sent and nobody knows what became of it: the attempt is marked, and the sample is

@@ -143,12 +143,12 @@ static void append_summary(struct progress *progress, struct buf *out)
 static void append_waiting(const struct run_model *model, struct buf *out)
 {
 	uint64_t now = model->run->loop->now_ns;
-	if (model->ending.ended || model->hold_until_ns <= now)
+	if (model->ending.ended || model->pace.hold_until_ns <= now)
 		return;
 	buf_append_cstr(out, "  ");
 	text_append_line(out, bytes_from(model->plan->name), 40);
 	buf_append_cstr(out, " is throttled, going on in ");
-	text_append_duration(out, (model->hold_until_ns - now) / 1000000u);
+	text_append_duration(out, (model->pace.hold_until_ns - now) / 1000000u);
 	buf_append_char(out, '\n');
 }
 

@@ -435,7 +435,6 @@ static const struct dialect_endpoint *read_endpoint(struct proxied *proxied)
 /* Whether requests are answered at all now. */
 static const char *closed(struct run *run)
 {
-	ask_check_budget(run);
 	if (run->over_budget)
 		return "the plan's budget is used up";
 	if (run->interrupted)

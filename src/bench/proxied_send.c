@@ -1,5 +1,6 @@
 /* What the command asks, sent on byte for byte: as an item of the run, or, where it is none, beside
  * it. */
+#include "bench/budget.h"
 #include "bench/proxy_internal.h"
 
 #include "base/encode.h"
@@ -113,6 +114,18 @@ void proxied_send_on(struct proxied *proxied, const struct dialect_endpoint *end
 	if (!build_request(proxied, endpoint, request)) {
 		ask_finish_request(request);
 		proxied_refuse(proxied, PROXY_REFUSED_BODY, 413, "the request is too large");
+		return;
+	}
+	if (!budget_take(run, request)) {
+		bool under_way = run->reservations > 0;
+		ask_finish_request(request);
+		if (!under_way)
+			ask_over_budget(run);
+		proxied_respond_error(proxied, under_way ? 503 : 403,
+				      under_way ? "this request might pass the plan's budget while "
+						  "others are under way"
+						: "the plan's budget has no room for this request",
+				      under_way);
 		return;
 	}
 	request->streamed = streamed;

@@ -8,6 +8,11 @@ static bool is_transient(int status)
 	return status == 408 || status == 409 || status == 425 || status == 429 || status >= 500;
 }
 
+bool retry_is_overload(int status)
+{
+	return status == 503 || status == 529;
+}
+
 /* Statuses that no other request of the same model and key can escape. */
 static bool is_final_for_all(int status)
 {

@@ -29,6 +29,9 @@ enum retry_verdict {
 	RETRY_END, /* nothing more for this model can succeed now: key, grant, money, model name */
 };
 
+/* The provider has too much to do (503, 529): fewer at once may help. */
+bool retry_is_overload(int status);
+
 enum retry_verdict retry_decide(const struct retry_facts *facts);
 
 /* Milliseconds before attempt number `failures` + 1 (failures >= 1): what the provider asked for,

@@ -11,6 +11,7 @@
 
 #include "bench/bench.h"
 #include "bench/journal.h"
+#include "bench/pace.h"
 #include "bench/plan.h"
 #include "bench/retry.h"
 #include "bench/signer.h"
@@ -24,6 +25,7 @@
 #define RUN_BODY_KEPT_MAX ((size_t)256 << 10) /* bodies beyond it are kept as digests only */
 #define RUN_TASKS_MAX ((size_t)16 << 20)
 #define RUN_RECORD_ID_MAX 64
+#define RUN_JUDGE_OUTPUT_MAX 1024 /* tokens of a judge, where the suite says nothing of judges */
 
 struct progress;
 struct proxy;
@@ -162,10 +164,8 @@ struct run_model {
 	struct request *free;      /* to be used again */
 	struct request *in_flight; /* list */
 	unsigned in_flight_count;
-	double window;          /* how many may be in flight now */
-	uint64_t hold_until_ns; /* nobody is asked before */
-	uint64_t throttled_ns;  /* when the window was last made smaller */
-	struct heap waiting;    /* struct waiting_task, by time */
+	struct pace pace;
+	struct heap waiting; /* struct waiting_task, by time */
 	struct env_timer timer;
 	size_t answered, failed_in_a_row;
 	struct run_ending ending;
@@ -193,6 +193,11 @@ struct waiting_task {
 
 /* ---- requests ---- */
 
+/* The most tokens that a request can be billed for (budget.h). */
+struct budget_most {
+	uint64_t input, output;
+};
+
 struct request {
 	struct http_call call; /* first */
 	struct run_model *model;
@@ -201,6 +206,7 @@ struct request {
 	size_t index;
 	struct suite_item item; /* contestants only */
 	bool item_held;
+	struct budget_most most; /* set aside for it; 0 without a budget */
 	char words[2 * SHA256_SIZE + 1];
 	struct buf head, body, response;
 	struct env_timer deadline;
@@ -211,6 +217,7 @@ struct request {
 	int status, should_retry;
 	int64_t retry_after_ms;
 	bool too_large;
+	bool cached;             /* `response` is an earlier one (cache.h) */
 	bool streamed;           /* the answer is asked for as a stream */
 	struct proxied *proxied; /* whose request it carries; NULL: the run's own */
 	uint64_t first_ns;       /* when its body began; 0: it has not */
@@ -258,8 +265,13 @@ struct run {
 	size_t undurable_first, undurable_count, undurable_capacity;
 	unsigned grading, graders;
 	size_t outcomes; /* tasks that are answered or failed, durable */
-	uint64_t tokens;
-	double usd;
+	/* What was used, against the budget, and what is set aside for requests under way. */
+	uint64_t tokens, reserved_tokens;
+	double usd, reserved_usd;
+	size_t reservations;
+	/* Of what was used: charged for attempts whose usage nobody told. */
+	uint64_t charged_tokens;
+	double charged_usd;
 	bool interrupted, over_budget, resumed;
 	struct env_timer patience; /* how long requests under way are waited for after a signal */
 	struct err fatal;          /* the journal or memory failed: nothing more is done */
@@ -332,8 +344,8 @@ void ask_sign_head(const struct run_model *model, struct buf *head,
 		   const struct signer_request *asked, struct bytes credential);
 /* Starts the clocks and writes the request into the journal; then it is to be sent. */
 void ask_begin(struct request *request);
-/* Ends asking once the plan's budget is used up. */
-void ask_check_budget(struct run *run);
+/* Nothing more is asked: the next request might pass the plan's budget. */
+void ask_over_budget(struct run *run);
 
 /* steps.c */
 /* Steps of the task's conversation that are answered, but for the last. */
@@ -349,6 +361,8 @@ void answer_body(struct http_call *call, struct bytes piece);
 void answer_ended(struct http_call *call, const struct err *err);
 /* The request is given up: it counts as failed (`why`) but may be asked again. */
 void answer_cut(struct request *request, enum err_code code, const char *why);
+/* The response is there already, out of the cache. */
+void answer_cached(struct request *request);
 void answer_replay(struct request *request, const struct transcript_answer *stored);
 /* Adds an attempt's tokens and cost to the model's and the run's. */
 void answer_count_use(struct run *run, struct run_model *model,
@@ -377,9 +391,10 @@ void judging_settle(struct run *run, struct cell *cell, size_t index);
 
 /* lines.c: the journal's lines */
 void lines_ask(struct run *run, const struct request *request);
+/* `charged`: what the budget was charged for a failure whose usage nobody told; NULL: nothing. */
 void lines_attempt(struct run *run, struct cell *cell, size_t index,
 		   const struct run_transcript *transcript, const char *request_id, bool final,
-		   bool throttled);
+		   bool throttled, const struct budget_most *charged);
 void lines_score(struct run *run, struct cell *cell, size_t index, const struct run_score *score);
 void lines_gateway(struct run *run, const struct run_model *model, unsigned suite);
 void lines_simulated(struct run *run, const struct run_model *model);

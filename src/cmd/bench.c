@@ -14,7 +14,7 @@ struct bench_settings {
 	struct cli_list suites, models, judges, paths;
 	int64_t concurrency, samples, timeout_seconds, graders, budget_tokens;
 	double budget_usd;
-	const char *baseline, *output, *key, *authorities, *client_certificate, *client_key;
+	const char *baseline, *output, *key, *authorities, *client_certificate, *client_key, *cache;
 	bool self_judging, sealed, json;
 	const struct bench_proxy *proxy;
 };
@@ -80,6 +80,7 @@ static struct bench_options options_of(const struct bench_settings *settings, co
 		.graders = settings->graders ? (unsigned)settings->graders : processors(),
 		.budget_tokens = (uint64_t)settings->budget_tokens,
 		.budget_usd = settings->budget_usd,
+		.cache = settings->cache,
 		.self_judging = settings->self_judging,
 		.sealed = settings->sealed,
 		.suite_paths = settings->paths.count ? settings->paths.items : NULL,
@@ -135,7 +136,7 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 		 CLI_INTEGER,                                                                        \
 		 &(s).budget_tokens,                                                                 \
 		 "N",                                                                                \
-		 "stop asking once this many tokens were used",                                      \
+		 "never use more tokens than this",                                      \
 		 1,                                                                                  \
 		 1e15},                                                                              \
 		{"budget-usd",                                                                       \
@@ -174,6 +175,10 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 	{"baseline", 'b', CLI_TEXT, &(s).baseline, "MODEL", "what writing is compared with", 0, 0}, \
 	{"output", 'o', CLI_TEXT, &(s).output, "DIR", "where everything goes", 0, 0}
 
+#define CACHE_OPTION(s) \
+	{"cache", 0, CLI_TEXT, &(s).cache, "DIR", \
+		"keep bare providers' responses here and use them again", 0, 0}
+
 #define EXTENT_OPTIONS(s) \
 	{"samples", 0, CLI_INTEGER, &(s).samples, "N", "answers for each item", 1, 1000}, \
 	{"suites", 0, CLI_LIST, &(s).paths, "DIR", "where suites are found by name (./suites)", 0, 0}
@@ -203,6 +208,7 @@ static int run_run(int argc, char **argv)
 			    "let a contestant judge itself", 0, 0},
 		{"sealed",            0, CLI_FLAG, &settings.sealed, NULL,
 			    "give gateways the roots of suites and not their items", 0, 0},
+		CACHE_OPTION(settings),
 		SHARED_OPTIONS(settings),
 		{0               },
 	};
@@ -237,7 +243,7 @@ static int run_run(int argc, char **argv)
 static int run_resume(int argc, char **argv)
 {
 	struct bench_settings settings = {0};
-	const struct cli_option options[] = {SHARED_OPTIONS(settings), {0}};
+	const struct cli_option options[] = {CACHE_OPTION(settings), SHARED_OPTIONS(settings), {0}};
 	const struct cli_command command = {
 		"bench resume",
 		"DIR [options]",

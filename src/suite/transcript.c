@@ -1,9 +1,11 @@
 #include "suite/transcript.h"
 
+#include "base/encode.h"
 #include "base/json.h"
 #include "suite/input.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define LINE_MAX_SIZE ((size_t)64 << 20)
@@ -14,8 +16,9 @@
 struct answer {
 	uint64_t offset; /* in the texts */
 	uint64_t size;
-	uint32_t next;  /* number + 1 of the next answer to the same prompt, 0: the last */
-	uint32_t usage; /* in the usages; of the line it stands in */
+	uint32_t next;   /* number + 1 of the next answer to the same prompt, 0: the last */
+	uint32_t usage;  /* in the usages; of the line it stands in */
+	uint32_t sample; /* of a run */
 };
 
 /* What a line says of each of its answers. */
@@ -44,6 +47,7 @@ struct transcript {
 	struct table usages;  /* struct line_facts */
 	uint32_t *slots;      /* open addressing: prompt number + 1, 0: free */
 	size_t mask;
+	bool run;
 };
 
 static enum err_code out_of_memory(const struct transcript *transcript, struct err *err)
@@ -263,20 +267,28 @@ static enum err_code read_lines(struct transcript *transcript, struct input *inp
 		       : ERR_SET(err, ERR_INVALID, "%s: no prompts", transcript->path);
 }
 
+static struct transcript *transcript_new(const char *path)
+{
+	struct transcript *transcript = calloc(1, sizeof(*transcript));
+	if (!transcript)
+		return NULL;
+	buf_init(&transcript->texts, TEXTS_MAX);
+	transcript->path = strdup(path);
+	if (transcript->path && buf_reserve(&transcript->texts, 1) && grow_slots(transcript))
+		return transcript;
+	transcript_free(transcript);
+	return NULL;
+}
+
 enum err_code transcript_load(struct env *env, const char *path, struct transcript **out,
 			      struct err *err)
 {
 	struct input *input = NULL;
-	struct transcript *transcript = calloc(1, sizeof(*transcript));
+	struct transcript *transcript = transcript_new(path);
 	*out = NULL;
 	if (!transcript)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	buf_init(&transcript->texts, TEXTS_MAX);
-	transcript->path = strdup(path);
-	enum err_code code =
-		transcript->path && buf_reserve(&transcript->texts, 1) && grow_slots(transcript)
-			? input_open(env, path, LINE_MAX_SIZE, &input, err)
-			: ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	enum err_code code = input_open(env, path, LINE_MAX_SIZE, &input, err);
 	if (code == ERR_OK)
 		code = read_lines(transcript, input, err);
 	input_close(input);
@@ -285,6 +297,97 @@ enum err_code transcript_load(struct env *env, const char *path, struct transcri
 	else
 		transcript_free(transcript);
 	return code;
+}
+
+/* ---- answers of a run ---- */
+
+/* One attempt's line: taken where it is an answer of the model asked (a judge's answer is its
+ * own). */
+static enum err_code take_run_line(struct transcript *transcript, const json_t *line,
+				   const char *model, struct err *err)
+{
+	uint8_t digest[SHA256_SIZE];
+	const char *asked, *contestant, *words;
+	int64_t sample;
+	const json_t *answer = json_object_get(line, "answer");
+	ERR_TRY(json_get_string(line, "model", "the line", &contestant, err));
+	ERR_TRY(json_get_string_or(line, "judge_model", "the line", contestant, &asked, err));
+	ERR_TRY(json_get_string(line, "words", "the line", &words, err));
+	ERR_TRY(json_get_integer(line, "sample", "the line", 0, UINT32_MAX, &sample, err));
+	if (!answer || json_object_get(line, "error") || strcmp(asked, model) != 0)
+		return ERR_OK;
+	if (!hex_decode(bytes_from(words), digest, sizeof(digest)))
+		return ERR_SET(err, ERR_INVALID, "\"words\" is no digest");
+	ERR_TRY(add_facts(transcript, line, err));
+	struct prompt *prompt = take_prompt(transcript, digest);
+	if (!prompt)
+		return out_of_memory(transcript, err);
+	ERR_TRY(add_answer(transcript, prompt, answer, err));
+	answer_at(transcript, prompt->last)->sample = (uint32_t)sample;
+	return ERR_OK;
+}
+
+static enum err_code take_run_text(struct transcript *transcript, struct bytes text,
+				   const char *model, struct err *err)
+{
+	json_t *line;
+	ERR_TRY(json_parse(text, "the line", &line, err));
+	enum err_code code = take_run_line(transcript, line, model, err);
+	json_decref(line);
+	return code;
+}
+
+static enum err_code read_run(struct transcript *transcript, struct input *input, const char *model,
+			      struct err *err)
+{
+	struct bytes line;
+	bool end;
+	for (;;) {
+		ERR_TRY(input_line(input, &line, &end, err));
+		if (end)
+			break;
+		if (take_run_text(transcript, line, model, err) != ERR_OK)
+			return err_prefix(err, "%s:%zu", transcript->path,
+					  input_line_number(input));
+	}
+	return transcript->prompts.count ? ERR_OK
+					 : ERR_SET(err, ERR_NOT_FOUND,
+						   "%s holds no answer of a model named \"%s\": "
+						   "name the model as the "
+						   "run did (sealed answers are not in it)",
+						   transcript->path, model);
+}
+
+enum err_code transcript_load_run(struct env *env, const char *path, const char *model,
+				  struct transcript **out, struct err *err)
+{
+	static const char *const places[] = {"bundle/transcripts.jsonl", "transcripts.jsonl"};
+	char file[4096] = "";
+	struct input *input = NULL;
+	*out = NULL;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		snprintf(file, sizeof(file), "%.4000s/%s", path, places[i]);
+		if (env_file_exists(env, file))
+			break;
+	}
+	struct transcript *transcript = transcript_new(file);
+	if (!transcript)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	transcript->run = true;
+	enum err_code code = input_open(env, file, LINE_MAX_SIZE, &input, err);
+	if (code == ERR_OK)
+		code = read_run(transcript, input, model, err);
+	input_close(input);
+	if (code == ERR_OK)
+		*out = transcript;
+	else
+		transcript_free(transcript);
+	return code;
+}
+
+bool transcript_is_run(const struct transcript *transcript)
+{
+	return transcript->run;
 }
 
 void transcript_free(struct transcript *transcript)
@@ -318,11 +421,24 @@ size_t transcript_count(const struct transcript *transcript,
 	return prompt ? prompt->count : 0;
 }
 
-static void give(const struct transcript *transcript, const struct prompt *prompt, uint64_t k,
+/* Of a run, the answer to sample k; false where there is none. */
+static bool find_sample(const struct transcript *transcript, const struct prompt *prompt,
+			uint64_t k, uint32_t *out)
+{
+	uint32_t next = prompt->first + 1;
+	while (next && answer_at(transcript, next - 1)->sample != k)
+		next = answer_at(transcript, next - 1)->next;
+	*out = next - 1;
+	return next != 0;
+}
+
+static bool give(const struct transcript *transcript, const struct prompt *prompt, uint64_t k,
 		 struct transcript_answer *out)
 {
 	uint32_t number = prompt->first;
-	for (uint64_t i = k % prompt->count; i > 0; i--)
+	if (transcript->run && !find_sample(transcript, prompt, k, &number))
+		return false;
+	for (uint64_t i = k % prompt->count; i > 0 && !transcript->run; i--)
 		number = answer_at(transcript, number)->next - 1;
 	const struct answer *answer = answer_at(transcript, number);
 	const struct line_facts *facts =
@@ -330,6 +446,7 @@ static void give(const struct transcript *transcript, const struct prompt *promp
 	*out = facts->usage;
 	out->reasoning = bytes_of(transcript->texts.data + facts->reasoning, facts->reasoning_size);
 	out->text = bytes_of(transcript->texts.data + answer->offset, answer->size);
+	return true;
 }
 
 bool transcript_answer(const struct transcript *transcript,
@@ -337,18 +454,14 @@ bool transcript_answer(const struct transcript *transcript,
 		       struct transcript_answer *out)
 {
 	const struct prompt *prompt = find_prompt(transcript, digest);
-	if (prompt)
-		give(transcript, prompt, k, out);
-	return prompt != NULL;
+	return prompt && give(transcript, prompt, k, out);
 }
 
 bool transcript_next(struct transcript *transcript, const uint8_t digest[static SHA256_SIZE],
 		     struct transcript_answer *out)
 {
 	struct prompt *prompt = find_prompt(transcript, digest);
-	if (prompt)
-		give(transcript, prompt, atomic_fetch_add(&prompt->asked, 1), out);
-	return prompt != NULL;
+	return prompt && give(transcript, prompt, atomic_fetch_add(&prompt->asked, 1), out);
 }
 
 enum err_code transcript_append_line(struct buf *out, const json_t *prompt, const json_t *answers,

@@ -21,6 +21,13 @@ struct transcript_answer {
 /* Errors read `FILE:LINE: …`. The caller owns *out. */
 enum err_code transcript_load(struct env *env, const char *path, struct transcript **out,
 			      struct err *err);
+/* The answers of `model` in the transcripts of a run (docs/formats/bundle.md): `path` is the run's
+ * folder or its bundle. They match on all of the words and on the number of the sample, and
+ * transcript_answer wants the words' own digest (leaf_words_digest). */
+enum err_code transcript_load_run(struct env *env, const char *path, const char *model,
+				  struct transcript **out, struct err *err);
+/* Whether it is of that kind. */
+bool transcript_is_run(const struct transcript *transcript);
 void transcript_free(struct transcript *transcript);
 
 /* The label of the first line, "" without one. */
@@ -30,7 +37,8 @@ size_t transcript_prompts(const struct transcript *transcript);
 /* How many answers are stored for words with this match digest (words_match_digest); 0: unknown. */
 size_t transcript_count(const struct transcript *transcript,
 			const uint8_t digest[static SHA256_SIZE]);
-/* Answer number k modulo the number of answers; false where the prompt is unknown. */
+/* Answer number k modulo the number of answers, or of a run that of sample k; false where there is
+ * none. */
 bool transcript_answer(const struct transcript *transcript,
 		       const uint8_t digest[static SHA256_SIZE], uint64_t k,
 		       struct transcript_answer *out);

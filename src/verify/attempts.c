@@ -333,6 +333,7 @@ static enum err_code take_answer(struct audit *audit, const struct attempt *atte
 	audit->counts.answers++;
 	if (audit->plan.models[audit_asked(attempt->cell)].replay)
 		audit->counts.replayed++;
+	audit->counts.cached += attempt->line.cached;
 	if (attempt->line.verdict)
 		return audit_sealed(audit, attempt, err);
 	if (!attempt->cell->judging)

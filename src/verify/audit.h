@@ -98,6 +98,7 @@ struct audit_counts {
 	size_t verdicts, receipts, usages, hidden;
 	size_t loose;       /* asked by another harness with fewer settings than the suite's */
 	size_t comparisons; /* of models, computed again */
+	size_t cached;      /* responses out of a cache, by the bundle's own account */
 	size_t sealed, signed_verdicts, opened; /* verdicts on sealed answers */
 	size_t openings[3];                     /* by enum opening_known */
 	size_t words; /* answers that are withheld: their scores are the evaluator's word */

@@ -375,6 +375,15 @@ static size_t count_failed(const struct audit *audit)
 	return failed;
 }
 
+static void note_cached(struct audit *audit)
+{
+	if (audit->counts.cached > 0)
+		report_note(audit->report, VERIFY_UNCHECKED,
+			    "%zu answers are responses to earlier requests, out of a cache: this "
+			    "run did not ask for them",
+			    audit->counts.cached);
+}
+
 static void note_simulated(struct audit *audit)
 {
 	const json_t *models = json_object_get(audit->summary, "models"), *entry;
@@ -455,6 +464,7 @@ static void note_unchecked(struct audit *audit)
 	note_openings(audit);
 	withheld_note(audit);
 	note_ending(audit);
+	note_cached(audit);
 	note_simulated(audit);
 }
 
