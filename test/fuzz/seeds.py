@@ -317,6 +317,57 @@ def note():
     return [b"\0" + NOTE, b"\0" + checkpoint, b"\1" + KEY, b"\2" + proof, b"\2" + extra]
 
 
+def zstd_frame(content):
+    """A frame of RFC 8878 with one raw block; 256 to 65,791 bytes of content, or fewer than 256."""
+    size = bytes([0x20, len(content)]) if len(content) < 256 else b"\x60" + (len(content) - 256).to_bytes(2, "little")
+    return b"\x28\xb5\x2f\xfd" + size + (len(content) << 3 | 1).to_bytes(3, "little") + content
+
+
+def subtree(leaves):
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\0" + leaves[0]).digest()
+    half = len(leaves) // 2
+    return hashlib.sha256(b"\1" + subtree(leaves[:half]) + subtree(leaves[half:])).digest()
+
+
+def sealed(first, records):
+    """A sealed segment as fuzz_segment.c takes it: fields of the header, then table and blocks."""
+    table, hashes, blocks = b"", b"", b""
+    at, end, count = first, first + len(records), 0
+    while at < end:
+        stop = min(end, (at // 256 + 1) * 256)
+        texts = records[at - first:stop - first]
+        block = zstd_frame(b"\1" * len(texts) + b"".join(len(each).to_bytes(2, "little") for each in texts) +
+                           b"".join(texts))
+        size = sum(map(len, texts)) + 3 * len(texts)
+        table += len(block).to_bytes(4, "little") + size.to_bytes(4, "little") + bytes(4)
+        blocks += block
+        count += 1
+        while at < stop:
+            width = 256
+            while at % width or at + width > stop:
+                width //= 2
+            hashes += subtree(records[at - first:at - first + width])
+            at += width
+    ranges = bin(first).count("1")
+    header = (first.to_bytes(8, "little") + bytes(8) + bytes(32) + bytes(12) + ranges.to_bytes(4, "little") +
+              bytes(16))
+    numbers = (len(records), count, len(table + hashes), 0)
+    return (header + b"".join(number.to_bytes(8, "little") for number in numbers) + bytes(32) +
+            table + hashes + blocks)
+
+
+def segment():
+    record = b'{"id":"000000000000a1b2c3d4e5f60718293a","kind":"admit"}'
+    texts = [b"{%d}" % number for number in range(300)]
+    seals = [sealed(0, [record]), sealed(0, [record] * 3), sealed(5, texts[:7]), sealed(250, texts[:12]),
+             sealed(0, texts), sealed(256, texts[:256])]
+    packed = b'{"id":"\x0f\0\0\0\0\0\0\xa1\xb2\xc3\xd4\xe5\xf6\x07\x18\x29\x3a","kind":"admit"}'
+    return (each([64, 68, 72, 80, 96], seals) + [b"\2" + packed, b"\2\x1f" + bytes(32), b"\2" + record] +
+            [b"\1" + bytes(2) + bytes([version, 1]) + bytes(28) + packed for version in (1, 2)] +
+            [b"\0PARLEYSL" + bytes(4096), b"\0PARLEYLG" + bytes(4096)])
+
+
 def witness():
     """Signed with the keys of fuzz_witness.c, so that mutations go on behind the signatures."""
     note = (b'north.example\n'
@@ -391,7 +442,7 @@ def script():
 SEEDS = {"script": script, "leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
          "filter": filtered,
-         "config": config, "access": access, "csv": csv, "note": note, "witness": witness, "statement": statement, "url": url,
+         "config": config, "access": access, "csv": csv, "note": note, "segment": segment, "witness": witness, "statement": statement, "url": url,
          "signature": signature, "harness_log": harness_log}
 
 
