@@ -37,6 +37,15 @@ static struct bytes parse_slot(const uint8_t *slot)
 	return bytes_of(slot + AT_NOTE, (size_t)size);
 }
 
+/* The first mark of all goes into slot 1. A loss of power may have cut it short before anybody saw
+ * it: slot 0 is empty then, and where the note should end are zeros. */
+static bool is_first_torn(const uint8_t *slot, bool other_used)
+{
+	uint64_t size = bytes_load_number(slot + AT_SIZE, 8);
+	return !other_used &&
+	       (size == 0 || (size <= NOTE_SIZE_MAX && slot[AT_NOTE + size - 1] == 0));
+}
+
 static enum err_code read_slot(struct mark *mark, unsigned number, struct checkpoint *head,
 			       bool *used, struct err *err)
 {
@@ -46,7 +55,8 @@ static enum err_code read_slot(struct mark *mark, unsigned number, struct checkp
 	memset(mark->slot, 0, SLOT_SIZE);
 	ERR_TRY(env_file_read(mark->file, (uint64_t)number * SLOT_SIZE, mark->slot, SLOT_SIZE, &got,
 			      err));
-	*used |= mark->slot[0] != 0;
+	if (mark->slot[0] != 0 && (number == 0 || !is_first_torn(mark->slot, *used)))
+		*used = true;
 	struct bytes text = parse_slot(mark->slot);
 	uint64_t sequence = bytes_load_number(mark->slot + AT_SEQUENCE, 8);
 	if (text.size == 0 || sequence <= mark->sequence ||

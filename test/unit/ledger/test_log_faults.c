@@ -665,6 +665,45 @@ static void test_a_mark_survives_a_torn_slot(void **state)
 	buf_release(&mark);
 }
 
+/* The first mark of all was being written when the power went: nobody has seen what it would have
+ * said. One that was whole and is not any more is another thing. */
+static void test_the_first_mark_torn(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[1024], command[2100];
+	struct buf mark = BUF_INIT(1 << 20);
+	fixture_path(fixture, "signed.mark", path);
+	fixture->options.mark = path;
+	fixture_start(fixture);
+	fixture_append(fixture, 1, true);
+	fixture_stop(fixture);
+	fixture_read(path, &mark);
+	size_t half = mark.size / 2;
+	char *first = mark.data + half;
+	memset(mark.data, 0, half);
+	size_t whole = 32 + bytes_load_number(first + 24, 8);
+	char *kept = malloc(whole);
+	assert_non_null(kept);
+	memcpy(kept, first, whole);
+	snprintf(command, sizeof(command), "rm -rf '%s/segments' '%s/checkpoint' '%s/tile'",
+		 fixture->directory, fixture->directory, fixture->directory);
+	for (size_t cut = 0; cut <= whole; cut += cut + 7 < whole ? 7 : 1) {
+		memset(first, 0, half);
+		memcpy(first, kept, cut);
+		assert_int_equal(system(command), 0);
+		fixture_write(path, mark.data, mark.size);
+		assert_works(fixture_open(fixture), &fixture->err);
+		fixture_stop(fixture);
+	}
+	memcpy(first, kept, whole);
+	first[100] ^= 1;
+	fixture_write(path, mark.data, mark.size);
+	assert_int_equal(fixture_open(fixture), ERR_CORRUPT);
+	assert_non_null(strstr(fixture->err.message, "neither copy"));
+	free(kept);
+	buf_release(&mark);
+}
+
 static void test_a_mark_of_another_log(void **state)
 {
 	struct fixture *fixture = *state;
@@ -709,6 +748,7 @@ int main(void)
 		WITH_LOG(test_killed_while_rotating),
 		WITH_LOG(test_an_older_copy_beside_its_mark),
 		WITH_LOG(test_a_mark_survives_a_torn_slot),
+		WITH_LOG(test_the_first_mark_torn),
 		WITH_LOG(test_a_mark_of_another_log),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
