@@ -136,7 +136,7 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 		 CLI_INTEGER,                                                                        \
 		 &(s).budget_tokens,                                                                 \
 		 "N",                                                                                \
-		 "never use more tokens than this",                                      \
+		 "never use more tokens than this",                                                  \
 		 1,                                                                                  \
 		 1e15},                                                                              \
 		{"budget-usd",                                                                       \
@@ -402,13 +402,14 @@ static int run_proxy(int argc, char **argv)
 int cmd_bench(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
-		{"run",     run_run,           "ask models the items of suites, grade, report"          },
-		{"resume",  run_resume,        "go on with a run that was interrupted"                  },
-		{"proxy",   run_proxy,         "run another harness behind a port and keep what it asks"},
-		{"compare", run_bench_compare, "hold the models of runs against each other"             },
-		{"power",   run_bench_power,   "how many items it takes to see a difference"            },
-		{"report",  bench_report,      "publish a run with its prompts and answers withheld"    },
-		{NULL,      NULL,              NULL						     },
+		{"run",     run_run,              "ask models the items of suites, grade, report"          },
+		{"resume",  run_resume,           "go on with a run that was interrupted"                  },
+		{"proxy",   run_proxy,            "run another harness behind a port and keep what it asks"},
+		{"compare", run_bench_compare,    "hold the models of runs against each other"             },
+		{"power",   run_bench_power,      "how many items it takes to see a difference"            },
+		{"report",  bench_report,         "publish a run with its prompts and answers withheld"    },
+		{"export",  bench_export_command, "a run in other tools' formats"                          },
+		{NULL,      NULL,                 NULL						     },
 	};
 	return cli_dispatch("bench", verbs, argc, argv);
 }

@@ -26,6 +26,8 @@ bool suite_is_remote(int argc, char **argv);
 
 /* bench_report.c */
 int bench_report(int argc, char **argv);
+/* bench_export.c */
+int bench_export_command(int argc, char **argv);
 
 /* check.c */
 #define GRANT_CHECK_HELP "Tells whether a request would be admitted, and what it would reserve."

@@ -599,7 +599,17 @@ static enum err_code read_json(struct zip *zip, const struct zip_entry *entry, j
 	return code;
 }
 
-/* samples/ID_epoch_N.json, or samples/ID_epoch_N/sample.json beside its other parts. */
+/* "…_epoch_N.json" */
+static bool names_epoch(struct bytes name)
+{
+	size_t end = name.size - strlen(".json"), at = end;
+	while (at > 0 && name.data[at - 1] >= '0' && name.data[at - 1] <= '9')
+		at--;
+	return at < end && bytes_ends_with(bytes_of(name.data, at), BYTES("_epoch_"));
+}
+
+/* samples/ID_epoch_N.json (an ID may have slashes), or samples/ID_epoch_N/sample.json beside its
+ * other parts. */
 static bool is_sample(struct bytes name)
 {
 	if (!bytes_starts_with(name, BYTES(SAMPLES_PREFIX)) ||
@@ -607,7 +617,8 @@ static bool is_sample(struct bytes name)
 		return false;
 	struct bytes rest =
 		bytes_of(name.data + strlen(SAMPLES_PREFIX), name.size - strlen(SAMPLES_PREFIX));
-	return !memchr(rest.data, '/', rest.size) || bytes_ends_with(rest, BYTES("/sample.json"));
+	return !memchr(rest.data, '/', rest.size) || names_epoch(rest) ||
+	       bytes_ends_with(rest, BYTES("/sample.json"));
 }
 
 static enum err_code read_samples(struct zip *zip, struct log *log, struct err *err)

@@ -1,0 +1,442 @@
+#include "bench/export_internal.h"
+
+#include "base/json.h"
+#include "grade/bundle.h"
+#include "grade/statistics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define JSON_MAX ((size_t)64 << 20)
+#define KEY_MAX ((size_t)16 << 10)
+#define PLACE_MAX 2048u
+
+static enum err_code no_memory(struct err *err)
+{
+	return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the export");
+}
+
+/* ---- the run ---- */
+
+static void path_in(const struct export *export, const char *name, char *out)
+{
+	snprintf(out, EXPORT_PATH_MAX, "%s/%.512s", export->bundle, name);
+}
+
+static enum err_code read_text(struct export *export, const char *name, struct buf *out,
+			       struct err *err)
+{
+	char path[EXPORT_PATH_MAX];
+	path_in(export, name, path);
+	return env_read_file(export->env, path, out, err);
+}
+
+static enum err_code find_bundle(struct export *export, struct err *err)
+{
+	const char *run = export->options->run;
+	char path[EXPORT_PATH_MAX];
+	struct bundle bundle;
+	snprintf(path, sizeof(path), "%.4000s/bundle/" BUNDLE_MANIFEST, run);
+	bool inside = env_file_exists(export->env, path);
+	snprintf(export->bundle, sizeof(export->bundle), "%.4000s%s", run, inside ? "/bundle" : "");
+	path_in(export, BUNDLE_MANIFEST, path);
+	if (strlen(run) > 4000 || !env_file_exists(export->env, path))
+		return ERR_SET(err, ERR_USAGE,
+			       "%s holds no bundle: give the directory of a run that was written "
+			       "out, or of its bundle",
+			       run);
+	enum err_code code = bundle_open(export->env, export->bundle, &bundle, err);
+	if (code == ERR_OK && bundle.published)
+		code = ERR_SET(err, ERR_USAGE,
+			       "%s is a published bundle, with items withheld: export from the "
+			       "run's own",
+			       run);
+	bundle_release(&bundle);
+	return code;
+}
+
+static enum err_code load_plan(struct export *export, struct err *err)
+{
+	char suites[EXPORT_PATH_MAX];
+	struct buf text = BUF_INIT(JSON_MAX);
+	path_in(export, BUNDLE_SUITES, suites);
+	enum err_code code = read_text(export, BUNDLE_PLAN, &text, err);
+	if (code == ERR_OK)
+		code = plan_decode(&export->plan, buf_bytes(&text), BUNDLE_PLAN, suites, err);
+	buf_release(&text);
+	for (unsigned i = 0; code == ERR_OK && i < export->plan.suite_count; i++)
+		code = suite_load(export->env, export->plan.suites[i].directory, &export->suites[i],
+				  err);
+	return code;
+}
+
+static enum err_code load_summary(struct export *export, struct err *err)
+{
+	struct buf text = BUF_INIT(JSON_MAX);
+	enum err_code code = read_text(export, BUNDLE_SUMMARY, &text, err);
+	if (code == ERR_OK)
+		code = json_parse(buf_bytes(&text), BUNDLE_SUMMARY, &export->summary, err);
+	buf_release(&text);
+	if (code != ERR_OK)
+		return code;
+	export->started_ms = json_integer_value(json_object_get(export->summary, "started_ms"));
+	export->ended_ms = json_integer_value(json_object_get(export->summary, "ended_ms"));
+	return ERR_OK;
+}
+
+static void place_of(char *out, const char *suite, const char *item, const char *model,
+		     unsigned sample)
+{
+	snprintf(out, PLACE_MAX, "%.200s\037%.1200s\037%.300s\037%u", suite, item, model, sample);
+}
+
+/* Where the last attempt of each sample stands. */
+static enum err_code index_attempts(struct export *export, struct err *err)
+{
+	char path[EXPORT_PATH_MAX], place[PLACE_MAX];
+	bool more = true;
+	path_in(export, BUNDLE_TRANSCRIPTS, path);
+	export->attempts = json_object();
+	ERR_TRY(jsonl_open(&export->transcripts, export->env, path, BUNDLE_TRANSCRIPTS,
+			   RUN_LINE_MAX, err));
+	for (;;) {
+		struct jsonl_line line;
+		struct run_transcript attempt;
+		ERR_TRY(jsonl_next(&export->transcripts, &line, &more, err));
+		if (!more)
+			return export->attempts ? ERR_OK : no_memory(err);
+		enum err_code code = run_transcript_decode(line.tree, line.where, &attempt, err);
+		bool set = true;
+		if (code == ERR_OK && !attempt.judge_model) {
+			place_of(place, attempt.suite, attempt.item, attempt.model, attempt.sample);
+			set = json_set(export->attempts, place,
+				       json_integer((json_int_t)line.offset));
+		}
+		json_decref(line.tree);
+		ERR_TRY(code);
+		if (!set)
+			return no_memory(err);
+	}
+}
+
+/* ---- rows ---- */
+
+const struct suite *export_suite(const struct export *export, const char *name)
+{
+	for (unsigned i = 0; i < export->plan.suite_count; i++)
+		if (strcmp(export->plan.suites[i].name, name) == 0)
+			return export->suites[i];
+	return NULL;
+}
+
+bool export_is_pairwise(const struct suite *suite)
+{
+	const struct scorer *scorer = scorer_find(suite_scorer_kind(suite));
+	return scorer && scorer->pairwise;
+}
+
+static enum err_code find_attempt(struct export *export, struct export_row *row, struct err *err)
+{
+	char place[PLACE_MAX];
+	const struct run_score *score = &row->score;
+	row->attempt = (struct run_transcript){
+		.usage = {-1, -1, -1, -1, false},
+		.first_token_ms = -1,
+		.elapsed_ms = -1,
+		.step = -1,
+		.judge_order = -1
+        };
+	place_of(place, score->suite, score->item, score->model, score->sample);
+	const json_t *offset = json_object_get(export->attempts, place);
+	if (!offset)
+		return ERR_OK;
+	ERR_TRY(jsonl_at(&export->transcripts, (uint64_t)json_integer_value(offset),
+			 &row->attempt_tree, err));
+	return run_transcript_decode(row->attempt_tree, BUNDLE_TRANSCRIPTS, &row->attempt, err);
+}
+
+struct selection {
+	struct export *export;
+	const char *suite, *model;
+	bool pairs;
+	enum err_code (*each)(void *argument, const struct export_row *row, struct err *err);
+	void *argument;
+};
+
+static enum err_code take_row(const struct selection *selection, json_t *tree, const char *where,
+			      struct err *err)
+{
+	struct export *export = selection->export;
+	struct export_row row = {.score_tree = tree};
+	ERR_TRY(run_score_decode(tree, where, &row.score, err));
+	if ((selection->suite && strcmp(selection->suite, row.score.suite) != 0) ||
+	    (selection->model && strcmp(selection->model, row.score.model) != 0) ||
+	    (row.score.opponent && !selection->pairs))
+		return ERR_OK;
+	row.suite = export_suite(export, row.score.suite);
+	if (!row.suite || !suite_find(row.suite, bytes_from(row.score.item), &row.index))
+		return ERR_SET(err, ERR_MISMATCH, "%s: the suite has no such item", where);
+	enum err_code code = find_attempt(export, &row, err);
+	if (code == ERR_OK)
+		code = selection->each(selection->argument, &row, err);
+	json_decref(row.attempt_tree);
+	export->outcome->samples++;
+	return code;
+}
+
+enum err_code export_each(struct export *export, const char *suite, const char *model, bool pairs,
+			  enum err_code (*each)(void *argument, const struct export_row *row,
+						struct err *err),
+			  void *argument, struct err *err)
+{
+	char path[EXPORT_PATH_MAX];
+	struct jsonl scores;
+	struct selection selection = {export, suite, model, pairs, each, argument};
+	bool more = true;
+	path_in(export, BUNDLE_SCORES, path);
+	enum err_code code =
+		jsonl_open(&scores, export->env, path, BUNDLE_SCORES, RUN_LINE_MAX, err);
+	while (code == ERR_OK) {
+		struct jsonl_line line;
+		code = jsonl_next(&scores, &line, &more, err);
+		if (code != ERR_OK || !more)
+			break;
+		code = take_row(&selection, line.tree, line.where, err);
+		json_decref(line.tree);
+	}
+	jsonl_close(&scores);
+	return code;
+}
+
+const char *export_failure(const struct export_row *row)
+{
+	if (!row->score.failed)
+		return "";
+	if (row->attempt.error)
+		return row->attempt.error;
+	return row->score.explanation ? row->score.explanation : "no answer";
+}
+
+void export_time(int64_t unix_ms, char out[static 40])
+{
+	time_t seconds = (time_t)(unix_ms / 1000);
+	struct tm parts;
+	char date[32];
+	gmtime_r(&seconds, &parts);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &parts);
+	snprintf(out, 40, "%.20s.%03u+00:00", date, (unsigned)(unix_ms % 1000) % 1000u);
+}
+
+/* ---- which ---- */
+
+enum err_code export_choose_suite(const struct export *export, const char **suite, struct err *err)
+{
+	const char *asked = export->options->suite;
+	if (!asked && export->plan.suite_count != 1)
+		return ERR_SET(err, ERR_USAGE,
+			       "the run has %u suites, and %s holds one: choose it with --suite "
+			       "(the first is %s)",
+			       export->plan.suite_count, export->options->format,
+			       export->plan.suites[0].name);
+	*suite = asked ? asked : export->plan.suites[0].name;
+	if (!export_suite(export, *suite))
+		return ERR_SET(err, ERR_USAGE, "the run has no suite \"%s\"; its first is %s",
+			       *suite, export->plan.suites[0].name);
+	if (export_is_pairwise(export_suite(export, *suite)))
+		return ERR_SET(err, ERR_USAGE,
+			       "suite %s is judged in pairs, and %s has no place for comparisons: "
+			       "use --format csv",
+			       *suite, export->options->format);
+	return ERR_OK;
+}
+
+enum err_code export_choose_model(const struct export *export, const char **model, struct err *err)
+{
+	const char *asked = export->options->model, *first = NULL;
+	unsigned count = 0;
+	bool known = false;
+	for (unsigned i = 0; i < export->plan.model_count; i++) {
+		const struct plan_model *plan = &export->plan.models[i];
+		if (!(plan->roles & (PLAN_CONTESTANT | PLAN_BASELINE)))
+			continue;
+		first = first ? first : plan->name;
+		known |= asked && strcmp(asked, plan->name) == 0;
+		count++;
+	}
+	if (!asked && count != 1)
+		return ERR_SET(err, ERR_USAGE,
+			       "the run has %u models, and %s holds one: choose it with --model "
+			       "(the first is %s)",
+			       count, export->options->format, first ? first : "missing");
+	if (asked && !known)
+		return ERR_SET(err, ERR_USAGE, "the run has no model \"%s\"; its first is %s",
+			       asked, first ? first : "missing");
+	*model = asked ? asked : first;
+	return ERR_OK;
+}
+
+/* ---- figures ---- */
+
+static bool grow(struct export_values *values)
+{
+	if (values->count < values->capacity)
+		return true;
+	size_t capacity = values->capacity ? 2 * values->capacity : 256;
+	double *numbers = reallocarray(values->values, capacity, sizeof(*numbers));
+	if (numbers)
+		values->values = numbers;
+	size_t *clusters = reallocarray(values->clusters, capacity, sizeof(*clusters));
+	if (clusters)
+		values->clusters = clusters;
+	if (!numbers || !clusters)
+		return false;
+	values->capacity = capacity;
+	return true;
+}
+
+enum err_code export_values_add(struct export_values *values, const struct export_row *row,
+				struct err *err)
+{
+	const struct run_score *score = &row->score;
+	size_t last = values->count - 1;
+	if (values->by_item && values->count > 0 && values->item == row->index) {
+		values->samples++;
+		values->values[last] +=
+			(score->score - values->values[last]) / (double)values->samples;
+		return ERR_OK;
+	}
+	values->names = values->names ? values->names : json_object();
+	if (!grow(values))
+		return no_memory(err);
+	const json_t *known = json_object_get(values->names, score->cluster ? score->cluster : "");
+	values->clusters[values->count] =
+		score->cluster && known ? (size_t)json_integer_value(known) : values->count;
+	if (score->cluster && !known &&
+	    !json_set(values->names, score->cluster, json_integer((json_int_t)values->count)))
+		return no_memory(err);
+	values->clustered |= score->cluster != NULL;
+	values->values[values->count++] = score->score;
+	values->item = row->index;
+	values->samples = 1;
+	return ERR_OK;
+}
+
+void export_values_estimate(const struct export_values *values, double *mean, double *error)
+{
+	struct estimate estimate = statistics_estimate(values->values, values->count);
+	if (values->clustered)
+		statistics_clustered(values->values, values->clusters, values->count, &estimate);
+	*mean = estimate.mean;
+	*error = estimate.standard_error == estimate.standard_error ? estimate.standard_error : 0;
+}
+
+void export_values_release(struct export_values *values)
+{
+	free(values->values);
+	free(values->clusters);
+	json_decref(values->names);
+}
+
+/* ---- the statement ---- */
+
+static enum err_code read_key(struct export *export, struct ed25519_private **key, struct err *err)
+{
+	struct buf pem = BUF_INIT(KEY_MAX);
+	const char *path = export->options->key;
+	enum err_code code = env_read_file(export->env, path, &pem, err);
+	if (code == ERR_OK && ed25519_from_pem(buf_bytes(&pem), key, err) != ERR_OK)
+		code = err_prefix(err, "%s", path);
+	if (pem.data)
+		explicit_bzero(pem.data, pem.size);
+	buf_release(&pem);
+	return code;
+}
+
+static enum err_code write_envelope(struct export *export, struct dsse *envelope, struct err *err)
+{
+	struct buf out = BUF_INIT(JSON_MAX);
+	struct ed25519_private *key = NULL;
+	enum err_code code = ERR_OK;
+	if (export->options->key) {
+		code = read_key(export, &key, err);
+		if (code == ERR_OK)
+			code = dsse_add_signature(envelope, key, err);
+	}
+	if (code == ERR_OK)
+		code = dsse_write(envelope, &out, err);
+	if (code == ERR_OK)
+		code = env_write_file(export->env, export->options->output, buf_bytes(&out), 0644,
+				      err);
+	ed25519_free(key);
+	buf_release(&out);
+	return code;
+}
+
+static enum err_code export_in_toto(struct export *export, struct err *err)
+{
+	struct buf text = BUF_INIT(JSON_MAX);
+	struct dsse envelope;
+	enum err_code code = read_text(export, BUNDLE_STATEMENT, &text, err);
+	if (code == ERR_OK) {
+		code = dsse_open(buf_bytes(&text), BUNDLE_STATEMENT, &envelope, err);
+		if (code == ERR_OK)
+			code = write_envelope(export, &envelope, err);
+		dsse_release(&envelope);
+	}
+	buf_release(&text);
+	return code;
+}
+
+/* ---- all of them ---- */
+
+static const struct {
+	const char *name;
+	enum err_code (*write)(struct export *export, struct err *err);
+	bool samples;
+} formats[] = {
+	{"inspect", export_inspect, true },
+	{"lm-eval", export_lm_eval, true },
+	{"csv",     export_csv,     true },
+	{"in-toto", export_in_toto, false},
+};
+#define FORMATS (sizeof(formats) / sizeof(formats[0]))
+
+static enum err_code write_format(struct export *export, size_t format, struct err *err)
+{
+	ERR_TRY(find_bundle(export, err));
+	ERR_TRY(load_plan(export, err));
+	ERR_TRY(load_summary(export, err));
+	if (formats[format].samples)
+		ERR_TRY(index_attempts(export, err));
+	return formats[format].write(export, err);
+}
+
+enum err_code bench_export(struct env *env, const struct export_options *options,
+			   struct export_outcome *outcome, struct err *err)
+{
+	struct export *export = calloc(1, sizeof(*export));
+	size_t format = 0;
+	*outcome = (struct export_outcome){0};
+	if (!export)
+		return no_memory(err);
+	export->env = env;
+	export->options = options;
+	export->outcome = outcome;
+	plan_init(&export->plan);
+	while (format < FORMATS && strcmp(formats[format].name, options->format) != 0)
+		format++;
+	enum err_code code =
+		format < FORMATS ? write_format(export, format, err)
+				 : ERR_SET(err, ERR_USAGE,
+					   "--format %s: it is inspect, lm-eval, csv or in-toto",
+					   options->format);
+	jsonl_close(&export->transcripts);
+	for (unsigned i = 0; i < PLAN_SUITES_MAX; i++)
+		suite_free(export->suites[i]);
+	json_decref(export->attempts);
+	json_decref(export->summary);
+	plan_release(&export->plan);
+	free(export);
+	return code;
+}
