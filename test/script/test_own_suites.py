@@ -29,6 +29,9 @@ class Own(Case):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         told = json.loads(done.stdout)
         self.assertEqual((told["tried"], told["references"]), (told["items"], told["items"]))
+        languages = collections.Counter(item["language"] for item in items_of("coding"))
+        self.assertGreaterEqual(languages.total(), 120)
+        self.assertGreaterEqual(min(languages["javascript"], languages["c"]), 15)
         for item in items_of("coding"):
             self.assertGreaterEqual(len(item["wrong"]), 3, item["id"])
             self.assertEqual(len(set(item["wrong"])), len(item["wrong"]), item["id"])
