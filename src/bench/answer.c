@@ -8,6 +8,7 @@
 #include "bench/proxy.h"
 #include "bench/text.h"
 #include "grade/sealed.h"
+#include "suite/words.h"
 
 #include <stdio.h>
 
@@ -449,6 +450,7 @@ static void take_answer(struct request *request, struct attempt *attempt)
 		judging_settle(run, cell, index);
 		cells_done(run, cell, index);
 	} else if (run->suites[cell->suite].pairwise) {
+		task->score = (double)words_characters(buf_bytes(&attempt->text));
 		cell_set(cell, index, TASK_ANSWERED);
 		cells_done(run, cell, index);
 	} else {

@@ -123,3 +123,84 @@ void comparison_table(const json_t *rows, const json_t *ranks, size_t limit, str
 	append_rows(rows, limit, out);
 	append_ranks(ranks, out);
 }
+
+/* ---- judges ---- */
+
+static void append_rate(const json_t *row, const char *key, const char *label, struct buf *out)
+{
+	const json_t *rate = json_object_get(row, key);
+
+	if (count_of(rate, "n") > 0)
+		buf_printf(out, ", %s %.1f %% [%.1f, %.1f]", label, 100 * number(rate, "value"),
+			   100 * number(rate, "low"), 100 * number(rate, "high"));
+}
+
+static void append_judge(const json_t *row, struct buf *out)
+{
+	buf_append_cstr(out, "judge ");
+	text_append_line(out, bytes_from(json_text(row, "judge")), 100);
+	buf_printf(out, ": %lld of %lld judged, %lld unparsed, %lld refused",
+		   (long long)count_of(row, "judged"), (long long)count_of(row, "comparisons"),
+		   (long long)count_of(row, "unparsed"), (long long)count_of(row, "refused"));
+	append_rate(row, "flips", "flipped with the order", out);
+	append_rate(row, "ties", "ties", out);
+	append_rate(row, "first", "named the first", out);
+	append_rate(row, "longer", "the longer won", out);
+	buf_append_char(out, '\n');
+}
+
+/* Agreement beyond chance is null where all said the same, or nobody anything. */
+static void append_known(const json_t *object, const char *key, const char *label, struct buf *out)
+{
+	if (json_is_number(json_object_get(object, key)))
+		buf_printf(out, ", %s %.2f", label, number(object, key));
+	else
+		buf_printf(out, ", %s not to be known", label);
+}
+
+static void append_agreement(const json_t *agreement, struct buf *out)
+{
+	const json_t *pair;
+	size_t i;
+
+	buf_printf(out, "panel: %lld comparisons", (long long)count_of(agreement, "comparisons"));
+	append_known(agreement, "fleiss", "Fleiss' kappa", out);
+	append_known(agreement, "alpha", "Krippendorff's alpha", out);
+	json_array_foreach(json_object_get(agreement, "pairs"), i, pair)
+	{
+		buf_append_cstr(out, "; ");
+		text_append_line(out, bytes_from(json_text(pair, "a")), 60);
+		buf_append_cstr(out, " and ");
+		text_append_line(out, bytes_from(json_text(pair, "b")), 60);
+		if (json_is_number(json_object_get(pair, "observed")))
+			buf_printf(out, " agree in %.1f %%", 100 * number(pair, "observed"));
+		append_known(pair, "cohen", "Cohen's kappa", out);
+	}
+	buf_append_char(out, '\n');
+}
+
+void judging_table(const json_t *judging, struct buf *out)
+{
+	const json_t *suite, *judge;
+	size_t i, k;
+
+	json_array_foreach((json_t *)judging, i, suite)
+	{
+		const json_t *null = json_object_get(json_object_get(suite, "controls"), "null");
+		const json_t *agreement = json_object_get(suite, "agreement");
+
+		buf_append_char(out, '\n');
+		text_append_line(out, bytes_from(json_text(suite, "suite")), 100);
+		buf_append_char(out, '\n');
+		json_array_foreach(json_object_get(suite, "judges"), k, judge)
+			append_judge(judge, out);
+		if (agreement)
+			append_agreement(agreement, out);
+		if (null && count_of(null, "n") > 0)
+			buf_printf(out,
+				   "control: an answer that says nothing won %.1f %% "
+				   "[%.1f, %.1f] of %lld\n",
+				   100 * number(null, "value"), 100 * number(null, "low"),
+				   100 * number(null, "high"), (long long)count_of(null, "n"));
+	}
+}

@@ -1,4 +1,4 @@
-/* Comparisons as people read them, in a terminal. */
+/* Comparisons and judges as people read them, in a terminal. */
 #ifndef BENCH_COMPARISON_TABLE_H
 #define BENCH_COMPARISON_TABLE_H
 
@@ -9,5 +9,8 @@
 /* `rows` and `ranks` as comparisons_encode and comparisons_ranks made them; at most `limit` rows,
  * those with the smallest p first where some are left out. Nothing for none. */
 void comparison_table(const json_t *rows, const json_t *ranks, size_t limit, struct buf *out);
+
+/* How the judges measured, as judging_encode made it; nothing for none. */
+void judging_table(const json_t *judging, struct buf *out);
 
 #endif

@@ -274,7 +274,7 @@ static json_t *encode_bounds(const struct results *results)
 	json_t *bounds = json_array();
 	for (size_t i = 0; i < results->count; i++) {
 		const struct result *result = &results->items[i];
-		if (result->failed == 0 || strcmp(result->metric, "bt_strength") == 0)
+		if (result->failed == 0 || !result_counts_failed(result))
 			continue;
 		json_array_append_new(bounds,
 				      json_pack("{s:s, s:s, s:s, s:f, s:f}", "suite", result->suite,
@@ -452,6 +452,7 @@ static void print_table(struct run *run, const struct results *results,
 	progress_table(run, results, &table);
 	comparison_table(json_object_get(outcome->summary, "comparisons"),
 			 json_object_get(outcome->summary, "ranks"), PAIRS_SHOWN, &table);
+	judging_table(json_object_get(outcome->summary, "judging"), &table);
 	proxy_table(run, &table);
 	if (!outcome->complete) {
 		text_append_line(&table, bytes_from(outcome->ending), 1000);

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "bench/budget.h"
+#include "suite/words.h"
 
 #include <stdlib.h>
 
@@ -199,8 +200,11 @@ static void take_answer(struct run *run, struct cell *cell, size_t index,
 	if (cell->judging) {
 		task->verdict = (uint8_t)judge_parse(bytes_from(transcript->answer));
 		task->state = TASK_ANSWERED;
+	} else if (run->suites[cell->suite].pairwise) {
+		task->score = (double)words_characters(bytes_from(transcript->answer));
+		task->state = TASK_ANSWERED;
 	} else {
-		task->state = run->suites[cell->suite].pairwise ? TASK_ANSWERED : TASK_UNGRADED;
+		task->state = TASK_UNGRADED;
 	}
 }
 

@@ -1,6 +1,7 @@
 #include "bench/report_internal.h"
 
 #include "base/json.h"
+#include "bench/comparison_table.h"
 #include "bench/page.h"
 #include "bench/progress.h"
 #include "bench/proxy.h"
@@ -174,7 +175,7 @@ static void append_result_row(struct report *report, const struct result *result
 		"</td><td class=\"n\">%s</td><td class=\"n\">%s to %s</td><td class=\"n\">%zu</td>"
 		"<td class=\"n%s\">%zu</td>",
 		value, low, high, result->n, result->failed ? " bad" : "", result->failed);
-	if (result->failed > 0 && strcmp(result->metric, "bt_strength") != 0) {
+	if (result->failed > 0 && result_counts_failed(result)) {
 		char passed[24];
 		progress_value(result, result_if_failed_had_passed(result), passed);
 		buf_printf(report->out, "<td class=\"n\">%s to %s</td></tr>\n", value, passed);
@@ -199,6 +200,23 @@ static void append_results(struct report *report)
 		output_step(&report->output);
 	}
 	buf_append_cstr(report->out, "</tbody></table></div>\n");
+}
+
+/* ---- comparisons and judges ---- */
+
+static void append_findings(struct report *report)
+{
+	const json_t *summary = report->outcome->summary;
+	struct buf text = BUF_INIT((size_t)1 << 20);
+	comparison_table(json_object_get(summary, "comparisons"), json_object_get(summary, "ranks"),
+			 REPORT_PAIRS_MAX, &text);
+	judging_table(json_object_get(summary, "judging"), &text);
+	if (text.size > 0 && !text.failed) {
+		buf_append_cstr(report->out, "<h2>Comparisons and judges</h2>\n<pre>");
+		text_append_html(report->out, bytes_trim(buf_bytes(&text)), text.size);
+		buf_append_cstr(report->out, "</pre>\n");
+	}
+	buf_release(&text);
 }
 
 /* ---- use ---- */
@@ -375,6 +393,7 @@ static void append_all(struct report *report)
 	for (unsigned i = 0; i < run->suite_count; i++)
 		report_scores(report, i);
 	append_results(report);
+	append_findings(report);
 	for (unsigned i = 0; i < run->suite_count; i++)
 		if (run->suites[i].pairwise)
 			report_pairs(report, i);

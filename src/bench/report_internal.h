@@ -5,6 +5,8 @@
 #include "bench/output.h"
 #include "bench/report.h"
 
+#define REPORT_PAIRS_MAX 200u
+
 struct report {
 	struct run *run;
 	const struct run_score *scores;

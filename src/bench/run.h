@@ -71,7 +71,9 @@ enum task_state {
 struct task {
 	uint64_t offset;       /* of the journal line with the answer, or with the last failure */
 	uint64_t score_offset; /* of the journal line with the score */
-	double score;          /* a comparison's stands in the task of order 0 */
+	/* A comparison's stands in the task of order 0; of an answer that is only compared it is
+	 * the length in characters. */
+	double score;
 	uint16_t attempts;
 	uint8_t failures, throttles;
 	uint8_t state;   /* enum task_state */

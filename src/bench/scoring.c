@@ -44,6 +44,12 @@ void scoring_record(struct run *run, struct cell *cell, size_t index, struct run
 	const struct task *second = task + 1;
 	out->opponent = run->models[cell->opponent].plan->name;
 	out->judge = run->models[cell->judge].plan->name;
+	const struct cell *own = cells_answering(run, cell->suite, cell->model);
+	const struct cell *other = cells_answering(run, cell->suite, cell->opponent);
+	const struct task *answers[2] = {&own->tasks[index / 2], &other->tasks[index / 2]};
+	if (answers[0]->state == TASK_ANSWERED && answers[1]->state == TASK_ANSWERED)
+		for (int i = 0; i < 2; i++)
+			out->lengths[i] = (int64_t)answers[i]->score;
 	if (task->verdict == TASK_NO_VERDICT || second->verdict == TASK_NO_VERDICT)
 		return;
 	enum judge_verdict verdicts[2] = {(enum judge_verdict)task->verdict,

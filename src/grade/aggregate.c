@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "grade/bradley_terry.h"
+#include "grade/length_control.h"
 #include "grade/statistics.h"
 
 #include <math.h>
@@ -141,6 +142,9 @@ static enum err_code views_make(struct work *work, const struct run_score *score
 	for (size_t i = 0; i < count; i++) {
 		const struct run_score *score = &scores[i];
 
+		if (run_is_control(score->model) ||
+		    (score->opponent && run_is_control(score->opponent)))
+			continue;
 		if (is_pairwise(score) &&
 		    (!score->opponent || strcmp(score->opponent, score->model) == 0))
 			return ERR_SET(work->err, ERR_INVALID,
@@ -397,11 +401,52 @@ static enum err_code refusal_group(struct work *work, const struct view *views, 
 	return ERR_OK;
 }
 
+/* Own length less the other's. */
+static double length_difference(const struct view *view)
+{
+	const struct run_score *score = view->score;
+	double difference = (double)(score->lengths[0] - score->lengths[1]);
+
+	return strcmp(view->model, score->model) == 0 ? difference : -difference;
+}
+
+static enum err_code length_controlled_add(struct work *work, const struct view *views,
+					   size_t count)
+{
+	double *differences = calloc(count ? count : 1, sizeof(*differences));
+	struct length_controlled controlled = {0};
+	size_t n = 0, last = 0;
+	bool done = differences != NULL;
+
+	for (size_t i = 0; done && i < count; i++) {
+		const struct run_score *score = views[i].score;
+
+		if (score->failed || !run_has_lengths(score))
+			continue;
+		/* Dense again: views of one cluster stand together. */
+		work->clusters[n] = n && views[i].cluster == last ? work->clusters[n - 1] : n;
+		last = views[i].cluster;
+		differences[n] = length_difference(&views[i]);
+		work->values[n++] = views[i].value;
+	}
+	if (done)
+		done = length_control(differences, work->values, work->clusters, n,
+				      LENGTH_CONTROL_RIDGE, &controlled);
+	free(differences);
+	if (!done)
+		return out_of_memory(work->err);
+	if (!controlled.known)
+		return ERR_OK;
+	return result_add(work, views, "lc_win_rate", count, count_failed(views, count),
+			  controlled.rate, controlled.interval);
+}
+
 static enum err_code pairwise_group(struct work *work, const struct view *views, size_t count)
 {
 	static const struct metric metric = {"win_rate", include_all, value_score};
 
-	return metric_add(work, views, count, &metric);
+	ERR_TRY(metric_add(work, views, count, &metric));
+	return length_controlled_add(work, views, count);
 }
 
 static enum err_code other_group(struct work *work, const struct view *views, size_t count)
@@ -611,6 +656,12 @@ void results_release(struct results *results)
 {
 	free(results->items);
 	*results = (struct results){0};
+}
+
+bool result_counts_failed(const struct result *result)
+{
+	return strcmp(result->metric, "bt_strength") != 0 &&
+	       strcmp(result->metric, "lc_win_rate") != 0;
 }
 
 double result_if_failed_had_passed(const struct result *result)

@@ -5,15 +5,18 @@
  *   code      pass@1, and pass@k for k = samples per item if that is more than 1
  *   refusal   accuracy (behaved as expected), refusal_rate (all items), over_refusal_rate (refused
  *             where an answer was expected), missed_refusal_rate (answered where a refusal was)
- *   pairwise  win_rate (mean score against all opponents, ties half) and bt_strength
- * (Bradley-Terry, natural log), for every model that was compared others    accuracy (mean score)
+ *   pairwise  win_rate (mean score against all opponents, ties half), lc_win_rate (the same had
+ * both answers been equally long, length_control.h; of comparisons whose lengths are known) and
+ * bt_strength (Bradley-Terry, natural log), for every model that was compared others    accuracy
+ * (mean score)
  *
  * n counts samples (comparisons), failed ones too: a failed sample scores 0 in every metric, i.e.
  * it is neither correct, nor a refusal, nor a missed refusal, nor a win for either side;
- * bt_strength leaves it out. Intervals are 95 %: clustered standard error with t(C - 1) where items
- * share a cluster or have several samples (clipped to the metric's range), Wilson's for single 0/1
- * samples and wherever the standard error is zero (with n = clusters), sandwich for bt_strength
- * (or, where no estimate exists, the model's with a pseudo-tie per pair: bradley_terry.h). */
+ * bt_strength and lc_win_rate leave it out. Controls of judges (run_is_control) are in none.
+ * Intervals are 95 %: clustered standard error with t(C - 1) where items share a cluster or have
+ * several samples (clipped to the metric's range), Wilson's for single 0/1 samples and wherever the
+ * standard error is zero (with n = clusters), sandwich for bt_strength (or, where no estimate
+ * exists, the model's with a pseudo-tie per pair: bradley_terry.h). */
 #ifndef GRADE_AGGREGATE_H
 #define GRADE_AGGREGATE_H
 
@@ -42,6 +45,8 @@ enum err_code aggregate(const struct run_score *scores, size_t count,
 			struct err *err);
 void results_release(struct results *results);
 
+/* Whether failed samples count in it: not in rates and strengths that are fitted. */
+bool result_counts_failed(const struct result *result);
 /* The bounds of `value` if all failed samples had scored 1 (they count as 0 already). */
 double result_if_failed_had_passed(const struct result *result);
 

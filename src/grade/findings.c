@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "grade/compare.h"
+#include "grade/judging.h"
 
 static enum err_code out_of_memory(struct err *err)
 {
@@ -20,6 +21,19 @@ static enum err_code add_comparisons(const struct run_score *scores, size_t coun
 	return made ? ERR_OK : out_of_memory(err);
 }
 
+static enum err_code add_judging(const struct run_score *scores, size_t count, json_t *found,
+				 struct err *err)
+{
+	json_t *judging;
+
+	ERR_TRY(judging_encode(scores, count, &judging, err));
+	if (json_array_size(judging) == 0) {
+		json_decref(judging);
+		return ERR_OK;
+	}
+	return json_set(found, "judging", judging) ? ERR_OK : out_of_memory(err);
+}
+
 enum err_code findings_make(const struct run_score *scores, size_t count, json_t **out,
 			    struct err *err)
 {
@@ -27,6 +41,8 @@ enum err_code findings_make(const struct run_score *scores, size_t count, json_t
 	enum err_code code =
 		found ? add_comparisons(scores, count, found, err) : out_of_memory(err);
 
+	if (code == ERR_OK)
+		code = add_judging(scores, count, found, err);
 	if (code != ERR_OK) {
 		json_decref(found);
 		found = NULL;

@@ -1,6 +1,12 @@
 #include "grade/judge.h"
 
-static const char *const names[] = {"A", "B", "TIE", "UNPARSED"};
+#include "base/encode.h"
+#include "base/sha256.h"
+#include "grade/refusal.h"
+
+#include <assert.h>
+
+static const char *const names[] = {"A", "B", "TIE", "UNPARSED", "REFUSED"};
 
 static const char introduction[] =
 	"You compare two answers to the same request. Judge only how well each answer serves the "
@@ -51,6 +57,18 @@ void judge_prompt(struct buf *out, struct bytes question, struct bytes answer_a,
 	buf_append_cstr(out, instruction);
 }
 
+void judge_prompt_digest(char out[static 65])
+{
+	struct buf text = BUF_INIT(8192);
+	uint8_t digest[SHA256_SIZE];
+
+	judge_prompt(&text, BYTES(""), BYTES(""), BYTES(""));
+	assert(!text.failed);
+	sha256_of(text.data, text.size, digest);
+	hex_encode(digest, sizeof(digest), out);
+	buf_release(&text);
+}
+
 static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -85,7 +103,7 @@ enum judge_verdict judge_parse(struct bytes reply)
 	for (enum judge_verdict verdict = JUDGE_A; verdict <= JUDGE_TIE; verdict++)
 		if (bytes_is(word, names[verdict]) && bytes_trim(rest).size == 0)
 			return verdict;
-	return JUDGE_UNPARSED;
+	return refusal_matches(reply) ? JUDGE_REFUSED : JUDGE_UNPARSED;
 }
 
 const char *judge_verdict_name(enum judge_verdict verdict)
@@ -95,7 +113,7 @@ const char *judge_verdict_name(enum judge_verdict verdict)
 
 bool judge_verdict_from(const char *name, enum judge_verdict *out)
 {
-	for (enum judge_verdict verdict = JUDGE_A; verdict <= JUDGE_UNPARSED; verdict++) {
+	for (enum judge_verdict verdict = JUDGE_A; verdict <= JUDGE_REFUSED; verdict++) {
 		if (strcmp(name, names[verdict]) == 0) {
 			*out = verdict;
 			return true;
@@ -111,7 +129,7 @@ struct judge_outcome judge_combine(enum judge_verdict first, enum judge_verdict 
 				     : second == JUDGE_B ? JUDGE_A
 							 : second;
 
-	if (first == JUDGE_UNPARSED || second == JUDGE_UNPARSED)
+	if (first >= JUDGE_UNPARSED || second >= JUDGE_UNPARSED)
 		return (struct judge_outcome){.judged = false};
 	if (first == swapped)
 		return (struct judge_outcome){.judged = true,

@@ -7,7 +7,10 @@
 
 #define JUDGE_PROMPT_VERSION "parley-pairwise-1"
 
-enum judge_verdict { JUDGE_A, JUDGE_B, JUDGE_TIE, JUDGE_UNPARSED };
+/* Hex SHA-256 of what is asked with an empty request and empty answers: which prompt it is. */
+void judge_prompt_digest(char out[static 65]);
+
+enum judge_verdict { JUDGE_A, JUDGE_B, JUDGE_TIE, JUDGE_UNPARSED, JUDGE_REFUSED };
 
 /* Appends the prompt (one user message). Tags that look like our own inside the question or an
  * answer are written &lt;…, so that no answer can end its own block. */
@@ -15,10 +18,11 @@ void judge_prompt(struct buf *out, struct bytes question, struct bytes answer_a,
 		  struct bytes answer_b);
 
 /* The verdict is the first word of the last line that isn't blank: exactly A, B or TIE (a full
- * stop, colon or asterisks around it are allowed; nothing else). All else is JUDGE_UNPARSED. */
+ * stop, colon or asterisks around it are allowed; nothing else). All else is JUDGE_REFUSED where it
+ * begins as refusals do (refusal.h), and else JUDGE_UNPARSED. */
 enum judge_verdict judge_parse(struct bytes reply);
 
-const char *judge_verdict_name(enum judge_verdict verdict); /* "A", "B", "TIE", "UNPARSED" */
+const char *judge_verdict_name(enum judge_verdict verdict); /* "A", …, "UNPARSED", "REFUSED" */
 /* False if `name` is none of them. */
 bool judge_verdict_from(const char *name, enum judge_verdict *out);
 

@@ -262,6 +262,10 @@ static bool score_encode_rest(const struct run_score *score, json_t *object)
 		done &= json_object_set_new(
 				object, "verdicts",
 				json_pack("[ss]", score->verdicts[0], score->verdicts[1])) == 0;
+	if (score->opponent && run_has_lengths(score))
+		done &= json_object_set_new(object, "lengths",
+					    json_pack("[II]", (json_int_t)score->lengths[0],
+						      (json_int_t)score->lengths[1])) == 0;
 	return done && set_string(object, "expect", expect_names[score->expect]);
 }
 
@@ -322,6 +326,23 @@ static enum err_code decode_verdicts(const json_t *line, const char *what, struc
 	return ERR_OK;
 }
 
+static enum err_code decode_lengths(const json_t *line, const char *what, struct run_score *out,
+				    struct err *err)
+{
+	json_t *lengths;
+
+	ERR_TRY(json_get_container(line, "lengths", what, JSON_ARRAY, true, &lengths, err));
+	for (size_t i = 0; lengths && i < 2; i++) {
+		const json_t *length = json_array_get(lengths, i);
+
+		out->lengths[i] = json_integer_value(length);
+		if (!json_is_integer(length) || json_array_size(lengths) != 2 ||
+		    out->lengths[i] < 0)
+			return ERR_SET(err, ERR_INVALID, "%s: lengths: must be two counts", what);
+	}
+	return ERR_OK;
+}
+
 static enum err_code decode_score(const json_t *line, const char *what, struct run_score *out,
 				  struct err *err)
 {
@@ -338,8 +359,8 @@ static enum err_code decode_score(const json_t *line, const char *what, struct r
 enum err_code run_score_decode(const json_t *line, const char *what, struct run_score *out,
 			       struct err *err)
 {
-	static const char *const others[] = {"score",  "refused",  "expect",
-					     "cpu_ms", "verdicts", NULL};
+	static const char *const others[] = {"score",    "refused", "expect", "cpu_ms",
+					     "verdicts", "lengths", NULL};
 
 	memset(out, 0, sizeof(*out));
 	ERR_TRY(check_members(line, what, score_fields, others, err));
@@ -348,6 +369,7 @@ enum err_code run_score_decode(const json_t *line, const char *what, struct run_
 	ERR_TRY(decode_score(line, what, out, err));
 	ERR_TRY(decode_refused(line, what, out, err));
 	ERR_TRY(decode_expect(line, what, out, err));
+	ERR_TRY(decode_lengths(line, what, out, err));
 	return decode_verdicts(line, what, out, err);
 }
 

@@ -67,6 +67,7 @@ struct run_score {
 	bool time_limited;
 	const char *verdicts[2]; /* pairwise: judge_verdict_name of both orders, else NULL */
 	bool flipped;
+	int64_t lengths[2];      /* pairwise: of both answers, in characters; 0, 0: not told */
 	int64_t cpu_ms;          /* of graded code, else 0 */
 	const char *explanation; /* NULL: none */
 };
@@ -76,6 +77,11 @@ struct run_score {
 static inline bool run_is_control(const char *model)
 {
 	return strncmp(model, RUN_CONTROL_PREFIX, sizeof(RUN_CONTROL_PREFIX) - 1) == 0;
+}
+
+static inline bool run_has_lengths(const struct run_score *score)
+{
+	return score->lengths[0] > 0 || score->lengths[1] > 0;
 }
 
 /* A new reference, NULL when memory is out or a string isn't UTF-8. */

@@ -203,3 +203,11 @@ void words_question(const json_t *words, struct buf *out)
 			append_question_part(out, json_array_get(parts, k));
 	}
 }
+
+size_t words_characters(struct bytes text)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < text.size; i++)
+		count += ((uint8_t)text.data[i] & 0xC0) != 0x80;
+	return count;
+}

@@ -33,4 +33,7 @@ enum err_code words_text_match_digest(struct bytes words, uint8_t digest[static 
  */
 void words_question(const json_t *words, struct buf *out);
 
+/* Unicode characters of a UTF-8 text. */
+size_t words_characters(struct bytes text);
+
 #endif

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "bench/text.h"
 #include "policy/binding.h"
+#include "suite/words.h"
 
 #include <stdio.h>
 
@@ -336,6 +337,9 @@ static enum err_code take_answer(struct audit *audit, const struct attempt *atte
 	audit->counts.cached += attempt->line.cached;
 	if (attempt->line.verdict)
 		return audit_sealed(audit, attempt, err);
+	slot->unseen = attempt->hidden || !attempt->line.answer;
+	if (!slot->unseen)
+		slot->length = (uint32_t)words_characters(bytes_from(attempt->line.answer));
 	if (!attempt->cell->judging)
 		return grade(audit, attempt, err);
 	if (attempt->hidden) {

@@ -55,6 +55,7 @@ struct audit_suite {
 
 struct audit_slot {
 	uint64_t offset; /* of the answer's line */
+	uint32_t length; /* of the answer, in characters */
 	double score;    /* found again here */
 	uint16_t attempts;
 	int8_t refused;  /* enum refused */
@@ -65,6 +66,8 @@ struct audit_slot {
 	bool ungraded : 1; /* published without a grade, though there is an answer */
 	bool sealed : 1;   /* `score` is the gateway's verdict */
 	bool listed : 1;   /* scores.jsonl has it */
+	bool unseen : 1;   /* answered, and the answer is withheld */
+	bool measured : 1; /* … with the lengths of both answers */
 	bool gap : 1;      /* an answer to an earlier step is not vouched for */
 	bool word : 1;     /* withheld: what is published of it is the evaluator's word */
 	bool pinned : 1;   /* the gateway's record has `score` */

@@ -278,6 +278,10 @@ static void note_checked(struct audit *audit)
 	report_note(report, VERIFY_CHECKED,
 		    "%zu scores, and %zu figures with their intervals from them",
 		    audit->score_count, audit->results.count);
+	if (counts->verdicts > 0)
+		report_note(report, VERIFY_CHECKED,
+			    "how the judges measured: flips, verdicts that could not be read or "
+			    "refused, first and longer answers, agreement, controls");
 	if (counts->comparisons > 0)
 		report_note(report, VERIFY_CHECKED,
 			    "%zu comparisons of models, corrected for their number (Holm), and the "

@@ -242,7 +242,7 @@ static json_t *describe_results(const struct results *results)
 	json_t *list = results_encode(results);
 	for (size_t i = 0; list && i < results->count; i++) {
 		const struct result *result = &results->items[i];
-		if (result->failed == 0 || strcmp(result->metric, "bt_strength") == 0)
+		if (result->failed == 0 || !result_counts_failed(result))
 			continue;
 		if (json_object_set_new(json_array_get(list, i), "if_passed",
 					json_real(result_if_failed_had_passed(result))) != 0) {

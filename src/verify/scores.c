@@ -83,6 +83,12 @@ static enum err_code expect_score(struct audit *audit, const struct audit_cell *
 		return ERR_OK;
 	out->opponent = audit->plan.models[cell->opponent].name;
 	out->judge = audit->plan.models[cell->judge].name;
+	const struct audit_cell *own = audit_answering(audit, cell->suite, cell->model);
+	const struct audit_cell *other = audit_answering(audit, cell->suite, cell->opponent);
+	const struct audit_slot *answers[2] = {&own->slots[place / 2], &other->slots[place / 2]};
+	if (slot->measured && answers[0]->answered && answers[1]->answered)
+		for (int i = 0; i < 2; i++)
+			out->lengths[i] = answers[i]->length;
 	expect_comparison(slot, out);
 	return ERR_OK;
 }
@@ -113,6 +119,9 @@ static enum err_code compare_rest(const struct scored *scored, const struct run_
 		return differ(scored, "expect", err);
 	if (line->refused != expected->refused)
 		return differ(scored, "refused", err);
+	if (line->opponent &&
+	    (line->lengths[0] != expected->lengths[0] || line->lengths[1] != expected->lengths[1]))
+		return differ(scored, "lengths", err);
 	if (line->flipped != expected->flipped)
 		return differ(scored, "flipped", err);
 	if (!same_text(line->verdicts[0], expected->verdicts[0]) ||
@@ -210,6 +219,20 @@ static enum err_code settle_words(struct audit *audit, struct scored *scored, st
 	return ERR_OK;
 }
 
+/* The lengths of withheld answers are the evaluator's word, the same in every line. */
+static void take_lengths(struct audit *audit, const struct scored *scored)
+{
+	const struct audit_cell *cell = scored->cell;
+	cell->slots[scored->slot].measured = run_has_lengths(&scored->line);
+	for (unsigned i = 0; cell->judging && i < 2; i++) {
+		struct audit_cell *from =
+			audit_answering(audit, cell->suite, i ? cell->opponent : cell->model);
+		struct audit_slot *answer = &from->slots[scored->slot / 2];
+		if (answer->unseen && answer->length == 0 && scored->line.lengths[i] <= UINT32_MAX)
+			answer->length = (uint32_t)scored->line.lengths[i];
+	}
+}
+
 static enum err_code check_line(struct audit *audit, struct scored *scored, struct err *err)
 {
 	struct run_score expected = {0};
@@ -217,6 +240,7 @@ static enum err_code check_line(struct audit *audit, struct scored *scored, stru
 	if (slot->listed)
 		return ERR_SET(err, ERR_MISMATCH, "%s: it stands there twice", scored->where);
 	slot->listed = true;
+	take_lengths(audit, scored);
 	ERR_TRY(settle_words(audit, scored, err));
 	if (!slot->word && audit->suites[scored->cell->suite].scorer->blocks && slot->answered &&
 	    !slot->sealed)

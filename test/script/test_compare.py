@@ -1,7 +1,8 @@
 """Runs held against each other, what a run would show, and that no such number can be forged."""
 
+import base64
+import hashlib
 import json
-import shutil
 
 from parley_test import Case, main, run
 
@@ -75,8 +76,6 @@ class Compare(Case):
         self.assertRegex(done.stdout, r"^FALSE: summary.json: comparisons\[0\].low")
 
     def seal(self, bundle):
-        import base64
-        import hashlib
         files = sorted((str(path.relative_to(bundle)), path.read_bytes())
                        for path in bundle.rglob("*") if path.is_file())
         manifest = json.dumps({"count": len(files), "files": [
@@ -145,6 +144,52 @@ class Compare(Case):
         [pair] = self.compare(self.directory / "x.json", self.directory / "y.json")["comparisons"]
         self.assertEqual((pair["how"], pair["items"]), ("paired", 20))
         self.assertAlmostEqual(pair["difference"], 16 / 20 - 10 / 20)
+
+    def test_judges_are_measured(self):
+        folder = self.directory / "tales"
+        folder.mkdir()
+        (folder / "suite.yaml").write_text(
+            'name: tales\nversion: 1\nlicence: Apache-2.0\nkind: writing\ntemplate: "{{prompt}}"\n'
+            'settings: { max_tokens: 64 }\nsamples: 1\nscorer: { kind: pairwise }\n')
+        (folder / "items.jsonl").write_text("".join(
+            json.dumps({"id": str(n), "prompt": f"tale {n}"}) + "\n" for n in range(8)))
+
+        def writer(name, text):
+            path = self.directory / f"{name}.jsonl"
+            path.write_text("".join(json.dumps({"prompt": f"tale {n}", "answers": [text(n)]}) + "\n"
+                                    for n in range(8)))
+            return f"{name}=replay@{path}"
+        rich = writer("rich", lambda n: "a grey fox ran over old hills" if n != 3 else "hm")
+        plain = writer("plain", lambda n: "fox fox fox hen fox fox fox fox fox")
+        out, url = self.directory / "out", self.sim("--judge").url
+        done = run("bench", "run", "--suite", folder, "--model", rich, "--model", plain,
+                   *(text for judge in ("one", "two") for text in (
+                       "--judge", f"{judge}=anthropic@{url}")), "-o", out)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("judge one: 8 of 8 judged, 0 unparsed, 0 refused", done.stdout)
+        summary = json.loads((out / "summary.json").read_text())
+        [found] = summary["judging"]
+        self.assertEqual([row["flips"]["value"] for row in found["judges"]], [0, 0])
+        self.assertEqual(found["agreement"]["pairs"][0]["observed"], 1)
+        # The plain one is always the longer, and won once of eight.
+        self.assertEqual(found["controls"]["longest"]["value"], 0.125)
+        self.assertEqual(len(found["prompt"]["sha256"]), 64)
+        self.assertIn("lc_win_rate", {row["metric"] for row in summary["results"]})
+        self.assertIn("Comparisons and judges", (out / "report.html").read_text())
+        done = run("verify", out / "bundle")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("how the judges measured", done.stdout)
+        # Whoever tells another length is found out.
+        scores = out / "bundle" / "scores.jsonl"
+        lines = [json.loads(line) for line in scores.read_text().splitlines()]
+        lines[0]["lengths"][1] = 5
+        scores.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        for name in ("manifest.json", "statement.dsse.json"):
+            (out / "bundle" / name).unlink()
+        self.seal(out / "bundle")
+        done = run("verify", out / "bundle")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertRegex(done.stdout, "^FALSE: .*lengths")
 
     def test_wrong_use(self):
         out, _ = self.run_of("out", self.suite(range(60)), ("good", self.good))
