@@ -1,14 +1,19 @@
 /* The log alone, without a gateway:
  *
- *   append DIR RECORDS PRODUCERS FLIGHT [open]   appends admit and settle records and dies as if by
- *                                                kill -9; `open`: segments are not sealed
- *   append DIR start                             opens it as after that crash and tells how long
- * that took; dies again append DIR seal                              the same, and waits until
- * every full segment is sealed
+ *   append DIR RECORDS PRODUCERS FLIGHT [open] [RATE]
+ *   append DIR start
+ *   append DIR seal
  *
- * Each producer is a thread that keeps FLIGHT records on their way. A reader asks for checkpoints
- * all the time, and sees of one record in 64 how long it took from its submission until a
- * checkpoint covered it. One line of JSON. */
+ * The first appends admit and settle records and dies as if by kill -9; `open`: segments are not
+ * sealed. `start` opens the log as after that crash, tells how long it took, and dies again; `seal`
+ * does the same and waits until every full segment is sealed.
+ *
+ * Each producer is a thread that keeps FLIGHT records on their way. With RATE so many a second are
+ * offered instead, whatever has become of those before, and at most FLIGHT are on their way: a
+ * record that finds no place is late, and its time counts from when it was due.
+ *
+ * A reader asks for checkpoints all the time, and sees of one record in 64 how long it took from
+ * its submission until a checkpoint covered it. One line of JSON. */
 #include "base/prng.h"
 #include "ledger/log.h"
 
@@ -27,7 +32,8 @@ struct run;
 struct item {
 	struct log_entry entry;
 	struct producer *producer;
-	struct item *settles; /* what its admit record waits for, or NULL */
+	struct item *next; /* of the idle ones */
+	uint64_t due_ns;   /* of an open loop: when it was to be submitted */
 	char text[700];
 };
 
@@ -39,8 +45,11 @@ struct producer {
 	struct prng prng;
 	uint64_t left;
 	unsigned flight;
-	struct env_timer retry;
-	unsigned waiting; /* items without room */
+	struct env_timer retry, due;
+	double rate; /* records a second; 0: as fast as they become durable */
+	uint64_t started_ns, offered;
+	struct item *idle, *idle_last; /* of an open loop: those that have nothing on their way */
+	unsigned waiting;              /* items without room */
 	struct item **items;
 };
 
@@ -102,12 +111,25 @@ static size_t write_text(struct item *item, const char *id, const char *admit)
 
 static void submit(struct item *item);
 
+/* In turn, so that no admit record waits long for its settle record. */
+static void put_idle(struct producer *producer, struct item *item)
+{
+	item->next = NULL;
+	if (producer->idle)
+		producer->idle_last->next = item;
+	else
+		producer->idle = item;
+	producer->idle_last = item;
+}
+
 static void durable(struct log_entry *entry)
 {
 	struct item *item = (struct item *)entry;
 	struct producer *producer = item->producer;
 	atomic_fetch_add(&producer->run->durable, 1);
-	if (producer->left > 0) {
+	if (producer->rate > 0) {
+		put_idle(producer, item);
+	} else if (producer->left > 0) {
 		producer->left--;
 		submit(item);
 	}
@@ -137,7 +159,7 @@ static void submit(struct item *item)
 					 .durable = durable};
 	item->entry.size = write_text(item, id, settles ? admit : NULL);
 	if (index % SAMPLE == 0 && index / SAMPLE < SAMPLES_MAX)
-		run->sample_ns[index / SAMPLE] = now_ns();
+		run->sample_ns[index / SAMPLE] = item->due_ns ? item->due_ns : now_ns();
 	log_submit(&producer->log, &item->entry);
 }
 
@@ -151,6 +173,29 @@ static void retry(struct env_timer *timer)
 		submit(producer->items[i]);
 }
 
+/* An open loop: whatever is due by now. An item is idle after its admit record as after its settle
+ * record, so that the next thing it does is the other. */
+static void due(struct env_timer *timer)
+{
+	struct producer *producer =
+		(struct producer *)((char *)timer - offsetof(struct producer, due));
+	uint64_t now = now_ns();
+	double passed = (double)(now - producer->started_ns) / 1e9;
+	uint64_t wanted = (uint64_t)(passed * producer->rate);
+	while (producer->offered < wanted && producer->left > 0 && producer->idle) {
+		struct item *item = producer->idle;
+		producer->idle = item->next;
+		item->due_ns = producer->started_ns +
+			       (uint64_t)((double)producer->offered * 1e9 / producer->rate);
+		producer->offered++;
+		producer->left--;
+		submit(item);
+	}
+	log_producer_turn(&producer->log, true);
+	if (producer->left > 0)
+		env_timer_arm(producer->loop, &producer->due, producer->loop->now_ns + 200000);
+}
+
 static void begin(struct env_message *message)
 {
 	struct producer *producer =
@@ -159,9 +204,16 @@ static void begin(struct env_message *message)
 		struct item *item = calloc(1, sizeof(*item));
 		item->producer = producer;
 		item->entry.kind = RECORD_SETTLE; /* so that it begins with an admit */
+		if (producer->rate > 0) {
+			put_idle(producer, item);
+			continue;
+		}
 		producer->left--;
 		submit(item);
 	}
+	producer->started_ns = now_ns();
+	if (producer->rate > 0)
+		due(&producer->due);
 	log_producer_turn(&producer->log, true);
 }
 
@@ -209,7 +261,8 @@ static void fail(const struct err *err)
 	exit(3);
 }
 
-static int append(struct env *env, char **argv, struct env_loop *care, struct ed25519_private *key)
+static int append(struct env *env, char **argv, struct env_loop *care, double rate,
+		  struct ed25519_private *key)
 {
 	struct run run = {0};
 	struct err err = ERR_INIT;
@@ -236,7 +289,10 @@ static int append(struct env *env, char **argv, struct env_loop *care, struct ed
 					      .left = records / run.count,
 					      .flight = (unsigned)atoi(argv[4]),
 					      .begin = {.run = begin},
-					      .retry = {.fire = retry}};
+					      .retry = {.fire = retry},
+					      .due = {.fire = due},
+					      .rate = rate / run.count};
+		producer->loop->precise = rate > 0;
 		producer->items = calloc(producer->flight, sizeof(struct item *));
 		producer->loop->idle = idle;
 		producer->loop->idle_argument = producer;
@@ -299,9 +355,11 @@ int main(int argc, char **argv)
 	bool wait = argc == 3 && strcmp(argv[2], "seal") == 0;
 	if (wait || (argc == 3 && strcmp(argv[2], "start") == 0))
 		return seal(env, argv[1], care, wait, key);
-	if (argc == 5 || (argc == 6 && strcmp(argv[5], "open") == 0))
-		return append(env, argv, argc == 6 ? NULL : care, key);
-	fprintf(stderr,
-		"usage: append DIR RECORDS PRODUCERS FLIGHT [open] | append DIR start|seal\n");
+	bool open = argc > 5 && strcmp(argv[5], "open") == 0;
+	if (argc >= 5 && argc <= 6 + open)
+		return append(env, argv, open ? NULL : care,
+			      argc > 5 + open ? atof(argv[5 + open]) : 0, key);
+	fprintf(stderr, "usage: append DIR RECORDS PRODUCERS FLIGHT [open] [RATE] | append DIR "
+			"start|seal\n");
 	return 2;
 }

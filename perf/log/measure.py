@@ -3,7 +3,7 @@
 crash; bytes on the disk for each request in open and in sealed segments; how fast `parley verify` reads both.
 
     CC=gcc meson setup build-perf -Dbuildtype=release -Dperf=true && ninja -C build-perf
-    perf/log/measure.py --build build-perf [--records 10000000] [--directory DIR]
+    perf/log/measure.py --build build-perf [--records 10000000] [--rate 50000] [--directory DIR]
 
 DIR must be on the disk that is to be measured; it is made, and removed again. A record is an admit or a settle of
 purpose product, as the gateway writes them. `append` (append.c) is the log alone: what a gateway adds is in
@@ -26,6 +26,7 @@ def parse():
     parser.add_argument("--records", type=int, default=2000000)
     parser.add_argument("--producers", type=int, default=2)
     parser.add_argument("--flight", type=int, default=256, help="records of a producer on their way")
+    parser.add_argument("--rate", type=int, default=50000, help="records a second of the paced run")
     parser.add_argument("--directory", type=Path, default=Path("perf/out/log"))
     parser.add_argument("--keep", action="store_true", help="leave the logs")
     return parser.parse_args()
@@ -80,6 +81,12 @@ def main():
     shutil.rmtree(log, ignore_errors=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     result = {"append": json.loads(run(append, log, options.records, options.producers, options.flight, "open"))}
+    # The same at the rate of the bound, in a log of its own.
+    paced = log.parent / (log.name + "-paced")
+    shutil.rmtree(paced, ignore_errors=True)
+    result["append_at_a_fixed_rate"] = {"offered_per_second": options.rate, **json.loads(run(
+        append, paced, min(options.records, 10 * options.rate), options.producers, 4096, "open", options.rate))}
+    shutil.rmtree(paced)
     result["bytes_a_request_open"] = sizes(log)[0].get(".seg")
     result["verify_open"] = verify(parley, log, options.records)
     result["start_seconds"] = json.loads(run(append, log, "start"))["open_seconds"]
