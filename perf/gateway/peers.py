@@ -218,7 +218,18 @@ class Gateway(Peer):
                        "models": [{"name": "perf-1", "provider": "anthropic",
                                    "max_output": 1_000_000, "context": 2_000_000}]}, out)
         self.start([self.parley, "serve", "-c", self.config])
+        self.wait_for_admin()
         self.apply()
+
+    def wait_for_admin(self):
+        """Its socket comes a moment after the listener."""
+        for _ in range(400):
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(os.path.relpath(os.path.join(self.lab, "admin.sock")))
+                    return
+                except OSError:
+                    time.sleep(0.05)
 
     def grant(self):
         return {"purposes": ["product"], "release": "V2"}
