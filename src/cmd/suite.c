@@ -37,22 +37,38 @@ static enum err_code print_annotations(struct env *env, const char *path, bool j
 
 static int run_import(int argc, char **argv)
 {
-	const char *format = NULL, *output = NULL;
+	struct suite_import_options import = {0};
+	const char *output = NULL;
 	bool json = false;
 	const struct cli_option options[] = {
-		{"format",  'f', CLI_TEXT, &format, "NAME", "of the input (found out if not given)",
-		 0, 0},
+		{"format",  'f', CLI_TEXT, &import.format, "NAME",
+		 "of the input (found out if not given)", 0, 0},
 		{"output", 'o', CLI_TEXT, &output, "DIR", "the suite folder to make", 0, 0},
-		{"json",   0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0},
-		{0        },
+		{"prompt-field",   0, CLI_TEXT, &import.prompt_field, "NAME",
+		 "of csv and jsonl: what is asked", 0, 0},
+		{"target-field",        0, CLI_TEXT, &import.target_field, "NAME",
+		 "of csv and jsonl: what is right", 0, 0},
+		{"scorer",         0, CLI_TEXT, &import.scorer, "KIND",
+		 "of csv and jsonl: contains, exact, choice, numeric, regex, refusal", 0, 0},
+		{"json",      0, CLI_FLAG, &json, NULL, "the result as JSON", 0, 0},
+		{0 },
 	};
 	const struct cli_command command = {
 		"suite import",
 		"FILE -o DIR [--format NAME]",
 		"Makes a suite folder from another project's data set (.gz is unpacked). Formats:\n"
-		"humaneval, mbpp, xstest (prompts as CSV), alpaca (outputs). Of "
-		"alpaca_annotations, which\n"
-		"hold verdicts and no items, it prints the win rate (mean preference - 1).",
+		"  coding       humaneval, evalplus, mbpp\n"
+		"  safety       xstest (prompts as CSV), ailuminate (CSV)\n"
+		"  writing      alpaca (outputs), mt_bench, arena_hard\n"
+		"  questions    truthfulqa (CSV, as multiple choice)\n"
+		"  harnesses    inspect (.eval, .json), lm_eval (samples), helm "
+		"(scenario_state.json), "
+		"promptfoo\n"
+		"               (configuration); answers in them become transcript.jsonl\n"
+		"  plain        csv, jsonl: every column a field\n"
+		"Of alpaca_annotations, which hold verdicts and no items, it prints the win rate "
+		"(mean\n"
+		"preference - 1).",
 		options,
 		1,
 		1};
@@ -62,7 +78,7 @@ static int run_import(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)
 		return status;
-	bool annotations = format && strcmp(format, ANNOTATIONS_FORMAT) == 0;
+	bool annotations = import.format && strcmp(import.format, ANNOTATIONS_FORMAT) == 0;
 	if (!output && !annotations)
 		return cli_usage("suite import", "say where the suite goes: -o DIR");
 	struct env *env = env_os_new(1);
@@ -70,7 +86,7 @@ static int run_import(int argc, char **argv)
 		return 3;
 	enum err_code code = annotations
 				     ? print_annotations(env, arguments.positional[0], json, &err)
-				     : suite_import(env, format, arguments.positional[0], output,
+				     : suite_import(env, &import, arguments.positional[0], output,
 						    &imported, &err);
 	env_os_free(env);
 	if (code != ERR_OK)
@@ -78,11 +94,15 @@ static int run_import(int argc, char **argv)
 	if (annotations)
 		return 0;
 	if (json)
-		printf("{\"format\":\"%s\",\"items\":%zu,\"transcript\":%s}\n", imported.format,
-		       imported.items, imported.transcript ? "true" : "false");
+		printf("{\"format\":\"%s\",\"items\":%zu,\"left_out\":%zu,\"transcript\":%s}\n",
+		       imported.format, imported.items, imported.left_out,
+		       imported.transcript ? "true" : "false");
 	else
 		printf("%zu items of format %s in %s%s\n", imported.items, imported.format, output,
 		       imported.transcript ? ", with the stored answers in transcript.jsonl" : "");
+	if (imported.left_out)
+		fprintf(stderr, "%zu left out, the first because %s\n", imported.left_out,
+			imported.first_left);
 	return 0;
 }
 

@@ -2,21 +2,26 @@
 
 #include "base/json.h"
 #include "suite/input.h"
+#include "suite/python_json.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #define CONTENT_MAX ((size_t)512 << 20)
 #define FILE_MAX ((size_t)1 << 30)
 #define PATH_SIZE 4096
 
-static const struct import_format *const formats[] = {&import_humaneval, &import_mbpp,
-						      &import_xstest, &import_alpaca};
+/* The plain ones come last: they fit nearly everything. */
+static const struct import_format *const formats[] = {
+	&import_evalplus,   &import_humaneval,  &import_mbpp,    &import_xstest,
+	&import_ailuminate, &import_truthfulqa, &import_alpaca,  &import_mt_bench,
+	&import_arena_hard, &import_inspect,    &import_lm_eval, &import_promptfoo,
+	&import_helm,       &import_csv,        &import_jsonl};
 #define FORMATS_COUNT (sizeof(formats) / sizeof(formats[0]))
 
-const char *const *suite_import_formats(void)
+const char *suite_import_format(size_t index)
 {
-	static const char *const names[] = {"humaneval", "mbpp", "xstest", "alpaca", NULL};
-	return names;
+	return index < FORMATS_COUNT ? formats[index]->name : NULL;
 }
 
 bool import_has(const json_t *row, const char *const *keys)
@@ -52,6 +57,16 @@ enum err_code import_id(const json_t *row, const char *key, char out[static 257]
 				 "\"%s\" must be a text of 1 to 256 bytes or a whole number", key);
 }
 
+void import_leave_out(struct import *import, const char *format, ...)
+{
+	va_list arguments;
+	if (import->left_out++)
+		return;
+	va_start(arguments, format);
+	vsnprintf(import->first_left, sizeof(import->first_left), format, arguments);
+	va_end(arguments);
+}
+
 /* ---- rows ---- */
 
 static struct bytes trim_start(struct bytes text)
@@ -69,7 +84,7 @@ static enum err_code list_rows(struct import *import, struct bytes content,
 			       struct err *err)
 {
 	json_t *list;
-	enum err_code code = json_parse(content, import->input, &list, err);
+	enum err_code code = python_json(content, import->input, &list, err);
 	for (size_t i = 0; code == ERR_OK && i < json_array_size(list); i++) {
 		code = each(import, json_array_get(list, i), err);
 		if (code != ERR_OK)
@@ -85,7 +100,7 @@ static enum err_code line_row(struct import *import, struct bytes line,
 			      struct err *err)
 {
 	json_t *row;
-	ERR_TRY(json_parse(line, "the line", &row, err));
+	ERR_TRY(python_json(line, "the line", &row, err));
 	enum err_code code = each(import, row, err);
 	json_decref(row);
 	return code;
@@ -113,15 +128,95 @@ enum err_code import_rows(struct import *import,
 	return ERR_OK;
 }
 
+/* ---- tables ---- */
+
+#define HEADER_MAX 4096
+
+struct bytes import_field(const struct csv *csv, const char *name)
+{
+	int column = csv_column(csv, name);
+	return column < 0 ? BYTES("") : csv->fields[column];
+}
+
+static bool has_columns(const struct csv *csv, const char *const *columns)
+{
+	for (; *columns; columns++)
+		if (csv_column(csv, *columns) < 0)
+			return false;
+	return true;
+}
+
+bool import_has_columns(struct bytes content, const char *const *columns)
+{
+	struct err ignored = ERR_INIT;
+	struct csv csv;
+	struct bytes rest, head = bytes_split(content, '\n', &rest);
+	if (head.size == 0 || head.size > HEADER_MAX || !bytes_is_utf8(head) ||
+	    csv_open(&csv, head, "", &ignored) != ERR_OK)
+		return false;
+	bool fits = has_columns(&csv, columns);
+	csv_close(&csv);
+	return fits;
+}
+
+static enum err_code table_rows(struct import *import, struct csv *csv,
+				enum err_code (*each)(struct import *import, const struct csv *csv,
+						      struct err *err),
+				struct err *err)
+{
+	bool end;
+	for (;;) {
+		ERR_TRY(csv_next(csv, &end, err));
+		if (end)
+			return ERR_OK;
+		if (!bytes_is_utf8(buf_bytes(&csv->text)))
+			return ERR_SET(err, ERR_INVALID, "%s:%zu: not UTF-8", csv->what,
+				       csv->row_line);
+		ERR_TRY(each(import, csv, err));
+	}
+}
+
+enum err_code import_table(struct import *import, const char *const *needed,
+			   enum err_code (*each)(struct import *import, const struct csv *csv,
+						 struct err *err),
+			   struct err *err)
+{
+	struct csv csv;
+	struct buf names = BUF_INIT(1024);
+	ERR_TRY(csv_open(&csv, import->content, import->input, err));
+	for (const char *const *name = needed; *name; name++)
+		buf_printf(&names, "%s%s", name == needed ? "" : name[1] ? ", " : " and ", *name);
+	enum err_code code = has_columns(&csv, needed)
+				     ? table_rows(import, &csv, each, err)
+				     : ERR_SET(err, ERR_INVALID, "%s:1: the columns %s are needed",
+					       import->input, names.data ? names.data : "named");
+	buf_release(&names);
+	csv_close(&csv);
+	return code;
+}
+
 /* ---- the format ---- */
+
+/* The value that stands first, in one document or on a line of its own; NULL: none. */
+static json_t *first_value(struct bytes text)
+{
+	struct err ignored = ERR_INIT;
+	json_error_t error;
+	struct bytes rest, line = bytes_split(text, '\n', &rest);
+	json_t *first = json_loadb(text.data, text.size, JSON_DISABLE_EOF_CHECK, &error);
+	bool opens = text.data[0] == '{' || text.data[0] == '[';
+	/* jansson stops at what only Python writes. */
+	if (!first && opens && python_json(text, "", &first, &ignored) != ERR_OK &&
+	    python_json(line, "", &first, &ignored) != ERR_OK)
+		return NULL;
+	return first;
+}
 
 /* The first JSON value, or the first element of a list: a new reference or NULL. */
 static json_t *first_row(struct bytes content)
 {
-	json_error_t error;
 	struct bytes text = trim_start(content);
-	json_t *first =
-		text.size ? json_loadb(text.data, text.size, JSON_DISABLE_EOF_CHECK, &error) : NULL;
+	json_t *first = text.size ? first_value(text) : NULL;
 	if (!json_is_array(first))
 		return first;
 	json_t *element = json_incref(json_array_get(first, 0));
@@ -135,10 +230,11 @@ static void append_names(struct buf *list)
 		buf_printf(list, "%s%s", i ? ", " : "", formats[i]->name);
 }
 
-static enum err_code find_format(const struct import *import, const char *name,
-				 const struct import_format **out, struct err *err)
+static enum err_code find_format(const struct import *import, const struct import_format **out,
+				 struct err *err)
 {
-	struct buf names = BUF_INIT(256);
+	const char *name = import->options->format;
+	struct buf names = BUF_INIT(1024);
 	json_t *first = name ? NULL : first_row(import->content);
 	*out = NULL;
 	for (size_t i = 0; i < FORMATS_COUNT && !*out; i++)
@@ -153,8 +249,8 @@ static enum err_code find_format(const struct import *import, const char *name,
 		ERR_SET(err, ERR_INVALID, "no format is called %s; there are %s", name,
 			names.data ? names.data : "others");
 	else
-		ERR_SET(err, ERR_INVALID, "%s: none of the formats %s", import->input,
-			names.data ? names.data : "known");
+		ERR_SET(err, ERR_INVALID, "%s: none of the formats %s; --format names one",
+			import->input, names.data ? names.data : "known");
 	buf_release(&names);
 	return ERR_INVALID;
 }
@@ -188,34 +284,48 @@ static enum err_code write_folder(struct env *env, const struct import *import,
 	return write_one(env, directory, "suite.yaml", &import->yaml, err);
 }
 
-static enum err_code run(struct env *env, struct import *import, const char *format_name,
-			 const char *directory, struct suite_imported *imported, struct err *err)
+static enum err_code run(struct import *import, const char *directory,
+			 struct suite_imported *imported, struct err *err)
 {
 	const struct import_format *format;
-	ERR_TRY(find_format(import, format_name, &format, err));
+	ERR_TRY(find_format(import, &format, err));
 	ERR_TRY(format->run(import, err));
+	if (import->count == 0 && import->left_out)
+		return ERR_SET(err, ERR_INVALID,
+			       "%s: no items: %zu were left out, the first because %s",
+			       import->input, import->left_out, import->first_left);
 	if (import->count == 0)
 		return ERR_SET(err, ERR_INVALID, "%s: no items", import->input);
-	ERR_TRY(write_folder(env, import, directory, err));
-	if (imported)
-		*imported = (struct suite_imported){.format = format->name,
-						    .items = import->count,
-						    .transcript = import->transcript.size > 0};
+	ERR_TRY(write_folder(import->env, import, directory, err));
+	if (!imported)
+		return ERR_OK;
+	*imported = (struct suite_imported){.format = format->name,
+					    .items = import->count,
+					    .transcript = import->transcript.size > 0,
+					    .left_out = import->left_out};
+	snprintf(imported->first_left, sizeof(imported->first_left), "%s", import->first_left);
 	return ERR_OK;
 }
 
-enum err_code suite_import(struct env *env, const char *format, const char *input,
-			   const char *directory, struct suite_imported *imported, struct err *err)
+enum err_code suite_import(struct env *env, const struct suite_import_options *options,
+			   const char *input, const char *directory,
+			   struct suite_imported *imported, struct err *err)
 {
+	static const struct suite_import_options none = {0};
 	struct buf content = BUF_INIT(CONTENT_MAX);
-	struct import import = {.input = input,
+	struct import import = {.env = env,
+				.options = options ? options : &none,
+				.input = input,
 				.yaml = BUF_INIT(FILE_MAX),
 				.items = BUF_INIT(FILE_MAX),
-				.transcript = BUF_INIT(FILE_MAX)};
-	enum err_code code = input_read_all(env, input, &content, err);
+				.transcript = BUF_INIT(FILE_MAX),
+				.ids = json_object()};
+	enum err_code code = import.ids ? input_read_all(env, input, &content, err)
+					: ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	import.content = buf_bytes(&content);
 	if (code == ERR_OK)
-		code = run(env, &import, format, directory, imported, err);
+		code = run(&import, directory, imported, err);
+	json_decref(import.ids);
 	buf_release(&content);
 	buf_release(&import.yaml);
 	buf_release(&import.items);

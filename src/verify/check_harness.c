@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "suite/input.h"
+#include "suite/python_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +60,7 @@ enum err_code check_harness_file(struct env *env, const char *path, struct verif
 	}
 	if (code == ERR_OK)
 		code = looks_like_json(buf_bytes(&text))
-			       ? harness_json(buf_bytes(&text), path, &tree, err)
+			       ? python_json(buf_bytes(&text), path, &tree, err)
 			       : unknown_file(path, err);
 	buf_release(&text);
 	if (code == ERR_OK)

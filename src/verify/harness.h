@@ -25,10 +25,6 @@ struct harness {
 void harness_init(struct harness *harness, struct verify_report *report, const char *subject);
 void harness_release(struct harness *harness);
 
-/* The text as JSON, in which Python's NaN, Infinity and -Infinity stand for null. ERR_INVALID
- * naming `what`, line and column. The caller owns *out. */
-enum err_code harness_json(struct bytes text, const char *what, json_t **out, struct err *err);
-
 /* One score. Texts are borrowed (from the arena, or the tree). */
 struct harness_score {
 	const char *item;    /* what was asked: scores of one item are not independent */
@@ -86,7 +82,7 @@ void harness_conclude(struct harness *harness);
 /* An Inspect log packed as `.eval` (a ZIP archive). */
 enum err_code harness_inspect_archive(struct env *env, const char *path,
 				      struct verify_report *report, struct err *err);
-/* Trees that harness_json made of a file, where their keys say that they are such a log; *known
+/* Trees that python_json made of a file, where their keys say that they are such a log; *known
  * false where they are not, and then nothing was done. */
 enum err_code harness_inspect(const json_t *log, struct verify_report *report, bool *known,
 			      struct err *err);

@@ -6,6 +6,7 @@
 #include "base/encode.h"
 #include "base/json.h"
 #include "grade/statistics.h"
+#include "suite/python_json.h"
 #include "suite/zip.h"
 
 #include <math.h>
@@ -594,7 +595,7 @@ static enum err_code read_json(struct zip *zip, const struct zip_entry *entry, j
 		code = ERR_SET(err, ERR_UNSUPPORTED, "%s is larger than %zu MiB", name,
 			       SAMPLE_MAX >> 20);
 	if (code == ERR_OK)
-		code = harness_json(buf_bytes(&text), name, out, err);
+		code = python_json(buf_bytes(&text), name, out, err);
 	buf_release(&text);
 	return code;
 }

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/sha256.h"
 #include "suite/input.h"
+#include "suite/python_json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -123,7 +124,7 @@ static enum err_code read_rows(struct harness *harness, struct env *env, const c
 	enum err_code code = ERR_OK;
 	while (code == ERR_OK && (code = input_line(input, &line, &end, err)) == ERR_OK && !end) {
 		json_t *row = NULL;
-		code = harness_json(line, path, &row, err);
+		code = python_json(line, path, &row, err);
 		if (code == ERR_OK)
 			code = add_row(harness, task, row, err);
 		if (code != ERR_OK)

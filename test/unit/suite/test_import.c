@@ -12,7 +12,8 @@ static struct suite *import(const struct folder *folder, const char *format, con
 	struct suite *suite = NULL;
 	char directory[256];
 	folder_path(folder, "out/deep", directory);
-	if (suite_import(folder->env, format, input, directory, imported, &err) != ERR_OK ||
+	if (suite_import(folder->env, &(struct suite_import_options){.format = format}, input,
+			 directory, imported, &err) != ERR_OK ||
 	    suite_load(folder->env, directory, &suite, &err) != ERR_OK)
 		fail_msg("%s", err.message);
 	return suite;
@@ -179,8 +180,8 @@ static void refuse(const struct folder *folder, const char *format, const char *
 	char input[256], directory[256];
 	folder_write_text(folder, "bad", text);
 	folder_path(folder, "bad", input);
-	assert_int_equal(suite_import(folder->env, format, input,
-				      folder_path(folder, "refused", directory), NULL, &err),
+	assert_int_equal(suite_import(folder->env, &(struct suite_import_options){.format = format},
+				      input, folder_path(folder, "refused", directory), NULL, &err),
 			 code);
 	assert_string_equal(bytes_starts_with(bytes_from(err.message), bytes_from(input))
 				    ? err.message + strlen(input)
@@ -189,15 +190,19 @@ static void refuse(const struct folder *folder, const char *format, const char *
 	assert_int_not_equal(access(directory, F_OK), 0);
 }
 
+#define FORMATS                                                                           \
+	"evalplus, humaneval, mbpp, xstest, ailuminate, truthfulqa, alpaca, mt_bench, "   \
+	"arena_hard, inspect, lm_eval, promptfoo, helm, csv, jsonl"
+
 static void test_refused(void **state)
 {
 	const struct folder *folder = *state;
 	refuse(folder, NULL, "", ERR_INVALID,
-	       ": none of the formats humaneval, mbpp, xstest, alpaca");
+	       ": none of the formats " FORMATS "; --format names one");
 	refuse(folder, NULL, "a,b\n1,2\n", ERR_INVALID,
-	       ": none of the formats humaneval, mbpp, xstest, alpaca");
+	       ": say which field holds the prompt: --prompt-field NAME");
 	refuse(folder, "gsm8k", humaneval, ERR_INVALID,
-	       "no format is called gsm8k; there are humaneval, mbpp, xstest, alpaca");
+	       "no format is called gsm8k; there are " FORMATS);
 	refuse(folder, "humaneval", "{\"task_id\":\"a\"}\n", ERR_INVALID,
 	       ":1: the task: \"prompt\" is missing (a string)");
 	refuse(folder, "mbpp", "[]", ERR_INVALID, ": no items");

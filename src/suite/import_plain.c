@@ -1,0 +1,204 @@
+/* Plain tables: CSV with a header, and JSON Lines (or one list) of objects. Every column becomes a
+ * field of the item; which of them is asked, which is right and how that is told can be said, and
+ * is guessed by the usual names otherwise. */
+#include "suite/import_internal.h"
+
+#include "base/json.h"
+
+#include <stdio.h>
+
+#define SCORER_DEFAULT "contains"
+
+static const char *const prompt_names[] = {"prompt", "question", "instruction", "problem",
+					   "input",  "query",    "text",        NULL};
+static const char *const target_names[] = {"target",          "answer", "expected",
+					   "expected_output", "ideal",  "label",
+					   "reference",       "output", NULL};
+
+/* What the first row says of all. */
+struct fields {
+	const char *prompt, *target; /* "" : none */
+};
+
+/* ---- which fields ---- */
+
+static const char *find_name(const char *said, const char *const *names,
+			     bool (*has)(const void *row, const char *name), const void *row)
+{
+	if (said)
+		return has(row, said) ? said : "";
+	for (; *names; names++)
+		if (has(row, *names))
+			return *names;
+	return "";
+}
+
+static enum err_code find_fields(const struct import *import,
+				 bool (*has)(const void *row, const char *name), const void *row,
+				 struct fields *out, struct err *err)
+{
+	const struct suite_import_options *options = import->options;
+	out->prompt = find_name(options->prompt_field, prompt_names, has, row);
+	out->target = find_name(options->target_field, target_names, has, row);
+	if (!*out->prompt && options->prompt_field)
+		return ERR_SET(err, ERR_INVALID, "%s: there is no field %s", import->input,
+			       options->prompt_field);
+	if (!*out->prompt)
+		return ERR_SET(err, ERR_INVALID,
+			       "%s: say which field holds the prompt: --prompt-field NAME",
+			       import->input);
+	if (!*out->target && options->target_field)
+		return ERR_SET(err, ERR_INVALID, "%s: there is no field %s", import->input,
+			       options->target_field);
+	return ERR_OK;
+}
+
+/* ---- suite.yaml ---- */
+
+/* Without a target, answers can only be compared with each other. */
+static enum err_code append_scorer(const struct import *import, const struct fields *fields,
+				   struct buf *out, struct err *err)
+{
+	static const struct {
+		const char *kind, *member;
+	} kinds[] = {
+		{"contains", "target" },
+                {"exact",    "target" },
+                {"choice",   "target" },
+		{"numeric",  "target" },
+                {"regex",    "pattern"},
+                {"refusal",  "expect" },
+	};
+	const char *kind = import->options->scorer;
+	if (!kind && !*fields->target) {
+		buf_append_cstr(out, "kind: writing\nscorer: { kind: pairwise }\n");
+		return ERR_OK;
+	}
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (strcmp(kind ? kind : SCORER_DEFAULT, kinds[i].kind) != 0)
+			continue;
+		if (!*fields->target)
+			return ERR_SET(
+				err, ERR_INVALID,
+				"%s: say which field holds the scorer's %s: --target-field NAME",
+				import->input, kinds[i].member);
+		buf_printf(out, "kind: %s\nscorer: { kind: %s, %s: ",
+			   strcmp(kinds[i].kind, "refusal") == 0 ? "safety" : "qa", kinds[i].kind,
+			   kinds[i].member);
+		buf_printf(out, "\"{{%s}}\" }\n", fields->target);
+		return ERR_OK;
+	}
+	return ERR_SET(err, ERR_INVALID,
+		       "%s cannot be the scorer of a plain file; contains, exact, choice, numeric, "
+		       "regex and refusal can",
+		       kind);
+}
+
+static enum err_code append_yaml(struct import *import, const struct fields *fields,
+				 struct err *err)
+{
+	const char *const names[] = {fields->prompt, fields->target};
+	for (size_t i = 0; i < 2; i++)
+		if (strpbrk(names[i], "{}\"\\\n") || strlen(names[i]) > 128)
+			return ERR_SET(
+				err, ERR_INVALID,
+				"%s: the field's name %.60s cannot stand in a template: rename it",
+				import->input, names[i]);
+	buf_append_cstr(&import->yaml,
+			"name: imported\nversion: 1\n"
+			"# licence: say what the items may be used for\n"
+			"settings: { max_tokens: 1024, temperature: 0 }\nsamples: 1\n");
+	buf_printf(&import->yaml, "template: \"{{%s}}\"\n", fields->prompt);
+	return append_scorer(import, fields, &import->yaml, err);
+}
+
+/* Rows without an id are counted. */
+static enum err_code add_counted(struct import *import, json_t *item, struct err *err)
+{
+	char id[24];
+	snprintf(id, sizeof(id), "%zu", import->count + 1);
+	if (item && !json_object_get(item, "id") &&
+	    json_object_set_new(item, "id", json_string(id)) != 0) {
+		json_decref(item);
+		item = NULL;
+	}
+	return import_add_item(import, item, err);
+}
+
+/* ---- CSV ---- */
+
+static bool has_column(const void *row, const char *name)
+{
+	return csv_column(row, name) >= 0;
+}
+
+static enum err_code add_csv_row(struct import *import, const struct csv *csv, struct err *err)
+{
+	json_t *item = json_object();
+	const char *name = csv->header;
+	struct fields fields;
+	if (import->count == 0) {
+		enum err_code code = find_fields(import, has_column, csv, &fields, err);
+		if (code == ERR_OK)
+			code = append_yaml(import, &fields, err);
+		if (code != ERR_OK) {
+			json_decref(item);
+			return code;
+		}
+	}
+	for (size_t i = 0; item && i < csv->columns; i++, name += strlen(name) + 1)
+		if (json_object_set_new(item, name,
+					json_stringn(csv->fields[i].data, csv->fields[i].size)) !=
+		    0) {
+			json_decref(item);
+			item = NULL;
+		}
+	return add_counted(import, item, err);
+}
+
+static bool detect_csv(struct bytes content, const json_t *first)
+{
+	static const char *const none[] = {NULL};
+	struct bytes rest, head = bytes_split(content, '\n', &rest);
+	return !first && memchr(head.data ? head.data : "", ',', head.size) &&
+	       import_has_columns(content, none);
+}
+
+static enum err_code run_csv(struct import *import, struct err *err)
+{
+	static const char *const none[] = {NULL};
+	return import_table(import, none, add_csv_row, err);
+}
+
+/* ---- JSON ---- */
+
+static bool has_member(const void *row, const char *name)
+{
+	return json_object_get(row, name) != NULL;
+}
+
+static enum err_code add_json_row(struct import *import, const json_t *row, struct err *err)
+{
+	struct fields fields;
+	if (!json_is_object(row))
+		return ERR_SET(err, ERR_INVALID, "an object is needed");
+	if (import->count == 0) {
+		ERR_TRY(find_fields(import, has_member, row, &fields, err));
+		ERR_TRY(append_yaml(import, &fields, err));
+	}
+	return add_counted(import, json_copy((json_t *)row), err);
+}
+
+static bool detect_json(struct bytes content, const json_t *first)
+{
+	(void)content;
+	return json_is_object(first);
+}
+
+static enum err_code run_json(struct import *import, struct err *err)
+{
+	return import_rows(import, add_json_row, err);
+}
+
+const struct import_format import_csv = {"csv", detect_csv, run_csv};
+const struct import_format import_jsonl = {"jsonl", detect_json, run_json};
