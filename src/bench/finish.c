@@ -407,6 +407,46 @@ static enum err_code write_verdict_keys(struct run *run, struct err *err)
 	return code;
 }
 
+/* *alike: how many other grants of this name there were before. */
+static bool is_known_grant(const struct run *run, unsigned number, unsigned *alike)
+{
+	const struct run_model *model = &run->models[number];
+	for (unsigned i = 0; i < number; i++) {
+		const struct run_model *other = &run->models[i];
+		if (!other->grant_id || !other->grant ||
+		    strcmp(other->grant_id, model->grant_id) != 0)
+			continue;
+		if (strcmp(other->grant, model->grant) == 0)
+			return true;
+		++*alike;
+	}
+	return false;
+}
+
+/* The grants of the gateways that were asked, each once. */
+static enum err_code write_grants(struct run *run, struct err *err)
+{
+	for (unsigned i = 0; i < run->model_count; i++) {
+		const struct run_model *model = &run->models[i];
+		if (!model->grant_id || !model->grant)
+			continue;
+		ERR_TRY(env_make_directories(run->env, in_bundle(run, BUNDLE_GRANTS), err));
+		unsigned alike = 0;
+		if (is_known_grant(run, i, &alike))
+			continue;
+		/* Two gateways may call their grants alike. */
+		const char *name =
+			alike ? arena_printf(&run->arena, BUNDLE_GRANTS "/%s~%u.json",
+					     model->grant_id, alike + 1)
+			      : arena_printf(&run->arena, BUNDLE_GRANTS "/%s.json", model->grant_id);
+		if (!name)
+			return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the grants");
+		ERR_TRY(env_write_file(run->env, in_bundle(run, name), bytes_from(model->grant),
+				       0644, err));
+	}
+	return ERR_OK;
+}
+
 static enum err_code read_key(struct run *run, struct ed25519_private **key, struct err *err)
 {
 	struct buf pem = BUF_INIT(KEY_MAX);
@@ -496,6 +536,7 @@ static enum err_code write_all(struct run *run, const struct run_score *scores, 
 	ERR_TRY(write_lines(run, err));
 	ERR_TRY(write_policy(run, err));
 	ERR_TRY(write_verdict_keys(run, err));
+	ERR_TRY(write_grants(run, err));
 	ERR_TRY(write_summary(run, outcome->summary, err));
 	ERR_TRY(seal(run, outcome, err));
 	ERR_TRY(report_write(run, scores, count, results, outcome, err));

@@ -177,6 +177,8 @@ struct run_model {
 	struct gateway_run *gateway_runs; /* one for every suite */
 	char gateway_name[256];
 	char vkey[512];
+	/* The grant and its signed paper, in the run's arena; NULL: not told. */
+	const char *grant_id, *grant;
 	const char *policy; /* tlog-policy of its gateway, in the run's arena; NULL: not told */
 	bool sealed;        /* its gateway gives verdicts, no answers (V0) */
 	char verdict_note[2048]; /* the key that signs them, as the log's key vouches for it */

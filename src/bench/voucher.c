@@ -99,6 +99,32 @@ static void keys_are_there(struct rest *rest)
 	register_next(gateway);
 }
 
+/* What was agreed: readers of the bundle see that the run stayed inside it. */
+static void grant_answered(struct rest *rest, const struct err *err)
+{
+	struct run_model *model = gateway_of(rest)->model;
+	struct bytes text = buf_bytes(&rest->response);
+	json_t *tree = NULL;
+	if (err->code == ERR_OK && rest->status == 200 && bytes_is_utf8(text) &&
+	    json_parse(text, "grant", &tree, NULL) == ERR_OK && json_object_get(tree, "payload"))
+		model->grant = arena_copy(&model->run->arena, text);
+	json_decref(tree);
+	keys_are_there(rest);
+}
+
+static void ask_for_grant(struct rest *rest)
+{
+	struct run_model *model = gateway_of(rest)->model;
+	char path[300];
+	if (!model->grant_id) {
+		keys_are_there(rest);
+		return;
+	}
+	snprintf(path, sizeof(path), "/parley/v1/grants/%.128s/agreed", model->grant_id);
+	rest->done = grant_answered;
+	rest_start(rest, model->origin, "GET", path, voucher_credential(model), bytes_of(NULL, 0));
+}
+
 /* Whom the gateway says to trust for its log: its key and its witnesses. One of an earlier version
  * does not. */
 static void policy_answered(struct rest *rest, const struct err *err)
@@ -110,7 +136,7 @@ static void policy_answered(struct rest *rest, const struct err *err)
 	    trust_policy_parse(text, &policy, NULL) == ERR_OK)
 		model->policy = arena_copy(&model->run->arena, text);
 	free(policy);
-	keys_are_there(rest);
+	ask_for_grant(rest);
 }
 
 static void vkey_answered(struct rest *rest, const struct err *err)
@@ -129,6 +155,12 @@ static void vkey_answered(struct rest *rest, const struct err *err)
 		return;
 	}
 	keys_are_there(rest);
+}
+
+static void note_grant(struct run_model *model, const char *id)
+{
+	if (strlen(id) <= 128 && voucher_is_plain_id(id))
+		model->grant_id = arena_copy(&model->run->arena, bytes_from(id));
 }
 
 /* A provider that is no gateway answers anything but Parley's own 200 or problem details. */
@@ -154,6 +186,7 @@ static void probe_answered(struct rest *rest, const struct err *err)
 		const char *release = json_string_value(
 			json_object_get(json_object_get(self, "grant"), "release"));
 		model->sealed = release && strcmp(release, "V0") == 0;
+		note_grant(model, json_text(json_object_get(self, "grant"), "id"));
 		rest->done = vkey_answered;
 		rest_start(rest, model->origin, "GET", "/log/vkey", voucher_credential(model),
 			   bytes_of(NULL, 0));

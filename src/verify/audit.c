@@ -234,7 +234,8 @@ enum err_code audit_load(struct audit *audit, struct err *err)
 		ERR_TRY(load_suite(audit, i, err));
 	for (unsigned i = 0; i < audit->suite_count; i++)
 		ERR_TRY(lay_out(audit, i, err));
-	return load_own_keys(audit, err);
+	ERR_TRY(load_own_keys(audit, err));
+	return grants_load(audit, err);
 }
 
 void audit_release(struct audit *audit)
@@ -256,6 +257,7 @@ void audit_release(struct audit *audit)
 	jsonl_close(&audit->transcripts);
 	receipts_release(&audit->receipts);
 	withheld_release(&audit->withheld);
+	grants_release(&audit->grants);
 	bundle_release(&audit->bundle);
 	verify_keys_release(&audit->own);
 	verify_keys_release(&audit->reader);

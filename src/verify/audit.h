@@ -18,6 +18,7 @@
 #include "grade/bundle.h"
 #include "grade/judge.h"
 #include "grade/jsonl.h"
+#include "verify/grants.h"
 #include "verify/receipts.h"
 #include "verify/report.h"
 #include "verify/withheld.h"
@@ -122,6 +123,7 @@ struct audit {
 	struct arena arena;
 	struct receipts receipts;
 	struct withheld withheld;
+	struct grants grants;
 	struct audit_suite suites[PLAN_SUITES_MAX];
 	unsigned suite_count;
 	struct audit_cell *cells;

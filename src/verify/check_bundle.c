@@ -40,6 +40,7 @@ static enum err_code run_checks(struct audit *audit, struct err *err)
 			      &audit->own, err));
 	ERR_TRY(audit_attempts(audit, err));
 	ERR_TRY(audit_commitments(audit, err));
+	ERR_TRY(grants_check(audit, err));
 	ERR_TRY(audit_scores(audit, err));
 	ERR_TRY(audit_results(audit, err));
 	return withheld_finish(audit, err);

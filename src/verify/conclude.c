@@ -198,9 +198,10 @@ static void conclude_vouched(struct audit *audit, const struct standing *standin
 	if (join_findings(audit, &finding))
 		witnesses_phrase(&audit->reader, &finding, witnesses, sizeof(witnesses));
 	append_exceptions(audit, &exceptions);
-	report_verdict(audit->report, VERIFY_VOUCHED, "VOUCHED by %s%s; %zu of %zu answers%s%s",
+	report_verdict(audit->report, VERIFY_VOUCHED, "VOUCHED by %s%s; %zu of %zu answers%s%s%s",
 		       logs, witnesses, standing->vouched, standing->samples,
 		       was_cut_off(audit) ? " of a run that was cut off" : "",
+		       grants_inside(&audit->grants) ? "; inside its grant" : "",
 		       exceptions.size && !exceptions.failed ? exceptions.data : "");
 	buf_release(&exceptions);
 }
@@ -460,11 +461,7 @@ static void note_unchecked(struct audit *audit)
 		report_note(report, VERIFY_UNCHECKED,
 			    "%zu answers come from a stored transcript, not from a model",
 			    counts->replayed);
-	if (audit->receipts.count > 0)
-		report_note(
-			report, VERIFY_UNCHECKED,
-			"the grant's limits and how many other runs there were: the bundle does "
-			"not hold them");
+	grants_note(audit);
 	note_openings(audit);
 	withheld_note(audit);
 	note_ending(audit);

@@ -85,6 +85,7 @@ void verify_report_release(struct verify_report *report)
 		free(report->notes[i].text);
 	free(report->notes);
 	json_decref(report->results);
+	json_decref(report->grants);
 	*report = (struct verify_report){0};
 }
 
@@ -106,9 +107,10 @@ static json_t *section_json(const struct verify_report *report, enum verify_sect
 
 json_t *verify_report_json(const struct verify_report *report)
 {
-	json_t *object = json_pack("{s:s, s:s, s:s, s:O*}", "subject", report->subject, "verdict",
-				   verify_verdict_name(report->verdict), "headline",
-				   report->headline, "results", report->results);
+	json_t *object =
+		json_pack("{s:s, s:s, s:s, s:O*, s:O*}", "subject", report->subject, "verdict",
+			  verify_verdict_name(report->verdict), "headline", report->headline,
+			  "results", report->results, "grants", report->grants);
 	for (int section = VERIFY_CHECKED; object && section <= VERIFY_TRUSTED; section++) {
 		json_t *list = section_json(report, (enum verify_section)section);
 		if (json_object_set_new(object, section_names[section], list) != 0) {

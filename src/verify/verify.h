@@ -56,6 +56,7 @@ struct verify_report {
 	size_t count, capacity;
 	json_t *results; /* owned: what the scores give, as in summary.json; NULL where there are
 			    none */
+	json_t *grants;  /* owned: what was used under which grant; NULL where nothing is known */
 };
 
 /* Checks whatever stands at `path`: a bundle (or the directory of a run that holds bundle/), a

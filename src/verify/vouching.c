@@ -390,6 +390,8 @@ static enum err_code vouch(struct audit *audit, const struct attempt *attempt,
 	ERR_TRY(check_admit(audit, attempt, admit, err));
 	ERR_TRY(receipts_outcome(&audit->receipts, admit->id, &outcome, &found, err));
 	enum err_code code = found ? check_outcome(audit, attempt, admit, &outcome, err) : ERR_OK;
+	if (code == ERR_OK)
+		code = grants_take(audit, admit, found ? &outcome : NULL, err);
 	receipt_release(&outcome);
 	return code;
 }

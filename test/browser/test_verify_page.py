@@ -146,9 +146,13 @@ class VerifyPage(Stage):
             self.assertEqual(page.replace("in the field above", "with --key"), program)
             self.keys(self.policy.read_text(), self.evaluator)
             page, program = self.same_as_program(bundle, "--policy", self.policy, "--key", self.evaluator)
+            # The program holds the run against the grant, too.
+            self.assertIn("; inside its grant", program)
+            program = program.replace("; inside its grant", "")
             self.assertEqual(page, f"{program}; the scores of 6 answers are the evaluator's word here")
             self.keys(self.first_key if bundle == self.bundles[0] else self.vkey)
             page, program = self.same_as_program(bundle, "--key", self.first_key if bundle == self.bundles[0] else self.vkey)
+            program = program.replace("; inside its grant", "")
             self.assertTrue(page.startswith(program), (page, program))
         text = self.browser.run("document.querySelector('#result').innerText")
         for part in ("suite foxes: its root from 6 items, as in the plan", "run 2 of 2 of foxes on north-1",

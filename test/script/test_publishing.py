@@ -8,10 +8,11 @@ import re
 import shutil
 import stat
 import urllib.parse
+from datetime import datetime, timedelta, timezone
 
 import test_bench
 import test_bench_turns
-from parley_test import evaluation, main, run
+from parley_test import ask, evaluation, main, run
 
 SEED = "5a" * 32
 SAFETY = f"""name: quails
@@ -39,7 +40,8 @@ def reseal(bundle):
              for path in bundle.rglob("*") if path.is_file()
              and path.name not in ("manifest.json", "statement.dsse.json")]
     files.sort(key=lambda file: file["path"].encode())
-    text = canonical({"count": len(files), "files": files, "format": "parley-published-1"}) + "\n"
+    form = json.loads((bundle / "manifest.json").read_text())["format"]
+    text = canonical({"count": len(files), "files": files, "format": form}) + "\n"
     (bundle / "manifest.json").write_text(text)
     path = bundle / "statement.dsse.json"
     envelope = json.loads(path.read_text())
@@ -62,7 +64,7 @@ def views(data):
                 pass
 
 
-class Publishing(test_bench.Bench):
+class Published(test_bench.Bench):
     def safety(self, count):
         folder = self.directory / "quails"
         folder.mkdir()
@@ -114,6 +116,8 @@ class Publishing(test_bench.Bench):
                     self.assertNotIn(word.lower().encode(), view.lower(), path)
         self.assertGreater(found, 10)
 
+
+class Publishing(Published):
     def test_a_published_run_through_a_gateway(self):
         suite, persona = self.safety(6)
         run("keygen", "-o", self.directory / "evaluator.key")
@@ -139,6 +143,9 @@ class Publishing(test_bench.Bench):
         opened = json.loads(self.check(published, "--key", key, "--salts", salts, "--json"))
         self.assertEqual(whole["results"], shown["results"])
         self.assertEqual(opened["headline"], whole["headline"])
+        self.assertEqual(whole["headline"], "VOUCHED by northlab.example/test; 12 of 12 answers; inside "
+                         "its grant")
+        self.assertIn("whether it stayed inside grant eval, whose limits are withheld", text)
         self.assertIn("12 answers graded again", opened["checked"])
         self.assertIn("suite quails: 6 of 6 items were opened, each in the root that was committed to",
                       opened["checked"])
@@ -373,6 +380,85 @@ class Publishing(test_bench.Bench):
                 (("verify", published, "--salts", persona), "--salts:1")):
             done = self.bench(*arguments, status=2)
             self.assertIn(reason, done.stderr)
+
+
+class Inside(Published):
+    """The run against the grant in its bundle. The evaluator cannot make one: the papers here are
+    the gateway's own, of what it might have granted instead."""
+
+    def paper(self, gate, key, root, **members):
+        gate.apply({**evaluation(), **members}, public_suites=[{"name": "s", "root": root}])
+        answer = ask(gate.port, "GET", "/parley/v1/grants/eval/agreed", {"x-api-key": key})
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.body
+
+    def test_inside_and_outside(self):
+        suite, persona = self.safety(6)
+        root = run("suite", "digest", suite).stdout.strip()
+        limits = {"rpm": 600, "input_tpm": 100000, "output_tpm": 100000, "concurrency": 64,
+                  "tokens_per_day": 100000, "tokens_per_week": 1000000}
+        gate = self.gateway(self.sim("--persona", persona), evaluation(limits=limits),
+                            public_suites=[{"name": "s", "root": root}])
+        secret = gate.key("eval", "southlab")
+        # One at a time, so that what is used beyond a reservation is of one request.
+        self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}", "--concurrency", 1),
+                   keys={"PARLEY_TEST_KEY": secret})
+        bundle, key = self.out / "bundle", self.vkey(gate)
+        told = json.loads(self.check(bundle, "--key", key, "--json"))
+        self.assertEqual(told["headline"], "VOUCHED by northlab.example/test; 12 of 12 answers; inside "
+                         "its grant")
+        used = [entry["usage"] for entry in gate.records() if entry["kind"] == "settle"]
+        row = told["grants"][0]
+        self.assertEqual((row["id"], row["inside"], row["requests"], row["limits"]),
+                         ("eval", True, 12, limits))
+        self.assertEqual((row["input"], row["output"]), tuple(
+            sum(usage[name] for usage in used) for name in ("input", "output")))
+        text = self.check(bundle, "--key", key)
+        self.assertIn("inside grant eval (dates, models, purposes, release, leaves and samples): 12 requests",
+                      text)
+        self.assertIn("; rpm 600, input_tpm 100000, output_tpm 100000, tokens_per_day 100000", text)
+        self.assertIn("the log whose key you gave vouches for its key", text)
+        self.assertIn("inside its grant", self.check(bundle, "--key", key, "--html"))
+        path = bundle / "grants/eval.json"
+        original = path.read_bytes()
+
+        tomorrow = datetime.now(timezone.utc).date() + timedelta(days=1)
+        suites = {"classes": ["public", "reviewed"], "max_leaves": 5000, "samples_per_leaf": 5}
+        cases = {
+            "rpm 2": {"limits": {"rpm": 2}},
+            "input_tpm 20": {"limits": {"input_tpm": 20}},
+            "output_tpm 20": {"limits": {"output_tpm": 20}},
+            "tokens_per_day 30": {"limits": {"tokens_per_day": 30}},
+            "tokens_per_week 30": {"limits": {"tokens_per_week": 30}},
+            "purpose safety_evaluation": {"purposes": ["capability_benchmark"]},
+            "release V2": {"release": "V1"},
+            "max_leaves": {"suites": {**suites, "max_leaves": 5}},
+            "samples_per_leaf": {"suites": {**suites, "samples_per_leaf": 1}},
+            "time 2": {"valid": {"from": str(tomorrow), "to": str(tomorrow)}},
+        }
+        for reason, members in cases.items():
+            with self.subTest(reason):
+                path.write_bytes(self.paper(gate, secret, root, **members))
+                reseal(bundle)
+                text = self.check(bundle, "--key", key, head="FALSE", status=1)
+                self.assertIn("grant eval", text.split("\n")[0])
+                self.assertIn(reason, text.split("\n")[0])
+        other = self.gateway(self.sim(), evaluation(limits=limits), name="other")
+        elsewhere = ask(other.port, "GET", "/parley/v1/grants/eval/agreed",
+                        {"x-api-key": other.key("eval", "southlab")}).body
+        envelope = json.loads(original)
+        payload = base64.b64decode(envelope["payload"]).replace(b'"rpm":600', b'"rpm":900')
+        for changed, status in ((elsewhere, 1), (original[:-9], 1), (canonical({
+                **envelope, "payload": base64.b64encode(payload).decode()}).encode(), 1), (original, 0)):
+            path.write_bytes(changed)
+            reseal(bundle)
+            text = self.check(bundle, "--key", key, status=status)
+            self.assertEqual("grants/eval.json" in text.split("\n")[0], status == 1, text)
+        path.unlink()
+        reseal(bundle)
+        text = self.check(bundle, "--key", key, head="VOUCHED by northlab.example/test; 12 of 12 answers\n")
+        self.assertIn("whether it stayed inside grant eval, which the bundle does not hold", text)
+        self.assertIsNone(json.loads(self.check(bundle, "--json"))["grants"][0]["inside"])
 
 
 class Kinds(test_bench.Bench):

@@ -257,7 +257,7 @@ function noteLogs(logs, report) {
 		else report.unchecked.push(`the signature of ${log.origin}: its key is not known`);
 	}
 	if (logs.length)
-		report.unchecked.push("the grant's limits and how many other runs there were: the bundle does not hold them");
+		report.unchecked.push("whether it stayed inside the grant, and how many other runs there were: this page does not look at that");
 }
 
 function conclude(audit, logs, reader, summary, report) {
