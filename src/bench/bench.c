@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "bench/cache.h"
+#include "bench/forecast.h"
 #include "bench/progress.h"
 #include "bench/proxy.h"
 #include "grade/bundle.h"
@@ -527,6 +528,19 @@ static enum err_code attach_signals(struct run *run, struct err *err)
 	return env_on_signal(run->loop, SIGTERM, on_signal, run, err);
 }
 
+/* Told before the first request; nothing hangs on it. */
+static void say_forecast(struct run *run)
+{
+	struct buf line = BUF_INIT(4096);
+	struct forecast forecast;
+	if (run->options->screen.write && !run->proxy &&
+	    forecast_make(run, NULL, &forecast, NULL) == ERR_OK && forecast.requests > 0) {
+		forecast_line(run, &forecast, &line);
+		progress_say(run, "Estimate: %.*s", (int)line.size, line.data);
+	}
+	buf_release(&line);
+}
+
 /* Runs the loop until everything is done that can be. */
 static enum err_code work(struct run *run, struct err *err)
 {
@@ -536,6 +550,8 @@ static enum err_code work(struct run *run, struct err *err)
 	run->progress = progress_new(run);
 	if (run->resumed)
 		lines_taken(run);
+	if (!run->resumed)
+		say_forecast(run);
 	progress_start(run->progress);
 	cells_durable(run);
 	journal_commit(&run->journal);
@@ -610,6 +626,34 @@ enum err_code bench_run(struct env *env, const struct bench_options *options,
 		code = work(&run, err);
 	if (code == ERR_OK)
 		code = conclude(&run, outcome, err);
+	run_release(&run);
+	return code;
+}
+
+/* ---- before anything is spent ---- */
+
+enum err_code bench_estimate(struct env *env, const struct bench_options *options, const char *from,
+			     struct buf *line, json_t **out, struct err *err)
+{
+	struct run run;
+	struct forecast forecast;
+	*out = NULL;
+	enum err_code code = run_open(&run, env, options, err);
+	if (code == ERR_OK)
+		code = plan_read(&run.plan, run.env, run.options, err);
+	if (code == ERR_OK)
+		code = load_suites(&run, err);
+	run.model_count = run.plan.model_count; /* their keys and files are not looked at */
+	if (code == ERR_OK)
+		code = cells_build(&run, err);
+	if (code == ERR_OK)
+		code = forecast_make(&run, from, &forecast, err);
+	if (code == ERR_OK) {
+		forecast_line(&run, &forecast, line);
+		*out = forecast_encode(&run, &forecast);
+		code = *out ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	}
+	run.model_count = 0; /* none was opened */
 	run_release(&run);
 	return code;
 }

@@ -104,6 +104,13 @@ enum err_code bench_run(struct env *env, const struct bench_options *options,
 enum err_code bench_resume(struct env *env, const struct bench_options *options,
 			   struct bench_outcome *outcome, struct err *err);
 
+/* What the run would take: {requests, input_tokens, output_tokens, usd, seconds, models, measured,
+ * budget} (forecast.h) as a new reference, and the same in one line. `from`: the directory of an
+ * earlier run whose answers tell how long they are; NULL: none. Nobody is asked, no key is needed,
+ * nothing is written. Errors as of bench_run. */
+enum err_code bench_estimate(struct env *env, const struct bench_options *options, const char *from,
+			     struct buf *line, json_t **out, struct err *err);
+
 /* What `bench proxy --record` has made. */
 struct bench_recorded {
 	char folder[4096];

@@ -240,6 +240,89 @@ static int run_run(int argc, char **argv)
 	return run(&settings, arguments.count ? arguments.positional[0] : NULL, false);
 }
 
+static void print_estimate(struct bytes line, const json_t *found)
+{
+	const json_t *model;
+	size_t i;
+	fwrite(line.data, 1, line.size, stdout);
+	putchar('\n');
+	json_array_foreach(json_object_get(found, "models"), i, model)
+	{
+		const json_t *output = json_object_get(model, "output_tokens");
+		const json_t *usd = json_object_get(model, "usd");
+		printf("  %s: %lld requests, about %lld input and %lld output tokens",
+		       json_text(model, "name"),
+		       (long long)json_integer_value(json_object_get(model, "requests")),
+		       (long long)json_integer_value(
+			       json_object_get(json_object_get(model, "input_tokens"), "mid")),
+		       (long long)json_integer_value(json_object_get(output, "mid")));
+		if (json_is_object(usd))
+			printf(", $%.4g", json_number_value(json_object_get(usd, "mid")));
+		putchar('\n');
+	}
+	if (!json_is_true(json_object_get(found, "measured")))
+		printf("How long answers are is assumed; --from DIR takes it from a run.\n");
+}
+
+static int estimate(const struct bench_settings *settings, const char *plan, const char *from)
+{
+	struct err err = ERR_INIT;
+	struct buf line = BUF_INIT(8192);
+	json_t *found;
+	struct bench_options options = options_of(settings, plan);
+	options.output = ".";
+	struct env *env = env_os_new(2);
+	if (!env)
+		return 3;
+	enum err_code code = bench_estimate(env, &options, from, &line, &found, &err);
+	int status = code == ERR_OK ? 0 : cli_fail(&err);
+	if (code == ERR_OK && settings->json)
+		cli_print_json(found);
+	else if (code == ERR_OK)
+		print_estimate(buf_bytes(&line), found);
+	if (code == ERR_OK && strcmp(json_text(found, "budget"), "will be reached") == 0)
+		status = 1;
+	json_decref(found);
+	buf_release(&line);
+	env_os_free(env);
+	return status;
+}
+
+static int run_estimate(int argc, char **argv)
+{
+	struct bench_settings settings = {0};
+	const char *from = NULL;
+	const struct cli_option options[] = {
+		SELECTION_OPTIONS(settings, "NAME=DIALECT@URL, as in bench run (repeatable)",
+				  "who judges writing"),
+		EXTENT_OPTIONS(settings),
+		{"from",    0, CLI_TEXT, &from, "DIR",
+			    "an earlier run: answers are taken to be as long as there", 0, 0},
+		SHARED_OPTIONS(settings),
+		{0},
+	};
+	const struct cli_command command = {
+		"bench estimate",
+		"PLAN.yaml | --suite S --model M … [--from DIR]",
+		"Says what a run would take: requests, tokens, money (where the plan has prices) "
+		"and\n"
+		"time, each with a band. Nobody is asked and no key is needed. Exit 1 where the "
+		"plan's\nbudget will be reached before the end even if every answer is short.",
+		options,
+		0,
+		1};
+	struct cli_arguments arguments;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	if (settings.output)
+		return cli_usage("bench estimate", "nothing is written: leave out -o");
+	status = check_selection("bench estimate", &settings, arguments.count > 0);
+	if (status >= 0)
+		return status;
+	return estimate(&settings, arguments.count ? arguments.positional[0] : NULL, from);
+}
+
 static int run_resume(int argc, char **argv)
 {
 	struct bench_settings settings = {0};
@@ -402,14 +485,15 @@ static int run_proxy(int argc, char **argv)
 int cmd_bench(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
-		{"run",     run_run,              "ask models the items of suites, grade, report"          },
-		{"resume",  run_resume,           "go on with a run that was interrupted"                  },
-		{"proxy",   run_proxy,            "run another harness behind a port and keep what it asks"},
-		{"compare", run_bench_compare,    "hold the models of runs against each other"             },
-		{"power",   run_bench_power,      "how many items it takes to see a difference"            },
-		{"report",  bench_report,         "publish a run with its prompts and answers withheld"    },
-		{"export",  bench_export_command, "a run in other tools' formats"                          },
-		{NULL,      NULL,                 NULL						     },
+		{"run",      run_run,              "ask models the items of suites, grade, report"          },
+		{"resume",   run_resume,           "go on with a run that was interrupted"                  },
+		{"proxy",    run_proxy,            "run another harness behind a port and keep what it asks"},
+		{"estimate", run_estimate,         "what a run would take, before anything is spent"        },
+		{"compare",  run_bench_compare,    "hold the models of runs against each other"             },
+		{"power",    run_bench_power,      "how many items it takes to see a difference"            },
+		{"report",   bench_report,         "publish a run with its prompts and answers withheld"    },
+		{"export",   bench_export_command, "a run in other tools' formats"                          },
+		{NULL,       NULL,                 NULL						     },
 	};
 	return cli_dispatch("bench", verbs, argc, argv);
 }

@@ -191,6 +191,48 @@ class Compare(Case):
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertRegex(done.stdout, "^FALSE: .*lengths")
 
+    def test_estimate(self):
+        suite = self.suite(range(60))
+        plan = self.directory / "plan.yaml"
+
+        def estimate(*more, budget="", status=0):
+            plan.write_text(
+                f"suites: [ \"{suite}\" ]\nmodels:\n  - {{ name: m, dialect: anthropic, url: "
+                f"\"http://127.0.0.1:9\", key_env: NOT_SET, price: {{ input: 1, output: 10 }} }}\n"
+                + budget)
+            done = run("bench", "estimate", plan, "--json", *more)
+            self.assertEqual(done.returncode, status, done.stderr)
+            return json.loads(done.stdout)
+        found = estimate()
+        self.assertEqual(found["requests"], 60)
+        self.assertEqual(found["output_tokens"]["high"], 60 * 64)
+        for name in ("input_tokens", "output_tokens", "usd", "seconds"):
+            band = found[name]
+            self.assertTrue(0 < band["low"] < band["mid"] < band["high"], found)
+        self.assertEqual(found["budget"], "none")
+        self.assertEqual(estimate(budget="budget: { tokens: 1000000 }\n")["budget"], "fits")
+        self.assertEqual(estimate(budget="budget: { usd: 0.02 }\n")["budget"], "may be reached")
+        self.assertEqual(estimate(budget="budget: { tokens: 100 }\n", status=1)["budget"],
+                         "will be reached")
+        # A run tells how long answers are, and says beforehand what it expects.
+        out = self.directory / "out"
+        done = run("bench", "run", "--suite", suite, "--model", "m=anthropic@" + self.sim().url,
+                   "-o", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"Estimate: 60 requests, .* tokens \(.*cost not known")
+        total = json.loads((out / "summary.json").read_text())["models"][0]
+        found = estimate("--from", out)
+        self.assertTrue(found["measured"])
+        self.assertEqual(found["output_tokens"]["mid"], total["output_tokens"])
+        self.assertTrue(found["input_tokens"]["low"] / 2 <= total["input_tokens"]
+                        <= 2 * found["input_tokens"]["high"], (found, total))
+        for arguments, status in ((("--suite", "nowhere", "--model", "m=anthropic@http://x"), 2),
+                                  ((plan, "-o", out), 2), ((), 2),
+                                  ((plan, "--from", self.directory), 3)):
+            done = run("bench", "estimate", *arguments)
+            self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+            self.assertTrue(done.stderr)
+
     def test_wrong_use(self):
         out, _ = self.run_of("out", self.suite(range(60)), ("good", self.good))
         for arguments, words in (((), "usage|needs|give"),
