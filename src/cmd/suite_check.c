@@ -59,7 +59,8 @@ static void print_summary(const struct checking *checking)
 	if (trial->references)
 		printf(", the references and wrong answers of %zu of %zu tried", trial->tried,
 		       trial->references);
-	printf("; %zu findings\n", checking->findings.count);
+	printf("; %zu finding%s\n", checking->findings.count,
+	       checking->findings.count == 1 ? "" : "s");
 }
 
 static void print_json(const struct checking *checking)

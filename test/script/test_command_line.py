@@ -182,6 +182,23 @@ class Files(Case):
         self.assertEqual(found, [("pair", 1), ("pair", 2), ("pair", 3), ("pair", 4), ("scorer", 6)])
         self.assertIn("is unbalanced", told)
 
+    def test_few_shot_examples_are_asked_and_verified(self):
+        folder = self.suite(lambda text: text + (
+            'system: One word.\nexamples:\n  answer: "{{answer}}"\n  items:\n'
+            '    - { question: "What barks?", answer: dog }\n'))
+        turns = [{"role": "user", "text": "What barks?"}, {"role": "assistant", "text": "dog"},
+                 {"role": "user", "text": "What?"}]
+        stored = self.directory / "stored.jsonl"
+        for system, status in (("One word.", 0), ("Two words.", 1)):
+            stored.write_text(json.dumps({"prompt": {"system": system, "messages": turns},
+                                          "answers": ["fox"]}) + "\n")
+            out = self.directory / f"out-{status}"
+            done = run("bench", "run", "--suite", folder, "--model", f"m=replay@{stored}", "-o", out)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            result = json.loads((out / "summary.json").read_text())["results"][0]
+            self.assertEqual((result["value"], result["failed"]), (1 - status, status))
+            self.assertEqual(run("verify", out / "bundle").returncode, 0)
+
     def test_broken_tests_are_found(self):
         code = ('scorer: { kind: code, language: python, cases: "{{cases}}", '
                 'entry_point: f }')
