@@ -22,9 +22,9 @@
 struct bench_screen {
 	void (*write)(void *argument, struct bytes text); /* NULL: nothing is shown (--json) */
 	void *argument;
-	bool terminal;    /* a TTY: live view; else plain lines every few seconds */
-	bool silent;      /* nothing while it runs: only what is said, and the table */
-	unsigned columns; /* of the terminal; 0: 80 */
+	bool terminal;          /* a TTY: live view; else plain lines every few seconds */
+	bool silent;            /* nothing while it runs: only what is said, and the table */
+	unsigned columns, rows; /* of the terminal; 0: 80 and 24 */
 };
 
 /* `parley bench proxy`: another harness asks, and the run goes on behind a local port. Its requests

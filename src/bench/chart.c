@@ -12,6 +12,7 @@
 #define TOP 14.0
 #define TICKS 5
 #define LABEL_BYTES ((size_t)38)
+#define DESCRIBED_MAX 64u
 
 static void append_escaped(struct buf *out, const char *text, size_t limit)
 {
@@ -21,6 +22,8 @@ static void append_escaped(struct buf *out, const char *text, size_t limit)
 	buf_release(&line);
 }
 
+/* Title and description, for those who hear the page: the caller goes on with the figures and calls
+ * end_description. */
 static void open_svg(struct buf *out, const char *id, const char *title, const char *description,
 		     double width, double height)
 {
@@ -31,7 +34,23 @@ static void open_svg(struct buf *out, const char *id, const char *title, const c
 	append_escaped(out, title, 300);
 	buf_printf(out, "</title><desc id=\"%s-d\">", id);
 	append_escaped(out, description, 2000);
+}
+
+static void end_description(struct buf *out)
+{
 	buf_append_cstr(out, "</desc>\n");
+}
+
+static void describe_rows(struct buf *out, const struct chart_row *rows, size_t count)
+{
+	for (size_t i = 0; i < count && i < DESCRIBED_MAX; i++) {
+		buf_append_char(out, ' ');
+		append_escaped(out, rows[i].label, LABEL_BYTES);
+		buf_append_cstr(out, ": ");
+		append_escaped(out, rows[i].value, 64);
+		buf_append_char(out, '.');
+	}
+	end_description(out);
 }
 
 static double place(double value, double from, double to)
@@ -88,6 +107,7 @@ void chart_forest(struct buf *out, const char *id, const char *title, const char
 		  const struct chart_row *rows, size_t count, double from, double to, bool percent)
 {
 	open_svg(out, id, title, description, WIDTH, TOP + ROW * (double)count + 30);
+	describe_rows(out, rows, count);
 	append_axis(out, count, from, to, percent);
 	for (size_t i = 0; i < count; i++) {
 		double y = row_middle(i);
@@ -103,6 +123,7 @@ void chart_bars(struct buf *out, const char *id, const char *title, const char *
 		const struct chart_row *rows, size_t count)
 {
 	open_svg(out, id, title, description, WIDTH, TOP + ROW * (double)count + 30);
+	describe_rows(out, rows, count);
 	append_axis(out, count, 0, 1, true);
 	for (size_t i = 0; i < count; i++) {
 		double y = row_middle(i), end = place(rows[i].at, 0, 1);
@@ -114,6 +135,68 @@ void chart_bars(struct buf *out, const char *id, const char *title, const char *
 		append_interval(out, &rows[i], y, 0, 1);
 		buf_append_char(out, '\n');
 	}
+	buf_append_cstr(out, "</svg>\n");
+}
+
+/* ---- scatter ---- */
+
+#define PLOT_LEFT 60.0
+#define PLOT_RIGHT 720.0
+#define PLOT_TOP 16.0
+#define PLOT_BOTTOM 300.0
+
+static double across(double x, double max)
+{
+	double share = max > 0 ? fmin(1, fmax(0, x / max)) : 0;
+	return PLOT_LEFT + share * (PLOT_RIGHT - PLOT_LEFT);
+}
+
+static double upwards(double share)
+{
+	return PLOT_BOTTOM - fmin(1, fmax(0, share)) * (PLOT_BOTTOM - PLOT_TOP);
+}
+
+static void append_plot(struct buf *out, const struct chart_axis *axis)
+{
+	for (int i = 0; i <= TICKS; i++) {
+		double share = (double)i / TICKS, x = across(share * axis->max, axis->max);
+		buf_printf(out,
+			   "<line class=\"grid\" x1=\"%.0f\" y1=\"%.1f\" x2=\"%.0f\" y2=\"%.1f\"/>"
+			   "<text class=\"label\" x=\"%.0f\" y=\"%.1f\">%.0f %%</text>",
+			   PLOT_LEFT, upwards(share), PLOT_RIGHT, upwards(share), PLOT_LEFT - 8,
+			   upwards(share) + 4, 100 * share);
+		buf_printf(out, "<text class=\"tick\" x=\"%.1f\" y=\"%.0f\">%.*f</text>\n", x,
+			   PLOT_BOTTOM + 18, (int)axis->decimals, share * axis->max);
+	}
+	buf_printf(out, "<text class=\"tick\" x=\"%.0f\" y=\"%.0f\">", (PLOT_LEFT + PLOT_RIGHT) / 2,
+		   PLOT_BOTTOM + 38);
+	append_escaped(out, axis->name, 100);
+	buf_append_cstr(out, "</text>\n");
+}
+
+/* Names stand on the side of the point where there is room. */
+static void append_point(struct buf *out, const struct chart_row *row, double max)
+{
+	double x = across(row->x, max), y = upwards(row->at);
+	bool left = x > (PLOT_LEFT + PLOT_RIGHT) / 2;
+	buf_printf(out,
+		   "<line class=\"whisker\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>"
+		   "<circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>"
+		   "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">",
+		   x, upwards(row->low), x, upwards(row->high), x, y, left ? "label" : "value",
+		   left ? x - 10 : x + 10, y + 4);
+	append_escaped(out, row->label, LABEL_BYTES);
+	buf_append_cstr(out, "</text>\n");
+}
+
+void chart_scatter(struct buf *out, const char *id, const char *title, const char *description,
+		   const struct chart_row *rows, size_t count, const struct chart_axis *axis)
+{
+	open_svg(out, id, title, description, WIDTH, PLOT_BOTTOM + 48);
+	describe_rows(out, rows, count);
+	append_plot(out, axis);
+	for (size_t i = 0; i < count; i++)
+		append_point(out, &rows[i], axis->max);
 	buf_append_cstr(out, "</svg>\n");
 }
 
@@ -139,11 +222,27 @@ static void append_matrix_cell(struct buf *out, double share, double x, double y
 		   y + 20, 100 * share);
 }
 
+static void describe_matrix(struct buf *out, const char *const *names, size_t count,
+			    const double *shares)
+{
+	for (size_t i = 0; i < count * count && i < DESCRIBED_MAX; i++) {
+		if (isnan(shares[i]))
+			continue;
+		buf_append_char(out, ' ');
+		append_escaped(out, names[i / count], LABEL_BYTES);
+		buf_append_cstr(out, " against ");
+		append_escaped(out, names[i % count], LABEL_BYTES);
+		buf_printf(out, ": %.0f %%.", 100 * shares[i]);
+	}
+	end_description(out);
+}
+
 void chart_matrix(struct buf *out, const char *id, const char *title, const char *description,
 		  const char *const *names, size_t count, const double *shares)
 {
 	double side = fmin(120, (WIDTH - LABELS) / (double)(count ? count : 1));
 	open_svg(out, id, title, description, WIDTH, 40 + 32 * (double)count);
+	describe_matrix(out, names, count, shares);
 	for (size_t j = 0; j < count; j++) {
 		buf_printf(out, "<text class=\"tick\" x=\"%.1f\" y=\"20\">",
 			   LABELS + side * ((double)j + 0.5));

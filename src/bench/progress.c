@@ -14,6 +14,14 @@
 #define BAR_COLUMNS 12u
 #define VIEW_MAX ((size_t)256 << 10)
 #define COLUMNS_DEFAULT 80u
+#define ROWS_DEFAULT 24u
+
+/* How fast something went in the last seconds. */
+struct rate {
+	uint64_t since_ns;
+	size_t done;
+	double per_second; /* 0: not known yet */
+};
 
 struct progress {
 	struct run *run;
@@ -21,10 +29,8 @@ struct progress {
 	struct buf view;
 	unsigned drawn; /* lines of the live view on the screen */
 	bool live;
-	/* The rate of the last seconds, for the estimate of what is left. */
-	uint64_t rate_ns;
-	size_t rate_outcomes;
-	double rate; /* outcomes a second, 0: not known yet */
+	struct rate rate;   /* of the whole run, for the estimate of what is left */
+	struct rate *rates; /* one for each cell */
 };
 
 static const struct bench_screen *screen_of(const struct run *run)
@@ -77,6 +83,15 @@ static void append_name(struct buf *out, const struct run *run, const struct cel
 	buf_release(&name);
 }
 
+/* ", 3 throttled (429), 1 no connection". */
+static void append_errors(struct buf *out, const uint32_t errors[CELL_ERRORS])
+{
+	for (unsigned i = 0; i < CELL_ERRORS; i++)
+		if (errors[i] > 0)
+			buf_printf(out, ", %u × %s", errors[i],
+				   cell_error_name((enum cell_error)i));
+}
+
 static void append_cell(struct buf *out, const struct run *run, const struct cell *cell, bool bar)
 {
 	append_name(out, run, cell);
@@ -91,20 +106,56 @@ static void append_cell(struct buf *out, const struct run *run, const struct cel
 		buf_printf(out, "  %zu to grade", cell->ungraded);
 }
 
+/* What the cell used and what went wrong, on a line of its own below it; nothing while there is
+ * nothing to tell. */
+static void append_use(struct progress *progress, unsigned number, struct buf *out)
+{
+	const struct cell *cell = &progress->run->cells[number];
+	const struct cell_use *use = &cell->use;
+	double rate = progress->rates[number].per_second;
+	size_t before = out->size;
+	if (rate > 0 && cell->done < cell->count) {
+		buf_printf(out, ", %.1f/s, left about ", rate);
+		text_append_duration(out,
+				     (uint64_t)((double)(cell->count - cell->done) * 1000 / rate));
+	}
+	if (use->input + use->output > 0) {
+		buf_append_cstr(out, ", ");
+		text_append_count(out, (uint64_t)(use->input + use->output));
+		buf_append_cstr(out, " tokens");
+	}
+	if (use->usd > 0) {
+		buf_append_cstr(out, ", ");
+		text_append_usd(out, use->usd);
+	}
+	append_errors(out, use->errors);
+	if (out->size == before || out->failed)
+		return;
+	memcpy(out->data + before, "  ", 2); /* in place of the first comma */
+	buf_append_char(out, '\n');
+}
+
 /* ---- the whole ---- */
 
-static void measure_rate(struct progress *progress)
+static void measure(struct rate *rate, size_t done, uint64_t now)
 {
-	const struct run *run = progress->run;
-	uint64_t now = run->loop->now_ns, passed = now - progress->rate_ns;
+	uint64_t passed = now - rate->since_ns;
 	if (passed < RATE_NS / 10)
 		return;
-	double recent = (double)(run->outcomes - progress->rate_outcomes) * 1e9 / (double)passed;
+	double recent = (double)(done - rate->done) * 1e9 / (double)passed;
 	double weight = fmin(1, (double)passed / (double)RATE_NS);
-	progress->rate =
-		progress->rate > 0 ? progress->rate * (1 - weight) + recent * weight : recent;
-	progress->rate_ns = now;
-	progress->rate_outcomes = run->outcomes;
+	rate->per_second =
+		rate->per_second > 0 ? rate->per_second * (1 - weight) + recent * weight : recent;
+	rate->since_ns = now;
+	rate->done = done;
+}
+
+static void measure_all(struct progress *progress)
+{
+	const struct run *run = progress->run;
+	measure(&progress->rate, run->outcomes, run->loop->now_ns);
+	for (unsigned i = 0; i < run->cell_count; i++)
+		measure(&progress->rates[i], run->cells[i].done, run->loop->now_ns);
 }
 
 static void append_summary(struct progress *progress, struct buf *out)
@@ -112,16 +163,20 @@ static void append_summary(struct progress *progress, struct buf *out)
 	const struct run *run = progress->run;
 	unsigned in_flight = 0;
 	size_t failed = 0;
+	uint32_t errors[CELL_ERRORS] = {0};
 	uint64_t now = run->loop->now_ns;
+	double rate = progress->rate.per_second;
 	for (unsigned i = 0; i < run->model_count; i++)
 		in_flight += run->models[i].in_flight_count;
 	for (unsigned i = 0; i < run->cell_count; i++)
 		failed += run->cells[i].failed;
-	measure_rate(progress);
+	for (unsigned i = 0; i < run->cell_count; i++)
+		for (unsigned k = 0; k < CELL_ERRORS; k++)
+			errors[k] += run->cells[i].use.errors[k];
 	buf_printf(out, "%zu/%zu done, %u in flight, %zu failed", run->outcomes, run->cell_tasks,
 		   in_flight, failed);
-	if (progress->rate > 0)
-		buf_printf(out, ", %.1f/s", progress->rate);
+	if (rate > 0)
+		buf_printf(out, ", %.1f/s", rate);
 	if (run->tokens > 0) {
 		buf_append_cstr(out, ", ");
 		text_append_count(out, run->tokens);
@@ -133,11 +188,12 @@ static void append_summary(struct progress *progress, struct buf *out)
 	}
 	buf_append_cstr(out, ", ");
 	text_append_duration(out, (now - run->started_ns) / 1000000u);
-	if (progress->rate > 0 && run->outcomes < run->cell_tasks) {
+	if (rate > 0 && run->outcomes < run->cell_tasks) {
 		buf_append_cstr(out, ", left about ");
-		text_append_duration(out, (uint64_t)((double)(run->cell_tasks - run->outcomes) *
-						     1000 / progress->rate));
+		text_append_duration(
+			out, (uint64_t)((double)(run->cell_tasks - run->outcomes) * 1000 / rate));
 	}
+	append_errors(out, errors);
 }
 
 static void append_waiting(const struct run_model *model, struct buf *out)
@@ -179,15 +235,36 @@ static unsigned count_lines(struct bytes text)
 	return lines;
 }
 
+/* Two lines for each cell; where the terminal is too low for that, one for each that is not done,
+ * as many as there is room for. */
+static void append_cells(struct progress *progress, struct buf *out)
+{
+	const struct run *run = progress->run;
+	unsigned rows = screen_of(run)->rows ? screen_of(run)->rows : ROWS_DEFAULT;
+	unsigned room = rows > run->model_count + 3 ? rows - run->model_count - 3 : 1;
+	bool all = 2 * run->cell_count <= room;
+	unsigned shown = 0;
+	for (unsigned i = 0; i < run->cell_count; i++) {
+		const struct cell *cell = &run->cells[i];
+		if (!all && (cell->done == cell->count || shown == room))
+			continue;
+		append_cell(out, run, cell, true);
+		buf_append_char(out, '\n');
+		if (all)
+			append_use(progress, i, out);
+		shown++;
+	}
+	if (shown < run->cell_count)
+		buf_printf(out, "(%u more of %u, done or without room here)\n",
+			   run->cell_count - shown, run->cell_count);
+}
+
 static void draw_live(struct progress *progress)
 {
 	struct run *run = progress->run;
 	struct buf text = BUF_INIT(VIEW_MAX);
 	unsigned columns = screen_of(run)->columns ? screen_of(run)->columns : COLUMNS_DEFAULT;
-	for (unsigned i = 0; i < run->cell_count; i++) {
-		append_cell(&text, run, &run->cells[i], true);
-		buf_append_char(&text, '\n');
-	}
+	append_cells(progress, &text);
 	for (unsigned i = 0; i < run->model_count; i++)
 		append_waiting(&run->models[i], &text);
 	append_summary(progress, &text);
@@ -225,6 +302,7 @@ static void draw(struct progress *progress)
 {
 	struct env_loop *loop = progress->run->loop;
 	bool live = screen_of(progress->run)->terminal;
+	measure_all(progress);
 	if (live)
 		draw_live(progress);
 	else
@@ -244,6 +322,11 @@ struct progress *progress_new(struct run *run)
 	struct progress *progress = screen_of(run)->write ? calloc(1, sizeof(*progress)) : NULL;
 	if (!progress)
 		return NULL;
+	progress->rates = calloc(run->cell_count ? run->cell_count : 1, sizeof(*progress->rates));
+	if (!progress->rates) {
+		free(progress);
+		return NULL;
+	}
 	progress->run = run;
 	progress->timer.fire = timer_fired;
 	buf_init(&progress->view, VIEW_MAX);
@@ -256,6 +339,7 @@ void progress_free(struct progress *progress)
 		return;
 	env_timer_disarm(progress->run->loop, &progress->timer);
 	buf_release(&progress->view);
+	free(progress->rates);
 	free(progress);
 }
 
@@ -264,8 +348,9 @@ void progress_start(struct progress *progress)
 	if (!progress)
 		return;
 	struct env_loop *loop = progress->run->loop;
-	progress->rate_ns = loop->now_ns;
-	progress->rate_outcomes = progress->run->outcomes;
+	progress->rate = (struct rate){loop->now_ns, progress->run->outcomes, 0};
+	for (unsigned i = 0; i < progress->run->cell_count; i++)
+		progress->rates[i] = (struct rate){loop->now_ns, progress->run->cells[i].done, 0};
 	progress->live = true;
 	if (screen_of(progress->run)->silent)
 		return;

@@ -188,7 +188,8 @@ static void append_results(struct report *report)
 {
 	buf_append_cstr(
 		report->out,
-		"<h2>Results</h2>\n<div class=\"wide\"><table><caption>Values with 95 % intervals. "
+		"<h2>Results</h2>\n<div class=\"wide\" role=\"region\" tabindex=\"0\" "
+		"aria-label=\"Results\"><table><caption>Values with 95 % intervals. "
 		"Failed samples count as not passed; the last column shows the value if "
 		"none or all of them had passed.</caption><thead><tr><th scope=\"col\">Suite</th>"
 		"<th scope=\"col\">Model</th><th scope=\"col\">Metric</th>"
@@ -226,7 +227,9 @@ static void append_use(struct report *report)
 	const struct run *run = report->run;
 	buf_append_cstr(
 		report->out,
-		"<h2>Tokens and cost</h2>\n<div class=\"wide\"><table><thead><tr>"
+		"<h2>Tokens and cost</h2>\n<div class=\"wide\" role=\"region\" tabindex=\"0\" "
+		"aria-label=\"Tokens and cost\"><table><caption>Of all attempts, failed ones "
+		"too.</caption><thead><tr>"
 		"<th scope=\"col\">Model</th><th scope=\"col\">Named by the provider</th>"
 		"<th scope=\"col\" class=\"n\">Input tokens</th><th scope=\"col\" class=\"n\">"
 		"Output tokens</th><th scope=\"col\" class=\"n\">Cost</th></tr></thead><tbody>\n");
@@ -315,7 +318,10 @@ static void append_excerpt(struct report *report, const struct cell *cell, size_
 		return;
 	json_t *attempt = read_line(run, task->offset);
 	json_t *score = task->scored ? read_line(run, task->score_offset) : NULL;
-	buf_append_cstr(report->out, "<details><summary>show</summary>");
+	buf_append_cstr(report->out, "<details><summary>show<span class=\"only-said\"> item ");
+	report_line(report, suite_id(run->suites[cell->suite].suite, cell_item(run, cell, index)),
+		    100);
+	buf_append_cstr(report->out, "</span></summary>");
 	append_question(report, cell, cell_item(run, cell, index));
 	append_part(report, "answered", json_string_value(json_object_get(attempt, "answer")));
 	append_part(report, "failed", json_string_value(json_object_get(attempt, "error")));
@@ -358,11 +364,16 @@ static void append_suite_items(struct report *report, unsigned suite)
 {
 	const struct run *run = report->run;
 	size_t left_out = 0;
+	char name[160];
 	buf_append_cstr(report->out, "<h2>Items of ");
 	report_line(report, run->suites[suite].name, 128);
+	snprintf(name, sizeof(name), "Items of %.128s", run->suites[suite].name);
+	buf_append_cstr(report->out, "</h2>\n<div class=\"filter\" hidden></div>\n");
+	report_wide_begin(report, name);
 	buf_append_cstr(
 		report->out,
-		"</h2>\n<div class=\"wide\"><table><thead><tr><th scope=\"col\">Item</th>"
+		"<table class=\"items\"><caption>Each sample, with what was asked, answered and "
+		"found behind \"show\".</caption><thead><tr><th scope=\"col\">Item</th>"
 		"<th scope=\"col\">Group</th><th scope=\"col\">Model</th><th scope=\"col\">"
 		"Outcome</th><th scope=\"col\" class=\"n\">Score</th><th scope=\"col\">Transcript"
 		"</th></tr></thead><tbody>\n");
@@ -388,7 +399,7 @@ static void append_suite_items(struct report *report, unsigned suite)
 static void append_all(struct report *report)
 {
 	const struct run *run = report->run;
-	page_begin(report->out, "Evaluation report", page_style);
+	page_begin_scripted(report->out, "Evaluation report", page_style, report_filter_script);
 	append_introduction(report);
 	for (unsigned i = 0; i < run->suite_count; i++)
 		report_scores(report, i);
@@ -400,9 +411,15 @@ static void append_all(struct report *report)
 	for (unsigned i = 0; i < run->cell_count; i++)
 		if (!run->cells[i].judging && !run->suites[run->cells[i].suite].pairwise)
 			report_categories(report, &run->cells[i]);
+	for (unsigned i = 0; i < run->suite_count; i++)
+		report_cost(report, i);
+	for (unsigned i = 0; i < run->suite_count; i++)
+		report_distributions(report, i);
 	append_use(report);
+	report_errors(report);
 	for (unsigned i = 0; i < run->suite_count; i++)
 		append_suite_items(report, i);
+	page_script(report->out, report_filter_script);
 	page_end(report->out);
 }
 

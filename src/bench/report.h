@@ -1,5 +1,5 @@
-/* report.html: one file that opens offline, without scripts, under a strict content security
- * policy: results with intervals, charts as SVG, and the transcript behind each score. */
+/* report.html: one file that opens offline, under a strict content security policy: results with
+ * intervals, charts as SVG, and the transcript behind each score. Its one script filters items. */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 

@@ -12,9 +12,22 @@
 
 #define CATEGORIES_MAX 64u
 
-static void chart_id(struct report *report, char out[static 16])
+void report_chart_id(struct report *report, char out[static 16])
 {
 	snprintf(out, 16, "c%u", ++report->charts);
+}
+
+void report_wide_begin(struct report *report, const char *name)
+{
+	buf_append_cstr(report->out,
+			"<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"");
+	report_line(report, name, 256);
+	buf_append_cstr(report->out, "\">");
+}
+
+void report_wide_end(struct report *report)
+{
+	buf_append_cstr(report->out, "</div>\n");
 }
 
 /* ---- scores ---- */
@@ -53,18 +66,19 @@ static void append_forest(struct report *report, unsigned suite, bool strengths)
 	struct chart_row *rows = calloc(report->results->count + 1, sizeof(*rows));
 	size_t count = rows ? collect_rows(report, suite, strengths, rows, &from, &to) : 0;
 	if (count > 0) {
-		chart_id(report, id);
+		report_chart_id(report, id);
 		snprintf(title, sizeof(title), "%s: %.150s",
 			 strengths ? "Bradley-Terry strengths" : "Scores",
 			 report->run->suites[suite].name);
 		buf_append_cstr(report->out, "<h2>");
 		report_line(report, title, sizeof(title));
-		buf_append_cstr(report->out, "</h2>\n<div class=\"wide\">");
+		buf_append_cstr(report->out, "</h2>\n");
+		report_wide_begin(report, title);
 		chart_forest(report->out, id, title,
 			     "One row for each model and metric, with its 95 % interval; the same "
 			     "numbers stand in the table of results.",
 			     rows, count, from, to, !strengths);
-		buf_append_cstr(report->out, "</div>\n");
+		report_wide_end(report);
 	}
 	free(rows);
 }
@@ -139,17 +153,18 @@ static void append_matrix(struct report *report, unsigned suite, struct pairs *p
 			pairs->shares[i * pairs->size + j] =
 				pairs->count[at] ? pairs->sum[at] / (double)pairs->count[at] : NAN;
 		}
-	chart_id(report, id);
+	report_chart_id(report, id);
 	snprintf(title, sizeof(title), "Win rates in %.150s", run->suites[suite].name);
 	buf_append_cstr(report->out, "<h2>");
 	report_line(report, title, 256);
-	buf_append_cstr(report->out, "</h2>\n<div class=\"wide\">");
+	buf_append_cstr(report->out, "</h2>\n");
+	report_wide_begin(report, title);
 	chart_matrix(
 		report->out, id, title,
 		"Each cell is the share of comparisons that the model of the row won against the "
 		"model of the column; ties count half.",
 		pairs->names, pairs->size, pairs->shares);
-	buf_append_cstr(report->out, "</div>\n");
+	report_wide_end(report);
 	append_flips(report, suite);
 }
 
@@ -223,16 +238,17 @@ void report_categories(struct report *report, const struct cell *cell)
 	}
 	if (count == 0)
 		return;
-	chart_id(report, id);
+	report_chart_id(report, id);
 	snprintf(title, sizeof(title), "%.120s by category: %.120s", run->suites[cell->suite].name,
 		 run->models[cell->model].plan->name);
 	buf_append_cstr(report->out, "<h2>");
 	report_line(report, title, sizeof(title));
-	buf_append_cstr(report->out, "</h2>\n<div class=\"wide\">");
+	buf_append_cstr(report->out, "</h2>\n");
+	report_wide_begin(report, title);
 	chart_bars(
 		report->out, id, title,
 		"The share of samples in each category that were scored as expected, with Wilson's "
 		"95 % interval.",
 		rows, count);
-	buf_append_cstr(report->out, "</div>\n");
+	report_wide_end(report);
 }

@@ -29,4 +29,19 @@ void report_pairs(struct report *report, unsigned suite);
 /* Bars by category, where the items have one. */
 void report_categories(struct report *report, const struct cell *cell);
 
+/* What answers cost against how good they were; how long they took and were; how attempts failed
+ * (report_use.c). */
+void report_cost(struct report *report, unsigned suite);
+void report_distributions(struct report *report, unsigned suite);
+void report_errors(struct report *report);
+
+/* A chart's id, unique in the page. */
+void report_chart_id(struct report *report, char out[static 16]);
+/* Opens and closes what is wider than a phone: it scrolls by itself, by keyboard too. */
+void report_wide_begin(struct report *report, const char *name);
+void report_wide_end(struct report *report);
+
+/* Filters the tables of items; the only script of the page (report_filter.c). */
+extern const char report_filter_script[];
+
 #endif

@@ -15,6 +15,7 @@
 #include "bench/plan.h"
 #include "bench/retry.h"
 #include "bench/signer.h"
+#include "bench/cell_use.h"
 #include "base/prng.h"
 #include "grade/judge.h"
 #include "grade/run_records.h"
@@ -104,6 +105,7 @@ struct cell {
 	/* Told by progress and tables; counted when durable. */
 	size_t done, failed, scored;
 	double score_sum;
+	struct cell_use use;
 };
 
 /* Whom a cell's requests go to. */

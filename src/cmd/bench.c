@@ -26,10 +26,11 @@ static void write_screen(void *argument, struct bytes text)
 	fflush(stdout);
 }
 
-static unsigned columns(void)
+static struct winsize terminal_size(void)
 {
-	struct winsize size;
-	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+	struct winsize size = {0};
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	return size;
 }
 
 /* The standard output is the command's. */
@@ -44,9 +45,11 @@ static struct bench_screen screen_of(const struct bench_settings *settings)
 	if (settings->proxy)
 		return (struct bench_screen){.write = settings->json ? NULL : write_beside,
 					     .silent = !isatty(STDERR_FILENO)};
+	struct winsize size = terminal_size();
 	return (struct bench_screen){.write = settings->json ? NULL : write_screen,
 				     .terminal = !settings->json && cli_is_terminal(),
-				     .columns = columns()};
+				     .columns = size.ws_col,
+				     .rows = size.ws_row};
 }
 
 static unsigned processors(void)
