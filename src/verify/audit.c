@@ -248,6 +248,7 @@ void audit_release(struct audit *audit)
 		free(audit->cells[i].slots);
 		free(audit->cells[i].used);
 		free(audit->cells[i].turns);
+		free(audit->cells[i].inputs);
 	}
 	free(audit->cells);
 	free(audit->scores);

@@ -20,6 +20,7 @@
 #include "grade/jsonl.h"
 #include "verify/grants.h"
 #include "verify/receipts.h"
+#include "verify/signs.h"
 #include "verify/report.h"
 #include "verify/withheld.h"
 
@@ -90,6 +91,7 @@ struct audit_cell {
 	enum signer signer; /* the weakest of its answers' receipts */
 	bool shared_words;  /* items with equal words: the gateway counts them together */
 	uint16_t *used;     /* for each item: samples that the gateway counted, at least */
+	uint32_t *inputs;   /* for each item: input tokens of its first answer (signs.c); or NULL */
 	size_t answered, vouched, failed;
 	size_t observed; /* admitted by a gateway in mode observe: recorded, not vouched for */
 };
@@ -135,6 +137,7 @@ struct audit {
 	struct results results;
 	int64_t tokens_input[PLAN_MODELS_MAX], tokens_output[PLAN_MODELS_MAX];
 	struct audit_counts counts;
+	struct signs signs[PLAN_MODELS_MAX];
 };
 
 /* audit.c */

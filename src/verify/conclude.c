@@ -466,6 +466,7 @@ static void note_unchecked(struct audit *audit)
 	withheld_note(audit);
 	note_ending(audit);
 	note_cached(audit);
+	signs_note(audit);
 	note_simulated(audit);
 }
 

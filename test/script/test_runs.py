@@ -25,7 +25,7 @@ class Provider:
         self.answer, self.seconds = answer or (lambda question, before: None), seconds
         self.lock = threading.Lock()
         self.asked, self.under_way, self.most, self.billed = {}, 0, 0, 0
-        self.peaks = []
+        self.peaks, self.answered, self.change = [], 0, lambda body, number: None
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -60,10 +60,13 @@ class Provider:
                     self.respond(act[0], json.dumps({"error": {"message": "no", "type": "x"}}).encode(),
                                  act[1])
                 else:
-                    self.respond(200, json.dumps({
-                        "id": "1", "object": "chat.completion", "model": "m", "usage": USAGE,
-                        "choices": [{"index": 0, "finish_reason": "stop",
-                                     "message": {"role": "assistant", "content": "a fox"}}]}).encode())
+                    body = {"id": "1", "object": "chat.completion", "model": "m", "usage": {**USAGE},
+                            "choices": [{"index": 0, "finish_reason": "stop",
+                                         "message": {"role": "assistant", "content": "a fox"}}]}
+                    with provider.lock:
+                        provider.change(body, provider.answered)
+                        provider.answered += 1
+                    self.respond(200, json.dumps(body).encode())
 
             def respond(self, status, body, headers=()):
                 self.send_response(status)
@@ -237,6 +240,33 @@ class Again(Runs):
         done = self.bench("run", "--suite", suite, "--model", f"other=replay@{self.out}",
                           "-o", self.directory / "wrong", status=1)
         self.assertIn('named "other"', done.stderr)
+
+
+class Signs(Runs):
+    def verified(self, provider, *more):
+        self.ask(self.suite(6), provider, "--samples", 2, *more)
+        done = run("verify", self.out / "bundle")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
+
+    def test_what_a_provider_lets_see_of_itself(self):
+        """Another model in the middle, tokens that nobody saw, one prompt counted in two ways."""
+        provider = self.provider()
+        provider.change = lambda body, number: body.update(
+            model="m" if number < 9 else "m-small",
+            usage={**body["usage"], "prompt_tokens": 10 + number % 5})
+        told = self.verified(provider, "--concurrency", 1)
+        self.assertIn("m: answers name more than one model, m and m-small", told)
+        self.assertIn("m: 12 of 12 answers are billed more output tokens than they have bytes", told)
+        self.assertIn("m: 6 of 6 prompts that were asked again were billed another number", told)
+
+    def test_an_even_provider_is_not_accused(self):
+        provider = self.provider()
+        provider.change = lambda body, number: body["usage"].update(completion_tokens=3)
+        told = self.verified(provider)
+        self.assertNotIn("more than one model", told)
+        self.assertNotIn("are billed", told)
+        self.assertIn("(12 answers) and the input tokens of repeated prompts (6)", told)
 
 
 class Large(Runs):
