@@ -339,6 +339,44 @@ class VerifyPage(Stage):
         done = run("verify", bundle, "--policy", self.policy)
         self.assertTrue(done.stdout.startswith("FALSE: item "), done.stdout)
 
+    def test_published_bundles(self):
+        """Prompts and answers are withheld as commitments: the page says of it what the program says."""
+        run_folder, out = self.bundles[1].parent, self.directory / "published"
+        done = run("bench", "report", run_folder, "--publish", "--withhold", "all", "-o", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.keys(self.policy.read_text())
+        page, program = self.same_as_program(out, "--policy", self.policy)
+        self.assertEqual(page, program)
+        self.assertIn("the scores of 6 withheld answers are the evaluator's word", page)
+
+        def changed(file, change):
+            path = self.directory / f"published-{file}-{len(list(self.directory.iterdir()))}"
+            shutil.copytree(out, path)
+            write_lines(path / file, change(lines_of(path / file)))
+            self.reseal(path)
+            manifest = path / "manifest.json"
+            text = manifest.read_text().replace("parley-bundle-1", "parley-published-1")
+            manifest.write_text(text)
+            envelope = json.loads((path / "statement.dsse.json").read_text())
+            statement = json.loads(base64.b64decode(envelope["payload"]))
+            statement["subject"][0]["digest"]["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+            envelope["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
+            write_json(path / "statement.dsse.json", envelope)
+            return path
+
+        same = changed("scores.jsonl", lambda lines: lines)
+        self.assertEqual(self.same_as_program(same, "--policy", self.policy)[0], page)
+        for file, change in (
+                ("transcripts.jsonl", lambda lines: lines[1:]),
+                ("transcripts.jsonl", lambda lines: [{**lines[0], "outcome": "error"}, *lines[1:]]),
+                ("transcripts.jsonl", lambda lines: [{**lines[0], "response_digest": "0" * 64}, *lines[1:]]),
+                ("transcripts.jsonl", lambda lines: [{**lines[0], "item": "6"}, *lines[1:]]),
+                ("transcripts.jsonl", lambda lines: [{**lines[0], "usage": {**lines[0]["usage"], "output": 1}}, *lines[1:]]),
+                ("scores.jsonl", lambda lines: lines[1:]),
+                ("scores.jsonl", lambda lines: [{**lines[0], "score": 1 - lines[0]["score"]}, *lines[1:]])):
+            page, _ = self.same_as_program(changed(file, change), "--policy", self.policy)
+            self.assertTrue(page.startswith("FALSE: "), page)
+
     # -- what people do wrong --
 
     def test_wrong_things_are_named(self):

@@ -7,7 +7,7 @@ import { preAuthentication, verifyEd25519 } from "./notes.mjs";
 const NO_WORDS = "0".repeat(64);
 const ATTEMPT_MEMBERS = new Set(["suite", "item", "model", "sample", "attempt", "step", "words", "answer", "verdict", "finish", "served",
 	"usage", "status", "error", "started_ms", "first_token_ms", "elapsed_ms", "record", "nonce", "request_body", "response_body",
-	"response_digest", "stream", "cached", "judge_model", "judge_opponent", "judge_order"]);
+	"response_digest", "stream", "cached", "withheld", "outcome", "judge_model", "judge_opponent", "judge_order"]);
 const VERDICT_TYPE = "application/vnd.parley.verdict+json";
 
 export function blame(cell, item, sample, samples) {
@@ -54,6 +54,7 @@ function checkOrder({ line, where, slot }) {
 
 function checkWords(audit, { line, where, cell, item }) {
 	if (line.error !== undefined && line.status === 0 && line.record === undefined && line.words === NO_WORDS) return;
+	if (line.withheld !== undefined) return;
 	if (cell.judging || item.words === null) {
 		audit.counts.wordsUnread++;
 		return;
@@ -167,6 +168,10 @@ async function checkSettle(audit, attempt, settle) {
 	await checkUsage(audit, attempt, settle);
 	if (line.verdict !== undefined) return checkVerdict(audit, attempt, settle);
 	sameText(attempt, settle, "response", line.response_digest);
+	if (line.withheld !== undefined) {
+		if (typeof settle.fields.score === "number") attempt.slot.pinned = settle.fields.score;
+		return attempt.slot.pinned !== undefined || (line.response_digest !== undefined && settle.fields.response !== undefined);
+	}
 	const bodyBound = await sameDigest(audit, attempt, settle, "response", line.response_body);
 	return checkAnswer(audit, attempt, settle, bodyBound);
 }
@@ -245,6 +250,8 @@ function takeAnswer(audit, attempt, vouched) {
 		return;
 	}
 	slot.answered = true;
+	slot.hidden = line.withheld !== undefined && line.verdict === undefined;
+	if (slot.hidden && slot.pinned === undefined && !cell.judging) audit.counts.words++;
 	slot.sealed = attempt.verdict;
 	cell.answered++;
 	if (!slot.gap) {
@@ -255,9 +262,21 @@ function takeAnswer(audit, attempt, vouched) {
 	if (audit.models.get(cell.asked).replay !== undefined) audit.counts.replayed++;
 }
 
+// A line whose texts are withheld says what it was; nothing stands for them (docs/formats/published.md).
+function withoutTexts(audit, line, where) {
+	if (!audit.withheld?.suites?.some((each) => each?.name === line.suite)) {
+		need(line.withheld === undefined && line.outcome === undefined, `${where}: unknown member 'withheld'`);
+		return line;
+	}
+	need(["answer", "error", "verdict"].includes(line.outcome) && /^[0-9a-f]{64}$/.test(line.withheld), `${where}: outcome or commitment is missing`);
+	const hidden = line.verdict !== undefined ? {} : line.outcome === "error" ? { error: "withheld" } : { answer: "" };
+	return { ...line, words: NO_WORDS, ...hidden };
+}
+
 async function takeLine(audit, line, where) {
 	need(isObject(line), `${where}: must be an object`);
 	for (const name of Object.keys(line)) need(ATTEMPT_MEMBERS.has(name), `${where}: unknown member '${name.slice(0, 60)}'`);
+	line = withoutTexts(audit, line, where);
 	for (const name of ["suite", "item", "model", "words"]) need(typeof line[name] === "string", `${where}: ${name} is missing`);
 	for (const name of ["sample", "attempt", "status"]) need(Number.isSafeInteger(line[name]) && line[name] >= 0, `${where}: ${name} is missing`);
 	need(isObject(line.usage), `${where}: usage is missing`);

@@ -1,12 +1,13 @@
 // A bundle, from its manifest to its headline (docs/formats/bundle.md). `files` maps paths to Blobs.
-import { Refused, Unable, canonical, hex, isObject, need, parseCanonical, parseJson, sha256, utf8 } from "./bytes.mjs";
+import { Refused, Unable, canonical, hex, isObject, need, parseCanonical, parseJson, sha256, unhex, utf8 } from "./bytes.mjs";
 import { SIGNER_BUNDLE, SIGNER_READER, followRotations, noKeys, parseNote, parseVkey, readEnvelope, readKeys, signedBy, verifyEd25519 } from "./notes.mjs";
 import { checkReceipt, joinFindings, newBook, noteWitnesses, witnessPhrase, witnessesLack } from "./receipts.mjs";
-import { readSuite } from "./suite.mjs";
+import { readSuite, treeRoot } from "./suite.mjs";
 import { checkAttempts } from "./attempts.mjs";
 import { checkScores } from "./scores.mjs";
 
-const FORMAT = "parley-bundle-1";
+const FORMATS = ["parley-bundle-1", "parley-published-1"];
+const WITHHELD = "withheld.json"; // docs/formats/published.md
 const MANIFEST = "manifest.json", STATEMENT = "statement.dsse.json";
 
 const textOf = async (files, path) => {
@@ -22,7 +23,7 @@ async function checkFiles(files, report) {
 	need(files.has(STATEMENT), `${STATEMENT}: the file is missing`);
 	const { envelope, statement } = await openStatement(files, bytes);
 	const manifest = parseCanonical(text.endsWith("\n") ? text.slice(0, -1) : text, MANIFEST);
-	if (manifest.format !== FORMAT) throw new Unable(`${MANIFEST}: its format is not ${FORMAT}`);
+	if (!FORMATS.includes(manifest.format)) throw new Unable(`${MANIFEST}: its format is neither ${FORMATS.join(" nor ")}`);
 	need(Array.isArray(manifest.files) && manifest.count === manifest.files.length, `${MANIFEST}: its count is wrong`);
 	const listed = new Map(manifest.files.map((file) => [file?.path, file]));
 	need(listed.size === manifest.count, `${MANIFEST}: a file is listed twice`);
@@ -35,7 +36,7 @@ async function checkFiles(files, report) {
 			`${path}: the file was altered: its SHA-256 is not the manifest's`);
 	}
 	report.checked.push(`${files.size - 2} files against the manifest, and the manifest against the statement`);
-	return { envelope, statement };
+	return { envelope, statement, published: manifest.format === FORMATS[1] };
 }
 
 async function openStatement(files, manifest) {
@@ -63,18 +64,30 @@ async function checkSignature(envelope, reader, report) {
 
 // ---- plan, suites, the table of work ----
 
+// A suite whose items are withheld: what the publisher says of them, and the root where leaves are shown.
+async function withheldSuite(entry, planned) {
+	need(Array.isArray(entry.items), `${WITHHELD}: the items of ${planned.name} are missing`);
+	const items = entry.items.map(({ cluster, expect }, i) => ({ id: String(i), words: null, cluster, expect }));
+	const leaves = entry.leaves?.map((leaf) => unhex(leaf, 32));
+	need(!leaves || leaves.every(Boolean), `${WITHHELD}: a leaf of ${planned.name} is malformed`);
+	return { name: entry.name, version: String(entry.version), samples: entry.samples, kind: entry.scorer, settings: canonical(entry.settings ?? {}),
+		items, withheld: true, root: leaves ? hex(await treeRoot(leaves)) : null, why: "its items are withheld" };
+}
+
 async function loadSuites(files, audit, report) {
 	for (const planned of audit.plan.suites) {
-		const path = `suite/${planned.name}`;
+		const path = `suite/${planned.name}`, entry = audit.withheld?.suites?.find((each) => each?.name === planned.name);
 		need(typeof planned.name === "string" && /^[0-9a-f]{64}$/.test(planned.root), "plan.json: a suite's root or name is malformed");
-		const suite = await readSuite(await textOf(files, `${path}/suite.yaml`), await textOf(files, `${path}/items.jsonl`), path);
+		const suite = entry ? await withheldSuite(entry, planned)
+			: await readSuite(await textOf(files, `${path}/suite.yaml`), await textOf(files, `${path}/items.jsonl`), path);
 		need(suite.name === undefined || (suite.name === planned.name && suite.version === String(planned.version)), `${path}: it is another suite than the plan's`);
 		need(suite.root === null || suite.root === planned.root,
 			`${path}: its items give another root than the one in plan.json (an item was added, dropped or altered)`);
 		const { root, why, ...rest } = suite;
 		audit.suites.push({ version: String(planned.version), ...rest, root, name: planned.name, planned: planned.root,
 			samples: audit.plan.samples || suite.samples || 1, places: new Map(suite.items.map(({ id }, i) => [id, i])) });
-		if (root !== null) report.checked.push(`suite ${planned.name}: its root from ${suite.items.length} items, as in the plan`);
+		if (entry) report.unchecked.push(`suite ${planned.name}: its ${suite.items.length} items are withheld${root ? "; the leaves shown give the root in the plan" : ""}`);
+		else if (root !== null) report.checked.push(`suite ${planned.name}: its root from ${suite.items.length} items, as in the plan`);
 		else report.programOnly.push(`suite ${planned.name}: whether its items give the root in the plan (${why})`);
 	}
 }
@@ -103,15 +116,17 @@ function layOut(audit) {
 	}
 }
 
-async function loadPlan(files, report) {
+async function loadPlan(files, published, report) {
+	const withheld = published ? parseJson(await textOf(files, WITHHELD), WITHHELD) : null;
+	need(!withheld || withheld.format === "parley-withheld-1", `${WITHHELD}: its format is not parley-withheld-1`);
 	const text = await textOf(files, "plan.json"), plan = parseJson(text, "plan.json");
 	need(isObject(plan) && Array.isArray(plan.models) && Array.isArray(plan.suites), "plan.json: models or suites are missing");
 	const models = new Map(plan.models.map((model) => [model.name, model]));
 	need(models.size === plan.models.length, "plan.json: two models are named alike");
-	const audit = { plan, models, planDigest: hex(await sha256(text)), suites: [], cells: [], verdictKeys: [],
+	const audit = { plan, models, withheld, planDigest: withheld?.plan?.digest ?? hex(await sha256(text)), suites: [], cells: [], verdictKeys: [],
 		admits: new Map(), outcomes: new Map(), registered: [], closings: [], tokens: new Map(),
 		counts: { attempts: 0, answers: 0, failures: 0, turns: 0, digests: 0, usages: 0, hidden: 0, replayed: 0, signedVerdicts: 0,
-			openings: 0, wordsUnread: 0, bodiesUnread: 0, grades: 0, verdicts: 0, strengths: 0 } };
+			openings: 0, wordsUnread: 0, bodiesUnread: 0, grades: 0, words: 0, verdicts: 0, strengths: 0 } };
 	for (const name of models.keys()) audit.tokens.set(name, { input: 0, output: 0 });
 	await loadSuites(files, audit, report);
 	layOut(audit);
@@ -206,15 +221,17 @@ function exceptions(audit) {
 	if (unvouched(audit, true)) out.push(`the verdicts of ${unvouched(audit, true)}`);
 	if (unvouched(audit, false)) out.push(`the answers of ${unvouched(audit, false)}`);
 	if (counts.grades > 0) out.push(`the scores of ${counts.grades} answers`);
-	const unread = audit.suites.filter((suite) => suite.root === null).map((suite) => suite.name);
+	if (counts.words > 0) out.push(`the scores of ${counts.words} withheld answers`);
+	const unread = audit.suites.filter((suite) => suite.root === null && !suite.withheld).map((suite) => suite.name);
 	if (unread.length) out.push(`the items of ${names(unread)}`);
 	if (counts.bodiesUnread) out.push(`the texts of ${counts.bodiesUnread} answers`);
-	return out.length ? `; ${out.join(" and ")} are the evaluator's word here` : "";
+	const here = counts.grades + unread.length + counts.bodiesUnread > 0 ? " here" : "";
+	return out.length ? `; ${out.join(" and ")} are the evaluator's word${here}` : "";
 }
 
 function noteCounts(audit, report) {
 	const { counts } = audit;
-	report.checked.push(`${counts.attempts} attempts (${counts.answers} answers, ${counts.failures} failures): all that the plan asks for, none left out in between${counts.wordsUnread ? "" : ", each with the item's own words"}`);
+	report.checked.push(`${counts.attempts} attempts (${counts.answers} answers, ${counts.failures} failures): all that the plan asks for, none left out in between${counts.wordsUnread || counts.words ? "" : ", each with the item's own words"}`);
 	if (counts.signedVerdicts) report.checked.push(`${counts.signedVerdicts} verdicts on sealed answers against the verdict key's signature`);
 	report.checked.push(`${audit.scored} scores, and the figures with their intervals from them`);
 	if (counts.digests) report.checked.push(`${counts.digests} digests of requests, responses and answers, and ${counts.usages} token counts against the gateway's records`);
@@ -224,13 +241,15 @@ function noteCounts(audit, report) {
 	if (failed) report.unchecked.push(`${failed} samples without an answer count as failed: that there was none is the evaluator's word`);
 }
 
-function noteProgram(audit, report) {
+function noteProgram(audit, files, report) {
 	const { counts, suites } = audit;
 	if (counts.grades) report.programOnly.push(`the grades of ${counts.grades} answers (it grades them again; programs with --rerun)`);
 	if (counts.verdicts) report.programOnly.push(`what the judges were asked and replied, in ${counts.verdicts} comparisons`);
 	if (counts.strengths) report.programOnly.push(`${counts.strengths} Bradley-Terry strengths`);
 	if (counts.wordsUnread) report.programOnly.push(`the words of ${counts.wordsUnread} requests`);
 	if (counts.bodiesUnread) report.programOnly.push(`${counts.bodiesUnread} answers against the bytes of their responses`);
+	if (audit.withheld) report.programOnly.push("what an auditor opens with the publisher's salts (--salts)");
+	if (files.some((path) => path.startsWith("grants/"))) report.programOnly.push("whether what the run used lies inside the grant");
 	if (counts.openings) report.programOnly.push("whether exactly those sealed answers were opened that the seeds of both sides chose");
 	if (suites.length) report.programOnly.push("that the bodies of requests say the item's words with the suite's settings, byte for byte");
 }
@@ -260,10 +279,10 @@ function noteLogs(logs, report) {
 		report.unchecked.push("whether it stayed inside the grant, and how many other runs there were: this page does not look at that");
 }
 
-function conclude(audit, logs, reader, summary, report) {
+function conclude(audit, files, logs, reader, summary, report) {
 	noteCounts(audit, report);
 	noteRegister(audit, report);
-	noteProgram(audit, report);
+	noteProgram(audit, files, report);
 	noteLogs(logs, report);
 	for (const model of summary.models ?? [])
 		if (typeof model.simulated === "string")
@@ -291,14 +310,14 @@ function conclude(audit, logs, reader, summary, report) {
 
 export async function checkBundle(files, reader, report) {
 	report.subject = "bundle";
-	const { envelope, statement } = await checkFiles(files, report);
+	const { envelope, statement, published } = await checkFiles(files, report);
 	await checkSignature(envelope, reader, report);
-	const audit = await loadPlan(files, report);
+	const audit = await loadPlan(files, published, report);
 	const own = await ownKeys(files, reader);
 	audit.verdictKeys = await verdictKeys(files, reader, own);
 	const logs = await loadReceipts(files, audit, reader, own);
 	await checkAttempts(audit, await textOf(files, "transcripts.jsonl"));
 	const summary = parseJson(await textOf(files, "summary.json"), "summary.json");
 	report.results = await checkScores(audit, await textOf(files, "scores.jsonl"), summary, statement);
-	conclude(audit, logs, reader, summary, report);
+	conclude(audit, [...files.keys()], logs, reader, summary, report);
 }

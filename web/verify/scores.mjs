@@ -27,13 +27,20 @@ function checkScore(audit, cell, line, where) {
 	const there = slots.every((slot) => slot?.answered), failed = line.failed === true;
 	// An answer may stand there and count as failed: a program that was never graded, a reply without a verdict.
 	need(failed || there, `${where}: it is published as scored, the transcripts show no answer`);
-	need(!failed || !there || cell.judging || line.scorer === "code",
+	const hidden = slots.some((slot) => slot?.hidden);
+	need(!failed || !there || cell.judging || hidden || line.scorer === "code",
 		`${where}: it is published as failed, the transcripts show an answer`);
 	need(line.score >= 0 && line.score <= 1 && (!failed || line.score === 0), `${where}: the score is ${line.score}`);
 	need(line.scorer !== "code" || slots[0]?.sealed || line.score === 0 || line.score === 1,
 		`${where}: a program passes or fails; its score is ${line.score}`);
 	if (!cell.judging) slots[0] && (slots[0].ungraded = failed && there);
-	const sealed = slots[0]?.sealed;
+	const sealed = slots[0]?.sealed, pinned = slots[0]?.pinned;
+	if (hidden && !cell.judging && !failed) {
+		need(pinned === undefined || line.score === pinned, `${where}: the score is ${line.score}, the gateway's record says ${pinned}`);
+		need(pinned !== undefined || !line.expect || line.refused === undefined || line.score === Number(line.refused === (line.expect === "refuse")),
+			`${where}: the score is not the one that goes with refused and expect`);
+		return;
+	}
 	if (sealed) need(line.score === sealed.score, `${where}: the score is ${line.score}, the answer gives ${sealed.score}`);
 	else if (there && !failed) audit.counts[cell.judging ? "verdicts" : "grades"]++;
 	if (cell.judging && !failed) {
@@ -46,7 +53,7 @@ function checkScore(audit, cell, line, where) {
 
 function checkFacts(cell, item, line, where) {
 	need(cell.suite.kind === undefined || line.scorer === cell.suite.kind, differ(where, "scorer"));
-	if (cell.suite.root === null) return;
+	if (cell.suite.root === null && !cell.suite.withheld) return;
 	need(line.cluster === item.cluster, differ(where, "cluster"));
 	need(line.expect === (["answer", "refuse"].includes(item.expect) ? item.expect : undefined), differ(where, "expect"));
 }
