@@ -32,9 +32,9 @@ static void worker_idle(void *argument)
 #define ARENA_BLOCK 4096
 #define ARENA_MAX ((size_t)64 << 20)
 #define HELD_MAX ((size_t)64 << 20)
-#define TEXTS_KEPT 256
+#define TEXTS_KEPT 64
 /* With `relaxed` all that were submitted between two commits come back together. */
-#define TEXTS_KEPT_RELAXED 1024
+#define TEXTS_KEPT_RELAXED 2048
 #define SAMPLES_KEPT 1024
 /* The stock is no larger than this, or than what is in use. */
 #define FRONTS_KEPT 64

@@ -49,7 +49,7 @@ struct http_connection {
 	bool above_high;
 };
 
-_Static_assert(sizeof(struct http_connection) <= 480, "one for every client");
+_Static_assert(sizeof(struct http_connection) <= 448, "one for every client");
 
 struct http_server {
 	struct http_server_options options;
@@ -255,6 +255,9 @@ static void send_parts(struct http_connection *connection, struct iovec *parts, 
 	for (int i = 0; i < count; i++) {
 		size_t dropped = skip < parts[i].iov_len ? skip : parts[i].iov_len;
 		skip -= dropped;
+		if (dropped == parts[i].iov_len)
+			continue; /* an append of nothing would take memory, for as long as it lives
+				   */
 		buf_append(&connection->out, (char *)parts[i].iov_base + dropped,
 			   parts[i].iov_len - dropped);
 	}

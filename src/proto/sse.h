@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 
-#define SSE_NAME_MAX 64
+#define SSE_NAME_MAX 40 /* longer names are cut off: no dialect has any */
 
 struct sse_event {
 	struct bytes name; /* of the `event` field; empty if there was none */
