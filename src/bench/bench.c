@@ -474,6 +474,9 @@ static enum err_code run_open(struct run *run, struct env *env, const struct ben
 	run->graders = options->graders ? options->graders : GRADERS_DEFAULT;
 	if (run->graders > GRADERS_MAX)
 		run->graders = GRADERS_MAX;
+	run->warm = code_warm_new();
+	if (!run->warm)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	run->loop = env_loop_new(env, "bench", false);
 	return run->loop ? ERR_OK : ERR_SET(err, ERR_ENVIRONMENT, "cannot make an event loop");
 }
@@ -505,6 +508,7 @@ static void run_release(struct run *run)
 		env_timer_disarm(run->loop, &run->patience);
 		env_loop_free(run->loop);
 	}
+	sandbox_warm_free(run->warm);
 	if (run->journal_open)
 		journal_close(&run->journal);
 	cells_release(run);

@@ -17,6 +17,7 @@
 #include "bench/signer.h"
 #include "bench/cell_use.h"
 #include "base/prng.h"
+#include "grade/code.h"
 #include "grade/judge.h"
 #include "grade/run_records.h"
 #include "net/http_client.h"
@@ -270,6 +271,8 @@ struct run {
 	struct undurable *undurable; /* in the order of `end` */
 	size_t undurable_first, undurable_count, undurable_capacity;
 	unsigned grading, graders;
+	struct sandbox_warm *warm; /* interpreters for programs under test */
+	bool warm_off_said;
 	size_t outcomes; /* tasks that are answered or failed, durable */
 	/* What was used, against the budget, and what is set aside for requests under way. */
 	uint64_t tokens, reserved_tokens;

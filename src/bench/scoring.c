@@ -3,6 +3,7 @@
  * grader takes no memory. */
 #include "bench/run.h"
 
+#include "bench/progress.h"
 #include "bench/text.h"
 #include "grade/sealed.h"
 
@@ -159,8 +160,18 @@ static void release(struct grading_job *grading)
 static void grade_run(struct env_job *job)
 {
 	struct grading_job *grading = (struct grading_job *)job;
-	scorer_grade(grading->item.scorer, bytes_from(grading->answer), &grading->score,
-		     &grading->err);
+	scorer_grade_warm(grading->run->warm, grading->item.scorer, bytes_from(grading->answer),
+			  &grading->score, &grading->err);
+}
+
+static void say_if_slow(struct run *run)
+{
+	char why[SANDBOX_WARM_NOTE_SIZE];
+	if (run->warm_off_said || !sandbox_warm_is_off(run->warm, why))
+		return;
+	run->warm_off_said = true;
+	progress_say(run, "Programs start slowly here, each with an interpreter of its own: %s",
+		     why);
 }
 
 static void grade_done(struct env_job *job)
@@ -175,6 +186,7 @@ static void grade_done(struct env_job *job)
 		cannot_score(run, grading->cell, grading->index, &grading->err);
 	}
 	release(grading);
+	say_if_slow(run);
 	scoring_pump(run);
 	run_wake(run);
 }

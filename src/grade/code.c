@@ -254,14 +254,15 @@ static enum err_code grade_code(const struct code_spec *spec, struct bytes answe
 	return status;
 }
 
-enum err_code code_grade(const json_t *spec, struct bytes answer, struct code_result *result,
-			 struct err *err)
+enum err_code code_grade(struct sandbox_warm *warm, const json_t *spec, struct bytes answer,
+			 struct code_result *result, struct err *err)
 {
 	struct code_spec read = {0};
 
 	memset(result, 0, sizeof(*result));
 	ERR_TRY(code_check(spec, "scorer", err));
 	ERR_TRY(read_spec(spec, "scorer", &read, err));
+	read.warm = warm;
 	if (answer.size > CODE_ANSWER_MAX ||
 	    memchr(answer.data ? answer.data : "", '\0', answer.size)) {
 		code_reason(result, "the answer is %s",

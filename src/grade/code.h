@@ -12,7 +12,7 @@
 #ifndef GRADE_CODE_H
 #define GRADE_CODE_H
 
-#include "grade/sandbox.h"
+#include "grade/sandbox_warm.h"
 
 #include <jansson.h>
 
@@ -29,10 +29,13 @@ struct code_result {
 /* ERR_INVALID naming `what` and the member that is wrong. */
 enum err_code code_check(const json_t *spec, const char *what, struct err *err);
 
-/* Grades the answer's code. A bad answer is ERR_OK and not passed. Errors: the spec is bad
- * (ERR_INVALID), there is no sandbox (ERR_ENVIRONMENT), memory. Blocks; thread-safe. */
-enum err_code code_grade(const json_t *spec, struct bytes answer, struct code_result *result,
-			 struct err *err);
+/* A pool of warm Python interpreters; NULL when memory is out. */
+struct sandbox_warm *code_warm_new(void);
+
+/* Grades the answer's code; `warm` may be NULL. A bad answer is ERR_OK and not passed. Errors: the
+ * spec is bad (ERR_INVALID), there is no sandbox (ERR_ENVIRONMENT), memory. Blocks; thread-safe. */
+enum err_code code_grade(struct sandbox_warm *warm, const json_t *spec, struct bytes answer,
+			 struct code_result *result, struct err *err);
 
 /* ERR_ENVIRONMENT naming what to install where this machine can't run the spec's language. The
  * sandbox itself is sandbox_check's. */

@@ -14,6 +14,7 @@ struct code_spec {
 	const char *signature; /* C: of the entry point */
 	const json_t *cases;
 	int64_t timeout_seconds, memory_mb;
+	struct sandbox_warm *warm; /* NULL: each program starts an interpreter of its own */
 };
 
 /* A language that can be graded. */

@@ -7,6 +7,7 @@
 #include "base/encode.h"
 #include "grade/code_values.h"
 #include "grade/python_driver.h"
+#include "grade/python_warm.h"
 
 #include <sys/random.h>
 #include <unistd.h>
@@ -23,7 +24,15 @@ static enum err_code run_driver(const struct code_spec *spec, const struct buf *
 
 	if (input->failed)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for a program");
-	return sandbox_run(&program, run, err);
+	return spec->warm ? sandbox_warm_run(spec->warm, &program, run, err)
+			  : sandbox_run(&program, run, err);
+}
+
+struct sandbox_warm *code_warm_new(void)
+{
+	static const char *const arguments[] = {PYTHON, "-s", "-S", "-B", "-c", python_warm, NULL};
+
+	return sandbox_warm_new(arguments);
 }
 
 static void append_head(struct buf *input, const struct code_spec *spec, struct bytes code)

@@ -1,11 +1,13 @@
-"""Turns a text file into a C array: embed.py INPUT OUTPUT_C NAME."""
+"""Turns text files, one after the other, into a C array: embed.py INPUT... OUTPUT_C NAME."""
 import sys
 
-source, output, name = sys.argv[1:]
-with open(source, "rb") as file:
-    data = file.read()
+*sources, output, name = sys.argv[1:]
+data = b""
+for source in sources:
+    with open(source, "rb") as file:
+        data += file.read()
 if not all(0 < byte < 128 for byte in data):
-    sys.exit(source + ": must be ASCII")
+    sys.exit(" ".join(sources) + ": must be ASCII")
 with open(output, "w", encoding="ascii") as file:
     file.write('#include "grade/%s.h"\n\nconst char %s[] = {\n' % (name, name))
     for start in range(0, len(data), 20):

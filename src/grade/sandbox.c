@@ -7,8 +7,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -39,7 +41,10 @@ struct watch {
 	int child_pidfd; /* of process 1 inside, -1 unknown or gone */
 	pid_t child;     /* its number outside */
 	uint64_t cpu_limit_ms, cpu_seen_ms;
-	bool ended; /* bubblewrap has ended, and with it everything inside */
+	bool ended; /* bubblewrap (or the warm program) has ended, and with it everything inside */
+	bool lost;  /* the warm interpreter is */
+	int wait_status; /* of a warm program, with what it used */
+	uint64_t used_ms, peak_kib;
 	bool killed;
 	uint64_t start_ms, looked_ms, deadline_ms;
 	struct sandbox_result *result;
@@ -86,7 +91,8 @@ static void watch_find_child(struct watch *watch)
 {
 	long pid;
 
-	if (watch->child_pidfd >= 0 || !status_number(watch, "child-pid", &pid) || pid <= 1)
+	if (watch->child_pidfd >= 0 || watch->process.control >= 0 ||
+	    !status_number(watch, "child-pid", &pid) || pid <= 1)
 		return;
 	watch->child = (pid_t)pid;
 	watch->child_pidfd = (int)syscall(SYS_pidfd_open, watch->child, 0);
@@ -99,9 +105,71 @@ static void watch_kill(struct watch *watch, enum sandbox_ending why)
 	watch->killed = true;
 	watch->result->ending = why;
 	watch->deadline_ms = now_ms() + KILL_GRACE_MS;
-	if (watch->child_pidfd < 0 ||
-	    syscall(SYS_pidfd_send_signal, watch->child_pidfd, SIGKILL, NULL, 0) != 0)
+	if ((watch->child_pidfd < 0 ||
+	     syscall(SYS_pidfd_send_signal, watch->child_pidfd, SIGKILL, NULL, 0) != 0) &&
+	    watch->process.control < 0)
 		syscall(SYS_pidfd_send_signal, watch->process.pidfd, SIGKILL, NULL, 0);
+}
+
+/* ---- what a warm interpreter reports ---- */
+
+/* A pidfd of the program, which is ended at once if its time was over before it came. */
+static void watch_started(struct watch *watch, struct msghdr *message)
+{
+	struct cmsghdr *head = CMSG_FIRSTHDR(message);
+
+	if (!head || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof(int)))
+		return;
+	memcpy(&watch->child_pidfd, CMSG_DATA(head), sizeof(int));
+	if (watch->killed)
+		syscall(SYS_pidfd_send_signal, watch->child_pidfd, SIGKILL, NULL, 0);
+}
+
+static void watch_control(struct watch *watch)
+{
+	char text[64] = "";
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} attached;
+	struct iovec part = {text, sizeof(text) - 1};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = attached.space,
+				 .msg_controllen = sizeof(attached.space)};
+	unsigned long long used_us, peak;
+
+	ssize_t size = recvmsg(watch->process.control, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (size < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (size > 0 && text[0] == 'S') {
+		watch_started(watch, &message);
+	} else {
+		watch->ended = true;
+		watch->lost = size <= 0 || sscanf(text, "E %d %llu %llu", &watch->wait_status,
+						  &used_us, &peak) != 3;
+		if (!watch->lost) {
+			watch->used_ms = used_us / 1000;
+			watch->peak_kib = peak;
+		}
+	}
+}
+
+/* The number of a warm program, as this process sees it. */
+static void watch_find_warm(struct watch *watch)
+{
+	char path[64], text[512], *at;
+
+	if (watch->child > 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", watch->child_pidfd);
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t size = file >= 0 ? read(file, text, sizeof(text) - 1) : -1;
+	if (file >= 0)
+		close(file);
+	text[size > 0 ? size : 0] = '\0';
+	at = strstr(text, "Pid:");
+	watch->child = at ? (pid_t)strtol(at + 4, NULL, 10) : 0;
 }
 
 /* ---- one turn ---- */
@@ -176,8 +244,9 @@ static int watch_timeout(const struct watch *watch)
 /* The most seen: once process 1 is gone, nothing is. */
 static void watch_cpu(struct watch *watch)
 {
-	uint64_t used = sandbox_cpu_ms(watch->child);
-
+	if (watch->process.control >= 0)
+		watch_find_warm(watch);
+	uint64_t used = watch->child > 0 ? sandbox_cpu_ms(watch->child) : 0;
 	if (used > watch->cpu_seen_ms)
 		watch->cpu_seen_ms = used;
 }
@@ -189,7 +258,7 @@ static void watch_limits(struct watch *watch)
 	if (watch->child_pidfd >= 0)
 		watch_cpu(watch);
 	if (late && watch->killed)
-		watch->ended = true; /* unkillable: stuck in the kernel; don't wait with it */
+		watch->ended = watch->lost = true; /* stuck in the kernel; don't wait with it */
 	else if (watch->cpu_seen_ms >= watch->cpu_limit_ms)
 		watch_kill(watch, SANDBOX_CPU_LIMIT);
 	else if (late)
@@ -206,7 +275,9 @@ static void watch_turn(struct watch *watch)
 	for (int i = 0; i < STREAM_COUNT; i++)
 		polled[i] = (struct pollfd){.fd = watch->streams[i].fd, .events = POLLIN};
 	polled[POLL_INPUT] = (struct pollfd){.fd = watch->process.input, .events = POLLOUT};
-	polled[POLL_PROCESS] = (struct pollfd){.fd = watch->process.pidfd, .events = POLLIN};
+	bool warm = watch->process.control >= 0;
+	polled[POLL_PROCESS] = (struct pollfd){
+		.fd = warm ? watch->process.control : watch->process.pidfd, .events = POLLIN};
 	int count = poll(polled, POLL_COUNT, watch_timeout(watch));
 	if (count < 0)
 		return; /* interrupted */
@@ -218,7 +289,10 @@ static void watch_turn(struct watch *watch)
 			return;
 	}
 	/* The end is noticed before the last reads, so that these see all that was written. */
-	watch->ended = polled[POLL_PROCESS].revents != 0;
+	if (polled[POLL_PROCESS].revents && warm)
+		watch_control(watch);
+	else
+		watch->ended = polled[POLL_PROCESS].revents != 0;
 	for (int i = 0; i < STREAM_COUNT; i++)
 		if (watch->streams[i].fd >= 0 && (polled[i].revents || watch->ended))
 			stream_read(watch, &watch->streams[i]);
@@ -240,9 +314,14 @@ static void watch_reap(struct watch *watch)
 	struct rusage usage = {0};
 	int status;
 
-	if (watch->ended && wait4(watch->process.pid, &status, 0, &usage) < 0)
-		memset(&usage, 0, sizeof(usage));
-	result->cpu_ms = time_ms(usage.ru_utime) + time_ms(usage.ru_stime);
+	if (watch->process.control >= 0) {
+		result->cpu_ms = watch->used_ms;
+		usage.ru_maxrss = (long)watch->peak_kib;
+	} else {
+		if (watch->lost || wait4(watch->process.pid, &status, 0, &usage) < 0)
+			memset(&usage, 0, sizeof(usage));
+		result->cpu_ms = time_ms(usage.ru_utime) + time_ms(usage.ru_stime);
+	}
 	/* What was killed together with process 1 isn't counted by the kernel. */
 	if (watch->killed && result->cpu_ms < watch->cpu_seen_ms)
 		result->cpu_ms = watch->cpu_seen_ms;
@@ -288,7 +367,11 @@ static enum err_code watch_finish(struct watch *watch, struct err *err)
 	long exit_code = -1;
 
 	watch_reap(watch);
-	bool reported = status_number(watch, "exit-code", &exit_code);
+	bool reported =
+		watch->process.control >= 0 || status_number(watch, "exit-code", &exit_code);
+	if (watch->process.control >= 0)
+		exit_code = WIFSIGNALED(watch->wait_status) ? 128 + WTERMSIG(watch->wait_status)
+							    : WEXITSTATUS(watch->wait_status);
 	if (!reported && !watch->killed)
 		return unavailable(watch, err);
 	if (result->output.failed || result->errors.failed || result->verdict.failed)
@@ -325,7 +408,8 @@ static void watch_close(struct watch *watch)
 		if (watch->streams[i].fd >= 0)
 			close(watch->streams[i].fd);
 	input_close(watch);
-	close(watch->process.pidfd);
+	if (watch->process.control < 0)
+		close(watch->process.pidfd);
 	if (watch->child_pidfd >= 0)
 		close(watch->child_pidfd);
 	buf_release(&watch->status);
@@ -345,25 +429,36 @@ static enum err_code programs_there(const struct sandbox_program *program, struc
 	return ERR_OK;
 }
 
-enum err_code sandbox_run(const struct sandbox_program *program, struct sandbox_result *result,
-			  struct err *err)
+enum err_code sandbox_watch(const struct sandbox_program *program,
+			    const struct sandbox_process *process, struct sandbox_result *result,
+			    bool *served, struct err *err)
 {
-	struct watch watch = {0};
+	struct watch watch = {.process = *process};
 
 	assert(program->limits.cpu_seconds >= 1 && program->limits.cpu_seconds <= 600);
 	assert(program->limits.processes >= 1 && program->limits.processes <= 256);
-	sandbox_result_release(result);
-	sandbox_result_init(result);
-	ERR_TRY(programs_there(program, err));
-	ERR_TRY(sandbox_spawn(program, &watch.process, err));
 	watch_start(&watch, program, result);
 	if (!watch.input.size)
 		input_close(&watch);
 	while (!watch.ended)
 		watch_turn(&watch);
 	enum err_code code = watch_finish(&watch, err);
+	*served = !watch.lost;
 	watch_close(&watch);
 	return code;
+}
+
+enum err_code sandbox_run(const struct sandbox_program *program, struct sandbox_result *result,
+			  struct err *err)
+{
+	struct sandbox_process process;
+	bool served;
+
+	sandbox_result_release(result);
+	sandbox_result_init(result);
+	ERR_TRY(programs_there(program, err));
+	ERR_TRY(sandbox_spawn(program, &process, err));
+	return sandbox_watch(program, &process, result, &served, err);
 }
 
 enum err_code sandbox_check(struct err *err)

@@ -52,8 +52,8 @@ static const char *const environment[] = {
 static const char *const isolation[] = {
 	SANDBOX_BWRAP, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc",
 	"--unshare-uts", "--unshare-cgroup-try", "--uid", TEXT(UNPRIVILEGED_ID), "--gid",
-	TEXT(UNPRIVILEGED_ID), "--hostname", "sandbox", "--die-with-parent", "--new-session",
-	"--as-pid-1", "--cap-drop", "ALL",
+	TEXT(UNPRIVILEGED_ID), "--hostname", "sandbox", "--new-session", "--as-pid-1", "--cap-drop",
+	"ALL",
 	/* What it sees. No /proc: nothing in it is needed, and it would show other processes. */
 	"--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
 	"--symlink", "usr/lib64", "/lib64", "--dev", "/dev", "--remount-ro", "/dev"};
@@ -107,7 +107,7 @@ static void argument_add_program(struct launch *launch, const char *program)
 	argument_add(launch, launch->elsewhere);
 }
 
-static void launch_arguments(struct launch *launch, const struct sandbox_program *program)
+static void launch_view(struct launch *launch, const char *program, uint64_t scratch_bytes)
 {
 	for (size_t i = 0; i < sizeof(isolation) / sizeof(isolation[0]); i++)
 		argument_add(launch, isolation[i]);
@@ -118,28 +118,49 @@ static void launch_arguments(struct launch *launch, const struct sandbox_program
 		argument_add(launch, "/usr/local");
 	}
 	snprintf(launch->scratch_size, sizeof(launch->scratch_size), "%llu",
-		 (unsigned long long)program->limits.file_bytes * 4);
+		 (unsigned long long)scratch_bytes);
 	argument_add(launch, "--size");
 	argument_add(launch, launch->scratch_size);
 	argument_add(launch, "--tmpfs");
 	argument_add(launch, "/tmp");
 	argument_add(launch, "--chdir");
 	argument_add(launch, "/tmp");
-	if (is_elsewhere(program->argv[0]))
-		argument_add_program(launch, program->argv[0]);
+	if (is_elsewhere(program))
+		argument_add_program(launch, program);
 	argument_add(launch, "--remount-ro");
 	argument_add(launch, "/");
-	argument_add(launch, "--seccomp");
-	argument_add(launch, TEXT(4));
+}
+
+static void launch_program(struct launch *launch, const char *const *argv)
+{
+	for (unsigned i = 0; argv[i]; i++) {
+		assert(i < PROGRAM_ARGUMENTS_MAX);
+		argument_add(launch, i == 0 && launch->elsewhere[0] ? launch->elsewhere : argv[i]);
+	}
+}
+
+static void launch_arguments(struct launch *launch, const struct sandbox_program *program)
+{
+	launch_view(launch, program->argv[0], program->limits.file_bytes * 4);
+	argument_add(launch, "--die-with-parent");
 	argument_add(launch, "--json-status-fd");
 	argument_add(launch, TEXT(5));
+	argument_add(launch, "--seccomp");
+	argument_add(launch, TEXT(4));
 	argument_add(launch, "--");
 	argument_add_limits(launch, &program->limits);
-	for (unsigned i = 0; program->argv[i]; i++) {
-		assert(i < PROGRAM_ARGUMENTS_MAX);
-		argument_add(launch,
-			     i == 0 && launch->elsewhere[0] ? launch->elsewhere : program->argv[i]);
-	}
+	launch_program(launch, program->argv);
+}
+
+/* Not to die with its parent: that would be the thread that happened to start it. It ends when its
+ * socket closes. */
+static void launch_arguments_warm(struct launch *launch, const char *const *argv)
+{
+	launch_view(launch, argv[0], 4096);
+	argument_add(launch, "--cap-add");
+	argument_add(launch, "CAP_SYS_ADMIN");
+	argument_add(launch, "--");
+	launch_program(launch, argv);
 }
 
 /* ---- the child ---- */
@@ -260,49 +281,108 @@ static bool channel_pipe(struct channels *channels, int number)
 }
 
 /* stdin is a socket, so that writing to a program that has gone raises no signal. */
-static bool channel_socket(struct channels *channels, int number)
+static bool channel_socket(struct channels *channels, int number, int type)
 {
 	int ends[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) != 0)
 		return false;
 	channels->ours[number] = ends[0];
 	channels->theirs[number] = ends[1];
-	return fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0;
+	return type == SOCK_SEQPACKET || fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0;
 }
 
-static enum err_code channels_open(struct channels *channels, struct err *err)
+static void channels_init(struct channels *channels)
 {
 	for (int i = 0; i < FD_COUNT; i++)
 		channels->ours[i] = channels->theirs[i] = -1;
-	if (!channel_socket(channels, STDIN_FILENO) || !channel_pipe(channels, STDOUT_FILENO) ||
-	    !channel_pipe(channels, STDERR_FILENO) || !channel_pipe(channels, SANDBOX_VERDICT_FD) ||
-	    !channel_pipe(channels, FD_STATUS))
-		return ERR_SYS(err, ERR_ENVIRONMENT, "cannot make pipes for the sandbox");
-	return sandbox_filter(&channels->theirs[FD_FILTER], err);
 }
 
-enum err_code sandbox_spawn(const struct sandbox_program *program, struct sandbox_process *process,
-			    struct err *err)
+static bool channels_open(struct channels *channels, int input_type, struct err *err)
 {
-	struct launch launch = {.drop_root = geteuid() == 0};
-	struct channels channels;
-	enum err_code code = channels_open(&channels, err);
+	if (channel_socket(channels, STDIN_FILENO, input_type) &&
+	    channel_pipe(channels, STDOUT_FILENO) && channel_pipe(channels, STDERR_FILENO) &&
+	    channel_pipe(channels, SANDBOX_VERDICT_FD))
+		return true;
+	ERR_SYS(err, ERR_ENVIRONMENT, "cannot make pipes for the sandbox");
+	return false;
+}
 
+static void process_channels(struct sandbox_process *process, const struct channels *channels)
+{
+	process->input = channels->ours[STDIN_FILENO];
+	process->output = channels->ours[STDOUT_FILENO];
+	process->errors = channels->ours[STDERR_FILENO];
+	process->verdict = channels->ours[SANDBOX_VERDICT_FD];
+	process->status = channels->ours[FD_STATUS];
+}
+
+enum err_code sandbox_channels(struct sandbox_process *process, int theirs[static 4],
+			       struct err *err)
+{
+	struct channels channels;
+
+	channels_init(&channels);
+	if (!channels_open(&channels, SOCK_STREAM, err)) {
+		channels_close(channels.ours);
+		channels_close(channels.theirs);
+		return ERR_ENVIRONMENT;
+	}
+	process_channels(process, &channels);
+	memcpy(theirs, channels.theirs, 4 * sizeof(theirs[0]));
+	return ERR_OK;
+}
+
+/* Makes the channels, starts bubblewrap, closes its ends. */
+static enum err_code launch_start(struct launch *launch, int input_type,
+				  struct sandbox_process *process, struct err *err)
+{
+	struct channels channels;
+	enum err_code code = ERR_OK;
+
+	channels_init(&channels);
+	launch->drop_root = geteuid() == 0;
+	if (!channels_open(&channels, input_type, err))
+		code = ERR_ENVIRONMENT;
+	else if (!channel_pipe(&channels, FD_STATUS))
+		code = ERR_SYS(err, ERR_ENVIRONMENT, "cannot make pipes for the sandbox");
+	else
+		code = sandbox_filter(&channels.theirs[FD_FILTER], err);
 	if (code == ERR_OK) {
-		launch_arguments(&launch, program);
-		memcpy(launch.source, channels.theirs, sizeof(launch.source));
-		code = clone_child(&launch, &process->pid, &process->pidfd, err);
+		memcpy(launch->source, channels.theirs, sizeof(launch->source));
+		code = clone_child(launch, &process->pid, &process->pidfd, err);
 	}
 	channels_close(channels.theirs);
 	if (code != ERR_OK) {
 		channels_close(channels.ours);
 		return code;
 	}
-	process->input = channels.ours[STDIN_FILENO];
-	process->output = channels.ours[STDOUT_FILENO];
-	process->errors = channels.ours[STDERR_FILENO];
-	process->verdict = channels.ours[SANDBOX_VERDICT_FD];
-	process->status = channels.ours[FD_STATUS];
+	process->control = -1;
+	process_channels(process, &channels);
+	return ERR_OK;
+}
+
+enum err_code sandbox_spawn(const struct sandbox_program *program, struct sandbox_process *process,
+			    struct err *err)
+{
+	struct launch launch = {0};
+
+	launch_arguments(&launch, program);
+	return launch_start(&launch, SOCK_STREAM, process, err);
+}
+
+enum err_code sandbox_spawn_warm(const char *const *argv, struct sandbox_process *process,
+				 struct err *err)
+{
+	struct launch launch = {0};
+
+	launch_arguments_warm(&launch, argv);
+	ERR_TRY(launch_start(&launch, SOCK_SEQPACKET, process, err));
+	process->control = process->input;
+	process->input = -1;
+	close(process->output);
+	close(process->verdict);
+	close(process->status);
+	process->output = process->verdict = process->status = -1;
 	return ERR_OK;
 }

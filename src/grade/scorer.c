@@ -219,12 +219,12 @@ static enum err_code grade_refusal(const json_t *spec, struct bytes answer, stru
 
 /* ---- code and pairwise ---- */
 
-static enum err_code grade_code(const json_t *spec, struct bytes answer, struct score *score,
-				struct err *err)
+static enum err_code run_code(struct sandbox_warm *warm, const json_t *spec, struct bytes answer,
+			      struct score *score, struct err *err)
 {
 	struct code_result result;
 
-	ERR_TRY(code_grade(spec, answer, &result, err));
+	ERR_TRY(code_grade(warm, spec, answer, &result, err));
 	score->value = result.passed;
 	score->cpu_ms = result.cpu_ms;
 	score->time_limited = result.time_limited;
@@ -255,11 +255,7 @@ static const struct scorer scorers[] = {
 	 .check = scorer_numeric_check,
 	 .grade = scorer_numeric_grade},
 	{.kind = "refusal",            .rerunnable = true,                               .check = check_refusal,                                          .grade = grade_refusal},
-	{.kind = "code",
-	 .blocks = true,
-	 .check = code_check,
-	 .ready = code_ready,
-	 .grade = grade_code},
+	{.kind = "code",			    .blocks = true,                              .check = code_check,                     .ready = code_ready, .run = run_code},
 	{.kind = "pairwise",      .pairwise = true,                        .check = check_pairwise},
 };
 
@@ -291,11 +287,18 @@ enum err_code scorer_of(const json_t *spec, const char *what, const struct score
 enum err_code scorer_grade(const json_t *spec, struct bytes answer, struct score *score,
 			   struct err *err)
 {
+	return scorer_grade_warm(NULL, spec, answer, score, err);
+}
+
+enum err_code scorer_grade_warm(struct sandbox_warm *warm, const json_t *spec, struct bytes answer,
+				struct score *score, struct err *err)
+{
 	const struct scorer *scorer;
 
 	*score = (struct score){.refused = REFUSED_UNKNOWN};
 	ERR_TRY(scorer_of(spec, "scorer", &scorer, err));
 	if (scorer->pairwise)
 		return ERR_SET(err, ERR_INVALID, "scorer: %s compares two answers", scorer->kind);
-	return scorer->grade(spec, answer, score, err);
+	return scorer->run ? scorer->run(warm, spec, answer, score, err)
+			   : scorer->grade(spec, answer, score, err);
 }

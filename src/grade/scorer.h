@@ -30,6 +30,8 @@ struct score {
 	char explanation[256]; /* UTF-8, one line */
 };
 
+struct sandbox_warm;
+
 struct scorer {
 	const char *kind;
 	bool blocks;     /* runs a program: call it from a job */
@@ -41,6 +43,9 @@ struct scorer {
 	enum err_code (*ready)(const json_t *spec, struct err *err);
 	enum err_code (*grade)(const json_t *spec, struct bytes answer, struct score *score,
 			       struct err *err);
+	/* Of scorers that run programs, in place of `grade`; `warm` may be NULL. */
+	enum err_code (*run)(struct sandbox_warm *warm, const json_t *spec, struct bytes answer,
+			     struct score *score, struct err *err);
 };
 
 /* NULL where there is none of that kind. */
@@ -53,5 +58,8 @@ enum err_code scorer_of(const json_t *spec, const char *what, const struct score
 /* scorer_of and grade. Thread-safe; blocks if the scorer does. */
 enum err_code scorer_grade(const json_t *spec, struct bytes answer, struct score *score,
 			   struct err *err);
+/* The same, with interpreters (code.h) that are kept for many answers; `warm` may be NULL. */
+enum err_code scorer_grade_warm(struct sandbox_warm *warm, const json_t *spec, struct bytes answer,
+				struct score *score, struct err *err);
 
 #endif

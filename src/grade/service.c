@@ -1,6 +1,7 @@
 #include "grade/service.h"
 
 #include "base/json.h"
+#include "grade/code.h"
 #include "grade/scorer.h"
 #include "net/http_server.h"
 
@@ -12,6 +13,7 @@
 struct grade_service {
 	struct grade_service_options options;
 	struct http_server *server;
+	struct sandbox_warm *warm;
 	unsigned waiting; /* gradings that run or wait */
 	struct grade_service_counts counts;
 };
@@ -97,9 +99,9 @@ static void grading_run(struct env_job *job)
 	struct grading *grading = (struct grading *)job;
 	const json_t *answer = json_object_get(grading->ask, "answer");
 	grading->code =
-		scorer_grade(json_object_get(grading->ask, "scorer"),
-			     bytes_of(json_string_value(answer), json_string_length(answer)),
-			     &grading->score, &grading->err);
+		scorer_grade_warm(grading->service->warm, json_object_get(grading->ask, "scorer"),
+				  bytes_of(json_string_value(answer), json_string_length(answer)),
+				  &grading->score, &grading->err);
 }
 
 static void grading_free(struct grading *grading)
@@ -205,9 +207,11 @@ struct grade_service *grade_service_new(const struct grade_service_options *opti
 		.connections_max = options->connections_max,
 	};
 	service->options = *options;
-	service->server = http_server_new(options->loop, &server);
+	service->warm = code_warm_new();
+	service->server = service->warm ? http_server_new(options->loop, &server) : NULL;
 	if (service->server)
 		return service;
+	sandbox_warm_free(service->warm);
 	free(service);
 	return NULL;
 }
@@ -233,6 +237,7 @@ void grade_service_free(struct grade_service *service)
 	if (!service)
 		return;
 	http_server_free(service->server);
+	sandbox_warm_free(service->warm);
 	free(service);
 }
 

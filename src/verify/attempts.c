@@ -275,10 +275,12 @@ static enum err_code grade(struct audit *audit, const struct attempt *attempt, s
 		audit->counts.programs++;
 		return ERR_OK;
 	}
+	if (suite->scorer->blocks && !audit->warm)
+		audit->warm = code_warm_new(); /* without it programs are run all the same */
 	ERR_TRY(audit_render(audit, cell->suite, audit_item_of(audit, cell, attempt->slot), false,
 			     &item, err));
-	enum err_code code =
-		scorer_grade(item.scorer, bytes_from(attempt->line.answer), &score, err);
+	enum err_code code = scorer_grade_warm(audit->warm, item.scorer,
+					       bytes_from(attempt->line.answer), &score, err);
 	suite_item_release(&item);
 	ERR_TRY(code);
 	slot->graded = true;

@@ -240,6 +240,7 @@ enum err_code audit_load(struct audit *audit, struct err *err)
 
 void audit_release(struct audit *audit)
 {
+	sandbox_warm_free(audit->warm);
 	for (unsigned i = 0; i < PLAN_SUITES_MAX; i++) {
 		suite_free(audit->suites[i].suite);
 		free(audit->suites[i].facts);

@@ -16,6 +16,7 @@
 #include "bench/plan.h"
 #include "grade/aggregate.h"
 #include "grade/bundle.h"
+#include "grade/code.h"
 #include "grade/judge.h"
 #include "grade/jsonl.h"
 #include "verify/grants.h"
@@ -135,6 +136,7 @@ struct audit {
 	struct run_score *scores; /* rebuilt, in the order of the cells */
 	size_t score_count;
 	struct results results;
+	struct sandbox_warm *warm; /* of --rerun; NULL: not needed yet */
 	int64_t tokens_input[PLAN_MODELS_MAX], tokens_output[PLAN_MODELS_MAX];
 	struct audit_counts counts;
 	struct signs signs[PLAN_MODELS_MAX];

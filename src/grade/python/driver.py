@@ -501,6 +501,3 @@ def main():
     mode, entry_point, size = read_line(STDIN).split(" ")
     code = read_exactly(STDIN, int(size))
     (run_cases if mode == "cases" else run_program)(code, entry_point)
-
-
-main()

@@ -129,7 +129,7 @@ static void grade(const char *spec_text, const char *answer, struct code_result 
 	struct err err = ERR_INIT;
 
 	assert_non_null(spec);
-	if (code_grade(spec, bytes_from(answer), result, &err) != ERR_OK)
+	if (code_grade(NULL, spec, bytes_from(answer), result, &err) != ERR_OK)
 		fail_msg("%s", err.message);
 	json_decref(spec);
 }
@@ -386,7 +386,7 @@ static void answers_that_are_no_text(void **state)
 	struct code_result result;
 	struct err err = ERR_INIT;
 
-	assert_int_equal(code_grade(spec, bytes_of("a\0b", 3), &result, &err), ERR_OK);
+	assert_int_equal(code_grade(NULL, spec, bytes_of("a\0b", 3), &result, &err), ERR_OK);
 	assert_false(result.passed);
 	assert_string_equal(result.reason, "the answer is no text");
 	json_decref(spec);

@@ -29,6 +29,7 @@ struct batch {
 	struct task *tasks;
 	size_t count;
 	size_t next; /* atomic */
+	struct sandbox_warm *warm;
 };
 
 static void *work(void *argument)
@@ -40,8 +41,8 @@ static void *work(void *argument)
 		if (i >= batch->count)
 			return NULL;
 		struct task *task = &batch->tasks[i];
-		task->code =
-			code_grade(task->spec, bytes_from(task->answer), &task->result, &task->err);
+		task->code = code_grade(batch->warm, task->spec, bytes_from(task->answer), &task->result,
+					&task->err);
 	}
 }
 
@@ -65,7 +66,8 @@ static unsigned grade_all(struct batch *batch)
 
 static void batch_start(struct batch *batch, size_t most)
 {
-	*batch = (struct batch){.tasks = calloc(most, sizeof(struct task))};
+	*batch = (struct batch){.tasks = calloc(most, sizeof(struct task)),
+				.warm = code_warm_new()};
 	assert_non_null(batch->tasks);
 }
 
@@ -74,6 +76,7 @@ static void batch_release(struct batch *batch)
 	for (size_t i = 0; i < batch->count; i++)
 		json_decref(batch->tasks[i].spec);
 	free(batch->tasks);
+	sandbox_warm_free(batch->warm);
 }
 
 static void batch_add(struct batch *batch, json_t *spec, const char *name, const char *answer)

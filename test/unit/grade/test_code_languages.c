@@ -27,7 +27,7 @@ static void grade(const char *spec_text, const char *answer, struct code_result 
 
 	if (!spec)
 		fail_msg("%s: %s", spec_text, where.text);
-	if (code_grade(spec, bytes_from(answer), result, &err) != ERR_OK)
+	if (code_grade(NULL, spec, bytes_from(answer), result, &err) != ERR_OK)
 		fail_msg("%s", err.message);
 	json_decref(spec);
 }
