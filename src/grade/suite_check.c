@@ -1,6 +1,7 @@
 #include "grade/suite_check.h"
 
 #include "base/json.h"
+#include "grade/code.h"
 #include "grade/scorer.h"
 
 #define ITEMS_FILE "items.jsonl"
@@ -9,13 +10,15 @@
 struct trial {
 	const struct suite_item *item;
 	struct suite_findings *findings;
+	struct sandbox_warm *warm; /* NULL: programs start one by one */
 };
 
 static enum err_code try_answer(const struct trial *trial, const char *answer, struct score *score,
 				struct err *err)
 {
 	*score = (struct score){0};
-	enum err_code code = scorer_grade(trial->item->scorer, bytes_from(answer), score, err);
+	enum err_code code =
+		scorer_grade_warm(trial->warm, trial->item->scorer, bytes_from(answer), score, err);
 	if (code != ERR_OK)
 		err_prefix(err, ITEMS_FILE ":%zu: item %s", trial->item->index + 1,
 			   trial->item->id);
@@ -57,9 +60,10 @@ static enum err_code try_wrong(const struct trial *trial, struct err *err)
 }
 
 static enum err_code check_item(const struct suite_item *item, struct suite_trial *trial,
-				struct suite_findings *findings, struct err *err)
+				struct sandbox_warm *warm, struct suite_findings *findings,
+				struct err *err)
 {
-	const struct trial trying = {item, findings};
+	const struct trial trying = {item, findings, warm};
 	const struct scorer *scorer;
 	struct err problem = ERR_INIT;
 	if (scorer_of(item->scorer, "scorer", &scorer, &problem) != ERR_OK) {
@@ -69,7 +73,7 @@ static enum err_code check_item(const struct suite_item *item, struct suite_tria
 	}
 	bool has_reference = json_is_string(json_object_get(item->fields, "reference"));
 	trial->references += has_reference;
-	if (!trial->every || item->index % trial->every || !scorer->grade)
+	if (!trial->every || item->index % trial->every || scorer->pairwise)
 		return ERR_OK;
 	if (has_reference && suite_checks(findings, SUITE_CHECK_REFERENCE))
 		ERR_TRY(try_reference(&trying, err));
@@ -83,13 +87,17 @@ static enum err_code check_item(const struct suite_item *item, struct suite_tria
 enum err_code suite_check_answers(const struct suite *suite, struct suite_trial *trial,
 				  struct suite_findings *findings, struct err *err)
 {
+	struct sandbox_warm *warm = code_warm_new();
+	enum err_code code = ERR_OK;
 	trial->tried = trial->references = 0;
-	for (size_t i = 0; i < suite_count(suite); i++) {
+	for (size_t i = 0; i < suite_count(suite) && code == ERR_OK; i++) {
 		struct suite_item item;
-		ERR_TRY(suite_item_render(suite, i, &item, err));
-		enum err_code code = check_item(&item, trial, findings, err);
+		code = suite_item_render(suite, i, &item, err);
+		if (code != ERR_OK)
+			break;
+		code = check_item(&item, trial, warm, findings, err);
 		suite_item_release(&item);
-		ERR_TRY(code);
 	}
-	return ERR_OK;
+	sandbox_warm_free(warm);
+	return code;
 }

@@ -260,87 +260,6 @@ static void programs_of_all_kinds(void **state)
 	     "def sum(a, b): return 6");
 }
 
-/* Nothing here computes a sum, and nothing here may pass. */
-static void forgeries(void **state)
-{
-	(void)state;
-	NEEDS_SANDBOX();
-	static const char *const attacks[] = {
-		/* objects equal to everything */
-		"class E:\n    __eq__ = lambda s, o: True\n    __sub__ = lambda s, o: s\n"
-		"    __abs__ = lambda s: s\n    __lt__ = lambda s, o: True\n"
-		"def add(a, b): return E()",
-		"class E(int):\n    __eq__ = lambda s, o: True\n    __hash__ = int.__hash__\n"
-		"    __sub__ = lambda s, o: 0\n"
-		"def add(a, b): return E(0)",
-		"class E(float):\n    __abs__ = lambda s: 0\n    __eq__ = lambda s, o: True\n"
-		"def add(a, b): return E(9)",
-		/* ending early, in every way */
-		"import sys; sys.exit(0)",
-		"import os\nos._exit(0)",
-		"import os\ndef add(a, b): os._exit(0)",
-		"def add(a, b): raise SystemExit(0)",
-		"import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
-		"import os, signal\nos.kill(1, signal.SIGKILL)\nos.kill(os.getppid(), 9)",
-		"import os, signal\nos.kill(-1, signal.SIGKILL)\ndef add(a, b): return 0",
-		/* writing the verdict, on every descriptor */
-		"import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'0' * 32 + "
-		"b'\\npassed')\n"
-		"    except OSError: pass\nos._exit(0)",
-		"import os\nfor fd in range(0, 64):\n    try: data = os.read(fd, 1) if False else "
-		"b''\n"
-		"    except OSError: pass\nfor fd in range(64):\n    try: os.dup2(fd, 3)\n"
-		"    except OSError: pass\ndef add(a, b): return 0",
-		/* patching what the driver or the test uses */
-		"import builtins\nbuiltins.abs = lambda x: 0\nbuiltins.compile = None\n"
-		"builtins.len = lambda x: 0\ndef add(a, b): return 0",
-		"def abs(x): return 0\ndef check(c): pass\ndef candidate(*a): return 5\n"
-		"def add(a, b): return 0",
-		"import sys\nsys.modules['builtins'].AssertionError = ValueError\n"
-		"def add(a, b): return 0",
-		"import sys\nfor f in list(sys._current_frames().values()):\n"
-		"    while f:\n        f.f_globals['encode'] = None\n"
-		"        f.f_globals['write_all'] = lambda fd, data: None\n        f = f.f_back\n"
-		"def add(a, b): return 0",
-		"import sys\nm = sys.modules['__main__']\nm.VERBS['call'] = lambda *a, **k: None\n"
-		"def add(a, b): return 0",
-		"import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)\n"
-		"def add(a, b): return 0",
-		/* answering out of turn, malformed, and far too much */
-		"import os\nfor fd in range(3, 64):\n    try: os.write(fd, (1).to_bytes(8, 'big') "
-		"+ b'N')\n"
-		"    except OSError: pass\ndef add(a, b): return 0",
-		"import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'\\xff' * 64)\n"
-		"    except OSError: pass\ndef add(a, b): return 0",
-		"import os\nfor fd in range(3, 64):\n"
-		"    try: os.write(fd, (12).to_bytes(8, 'big') + b'l99999999999')\n"
-		"    except OSError: pass\ndef add(a, b): return 0",
-		"import os\nb = bytes(1 << 16)\nfor fd in range(3, 64):\n    try:\n"
-		"        while os.write(fd, b): pass\n    except OSError: pass\n",
-		/* other processes */
-		"import os\nfor i in range(30):\n    try:\n        if os.fork() == 0:\n"
-		"            while True: pass\n    except OSError: break\n"
-		"def add(a, b): return 0",
-		"import os\nif os.fork(): os._exit(0)\ndef add(a, b): return 0",
-		/* memory and reading */
-		"x = ' ' * (4 << 30)\ndef add(a, b): return 0",
-		"import gc\nfor o in gc.get_objects():\n    if isinstance(o, dict) and 'token' in "
-		"o:\n"
-		"        o['token'] = ''\ndef add(a, b): return 0",
-		"open('/proc/1/mem', 'wb')",
-		"import os\nos.symlink('/usr/bin/python3', '/tmp/x')\n"
-		"open('/tmp/builtins.py', 'w').write('x = 1')\ndef add(a, b): return 0",
-		"import input\n",
-		"def add(a, b): return input()",
-		"def add(a, b): return 5",
-	};
-
-	for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
-		bad(addition, attacks[i], NULL);
-		bad(addition_program, attacks[i], NULL);
-	}
-}
-
 /* The test's text is in another process's memory, read after the fork. */
 static void tests_cannot_be_read(void **state)
 {
@@ -402,7 +321,6 @@ int main(void)
 		cmocka_unit_test(counts_and_times),
 		cmocka_unit_test(values_cross_in_full),
 		cmocka_unit_test(programs_of_all_kinds),
-		cmocka_unit_test(forgeries),
 		cmocka_unit_test(tests_cannot_be_read),
 		cmocka_unit_test(answers_that_are_no_text),
 	};
