@@ -15,8 +15,10 @@
 #define SANDBOX_VERDICT_FD 3
 
 struct sandbox_limits {
-	unsigned cpu_seconds;  /* of one process; 1 to 600 */
-	unsigned wall_ms;      /* backstop for programs that sleep; 0: 6 x cpu_seconds + 2 s */
+	unsigned cpu_seconds; /* of one process; 1 to 600 */
+	/* Backstop for programs that sleep; 0: 6 x cpu_seconds + 2 s. Up to four times as long
+	 * while they work. */
+	unsigned wall_ms;
 	uint64_t memory_bytes; /* address space of one process */
 	/* Of runtimes that reserve address space without filling it: that much more of it, and
 	 * memory_bytes of private memory. 0 for others. */

@@ -160,11 +160,11 @@ const struct attack attacks_python[] = {
 	{"the network",								 "import socket\ns = socket.socket()\ns.connect(('1.1.1.1', 80))" LIE},
 	{"a packet socket",								       "import socket\nsocket.socket(socket.AF_PACKET, socket.SOCK_RAW)" LIE},
 	{"writing elsewhere",											 "for p in ('/usr/bin/python3', '/bin/sh', '/parley-attack', "
-         "'/dev/shm/parley-attack', '/dev/sda'):\n"
+			      "'/dev/shm/parley-attack', '/dev/sda'):\n"
 			      "    try: open(p, 'wb').write(b'x')\n    except OSError: continue\n"
 			      "    add = lambda a, b: a + b"},
-	{"symlinks",								     "import os\nos.symlink('/', "
-         "'/tmp/parley-attack')\nos.symlink('/usr/bin/python3', '/tmp/parley-attack')\n"
+	{"symlinks",			"import os\nos.symlink('/', "
+		     "'/tmp/parley-attack')\nos.link('/usr/bin/python3', '/tmp/parley-link')\n"
 		     "open('/tmp/parley-attack/etc/passwd').read()" LIE},
 	{"a module of its own name",
 	 "import sys\nopen('/tmp/math.py', 'w').write('def add(a, b): return 5')\n"
@@ -174,30 +174,30 @@ const struct attack attacks_python[] = {
 	 "socket.send_fds(a, [b'x'], [0, 3])\nfds = socket.recv_fds(b, 1, 4)[1]\n"
 	 "for fd in fds:\n    try: os.write(fd, b'passed')\n    except OSError: pass" LIE},
  /* calls to the kernel: who gets one through adds rightly */
-	{"ptrace",											 CALL("101, 0")},
-	{"process_vm_readv",  CALL("310, 1, 0, 0, 0, 0")},
-	{"mount",										   CALL("165, b'x', b'/tmp', b'tmpfs', 0, 0")},
-	{"umount",											 CALL("166, b'/tmp', 2")},
-	{"unshare",              CALL("272, 0x10000000")},
-	{"setns",									     CALL("308, 0, 0")},
-	{"chroot",											 CALL("161, b'/tmp'")},
-	{"keyctl",			     CALL("250, 0, -3, 1")},
-	{"io_uring",									       CALL("425, 8, b'\\0' * 256")},
-	{"userfaultfd",											 CALL("323, 1")},
-	{"bpf",						CALL("321, 0, b'\\0' * 128, 128")},
-	{"perf_event_open",								    CALL("298, b'\\0' * 128, 0, -1, -1, 0")},
-	{"memfd_create",											 CALL("319, b'x', 0")},
-	{"shmget",			   CALL("29, 0x1234, 4096, 0o1777")},
-	{"msgget",									       CALL("68, 0x1234, 0o1777")},
-	{"setuid",											 CALL("105, 0")},
-	{"setgid",           CALL("106, 0")},
-	{"pidfd_getfd",								    CALL("438, 3, 0, 0")},
-	{"clone into a namespace",											 CALL("56, 0x30000011, 0, 0, 0, 0")},
-	{"clone3",			 CALL("435, b'\\0' * 88, 88")},
-	{"kexec",								       CALL("246, 0, 0, 0, 0")},
-	{"sethostname",											 CALL("170, b'x', 1")},
-	{"settimeofday",					     CALL("164, b'\\0' * 16, 0")},
-	{"vmsplice",								      CALL("278, 3, 0, 0, 0")},
-	{"personality",											 CALL("135, 0x40000")},
-	{0       },
+	{"ptrace",CALL("101, 0")},
+	{"process_vm_readv",									CALL("310, 1, 0, 0, 0, 0")},
+	{"mount",											 CALL("165, b'x', b'/tmp', b'tmpfs', 0, 0")},
+	{"umount",  CALL("166, b'/tmp', 2")},
+	{"unshare",										   CALL("272, 0x10000000")},
+	{"setns",											 CALL("308, 0, 0")},
+	{"chroot",              CALL("161, b'/tmp'")},
+	{"keyctl",									     CALL("250, 0, -3, 1")},
+	{"io_uring",											 CALL("425, 8, b'\\0' * 256")},
+	{"userfaultfd",			     CALL("323, 1")},
+	{"bpf",									       CALL("321, 0, b'\\0' * 128, 128")},
+	{"perf_event_open",											 CALL("298, b'\\0' * 128, 0, -1, -1, 0")},
+	{"memfd_create",						CALL("319, b'x', 0")},
+	{"shmget",								    CALL("29, 0x1234, 4096, 0o1777")},
+	{"msgget",											 CALL("68, 0x1234, 0o1777")},
+	{"setuid",			   CALL("105, 0")},
+	{"setgid",									       CALL("106, 0")},
+	{"pidfd_getfd",											 CALL("438, 3, 0, 0")},
+	{"clone into a namespace",           CALL("56, 0x30000011, 0, 0, 0, 0")},
+	{"clone3",								    CALL("435, b'\\0' * 88, 88")},
+	{"kexec",											 CALL("246, 0, 0, 0, 0")},
+	{"sethostname",			 CALL("170, b'x', 1")},
+	{"settimeofday",								       CALL("164, b'\\0' * 16, 0")},
+	{"vmsplice",											 CALL("278, 3, 0, 0, 0")},
+	{"personality",					     CALL("135, 0x40000")},
+	{0								     },
 };
