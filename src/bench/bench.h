@@ -64,6 +64,7 @@ struct bench_options {
 	/* --cache DIR: bare providers' responses, kept and used again; NULL: none */
 	const char *cache;
 	bool self_judging; /* --allow-self-judging */
+	bool control;      /* --control */
 	bool sealed;       /* --sealed */
 
 	const char *const *suite_paths; /* folders that hold suites by name; NULL: { "suites" } */

@@ -14,9 +14,20 @@ static bool has_role(const struct run *run, unsigned model, unsigned roles)
 static bool answers(const struct run *run, unsigned suite, unsigned model)
 {
 	unsigned roles = PLAN_CONTESTANT;
+	if (!run->suites[suite].pairwise && run_is_control(run->plan.models[model].name))
+		return false;
 	if (run->suites[suite].pairwise)
 		roles |= PLAN_BASELINE;
 	return has_role(run, model, roles);
+}
+
+/* The null model stands last and meets this one, where there is no baseline. */
+static unsigned first_contestant(const struct run *run)
+{
+	unsigned i = 0;
+	while (!has_role(run, i, PLAN_CONTESTANT))
+		i++;
+	return i;
 }
 
 /* With a baseline every contestant meets it; without one every pair meets. */
@@ -30,7 +41,10 @@ static bool meets(const struct run *run, unsigned model, unsigned opponent)
 	if (baseline)
 		return has_role(run, opponent, PLAN_BASELINE) &&
 		       !has_role(run, model, PLAN_BASELINE);
-	return has_role(run, opponent, PLAN_CONTESTANT) && model < opponent;
+	if (run_is_control(run->plan.models[opponent].name))
+		return model == first_contestant(run);
+	return !run_is_control(run->plan.models[model].name) &&
+	       has_role(run, opponent, PLAN_CONTESTANT) && model < opponent;
 }
 
 static enum err_code add_cell(struct run *run, const struct cell *template, struct err *err)

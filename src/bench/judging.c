@@ -30,7 +30,12 @@ static void open_pair(struct run *run, struct cell *cell, size_t sample_index)
 	size_t first = 2 * sample_index;
 	if (a < TASK_ANSWERED || b < TASK_ANSWERED || cell->tasks[first].scored)
 		return;
-	if (a == TASK_FAILED || b == TASK_FAILED) {
+	/* A gateway binds judges to answers that it has served. */
+	bool unbound = suite_is_judged(run->suites[cell->suite].suite) &&
+		       run->models[cell->judge].gateway_state == GATEWAY_READY &&
+		       (run_is_control(run->models[cell->model].plan->name) ||
+			run_is_control(run->models[cell->opponent].plan->name));
+	if (a == TASK_FAILED || b == TASK_FAILED || unbound) {
 		if (cell->tasks[first].state == TASK_BLOCKED)
 			give_up(run, cell, first);
 		return;

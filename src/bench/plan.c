@@ -3,6 +3,7 @@
 #include "base/encode.h"
 #include "base/json.h"
 #include "base/yaml.h"
+#include "grade/run_records.h"
 #include "proto/url.h"
 
 #include <stdlib.h>
@@ -34,6 +35,8 @@ static enum err_code kept_all(const struct plan *plan, struct err *err)
 }
 
 /* ---- models ---- */
+
+static const char plan_control_file[] = "(built in)";
 
 static struct plan_model *find_model(struct plan *plan, struct bytes name)
 {
@@ -68,6 +71,11 @@ static enum err_code check_model(const struct plan *plan, const struct plan_mode
 			err, ERR_USAGE,
 			"model name \"%s\": letters, digits and . _ : / @ - only, at most %d",
 			model->name, NAME_MAX_BYTES);
+	if (run_is_control(model->name) && model->replay != plan_control_file)
+		return ERR_SET(err, ERR_USAGE,
+			       "model name \"%s\": " RUN_CONTROL_PREFIX
+			       " begins the names of controls; --control adds one",
+			       model->name);
 	for (unsigned i = 0; i < plan->model_count; i++)
 		if (strcmp(plan->models[i].name, model->name) == 0)
 			return ERR_SET(err, ERR_USAGE, "two models are named \"%s\"", model->name);
@@ -86,6 +94,15 @@ static enum err_code insert_model(struct plan *plan, const struct plan_model *mo
 	ERR_TRY(check_model(plan, model, err));
 	plan->models[plan->model_count++] = *model;
 	return ERR_OK;
+}
+
+const char plan_control_answer[] = "I have read the request with care and this is my answer to it.";
+
+enum err_code plan_add_control(struct plan *plan, struct err *err)
+{
+	const struct plan_model model = {
+		.name = PLAN_CONTROL_NAME, .replay = plan_control_file, .roles = PLAN_CONTESTANT};
+	return insert_model(plan, &model, err);
 }
 
 static enum err_code read_dialect(struct bytes name, enum dialect_id *out, struct err *err)
@@ -317,6 +334,7 @@ static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tr
 	ERR_TRY(yaml_get_integer_or(tree, root, "timeout_seconds", 1, PLAN_TIMEOUT_MAX,
 				    PLAN_TIMEOUT_DEFAULT, &timeout, err));
 	ERR_TRY(yaml_get_bool_or(tree, root, "self_judging", false, &plan->self_judging, err));
+	ERR_TRY(yaml_get_bool_or(tree, root, "control", false, &plan->control, err));
 	ERR_TRY(yaml_get_bool_or(tree, root, "sealed", false, &plan->sealed, err));
 	plan->concurrency = (unsigned)concurrency;
 	plan->samples = (unsigned)samples;
@@ -328,8 +346,8 @@ static enum err_code parse_tree(struct plan *plan, struct env *env, const struct
 				const char *const *suite_paths, struct err *err)
 {
 	static const char *const keys[] = {
-		"suites",  "models",          "judges",       "baseline", "budget", "concurrency",
-		"samples", "timeout_seconds", "self_judging", "sealed",   NULL};
+		"suites",  "models",          "judges",       "baseline", "budget",  "concurrency",
+		"samples", "timeout_seconds", "self_judging", "sealed",   "control", NULL};
 	ERR_TRY(yaml_only_keys(tree, yaml_root(tree), keys, err));
 	ERR_TRY(parse_suites(plan, env, tree, suite_paths, err));
 	ERR_TRY(parse_models(plan, tree, "models", PLAN_CONTESTANT, err));
@@ -399,6 +417,7 @@ static enum err_code override(struct plan *plan, const struct bench_options *opt
 		plan->budget_tokens = options->budget_tokens;
 	if (options->budget_usd > 0)
 		plan->budget_usd = options->budget_usd;
+	plan->control |= options->control;
 	plan->self_judging |= options->self_judging;
 	plan->sealed |= options->sealed;
 	return ERR_OK;

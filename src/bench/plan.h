@@ -57,9 +57,10 @@ struct plan {
 	uint64_t budget_tokens; /* 0: none */
 	double budget_usd;      /* 0: none */
 	bool self_judging;
-	bool sealed; /* gateways are given roots of suites and not their items */
-	bool proxy;  /* another harness asks the contestants, behind `bench proxy` */
-	char id[33]; /* 16 random bytes in hex: two runs of one plan commit to different digests */
+	bool control; /* --control: judges are shown answers that say nothing, too */
+	bool sealed;  /* gateways are given roots of suites and not their items */
+	bool proxy;   /* another harness asks the contestants, behind `bench proxy` */
+	char id[33];  /* 16 random bytes in hex: two runs of one plan commit to different digests */
 };
 
 /* In any case to be released afterwards. */
@@ -86,6 +87,12 @@ enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role
  * in pairs. ERR_INVALID names what is missing: a judge, an opponent; or a contestant judging
  * itself. */
 enum err_code plan_check(const struct plan *plan, bool pairwise, struct err *err);
+
+/* The null model: answers everything with the same words, and is compared with the baseline, else
+ * with the first contestant, so that it is seen what a judge gives for nothing. */
+#define PLAN_CONTROL_NAME "control:null"
+extern const char plan_control_answer[];
+enum err_code plan_add_control(struct plan *plan, struct err *err);
 
 /* The key of a model from its variable: *key is borrowed from the environment, NULL where the model
  * needs none. ERR_INVALID names a variable that is not set or empty. */

@@ -15,7 +15,7 @@ struct bench_settings {
 	int64_t concurrency, samples, timeout_seconds, graders, budget_tokens;
 	double budget_usd;
 	const char *baseline, *output, *key, *authorities, *client_certificate, *client_key, *cache;
-	bool self_judging, sealed, json;
+	bool self_judging, sealed, control, json;
 	const struct bench_proxy *proxy;
 };
 
@@ -85,6 +85,7 @@ static struct bench_options options_of(const struct bench_settings *settings, co
 		.budget_usd = settings->budget_usd,
 		.cache = settings->cache,
 		.self_judging = settings->self_judging,
+		.control = settings->control,
 		.sealed = settings->sealed,
 		.suite_paths = settings->paths.count ? settings->paths.items : NULL,
 		.output = settings->output,
@@ -207,13 +208,15 @@ static int run_run(int argc, char **argv)
 			"NAME=replay@FILE (repeatable)",
 			"who judges writing: a MODEL, or the name of one"),
 		EXTENT_OPTIONS(settings),
+		{"control", 0, CLI_FLAG, &settings.control, NULL,
+			    "have judges compare an answer that says nothing, too", 0, 0},
 		{"allow-self-judging", 0, CLI_FLAG, &settings.self_judging, NULL,
 			    "let a contestant judge itself", 0, 0},
-		{"sealed",            0, CLI_FLAG, &settings.sealed, NULL,
+		{"sealed",     0, CLI_FLAG, &settings.sealed, NULL,
 			    "give gateways the roots of suites and not their items", 0, 0},
 		CACHE_OPTION(settings),
 		SHARED_OPTIONS(settings),
-		{0               },
+		{0       },
 	};
 	const struct cli_command command = {
 		"bench run",

@@ -102,9 +102,12 @@ static double longer_won(const struct run_score *score)
 	return (score->score > 0.5) == (score->lengths[0] > score->lengths[1]);
 }
 
-static double model_won(const struct run_score *score)
+/* What the control won. */
+static double control_won(const struct run_score *score)
 {
-	return score->failed ? NAN : score->score;
+	if (score->failed)
+		return NAN;
+	return run_is_control(score->model) ? score->score : 1 - score->score;
 }
 
 /* {n, value, low, high} of a question over the rows of a judge (NULL: of all), of controls or of
@@ -257,7 +260,7 @@ static json_t *encode_controls(struct bench *bench)
 
 	for (size_t i = 0; i < bench->count; i++)
 		any |= is_control(bench->rows[i]);
-	if (controls && any && !json_set(controls, "null", rate(bench, NULL, true, model_won))) {
+	if (controls && any && !json_set(controls, "null", rate(bench, NULL, true, control_won))) {
 		json_decref(controls);
 		return NULL;
 	}

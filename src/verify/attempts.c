@@ -339,6 +339,11 @@ static enum err_code take_answer(struct audit *audit, const struct attempt *atte
 	audit->counts.cached += attempt->line.cached;
 	if (attempt->line.verdict)
 		return audit_sealed(audit, attempt, err);
+	if (!attempt->cell->judging && attempt->line.answer &&
+	    run_is_control(audit->plan.models[attempt->cell->model].name) &&
+	    strcmp(attempt->line.answer, plan_control_answer) != 0)
+		return ERR_SET(err, ERR_MISMATCH, "%s: it is not what the control answers",
+			       attempt->where);
 	slot->unseen = attempt->hidden || !attempt->line.answer;
 	if (!slot->unseen)
 		slot->length = (uint32_t)words_characters(bytes_from(attempt->line.answer));

@@ -142,9 +142,21 @@ static enum err_code load_own_keys(struct audit *audit, struct err *err)
 static bool answers(const struct audit *audit, unsigned suite, unsigned model)
 {
 	unsigned roles = PLAN_CONTESTANT;
+	if (!audit->suites[suite].scorer->pairwise &&
+	    run_is_control(audit->plan.models[model].name))
+		return false;
 	if (audit->suites[suite].scorer->pairwise)
 		roles |= PLAN_BASELINE;
 	return audit_has_role(audit, model, roles);
+}
+
+/* The null model stands last and meets this one, where there is no baseline. */
+static unsigned first_contestant(const struct audit *audit)
+{
+	unsigned i = 0;
+	while (!audit_has_role(audit, i, PLAN_CONTESTANT))
+		i++;
+	return i;
 }
 
 /* With a baseline every contestant meets it; without one every pair meets once. */
@@ -158,7 +170,10 @@ static bool meets(const struct audit *audit, unsigned model, unsigned opponent)
 	if (baseline)
 		return audit_has_role(audit, opponent, PLAN_BASELINE) &&
 		       !audit_has_role(audit, model, PLAN_BASELINE);
-	return audit_has_role(audit, opponent, PLAN_CONTESTANT) && model < opponent;
+	if (run_is_control(audit->plan.models[opponent].name))
+		return model == first_contestant(audit);
+	return !run_is_control(audit->plan.models[model].name) &&
+	       audit_has_role(audit, opponent, PLAN_CONTESTANT) && model < opponent;
 }
 
 static enum err_code add_cell(struct audit *audit, const struct audit_cell *template,

@@ -164,7 +164,7 @@ class Compare(Case):
         out, url = self.directory / "out", self.sim("--judge").url
         done = run("bench", "run", "--suite", folder, "--model", rich, "--model", plain,
                    *(text for judge in ("one", "two") for text in (
-                       "--judge", f"{judge}=anthropic@{url}")), "-o", out)
+                       "--judge", f"{judge}=anthropic@{url}")), "--control", "-o", out)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("judge one: 8 of 8 judged, 0 unparsed, 0 refused", done.stdout)
         summary = json.loads((out / "summary.json").read_text())
@@ -173,6 +173,10 @@ class Compare(Case):
         self.assertEqual(found["agreement"]["pairs"][0]["observed"], 1)
         # The plain one is always the longer, and won once of eight.
         self.assertEqual(found["controls"]["longest"]["value"], 0.125)
+        # The null model has more different words than either, and stands in no result.
+        self.assertEqual(found["controls"]["null"]["n"], 16)
+        self.assertEqual({row["model"] for row in summary["results"]}, {"rich", "plain"})
+        self.assertEqual(len(summary["comparisons"]), 1)
         self.assertEqual(len(found["prompt"]["sha256"]), 64)
         self.assertIn("lc_win_rate", {row["metric"] for row in summary["results"]})
         self.assertIn("Comparisons and judges", (out / "report.html").read_text())
@@ -228,7 +232,7 @@ class Compare(Case):
                         <= 2 * found["input_tokens"]["high"], (found, total))
         for arguments, status in ((("--suite", "nowhere", "--model", "m=anthropic@http://x"), 2),
                                   ((plan, "-o", out), 2), ((), 2),
-                                  ((plan, "--from", self.directory), 3)):
+                                  ((plan, "--from", self.directory), 1)):
             done = run("bench", "estimate", *arguments)
             self.assertEqual(done.returncode, status, done.stdout + done.stderr)
             self.assertTrue(done.stderr)
@@ -243,6 +247,12 @@ class Compare(Case):
             done = run("bench", "compare", *arguments)
             self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
             self.assertRegex(done.stderr, words)
+
+    def test_the_names_of_controls_are_reserved(self):
+        done = run("bench", "run", "--suite", self.suite(range(3)), "--model",
+                   f"control:mine=replay@{self.good}", "-o", self.directory / "out")
+        self.assertEqual(done.returncode, 2, done.stdout)
+        self.assertIn("--control adds one", done.stderr)
 
     def test_power(self):
         # Miller (2024), section 5: three points at 80 %, one sample of each item.
