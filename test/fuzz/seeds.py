@@ -404,6 +404,22 @@ def statement():
     return [text(envelope), text({**envelope, "signatures": []}), b"{}"]
 
 
+def published():
+    digest, zeros = "ab" * 32, "0" * 64
+    suite = {"name": "s", "version": "1", "kind": "safety", "licence": "", "scorer": "refusal", "samples": 1,
+             "settings": {"max_output": 64}, "judged": True, "leaves": [digest, zeros],
+             "items": [{"commitment": digest, "cluster": "0", "expect": "refuse", "steps": 3}]}
+    return [text({"format": "parley-withheld-1", "plan": {"commitment": digest, "digest": zeros},
+                  "summary": digest, "grants": {"g": digest}, "suites": [suite]}),
+            text({"label": "item/s/0", "salt": zeros, "value": "{}", "proof": [digest], "judge_proof": []}),
+            text({"answer": "a", "nonce": "00", "words": zeros, "response_digest": digest, "status": 200}),
+            text({"error": "e", "verdict": '{"opened":{}}', "words": zeros}),
+            text({"id": "ab", "budget": {"tokens": 1, "usd": 2.5},
+                  "models": [{"price": {}, "replay": "a/b", "signing_key": "k"}]}),
+            text({"ending": "ended by m: because", "proxy": {"first_refusal": "x"},
+                  "models": [{"usd": 1, "ended": {"appeal": "a", "reason": "r"}}]})]
+
+
 def signature():
     inputs = [
         b'sig=("@method" "@target-uri" "content-digest" "parley-run");created=1618884473'
@@ -442,7 +458,7 @@ def script():
 SEEDS = {"script": script, "leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
          "filter": filtered,
-         "config": config, "access": access, "csv": csv, "note": note, "segment": segment, "witness": witness, "statement": statement, "url": url,
+         "config": config, "access": access, "csv": csv, "note": note, "segment": segment, "witness": witness, "statement": statement, "published": published, "url": url,
          "signature": signature, "harness_log": harness_log}
 
 

@@ -208,14 +208,14 @@ class Stage(Witnessed, Bench):
         shutil.copytree(self.bundles[1], path)
         return path
 
-    def reseal(self, bundle):
+    def reseal(self, bundle, form="parley-bundle-1"):
         """What a publisher can do: manifest and statement fit again, unsigned."""
         files = [{"path": str(path.relative_to(bundle)), "size": path.stat().st_size,
                   "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
                  for path in bundle.rglob("*") if path.is_file()
                  and path.name not in ("manifest.json", "statement.dsse.json")]
         files.sort(key=lambda file: file["path"].encode())
-        text = json.dumps({"count": len(files), "files": files, "format": "parley-bundle-1"},
+        text = json.dumps({"count": len(files), "files": files, "format": form},
                           sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
         (bundle / "manifest.json").write_text(text)
         path = bundle / "statement.dsse.json"
@@ -401,6 +401,64 @@ class Independent(Stage):
                 self.assertFalse(answer["ok"], answer)
                 done = run(*command)
                 self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+
+    def test_published_bundles(self):
+        """Both verifiers take what is published and what opens it, and neither any change of them."""
+        published, salts = self.directory / "published", self.directory / "published.salts"
+        done = run("bench", "report", self.bundles[1], "--publish", "--withhold", "all", "-o", published,
+                   "--key", self.stage.directory / "evaluator.key")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        openings = salts.read_text().splitlines()
+        part = self.directory / "part.salts"
+        part.write_text(openings[-1] + "\n")
+        answers = judge([self.job("bundle", published, evaluator=self.evaluator, **more) for more in (
+            {}, {"salts": str(salts)}, {"salts": str(part)})])
+        for answer, opened in zip(answers, (0, len(openings), 1)):
+            self.assertTrue(answer["ok"], answer)
+            self.assertEqual((answer["commitments"], answer["opened"]), (len(openings), opened))
+        self.assertGreaterEqual(len(openings), 6 + 6)
+
+        def row(kind, **members):
+            at = next(i for i, line in enumerate(openings) if f'"label":"{kind}/' in line)
+            changed = {**json.loads(openings[at]), **members}
+            return [*openings[:at], json.dumps(changed), *openings[at + 1:]]
+
+        def bundle(file, change):
+            copy = self.directory / f"published-{len(cases)}"
+            shutil.copytree(published, copy)
+            rows = [json.loads(line) for line in (copy / file).read_text().splitlines()]
+            change(rows)
+            (copy / file).write_text("".join(json.dumps(
+                each, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n" for each in rows))
+            self.reseal(copy, "parley-published-1")
+            return copy
+
+        def exchange(rows, member):
+            rows[0][member], rows[1][member] = rows[1][member], rows[0][member]
+
+        first = json.loads(next(line for line in openings if '"label":"item/' in line))
+        cases = {}
+        for name, lines in {
+                "a salt flipped": row("item", salt="0" * 64), "a text": row("item", value=first["value"] + " "),
+                "a label": row("attempt", label="attempt/foxes/0/99"),
+                "no proof": row("item", proof=[]), "another proof": row("item", proof=first["proof"][::-1]),
+                "an answer": row("attempt", value="{}")}.items():
+            path = self.directory / f"{len(cases)}.salts"
+            path.write_text("".join(line + "\n" for line in lines))
+            cases[name] = (published, path)
+        for name, file, change in (
+                ("items exchanged", "withheld.json", lambda rows: exchange(rows[0]["suites"][0]["items"], "commitment")),
+                ("an item dropped", "withheld.json", lambda rows: rows[0]["suites"][0]["items"].pop()),
+                ("answers exchanged", "transcripts.jsonl", lambda rows: exchange(rows, "withheld")),
+                ("an answer shown", "transcripts.jsonl", lambda rows: rows[0].update(answer="a fox"))):
+            cases[name] = (bundle(file, change), salts)
+        answers = judge([self.job("bundle", path, salts=str(opened)) for path, opened in cases.values()])
+        for (name, (path, opened)), answer in zip(cases.items(), answers):
+            with self.subTest(name):
+                self.assertFalse(answer["ok"], answer)
+                done = run("verify", path, "--policy", self.policy, "--salts", opened)
+                self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+                self.assertTrue(done.stdout.startswith("FALSE"), done.stdout)
 
     def test_mutated_trees(self):
         """The log as HTTP gives it, changed; and the same kinds of changes in the log's directory."""

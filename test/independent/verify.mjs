@@ -360,12 +360,93 @@ function checkStatement(path, manifest, evaluator) {
 		"the statement is about another manifest");
 }
 
-function checkBundle(path, policy, evaluator) {
+// ---- published bundles ----
+
+// The commitments of a published bundle by their labels.
+function commitments(path, withheld) {
+	const places = new Map();
+	const put = (label, commitment) => {
+		need(/^[0-9a-f]{64}$/.test(commitment), `${label}: no commitment`);
+		places.set(label, commitment);
+	};
+	if (withheld.plan) put("plan", withheld.plan.commitment);
+	if (withheld.summary) put("summary", withheld.summary);
+	for (const [id, commitment] of Object.entries(withheld.grants ?? {})) put(`grant/${id}`, commitment);
+	const suites = new Map(withheld.suites.map((suite) => [suite.name, suite]));
+	for (const { name, items } of suites.values())
+		items.forEach((item, index) => put(`item/${name}/${index}`, item.commitment));
+	utf8(readFileSync(join(path, "transcripts.jsonl"))).split("\n").filter(Boolean).forEach((text, index) => {
+		const line = parseCanonical(text, "a line");
+		const suite = suites.get(line.suite);
+		need((line.withheld === undefined) === (suite === undefined), "a line is withheld, or is not");
+		if (!suite) return;
+		need(["answer", "error", "verdict"].includes(line.outcome) && /^\d+$/.test(line.item) &&
+			Number(line.item) < suite.items.length, "a line of no item");
+		for (const name of ["words", "answer", "error", "nonce", "request_body", "response_body"])
+			need(line[name] === undefined, `${name} is shown`);
+		put(`attempt/${line.suite}/${line.item}/${index + 1}`, line.withheld);
+	});
+	return places;
+}
+
+function checkLeaf(parts, index, count, leaves, proof, root) {
+	const salt = Buffer.from(parts.salt, "hex");
+	need(salt.length === 16, "a leaf's salt");
+	const half = (value) => sha256(salt, Buffer.from(canonical(value)));
+	const leaf = leafHash(Buffer.concat([half(parts.words), half(parts.grading)]));
+	if (leaves) need(leaf.toString("hex") === leaves[index], "the leaf is another");
+	else need(includes(leaf, BigInt(index), BigInt(count), proof.map((each) => Buffer.from(each, "hex")), root),
+		"the leaf is not in the root");
+}
+
+function checkOpening(opening, places, withheld, roots, digests) {
+	const framed = (text) => {
+		const size = Buffer.alloc(8);
+		size.writeBigUInt64BE(BigInt(Buffer.byteLength(text)));
+		return Buffer.concat([size, Buffer.from(text)]);
+	};
+	need(/^[0-9a-f]{64}$/.test(opening.salt), "a salt");
+	const made = sha256(Buffer.from("parley-commitment-1\n"), Buffer.from(opening.salt, "hex"),
+		framed(opening.label), framed(opening.value)).toString("hex");
+	need(places.get(opening.label) === made, `${opening.label} is opened with another text or salt`);
+	const [kind, name, index] = opening.label.split("/");
+	if (kind === "plan")
+		need(sha256(Buffer.from(opening.value)).toString("hex") === withheld.plan.digest, "another plan");
+	if (kind === "item") {
+		const suite = withheld.suites.find((each) => each.name === name);
+		const value = JSON.parse(opening.value), count = suite.items.length;
+		const total = suite.judged ? 2 * count : count;
+		checkLeaf(value, Number(index), total, suite.leaves, opening.proof, roots.get(name));
+		if (suite.judged)
+			checkLeaf(value.judge, count + Number(index), total, suite.leaves, opening.judge_proof, roots.get(name));
+		digests.set(`${name}/${index}`, sha256(Buffer.from(canonical(value.words))).toString("hex"));
+	}
+	return kind === "attempt" ? { place: `${name}/${index}`, ...JSON.parse(opening.value) } : undefined;
+}
+
+function checkPublished(path, salts) {
+	const withheld = parseCanonical(utf8(readFileSync(join(path, "withheld.json"))).slice(0, -1), "withheld.json");
+	need(withheld.format === "parley-withheld-1", "another format");
+	const plan = JSON.parse(utf8(readFileSync(join(path, "plan.json"))));
+	const roots = new Map(plan.suites.map(({ name, root }) => [name, Buffer.from(root, "hex")]));
+	for (const { name, leaves } of withheld.suites)
+		if (leaves)
+			need(treeRoot(leaves.map((leaf) => Buffer.from(leaf, "hex"))).equals(roots.get(name)), "another root");
+	const places = commitments(path, withheld), digests = new Map();
+	const openings = salts ? utf8(readFileSync(salts)).split("\n").filter(Boolean).map((line) => JSON.parse(line)) : [];
+	const attempts = openings.map((each) => checkOpening(each, places, withheld, roots, digests)).filter(Boolean);
+	for (const { place, words } of attempts)
+		need(!digests.has(place) || words === digests.get(place), "other words were asked");
+	return { commitments: places.size, opened: openings.length };
+}
+
+function checkBundle(path, policy, evaluator, salts) {
 	const bytes = readFileSync(join(path, "manifest.json"));
 	const text = utf8(bytes);
 	need(text.endsWith("\n"), "the manifest is cut");
 	const manifest = parseCanonical(text.slice(0, -1), "the manifest");
-	need(manifest.format === "parley-bundle-1" && manifest.count === manifest.files.length, "the manifest");
+	const published = manifest.format === "parley-published-1";
+	need((published || manifest.format === "parley-bundle-1") && manifest.count === manifest.files.length, "the manifest");
 	const listed = new Map(manifest.files.map((file) => [file.path, file]));
 	need(listed.size === manifest.count, "a file is listed twice");
 	for (const name of listFiles(path)) {
@@ -392,7 +473,8 @@ function checkBundle(path, policy, evaluator) {
 		cosigned = (cosigned ?? head.cosigned).filter((each) => head.cosigned.includes(each));
 	}
 	for (const id of settled) need(admitted.has(id), "an outcome without its admission");
-	return { files: manifest.count, receipts: names.length, cosigned };
+	return { files: manifest.count, receipts: names.length, cosigned,
+		...(published ? checkPublished(path, salts) : {}) };
 }
 
 // ---- the published vectors ----
@@ -435,7 +517,7 @@ const kinds = {
 	checkpoint: ({ path }, policy) => ({ cosigned: openCheckpoint(utf8(readFileSync(path)), policy).cosigned }),
 	receipt: ({ path }, policy) => ({ kind: openReceipt(utf8(readFileSync(path)), policy).fields.kind }),
 	tree: ({ path }, policy) => checkTree(path, policy),
-	bundle: ({ path, evaluator }, policy) => checkBundle(path, policy, evaluator),
+	bundle: ({ path, evaluator, salts }, policy) => checkBundle(path, policy, evaluator, salts),
 	request: ({ path }, policy) => checkRequest(path, policy),
 	vectors: ({ path }) => checkVectors(path),
 };
