@@ -41,10 +41,10 @@ static void append_limits(struct buf *out, const json_t *limits)
 static void note_signer(struct audit *audit, const struct held_grant *grant)
 {
 	static const char *const whose[] = {
-		"; whose key that is no log says",
-		"; the log vouches for its key, by a key of the bundle's "
-		"own",
-		"; the log whose key you gave vouches for its key"};
+		[SIGNER_NONE] = "; whose key that is no log says",
+		[SIGNER_BUNDLE] = "; a log whose key only the bundle names vouches for its key",
+		[SIGNER_READER] = "; the log whose key you gave vouches for its key",
+	};
 	report_note(audit->report, grant->signer == SIGNER_NONE ? VERIFY_UNCHECKED : VERIFY_CHECKED,
 		    "grant %.64s is signed by %.200s%s", grant->id, grant->issuer,
 		    whose[grant->signer]);
