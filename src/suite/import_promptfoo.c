@@ -128,7 +128,7 @@ static bool append_assertion(struct buf *out, const json_t *assertion, const jso
 	static const char *const plain[] = {"type", "value", "metric", NULL};
 	struct err ignored = ERR_INIT;
 	const char *type = json_text(assertion, "type");
-	bool not = strncmp(type, "not-", 4) == 0;
+	bool not = bytes_starts_with(bytes_from(type), BYTES("not-"));
 	const struct assertion *known = find_assertion(type + (not ? 4 : 0));
 	if (!known || json_only_keys(assertion, plain, "", &ignored) != ERR_OK)
 		return false;
