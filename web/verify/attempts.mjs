@@ -1,7 +1,7 @@
 // transcripts.jsonl against the plan, the suites and the gateway's receipts (docs/verifying.md, steps 4
 // to 6). Left to the program: grading, what bodies of requests say, which answers were to be opened, and
 // conversations and judges' questions.
-import { Refused, base64, bytesOf, canonical, hex, isObject, need, parseCanonical, sha256, unhex } from "./bytes.mjs";
+import { Refused, Unable, base64, bytesOf, canonical, hex, isObject, need, parseCanonical, sha256, unhex } from "./bytes.mjs";
 import { preAuthentication, verifyEd25519 } from "./notes.mjs";
 
 const NO_WORDS = "0".repeat(64);
@@ -45,10 +45,13 @@ function checkShape(audit, { line, where, cell }) {
 	need(!answered(line) || line.status === (replay ? 0 : 200), `${where}: an answer with status ${line.status}`);
 }
 
-function checkOrder({ line, where, slot }) {
+function checkOrder({ line, where, cell, item, slot }) {
 	need(!slot.answered, `${where}: it was asked again although an answer was there`);
 	need(line.attempt === slot.attempts, `${where}: attempt ${line.attempt} stands where attempt ${slot.attempts} is due`);
-	need(line.step === undefined || line.step === slot.step, `${where}: step ${slot.step} of the conversation is due`);
+	const { steps } = item;
+	if (steps === undefined && line.step !== undefined) throw new Unable("a conversation of a suite whose suite.yaml this page cannot read");
+	const due = !cell.judging && steps > 1 ? slot.step : undefined;
+	need(line.step === due, due === undefined ? `${where}: the item is no conversation` : `${where}: step ${due} of the conversation is due`);
 	slot.attempts++;
 }
 
@@ -241,8 +244,8 @@ function countTokens(audit, { line, cell }) {
 }
 
 function takeAnswer(audit, attempt, vouched) {
-	const { line, cell, slot } = attempt;
-	const more = line.step !== undefined && line.step + 1 < audit.stepsOf(cell, line);
+	const { line, cell, item, slot } = attempt;
+	const more = !cell.judging && line.step + 1 < item.steps;
 	slot.gap ||= !vouched;
 	if (more) {
 		slot.step++;

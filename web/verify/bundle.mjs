@@ -67,7 +67,7 @@ async function checkSignature(envelope, reader, report) {
 // A suite whose items are withheld: what the publisher says of them, and the root where leaves are shown.
 async function withheldSuite(entry, planned) {
 	need(Array.isArray(entry.items), `${WITHHELD}: the items of ${planned.name} are missing`);
-	const items = entry.items.map(({ cluster, expect }, i) => ({ id: String(i), words: null, cluster, expect }));
+	const items = entry.items.map(({ cluster, expect, steps = 1 }, i) => ({ id: String(i), words: null, cluster, expect, steps }));
 	const leaves = entry.leaves?.map((leaf) => unhex(leaf, 32));
 	need(!leaves || leaves.every(Boolean), `${WITHHELD}: a leaf of ${planned.name} is malformed`);
 	return { name: entry.name, version: String(entry.version), samples: entry.samples, kind: entry.scorer, settings: canonical(entry.settings ?? {}),
@@ -132,7 +132,6 @@ async function loadPlan(files, published, report) {
 	layOut(audit);
 	const byName = new Map(audit.cells.map((cell) => [JSON.stringify([cell.suite.name, cell.model, cell.opponent, cell.judge]), cell]));
 	audit.findCell = (suite, model, opponent, judge) => byName.get(JSON.stringify([suite, model, opponent, judge]));
-	audit.stepsOf = (cell, line) => audit.steps?.get(`${cell.suite.name} ${line.item}`) ?? Infinity;
 	return audit;
 }
 
@@ -221,12 +220,14 @@ function exceptions(audit) {
 	if (unvouched(audit, true)) out.push(`the verdicts of ${unvouched(audit, true)}`);
 	if (unvouched(audit, false)) out.push(`the answers of ${unvouched(audit, false)}`);
 	if (counts.grades > 0) out.push(`the scores of ${counts.grades} answers`);
+	if (counts.strengths > 0) out.push(`${counts.strengths} figures (bt_strength, lc_win_rate)`);
 	if (counts.words > 0) out.push(`the scores of ${counts.words} withheld answers`);
 	const unread = audit.suites.filter((suite) => suite.root === null && !suite.withheld).map((suite) => suite.name);
 	if (unread.length) out.push(`the items of ${names(unread)}`);
 	if (counts.bodiesUnread) out.push(`the texts of ${counts.bodiesUnread} answers`);
-	const here = counts.grades + unread.length + counts.bodiesUnread > 0 ? " here" : "";
-	return out.length ? `; ${out.join(" and ")} are the evaluator's word${here}` : "";
+	const here = counts.grades + counts.strengths + unread.length + counts.bodiesUnread > 0 ? " here" : "";
+	const word = out.length ? `; ${out.join(" and ")} are the evaluator's word${here}` : "";
+	return word + (counts.openings ? "; which sealed answers were opened is not checked here" : "");
 }
 
 function noteCounts(audit, report) {
@@ -245,7 +246,7 @@ function noteProgram(audit, files, report) {
 	const { counts, suites } = audit;
 	if (counts.grades) report.programOnly.push(`the grades of ${counts.grades} answers (it grades them again; programs with --rerun)`);
 	if (counts.verdicts) report.programOnly.push(`what the judges were asked and replied, in ${counts.verdicts} comparisons`);
-	if (counts.strengths) report.programOnly.push(`${counts.strengths} Bradley-Terry strengths`);
+	if (counts.strengths) report.programOnly.push(`${counts.strengths} Bradley-Terry strengths and length-controlled win rates`);
 	if (counts.wordsUnread) report.programOnly.push(`the words of ${counts.wordsUnread} requests`);
 	if (counts.bodiesUnread) report.programOnly.push(`${counts.bodiesUnread} answers against the bytes of their responses`);
 	if (audit.withheld) report.programOnly.push("what an auditor opens with the publisher's salts (--salts)");

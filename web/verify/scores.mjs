@@ -6,7 +6,9 @@ import { blame, eachLine } from "./attempts.mjs";
 import { aggregate } from "./statistics.mjs";
 
 const SCORE_MEMBERS = new Set(["suite", "item", "model", "sample", "cluster", "scorer", "score", "failed", "refused", "expect",
-	"time_limited", "opponent", "judge", "verdicts", "flipped", "cpu_ms", "explanation"]);
+	"time_limited", "opponent", "judge", "verdicts", "flipped", "lengths", "cpu_ms", "explanation"]);
+// Figures that the program alone computes.
+const LEFT = new Set(["bt_strength", "lc_win_rate"]);
 const near = (a, b) => typeof a === "number" && Math.abs(a - b) <= 1e-9 * Math.max(1, Math.abs(b));
 
 // judge_combine: what two verdicts in both orders say of the model.
@@ -110,7 +112,7 @@ function checkResults(audit, summary, results) {
 		published.delete(about(result));
 	}
 	for (const each of published.values()) {
-		need(each.metric === "bt_strength", `summary.json: ${summary.results.length} results are published, the scores give ${results.length}`);
+		need(LEFT.has(each.metric), `summary.json: ${summary.results.length} results are published, the scores give ${results.length}`);
 		audit.counts.strengths++;
 	}
 	need(published.size + results.length === summary.results.length, "summary.json: a result stands there twice");
@@ -121,7 +123,7 @@ const ifPassed = (result) => Math.min(1, result.n ? result.value + result.failed
 function checkSummary(audit, summary, results) {
 	for (const [i, bound] of (summary.bounds ?? []).entries()) {
 		const result = results.find((each) => about(each) === about(bound));
-		need(bound.metric === "bt_strength" || (result && near(bound.if_failed, result.value) && near(bound.if_passed, ifPassed(result))),
+		need(LEFT.has(bound.metric) || (result && near(bound.if_failed, result.value) && near(bound.if_passed, ifPassed(result))),
 			`summary.json: bounds[${i}] are not those that the scores give`);
 	}
 	need((summary.plan ?? audit.planDigest) === audit.planDigest, "summary.json: it is about another plan than plan.json");

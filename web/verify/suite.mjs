@@ -185,6 +185,12 @@ function wordsOf(suite, fields) {
 	return system.length ? { messages, system } : { messages };
 }
 
+// How many answers are asked for: one more than stand between the turns.
+function stepsOf(suite, fields) {
+	const given = suite.words ? fields[suite.words]?.messages : suite.messages;
+	return 1 + (Array.isArray(given) ? given.filter((each) => each?.answer === true).length : 0);
+}
+
 function gradingOf(suite, id, fields) {
 	const { target, ...scorer } = fillDeep(suite.scorer, fields);
 	const cluster = suite.cluster === undefined ? {} : { cluster: asText(field(fields, suite.cluster)) };
@@ -226,11 +232,12 @@ export async function readSuite(yamlText, itemsText, what) {
 	const items = rows.map((fields, i) => {
 		const id = isObject(fields) && (typeof fields.id === "string" || Number.isSafeInteger(fields.id)) ? String(fields.id) : null;
 		need(id !== null, `${what}/items.jsonl:${i + 1}: there is no id`);
-		return { id, words: null, cluster: undefined, expect: undefined };
+		return { id, words: null, cluster: undefined, expect: undefined, steps: undefined };
 	});
 	need(new Set(items.map(({ id }) => id)).size === items.length, `${what}/items.jsonl: two items share an id`);
 	try {
 		const suite = readYaml(yamlText);
+		rows.forEach((fields, i) => (items[i].steps = stepsOf(suite, fields)));
 		const facts = { name: suite.name, version: String(suite.version), samples: suite.samples ?? 1, kind: suite.scorer?.kind,
 			settings: settingsOf(suite.settings ?? {}), items };
 		return { ...facts, ...(await commit(suite, rows, items)) };
