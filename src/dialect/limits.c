@@ -1,31 +1,17 @@
 /* Rate-limit header fields as each provider writes them. */
 #include "dialect/ops.h"
 
+#include "base/civil.h"
 #include "base/encode.h"
 
-#include <time.h>
-
-static char *two_digits(char *out, int value)
-{
-	out[0] = (char)('0' + value / 10 % 10);
-	out[1] = (char)('0' + value % 10);
-	return out + 2;
-}
-
+/* To the second. */
 void dialect_time_text(int64_t seconds, char out[static DIALECT_TIME_SIZE])
 {
-	struct tm parts;
-	time_t time = (time_t)seconds;
-	memcpy(out, "1970-01-01T00:00:00Z", DIALECT_TIME_SIZE);
-	if (!gmtime_r(&time, &parts) || parts.tm_year < 70 || parts.tm_year > 8099)
-		return;
-	int year = parts.tm_year + 1900;
-	two_digits(two_digits(out, year / 100), year % 100);
-	two_digits(out + 5, parts.tm_mon + 1);
-	two_digits(out + 8, parts.tm_mday);
-	two_digits(out + 11, parts.tm_hour);
-	two_digits(out + 14, parts.tm_min);
-	two_digits(out + 17, parts.tm_sec);
+	char text[CIVIL_TEXT_SIZE];
+	const int64_t most = INT64_MAX / 1000;
+	civil_text(seconds > most ? INT64_MAX : seconds < 0 ? 0 : seconds * 1000, text);
+	memcpy(out, text, DIALECT_TIME_SIZE - 2);
+	memcpy(out + DIALECT_TIME_SIZE - 2, "Z", 2);
 }
 
 /* Of two limits the one with the smaller part left; an unlimited one never wins. */
