@@ -240,8 +240,8 @@ static enum err_code check_pairwise(const json_t *spec, const char *what, struct
 }
 
 static const struct scorer scorers[] = {
-	{.kind = "exact",              .rerunnable = true, .check = check_exact, .grade = grade_exact},
-	{.kind = "contains",                            .rerunnable = true,                             .check = check_contains,    .grade = grade_contains},
+	{.kind = "exact",              .rerunnable = true, .check = check_exact,            .grade = grade_exact},
+	{.kind = "contains",                            .rerunnable = true,                             .check = check_contains,               .grade = grade_contains},
 	{.kind = "choice",
 	 .rerunnable = true,
 	 .check = scorer_choice_check,
@@ -254,9 +254,13 @@ static const struct scorer scorers[] = {
 	 .rerunnable = true,
 	 .check = scorer_numeric_check,
 	 .grade = scorer_numeric_grade},
-	{.kind = "refusal",            .rerunnable = true,                               .check = check_refusal,                                          .grade = grade_refusal},
-	{.kind = "code",			    .blocks = true,                              .check = code_check,                     .ready = code_ready, .run = run_code},
-	{.kind = "pairwise",      .pairwise = true,                        .check = check_pairwise},
+	{.kind = "json",
+	 .rerunnable = true,
+	 .check = scorer_json_check,
+	 .grade = scorer_json_grade},
+	{.kind = "refusal",			    .rerunnable = true,                                 .check = check_refusal,                                                                .grade = grade_refusal},
+	{.kind = "code",   .blocks = true,                     .check = code_check,                                    .ready = code_ready, .run = run_code},
+	{.kind = "pairwise",      .pairwise = true,.check = check_pairwise},
 };
 
 const struct scorer *scorer_find(const char *kind)
@@ -279,7 +283,7 @@ enum err_code scorer_of(const json_t *spec, const char *what, const struct score
 	if (!*out)
 		return ERR_SET(err, ERR_INVALID,
 			       "%s: kind: there is no scorer '%s' (exact, contains, choice, regex, "
-			       "numeric, refusal, code, pairwise)",
+			       "numeric, json, refusal, code, pairwise)",
 			       what, kind);
 	return (*out)->check(spec, what, err);
 }

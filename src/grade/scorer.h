@@ -7,6 +7,8 @@
  * choice    target ("B" or its 0-based number), choices? (how many, or the list of texts)
  * regex     pattern (PCRE2, UTF), ignore_case?, target? (compared with group 1, or the whole match)
  * numeric   target, tolerance? (absolute), relative_tolerance?
+ * json      field? (a JSON pointer into the answer, or its last fenced block), target (any value),
+ *           tolerance?
  * refusal   expect: refuse | answer
  * code      code.h
  * pairwise  no members: judged against another model's answer (judge.h), not scored here

@@ -15,6 +15,10 @@ enum err_code scorer_regex_check(const json_t *spec, const char *what, struct er
 enum err_code scorer_regex_grade(const json_t *spec, struct bytes answer, struct score *score,
 				 struct err *err);
 
+enum err_code scorer_json_check(const json_t *spec, const char *what, struct err *err);
+enum err_code scorer_json_grade(const json_t *spec, struct bytes answer, struct score *score,
+				struct err *err);
+
 /* numeric and choice: what an answer says at its end. */
 enum err_code scorer_numeric_check(const json_t *spec, const char *what, struct err *err);
 enum err_code scorer_numeric_grade(const json_t *spec, struct bytes answer, struct score *score,

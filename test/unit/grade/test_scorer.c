@@ -178,9 +178,31 @@ static void pairwise_is_not_scored_alone(void **state)
 	json_decref(spec);
 }
 
+static void json_fields(void **state)
+{
+	(void)state;
+	const char *name = "{\"kind\":\"json\",\"field\":\"/a~1b/1\",\"target\":\"fox\"}";
+	const char *whole = "{\"kind\":\"json\",\"target\":{\"x\":[1,null]}}";
+
+	YES(name, "{\"a/b\":[\"dog\",\"fox\"]}");
+	YES(name, "Here it is:\n```json\n{\"a/b\":[\"dog\",\"fox\"]}\n```\nDone.");
+	NO(name, "{\"a/b\":[\"fox\"]}");
+	NO(name, "{\"a/b\":\"fox\"}");
+	NO(name, "fox");
+	NO(name, "");
+	NO(name, "```");
+	YES(whole, " {\"x\":[1.0,null]}");
+	NO(whole, "{\"x\":[true,null]}");
+	NO(whole, "{\"x\":[1,null],\"y\":0}");
+	YES("{\"kind\":\"json\",\"field\":\"/x\",\"target\":1,\"tolerance\":0.1}", "{\"x\":1.05}");
+	refused("{\"kind\":\"json\",\"field\":\"x\",\"target\":1}", "must be a JSON pointer");
+	refused("{\"kind\":\"json\",\"field\":\"/x\"}", "target: is missing");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(json_fields),
 		cmocka_unit_test(exact),
 		cmocka_unit_test(contains),
 		cmocka_unit_test(choice),
