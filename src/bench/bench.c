@@ -9,6 +9,7 @@
 #include "bench/proxy.h"
 #include "grade/bundle.h"
 #include "grade/sandbox.h"
+#include "grade/scorer_program.h"
 #include "proto/url.h"
 #include "suite/recording.h"
 
@@ -181,6 +182,9 @@ static enum err_code check_items(struct run *run, unsigned number, struct err *e
 		enum err_code code = scorer_of(item.scorer, item.id, &scorer, err);
 		if (code == ERR_OK && scorer->ready)
 			code = scorer->ready(item.scorer, err);
+		if (code == ERR_OK && scorer->own_program)
+			code = scorer_program_ready(run->plan.suites[number].directory, item.scorer,
+						    err);
 		cells_note_item(run, number, &item);
 		suite_item_release(&item);
 		if (code != ERR_OK)

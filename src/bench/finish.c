@@ -145,8 +145,11 @@ static void count_outcome(const struct run *run, struct bench_outcome *outcome)
 		for (size_t k = 0; k < cell->count && !cell->judging; k++) {
 			enum task_state state = (enum task_state)cell->tasks[k].state;
 			outcome->samples++;
-			outcome->answered += state == TASK_ANSWERED;
-			outcome->failed += state == TASK_FAILED;
+			/* An answer that its scorer could not score is a failure as well. */
+			bool failed = state == TASK_FAILED ||
+				      (state == TASK_ANSWERED && cell->tasks[k].failed_score);
+			outcome->answered += state == TASK_ANSWERED && !failed;
+			outcome->failed += failed;
 			outcome->missing += state < TASK_ANSWERED;
 		}
 	}
@@ -435,10 +438,10 @@ static enum err_code write_grants(struct run *run, struct err *err)
 		if (is_known_grant(run, i, &alike))
 			continue;
 		/* Two gateways may call their grants alike. */
-		const char *name =
-			alike ? arena_printf(&run->arena, BUNDLE_GRANTS "/%s~%u.json",
-					     model->grant_id, alike + 1)
-			      : arena_printf(&run->arena, BUNDLE_GRANTS "/%s.json", model->grant_id);
+		const char *name = alike ? arena_printf(&run->arena, BUNDLE_GRANTS "/%s~%u.json",
+							model->grant_id, alike + 1)
+					 : arena_printf(&run->arena, BUNDLE_GRANTS "/%s.json",
+							model->grant_id);
 		if (!name)
 			return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the grants");
 		ERR_TRY(env_write_file(run->env, in_bundle(run, name), bytes_from(model->grant),

@@ -262,6 +262,8 @@ static const char *state_text(const struct run *run, const struct cell *cell, si
 		return "no outcome";
 	if (cell->judging || run->suites[cell->suite].pairwise)
 		return "answered";
+	if (task->failed_score)
+		return "not graded";
 	return task->refused == REFUSED_YES ? "refused" : "answered";
 }
 

@@ -5,6 +5,7 @@
 
 #include "bench/progress.h"
 #include "bench/text.h"
+#include "grade/scorer_program.h"
 #include "grade/sealed.h"
 
 #include <stdlib.h>
@@ -67,7 +68,7 @@ static void record_score(struct run *run, struct cell *cell, size_t index,
 	struct run_score record;
 	char explanation[512];
 	task->scored = true;
-	task->failed_score = false;
+	task->failed_score = score->failed;
 	task->score = score->value;
 	task->refused = (int8_t)score->refused;
 	task->time_limited = score->time_limited;
@@ -160,8 +161,14 @@ static void release(struct grading_job *grading)
 static void grade_run(struct env_job *job)
 {
 	struct grading_job *grading = (struct grading_job *)job;
-	scorer_grade_warm(grading->run->warm, grading->item.scorer, bytes_from(grading->answer),
-			  &grading->score, &grading->err);
+	struct run *run = grading->run;
+	unsigned suite = grading->cell->suite;
+	if (run->suites[suite].scorer->own_program)
+		scorer_program_grade(run->plan.suites[suite].directory, grading->item.scorer,
+				     bytes_from(grading->answer), &grading->score, &grading->err);
+	else
+		scorer_grade_warm(run->warm, grading->item.scorer, bytes_from(grading->answer),
+				  &grading->score, &grading->err);
 }
 
 static void say_if_slow(struct run *run)

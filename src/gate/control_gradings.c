@@ -125,6 +125,11 @@ static enum err_code scorer_text(const json_t *grading, const char *list, size_t
 			       "%s: %s compares two answers, of which none may "
 			       "leave here",
 			       what, scorer->kind);
+	if (code == ERR_OK && scorer->own_program)
+		code = ERR_SET(err, ERR_INVALID,
+			       "%s: %s runs a program of the evaluator's, which a gateway never "
+			       "does: have the answers released, or use another scorer",
+			       what, scorer->kind);
 	size_t before = out->size;
 	if (code == ERR_OK)
 		code = json_canonical(spec, out, err);

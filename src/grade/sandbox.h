@@ -40,7 +40,10 @@ struct sandbox_limits {
 struct sandbox_program {
 	const char *const *argv; /* NULL-terminated; argv[0] is absolute, and if it isn't
 				  * Debian's, that file alone is seen inside, in /opt */
-	struct bytes input;      /* its stdin; a program that doesn't read it is no error */
+	/* NULL, or an absolute path: seen read-only as /suite, the working directory, in place of
+	 * /tmp. */
+	const char *folder;
+	struct bytes input; /* its stdin; a program that doesn't read it is no error */
 	struct sandbox_limits limits;
 };
 

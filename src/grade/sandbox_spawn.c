@@ -18,6 +18,7 @@
 #define ARGUMENTS_MAX 96
 #define PROGRAM_ARGUMENTS_MAX 32
 #define PATH_SIZE 256u
+#define SUITE_FOLDER "/suite"
 #define CHILD_STACK_SIZE ((size_t)64 << 10)
 
 /* Descriptors as bubblewrap finds them. */
@@ -107,7 +108,8 @@ static void argument_add_program(struct launch *launch, const char *program)
 	argument_add(launch, launch->elsewhere);
 }
 
-static void launch_view(struct launch *launch, const char *program, uint64_t scratch_bytes)
+static void launch_view(struct launch *launch, const char *program, const char *folder,
+			uint64_t scratch_bytes)
 {
 	for (size_t i = 0; i < sizeof(isolation) / sizeof(isolation[0]); i++)
 		argument_add(launch, isolation[i]);
@@ -123,8 +125,13 @@ static void launch_view(struct launch *launch, const char *program, uint64_t scr
 	argument_add(launch, launch->scratch_size);
 	argument_add(launch, "--tmpfs");
 	argument_add(launch, "/tmp");
+	if (folder) {
+		argument_add(launch, "--ro-bind");
+		argument_add(launch, folder);
+		argument_add(launch, SUITE_FOLDER);
+	}
 	argument_add(launch, "--chdir");
-	argument_add(launch, "/tmp");
+	argument_add(launch, folder ? SUITE_FOLDER : "/tmp");
 	if (is_elsewhere(program))
 		argument_add_program(launch, program);
 	argument_add(launch, "--remount-ro");
@@ -141,7 +148,7 @@ static void launch_program(struct launch *launch, const char *const *argv)
 
 static void launch_arguments(struct launch *launch, const struct sandbox_program *program)
 {
-	launch_view(launch, program->argv[0], program->limits.file_bytes * 4);
+	launch_view(launch, program->argv[0], program->folder, program->limits.file_bytes * 4);
 	argument_add(launch, "--die-with-parent");
 	argument_add(launch, "--json-status-fd");
 	argument_add(launch, TEXT(5));
@@ -156,7 +163,7 @@ static void launch_arguments(struct launch *launch, const struct sandbox_program
  * socket closes. */
 static void launch_arguments_warm(struct launch *launch, const char *const *argv)
 {
-	launch_view(launch, argv[0], 4096);
+	launch_view(launch, argv[0], NULL, 4096);
 	argument_add(launch, "--cap-add");
 	argument_add(launch, "CAP_SYS_ADMIN");
 	argument_add(launch, "--");

@@ -260,6 +260,11 @@ static const struct scorer scorers[] = {
 	 .grade = scorer_json_grade},
 	{.kind = "refusal",			    .rerunnable = true,                                 .check = check_refusal,                                                                .grade = grade_refusal},
 	{.kind = "code",   .blocks = true,                     .check = code_check,                                    .ready = code_ready, .run = run_code},
+	{.kind = "program",
+	 .blocks = true,
+	 .own_program = true,
+	 .check = scorer_program_check,
+	 .grade = scorer_program_refuse},
 	{.kind = "pairwise",      .pairwise = true,.check = check_pairwise},
 };
 
@@ -283,7 +288,7 @@ enum err_code scorer_of(const json_t *spec, const char *what, const struct score
 	if (!*out)
 		return ERR_SET(err, ERR_INVALID,
 			       "%s: kind: there is no scorer '%s' (exact, contains, choice, regex, "
-			       "numeric, json, refusal, code, pairwise)",
+			       "numeric, json, refusal, code, program, pairwise)",
 			       what, kind);
 	return (*out)->check(spec, what, err);
 }

@@ -11,9 +11,12 @@
  *           tolerance?
  * refusal   expect: refuse | answer
  * code      code.h
+ * program   command, timeout_seconds?, memory_mb?; further members are given to the program
+ *           (scorer_program.h, which alone runs it)
  * pairwise  no members: judged against another model's answer (judge.h), not scored here
  *
- * Unknown members are refused. Answers are compared without white space at both ends. */
+ * Unknown members are refused, but by program. Answers are compared without white space at both
+ * ends. */
 #ifndef GRADE_SCORER_H
 #define GRADE_SCORER_H
 
@@ -27,6 +30,7 @@ enum refused { REFUSED_UNKNOWN = -1, REFUSED_NO = 0, REFUSED_YES = 1 };
 struct score {
 	double value; /* 0 to 1 */
 	enum refused refused;
+	bool failed;           /* nobody could tell: value is 0; of own_program only */
 	bool time_limited;     /* hangs on a time limit: another machine may find otherwise */
 	uint64_t cpu_ms;       /* of code, else 0 */
 	char explanation[256]; /* UTF-8, one line */
@@ -36,9 +40,10 @@ struct sandbox_warm;
 
 struct scorer {
 	const char *kind;
-	bool blocks;     /* runs a program: call it from a job */
-	bool pairwise;   /* compares two answers: `grade` is NULL */
-	bool rerunnable; /* pure: the same answer always gives the same score */
+	bool blocks;      /* runs a program: call it from a job */
+	bool own_program; /* runs what the suite brings: by scorer_program_grade only */
+	bool pairwise;    /* compares two answers: `grade` is NULL */
+	bool rerunnable;  /* pure: the same answer always gives the same score */
 	enum err_code (*check)(const json_t *spec, const char *what, struct err *err);
 	/* ERR_ENVIRONMENT where this machine lacks what a valid spec needs; NULL: it needs nothing.
 	 */

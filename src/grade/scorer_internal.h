@@ -27,4 +27,9 @@ enum err_code scorer_choice_check(const json_t *spec, const char *what, struct e
 enum err_code scorer_choice_grade(const json_t *spec, struct bytes answer, struct score *score,
 				  struct err *err);
 
+/* program (scorer_program.h): without a folder it is refused. */
+enum err_code scorer_program_check(const json_t *spec, const char *what, struct err *err);
+enum err_code scorer_program_refuse(const json_t *spec, struct bytes answer, struct score *score,
+				    struct err *err);
+
 #endif

@@ -102,6 +102,7 @@ struct audit_counts {
 	size_t turns; /* answers that conversations went on from */
 	size_t attempts, answers, failures, replayed, digests, rebuilt, graded, reran, limited;
 	size_t programs, ungraded; /* not run again; published without a grade */
+	size_t own_programs;       /* answers scored by a program of the suite's own */
 	size_t verdicts, receipts, usages, hidden;
 	size_t loose;       /* asked by another harness with fewer settings than the suite's */
 	size_t comparisons; /* of models, computed again */

@@ -154,6 +154,10 @@ static void append_exceptions(const struct audit *audit, struct buf *out)
 	snprintf(names, sizeof(names), "%zu programs", audit->counts.programs);
 	if (audit->counts.programs > 0)
 		append_exception(out, "the scores of ", names);
+	snprintf(names, sizeof(names), "%zu answers by a program of the suite's own",
+		 audit->counts.own_programs);
+	if (audit->counts.own_programs > 0)
+		append_exception(out, "the scores of ", names);
 	snprintf(names, sizeof(names), "%zu withheld answers", audit->counts.words);
 	if (audit->counts.words > 0)
 		append_exception(out, "the scores of ", names);
@@ -439,9 +443,17 @@ static void note_unchecked(struct audit *audit)
 			"%zu programs were not run again: their scores are the evaluator's word "
 			"(--rerun runs them)",
 			counts->programs);
+	if (counts->own_programs > 0)
+		report_note(
+			report, VERIFY_UNCHECKED,
+			"%zu answers were scored by a program of the suite's own, which is not "
+			"in the bundle: their scores are the evaluator's word (--rerun does not "
+			"run it)",
+			counts->own_programs);
 	if (counts->ungraded > 0)
 		report_note(report, VERIFY_UNCHECKED,
-			    "%zu programs were answered and never graded: they count as failed",
+			    "%zu answers could not be graded, by the evaluator's word: they count "
+			    "as failed",
 			    counts->ungraded);
 	if (counts->limited > 0)
 		report_note(report, VERIFY_UNCHECKED,

@@ -241,6 +241,10 @@ class Verdicts(Case):
         answer = self.client.post("/parley/v1/suites", graded_suite(FOXES, gradings))
         self.assertEqual((answer.status, answer.json()["rule"]), (403, "suite.scorers"), answer)
         self.assertIn("items[0]", answer.message())
+        gradings = [{"id": str(i), "scorer": {"kind": "program", "command": ["./score.py"]}} for i in range(3)]
+        answer = self.client.post("/parley/v1/suites", graded_suite(FOXES, gradings))
+        self.assertEqual((answer.status, answer.json()["rule"]), (403, "suite.scorers"), answer)
+        self.assertIn("a program of the evaluator's, which a gateway never does", answer.message())
         gradings = [{"id": str(i), "scorer": {"kind": "exact"}} for i in range(3)]
         answer = self.client.post("/parley/v1/suites", graded_suite(FOXES, gradings))
         self.assertEqual((answer.status, answer.json()["rule"]), (403, "suite.scorers"), answer)

@@ -30,7 +30,7 @@ function checkScore(audit, cell, line, where) {
 	// An answer may stand there and count as failed: a program that was never graded, a reply without a verdict.
 	need(failed || there, `${where}: it is published as scored, the transcripts show no answer`);
 	const hidden = slots.some((slot) => slot?.hidden);
-	need(!failed || !there || cell.judging || hidden || line.scorer === "code",
+	need(!failed || !there || cell.judging || hidden || ["code", "program"].includes(line.scorer),
 		`${where}: it is published as failed, the transcripts show an answer`);
 	need(line.score >= 0 && line.score <= 1 && (!failed || line.score === 0), `${where}: the score is ${line.score}`);
 	need(line.scorer !== "code" || slots[0]?.sealed || line.score === 0 || line.score === 1,

@@ -1,4 +1,4 @@
-#include "grade/scorer.h"
+#include "grade/scorer_program.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -178,6 +178,34 @@ static void pairwise_is_not_scored_alone(void **state)
 	json_decref(spec);
 }
 
+/* Whoever has no folder of a suite runs no program of one. */
+static void programs_are_run_by_nobody_else(void **state)
+{
+	(void)state;
+	const struct scorer *scorer;
+	json_t *spec =
+		json_loads("{\"kind\":\"program\",\"command\":[\"./true\"],\"x\":[1]}", 0, NULL);
+	struct err err = ERR_INIT;
+	struct score score;
+
+	assert_int_equal(scorer_of(spec, "foxes", &scorer, &err), ERR_OK);
+	assert_true(scorer->own_program && scorer->blocks);
+	assert_int_equal(scorer_grade(spec, BYTES("x"), &score, &err), ERR_INVALID);
+	assert_non_null(strstr(err.message, "folder"));
+	assert_int_equal(scorer_program_ready("/usr/bin", spec, &err), ERR_OK);
+	assert_int_equal(scorer_program_ready("/usr/lib", spec, &err), ERR_ENVIRONMENT);
+	assert_int_equal(scorer_program_ready("/nonexistent", spec, &err), ERR_ENVIRONMENT);
+	json_decref(spec);
+	refused("{\"kind\":\"program\"}", "command");
+	refused("{\"kind\":\"program\",\"command\":[]}", "command");
+	refused("{\"kind\":\"program\",\"command\":[\"/bin/true\"]}", "/bin/true");
+	refused("{\"kind\":\"program\",\"command\":[\"./a/../../b\"]}", "./a/../../b");
+	refused("{\"kind\":\"program\",\"command\":[\"./a\",1]}", "command[1]");
+	refused("{\"kind\":\"program\",\"command\":[\"./a\"],\"answer\":\"x\"}", "answer");
+	refused("{\"kind\":\"program\",\"command\":[\"./a\"],\"timeout_seconds\":0}",
+		"timeout_seconds");
+}
+
 static void json_fields(void **state)
 {
 	(void)state;
@@ -203,6 +231,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(json_fields),
+		cmocka_unit_test(programs_are_run_by_nobody_else),
 		cmocka_unit_test(exact),
 		cmocka_unit_test(contains),
 		cmocka_unit_test(choice),
