@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from parley_test import Case, ask, main, product, wait_until
+from parley_test import Case, ask, main, product, run, wait_until
 
 
 class Health(Case):
@@ -32,6 +32,7 @@ class Health(Case):
         self.addCleanup(subprocess.run, ["umount", "-l", disk], check=False)
         self.gate = self.gateway(self.sim(), product(), name="disk/gateway")
         client = self.gate.client("prod", "acme")
+        key = {"LOAD_KEY": self.gate.key("prod", "acme")}
         self.assertEqual(self.get("/readyz")[0], 200)
         with open(disk / "ballast", "wb", buffering=0) as out:
             try:
@@ -40,6 +41,10 @@ class Health(Case):
             except OSError:
                 pass
         self.assertEqual(shutil.disk_usage(disk).free, 0)
+        # Some more than what this segment and the next one, which was there already, hold.
+        run("load", "--target", f"http://127.0.0.1:{self.gate.port}", "--key-env", "LOAD_KEY",
+            "--requests", 45200, "--max-tokens", 1, "--connections", 16, "--ramp", 0, "--warmup", 0,
+            env={**os.environ, **key})
         for _ in range(20000):
             if client.messages(max_tokens=1).status == 503:
                 break
