@@ -9,6 +9,18 @@
 
 /* ---- segments ---- */
 
+/* Everything written to the current segment. When a sync fails, what it did not write counts as
+ * clean and no later one tells: the log ends then, also where only room was short. */
+static enum err_code sync_records(struct log *log, struct err *err)
+{
+	if (log->synced >= log->next_commit)
+		return ERR_OK;
+	if (env_file_sync(log->file, err) != ERR_OK)
+		return ERR_ENVIRONMENT;
+	log->synced = log->next_commit;
+	return ERR_OK;
+}
+
 int64_t log_segment_room(const struct log *log)
 {
 	return (int64_t)(log->segment_size - SEGMENT_HEADER_SIZE - FRAME_SIZE_MAX);
@@ -103,10 +115,8 @@ static enum err_code name_spare(struct log *log, const struct log_spare *spare, 
 
 enum err_code log_rotate(struct log *log, struct err *err)
 {
-	if (log->file && log->synced < log->next_commit) {
-		ERR_TRY(env_file_sync(log->file, err));
-		log->synced = log->next_commit;
-	}
+	if (log->file)
+		ERR_TRY(sync_records(log, err));
 	while (log->spare_count == 0) {
 		bool ready;
 		ERR_TRY(log_prepare(log, log->segment_size, &ready, err));
@@ -271,10 +281,7 @@ enum err_code log_checkpoint_make(struct log *log, struct err *err)
 {
 	struct merkle_range range;
 	char path[LOG_PATH_SIZE];
-	if (log->synced < log->next_commit) {
-		ERR_TRY(env_file_sync(log->file, err));
-		log->synced = log->next_commit;
-	}
+	ERR_TRY(sync_records(log, err));
 	log_take_next_key(log);
 	log_tree_range(&log->tree, &range);
 	struct checkpoint *head = &log->checkpoint_next_head;

@@ -122,12 +122,19 @@ enum err_code mark_set(struct mark *mark, struct bytes note, struct err *err)
 	size_t size = (AT_NOTE + note.size + 4095) / 4096 * 4096;
 	memset(slot, 0, size);
 	memcpy(slot, magic, sizeof(magic));
-	bytes_store_number(slot + AT_SEQUENCE, ++mark->sequence, 8);
+	/* Counted when it is there: one that failed is tried again in the same slot, never in that
+	 * of the last one that is whole. */
+	uint64_t sequence = mark->sequence + 1;
+	bytes_store_number(slot + AT_SEQUENCE, sequence, 8);
 	bytes_store_number(slot + AT_SIZE, note.size, 8);
 	memcpy(slot + AT_NOTE, note.data, note.size);
 	bytes_store_number(slot + AT_CRC, slot_crc(slot, note.size), 4);
-	ERR_TRY(env_file_write(mark->file, mark->sequence % 2 * SLOT_SIZE, slot, size, err));
-	return env_file_sync(mark->file, err);
+	ERR_TRY(env_file_write(mark->file, sequence % 2 * SLOT_SIZE, slot, size, err));
+	/* Also where only room was short: no later sync would tell what is missing. */
+	if (env_file_sync(mark->file, err) != ERR_OK)
+		return ERR_ENVIRONMENT;
+	mark->sequence = sequence;
+	return ERR_OK;
 }
 
 void mark_close(struct mark *mark)

@@ -13,7 +13,8 @@ struct mark;
  * holds nothing yet. ERR_CORRUPT if it holds something and neither slot is whole. */
 enum err_code mark_open(struct env *env, const char *path, struct mark **out,
 			struct checkpoint *head, struct err *err);
-/* Durably. The note is of at most NOTE_SIZE_MAX bytes. */
+/* Durably. The note is of at most NOTE_SIZE_MAX bytes. On an error the last one is still whole;
+ * ERR_NO_SPACE, alone, may be tried again. */
 enum err_code mark_set(struct mark *mark, struct bytes note, struct err *err);
 void mark_close(struct mark *mark); /* NULL is fine */
 
