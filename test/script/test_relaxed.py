@@ -2,7 +2,7 @@
 
 import concurrent.futures
 
-from parley_test import Case, main, product
+from parley_test import Case, main, product, wait_until
 
 ROUNDS, STREAMS = 4, 48
 
@@ -20,6 +20,8 @@ class Relaxed(Case):
                 dialect = ("anthropic", "openai")[number % 2]
                 told.append(pool.submit(lambda dialect=dialect: self.ask(client, dialect)))
         ids = [one.result() for one in told]
+        # The last of them are written after their answers went out.
+        wait_until(lambda: len(gate.records("usage")) >= 2 * len(ids), "all records")
         entries = gate.records("usage")
         admitted = [entry["id"] for entry in entries if entry["kind"] == "admit"]
         self.assertCountEqual(admitted, ids)
