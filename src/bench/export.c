@@ -1,6 +1,7 @@
 #include "bench/export_internal.h"
 
 #include "base/json.h"
+#include "env/key_file.h"
 #include "grade/bundle.h"
 #include "grade/statistics.h"
 
@@ -9,7 +10,6 @@
 #include <time.h>
 
 #define JSON_MAX ((size_t)64 << 20)
-#define KEY_MAX ((size_t)16 << 10)
 #define PLACE_MAX 2048u
 
 static enum err_code no_memory(struct err *err)
@@ -35,18 +35,9 @@ static enum err_code read_text(struct export *export, const char *name, struct b
 static enum err_code find_bundle(struct export *export, struct err *err)
 {
 	const char *run = export->options->run;
-	char path[EXPORT_PATH_MAX];
 	struct bundle bundle;
-	snprintf(path, sizeof(path), "%.4000s/bundle/" BUNDLE_MANIFEST, run);
-	bool inside = env_file_exists(export->env, path);
-	snprintf(export->bundle, sizeof(export->bundle), "%.4000s%s", run, inside ? "/bundle" : "");
-	path_in(export, BUNDLE_MANIFEST, path);
-	if (strlen(run) > 4000 || !env_file_exists(export->env, path))
-		return ERR_SET(err, ERR_USAGE,
-			       "%s holds no bundle: give the directory of a run that was written "
-			       "out, or of its bundle",
-			       run);
-	enum err_code code = bundle_open(export->env, export->bundle, &bundle, err);
+	enum err_code code =
+		bundle_find(export->env, run, export->bundle, sizeof(export->bundle), &bundle, err);
 	if (code == ERR_OK && bundle.published)
 		code = ERR_SET(err, ERR_USAGE,
 			       "%s is a published bundle, with items withheld: export from the "
@@ -340,26 +331,13 @@ void export_values_release(struct export_values *values)
 
 /* ---- the statement ---- */
 
-static enum err_code read_key(struct export *export, struct ed25519_private **key, struct err *err)
-{
-	struct buf pem = BUF_INIT(KEY_MAX);
-	const char *path = export->options->key;
-	enum err_code code = env_read_file(export->env, path, &pem, err);
-	if (code == ERR_OK && ed25519_from_pem(buf_bytes(&pem), key, err) != ERR_OK)
-		code = err_prefix(err, "%s", path);
-	if (pem.data)
-		explicit_bzero(pem.data, pem.size);
-	buf_release(&pem);
-	return code;
-}
-
 static enum err_code write_envelope(struct export *export, struct dsse *envelope, struct err *err)
 {
 	struct buf out = BUF_INIT(JSON_MAX);
 	struct ed25519_private *key = NULL;
 	enum err_code code = ERR_OK;
 	if (export->options->key) {
-		code = read_key(export, &key, err);
+		code = key_file_read(export->env, export->options->key, &key, err);
 		if (code == ERR_OK)
 			code = dsse_add_signature(envelope, key, err);
 	}

@@ -3,7 +3,6 @@
  * again at any time from plan and journal. */
 #include "bench/run.h"
 
-#include "base/ed25519.h"
 #include "base/encode.h"
 #include "base/json.h"
 #include "bench/comparison_table.h"
@@ -12,6 +11,7 @@
 #include "bench/proxy.h"
 #include "bench/report.h"
 #include "bench/text.h"
+#include "env/key_file.h"
 #include "grade/aggregate.h"
 #include "grade/bundle.h"
 #include "grade/findings.h"
@@ -21,7 +21,6 @@
 #include <stdlib.h>
 
 #define SUMMARY_FORMAT "parley-summary-1"
-#define KEY_MAX ((size_t)16 << 10)
 #define TABLE_MAX ((size_t)1 << 20)
 #define PAIRS_SHOWN 12
 
@@ -450,25 +449,9 @@ static enum err_code write_grants(struct run *run, struct err *err)
 	return ERR_OK;
 }
 
-static enum err_code read_key(struct run *run, struct ed25519_private **key, struct err *err)
-{
-	struct buf pem = BUF_INIT(KEY_MAX);
-	const char *path = run->options->key;
-	*key = NULL;
-	if (!path)
-		return ERR_OK;
-	enum err_code code = env_read_file(run->env, path, &pem, err);
-	if (code == ERR_OK && ed25519_from_pem(buf_bytes(&pem), key, err) != ERR_OK)
-		code = err_prefix(err, "%s", path);
-	if (pem.data)
-		explicit_bzero(pem.data, pem.size);
-	buf_release(&pem);
-	return code;
-}
-
 static enum err_code seal(struct run *run, const struct bench_outcome *outcome, struct err *err)
 {
-	struct ed25519_private *key;
+	struct ed25519_private *key = NULL;
 	bool passed = outcome->complete && outcome->failed == 0;
 	struct bundle_statement statement = {
 		.result = passed              ? "PASSED"
@@ -477,7 +460,8 @@ static enum err_code seal(struct run *run, const struct bench_outcome *outcome, 
 		.summary = outcome->summary,
 	};
 	const char *directory = arena_printf(&run->arena, "%s/bundle", run->directory);
-	ERR_TRY(read_key(run, &key, err));
+	if (run->options->key)
+		ERR_TRY(key_file_read(run->env, run->options->key, &key, err));
 	enum err_code code = bundle_seal(run->env, directory, &statement, key, err);
 	ed25519_free(key);
 	return code;

@@ -1,8 +1,8 @@
 #include "bench/publish_internal.h"
 
-#include "base/ed25519.h"
 #include "base/encode.h"
 #include "base/json.h"
+#include "env/key_file.h"
 #include "grade/jsonl.h"
 #include "grade/run_records.h"
 #include "ledger/key_rotation.h"
@@ -12,7 +12,6 @@
 
 #define JSON_MAX ((size_t)64 << 20)
 #define FILE_MAX ((size_t)32 << 20)
-#define KEY_MAX ((size_t)16 << 10)
 
 enum err_code publish_no_memory(struct err *err)
 {
@@ -113,23 +112,11 @@ static enum err_code write_json(struct publish *publish, const char *name, const
 
 /* ---- the run ---- */
 
-/* DIR of a run, whose bundle is DIR/bundle, or a bundle. */
 static enum err_code find_bundle(struct publish *publish, struct err *err)
 {
-	char path[PUBLISH_PATH_MAX];
 	const char *run = publish->options->run;
-	snprintf(path, sizeof(path), "%.4000s/bundle/" BUNDLE_MANIFEST, run);
-	bool inside = env_file_exists(publish->env, path);
-	snprintf(publish->source, sizeof(publish->source), "%.4000s%s", run,
-		 inside ? "/bundle" : "");
-	source_path(publish, BUNDLE_MANIFEST, path);
-	if (strlen(run) > 4000 || !env_file_exists(publish->env, path))
-		return ERR_SET(
-			err, ERR_USAGE,
-			"%s holds no bundle: give the directory of a run that is complete, or "
-			"of its bundle",
-			run);
-	ERR_TRY(bundle_open(publish->env, publish->source, &publish->bundle, err));
+	ERR_TRY(bundle_find(publish->env, run, publish->source, sizeof(publish->source),
+			    &publish->bundle, err));
 	if (publish->bundle.published)
 		return ERR_SET(err, ERR_USAGE,
 			       "%s is published already: publish from the run's own bundle", run);
@@ -369,23 +356,6 @@ static enum err_code publish_files(struct publish *publish, struct err *err)
 	return ERR_OK;
 }
 
-static enum err_code read_key(struct publish *publish, struct ed25519_private **key,
-			      struct err *err)
-{
-	struct buf pem = BUF_INIT(KEY_MAX);
-	const char *path = publish->options->key;
-	*key = NULL;
-	if (!path)
-		return ERR_OK;
-	enum err_code code = env_read_file(publish->env, path, &pem, err);
-	if (code == ERR_OK && ed25519_from_pem(buf_bytes(&pem), key, err) != ERR_OK)
-		code = err_prefix(err, "%s", path);
-	if (pem.data)
-		explicit_bzero(pem.data, pem.size);
-	buf_release(&pem);
-	return code;
-}
-
 static enum err_code seal(struct publish *publish, const struct ed25519_private *key,
 			  struct err *err)
 {
@@ -412,9 +382,10 @@ static enum err_code write_all(struct publish *publish, struct err *err)
 /* The salts are safe before there is anything that they open. */
 static enum err_code write_bundle(struct publish *publish, struct err *err)
 {
-	struct ed25519_private *key;
+	struct ed25519_private *key = NULL;
 	struct err closing = ERR_INIT;
-	ERR_TRY(read_key(publish, &key, err));
+	if (publish->options->key)
+		ERR_TRY(key_file_read(publish->env, publish->options->key, &key, err));
 	enum err_code code = env_make_directories(publish->env, publish->options->output, err);
 	if (code == ERR_OK) {
 		output_open(&publish->salts, publish->env, publish->options->salts);

@@ -1,24 +1,16 @@
 #include "bench/signer.h"
 
 #include "base/encode.h"
+#include "env/key_file.h"
 
-#define KEY_FILE_MAX 65536
 #define NONCE_SIZE 18
 
 enum err_code signer_open(struct signer *signer, struct env *env, const char *file, bool tls,
 			  struct err *err)
 {
 	uint8_t public_key[ED25519_KEY_SIZE], thumbprint[SHA256_SIZE];
-	struct buf text = BUF_INIT(KEY_FILE_MAX);
-	struct err inner = ERR_INIT;
 	*signer = (struct signer){.env = env, .tls = tls};
-	enum err_code code = env_read_file(env, file, &text, err);
-	if (code == ERR_OK && ed25519_from_pem(buf_bytes(&text), &signer->key, &inner) != ERR_OK)
-		code = ERR_SET(err, inner.code, "%s: %s", file, inner.message);
-	if (text.data)
-		explicit_bzero(text.data, text.size);
-	buf_release(&text);
-	ERR_TRY(code);
+	ERR_TRY(key_file_read(env, file, &signer->key, err));
 	ed25519_public(signer->key, public_key);
 	ed25519_thumbprint(public_key, thumbprint);
 	ed25519_thumbprint_text(thumbprint, signer->key_id);

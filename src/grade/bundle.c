@@ -4,6 +4,8 @@
 #include "base/json.h"
 #include "grade/bundle_files.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #define STATEMENT_TYPE "https://in-toto.io/Statement/v1"
@@ -347,6 +349,27 @@ enum err_code bundle_open(struct env *env, const char *directory, struct bundle 
 	bundle->files = files.count;
 	bundle_files_release(&files);
 	return code;
+}
+
+enum err_code bundle_find(struct env *env, const char *run, char *directory, size_t size,
+			  struct bundle *bundle, struct err *err)
+{
+	static const char *const places[] = {"/bundle", ""};
+	char path[PATH_MAX];
+
+	memset(bundle, 0, sizeof(*bundle));
+	for (size_t i = 0; i < 2; i++) {
+		int length = snprintf(directory, size, "%s%s", run, places[i]);
+		int whole = snprintf(path, sizeof(path), "%s%s/" BUNDLE_MANIFEST, run, places[i]);
+		if ((size_t)length < size && (size_t)whole < sizeof(path) &&
+		    env_file_exists(env, path))
+			return bundle_open(env, directory, bundle, err);
+	}
+	return ERR_SET(
+		err, ERR_USAGE,
+		"%s holds no bundle: give the directory of a run that was written out, or of "
+		"its bundle",
+		run);
 }
 
 void bundle_release(struct bundle *bundle)

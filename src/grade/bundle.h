@@ -61,6 +61,10 @@ struct bundle {
  * it in any case. */
 enum err_code bundle_open(struct env *env, const char *directory, struct bundle *bundle,
 			  struct err *err);
+/* The same for `run`, the directory of a run, whose bundle is in it, or a bundle itself:
+ * `directory` (of `size` bytes) is which. ERR_USAGE where there is neither. */
+enum err_code bundle_find(struct env *env, const char *run, char *directory, size_t size,
+			  struct bundle *bundle, struct err *err);
 void bundle_release(struct bundle *bundle);
 
 #endif
