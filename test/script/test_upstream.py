@@ -10,7 +10,7 @@ import threading
 from unittest import mock
 
 from certificates import Authority
-from parley_test import PATIENCE, Case, encode, main, product
+from parley_test import PATIENCE, Case, encode, main, product, wait_until
 from test_tls import ANSWER, Provider
 
 
@@ -204,10 +204,11 @@ class KeptAlive(Case):
         return settles
 
     def test_a_connection_closed_while_idle_costs_nothing(self):
-        # Told at once: the gateway sees the end and takes another connection for the next request.
+        # The gateway sees the end and takes another connection for the next request.
         client = self.serve([answer()])
         for _ in range(5):
             self.assertEqual(client.chat().status, 200)
+            wait_until(lambda: self.gate.metric("parley_upstream_connections") == 0, "the end seen")
         self.assertEqual(self.server.requests, [1, 2, 3, 4, 5])
         self.assertEqual([record["status"] for record in self.settled()], [200] * 5)
 
