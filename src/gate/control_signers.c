@@ -1,6 +1,7 @@
 #include "gate/control_signers.h"
 
 #include "base/encode.h"
+#include "env/key_file.h"
 #include "gate/control_grants.h"
 #include "grade/verdict_note.h"
 
@@ -47,21 +48,6 @@ static bool is_recorded(const struct control *control, enum control_signer which
 }
 
 /* ---- reading ---- */
-
-static enum err_code read_file(struct control *control, const char *path,
-			       struct ed25519_private **out, struct err *err)
-{
-	struct buf pem = BUF_INIT(65536);
-	enum err_code code = env_read_file(control->env, path, &pem, err);
-	if (code == ERR_OK)
-		code = ed25519_from_pem(buf_bytes(&pem), out, err);
-	if (code == ERR_INVALID)
-		err_prefix(err, "%s", path);
-	if (pem.data)
-		explicit_bzero(pem.data, pem.size);
-	buf_release(&pem);
-	return code;
-}
 
 static enum err_code name_key(struct control *control, enum control_signer which, struct err *err)
 {
@@ -120,7 +106,7 @@ static enum err_code open_key(struct control *control, enum control_signer which
 			return refuse_missing(control, which, path, err);
 		ERR_TRY(config_make_key(control->env, path, err));
 	}
-	ERR_TRY(read_file(control, path, &signing->private, err));
+	ERR_TRY(key_file_read(control->env, path, &signing->private, err));
 	ERR_TRY(name_key(control, which, err));
 	bool same = is_recorded(control, which);
 	if (known && !same && !replace)

@@ -6,6 +6,7 @@
 #include "gate/rotate.h"
 
 #include "base/encode.h"
+#include "env/key_file.h"
 #include "ledger/note.h"
 
 #include <assert.h>
@@ -24,17 +25,8 @@ static enum err_code load_key(struct gateway *gateway, const char *name,
 			      struct ed25519_private **out, struct err *err)
 {
 	char path[1024];
-	struct buf pem = BUF_INIT(65536);
 	ERR_TRY(config_data_path(gateway->config, name, path, sizeof(path), err));
-	enum err_code code = env_read_file(gateway->env, path, &pem, err);
-	if (code == ERR_OK)
-		code = ed25519_from_pem(buf_bytes(&pem), out, err);
-	if (code == ERR_INVALID)
-		err_prefix(err, "%s", path);
-	if (pem.data)
-		explicit_bzero(pem.data, pem.size);
-	buf_release(&pem);
-	return code;
+	return key_file_read(gateway->env, path, out, err);
 }
 
 /* A file of `size` random bytes in hex, made at the first start; `what` says what losing it costs.

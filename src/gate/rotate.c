@@ -7,6 +7,7 @@
  * without it, the new key is given up. */
 #include "gate/rotate.h"
 
+#include "env/key_file.h"
 #include "ledger/key_rotation.h"
 
 #include <stdio.h>
@@ -73,15 +74,8 @@ static enum err_code read_key(struct gateway *gateway, struct ed25519_private **
 			      struct err *err)
 {
 	char path[PATH_SIZE];
-	struct buf pem = BUF_INIT(65536);
 	ERR_TRY(path_of(gateway, NEXT_FILE, path, err));
-	enum err_code code = env_read_file(gateway->env, path, &pem, err);
-	if (code == ERR_OK)
-		code = ed25519_from_pem(buf_bytes(&pem), out, err);
-	if (pem.data)
-		explicit_bzero(pem.data, pem.size);
-	buf_release(&pem);
-	return code;
+	return key_file_read(gateway->env, path, out, err);
 }
 
 /* ---- before the record ---- */

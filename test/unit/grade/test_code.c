@@ -1,5 +1,7 @@
 #include "grade/code_internal.h"
 
+#include "code_expect.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -122,38 +124,6 @@ static const char addition_program[] =
 	"{\"kind\":\"code\",\"entry_point\":\"add\",\"timeout_seconds\":1,\"program\":"
 	"\"def check(candidate):\\n    assert candidate(2, 3) == 5\\n"
 	"    assert abs(candidate(1, 1) - 2) < 1e-6\\n\\ncheck(add)\\n\"}";
-
-static void grade(const char *spec_text, const char *answer, struct code_result *result)
-{
-	json_t *spec = json_loads(spec_text, 0, NULL);
-	struct err err = ERR_INIT;
-
-	assert_non_null(spec);
-	if (code_grade(NULL, spec, bytes_from(answer), result, &err) != ERR_OK)
-		fail_msg("%s", err.message);
-	json_decref(spec);
-}
-
-static void good(const char *spec, const char *answer)
-{
-	struct code_result result;
-
-	grade(spec, answer, &result);
-	if (!result.passed)
-		fail_msg("%s: %s", answer, result.reason);
-	assert_string_equal(result.reason, "passed");
-}
-
-static void bad(const char *spec, const char *answer, const char *reason)
-{
-	struct code_result result;
-
-	grade(spec, answer, &result);
-	if (result.passed)
-		fail_msg("passed: %s", answer);
-	if (reason && !strstr(result.reason, reason))
-		fail_msg("'%s' does not say '%s'", result.reason, reason);
-}
 
 static void right_and_wrong_answers(void **state)
 {

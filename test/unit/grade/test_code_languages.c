@@ -2,6 +2,8 @@
  * toolchain is told. */
 #include "grade/code_internal.h"
 
+#include "code_expect.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,39 +20,6 @@
 			skip();                                                                  \
 		}                                                                                \
 	} while (0)
-
-static void grade(const char *spec_text, const char *answer, struct code_result *result)
-{
-	json_error_t where;
-	json_t *spec = json_loads(spec_text, 0, &where);
-	struct err err = ERR_INIT;
-
-	if (!spec)
-		fail_msg("%s: %s", spec_text, where.text);
-	if (code_grade(NULL, spec, bytes_from(answer), result, &err) != ERR_OK)
-		fail_msg("%s", err.message);
-	json_decref(spec);
-}
-
-static void good(const char *spec, const char *answer)
-{
-	struct code_result result;
-
-	grade(spec, answer, &result);
-	if (!result.passed)
-		fail_msg("%s: %s", answer, result.reason);
-}
-
-static void bad(const char *spec, const char *answer, const char *reason)
-{
-	struct code_result result;
-
-	grade(spec, answer, &result);
-	if (result.passed)
-		fail_msg("passed: %s", answer);
-	if (!strstr(result.reason, reason))
-		fail_msg("'%s' does not say '%s'", result.reason, reason);
-}
 
 /* ---- JavaScript ---- */
 
