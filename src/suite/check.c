@@ -278,6 +278,23 @@ static enum err_code check_pair(const struct suite *suite, const struct suite_it
 	return ERR_OK;
 }
 
+/* A twin asks the same: what refuses the one and answers the other is right about neither. */
+static enum err_code check_twin(const struct suite *suite, const struct suite_item *item,
+				struct suite_findings *findings, struct err *err)
+{
+	const char *expect = json_text(item->scorer, "expect");
+	char other[32];
+	size_t original;
+	if (!suite_original(suite, item->index, &original))
+		return ERR_OK;
+	ERR_TRY(expectation(suite, original, other, sizeof(other), err));
+	if (strcmp(expect, other) != 0)
+		suite_found(findings, SUITE_CHECK_TWIN, ITEMS_FILE, item->index + 1,
+			    "item %s expects \"%s\", item %s, whose twin it is, \"%s\"", item->id,
+			    expect, suite_id(suite, original), other);
+	return ERR_OK;
+}
+
 /* ---- the whole ---- */
 
 struct duplicates {
@@ -302,6 +319,8 @@ static enum err_code check_items(const struct suite *suite, struct suite_finding
 		enum err_code code = find_leaks(suite, &item, findings, err);
 		if (code == ERR_OK)
 			code = check_pair(suite, &item, findings, err);
+		if (code == ERR_OK)
+			code = check_twin(suite, &item, findings, err);
 		suite_item_release(&item);
 		ERR_TRY(code);
 	}

@@ -14,6 +14,7 @@
 	X(NEAR, "near-duplicate", "an item has nearly the words of another")                \
 	X(LEAK, "leak", "the prompt holds the target, the reference or the example's item") \
 	X(PAIR, "pair", "the item's pair is missing, itself, or expects the same")          \
+	X(TWIN, "twin", "the item's twin expects something else")                           \
 	X(SCORER, "scorer", "the item's scorer is not valid")                               \
 	X(REFERENCE, "reference", "the reference is not scored 1")                          \
 	X(WRONG, "wrong", "one of the wrong answers is scored 1, or there are fewer than 3")

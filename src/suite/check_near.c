@@ -159,10 +159,14 @@ static void compare_neighbours(struct near *near)
 	}
 }
 
-/* What is equal to the letter is another check's, and pairs are meant to be alike. */
-static bool is_meant(const struct suite_item *first, const struct suite_item *second)
+/* What is equal to the letter is another check's, and pairs and twins are meant to be alike. */
+static bool is_meant(const struct suite *suite, const struct suite_item *first,
+		     const struct suite_item *second)
 {
-	return bytes_equal(buf_bytes(&first->text), buf_bytes(&second->text)) ||
+	size_t twin;
+	return (suite_twin(suite, first->index, &twin) && twin == second->index) ||
+	       (suite_twin(suite, second->index, &twin) && twin == first->index) ||
+	       bytes_equal(buf_bytes(&first->text), buf_bytes(&second->text)) ||
 	       strcmp(json_text(first->fields, "pair"), second->id) == 0 ||
 	       strcmp(json_text(second->fields, "pair"), first->id) == 0;
 }
@@ -177,7 +181,7 @@ static enum err_code report(const struct near *near, struct suite_findings *find
 		uint32_t other = near->like[i] - 1;
 		ERR_TRY(suite_item_render(near->suite, other, &first, err));
 		enum err_code code = suite_item_render(near->suite, i, &second, err);
-		if (code == ERR_OK && !is_meant(&first, &second))
+		if (code == ERR_OK && !is_meant(near->suite, &first, &second))
 			suite_found(findings, SUITE_CHECK_NEAR, "items.jsonl", i + 1,
 				    "items %s and %s have %.0f %% of their runs of three words in "
 				    "common",

@@ -1,4 +1,5 @@
-/* What a suite says beside its prompt: few-shot examples, tags of items and the canary
+/* What a suite says beside its prompt: few-shot examples, tags of items, the canary and
+ * the field of twins
  * (docs/formats/suite.md). */
 #include "suite/suite_internal.h"
 #include "suite/template.h"
@@ -70,12 +71,13 @@ enum err_code suite_read_examples(struct suite *suite, const json_t *root, struc
 	return read_example_items(suite, examples, err);
 }
 
-/* ---- tags and canary ---- */
+/* ---- tags, canary, twins ---- */
 
 enum err_code suite_read_labels(struct suite *suite, const json_t *root, struct err *err)
 {
 	ERR_TRY(yaml_get_string_or(suite->yaml, root, "tags", NULL, &suite->tags_field, err));
 	ERR_TRY(yaml_get_string_or(suite->yaml, root, "canary", NULL, &suite->canary, err));
+	ERR_TRY(yaml_get_string_or(suite->yaml, root, "twins", NULL, &suite->twins_field, err));
 	size_t size = suite->canary ? strlen(suite->canary) : SUITE_CANARY_MIN;
 	return size >= SUITE_CANARY_MIN && size <= SUITE_CANARY_MAX
 		       ? ERR_OK

@@ -235,7 +235,7 @@ static enum err_code read_document(struct suite *suite, struct err *err)
 	static const char *const keys[] = {
 		"name",     "version", "licence",  "description", "source",  "kind",   "template",
 		"messages", "words",   "system",   "settings",    "samples", "scorer", "seed",
-		"cluster",  "judge",   "examples", "tags",        "canary",  NULL};
+		"cluster",  "judge",   "examples", "tags",        "canary",  "twins",  NULL};
 	const struct yaml_tree *yaml = suite->yaml;
 	const json_t *root = yaml_root(yaml);
 	const char *ignored;
@@ -441,7 +441,8 @@ static enum err_code read_suite(struct suite *suite, struct err *err)
 	ERR_TRY(yaml_parse(buf_bytes(&suite->yaml_text), file, &suite->yaml, err));
 	ERR_TRY(read_document(suite, err));
 	note_steps(suite, suite->messages);
-	return read_items(suite, err);
+	ERR_TRY(read_items(suite, err));
+	return suite_read_twins(suite, err);
 }
 
 static struct suite *suite_new(const char *directory)
@@ -522,6 +523,7 @@ void suite_free(struct suite *suite)
 	buf_release(&suite->ids);
 	free(suite->lines);
 	free(suite->by_id);
+	free(suite->twins);
 	free(suite->directory);
 	free(suite);
 }

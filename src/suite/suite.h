@@ -64,7 +64,7 @@ struct bytes suite_item_line(const struct suite *suite, size_t index);
 struct suite_item {
 	size_t index;
 	char *id;
-	char *cluster;  /* NULL where the suite names no cluster field */
+	char *cluster;  /* NULL where the suite names no cluster field and it has no twin */
 	json_t *fields; /* the item as it stands in the file */
 	json_t *words;  /* canonical words in normal form */
 	enum script_kind kind;
@@ -82,6 +82,14 @@ void suite_item_release(struct suite_item *item);
 const char *suite_id(const struct suite *suite, size_t index);
 /* The place of the item with this id; false if there is none. */
 bool suite_find(const struct suite *suite, struct bytes id, size_t *index);
+
+/* ---- twins (twins.c) ---- */
+
+/* Pairs of an item and its twin, which asks the same in other words. */
+size_t suite_twin_count(const struct suite *suite);
+/* The item whose twin this one is, and the twin that this one has; false if there is none. */
+bool suite_original(const struct suite *suite, size_t twin, size_t *original);
+bool suite_twin(const struct suite *suite, size_t original, size_t *twin);
 
 /* ---- judges (judge_item.c) ---- */
 

@@ -10,6 +10,11 @@ struct suite_line {
 	uint32_t id_offset;    /* in the ids; ended by NUL */
 };
 
+/* Places + 1; 0: none. */
+struct suite_pair {
+	uint32_t original, twin;
+};
+
 struct suite {
 	char *directory; /* for errors */
 	struct buf yaml_text, items_text;
@@ -23,6 +28,7 @@ struct suite {
 	const json_t *messages;
 	const json_t *examples; /* few-shot: an array of fields; NULL: none */
 	const char *example_answer, *tags_field, *canary; /* NULL: not given */
+	const char *twins_field;                          /* NULL: not given */
 	unsigned steps;                                   /* of the item with the most */
 	const json_t *scorer;
 	json_t *settings; /* canonical; owned */
@@ -33,6 +39,8 @@ struct suite {
 	uint8_t seed[LEAF_SEED_SIZE];
 	json_t *needed; /* {field: true}: what every item must have; owned */
 	/* From items.jsonl. */
+	struct suite_pair *twins; /* of each item; NULL: no twins */
+	size_t twin_count;
 	struct suite_line *lines;
 	size_t count, capacity;
 	struct buf ids;
@@ -51,6 +59,9 @@ enum err_code suite_read_examples(struct suite *suite, const json_t *root, struc
 enum err_code suite_read_labels(struct suite *suite, const json_t *root, struct err *err);
 /* Of an item in a suite that names a field of tags: a list of short texts. */
 enum err_code suite_check_tags(const struct suite *suite, const json_t *fields, struct err *err);
+
+/* twins.c: after the items. */
+enum err_code suite_read_twins(struct suite *suite, struct err *err);
 
 /* The id of an item's fields as text: a string, or an integer in decimal. */
 enum err_code suite_item_id(const json_t *fields, char id[static SUITE_ID_MAX + 1],

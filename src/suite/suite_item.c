@@ -161,6 +161,21 @@ static enum err_code render_cluster(const struct suite *suite, const json_t *fie
 	return code;
 }
 
+/* What shares a source: what the suite says; else an item and its twin, called after the item. */
+static enum err_code find_cluster(const struct suite *suite, struct suite_item *item,
+				  struct err *err)
+{
+	size_t first, twin;
+	if (suite->cluster_field)
+		return render_cluster(suite, item->fields, &item->cluster, err);
+	if (suite_twin(suite, item->index, &twin))
+		first = item->index;
+	else if (!suite_original(suite, item->index, &first))
+		return ERR_OK;
+	item->cluster = strdup(suite_id(suite, first));
+	return item->cluster ? ERR_OK : out_of_memory(err);
+}
+
 static enum err_code read_kind(struct suite_item *item, struct err *err)
 {
 	struct script_item script = {.steps = 1};
@@ -179,8 +194,7 @@ static enum err_code render(const struct suite *suite, struct suite_item *item, 
 	item->id = strdup(id);
 	if (!item->id)
 		return out_of_memory(err);
-	if (suite->cluster_field)
-		ERR_TRY(render_cluster(suite, item->fields, &item->cluster, err));
+	ERR_TRY(find_cluster(suite, item, err));
 	ERR_TRY(render_words(suite, item->fields, &item->words, err));
 	ERR_TRY(read_kind(item, err));
 	ERR_TRY(template_render_json(suite->scorer, item->fields, &item->scorer, err));

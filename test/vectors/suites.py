@@ -96,13 +96,26 @@ def words_of(suite, fields):
     return words
 
 
-def grading_of(suite, fields):
+def cluster_of(suite, fields, items):
+    """What the suite says; else an item and its twin are a cluster, called after the item."""
+    if "cluster" in suite:
+        return as_text(fields[suite["cluster"]])
+    field = suite.get("twins")
+    if field and field in fields:
+        return as_text(fields[field])
+    if field and any(as_text(other.get(field, "")) == as_text(fields["id"]) for other in items):
+        return as_text(fields["id"])
+    return None
+
+
+def grading_of(suite, fields, items):
     scorer = fill_value(suite["scorer"], fields)
     grading = {"id": as_text(fields["id"]), "scorer": scorer}
     if "target" in scorer:
         grading["target"] = scorer.pop("target")
-    if "cluster" in suite:
-        grading["cluster"] = as_text(fields[suite["cluster"]])
+    cluster = cluster_of(suite, fields, items)
+    if cluster is not None:
+        grading["cluster"] = cluster
     return grading
 
 
@@ -121,7 +134,7 @@ def good(name, suite, items):
     seed = bytes.fromhex(suite["seed"]) if "seed" in suite else ZEROS
     leaves, hashes = [], []
     for index, fields in enumerate(items):
-        words, grading = canonical(words_of(suite, fields)), canonical(grading_of(suite, fields))
+        words, grading = canonical(words_of(suite, fields)), canonical(grading_of(suite, fields, items))
         salt = hmac.new(seed, str(index).encode(), hashlib.sha256).digest()[:16]
         data = sha(salt + words.encode()) + sha(salt + grading.encode())
         leaves.append({"id": as_text(fields["id"]), "words": words, "grading": grading,
@@ -150,6 +163,7 @@ def suite_of(**members):
 
 FOX = {"id": "1", "question": "What jumps over the dog?", "answer": "fox"}
 DAY = {"id": 2, "question": "What is the opposite of day?", "answer": ["night", "the night"]}
+LEAP = {"id": "1b", "question": "Which animal leaps over the dog?", "answer": "fox", "twin_of": "1"}
 SHOTS = {"answer": "Answer: {{answer}}", "items": [{"question": "What barks?", "answer": "dog"},
                                                    {"question": "What purrs?", "answer": "cat"}]}
 TURNS = [{"role": "system", "text": "Be brief, {{who}}."}, {"role": "user", "text": "{{question}}"},
@@ -180,6 +194,26 @@ CASES = [
          suite_of(settings={"max_tokens": 9, "top_k": 3},
                   scorer={"kind": "numeric", "target": "{{answer}}", "tolerance": "{{off}}"}),
          [{**FOX, "answer": 41, "off": 2}]),
+    good("an item and its twin are a cluster, the others stand for themselves",
+         suite_of(twins="twin_of"), [FOX, DAY, LEAP]),
+    good("a twin in front of its item, whose id is a number", suite_of(twins="twin_of"),
+         [{**LEAP, "id": "0", "twin_of": 2}, FOX, DAY]),
+    good("where clusters are named the two share one", suite_of(twins="twin_of", cluster="topic"),
+         [{**FOX, "topic": "a"}, {**LEAP, "topic": "a"}, {**DAY, "topic": "b"}]),
+    bad("a twin in another cluster", "items.jsonl", 2, "cluster", suite_of(twins="twin_of", cluster="topic"),
+        [{**FOX, "topic": "a"}, {**LEAP, "topic": "b"}]),
+    bad("a twin of nothing", "items.jsonl", 1, "twin_of", suite_of(twins="twin_of"), [LEAP, DAY]),
+    bad("a twin of itself", "items.jsonl", 2, "itself", suite_of(twins="twin_of"),
+        [FOX, {**LEAP, "twin_of": "1b"}]),
+    bad("two twins of one item", "items.jsonl", 3, "already", suite_of(twins="twin_of"),
+        [FOX, LEAP, {**LEAP, "id": "1c"}]),
+    bad("a twin of a twin", "items.jsonl", 2, "has a twin", suite_of(twins="twin_of"),
+        [FOX, LEAP, {**LEAP, "id": "1c", "twin_of": "1b"}]),
+    bad("a twin that is no id", "items.jsonl", 2, "twin_of", suite_of(twins="twin_of"),
+        [FOX, {**LEAP, "twin_of": True}]),
+    bad("twins and none there", "suite.yaml", 8, "twins", suite_of(twins="twin_of"), [FOX]),
+    bad("twins of answers that are compared", "suite.yaml", 8, "pairwise",
+        suite_of(twins="twin_of", kind="writing", scorer={"kind": "pairwise"}), [FOX, LEAP]),
     bad("an unknown key", "suite.yaml", 8, "surprise", suite_of(surprise=1)),
     bad("a key twice", "suite.yaml", 8, "name", None, text=yaml_of(suite_of()) + "name: again\n"),
     bad("no kind of that name", "suite.yaml", 4, "kind", suite_of(kind="magic")),

@@ -191,9 +191,19 @@ function stepsOf(suite, fields) {
 	return 1 + (Array.isArray(given) ? given.filter((each) => each?.answer === true).length : 0);
 }
 
-function gradingOf(suite, id, fields) {
+// What shares a source: what the suite says; else an item and its twin, called after the item.
+function clustersOf(suite, rows, items) {
+	const twin = (fields) => (suite.twins !== undefined && fields[suite.twins] !== undefined ? String(fields[suite.twins]) : undefined);
+	const originals = new Set(rows.map(twin).filter((id) => id !== undefined));
+	return rows.map((fields, i) => {
+		if (suite.cluster !== undefined) return asText(field(fields, suite.cluster));
+		return twin(fields) ?? (originals.has(items[i].id) ? items[i].id : undefined);
+	});
+}
+
+function gradingOf(suite, id, fields, shared) {
 	const { target, ...scorer } = fillDeep(suite.scorer, fields);
-	const cluster = suite.cluster === undefined ? {} : { cluster: asText(field(fields, suite.cluster)) };
+	const cluster = shared === undefined ? {} : { cluster: shared };
 	return { id, scorer, ...cluster, ...(target === undefined ? {} : { target }) };
 }
 
@@ -255,11 +265,11 @@ async function commit(suite, rows, items) {
 	const seed = unhex(suite.seed ?? "0".repeat(64), 32);
 	need(seed && isObject(suite.scorer), "suite.yaml: seed or scorer is malformed");
 	const key = await crypto.subtle.importKey("raw", seed, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-	const hashes = [];
+	const hashes = [], clusters = clustersOf(suite, rows, items);
 	for (const [i, fields] of rows.entries()) {
 		const words = suite.judge !== undefined ? null : wordsOf(suite, fields);
 		if (!words) return { root: null, why: suite.judge !== undefined ? "its judges are bound" : "its prompts are more than texts" };
-		const text = canonical(words), grading = gradingOf(suite, items[i].id, fields);
+		const text = canonical(words), grading = gradingOf(suite, items[i].id, fields, clusters[i]);
 		items[i].words = hex(await sha256(text));
 		items[i].cluster = grading.cluster;
 		items[i].expect = grading.scorer.expect;

@@ -104,7 +104,7 @@ static void published_vectors(void **state)
 		check_vector(vector);
 		json_decref(vector);
 	}
-	assert_int_equal(count, 30);
+	assert_int_equal(count, 41);
 	buf_release(&text);
 }
 
