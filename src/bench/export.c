@@ -10,7 +10,6 @@
 #include <time.h>
 
 #define JSON_MAX ((size_t)64 << 20)
-#define PLACE_MAX 2048u
 
 static enum err_code no_memory(struct err *err)
 {
@@ -76,19 +75,43 @@ static enum err_code load_summary(struct export *export, struct err *err)
 	return ERR_OK;
 }
 
-static void place_of(char *out, const char *suite, const char *item, const char *model,
-		     unsigned sample)
+/* How many samples the plan asks of each item. */
+static unsigned samples_of(const struct export *export, unsigned suite)
 {
-	snprintf(out, PLACE_MAX, "%.200s\037%.1200s\037%.300s\037%u", suite, item, model, sample);
+	return export->plan.samples ? export->plan.samples
+				    : (unsigned)suite_samples(export->suites[suite]);
 }
 
-/* Where the last attempt of each sample stands. */
+/* Where the offset of a sample's attempt is kept; NULL where the plan has no such sample, or
+ * (*full) memory is out. */
+static uint64_t *place_of(struct export *export, const char *suite_name, const char *item,
+			  const char *model_name, unsigned sample, bool *full)
+{
+	unsigned suite = 0, model = 0;
+	size_t index;
+	while (suite < export->plan.suite_count &&
+	       strcmp(export->plan.suites[suite].name, suite_name) != 0)
+		suite++;
+	while (model < export->plan.model_count &&
+	       strcmp(export->plan.models[model].name, model_name) != 0)
+		model++;
+	if (suite == export->plan.suite_count || model == export->plan.model_count ||
+	    sample >= samples_of(export, suite) ||
+	    !suite_find(export->suites[suite], bytes_from(item), &index))
+		return NULL;
+	uint64_t **table = &export->attempts[suite][model];
+	size_t samples = samples_of(export, suite);
+	if (!*table)
+		*table = calloc(suite_count(export->suites[suite]), samples * sizeof(**table));
+	*full |= !*table;
+	return *table ? *table + index * samples + sample : NULL;
+}
+
 static enum err_code index_attempts(struct export *export, struct err *err)
 {
-	char path[EXPORT_PATH_MAX], place[PLACE_MAX];
-	bool more = true;
+	char path[EXPORT_PATH_MAX];
+	bool more = true, full = false;
 	path_in(export, BUNDLE_TRANSCRIPTS, path);
-	export->attempts = json_object();
 	ERR_TRY(jsonl_open(&export->transcripts, export->env, path, BUNDLE_TRANSCRIPTS,
 			   RUN_LINE_MAX, err));
 	for (;;) {
@@ -96,17 +119,17 @@ static enum err_code index_attempts(struct export *export, struct err *err)
 		struct run_transcript attempt;
 		ERR_TRY(jsonl_next(&export->transcripts, &line, &more, err));
 		if (!more)
-			return export->attempts ? ERR_OK : no_memory(err);
+			return ERR_OK;
 		enum err_code code = run_transcript_decode(line.tree, line.where, &attempt, err);
-		bool set = true;
 		if (code == ERR_OK && !attempt.judge_model) {
-			place_of(place, attempt.suite, attempt.item, attempt.model, attempt.sample);
-			set = json_set(export->attempts, place,
-				       json_integer((json_int_t)line.offset));
+			uint64_t *place = place_of(export, attempt.suite, attempt.item,
+						   attempt.model, attempt.sample, &full);
+			if (place)
+				*place = line.offset + 1;
 		}
 		json_decref(line.tree);
 		ERR_TRY(code);
-		if (!set)
+		if (full)
 			return no_memory(err);
 	}
 }
@@ -129,8 +152,8 @@ bool export_is_pairwise(const struct suite *suite)
 
 static enum err_code find_attempt(struct export *export, struct export_row *row, struct err *err)
 {
-	char place[PLACE_MAX];
 	const struct run_score *score = &row->score;
+	bool full = false;
 	row->attempt = (struct run_transcript){
 		.usage = {-1, -1, -1, -1, false},
 		.first_token_ms = -1,
@@ -138,12 +161,13 @@ static enum err_code find_attempt(struct export *export, struct export_row *row,
 		.step = -1,
 		.judge_order = -1
         };
-	place_of(place, score->suite, score->item, score->model, score->sample);
-	const json_t *offset = json_object_get(export->attempts, place);
-	if (!offset)
+	const uint64_t *offset =
+		place_of(export, score->suite, score->item, score->model, score->sample, &full);
+	if (full)
+		return no_memory(err);
+	if (!offset || *offset == 0)
 		return ERR_OK;
-	ERR_TRY(jsonl_at(&export->transcripts, (uint64_t)json_integer_value(offset),
-			 &row->attempt_tree, err));
+	ERR_TRY(jsonl_at(&export->transcripts, *offset - 1, &row->attempt_tree, err));
 	return run_transcript_decode(row->attempt_tree, BUNDLE_TRANSCRIPTS, &row->attempt, err);
 }
 
@@ -412,7 +436,9 @@ enum err_code bench_export(struct env *env, const struct export_options *options
 	jsonl_close(&export->transcripts);
 	for (unsigned i = 0; i < PLAN_SUITES_MAX; i++)
 		suite_free(export->suites[i]);
-	json_decref(export->attempts);
+	for (unsigned i = 0; i < PLAN_SUITES_MAX; i++)
+		for (unsigned k = 0; k < PLAN_MODELS_MAX; k++)
+			free(export->attempts[i][k]);
 	json_decref(export->summary);
 	plan_release(&export->plan);
 	free(export);

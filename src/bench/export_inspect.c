@@ -21,9 +21,10 @@ struct log {
 	const char *scorer;
 	struct zip_writer zip;
 	struct export_values values;
-	json_t *summaries, *ids; /* owned */
-	int64_t input, output;   /* tokens */
-	size_t samples, failed;
+	struct buf step;       /* summaries on their way into the archive */
+	json_t *ids;           /* owned */
+	int64_t input, output; /* tokens */
+	size_t samples, failed, told;
 };
 
 static enum err_code no_memory(struct err *err)
@@ -174,15 +175,6 @@ static json_t *encode_sample(const struct log *log, const struct export_row *row
 			 usage_of(&row->attempt.usage), "attachments");
 }
 
-/* The short form of a sample in summaries.json. */
-static json_t *summary_of(const struct log *log, const struct export_row *row, json_t *sample)
-{
-	return json_pack("{s:s, s:i, s:O, s:O, s:{s:{s:f}}, s:b}", "id", row->score.item, "epoch",
-			 (int)row->score.sample + 1, "input", json_object_get(sample, "input"),
-			 "target", json_object_get(sample, "target"), "scores", log->scorer,
-			 "value", row->score.score, "completed", 1);
-}
-
 static enum err_code write_row(void *argument, const struct export_row *row, struct err *err)
 {
 	struct log *log = argument;
@@ -196,17 +188,53 @@ static enum err_code write_row(void *argument, const struct export_row *row, str
 	enum err_code code = add_entry(log, name, sample, err);
 	if (code == ERR_OK)
 		code = export_values_add(&log->values, row, err);
-	json_t *summary = sample ? summary_of(log, row, sample) : NULL;
-	if (code == ERR_OK && (!summary || json_array_append_new(log->summaries, summary) != 0))
+	if (code == ERR_OK && row->score.sample == 0 &&
+	    json_array_append_new(log->ids, json_string(row->score.item)) != 0)
 		code = no_memory(err);
-	if (row->score.sample == 0)
-		json_array_append_new(log->ids, json_string(row->score.item));
 	json_decref(sample);
 	log->samples++;
 	log->failed += row->score.failed;
 	log->input += row->attempt.usage.input > 0 ? row->attempt.usage.input : 0;
 	log->output += row->attempt.usage.output > 0 ? row->attempt.usage.output : 0;
 	return code;
+}
+
+/* The short form of a sample in summaries.json. The run may be larger than memory: each goes into
+ * the archive at once, in a pass of its own. */
+static enum err_code write_summary(void *argument, const struct export_row *row, struct err *err)
+{
+	struct log *log = argument;
+	struct suite_item item;
+	ERR_TRY(suite_item_render(row->suite, row->index, &item, err));
+	json_t *summary = json_pack("{s:s, s:i, s:o, s:o, s:{s:{s:f}}, s:b}", "id", row->score.item,
+				    "epoch", (int)row->score.sample + 1, "input",
+				    messages_of(item.words), "target", target_of(&item), "scores",
+				    log->scorer, "value", row->score.score, "completed", 1);
+	char *text = summary ? json_dumps(summary, JSON_COMPACT) : NULL;
+	suite_item_release(&item);
+	json_decref(summary);
+	if (!text)
+		return no_memory(err);
+	buf_append_char(&log->step, log->told++ ? ',' : '[');
+	buf_append_cstr(&log->step, text);
+	free(text);
+	if (log->step.failed)
+		return no_memory(err);
+	zip_writer_piece(&log->zip, buf_bytes(&log->step));
+	buf_clear(&log->step);
+	return ERR_OK;
+}
+
+/* Both lists of summaries. */
+static enum err_code write_summaries(struct log *log, struct err *err)
+{
+	zip_writer_begin(&log->zip, BYTES("_journal/summaries/1.json"));
+	ERR_TRY(export_each(log->export, log->suite, log->model, false, write_summary, log, err));
+	zip_writer_piece(&log->zip, log->told ? BYTES("]") : BYTES("[]"));
+	zip_writer_end(&log->zip);
+	zip_writer_repeat(&log->zip, BYTES("summaries.json"));
+	log->export->outcome->samples = log->samples; /* not twice */
+	return ERR_OK;
 }
 
 /* ---- the header ---- */
@@ -275,9 +303,7 @@ static enum err_code write_head(struct log *log, struct err *err)
 	json_t *reductions = json_array();
 	enum err_code code = add_entry(log, "_journal/start.json", start, err);
 	if (code == ERR_OK)
-		code = add_entry(log, "_journal/summaries/1.json", log->summaries, err);
-	if (code == ERR_OK)
-		code = add_entry(log, "summaries.json", log->summaries, err);
+		code = write_summaries(log, err);
 	if (code == ERR_OK)
 		code = add_entry(log, "reductions.json", reductions, err);
 	if (code == ERR_OK)
@@ -297,7 +323,7 @@ enum err_code export_inspect(struct export *export, struct err *err)
 	ERR_TRY(export_choose_suite(export, &log.suite, err));
 	ERR_TRY(export_choose_model(export, &log.model, err));
 	log.scorer = suite_scorer_kind(export_suite(export, log.suite));
-	log.summaries = json_array();
+	buf_init(&log.step, TEXT_MAX);
 	log.ids = json_array();
 	zip_writer_open(&log.zip, export->env, export->options->output);
 	enum err_code code = export_each(export, log.suite, log.model, false, write_row, &log, err);
@@ -308,7 +334,7 @@ enum err_code export_inspect(struct export *export, struct err *err)
 		code = closing.code;
 	}
 	export_values_release(&log.values);
-	json_decref(log.summaries);
+	buf_release(&log.step);
 	json_decref(log.ids);
 	return code;
 }

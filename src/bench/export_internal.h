@@ -19,8 +19,9 @@ struct export
 	struct plan plan;
 	json_t *summary;                       /* owned */
 	struct suite *suites[PLAN_SUITES_MAX]; /* owned; in the plan's order */
-	json_t *attempts; /* owned: "SUITE\037ITEM\037MODEL\037SAMPLE" -> offset of the last attempt
-			   */
+	/* Where the last attempt of each sample stands: by suite and model, for each item its
+	 * samples; offset + 1, 0 where there is none. Owned. */
+	uint64_t *attempts[PLAN_SUITES_MAX][PLAN_MODELS_MAX];
 	struct jsonl transcripts;
 	int64_t started_ms, ended_ms;
 };

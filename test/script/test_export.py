@@ -41,6 +41,7 @@ class EvalLog:
                 self.check_sample(sample)
                 self.samples[sample["id"], sample["epoch"]] = sample
         summaries = self.entries["summaries.json"]
+        assert self.entries["_journal/summaries/1.json"] == summaries
         assert [(s["id"], s["epoch"]) for s in summaries] == list(self.samples)
         results = self.header["results"]
         assert results["total_samples"] == len(self.samples)
