@@ -186,24 +186,38 @@ static struct log_entry *merge(struct log_entry *a, struct log_entry *b)
 	return first;
 }
 
-/* Merge sort from the bottom: runs[i] is empty or 2^i entries, so that each is merged log n times.
- */
+/* From the last submitted to the first: what one worker submits in order is one run. Takes the
+ * first run off the list and turns it round. */
+static struct log_entry *take_run(struct log_entry **list)
+{
+	struct log_entry *run = NULL;
+	do {
+		struct log_entry *entry = *list;
+		*list = entry->next;
+		entry->next = run;
+		run = entry;
+	} while (*list && (*list)->index < run->index);
+	return run;
+}
+
+/* Merge sort from the bottom: runs[i] is empty or made of 2^i runs, so that each is merged log n
+ * times. */
 static struct log_entry *sort(struct log_entry *list)
 {
-	struct log_entry *runs[64] = {NULL};
+	struct log_entry *runs[64];
+	unsigned used = 0;
 	while (list) {
-		struct log_entry *run = list;
-		list = list->next;
-		run->next = NULL;
+		struct log_entry *run = take_run(&list);
 		unsigned i = 0;
-		for (; runs[i]; i++) {
+		for (; i < used && runs[i]; i++) {
 			run = merge(runs[i], run);
 			runs[i] = NULL;
 		}
 		runs[i] = run;
+		used += i == used;
 	}
 	struct log_entry *sorted = NULL;
-	for (unsigned i = 0; i < 64; i++)
+	for (unsigned i = 0; i < used; i++)
 		sorted = merge(runs[i], sorted);
 	return sorted;
 }
