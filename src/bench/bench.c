@@ -205,6 +205,26 @@ static enum err_code seal(struct run_suite *suite, const char *directory, struct
 	return suite_leaves(suite->suite, &suite->leaves, err);
 }
 
+/* What the program and its folder are now is what the run is scored by, to its end. */
+static enum err_code take_program(struct run *run, unsigned number, struct err *err)
+{
+	struct plan_suite *planned = &run->plan.suites[number];
+	struct run_suite *suite = &run->suites[number];
+	if (!suite->scorer->own_program)
+		return ERR_OK;
+	ERR_TRY(program_copy_make(run->env, planned->directory, &suite->program, err));
+	if (planned->has_program &&
+	    memcmp(planned->program, suite->program.digest, SHA256_SIZE) != 0)
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			"%s: the scorer's program, or a file beside it, was changed since the "
+			"run began: its digest is another one",
+			planned->directory);
+	planned->has_program = true;
+	memcpy(planned->program, suite->program.digest, SHA256_SIZE);
+	return ERR_OK;
+}
+
 static enum err_code load_suite(struct run *run, unsigned number, struct err *err)
 {
 	struct plan_suite *planned = &run->plan.suites[number];
@@ -238,6 +258,7 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 	if (run->plan.sealed)
 		ERR_TRY(seal(suite, planned->directory, err));
 	ERR_TRY(check_scorer(suite, planned->directory, err));
+	ERR_TRY(take_program(run, number, err));
 	return run->resumed ? ERR_OK : check_items(run, number, err);
 }
 
@@ -437,6 +458,9 @@ static enum err_code copy_suites(struct run *run, struct err *err)
 				   suite_yaml_text(suite->suite), err));
 		ERR_TRY(write_text(run, arena_printf(&run->arena, "%s/items.jsonl", folder),
 				   suite_items_text(suite->suite), err));
+		const char *path = path_in(run, folder);
+		if (path && suite->program.path)
+			ERR_TRY(program_copy_into(run->env, &suite->program, path, err));
 	}
 	return ERR_OK;
 }
@@ -527,6 +551,7 @@ static void run_release(struct run *run)
 		suite_free(run->suites[i].suite);
 		free(run->suites[i].facts);
 		leaf_tree_free(run->suites[i].leaves);
+		program_copy_remove(run->env, &run->suites[i].program);
 	}
 	free(run->suites);
 	buf_release(&run->plan_text);

@@ -43,6 +43,10 @@ struct plan_suite {
 	const char *name, *version;
 	uint8_t root[SHA256_SIZE];
 	bool loaded;
+	/* Of a scorer that is a program of the suite's: what it and its folder were
+	 * (grade/program_copy.h). */
+	bool has_program;
+	uint8_t program[SHA256_SIZE];
 };
 
 struct plan {

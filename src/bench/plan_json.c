@@ -35,16 +35,24 @@ static json_t *encode_model(const struct plan_model *model)
 	return object;
 }
 
+static json_t *encode_suite(const struct plan_suite *suite)
+{
+	char hex[2 * SHA256_SIZE + 1];
+	hex_encode(suite->root, SHA256_SIZE, hex);
+	json_t *object = json_pack("{s:s, s:s, s:s}", "name", suite->name, "version",
+				   suite->version, "root", hex);
+	if (suite->has_program) {
+		hex_encode(suite->program, SHA256_SIZE, hex);
+		set_text(object, "program", hex);
+	}
+	return object;
+}
+
 static json_t *encode_suites(const struct plan *plan)
 {
 	json_t *list = json_array();
-	char root[2 * SHA256_SIZE + 1];
-	for (unsigned i = 0; i < plan->suite_count; i++) {
-		hex_encode(plan->suites[i].root, SHA256_SIZE, root);
-		json_array_append_new(list,
-				      json_pack("{s:s, s:s, s:s}", "name", plan->suites[i].name,
-						"version", plan->suites[i].version, "root", root));
-	}
+	for (unsigned i = 0; i < plan->suite_count; i++)
+		json_array_append_new(list, encode_suite(&plan->suites[i]));
 	return list;
 }
 
@@ -79,13 +87,18 @@ static const char *keep(struct plan *plan, const char *text)
 static enum err_code decode_suite(struct plan *plan, const json_t *object, const char *what,
 				  const char *suite_root, struct err *err)
 {
-	const char *name, *version, *root;
+	const char *name, *version, *root, *program;
 	struct plan_suite *suite = &plan->suites[plan->suite_count];
 	if (plan->suite_count >= PLAN_SUITES_MAX)
 		return ERR_SET(err, ERR_INVALID, "%s: too many suites", what);
 	ERR_TRY(json_get_string(object, "name", what, &name, err));
 	ERR_TRY(json_get_string(object, "version", what, &version, err));
 	ERR_TRY(json_get_string(object, "root", what, &root, err));
+	ERR_TRY(json_get_string_or(object, "program", what, NULL, &program, err));
+	suite->has_program = program != NULL;
+	if (program && !hex_decode(bytes_from(program), suite->program, SHA256_SIZE))
+		return ERR_SET(err, ERR_INVALID, "%s: program must have 64 hexadecimal digits",
+			       what);
 	if (!hex_decode(bytes_from(root), suite->root, SHA256_SIZE) || strchr(name, '/') ||
 	    name[0] == '.')
 		return ERR_SET(err, ERR_INVALID, "%s: a suite's root or name is malformed", what);

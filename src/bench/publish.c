@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define JSON_MAX ((size_t)64 << 20)
-#define FILE_MAX ((size_t)32 << 20)
+#define FILE_MAX ((size_t)256 << 20)
 
 enum err_code publish_no_memory(struct err *err)
 {
@@ -333,6 +333,31 @@ static enum err_code publish_grant(struct publish *publish, const char *path, st
 	return code;
 }
 
+/* "suite/NAME/PATH" of a suite that is shown, but the two files that show_suite writes: what its
+ * scorer's program is given. */
+static bool is_program_file(struct publish *publish, const char *path)
+{
+	char name[PUBLISH_PATH_MAX];
+	struct bytes rest = bytes_from(path);
+	if (!bytes_starts_with(rest, BYTES(BUNDLE_SUITES "/")))
+		return false;
+	bytes_split(rest, '/', &rest);
+	struct bytes suite = bytes_split(rest, '/', &rest);
+	snprintf(name, sizeof(name), "%.*s", BYTES_ARG(suite));
+	const struct publish_suite *found = publish_find(publish, name);
+	return found && !found->withheld && !bytes_is(rest, "suite.yaml") &&
+	       !bytes_is(rest, "items.jsonl");
+}
+
+static enum err_code copy_program_file(struct publish *publish, const char *path, struct err *err)
+{
+	char folder[PUBLISH_PATH_MAX];
+	snprintf(folder, sizeof(folder), "%.4000s", path);
+	*strrchr(folder, '/') = '\0';
+	ERR_TRY(make_folder(publish, folder, err));
+	return copy_file(publish, path, err);
+}
+
 /* What the log says goes out as it is, and of everything else nothing that is not named here. */
 static enum err_code publish_file(struct publish *publish, const char *path, struct err *err)
 {
@@ -340,6 +365,8 @@ static enum err_code publish_file(struct publish *publish, const char *path, str
 	struct bytes name = bytes_from(path);
 	if (bytes_starts_with(name, BYTES(BUNDLE_GRANTS "/")))
 		return publish_grant(publish, path, err);
+	if (is_program_file(publish, path))
+		return copy_program_file(publish, path, err);
 	bool copied = bytes_starts_with(name, BYTES(BUNDLE_RECEIPTS "/"));
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
 		copied |= strcmp(path, plain[i]) == 0;

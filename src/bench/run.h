@@ -19,6 +19,7 @@
 #include "base/prng.h"
 #include "grade/code.h"
 #include "grade/judge.h"
+#include "grade/program_copy.h"
 #include "grade/run_records.h"
 #include "net/http_client.h"
 #include "suite/transcript.h"
@@ -51,8 +52,9 @@ struct run_suite {
 	bool pairwise;
 	size_t items;
 	unsigned samples;
-	struct run_item *facts;   /* one for every item */
-	struct leaf_tree *leaves; /* of a sealed suite; NULL: not needed */
+	struct run_item *facts;      /* one for every item */
+	struct leaf_tree *leaves;    /* of a sealed suite; NULL: not needed */
+	struct program_copy program; /* of a scorer that is a program of the suite's */
 };
 
 /* ---- tasks and cells ---- */

@@ -164,7 +164,7 @@ static void grade_run(struct env_job *job)
 	struct run *run = grading->run;
 	unsigned suite = grading->cell->suite;
 	if (run->suites[suite].scorer->own_program)
-		scorer_program_grade(run->plan.suites[suite].directory, grading->item.scorer,
+		scorer_program_grade(run->suites[suite].program.path, grading->item.scorer,
 				     bytes_from(grading->answer), &grading->score, &grading->err);
 	else
 		scorer_grade_warm(run->warm, grading->item.scorer, bytes_from(grading->answer),

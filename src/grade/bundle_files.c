@@ -32,6 +32,7 @@ void bundle_files_release(struct bundle_files *files)
 struct listing {
 	struct env *env;
 	const char *directory;
+	bool all; /* of these two kept as well: manifest and statement */
 	struct bundle_files *files;
 	struct bundle_files folders; /* found and not looked into yet */
 	const char *parent;          /* relative path of the folder being read, "" for the top */
@@ -78,7 +79,7 @@ static enum err_code entry_add(struct listing *listing, const char *path, bool i
 {
 	struct bundle_files *files = is_directory ? &listing->folders : listing->files;
 
-	if (!is_directory &&
+	if (!is_directory && !listing->all &&
 	    (strcmp(path, BUNDLE_MANIFEST) == 0 || strcmp(path, BUNDLE_STATEMENT) == 0))
 		return ERR_OK;
 	if (depth_of(path) > BUNDLE_DEPTH_MAX || files->count == BUNDLE_FILES_MAX)
@@ -125,11 +126,15 @@ static int compare_paths(const void *left, const void *right)
 	return strcmp(*(char *const *)left, *(char *const *)right);
 }
 
-enum err_code bundle_files_list(struct env *env, const char *directory, struct bundle_files *files,
-				struct err *err)
+static enum err_code list_files(struct env *env, const char *directory, bool all,
+				struct bundle_files *files, struct err *err)
 {
-	struct listing listing = {
-		.env = env, .directory = directory, .files = files, .err = err, .code = ERR_OK};
+	struct listing listing = {.env = env,
+				  .directory = directory,
+				  .all = all,
+				  .files = files,
+				  .err = err,
+				  .code = ERR_OK};
 	enum err_code code;
 
 	*files = (struct bundle_files){0};
@@ -142,6 +147,18 @@ enum err_code bundle_files_list(struct env *env, const char *directory, struct b
 	else if (files->count)
 		qsort(files->paths, files->count, sizeof(*files->paths), compare_paths);
 	return code;
+}
+
+enum err_code bundle_files_list(struct env *env, const char *directory, struct bundle_files *files,
+				struct err *err)
+{
+	return list_files(env, directory, false, files, err);
+}
+
+enum err_code bundle_files_list_all(struct env *env, const char *directory,
+				    struct bundle_files *files, struct err *err)
+{
+	return list_files(env, directory, true, files, err);
 }
 
 /* ---- digests ---- */

@@ -13,6 +13,9 @@ struct bundle_files {
 /* Every file under `directory` but the manifest and the statement. */
 enum err_code bundle_files_list(struct env *env, const char *directory, struct bundle_files *files,
 				struct err *err);
+/* Every file under it, of any folder. */
+enum err_code bundle_files_list_all(struct env *env, const char *directory,
+				    struct bundle_files *files, struct err *err);
 void bundle_files_release(struct bundle_files *files);
 
 /* Digest and size of one file, read in pieces. */

@@ -217,6 +217,8 @@ static void read_run(const struct sandbox_result *run, struct score *score)
 
 	score->cpu_ms = run->cpu_ms;
 	if (run->ending != SANDBOX_EXITED) {
+		score->time_limited =
+			run->ending == SANDBOX_CPU_LIMIT || run->ending == SANDBOX_WALL_LIMIT;
 		snprintf(why, sizeof(why), "met its end (%s)", sandbox_ending_text(run->ending));
 		fail(score, why, last_words(run));
 	} else if (run->exit_status != 0) {
@@ -256,10 +258,11 @@ static enum err_code run_program(const char *folder, const json_t *spec, struct 
 	if (code == ERR_OK)
 		read_run(&run, score);
 	else
-		err_prefix(err,
-			   "the suite's program in %s (where root runs parley, uid 65534 has to be "
-			   "able to read that folder)",
-			   folder);
+		err_prefix(
+			err,
+			"the suite's program in %s (uid 65534 has to be able to read that folder "
+			"where root runs parley)",
+			folder);
 	sandbox_result_release(&run);
 	return code;
 }

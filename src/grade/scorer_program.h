@@ -2,9 +2,10 @@
  * line of JSON each way (docs/formats/suite.md).
  *
  * It is the suite's author's, and its scores are no more than that author's word. So it is run by
- * the harness alone, for a run of the suite that its user has named: never by a gateway or a
- * grader, to which a suite is a stranger's, nor by a check of a suite or by a verifier. It is
- * confined as programs of models are (sandbox.h), and sees the folder, read-only. */
+ * the harness, for a run of the suite that its user has named, and by a verifier that was told to
+ * run programs again: never by a gateway or a grader, to which a suite is a stranger's, nor by a
+ * check of a suite. It is confined as programs of models are (sandbox.h), and sees the folder, or
+ * the copy of it that a run is bound to (program_copy.h), read-only. */
 #ifndef GRADE_SCORER_PROGRAM_H
 #define GRADE_SCORER_PROGRAM_H
 

@@ -6,6 +6,7 @@
 #include "base/encode.h"
 #include "base/json.h"
 #include "bench/text.h"
+#include "grade/scorer_program.h"
 #include "policy/binding.h"
 #include "suite/words.h"
 
@@ -259,7 +260,7 @@ static enum err_code check_shape(struct audit *audit, const struct attempt *atte
 static enum err_code grade(struct audit *audit, const struct attempt *attempt, struct err *err)
 {
 	const struct audit_cell *cell = attempt->cell;
-	const struct audit_suite *suite = &audit->suites[cell->suite];
+	struct audit_suite *suite = &audit->suites[cell->suite];
 	struct audit_slot *slot = &cell->slots[attempt->slot];
 	struct suite_item item;
 	struct score score;
@@ -271,7 +272,9 @@ static enum err_code grade(struct audit *audit, const struct attempt *attempt, s
 		audit->counts.words += !slot->pinned;
 		return ERR_OK;
 	}
-	if (suite->scorer->own_program) { /* a bundle doesn't hold it, and nothing runs it here */
+	bool own = suite->scorer->own_program;
+	suite->asked_program += own;
+	if (own && (!audit->options->rerun || suite->program.files == 0)) {
 		audit->counts.own_programs++;
 		return ERR_OK;
 	}
@@ -283,15 +286,19 @@ static enum err_code grade(struct audit *audit, const struct attempt *attempt, s
 		audit->warm = code_warm_new(); /* without it programs are run all the same */
 	ERR_TRY(audit_render(audit, cell->suite, audit_item_of(audit, cell, attempt->slot), false,
 			     &item, err));
-	enum err_code code = scorer_grade_warm(audit->warm, item.scorer,
-					       bytes_from(attempt->line.answer), &score, err);
+	struct bytes answer = bytes_from(attempt->line.answer);
+	enum err_code code =
+		own ? scorer_program_grade(suite->program.path, item.scorer, answer, &score, err)
+		    : scorer_grade_warm(audit->warm, item.scorer, answer, &score, err);
 	suite_item_release(&item);
 	ERR_TRY(code);
 	slot->graded = true;
 	slot->score = score.value;
 	slot->refused = (int8_t)score.refused;
 	slot->limited = score.time_limited;
-	if (suite->scorer->blocks)
+	if (own)
+		suite->asked_again++;
+	else if (suite->scorer->blocks)
 		audit->counts.reran++;
 	else
 		audit->counts.graded++;

@@ -70,6 +70,27 @@ static enum err_code check_names(const struct plan *plan, struct err *err)
 	return ERR_OK;
 }
 
+/* The files that the program was given, as far as the bundle has them, are those that the plan
+ * committed to; and only then is it run again. */
+static enum err_code check_program(struct audit *audit, unsigned number, struct err *err)
+{
+	const struct plan_suite *planned = &audit->plan.suites[number];
+	struct program_copy *program = &audit->suites[number].program;
+	if (!audit->suites[number].scorer->own_program || !planned->has_program)
+		return ERR_OK;
+	ERR_TRY(audit->options->rerun
+			? program_copy_make(audit->env, planned->directory, program, err)
+			: program_copy_digest(audit->env, planned->directory, program, err));
+	if (program->files == 0 || memcmp(program->digest, planned->program, SHA256_SIZE) == 0)
+		return ERR_OK;
+	return ERR_SET(
+		err, ERR_MISMATCH,
+		BUNDLE_SUITES
+		"/%.64s: its scorer is a program, and its files give another digest than the "
+		"one in " BUNDLE_PLAN " (the program or a file beside it was altered)",
+		planned->name);
+}
+
 /* The directory is the path given to `parley verify`: out of place in what a reader is told. */
 static enum err_code load_suite(struct audit *audit, unsigned number, struct err *err)
 {
@@ -106,7 +127,7 @@ static enum err_code load_suite(struct audit *audit, unsigned number, struct err
 			       "/%.64s: its items give another root than the one in " BUNDLE_PLAN
 			       " (an item was added, dropped or altered)",
 			       suite->name);
-	return ERR_OK;
+	return check_program(audit, number, err);
 }
 
 /* Keys that were handed on, for the reader's keys and for the bundle's own. */
@@ -259,6 +280,7 @@ void audit_release(struct audit *audit)
 	for (unsigned i = 0; i < PLAN_SUITES_MAX; i++) {
 		suite_free(audit->suites[i].suite);
 		free(audit->suites[i].facts);
+		program_copy_remove(audit->env, &audit->suites[i].program);
 	}
 	for (size_t i = 0; i < audit->cell_count; i++) {
 		free(audit->cells[i].slots);

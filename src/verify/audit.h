@@ -19,6 +19,7 @@
 #include "grade/code.h"
 #include "grade/judge.h"
 #include "grade/jsonl.h"
+#include "grade/program_copy.h"
 #include "verify/grants.h"
 #include "verify/receipts.h"
 #include "verify/signs.h"
@@ -54,6 +55,9 @@ struct audit_suite {
 	size_t items;
 	uint8_t root[SHA256_SIZE];
 	struct audit_item *facts; /* one for each item */
+	/* Of a scorer that is a program of the suite's. */
+	struct program_copy program;
+	size_t asked_program, asked_again; /* answers that it scored, and scored again here */
 };
 
 struct audit_slot {

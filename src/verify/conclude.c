@@ -2,6 +2,8 @@
 #include "verify/audit.h"
 #include "verify/witnesses.h"
 
+#include "base/encode.h"
+
 #include <stdio.h>
 
 #define NAMES_MAX 400u
@@ -432,6 +434,42 @@ static void note_ending(struct audit *audit)
 			    ending ? ending : "");
 }
 
+/* Of programs that suites bring to score with: what binds them, and whether they ran again. */
+static void note_own_programs(const struct audit *audit)
+{
+	for (unsigned i = 0; i < audit->suite_count; i++) {
+		const struct audit_suite *suite = &audit->suites[i];
+		const struct plan_suite *planned = &audit->plan.suites[i];
+		char hex[2 * SHA256_SIZE + 1] = "";
+		hex_encode(planned->program, SHA256_SIZE, hex);
+		if (suite->asked_program == 0)
+			continue;
+		if (!planned->has_program)
+			report_note(
+				audit->report, VERIFY_UNCHECKED,
+				"suite %s: %zu answers were scored by a program of its own that "
+				"nothing here names: their scores are the evaluator's word",
+				suite->name, suite->asked_program);
+		else if (suite->program.files == 0)
+			report_note(audit->report, VERIFY_UNCHECKED,
+				    "suite %s: %zu answers were scored by a program of its own, "
+				    "SHA-256 %s in the plan, which is not in the bundle: their "
+				    "scores are the evaluator's word",
+				    suite->name, suite->asked_program, hex);
+		else if (suite->asked_again == 0)
+			report_note(audit->report, VERIFY_UNCHECKED,
+				    "suite %s: %zu answers were scored by a program of its own, "
+				    "SHA-256 %s as in the plan, which was not run again: their "
+				    "scores are the evaluator's word (--rerun runs it)",
+				    suite->name, suite->asked_program, hex);
+		else
+			report_note(audit->report, VERIFY_CHECKED,
+				    "suite %s: %zu answers scored again by a program of its own, "
+				    "SHA-256 %s as in the plan, in the sandbox",
+				    suite->name, suite->asked_again, hex);
+	}
+}
+
 static void note_unchecked(struct audit *audit)
 {
 	const struct audit_counts *counts = &audit->counts;
@@ -443,13 +481,7 @@ static void note_unchecked(struct audit *audit)
 			"%zu programs were not run again: their scores are the evaluator's word "
 			"(--rerun runs them)",
 			counts->programs);
-	if (counts->own_programs > 0)
-		report_note(
-			report, VERIFY_UNCHECKED,
-			"%zu answers were scored by a program of the suite's own, which is not "
-			"in the bundle: their scores are the evaluator's word (--rerun does not "
-			"run it)",
-			counts->own_programs);
+	note_own_programs(audit);
 	if (counts->ungraded > 0)
 		report_note(report, VERIFY_UNCHECKED,
 			    "%zu answers could not be graded, by the evaluator's word: they count "

@@ -166,6 +166,11 @@ static enum err_code settle_program(struct audit *audit, struct scored *scored, 
 	slot->ungraded = line->failed;
 	audit->counts.ungraded += line->failed;
 	if (slot->graded && !line->failed && slot->score != line->score) {
+		if (own && !hangs_on_time(slot, line))
+			return ERR_SET(err, ERR_MISMATCH,
+				       "%s: the score is %g, asked again the suite's program says "
+				       "%g",
+				       scored->where, line->score, slot->score);
 		if (!hangs_on_time(slot, line))
 			return ERR_SET(err, ERR_MISMATCH,
 				       "%s: the score is %g, run again the program %s",

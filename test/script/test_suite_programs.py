@@ -1,10 +1,14 @@
 """The scorer `program`: right and wrong scores, everything such a program can do wrong, what it is
 given and what it cannot reach, and who never runs it."""
 
+import hashlib
 import json
 import os
+import shutil
+import subprocess
 
 from parley_test import Case, main, run
+from test_publishing import reseal
 
 YAML = """name: judged
 version: 1
@@ -94,6 +98,10 @@ class Programs(Case):
     def setUp(self):
         super().setUp()
         os.chmod(self.directory, 0o755)  # root's sandbox reads it as nobody
+        self.scratch = self.directory / "scratch"
+        self.scratch.mkdir(mode=0o755)
+        os.environ["TMPDIR"] = str(self.scratch)
+        self.addCleanup(os.environ.pop, "TMPDIR")
         self.folder = self.directory / "judged"
         self.folder.mkdir(mode=0o755)
         self.folder.joinpath("suite.yaml").write_text(YAML)
@@ -140,12 +148,99 @@ class Programs(Case):
         self.assertEqual((result["n"], result["failed"]), (len(CASES), failed))
         self.assertEqual((summary["complete"], summary["samples"]["failed"]), (True, failed))
         self.assertAlmostEqual(result["value"], 3.5 / len(CASES))
-        for more in ((), ("--rerun",)):
+        for more, told in (((), f"{len(CASES)} answers were scored by a program of its own, SHA-256 "
+                                f"{self.digest()} as in the plan, which was not run again"),
+                           (("--rerun",), f"{len(CASES)} answers scored again by a program of its own, SHA-256 "
+                                          f"{self.digest()} as in the plan, in the sandbox")):
             verified = run("verify", self.out / "bundle", *more)
             self.assertEqual(verified.returncode, 0, verified.stdout + verified.stderr)
-            self.assertIn(f"{len(CASES)} answers were scored by a program of the suite's own", verified.stdout)
-            self.assertIn("their scores are the evaluator's word", verified.stdout)
+            self.assertIn(told, verified.stdout)
+            self.assertEqual("are the evaluator's word" in verified.stdout, not more)
             self.assertIn(f"{failed} answers could not be graded", verified.stdout)
+        self.assertEqual(self.copies(), [])
+
+    def digest(self):
+        """As docs/formats/suite.md has it."""
+        lines = subprocess.run(
+            "find * -type f | LC_ALL=C sort | xargs -d '\\n' sha256sum", shell=True, cwd=self.folder,
+            check=True, capture_output=True).stdout
+        return hashlib.sha256(lines).hexdigest()
+
+    def copies(self):
+        return [path.name for path in self.scratch.glob("parley-program-*")]
+
+    def verify(self, bundle, status, *more):
+        done = run("verify", bundle, *more)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done.stdout
+
+    def test_the_plan_commits_to_the_program(self):
+        """What is beside the program counts as well; what the bundle holds is checked before it is run, and
+        what it says is held against the scores."""
+        (self.folder / "data" / "deep").mkdir(parents=True)
+        (self.folder / "data" / "deep" / "words.txt").write_text("fox 1\nowl 0.25\n")
+        (self.folder / ".git").mkdir()
+        (self.folder / ".git" / "config").write_text("not given to it")
+        self.program.write_text("#!/usr/bin/python3\nimport json, sys, os\n"
+                                "assert not os.path.exists('.git')\n"
+                                "words = dict(line.split() for line in open('data/deep/words.txt'))\n"
+                                "print(json.dumps({'score': float(words[json.load(sys.stdin)['answer']])}))\n")
+        self.bench(self.items([("-", "fox"), ("-", "owl")]))
+        shutil.rmtree(self.folder / ".git")
+        bundle = self.out / "bundle"
+        plan = json.loads((bundle / "plan.json").read_text())
+        self.assertEqual(plan["suites"][0]["program"], self.digest())
+        told = self.verify(bundle, 0, "--rerun")
+        self.assertIn(f"2 answers scored again by a program of its own, SHA-256 {self.digest()}", told)
+        self.assertIn("CONSISTENT, SELF-CERTIFIED", told)
+
+        shown = self.directory / "shown"
+        done = run("bench", "report", self.out, "--publish", "-o", shown)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("2 answers scored again", self.verify(shown, 0, "--rerun"))
+
+        words = bundle / "suite" / "judged" / "data" / "deep" / "words.txt"
+        whole = words.read_text()
+        words.write_text("fox 1\nowl 1\n")
+        reseal(bundle)
+        for more in ((), ("--rerun",)):
+            told = self.verify(bundle, 1, *more)
+            self.assertIn("FALSE", told)
+            self.assertIn("the program or a file beside it was altered", told)
+        words.write_text(whole)
+
+        scores = (bundle / "scores.jsonl").read_text()
+        (bundle / "scores.jsonl").write_text(scores.replace('"score":0.25', '"score":1'))
+        reseal(bundle)
+        told = self.verify(bundle, 1, "--rerun")
+        self.assertIn("the score is 1, asked again the suite's program says 0.25", told)
+        (bundle / "scores.jsonl").write_text(scores)
+
+        for path in (words, bundle / "suite" / "judged" / "score.py"):
+            path.unlink()
+        words.parent.rmdir()
+        words.parent.parent.rmdir()
+        reseal(bundle)
+        told = self.verify(bundle, 0, "--rerun")
+        self.assertIn(f"SHA-256 {self.digest()} in the plan, which is not in the bundle", told)
+        self.assertEqual(self.copies(), [])
+
+    def test_a_run_goes_on_with_its_program_or_not_at_all(self):
+        self.bench(self.items([("bare", "fox"), ("bare", "fox")]))
+        shutil.rmtree(self.folder)
+        journal = self.out / "journal.jsonl"
+        lines = journal.read_text().splitlines(True)
+        last = max(n for n, line in enumerate(lines) if line.startswith('{"event":"score"'))
+        journal.write_text("".join(lines[:last]))
+        self.assertEqual(run("bench", "resume", self.out).returncode, 0)
+        self.assertEqual(len((self.out / "bundle" / "scores.jsonl").read_text().splitlines()), 2)
+        journal.write_text("".join(lines[:last]))
+        with (self.out / "bundle" / "suite" / "judged" / "score.py").open("a") as program:
+            program.write("# kinder\n")
+        done = run("bench", "resume", self.out)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("was changed since the run began", done.stderr)
+        self.assertEqual(self.copies(), [])
 
     def test_a_program_that_cannot_start_ends_the_run_before_it_begins(self):
         stored = self.items(CASES[:1])

@@ -1,0 +1,264 @@
+#include "grade/program_copy.h"
+
+#include "base/encode.h"
+#include "grade/bundle_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATH_SIZE 4096u
+#define PIECE_SIZE ((size_t)64 << 10)
+#define MODE 0755 /* of files too: which of them is a program is not told apart */
+
+/* One walk over a folder: each file is read once, digested, and written where `to` is a folder. */
+struct walk {
+	struct env *env;
+	const char *from, *to; /* to: NULL where nothing is written */
+	bool whole;            /* suite.yaml and items.jsonl are written, too */
+	struct sha256 hash;
+	uint64_t bytes;
+	size_t files;
+};
+
+static bool is_seen(const char *path)
+{
+	for (const char *name = path; name; name = strchr(name, '/')) {
+		name += *name == '/';
+		if (*name == '.' || strncmp(name, "__pycache__/", 12) == 0)
+			return false;
+	}
+	return true;
+}
+
+static bool is_suites(const char *path)
+{
+	return strcmp(path, "suite.yaml") == 0 || strcmp(path, "items.jsonl") == 0;
+}
+
+static enum err_code join(char out[static PATH_SIZE], const char *folder, const char *path,
+			  struct err *err)
+{
+	return (size_t)snprintf(out, PATH_SIZE, "%s/%s", folder, path) < PATH_SIZE
+		       ? ERR_OK
+		       : ERR_SET(err, ERR_TOO_LARGE, "%s: the path is too long", folder);
+}
+
+/* The folders above `path`, under `folder`. */
+static enum err_code make_parents(const char *folder, const char *path, struct err *err)
+{
+	char full[PATH_SIZE];
+
+	ERR_TRY(join(full, folder, path, err));
+	for (char *slash = full + strlen(folder) + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = '\0';
+		if ((mkdir(full, MODE) != 0 && errno != EEXIST) || chmod(full, MODE) != 0)
+			return ERR_SYS(err, ERR_ENVIRONMENT, "cannot make the folder %s", full);
+		*slash = '/';
+	}
+	return ERR_OK;
+}
+
+static enum err_code create(const char *folder, const char *path, int *descriptor, struct err *err)
+{
+	char full[PATH_SIZE];
+
+	ERR_TRY(join(full, folder, path, err));
+	ERR_TRY(make_parents(folder, path, err));
+	*descriptor = open(full, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, MODE);
+	if (*descriptor < 0 || fchmod(*descriptor, MODE) != 0)
+		return ERR_SYS(err, ERR_ENVIRONMENT, "cannot make %s", full);
+	return ERR_OK;
+}
+
+static enum err_code write_all(int descriptor, const char *data, size_t size, struct err *err)
+{
+	while (size > 0) {
+		ssize_t done = write(descriptor, data, size);
+
+		if (done < 0 && errno != EINTR)
+			return ERR_SYS(err, ERR_ENVIRONMENT, "cannot copy the suite's program");
+		data += done > 0 ? done : 0;
+		size -= done > 0 ? (size_t)done : 0;
+	}
+	return ERR_OK;
+}
+
+/* Reads the whole of `file`, digests it, and writes it where `descriptor` is one. */
+static enum err_code take_content(struct walk *walk, struct env_file *file, int descriptor,
+				  uint8_t digest[static SHA256_SIZE], struct err *err)
+{
+	char *piece = malloc(PIECE_SIZE);
+	enum err_code code = ERR_OK;
+	struct sha256 hash;
+	uint64_t offset = 0;
+	size_t got;
+
+	if (!piece)
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the suite's program");
+	sha256_start(&hash);
+	do {
+		got = 0;
+		code = env_file_read(file, offset, piece, PIECE_SIZE, &got, err);
+		offset += got;
+		walk->bytes += got;
+		sha256_add(&hash, piece, got);
+		if (code == ERR_OK && walk->bytes > PROGRAM_COPY_BYTES_MAX)
+			code = ERR_SET(
+				err, ERR_TOO_LARGE,
+				"%s: its scorer is a program, which is given the folder: more "
+				"than %llu MiB are too many",
+				walk->from, (unsigned long long)(PROGRAM_COPY_BYTES_MAX >> 20));
+		if (code == ERR_OK && descriptor >= 0)
+			code = write_all(descriptor, piece, got, err);
+	} while (code == ERR_OK && got > 0);
+	sha256_finish(&hash, digest);
+	free(piece);
+	return code;
+}
+
+static enum err_code take_file(struct walk *walk, const char *path, struct err *err)
+{
+	char full[PATH_SIZE], hex[2 * SHA256_SIZE + 1];
+	uint8_t digest[SHA256_SIZE];
+	struct env_file *file = NULL;
+	int descriptor = -1;
+
+	ERR_TRY(join(full, walk->from, path, err));
+	ERR_TRY(env_file_open(walk->env, full, ENV_OPEN_READ, &file, err));
+	enum err_code code = ERR_OK;
+	if (walk->to && (walk->whole || !is_suites(path)))
+		code = create(walk->to, path, &descriptor, err);
+	if (code == ERR_OK)
+		code = take_content(walk, file, descriptor, digest, err);
+	if (code == ERR_OK && descriptor >= 0 && !walk->whole && fsync(descriptor) != 0)
+		code = ERR_SYS(err, ERR_ENVIRONMENT, "cannot make %s durable", path);
+	if (descriptor >= 0 && close(descriptor) != 0 && code == ERR_OK)
+		code = ERR_SYS(err, ERR_ENVIRONMENT, "cannot copy %s", full);
+	env_file_close(file);
+	ERR_TRY(code);
+	hex_encode(digest, sizeof(digest), hex);
+	sha256_add(&walk->hash, hex, 2 * SHA256_SIZE);
+	sha256_add(&walk->hash, "  ", 2);
+	sha256_add(&walk->hash, path, strlen(path));
+	sha256_add(&walk->hash, "\n", 1);
+	walk->files += !is_suites(path);
+	return ERR_OK;
+}
+
+static enum err_code check_bounds(const char *folder, const struct bundle_files *files,
+				  struct err *err)
+{
+	size_t seen = 0;
+
+	for (size_t i = 0; i < files->count; i++) {
+		unsigned depth = 0;
+
+		if (!is_seen(files->paths[i]))
+			continue;
+		for (const char *c = files->paths[i]; *c; c++)
+			depth += *c == '/';
+		seen++;
+		if (depth > PROGRAM_COPY_DEPTH_MAX || seen > PROGRAM_COPY_FILES_MAX)
+			return ERR_SET(err, ERR_TOO_LARGE,
+				       "%s: its scorer is a program, which is given the folder: at "
+				       "most %u files, %u folders deep",
+				       folder, PROGRAM_COPY_FILES_MAX, PROGRAM_COPY_DEPTH_MAX);
+	}
+	return ERR_OK;
+}
+
+static enum err_code walk_run(struct walk *walk, struct program_copy *out, struct err *err)
+{
+	struct bundle_files files;
+
+	sha256_start(&walk->hash);
+	enum err_code code = bundle_files_list_all(walk->env, walk->from, &files, err);
+	if (code == ERR_OK)
+		code = check_bounds(walk->from, &files, err);
+	for (size_t i = 0; code == ERR_OK && i < files.count; i++)
+		if (is_seen(files.paths[i]))
+			code = take_file(walk, files.paths[i], err);
+	bundle_files_release(&files);
+	sha256_finish(&walk->hash, out->digest);
+	out->files = walk->files;
+	return code;
+}
+
+enum err_code program_copy_digest(struct env *env, const char *folder, struct program_copy *out,
+				  struct err *err)
+{
+	struct walk walk = {.env = env, .from = folder};
+
+	*out = (struct program_copy){0};
+	return walk_run(&walk, out, err);
+}
+
+enum err_code program_copy_make(struct env *env, const char *folder, struct program_copy *out,
+				struct err *err)
+{
+	const char *parent = getenv("TMPDIR");
+	struct walk walk = {.env = env, .from = folder, .whole = true};
+	char path[PATH_SIZE];
+
+	*out = (struct program_copy){0};
+	ERR_TRY(join(path, parent && *parent == '/' ? parent : "/tmp", "parley-program-XXXXXX",
+		     err));
+	if (!mkdtemp(path))
+		return ERR_SYS(err, ERR_ENVIRONMENT, "cannot make a folder %s", path);
+	out->path = strdup(path);
+	if (!out->path) {
+		rmdir(path);
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the suite's program");
+	}
+	if (chmod(path, MODE) != 0)
+		return ERR_SYS(err, ERR_ENVIRONMENT, "cannot open %s to the sandbox", path);
+	walk.to = out->path;
+	return walk_run(&walk, out, err);
+}
+
+/* ---- the end of a copy ---- */
+
+/* The deepest last. */
+static void remove_folders(const char *top, char *path)
+{
+	for (char *slash = strrchr(path, '/'); slash; slash = strrchr(path, '/')) {
+		char full[PATH_SIZE];
+
+		*slash = '\0';
+		if (join(full, top, path, NULL) == ERR_OK)
+			rmdir(full); /* fails where others still stand in it */
+	}
+}
+
+void program_copy_remove(struct env *env, struct program_copy *copy)
+{
+	struct bundle_files files;
+	char full[PATH_SIZE];
+
+	if (!copy->path)
+		return;
+	if (bundle_files_list_all(env, copy->path, &files, NULL) == ERR_OK) {
+		for (size_t i = 0; i < files.count; i++)
+			if (join(full, copy->path, files.paths[i], NULL) == ERR_OK)
+				unlink(full);
+		for (size_t i = 0; i < files.count; i++)
+			remove_folders(copy->path, files.paths[i]);
+		bundle_files_release(&files);
+	}
+	rmdir(copy->path);
+	free(copy->path);
+	copy->path = NULL;
+}
+
+enum err_code program_copy_into(struct env *env, const struct program_copy *copy,
+				const char *folder, struct err *err)
+{
+	struct walk walk = {.env = env, .from = copy->path, .to = folder};
+	struct program_copy again = {0};
+
+	return walk_run(&walk, &again, err);
+}
