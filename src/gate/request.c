@@ -14,8 +14,6 @@
 
 #define SPARE_MAX 4096
 #define WORDS_MAX ((size_t)64 << 20)
-/* Room asked of the log for a request: its admit and its settle record, each at most this many. */
-#define UNITS_PER_RECORD 4
 /* A body up to this size is read before a missing key is told, so that the connection can be kept.
  */
 #define REFUSED_BODY_MAX 65536
@@ -99,6 +97,7 @@ void gate_request_free(struct gate_request *request)
 		dialect_observer_release(&request->observer);
 	if (request->admitted)
 		watch_end(request->terms.key->watch);
+	gate_room_return(request);
 	gate_final_release(request);
 	gate_sealed_release(request);
 	gate_served_release(request);
@@ -165,6 +164,9 @@ void gate_request_abandon(struct gate_request *request)
 	request->calling = false;
 	if (request->front && request->front->opening)
 		gateway_forget_opening(request->front->opening);
+	if (request->front && request->front->room_waits)
+		gate_room_leave(request);
+	request->reserved_units = 0; /* the log may be closed */
 	if (request->settle_text)
 		gate_worker_give_text(request->worker, request->settle_text);
 	if (request->exchange)
@@ -200,6 +202,7 @@ static void keep_terms(struct gate_request *request)
 static enum gate_next refuse(struct gate_request *request)
 {
 	keep_terms(request);
+	gate_room_return(request);
 	bool recorded = gate_submit_refusal(request);
 	/* What of it cannot be sent at once stays with the connection, and is nobody's answer. */
 	request->exchange->user = NULL;
@@ -471,6 +474,7 @@ static enum gate_next step_read(struct gate_request *request)
 static bool decides_again(struct gate_request *request)
 {
 	request->waits_for_run = request->waits_for_grader = false;
+	request->front->room_since_ns = 0;
 	if (!request->exchange) {
 		gate_account_left(request);
 		gate_request_free(request);
@@ -502,9 +506,28 @@ static enum gate_next find_grader(struct gate_request *request)
 			 "the operator has to run parley grade; nothing was sent upstream");
 }
 
+/* The last thing to decide: what is admitted must find room for its records. */
+static enum gate_next find_room(struct gate_request *request)
+{
+	switch (gate_room_take(request)) {
+	case GATE_PLACE_TAKEN:
+		return GATE_NEXT;
+	case GATE_PLACE_WAITS:
+		return GATE_WAIT;
+	case GATE_PLACE_NONE:
+		break;
+	}
+	request->front->retry_after_ms = 1000;
+	return refuse_by(request, RULE_LOG_UNAVAILABLE, NULL);
+}
+
 static enum gate_next step_decide(struct gate_request *request)
 {
-	bool waits = request->waits_for_run || request->waits_for_grader;
+	bool waits = request->waits_for_run || request->waits_for_grader ||
+		     request->front->room_since_ns;
+	enum gate_next next;
+	if (request->front->room_waits)
+		return GATE_WAIT;
 	if (request->waits_for_run && !request->run_opened)
 		return GATE_WAIT;
 	if (request->waits_for_grader && gate_grader_ready(request) == GATE_READY_WAIT)
@@ -519,7 +542,8 @@ static enum gate_next step_decide(struct gate_request *request)
 	keep_terms(request);
 	switch (verdict->outcome) {
 	case POLICY_ADMIT:
-		return find_grader(request);
+		next = find_grader(request);
+		return next == GATE_NEXT ? find_room(request) : next;
 	case POLICY_OPEN_RUN:
 		if (!request->run_opened && gateway_open_run(request)) {
 			request->waits_for_run = true;
@@ -529,7 +553,7 @@ static enum gate_next step_decide(struct gate_request *request)
 	case POLICY_REFUSE:
 		break;
 	}
-	return let_through(request) ? GATE_NEXT : refuse(request);
+	return let_through(request) ? find_room(request) : refuse(request);
 }
 
 void gate_request_run_opened(struct gate_request *request, enum err_code code,
@@ -547,9 +571,6 @@ void gate_request_run_opened(struct gate_request *request, enum err_code code,
 static enum gate_next step_reserve(struct gate_request *request)
 {
 	struct limits_refusal refusal;
-	request->log =
-		request->terms.purpose == PURPOSE_PRODUCT ? CONTROL_USAGE : CONTROL_EVALUATION;
-	struct log *log = request->worker->producers[request->log].log;
 	request->prompt_bytes = request->front->body.prompt_bytes;
 	request->most_output =
 		gate_limits_most_output(&request->front->facts, &request->front->verdict);
@@ -564,13 +585,6 @@ static enum gate_next step_reserve(struct gate_request *request)
 			return refuse(request);
 		}
 	}
-	if (!log_reserve(log, 2 * UNITS_PER_RECORD)) {
-		release_sample(request);
-		gate_limits_cancel(request);
-		request->front->retry_after_ms = 1000;
-		return refuse_by(request, RULE_LOG_UNAVAILABLE, NULL);
-	}
-	request->reserved_units = 2 * UNITS_PER_RECORD;
 	return GATE_NEXT;
 }
 
@@ -578,11 +592,9 @@ static enum gate_next step_reserve(struct gate_request *request)
 
 static enum gate_next step_admit(struct gate_request *request)
 {
-	struct gate_worker *worker = request->worker;
 	if (request->admitted)
 		return request->admit_submitted ? GATE_NEXT : GATE_WAIT;
 	if (!gate_submit_admit(request)) {
-		log_unreserve(worker->producers[request->log].log, request->reserved_units);
 		release_sample(request);
 		gate_limits_cancel(request);
 		return refuse_by(request, RULE_GATEWAY_BUSY, "out of memory");
@@ -906,6 +918,14 @@ void gate_request_head(struct http_exchange *exchange, size_t *body_max)
 		gateway_own_refuse(exchange, 401, rule_text(verdict.rule), rule_id(verdict.rule));
 }
 
+/* Its client is gone. */
+static void leave_room(struct gate_request *request)
+{
+	gate_room_leave(request);
+	gate_account_left(request);
+	gate_request_free(request);
+}
+
 void gate_request_aborted(struct http_exchange *exchange)
 {
 	if (gateway_is_own_path(exchange)) {
@@ -918,8 +938,11 @@ void gate_request_aborted(struct http_exchange *exchange)
 	if (request->admitted && !request->admit_submitted)
 		gate_submit_waiting(request->worker); /* which reads its body */
 	request->exchange = NULL;
-	if (!request->admitted)
-		return; /* it waits for a run, which ends it */
+	if (!request->admitted) {
+		if (request->front->room_waits)
+			leave_room(request);
+		return; /* else it waits for a run or a grader, which ends it */
+	}
 	if (request->answer != ANSWER_OVER)
 		gate_request_cut(request, RECORD_ENDING_CLIENT_GONE, NULL);
 }

@@ -38,6 +38,9 @@ struct gate_front {
 	struct gate_request *request; /* from here on zeroed in the stock */
 	size_t waiting; /* of a stream's: so many for the admit record, the rest, which is its end,
 			 * for the settle record */
+	struct gate_request *room_next, *room_previous; /* while it waits for room (room.c) */
+	uint64_t room_since_ns;                         /* 0: it need not decide again for it */
+	bool room_waits, room_refused;
 	struct policy_request facts;
 	struct dialect_request body;
 	struct verdict verdict;
@@ -128,11 +131,11 @@ struct gate_request {
 	uint8_t peer_network[6]; /* the start of its address */
 
 	/* Admission */
-	struct gate_final *final;   /* final.c; NULL: the answer goes out as it comes */
-	struct gate_sealed *sealed; /* verdict.c; NULL: the answer is not sealed */
-	struct gate_served *served; /* served.c; NULL: nothing goes on from the answer */
-	struct gate_sample *sample; /* NULL: it uses none */
-	uint16_t reserved_units, admit_units;
+	struct gate_final *final;             /* final.c; NULL: the answer goes out as it comes */
+	struct gate_sealed *sealed;           /* verdict.c; NULL: the answer is not sealed */
+	struct gate_served *served;           /* served.c; NULL: nothing goes on from the answer */
+	struct gate_sample *sample;           /* NULL: it uses none */
+	uint16_t reserved_units, admit_units; /* of the log; 0: nothing is reserved */
 	uint64_t admit_index;
 	struct gate_text *settle_text;  /* once it settles */
 	struct gate_request *next_text; /* while it waits for one; or retires */
@@ -200,6 +203,22 @@ void gate_request_settle_durable(struct log_entry *entry);
 /* A request that waits for a run: decides again in the worker's present world. */
 void gate_request_run_opened(struct gate_request *request, enum err_code code,
 			     const struct err *err);
+
+/* room.c: room in the log for the request's records. Where it waits, the decision is made again
+ * (gate_request_run) when there is room, kept for it, or when there will be none. */
+enum gate_place {
+	GATE_PLACE_TAKEN,
+	GATE_PLACE_WAITS,
+	GATE_PLACE_NONE, /* the log is full, broken or stuck: it must be refused */
+};
+enum gate_place gate_room_take(struct gate_request *request);
+/* It waits no more. */
+void gate_room_leave(struct gate_request *request);
+/* What an admission that is not made would have needed. */
+void gate_room_return(struct gate_request *request);
+void gate_rooms_start(struct gate_worker *worker);
+/* Whoever waits is refused. */
+void gate_rooms_close(struct gate_worker *worker);
 
 /* relay.c: the steps that talk to the upstream. */
 enum gate_next gate_step_forward(struct gate_request *request);

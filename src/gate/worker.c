@@ -452,6 +452,7 @@ enum err_code gate_worker_init(struct gate_worker *worker, struct gateway *gatew
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		log_producer_init(&worker->producers[log], gateway_log(gateway, log), worker->loop);
 	gate_pings_start(worker);
+	gate_rooms_start(worker);
 	worker->loop->idle = worker_idle;
 	worker->loop->idle_argument = worker;
 	return ERR_OK;
@@ -507,6 +508,7 @@ static void grace_over(struct env_timer *timer)
 	struct gate_worker *worker =
 		(struct gate_worker *)((char *)timer - offsetof(struct gate_worker, grace));
 	gate_submit_waiting(worker);
+	gate_rooms_close(worker);
 	for (struct gate_request *request = worker->first, *next; request; request = next) {
 		next = request->next;
 		if (request->admitted)

@@ -73,6 +73,12 @@ struct gate_text {
 	char text[GATE_SETTLE_TEXT_MAX];
 };
 
+/* Requests that wait for room in a log (room.c), in their order. */
+struct gate_room {
+	struct gate_request *first, *last;
+	uint64_t progress, progress_ns; /* of the log, when it was last seen, and since when */
+};
+
 struct gate_worker {
 	struct gateway *gateway;
 	struct env_loop *loop;
@@ -102,6 +108,9 @@ struct gate_worker {
 	struct gate_text *texts;
 	unsigned text_count;
 	struct gate_request *text_waiting;
+	struct gate_room rooms[CONTROL_LOGS];
+	struct env_timer room_timer; /* while somebody waits in one of them */
+	bool room_armed;
 	/* `relaxed`: texts of records whose requests need not wait for the log; and such requests,
 	 * over but for those who have called them, linked by next_text. */
 	struct gate_text *lent;

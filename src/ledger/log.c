@@ -171,6 +171,16 @@ void log_unreserve(struct log *log, unsigned units)
 	atomic_fetch_add(&log->room, (int64_t)units * LOG_UNIT);
 }
 
+bool log_is_working(const struct log *log)
+{
+	return !atomic_load(&log->failed) && !atomic_load(&log->no_space);
+}
+
+uint64_t log_work_done(const struct log *log)
+{
+	return atomic_load(&log->progress);
+}
+
 /* ---- bringing records into order ---- */
 
 static struct log_entry *merge(struct log_entry *a, struct log_entry *b)
@@ -306,6 +316,7 @@ static void done_commit(struct log *log)
 	if (log->commit.count == 0)
 		return;
 	log->commit_ns = log->loop->now_ns;
+	atomic_fetch_add(&log->progress, 1);
 	hold_next(log);
 	log_commit_integrate(log);
 	atomic_store_explicit(&log->durable, log->next_commit, memory_order_release);
@@ -353,8 +364,10 @@ static void run_prepare(struct log *log)
 static void done_prepare(struct log *log)
 {
 	atomic_store(&log->no_space, log->code != ERR_OK);
-	if (log->code == ERR_OK)
+	if (log->code == ERR_OK) {
+		atomic_fetch_add(&log->progress, 1);
 		return;
+	}
 	log->space_waiting =
 		env_timer_arm(log->loop, &log->space_timer, log->loop->now_ns + SPACE_RETRY_NS);
 }

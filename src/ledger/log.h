@@ -120,6 +120,11 @@ bool log_reserve(struct log *log, unsigned units);
 /* The same with the room that is kept back for refusals. */
 bool log_reserve_refusal(struct log *log, unsigned units);
 void log_unreserve(struct log *log, unsigned units);
+/* Whether room that is not there may come without anybody's help: neither has a write or sync
+ * failed, nor did the disk refuse the last segment. Any thread, as the next. */
+bool log_is_working(const struct log *log);
+/* Grows with every commit and every piece of a segment that is prepared. */
+uint64_t log_work_done(const struct log *log);
 
 /* Asks for a checkpoint over everything durable as soon as may be (at most one every 2 ms). From
  * any thread. */

@@ -112,6 +112,7 @@ struct log {
 	_Atomic(uint64_t) durable; /* records to acknowledge: all below it */
 	_Atomic(struct log_entry *) incoming;
 	_Atomic(int64_t) room;
+	_Atomic(uint64_t) progress; /* commits, and pieces of segments prepared */
 	atomic_bool checkpoint_wanted, failed, no_space;
 	atomic_bool holding; /* commits wait for hold_timer */
 	struct log_waker *waker;

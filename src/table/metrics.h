@@ -16,7 +16,9 @@
 	X(output_tokens,        "parley_tokens_total",             "type=\"output\"",       COUNTER, "Tokens of settled requests.") \
 	X(estimated,            "parley_usage_estimated_total",    "",                      COUNTER, "Settled requests whose usage is an estimate.") \
 	X(in_flight,            "parley_in_flight",                "",                      GAUGE,   "Admitted requests whose settle record is not in the log yet.") \
-	X(streams,              "parley_streams",                  "",                      GAUGE,   "Streamed answers being relayed.")
+	X(streams,              "parley_streams",                  "",                      GAUGE,   "Streamed answers being relayed.") \
+	X(log_waits,            "parley_log_waits_total",          "",                      COUNTER, "Requests that had to wait for room in the log.") \
+	X(log_waiting,          "parley_log_waiting",              "",                      GAUGE,   "Requests that wait for room in the log.")
 
 /* Histograms of the worker: member, name, bounds (METRIC_SCALE_TABLE), help. */
 #define METRIC_HISTOGRAM_TABLE(X) \

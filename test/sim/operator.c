@@ -156,14 +156,15 @@ enum err_code town_gateway_begin(struct town *town, bool serve, struct err *err)
 	struct env *env = town->gateway_node;
 	unsigned workers = 1 + (unsigned)(town->crashes % 2);
 	snprintf(text, sizeof(text), config_text, workers,
-		 town->mistake == ACKNOWLEDGES_EARLY ? "relaxed" : "strict");
+		 town->relaxed || town->mistake == ACKNOWLEDGES_EARLY ? "relaxed" : "strict");
 	ERR_TRY(config_parse(bytes_from(text), "/parley.yaml", no_variable, &town->config, err));
 	town->admin_loop = env_loop_new(env, "admin", true);
 	struct gateway_options options = {.env = env,
 					  .config = town->config,
 					  .main_loop = town->admin_loop,
 					  .grace_ns = 5 * SECOND,
-					  .segment_size = (uint64_t)1 << 20,
+					  .segment_size = town->segment_size ? town->segment_size
+									     : (uint64_t)1 << 20,
 					  .stopped = gateway_is_stopped,
 					  .argument = town};
 	ERR_TRY(gateway_open(&options, &town->gateway, err));

@@ -109,6 +109,8 @@ struct town {
 	struct gateway *gateway;
 	struct admin_request act;
 	bool initialised, stopped;
+	bool relaxed;          /* durability */
+	uint64_t segment_size; /* of its logs; 0: 1 MiB */
 	char key[128]; /* "" until it is issued */
 	char apply[2048];
 	/* Under an agreement: an evaluation grant with a registered suite of the questions, keys
