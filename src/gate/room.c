@@ -29,6 +29,12 @@ static struct log *log_of(struct gate_worker *worker, const struct gate_room *ro
 	return worker->producers[room - worker->rooms].log;
 }
 
+static bool take(struct gate_worker *worker, const struct gate_room *room)
+{
+	/* With `relaxed` nothing else holds up who asks again as soon as he is answered. */
+	return worker->lent_count < worker->lent_max && log_reserve(log_of(worker, room), UNITS);
+}
+
 static bool look_again(struct gate_worker *worker)
 {
 	return worker->room_armed ||
@@ -87,7 +93,7 @@ enum gate_place gate_room_take(struct gate_request *request)
 	gate_room_return(request);
 	request->log = log;
 	struct gate_room *room = room_of(request);
-	if (!room->first && log_reserve(log_of(worker, room), UNITS)) {
+	if (!room->first && take(worker, room)) {
 		request->reserved_units = UNITS;
 		return GATE_PLACE_TAKEN;
 	}
@@ -126,7 +132,7 @@ static void look(struct gate_worker *worker, struct gate_room *room)
 {
 	struct log *log = log_of(worker, room);
 	uint64_t now_ns = worker->loop->now_ns;
-	while (room->first && log_reserve(log, UNITS))
+	while (room->first && take(worker, room))
 		release_first(room, UNITS);
 	bool stuck = room->first && is_stuck(worker, room, log);
 	while (room->first && (stuck || now_ns - room->first->front->room_since_ns >= WAIT_MAX_NS))

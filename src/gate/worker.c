@@ -33,8 +33,8 @@ static void worker_idle(void *argument)
 #define ARENA_MAX ((size_t)64 << 20)
 #define HELD_MAX ((size_t)64 << 20)
 #define TEXTS_KEPT 64
-/* With `relaxed` all that were submitted between two commits come back together. */
-#define TEXTS_KEPT_RELAXED 2048
+/* With `relaxed`: what is lent, and what is about to be. */
+#define TEXT_SLAB (GATE_LENT_MAX + TEXTS_KEPT)
 #define SAMPLES_KEPT 1024
 /* The stock is no larger than this, or than what is in use. */
 #define FRONTS_KEPT 64
@@ -113,16 +113,22 @@ struct gate_text *gate_worker_take_text(struct gate_worker *worker)
 		worker->text_count--;
 		return text;
 	}
-	text = malloc(sizeof(*text));
+	bool in_slab = worker->text_slab && worker->slab_used < TEXT_SLAB;
+	text = in_slab ? &worker->text_slab[worker->slab_used++] : malloc(sizeof(*text));
 	if (text)
 		text->worker = worker;
 	return text;
 }
 
+static bool is_in_slab(const struct gate_worker *worker, const struct gate_text *text)
+{
+	const struct gate_text *slab = worker->text_slab;
+	return slab && text >= slab && text < slab + TEXT_SLAB;
+}
+
 static void stock_text(struct gate_worker *worker, struct gate_text *text)
 {
-	unsigned kept = worker->relaxed ? TEXTS_KEPT_RELAXED : TEXTS_KEPT;
-	if (worker->text_count >= kept) {
+	if (worker->text_count >= TEXTS_KEPT && !is_in_slab(worker, text)) {
 		free(text);
 		return;
 	}
@@ -150,6 +156,7 @@ void gate_worker_lend_text(struct gate_worker *worker, struct gate_text *text)
 	if (text->next)
 		text->next->previous = text;
 	worker->lent = text;
+	worker->lent_count++;
 }
 
 void gate_worker_lent_durable(struct gate_text *text)
@@ -161,6 +168,7 @@ void gate_worker_lent_durable(struct gate_text *text)
 		worker->lent = text->next;
 	if (text->next)
 		text->next->previous = text->previous;
+	worker->lent_count--;
 	gate_worker_give_text(worker, text);
 	if (!worker->lent)
 		gate_worker_request_over(worker);
@@ -168,25 +176,30 @@ void gate_worker_lent_durable(struct gate_text *text)
 
 static bool stock_texts(struct gate_worker *worker)
 {
+	worker->lent_max = GATE_LENT_MAX;
+	if (worker->relaxed) /* without it they are made one by one */
+		worker->text_slab = malloc(TEXT_SLAB * sizeof(*worker->text_slab));
 	struct gate_text *first = gate_worker_take_text(worker);
 	if (first)
 		stock_text(worker, first);
 	return first != NULL;
 }
 
-static void free_texts(struct gate_text *texts)
+static void free_texts(const struct gate_worker *worker, struct gate_text *texts)
 {
 	while (texts) {
 		struct gate_text *text = texts;
 		texts = text->next;
-		free(text);
+		if (!is_in_slab(worker, text))
+			free(text);
 	}
 }
 
 static void release_memory(struct gate_worker *worker)
 {
-	free_texts(worker->texts);
-	free_texts(worker->lent); /* the log is closed */
+	free_texts(worker, worker->texts);
+	free_texts(worker, worker->lent); /* the log is closed */
+	free(worker->text_slab);
 	dialect_workspace_release(&worker->workspace);
 	while (worker->samples) {
 		struct gate_sample *sample = worker->samples;

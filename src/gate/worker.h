@@ -54,6 +54,10 @@ struct gate_settings {
 	struct gate_public_url public_url;
 };
 
+/* `relaxed`: so many records of a worker may be on their way to the disk before new requests wait
+ * for them. */
+#define GATE_LENT_MAX 4096
+
 /* A settle record has bounded members only. */
 #define GATE_SETTLE_TEXT_MAX 2048
 
@@ -107,6 +111,9 @@ struct gate_worker {
 	 * wait for one where there is no more memory. */
 	struct gate_text *texts;
 	unsigned text_count;
+	/* `relaxed`: made at once for as many as may be lent, touched as they are needed. */
+	struct gate_text *text_slab;
+	unsigned slab_used;
 	struct gate_request *text_waiting;
 	struct gate_room rooms[CONTROL_LOGS];
 	struct env_timer room_timer; /* while somebody waits in one of them */
@@ -114,6 +121,7 @@ struct gate_worker {
 	/* `relaxed`: texts of records whose requests need not wait for the log; and such requests,
 	 * over but for those who have called them, linked by next_text. */
 	struct gate_text *lent;
+	unsigned lent_count, lent_max; /* with so many lent, new requests wait (room.c) */
 	struct gate_request *retiring;
 	unsigned retiring_count;
 	struct env_message retire_message;
