@@ -163,3 +163,23 @@ lc <- sandwich(cbind(1, length_difference), score, prompt)
 table_of("r_length_controlled", 4, function()
   row(lc$coef[1], sqrt(lc$V[1, 1]), lc$coef[2], plogis(lc$coef[1])))
 cat("/* clang-format on */\n")
+
+# Ranks: kind, m, n, statistic, p. Values are uniforms, rounded to quarters where there are to be
+# ties; the second sample is shifted by a fifth. wilcox.test and ks.test choose exact or limit.
+table_of("r_ranks", 6, function() {
+  for (v in list(c(8, 11, 0), c(30, 45, 0), c(49, 49, 0), c(20, 25, 1), c(60, 70, 0), c(120, 90, 1),
+                 c(150, 150, 0), c(5, 5, 1))) {
+    state <<- 4711
+    m <- v[1]; n <- v[2]
+    a <- uniform(m); b <- uniform(n) + 0.2
+    if (v[3]) { a <- round(a * 4) / 4; b <- round(b * 4) / 4 }
+    w <- suppressWarnings(wilcox.test(a, b))
+    k <- suppressWarnings(ks.test(a, b))
+    row(0, v, w$statistic, w$p.value)
+    row(1, v, k$statistic, k$p.value)
+    if (m <= n) {
+      s <- suppressWarnings(wilcox.test(a, b[seq_len(m)], paired = TRUE))
+      row(2, v, s$statistic, s$p.value)
+    }
+  }
+})

@@ -2,6 +2,7 @@
 #include "grade/agreement.h"
 #include "grade/bradley_terry.h"
 #include "grade/length_control.h"
+#include "grade/rank_tests.h"
 #include "grade/statistics.h"
 #include "r_tables.h"
 
@@ -237,6 +238,58 @@ static void length_controlled(void **state)
 	assert_true(out.known && fabs(out.rate - 0.5) < 0.1 && out.slope > 0.5);
 }
 
+static void quarters(double *values, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		values[i] = nearbyint(values[i] * 4) / 4;
+}
+
+/* Rows: kind (0 Mann-Whitney, 1 Kolmogorov-Smirnov, 2 signed ranks), m, n, ties, statistic, p. */
+static void ranks(void **state)
+{
+	double a[200], b[200];
+	(void)state;
+	for (size_t i = 0; i < ROWS(r_ranks); i++) {
+		const double *row = r_ranks[i];
+		size_t m = (size_t)row[1], n = (size_t)row[2];
+		uint64_t seed = 4711;
+		struct rank_test test;
+
+		for (size_t k = 0; k < m; k++)
+			a[k] = uniform(&seed);
+		for (size_t k = 0; k < n; k++)
+			b[k] = uniform(&seed) + 0.2;
+		if (row[3] > 0) {
+			quarters(a, m);
+			quarters(b, n);
+		}
+		if (row[0] == 0)
+			assert_true(rank_test_unpaired(a, m, b, n, &test));
+		else if (row[0] == 1)
+			assert_true(rank_test_distance(a, m, b, n, &test));
+		else
+			assert_true(rank_test_paired(a, b, m, &test));
+		near(test.statistic, row[4], 1e-12);
+		near(test.p, row[5], test.exact || row[0] != 1 ? 1e-11 : 2e-6);
+	}
+}
+
+static void ranks_of_nothing(void **state)
+{
+	double one[] = {1, 1, 1}, other[] = {1, 1, 1};
+	struct rank_test test;
+	(void)state;
+	assert_true(rank_test_unpaired(one, 3, other, 3, &test));
+	near(test.p, 1, 0);
+	assert_true(rank_test_paired(one, other, 3, &test));
+	near(test.p, 1, 0);
+	assert_true(rank_test_distance(one, 3, other, 3, &test));
+	near(test.p, 1, 0);
+	assert_true(rank_test_distance(one, 0, other, 3, &test));
+	near(test.p, 1, 0);
+	assert_true(isnan(rank_median(one, 0)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +301,8 @@ int main(void)
 		cmocka_unit_test(agreement_of_nothing),
 		cmocka_unit_test(bradley_terry),
 		cmocka_unit_test(length_controlled),
+		cmocka_unit_test(ranks),
+		cmocka_unit_test(ranks_of_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
