@@ -54,6 +54,7 @@ struct bench_options {
 	const char *const *models; /* --model NAME=DIALECT@URL#ENV or NAME=replay@FILE */
 	const char *const *judges; /* --judge, the same form or the name of a --model */
 	const char *baseline; /* --baseline, the same form or the name of a --model; NULL: none */
+	const char *const *same; /* --same A=B: models said to be one; NULL-terminated or NULL */
 	/* With either: 0 keeps the plan's or the suite's value. */
 	unsigned concurrency;     /* --concurrency: requests at once for each model, 1 to 5,000 */
 	unsigned samples;         /* --samples: answers for each item */

@@ -1,6 +1,8 @@
 /* The table of work: which model answers what, which judge compares what, and what is done. */
 #include "bench/run.h"
 
+#include "suite/words.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -112,8 +114,29 @@ static enum err_code add_suite(struct run *run, unsigned suite, struct err *err)
 	return ERR_OK;
 }
 
+static void open_conduct(struct run *run)
+{
+	plan_conduct(&run->plan, &run->conduct);
+	run->conduct.suite_count = run->suite_count;
+	for (unsigned i = 0; i < run->suite_count; i++)
+		run->conduct.suites[i] =
+			(struct conduct_suite){.name = run->suites[i].name,
+					       .suite = run->suites[i].suite,
+					       .pairwise = run->suites[i].pairwise};
+}
+
+void cells_observe(struct run *run, const struct cell *cell, size_t index,
+		   const struct run_transcript *attempt)
+{
+	size_t item = cell_item(run, cell, index);
+	if (!cell->judging)
+		conduct_take(&run->conduct, cell->suite, cell->model, item,
+			     cells_item(run, cell->suite, item)->asked, attempt);
+}
+
 enum err_code cells_build(struct run *run, struct err *err)
 {
+	open_conduct(run);
 	for (unsigned suite = 0; suite < run->suite_count; suite++)
 		ERR_TRY(add_suite(run, suite, err));
 	return ERR_OK;
@@ -127,6 +150,7 @@ void cells_release(struct run *run)
 	}
 	free(run->cells);
 	free(run->undurable);
+	conduct_release(&run->conduct);
 	run->cells = NULL;
 	run->undurable = NULL;
 	run->cell_count = 0;
@@ -199,6 +223,7 @@ void cells_note_item(struct run *run, unsigned suite, const struct suite_item *i
 	if (category)
 		facts->category = arena_copy(&run->arena, bytes_from(category));
 	facts->steps = item->steps;
+	facts->asked = (uint32_t)words_text_size(item->words);
 	facts->known = true;
 }
 

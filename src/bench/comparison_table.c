@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "bench/text.h"
+#include "grade/conduct.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -203,4 +204,33 @@ void judging_table(const json_t *judging, struct buf *out)
 				   100 * number(null, "value"), 100 * number(null, "low"),
 				   100 * number(null, "high"), (long long)count_of(null, "n"));
 	}
+}
+
+/* ---- providers ---- */
+
+static void append_sentences(const json_t *words, const char *key, const char *label,
+			     struct buf *out)
+{
+	const json_t *sentence;
+	size_t i;
+
+	json_array_foreach(json_object_get(words, key), i, sentence)
+	{
+		buf_printf(out, "%s: ", label);
+		text_append_line(out, bytes_from(json_string_value(sentence)), 1000);
+		buf_append_char(out, '\n');
+	}
+}
+
+void conduct_table(const json_t *summary, bool brief, struct buf *out)
+{
+	const json_t *conduct = json_object_get(summary, "conduct");
+	const json_t *words = json_object_get(summary, "conduct_words");
+
+	if (!conduct || (brief && !conduct_is_told(conduct)))
+		return;
+	buf_append_cstr(out, "\nhow the providers behaved, as far as a client can see\n");
+	append_sentences(words, "done", "done", out);
+	append_sentences(words, "found", "found", out);
+	append_sentences(words, "not_shown", "not shown", out);
 }

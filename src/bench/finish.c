@@ -480,6 +480,7 @@ static void print_table(struct run *run, const struct results *results,
 	comparison_table(json_object_get(outcome->summary, "comparisons"),
 			 json_object_get(outcome->summary, "ranks"), PAIRS_SHOWN, &table);
 	judging_table(json_object_get(outcome->summary, "judging"), &table);
+	conduct_table(outcome->summary, true, &table);
 	proxy_table(run, &table);
 	if (!outcome->complete) {
 		text_append_line(&table, bytes_from(outcome->ending), 1000);
@@ -512,6 +513,20 @@ static enum err_code add_findings(const struct run_score *scores, size_t count, 
 	return status == 0 ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 }
 
+/* How the providers behaved, in figures and in words. */
+static enum err_code add_conduct(const struct run *run, const struct run_score *scores,
+				 size_t count, json_t *summary, struct err *err)
+{
+	json_t *made;
+	ERR_TRY(conduct_make(&run->conduct, scores, count, &made, err));
+	if (!made)
+		return ERR_OK;
+	bool kept = json_set(summary, "conduct_words", conduct_words(made));
+	return json_set(summary, "conduct", made) && kept
+		       ? ERR_OK
+		       : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+}
+
 static enum err_code write_all(struct run *run, const struct run_score *scores, size_t count,
 			       const struct results *results, struct bench_outcome *outcome,
 			       struct err *err)
@@ -520,6 +535,7 @@ static enum err_code write_all(struct run *run, const struct run_score *scores, 
 	if (!outcome->summary)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the summary");
 	ERR_TRY(add_findings(scores, count, outcome->summary, err));
+	ERR_TRY(add_conduct(run, scores, count, outcome->summary, err));
 	ERR_TRY(write_lines(run, err));
 	ERR_TRY(write_policy(run, err));
 	ERR_TRY(write_verdict_keys(run, err));

@@ -83,6 +83,7 @@ void lines_attempt(struct run *run, struct cell *cell, size_t index,
 	embed(run, run_transcript_encode(transcript));
 	end(run);
 	cell_use_take(&cell->use, &run->models[cell_asks(cell)].plan->price, transcript);
+	cells_observe(run, cell, index, transcript);
 }
 
 void lines_score(struct run *run, struct cell *cell, size_t index, const struct run_score *score)
@@ -243,6 +244,7 @@ static enum err_code take_attempt(struct run *run, const json_t *line, uint64_t 
 	answer_count_use(run, model, &transcript);
 	take_charge(run, model, json_object_get(line, "charged"));
 	cell_use_take(&cell->use, &model->plan->price, &transcript);
+	cells_observe(run, cell, index, &transcript);
 	if (transcript.error)
 		take_failure(task, final, throttled);
 	else if (!cell->judging && steps_take(run, cell, index, offset))

@@ -309,6 +309,16 @@ static enum err_code parse_baseline(struct plan *plan, const struct yaml_tree *t
 	return yaml_fail(tree, yaml_root(tree), "baseline", err, ERR_INVALID, "%s", inner.message);
 }
 
+static enum err_code parse_same(struct plan *plan, const struct yaml_tree *tree, struct err *err)
+{
+	json_t *list;
+	ERR_TRY(yaml_get_strings(tree, yaml_root(tree), "same", true, &list, err));
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (plan_add_same(plan, json_string_value(json_array_get(list, i)), err) != ERR_OK)
+			return at_element(tree, list, i, err);
+	return ERR_OK;
+}
+
 static enum err_code parse_budget(struct plan *plan, const struct yaml_tree *tree, struct err *err)
 {
 	static const char *const keys[] = {"usd", "tokens", NULL};
@@ -347,12 +357,14 @@ static enum err_code parse_tree(struct plan *plan, struct env *env, const struct
 {
 	static const char *const keys[] = {
 		"suites",  "models",          "judges",       "baseline", "budget",  "concurrency",
-		"samples", "timeout_seconds", "self_judging", "sealed",   "control", NULL};
+		"samples", "timeout_seconds", "self_judging", "sealed",   "control", "same",
+		NULL};
 	ERR_TRY(yaml_only_keys(tree, yaml_root(tree), keys, err));
 	ERR_TRY(parse_suites(plan, env, tree, suite_paths, err));
 	ERR_TRY(parse_models(plan, tree, "models", PLAN_CONTESTANT, err));
 	ERR_TRY(parse_models(plan, tree, "judges", PLAN_JUDGE, err));
 	ERR_TRY(parse_baseline(plan, tree, err));
+	ERR_TRY(parse_same(plan, tree, err));
 	ERR_TRY(parse_budget(plan, tree, err));
 	return parse_numbers(plan, tree, err);
 }
@@ -417,6 +429,8 @@ static enum err_code override(struct plan *plan, const struct bench_options *opt
 		plan->budget_tokens = options->budget_tokens;
 	if (options->budget_usd > 0)
 		plan->budget_usd = options->budget_usd;
+	for (const char *const *at = options->same; at && *at; at++)
+		ERR_TRY(plan_add_same(plan, *at, err));
 	plan->control |= options->control;
 	plan->self_judging |= options->self_judging;
 	plan->sealed |= options->sealed;

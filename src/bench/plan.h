@@ -7,6 +7,7 @@
 #include "base/sha256.h"
 #include "bench/bench.h"
 #include "dialect/dialect.h"
+#include "grade/conduct.h"
 #include "suite/suite.h"
 
 #define PLAN_MODELS_MAX 64u
@@ -58,8 +59,10 @@ struct plan {
 	unsigned concurrency; /* requests at once for each model */
 	unsigned samples;     /* answers for each item; 0: what the suite says */
 	unsigned timeout_seconds;
-	uint64_t budget_tokens; /* 0: none */
-	double budget_usd;      /* 0: none */
+	uint64_t budget_tokens;                     /* 0: none */
+	double budget_usd;                          /* 0: none */
+	struct conduct_same same[CONDUCT_SAME_MAX]; /* models that are said to be one */
+	unsigned same_count;
 	bool self_judging;
 	bool control; /* --control: judges are shown answers that say nothing, too */
 	bool sealed;  /* gateways are given roots of suites and not their items */
@@ -97,6 +100,12 @@ enum err_code plan_check(const struct plan *plan, bool pairwise, struct err *err
 #define PLAN_CONTROL_NAME "control:null"
 extern const char plan_control_answer[];
 enum err_code plan_add_control(struct plan *plan, struct err *err);
+
+/* A=B: two models of the plan that are said to be one, whose times and lengths are to be compared.
+ * ERR_USAGE for a name that is not there. */
+enum err_code plan_add_same(struct plan *plan, const char *text, struct err *err);
+/* Its models, and which are said to be one; names are borrowed. */
+void plan_conduct(const struct plan *plan, struct conduct *conduct);
 
 /* The key of a model from its variable: *key is borrowed from the environment, NULL where the model
  * needs none. ERR_INVALID names a variable that is not set or empty. */

@@ -4,6 +4,8 @@
 #include "base/encode.h"
 #include "base/json.h"
 
+#include <stdio.h>
+
 static void set_text(json_t *object, const char *key, const char *text)
 {
 	if (text)
@@ -56,6 +58,15 @@ static json_t *encode_suites(const struct plan *plan)
 	return list;
 }
 
+static json_t *encode_same(const struct plan *plan)
+{
+	json_t *list = json_array();
+	for (unsigned i = 0; i < plan->same_count; i++)
+		json_array_append_new(list, json_pack("[s, s]", plan->models[plan->same[i].a].name,
+						      plan->models[plan->same[i].b].name));
+	return list;
+}
+
 enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *err)
 {
 	json_t *models = json_array();
@@ -72,6 +83,8 @@ enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the plan");
 	if (plan->proxy)
 		json_object_set_new(root, "proxy", json_true());
+	if (plan->same_count)
+		json_object_set_new(root, "same", encode_same(plan));
 	enum err_code code = json_canonical(root, out, err);
 	json_decref(root);
 	return code;
@@ -159,6 +172,23 @@ static enum err_code decode_model(struct plan *plan, const json_t *object, const
 	return ERR_OK;
 }
 
+static enum err_code decode_same(struct plan *plan, const json_t *list, const char *what,
+				 struct err *err)
+{
+	char text[512];
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *pair = json_array_get(list, i);
+		const char *a = json_string_value(json_array_get(pair, 0));
+		const char *b = json_string_value(json_array_get(pair, 1));
+		snprintf(text, sizeof(text), "%.200s=%.200s", a ? a : "", b ? b : "");
+		if (plan_add_same(plan, text, err) != ERR_OK) {
+			err->code = ERR_INVALID;
+			return err_prefix(err, "%s: same[%zu]", what, i);
+		}
+	}
+	return ERR_OK;
+}
+
 static enum err_code decode_numbers(struct plan *plan, const json_t *root, const char *what,
 				    struct err *err)
 {
@@ -191,7 +221,7 @@ static enum err_code decode_root(struct plan *plan, const json_t *root, const ch
 				 const char *suite_root, struct err *err)
 {
 	const char *format;
-	json_t *suites, *models;
+	json_t *suites, *models, *same;
 	ERR_TRY(json_get_string(root, "format", what, &format, err));
 	if (strcmp(format, PLAN_FORMAT) != 0)
 		return ERR_SET(err, ERR_UNSUPPORTED, "%s: format \"%s\" is not %s", what, format,
@@ -202,6 +232,8 @@ static enum err_code decode_root(struct plan *plan, const json_t *root, const ch
 		ERR_TRY(decode_suite(plan, json_array_get(suites, i), what, suite_root, err));
 	for (size_t i = 0; i < json_array_size(models); i++)
 		ERR_TRY(decode_model(plan, json_array_get(models, i), what, err));
+	ERR_TRY(json_get_container(root, "same", what, JSON_ARRAY, true, &same, err));
+	ERR_TRY(decode_same(plan, same, what, err));
 	return decode_numbers(plan, root, what, err);
 }
 

@@ -220,6 +220,37 @@ static void append_findings(struct report *report)
 	buf_release(&text);
 }
 
+/* ---- providers ---- */
+
+static void append_sentences(struct report *report, const json_t *words, const char *key,
+			     const char *title)
+{
+	const json_t *sentence;
+	size_t i;
+	if (json_array_size(json_object_get(words, key)) == 0)
+		return;
+	buf_printf(report->out, "<h3>%s</h3>\n<ul>\n", title);
+	json_array_foreach(json_object_get(words, key), i, sentence)
+	{
+		buf_append_cstr(report->out, "<li>");
+		report_line(report, json_string_value(sentence), 1000);
+		buf_append_cstr(report->out, "</li>\n");
+	}
+	buf_append_cstr(report->out, "</ul>\n");
+}
+
+static void append_conduct(struct report *report)
+{
+	const json_t *words = json_object_get(report->outcome->summary, "conduct_words");
+	if (!words)
+		return;
+	buf_append_cstr(report->out, "<h2>How the providers behaved</h2>\n<p class=\"soft\">As far "
+				     "as a client can see.</p>\n");
+	append_sentences(report, words, "done", "What was done");
+	append_sentences(report, words, "found", "What was found");
+	append_sentences(report, words, "not_shown", "What this cannot show");
+}
+
 /* ---- use ---- */
 
 static void append_use(struct report *report)
@@ -418,6 +449,7 @@ static void append_all(struct report *report)
 	for (unsigned i = 0; i < run->suite_count; i++)
 		report_distributions(report, i);
 	append_use(report);
+	append_conduct(report);
 	report_errors(report);
 	for (unsigned i = 0; i < run->suite_count; i++)
 		append_suite_items(report, i);

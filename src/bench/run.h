@@ -18,6 +18,7 @@
 #include "bench/cell_use.h"
 #include "base/prng.h"
 #include "grade/code.h"
+#include "grade/conduct.h"
 #include "grade/judge.h"
 #include "grade/program_copy.h"
 #include "grade/run_records.h"
@@ -42,6 +43,7 @@ struct run_item {
 	const char *category; /* field "category" or "hazard", for the report; NULL: none */
 	enum expect expect;
 	unsigned steps; /* answers that are asked for */
+	uint32_t asked; /* bytes of its texts */
 	bool known;
 };
 
@@ -262,6 +264,7 @@ struct run {
 	struct run_model *models;
 	struct cell *cells;
 	unsigned suite_count, model_count, cell_count;
+	struct conduct conduct;
 	size_t cell_tasks; /* of all cells */
 	struct journal journal;
 	bool journal_open;
@@ -331,6 +334,9 @@ const struct run_item *cells_item(struct run *run, unsigned suite, size_t item);
 void cells_done(struct run *run, struct cell *cell, size_t index);
 /* The journal became durable: counts, and opens what depends on it. */
 void cells_durable(struct run *run);
+/* An attempt of the task, for what is told of how providers behave. */
+void cells_observe(struct run *run, const struct cell *cell, size_t index,
+		   const struct run_transcript *attempt);
 /* Every task has an outcome. */
 bool cells_complete(const struct run *run);
 

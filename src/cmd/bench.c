@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 struct bench_settings {
-	struct cli_list suites, models, judges, paths;
+	struct cli_list suites, models, judges, paths, same;
 	int64_t concurrency, samples, timeout_seconds, graders, budget_tokens;
 	double budget_usd;
 	const char *baseline, *output, *key, *authorities, *client_certificate, *client_key, *cache;
@@ -77,6 +77,7 @@ static struct bench_options options_of(const struct bench_settings *settings, co
 		.models = settings->models.items,
 		.judges = settings->judges.items,
 		.baseline = settings->baseline,
+		.same = settings->same.items,
 		.concurrency = (unsigned)settings->concurrency,
 		.samples = (unsigned)settings->samples,
 		.timeout_seconds = (unsigned)settings->timeout_seconds,
@@ -210,13 +211,15 @@ static int run_run(int argc, char **argv)
 		EXTENT_OPTIONS(settings),
 		{"control", 0, CLI_FLAG, &settings.control, NULL,
 			    "have judges compare an answer that says nothing, too", 0, 0},
-		{"allow-self-judging", 0, CLI_FLAG, &settings.self_judging, NULL,
+		{"same", 0, CLI_LIST, &settings.same, "A=B",
+			    "two models that are said to be one: times and lengths are compared", 0, 0},
+		{"allow-self-judging",     0, CLI_FLAG, &settings.self_judging, NULL,
 			    "let a contestant judge itself", 0, 0},
-		{"sealed",     0, CLI_FLAG, &settings.sealed, NULL,
+		{"sealed",        0, CLI_FLAG, &settings.sealed, NULL,
 			    "give gateways the roots of suites and not their items", 0, 0},
 		CACHE_OPTION(settings),
 		SHARED_OPTIONS(settings),
-		{0       },
+		{0        },
 	};
 	const struct cli_command command = {
 		"bench run",

@@ -204,6 +204,24 @@ void words_question(const json_t *words, struct buf *out)
 	}
 }
 
+static size_t size_of_parts(const json_t *parts)
+{
+	const json_t *part;
+	size_t i, size = 0;
+	json_array_foreach((json_t *)parts, i, part) size +=
+		json_string_length(json_object_get(part, "text"));
+	return size;
+}
+
+size_t words_text_size(const json_t *words)
+{
+	const json_t *message;
+	size_t i, size = size_of_parts(json_object_get(words, "system"));
+	json_array_foreach(json_object_get(words, "messages"), i, message) size +=
+		size_of_parts(json_object_get(message, "parts"));
+	return size;
+}
+
 size_t words_characters(struct bytes text)
 {
 	size_t count = 0;

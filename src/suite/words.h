@@ -33,6 +33,9 @@ enum err_code words_text_match_digest(struct bytes words, uint8_t digest[static 
  */
 void words_question(const json_t *words, struct buf *out);
 
+/* Bytes of all its texts, the system's too. */
+size_t words_text_size(const json_t *words);
+
 /* Unicode characters of a UTF-8 text. */
 size_t words_characters(struct bytes text);
 

@@ -387,6 +387,19 @@ static void count_tokens(struct audit *audit, const struct attempt *attempt)
 	audit->tokens_output[model] += at_least_zero(usage->output);
 }
 
+static enum err_code observe(struct audit *audit, const struct attempt *attempt, struct err *err)
+{
+	const struct audit_item *facts;
+	size_t item = audit_item_of(audit, attempt->cell, attempt->slot);
+	if (attempt->cell->judging || attempt->line.error)
+		return ERR_OK;
+	facts = audit_item(audit, attempt->cell->suite, item, err);
+	if (!facts)
+		return err->code;
+	audit_conduct_take(audit, attempt, facts->asked);
+	return ERR_OK;
+}
+
 static enum err_code check_attempt(struct audit *audit, const struct attempt *attempt,
 				   uint64_t offset, struct err *err)
 {
@@ -400,6 +413,7 @@ static enum err_code check_attempt(struct audit *audit, const struct attempt *at
 	ERR_TRY(check_answer_text(audit, attempt, err));
 	ERR_TRY(audit_vouch(audit, attempt, err));
 	count_tokens(audit, attempt);
+	ERR_TRY(observe(audit, attempt, err));
 	if (!attempt_answered(attempt)) {
 		audit->counts.failures++;
 		return ERR_OK;

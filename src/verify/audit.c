@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "ledger/key_rotation.h"
+#include "suite/words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -270,6 +271,7 @@ enum err_code audit_load(struct audit *audit, struct err *err)
 		ERR_TRY(load_suite(audit, i, err));
 	for (unsigned i = 0; i < audit->suite_count; i++)
 		ERR_TRY(lay_out(audit, i, err));
+	audit_conduct_open(audit);
 	ERR_TRY(load_own_keys(audit, err));
 	return grants_load(audit, err);
 }
@@ -292,6 +294,8 @@ void audit_release(struct audit *audit)
 	free(audit->scores);
 	free(audit->verdict_keys);
 	json_decref(audit->summary);
+	json_decref(audit->conduct_words);
+	conduct_release(&audit->conduct);
 	results_release(&audit->results);
 	jsonl_close(&audit->transcripts);
 	receipts_release(&audit->receipts);
@@ -399,6 +403,7 @@ const struct audit_item *audit_item(struct audit *audit, unsigned suite, size_t 
 	leaf_words_digest(buf_bytes(&rendered.text), facts->words);
 	facts->expect = read_expect(rendered.scorer);
 	facts->steps = rendered.steps;
+	facts->asked = (uint32_t)words_text_size(rendered.words);
 	if (rendered.cluster)
 		facts->cluster = arena_copy(&audit->arena, bytes_from(rendered.cluster));
 	facts->known = !rendered.cluster || facts->cluster;

@@ -17,6 +17,7 @@
 #include "grade/aggregate.h"
 #include "grade/bundle.h"
 #include "grade/code.h"
+#include "grade/conduct.h"
 #include "grade/judge.h"
 #include "grade/jsonl.h"
 #include "grade/program_copy.h"
@@ -36,6 +37,7 @@ struct audit_item {
 	const char *cluster; /* in the arena; NULL: none */
 	enum expect expect;
 	unsigned steps; /* answers that are asked for */
+	uint32_t asked; /* bytes of its texts */
 	bool known;
 	bool opened;    /* of a withheld suite: its words and grading are known */
 	char number[8]; /* of a withheld suite: its place, which stands for its id */
@@ -145,6 +147,8 @@ struct audit {
 	int64_t tokens_input[PLAN_MODELS_MAX], tokens_output[PLAN_MODELS_MAX];
 	struct audit_counts counts;
 	struct signs signs[PLAN_MODELS_MAX];
+	struct conduct conduct;
+	json_t *conduct_words; /* of what was found again; NULL: nothing */
 };
 
 /* audit.c */
@@ -240,6 +244,12 @@ bool audit_step_take(const struct attempt *attempt, unsigned steps, uint64_t off
 enum err_code audit_scores(struct audit *audit, struct err *err);
 /* results.c */
 enum err_code audit_results(struct audit *audit, struct err *err);
+/* conduct.c: how providers behaved, of what is not withheld: set up from the plan, an answer, what
+ * is published of it, and the notes. */
+void audit_conduct_open(struct audit *audit);
+void audit_conduct_take(struct audit *audit, const struct attempt *attempt, uint64_t asked);
+enum err_code audit_conduct(struct audit *audit, struct err *err);
+void audit_conduct_note(struct audit *audit);
 /* conclude.c: the headline, what was checked and what was not. */
 void audit_conclude(struct audit *audit);
 

@@ -511,6 +511,7 @@ static void note_unchecked(struct audit *audit)
 	note_ending(audit);
 	note_cached(audit);
 	signs_note(audit);
+	audit_conduct_note(audit);
 	note_simulated(audit);
 }
 

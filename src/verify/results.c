@@ -285,6 +285,7 @@ enum err_code audit_results(struct audit *audit, struct err *err)
 	ERR_TRY(check_results(audit, err));
 	ERR_TRY(check_bounds(audit, err));
 	ERR_TRY(check_findings(audit, err));
+	ERR_TRY(audit_conduct(audit, err));
 	ERR_TRY(check_plan(audit, err));
 	ERR_TRY(check_counts(audit, err));
 	ERR_TRY(check_use(audit, err));

@@ -242,11 +242,12 @@ function noteCounts(audit, report) {
 	if (failed) report.unchecked.push(`${failed} samples without an answer count as failed: that there was none is the evaluator's word`);
 }
 
-function noteProgram(audit, files, report) {
+function noteProgram(audit, files, summary, report) {
 	const { counts, suites } = audit;
 	if (counts.grades) report.programOnly.push(`the grades of ${counts.grades} answers (it grades them again; programs with --rerun)`);
 	if (counts.verdicts) report.programOnly.push(`what the judges were asked and replied, in ${counts.verdicts} comparisons`);
 	if (counts.strengths) report.programOnly.push(`${counts.strengths} Bradley-Terry strengths and length-controlled win rates`);
+	if (summary.conduct) report.programOnly.push("what the summary says of how providers behaved (conduct)");
 	if (counts.wordsUnread) report.programOnly.push(`the words of ${counts.wordsUnread} requests`);
 	if (counts.bodiesUnread) report.programOnly.push(`${counts.bodiesUnread} answers against the bytes of their responses`);
 	if (audit.withheld) report.programOnly.push("what an auditor opens with the publisher's salts (--salts)");
@@ -283,7 +284,7 @@ function noteLogs(logs, report) {
 function conclude(audit, files, logs, reader, summary, report) {
 	noteCounts(audit, report);
 	noteRegister(audit, report);
-	noteProgram(audit, files, report);
+	noteProgram(audit, files, summary, report);
 	noteLogs(logs, report);
 	for (const model of summary.models ?? [])
 		if (typeof model.simulated === "string")

@@ -1,0 +1,17 @@
+/* What conduct.c (scores, tokens) and conduct_times.c share. */
+#ifndef GRADE_CONDUCT_INTERNAL_H
+#define GRADE_CONDUCT_INTERNAL_H
+
+#include "grade/conduct.h"
+
+/* A finite number with 12 significant digits, else null; a new reference. */
+json_t *conduct_number(double value);
+
+/* Sets `adjusted` of every object in `rows` from its member `p`, by Holm's correction over all.
+ * False when memory is out. */
+bool conduct_adjust(json_t *rows);
+
+/* Appends every comparison of times to `rows`. */
+enum err_code conduct_times(const struct conduct *conduct, json_t *rows, struct err *err);
+
+#endif

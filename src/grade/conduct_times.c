@@ -1,0 +1,188 @@
+/* Times and lengths of answers, compared between what should not differ. */
+#include "grade/conduct_internal.h"
+
+#include "base/json.h"
+#include "grade/rank_tests.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define VALUES_MIN 5 /* on each side: fewer are not compared */
+
+const char *conduct_measure_name(enum conduct_measure measure)
+{
+	static const char *const names[] = {"first_token_ms", "elapsed_ms", "output_tokens",
+					    "tokens_per_second"};
+	return names[measure];
+}
+
+static enum err_code out_of_memory(struct err *err)
+{
+	return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the times of answers");
+}
+
+/* Of one model and suite: each item's mean of one measure, NaN where none is known. */
+struct means {
+	double *values; /* owned */
+	size_t items;
+};
+
+static bool means_of(const struct conduct *conduct, unsigned suite, unsigned model,
+		     enum conduct_measure measure, struct means *out)
+{
+	size_t items = suite_count(conduct->suites[suite].suite);
+	double *sums = calloc(2 * items + 1, sizeof(*sums)), *counts = sums + items;
+
+	*out = (struct means){.values = sums, .items = items};
+	for (size_t i = 0; sums && i < conduct->time_count; i++) {
+		const struct conduct_time *time = &conduct->times[i];
+		if (time->suite != suite || time->model != model || isnan(time->values[measure]))
+			continue;
+		sums[time->item] += (double)time->values[measure];
+		counts[time->item]++;
+	}
+	for (size_t i = 0; sums && i < items; i++)
+		sums[i] = sums[i] / counts[i];
+	return sums != NULL;
+}
+
+/* Two columns of the same length, values side by side belonging together. */
+struct columns {
+	double *a, *b; /* owned */
+	size_t count;
+};
+
+static bool columns_make(size_t room, struct columns *out)
+{
+	*out = (struct columns){.a = calloc(room + 1, sizeof(double)),
+				.b = calloc(room + 1, sizeof(double))};
+	return out->a && out->b;
+}
+
+static void columns_add(struct columns *columns, double a, double b)
+{
+	if (isnan(a) || isnan(b))
+		return;
+	columns->a[columns->count] = a;
+	columns->b[columns->count++] = b;
+}
+
+static void columns_release(struct columns *columns)
+{
+	free(columns->a);
+	free(columns->b);
+}
+
+/* What a row is about; texts are borrowed. */
+struct subject {
+	const char *what, *suite, *a, *b; /* twins: a is the model, b NULL */
+	enum conduct_measure measure;
+};
+
+static json_t *row_of(const struct subject *subject, const char *test, double p)
+{
+	json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:o}", "what", subject->what, "suite",
+				subject->suite, "measure", conduct_measure_name(subject->measure),
+				"test", test, "p", conduct_number(p));
+	bool named = subject->b ? json_set(row, "a", json_string(subject->a)) &&
+					  json_set(row, "b", json_string(subject->b))
+				: json_set(row, "model", json_string(subject->a));
+
+	if (named)
+		return row;
+	json_decref(row);
+	return NULL;
+}
+
+/* Wilcoxon's test of the pairs, and the distance of the two distributions. */
+static bool add_rows(const struct subject *subject, struct columns *columns, json_t *rows)
+{
+	struct rank_test ranks, distance;
+	size_t count = columns->count;
+
+	if (count < VALUES_MIN)
+		return true;
+	if (!rank_test_paired(columns->a, columns->b, count, &ranks) ||
+	    !rank_test_distance(columns->a, count, columns->b, count, &distance))
+		return false;
+	json_t *both[2] = {row_of(subject, "wilcoxon", ranks.p),
+			   row_of(subject, "kolmogorov-smirnov", distance.p)};
+	double medians[2] = {rank_median(columns->a, count), rank_median(columns->b, count)};
+	bool done = true;
+	for (int i = 0; i < 2; i++)
+		done &= json_set(both[i], "n", json_integer((json_int_t)count)) &&
+			json_set(both[i], "median_a", conduct_number(medians[0])) &&
+			json_set(both[i], "median_b", conduct_number(medians[1])) &&
+			json_set(both[i], "statistic",
+				 conduct_number(i ? distance.statistic : ranks.statistic));
+	for (int i = 0; i < 2; i++)
+		done &= json_array_append_new(rows, both[i]) == 0;
+	return done;
+}
+
+static bool compare_twins(const struct conduct *conduct, unsigned suite, unsigned model,
+			  enum conduct_measure measure, json_t *rows)
+{
+	const struct suite *items = conduct->suites[suite].suite;
+	struct subject subject = {.what = "twins",
+				  .suite = conduct->suites[suite].name,
+				  .a = conduct->models[model].name,
+				  .measure = measure};
+	struct means means;
+	struct columns columns;
+	size_t twin;
+	bool done = means_of(conduct, suite, model, measure, &means);
+
+	done &= columns_make(means.items, &columns);
+	for (size_t i = 0; done && i < means.items; i++)
+		if (suite_twin(items, i, &twin))
+			columns_add(&columns, means.values[i], means.values[twin]);
+	done = done && add_rows(&subject, &columns, rows);
+	columns_release(&columns);
+	free(means.values);
+	return done;
+}
+
+static bool compare_same(const struct conduct *conduct, unsigned suite,
+			 const struct conduct_same *same, enum conduct_measure measure,
+			 json_t *rows)
+{
+	struct subject subject = {.what = "same",
+				  .suite = conduct->suites[suite].name,
+				  .a = conduct->models[same->a].name,
+				  .b = conduct->models[same->b].name,
+				  .measure = measure};
+	struct means a = {0}, b = {0};
+	struct columns columns = {0};
+	bool done = means_of(conduct, suite, same->a, measure, &a) &&
+		    means_of(conduct, suite, same->b, measure, &b) &&
+		    columns_make(a.items, &columns);
+
+	for (size_t i = 0; done && i < a.items; i++)
+		columns_add(&columns, a.values[i], b.values[i]);
+	done = done && add_rows(&subject, &columns, rows);
+	columns_release(&columns);
+	free(a.values);
+	free(b.values);
+	return done;
+}
+
+enum err_code conduct_times(const struct conduct *conduct, json_t *rows, struct err *err)
+{
+	bool done = true;
+
+	for (unsigned suite = 0; done && suite < conduct->suite_count; suite++) {
+		const struct suite *items = conduct->suites[suite].suite;
+		if (!items)
+			continue;
+		for (unsigned m = 0; m < CONDUCT_MEASURES; m++) {
+			for (unsigned i = 0; suite_twin_count(items) && i < conduct->model_count;
+			     i++)
+				done = done && compare_twins(conduct, suite, i, m, rows);
+			for (unsigned i = 0; i < conduct->same_count; i++)
+				done = done &&
+				       compare_same(conduct, suite, &conduct->same[i], m, rows);
+		}
+	}
+	return done ? ERR_OK : out_of_memory(err);
+}

@@ -1,0 +1,275 @@
+/* How providers behaved, in plain words: what was done, what was found, what it cannot show. */
+#include "grade/conduct.h"
+
+#include "base/json.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define SIGNIFICANT 0.05
+#define SENTENCE_MAX 1000
+#define ROWS_TOLD 12u /* of each kind; the rest are counted */
+
+struct words {
+	json_t *done, *found, *not_shown;
+	bool failed;
+};
+
+static void say(struct words *words, json_t *list, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void say(struct words *words, json_t *list, const char *format, ...)
+{
+	char text[SENTENCE_MAX];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	size_t size = strlen(text);
+	while (size && !bytes_is_utf8(bytes_of(text, size)))
+		text[--size] = '\0';
+	words->failed |= json_array_append_new(list, json_string(text)) != 0;
+}
+
+static double number(const json_t *row, const char *key)
+{
+	return json_number_value(json_object_get(row, key));
+}
+
+static long long count_of(const json_t *row, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(row, key));
+}
+
+static bool holds(const json_t *row)
+{
+	return number(row, "p_holm") < SIGNIFICANT;
+}
+
+static bool is_about(const json_t *row, const char *what)
+{
+	return strcmp(json_text(row, "what"), what) == 0;
+}
+
+static size_t count_about(const json_t *rows, const char *what, bool held)
+{
+	const json_t *row;
+	size_t i, count = 0;
+
+	json_array_foreach((json_t *)rows, i, row) count +=
+		is_about(row, what) && (!held || holds(row));
+	return count;
+}
+
+/* ---- twins ---- */
+
+static void describe_test(const json_t *row, char *out, size_t size)
+{
+	if (strcmp(json_text(row, "test"), "mcnemar") == 0)
+		snprintf(out, size, "exact McNemar %lld:%lld, p %.2g, Holm %.2g",
+			 count_of(row, "only_a"), count_of(row, "only_b"), number(row, "p"),
+			 number(row, "p_holm"));
+	else
+		snprintf(out, size, "t test, p %.2g, Holm %.2g", number(row, "p"),
+			 number(row, "p_holm"));
+}
+
+static void tell_twins(struct words *words, const json_t *row)
+{
+	char test[120];
+	const char *model = json_text(row, "model"), *suite = json_text(row, "suite");
+	double difference = 100 * number(row, "difference");
+	double low = 100 * number(row, "low"), high = 100 * number(row, "high");
+
+	describe_test(row, test, sizeof(test));
+	if (holds(row) && difference > 0)
+		say(words, words->found,
+		    "%.64s does better on items of %.64s than on their twins, by %.1f points "
+		    "[%.1f, "
+		    "%.1f] over %lld pairs (%s): as one does that has the items by heart",
+		    model, suite, difference, low, high, count_of(row, "items"), test);
+	else if (holds(row))
+		say(words, words->found,
+		    "%.64s does worse on items of %.64s than on their twins, by %.1f points [%.1f, "
+		    "%.1f] over %lld pairs (%s): the twins are easier",
+		    model, suite, -difference, -high, -low, count_of(row, "items"), test);
+	else
+		say(words, words->found,
+		    "%.64s: no difference shown between items of %.64s and their twins: %+.1f "
+		    "points [%+.1f, %+.1f] over %lld pairs (%s); it would take %.1f points to be "
+		    "seen",
+		    model, suite, difference, low, high, count_of(row, "items"), test,
+		    100 * number(row, "detectable"));
+}
+
+static void tell_gap(struct words *words, const json_t *row)
+{
+	bool a = number(row, "difference") > 0;
+	const char *more = json_text(row, a ? "a" : "b"), *less = json_text(row, a ? "b" : "a");
+
+	if (!holds(row))
+		return;
+	say(words, words->found,
+	    "in %.64s the gap of %.64s between items and twins is larger than that of %.64s by "
+	    "%.1f points (p %.2g, Holm %.2g): that twins are harder for all does not explain it",
+	    json_text(row, "suite"), more, less, 100 * fabs(number(row, "difference")),
+	    number(row, "p"), number(row, "p_holm"));
+}
+
+static void tell_scores(struct words *words, const json_t *made)
+{
+	const json_t *rows = json_object_get(made, "scores"), *row;
+	size_t i, told = 0;
+
+	if (count_about(rows, "twins", false) == 0)
+		return;
+	say(words, words->done,
+	    "items and their twins, which ask the same in other words, were both asked; the two "
+	    "answers of each pair are compared, %zu comparisons corrected for their number (Holm)",
+	    json_array_size(rows));
+	json_array_foreach((json_t *)rows, i, row)
+	{
+		if (is_about(row, "twins") && told++ < ROWS_TOLD)
+			tell_twins(words, row);
+	}
+	told = 0;
+	json_array_foreach(json_object_get(made, "gaps"), i, row)
+	{
+		if (told < ROWS_TOLD)
+			tell_gap(words, row);
+		told += holds(row);
+	}
+	say(words, words->not_shown,
+	    "a gap between items and twins can also come from twins that are harder, or from a "
+	    "model "
+	    "that was trained on the suite and not served better; no gap does not show that the "
+	    "items are unknown to it");
+}
+
+/* ---- times ---- */
+
+static void tell_time(struct words *words, const json_t *row)
+{
+	const char *model = json_text(row, "model");
+
+	if (is_about(row, "twins"))
+		say(words, words->found,
+		    "%.64s: %s of items of %.64s and of their twins differ, medians %.4g and %.4g "
+		    "(%s, Holm %.2g)",
+		    model, json_text(row, "measure"), json_text(row, "suite"),
+		    number(row, "median_a"), number(row, "median_b"), json_text(row, "test"),
+		    number(row, "p_holm"));
+	else
+		say(words, words->found,
+		    "%.64s and %.64s, said to be one model: %s on %.64s differ, medians %.4g and "
+		    "%.4g (%s, Holm %.2g)",
+		    json_text(row, "a"), json_text(row, "b"), json_text(row, "measure"),
+		    json_text(row, "suite"), number(row, "median_a"), number(row, "median_b"),
+		    json_text(row, "test"), number(row, "p_holm"));
+}
+
+static void tell_times(struct words *words, const json_t *made)
+{
+	const json_t *rows = json_object_get(made, "times"), *row;
+	size_t i, held = 0;
+
+	if (json_array_size(rows) == 0)
+		return;
+	say(words, words->done,
+	    "times and lengths of answers were compared by ranks and by distributions (%zu tests, "
+	    "Holm's correction over all)",
+	    json_array_size(rows));
+	json_array_foreach((json_t *)rows, i, row)
+	{
+		if (holds(row) && held++ < ROWS_TOLD)
+			tell_time(words, row);
+	}
+	if (held == 0)
+		say(words, words->found,
+		    "none of the %zu tests of times and lengths shows a "
+		    "difference",
+		    json_array_size(rows));
+	if (held > ROWS_TOLD)
+		say(words, words->found, "%zu more tests of times and lengths show a difference",
+		    held - ROWS_TOLD);
+	say(words, words->not_shown,
+	    "times differ by load, place and cache as well, and lengths by what is asked; a "
+	    "provider "
+	    "that treats all requests of this client alike shows no difference");
+}
+
+/* ---- tokens ---- */
+
+static void tell_tokens(struct words *words, const json_t *made)
+{
+	const json_t *rows = json_object_get(made, "tokens"), *row;
+	size_t i, off = 0;
+
+	if (json_array_size(rows) == 0)
+		return;
+	say(words, words->done,
+	    "tokens as providers count them were held against an estimate from bytes, which knows "
+	    "no "
+	    "provider's tokenizer");
+	json_array_foreach((json_t *)rows, i, row)
+	{
+		if (!json_is_true(json_object_get(row, "off")))
+			continue;
+		if (off++ < ROWS_TOLD)
+			say(words, words->found,
+			    "%.64s: %lld %s tokens are counted for %lld %s, %.2g times what their "
+			    "bytes suggest%s",
+			    json_text(row, "model"), count_of(row, "counted"),
+			    json_text(row, "side"), count_of(row, "answers"),
+			    strcmp(json_text(row, "side"), "input") == 0 ? "prompts" : "answers",
+			    number(row, "ratio"),
+			    number(row, "ratio") < 1 ? ""
+			    : strcmp(json_text(row, "side"), "input") == 0
+				    ? ": a prompt of the provider's own, or tokens that were not "
+				      "there"
+				    : ": reasoning that is not shown, or tokens that were not "
+				      "given");
+	}
+	if (off == 0)
+		say(words, words->found, "token counts are within what bytes suggest");
+	say(words, words->not_shown,
+	    "a count that is off by less than a factor of two and a half is not seen, nor one that "
+	    "suits another tokenizer");
+}
+
+/* ---- all of it ---- */
+
+bool conduct_is_told(const json_t *made)
+{
+	const json_t *row;
+	size_t i;
+	bool off = false;
+
+	json_array_foreach(json_object_get(made, "tokens"), i, row) off |=
+		json_is_true(json_object_get(row, "off"));
+	return off || json_object_get(made, "scores") || json_object_get(made, "times");
+}
+
+json_t *conduct_words(const json_t *made)
+{
+	struct words words = {json_array(), json_array(), json_array(), false};
+
+	if (words.done && words.found && words.not_shown) {
+		tell_scores(&words, made);
+		tell_times(&words, made);
+		tell_tokens(&words, made);
+		say(&words, words.not_shown,
+		    "which model answered: a client sees words, counts and times, and a provider "
+		    "that serves all evaluations with a better model than everybody else gets "
+		    "shows "
+		    "none of this");
+	}
+	json_t *out = json_pack("{s:o, s:o, s:o}", "done", words.done, "found", words.found,
+				"not_shown", words.not_shown);
+	if (out && !words.failed)
+		return out;
+	json_decref(out);
+	return NULL;
+}
