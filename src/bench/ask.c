@@ -293,10 +293,9 @@ static void replay(struct run *run, struct request *request)
 	uint8_t digest[SHA256_SIZE];
 	struct err err = ERR_INIT;
 	uint64_t k = cell_sample(run, request->cell, request->index);
-	bool control = run_is_control(request->model->plan->name);
 	request->started_ms = run->loop->wall_ms;
 	request->started_ns = run->loop->now_ns;
-	if (control) {
+	if (request->model->plan->roles & PLAN_CONTROL) {
 		stored = (struct transcript_answer){.text = bytes_from(plan_control_answer)};
 		answer_replay(request, &stored);
 		return;

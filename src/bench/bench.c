@@ -274,8 +274,9 @@ static enum err_code load_suites(struct run *run, struct err *err)
 		pairwise |= run->suites[i].pairwise;
 	}
 	ERR_TRY(plan_check(&run->plan, pairwise, err));
-	return pairwise && run->plan.control && !run->resumed ? plan_add_control(&run->plan, err)
-							      : ERR_OK;
+	return pairwise && run->plan.control_items && !run->resumed
+		       ? plan_add_control(&run->plan, err)
+		       : ERR_OK;
 }
 
 /* Where the model is asked: at the end of its URL's path. */
@@ -315,11 +316,8 @@ static enum err_code open_model(struct run *run, unsigned number, struct err *er
 		calloc(run->suite_count ? run->suite_count : 1, sizeof(*model->gateway_runs));
 	if (!model->gateway_runs)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	if (plan->replay && run_is_control(plan->name)) {
-		snprintf(model->simulated, sizeof(model->simulated),
-			 "control: the same words to everything");
+	if (plan->roles & PLAN_CONTROL)
 		return ERR_OK;
-	}
 	if (plan->replay) {
 		ERR_TRY(is_run(run->env, plan->replay)
 				? transcript_load_run(run->env, plan->replay, plan->name,

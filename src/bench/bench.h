@@ -64,9 +64,9 @@ struct bench_options {
 	double budget_usd;      /* --budget-usd: the same in money; needs prices in the plan */
 	/* --cache DIR: bare providers' responses, kept and used again; NULL: none */
 	const char *cache;
-	bool self_judging; /* --allow-self-judging */
-	bool control;      /* --control */
-	bool sealed;       /* --sealed */
+	bool self_judging;    /* --allow-self-judging */
+	const char *controls; /* none, all or a number of items; NULL: as the plan says */
+	bool sealed;          /* --sealed */
 
 	const char *const *suite_paths; /* folders that hold suites by name; NULL: { "suites" } */
 	const char *output;             /* -o DIR; must hold no run yet */

@@ -16,14 +16,12 @@ static bool has_role(const struct run *run, unsigned model, unsigned roles)
 static bool answers(const struct run *run, unsigned suite, unsigned model)
 {
 	unsigned roles = PLAN_CONTESTANT;
-	if (!run->suites[suite].pairwise && run_is_control(run->plan.models[model].name))
-		return false;
 	if (run->suites[suite].pairwise)
-		roles |= PLAN_BASELINE;
+		roles |= PLAN_BASELINE | PLAN_CONTROL;
 	return has_role(run, model, roles);
 }
 
-/* The null model stands last and meets this one, where there is no baseline. */
+/* The null model meets this one, where there is no baseline. */
 static unsigned first_contestant(const struct run *run)
 {
 	unsigned i = 0;
@@ -32,27 +30,28 @@ static unsigned first_contestant(const struct run *run)
 	return i;
 }
 
-/* With a baseline every contestant meets it; without one every pair meets. */
+/* With a baseline every contestant and control meets it; without one every pair of contestants
+ * meets, and a control the first of them. */
 static bool meets(const struct run *run, unsigned model, unsigned opponent)
 {
 	bool baseline = false;
 	for (unsigned i = 0; i < run->model_count; i++)
 		baseline |= has_role(run, i, PLAN_BASELINE);
-	if (model == opponent || !has_role(run, model, PLAN_CONTESTANT))
+	if (model == opponent || !has_role(run, model, PLAN_CONTESTANT | PLAN_CONTROL))
 		return false;
 	if (baseline)
 		return has_role(run, opponent, PLAN_BASELINE) &&
 		       !has_role(run, model, PLAN_BASELINE);
-	if (run_is_control(run->plan.models[opponent].name))
-		return model == first_contestant(run);
-	return !run_is_control(run->plan.models[model].name) &&
-	       has_role(run, opponent, PLAN_CONTESTANT) && model < opponent;
+	if (has_role(run, model, PLAN_CONTROL))
+		return opponent == first_contestant(run);
+	return has_role(run, opponent, PLAN_CONTESTANT) && model < opponent;
 }
 
 static enum err_code add_cell(struct run *run, const struct cell *template, struct err *err)
 {
 	const struct run_suite *suite = &run->suites[template->suite];
-	size_t count = suite->items * suite->samples * (template->judging ? 2 : 1);
+	size_t answers = template->spread ? template->spread : suite->items * suite->samples;
+	size_t count = answers * (template->judging ? 2 : 1);
 	if (count > RUN_TASKS_MAX - run->cell_tasks)
 		return ERR_SET(err, ERR_TOO_LARGE,
 			       "the plan has more than %zu requests; split it into several runs",
@@ -86,11 +85,16 @@ static enum err_code add_cell(struct run *run, const struct cell *template, stru
 static enum err_code add_judges(struct run *run, unsigned suite, unsigned model, unsigned opponent,
 				struct err *err)
 {
+	const struct plan_model *planned = &run->plan.models[model];
+	size_t spread = planned->roles & PLAN_CONTROL
+				? plan_spread_count(planned, run->suites[suite].items)
+				: 0;
 	for (unsigned judge = 0; judge < run->model_count; judge++) {
 		struct cell cell = {.suite = suite,
 				    .model = model,
 				    .opponent = opponent,
 				    .judge = judge,
+				    .spread = spread,
 				    .judging = true};
 		if (has_role(run, judge, PLAN_JUDGE))
 			ERR_TRY(add_cell(run, &cell, err));

@@ -1,4 +1,4 @@
-/* Comparisons and judges as people read them, in a terminal. */
+/* Comparisons as people read them, in a terminal. */
 #ifndef BENCH_COMPARISON_TABLE_H
 #define BENCH_COMPARISON_TABLE_H
 
@@ -14,8 +14,5 @@ void comparison_table(const json_t *rows, const json_t *ranks, size_t limit, str
 /* How the providers behaved: the members `conduct` and `conduct_words` of a summary. With `brief`
  * nothing where only tokens were counted and none are off. */
 void conduct_table(const json_t *summary, bool brief, struct buf *out);
-
-/* How the judges measured, as judging_encode made it; nothing for none. */
-void judging_table(const json_t *judging, struct buf *out);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/encode.h"
 #include "base/json.h"
 #include "bench/comparison_table.h"
+#include "bench/judging_table.h"
 #include "bench/output.h"
 #include "bench/progress.h"
 #include "bench/proxy.h"
@@ -141,7 +142,9 @@ static void count_outcome(const struct run *run, struct bench_outcome *outcome)
 {
 	for (unsigned i = 0; i < run->cell_count; i++) {
 		const struct cell *cell = &run->cells[i];
-		for (size_t k = 0; k < cell->count && !cell->judging; k++) {
+		bool counts =
+			!cell->judging && !(run->plan.models[cell->model].roles & PLAN_CONTROL);
+		for (size_t k = 0; k < cell->count && counts; k++) {
 			enum task_state state = (enum task_state)cell->tasks[k].state;
 			outcome->samples++;
 			/* An answer that its scorer could not score is a failure as well. */

@@ -21,21 +21,26 @@ static void give_up(struct run *run, struct cell *cell, size_t first)
 	cells_done(run, cell, first + 1);
 }
 
+/* A gateway binds judges to answers that it has served: a control's are none. */
+static bool is_unbound(const struct run *run, const struct cell *cell)
+{
+	return suite_is_judged(run->suites[cell->suite].suite) &&
+	       run->models[cell->judge].gateway_state == GATEWAY_READY &&
+	       (run->models[cell->model].plan->roles & PLAN_CONTROL);
+}
+
 static void open_pair(struct run *run, struct cell *cell, size_t sample_index)
 {
 	struct cell *own = cells_answering(run, cell->suite, cell->model);
 	struct cell *other = cells_answering(run, cell->suite, cell->opponent);
 	enum task_state a = (enum task_state)own->tasks[sample_index].state;
 	enum task_state b = (enum task_state)other->tasks[sample_index].state;
-	size_t first = 2 * sample_index;
+	size_t first;
+	if (!cell_comparison(run, cell, sample_index, &first))
+		return;
 	if (a < TASK_ANSWERED || b < TASK_ANSWERED || cell->tasks[first].scored)
 		return;
-	/* A gateway binds judges to answers that it has served. */
-	bool unbound = suite_is_judged(run->suites[cell->suite].suite) &&
-		       run->models[cell->judge].gateway_state == GATEWAY_READY &&
-		       (run_is_control(run->models[cell->model].plan->name) ||
-			run_is_control(run->models[cell->opponent].plan->name));
-	if (a == TASK_FAILED || b == TASK_FAILED || unbound) {
+	if (a == TASK_FAILED || b == TASK_FAILED || is_unbound(run, cell)) {
 		if (cell->tasks[first].state == TASK_BLOCKED)
 			give_up(run, cell, first);
 		return;
@@ -70,7 +75,7 @@ static json_t *load_answer(struct run *run, const struct cell *cell, unsigned mo
 static json_t *load_pair(struct run *run, const struct request *request, struct err *err)
 {
 	const struct cell *cell = request->cell;
-	size_t sample_index = request->index / 2;
+	size_t sample_index = cell_answer(run, cell, request->index);
 	bool swapped = request->index & 1;
 	const char *own, *other;
 	/* One of the two is durable, the other may wait to be written still. */
@@ -177,7 +182,7 @@ enum err_code judging_request(struct run *run, struct request *request, struct e
 
 static const char *explain(const struct run *run, struct cell *cell, size_t first)
 {
-	size_t sample_index = first / 2;
+	size_t sample_index = cell_answer(run, cell, first);
 	struct run *mutable = (struct run *)run;
 	struct cell *own = cells_answering(mutable, cell->suite, cell->model);
 	struct cell *other = cells_answering(mutable, cell->suite, cell->opponent);
@@ -185,7 +190,8 @@ static const char *explain(const struct run *run, struct cell *cell, size_t firs
 		return "the model gave no answer";
 	if (other->tasks[sample_index].state == TASK_FAILED)
 		return "the opponent gave no answer";
-	return "the judge gave no verdict";
+	return is_unbound(run, cell) ? "its gateway lets the judge see answers that it served only"
+				     : "the judge gave no verdict";
 }
 
 void judging_settle(struct run *run, struct cell *cell, size_t index)

@@ -6,6 +6,7 @@
 #include "grade/run_records.h"
 #include "proto/url.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define PLAN_TEXT_MAX ((size_t)1 << 20)
@@ -14,6 +15,7 @@
 void plan_init(struct plan *plan)
 {
 	*plan = (struct plan){.concurrency = PLAN_CONCURRENCY_DEFAULT,
+			      .control_items = PLAN_CONTROL_ITEMS_DEFAULT,
 			      .timeout_seconds = PLAN_TIMEOUT_DEFAULT};
 	arena_init(&plan->arena, 4096, (size_t)4 << 20);
 }
@@ -74,7 +76,7 @@ static enum err_code check_model(const struct plan *plan, const struct plan_mode
 	if (run_is_control(model->name) && model->replay != plan_control_file)
 		return ERR_SET(err, ERR_USAGE,
 			       "model name \"%s\": " RUN_CONTROL_PREFIX
-			       " begins the names of controls; --control adds one",
+			       " begins the names of controls, which a run has of itself",
 			       model->name);
 	for (unsigned i = 0; i < plan->model_count; i++)
 		if (strcmp(plan->models[i].name, model->name) == 0)
@@ -100,9 +102,25 @@ const char plan_control_answer[] = "I have read the request with care and this i
 
 enum err_code plan_add_control(struct plan *plan, struct err *err)
 {
-	const struct plan_model model = {
-		.name = PLAN_CONTROL_NAME, .replay = plan_control_file, .roles = PLAN_CONTESTANT};
+	const struct plan_model model = {.name = PLAN_CONTROL_NAME,
+					 .replay = plan_control_file,
+					 .roles = PLAN_CONTROL,
+					 .items = plan->control_items};
 	return insert_model(plan, &model, err);
+}
+
+enum err_code plan_read_controls(const char *text, unsigned *items, struct err *err)
+{
+	uint64_t number;
+	bool all = strcmp(text, "all") == 0, none = strcmp(text, "none") == 0;
+	bool counted = bytes_to_u64(bytes_from(text), PLAN_CONTROL_ITEMS_ALL - 1, &number);
+	if (!all && !none && (!counted || number == 0))
+		return ERR_SET(err, ERR_USAGE,
+			       "controls \"%.60s\": write none, all, or on how many items of a "
+			       "suite judges see the null model (%u)",
+			       text, PLAN_CONTROL_ITEMS_DEFAULT);
+	*items = all ? PLAN_CONTROL_ITEMS_ALL : none ? 0 : (unsigned)number;
+	return ERR_OK;
 }
 
 static enum err_code read_dialect(struct bytes name, enum dialect_id *out, struct err *err)
@@ -334,6 +352,25 @@ static enum err_code parse_budget(struct plan *plan, const struct yaml_tree *tre
 	return yaml_get_number_or(tree, budget, "usd", 0, 1e9, 0, &plan->budget_usd, err);
 }
 
+/* `controls: none | all | N`. */
+static enum err_code parse_controls(struct plan *plan, const struct yaml_tree *tree,
+				    struct err *err)
+{
+	const json_t *root = yaml_root(tree), *value = json_object_get(root, "controls");
+	const char *text = json_string_value(value);
+	char number[32];
+	struct err inner = ERR_INIT;
+	if (!value)
+		return ERR_OK;
+	if (json_is_integer(value)) {
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+		text = number;
+	}
+	return plan_read_controls(text ? text : "", &plan->control_items, &inner) == ERR_OK
+		       ? ERR_OK
+		       : yaml_fail(tree, root, "controls", err, ERR_INVALID, "%s", inner.message);
+}
+
 static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tree, struct err *err)
 {
 	const json_t *root = yaml_root(tree);
@@ -344,20 +381,19 @@ static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tr
 	ERR_TRY(yaml_get_integer_or(tree, root, "timeout_seconds", 1, PLAN_TIMEOUT_MAX,
 				    PLAN_TIMEOUT_DEFAULT, &timeout, err));
 	ERR_TRY(yaml_get_bool_or(tree, root, "self_judging", false, &plan->self_judging, err));
-	ERR_TRY(yaml_get_bool_or(tree, root, "control", false, &plan->control, err));
 	ERR_TRY(yaml_get_bool_or(tree, root, "sealed", false, &plan->sealed, err));
 	plan->concurrency = (unsigned)concurrency;
 	plan->samples = (unsigned)samples;
 	plan->timeout_seconds = (unsigned)timeout;
-	return ERR_OK;
+	return parse_controls(plan, tree, err);
 }
 
 static enum err_code parse_tree(struct plan *plan, struct env *env, const struct yaml_tree *tree,
 				const char *const *suite_paths, struct err *err)
 {
 	static const char *const keys[] = {
-		"suites",  "models",          "judges",       "baseline", "budget",  "concurrency",
-		"samples", "timeout_seconds", "self_judging", "sealed",   "control", "same",
+		"suites",  "models",          "judges",       "baseline", "budget",   "concurrency",
+		"samples", "timeout_seconds", "self_judging", "sealed",   "controls", "same",
 		NULL};
 	ERR_TRY(yaml_only_keys(tree, yaml_root(tree), keys, err));
 	ERR_TRY(parse_suites(plan, env, tree, suite_paths, err));
@@ -431,7 +467,8 @@ static enum err_code override(struct plan *plan, const struct bench_options *opt
 		plan->budget_usd = options->budget_usd;
 	for (const char *const *at = options->same; at && *at; at++)
 		ERR_TRY(plan_add_same(plan, *at, err));
-	plan->control |= options->control;
+	if (options->controls)
+		ERR_TRY(plan_read_controls(options->controls, &plan->control_items, err));
 	plan->self_judging |= options->self_judging;
 	plan->sealed |= options->sealed;
 	return ERR_OK;

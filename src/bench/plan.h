@@ -24,7 +24,11 @@ struct plan_price {
 	double input, output, cache_read, cache_write;
 };
 
-enum plan_role { PLAN_CONTESTANT = 1, PLAN_JUDGE = 2, PLAN_BASELINE = 4 };
+enum plan_role { PLAN_CONTESTANT = 1, PLAN_JUDGE = 2, PLAN_BASELINE = 4, PLAN_CONTROL = 8 };
+
+/* On how many items of a suite judges see a control: plan_spread_item says which. */
+#define PLAN_CONTROL_ITEMS_DEFAULT 20u
+#define PLAN_CONTROL_ITEMS_ALL UINT32_MAX
 
 struct plan_model {
 	const char *name; /* asked for by this name, and shown under it */
@@ -36,6 +40,7 @@ struct plan_model {
 	const char *replay; /* file of a transcript; NULL: asked over the network */
 	struct plan_price price;
 	unsigned roles; /* of enum plan_role */
+	unsigned items; /* of a control: judged on the first sample of so many items of a suite */
 };
 
 struct plan_suite {
@@ -64,10 +69,10 @@ struct plan {
 	struct conduct_same same[CONDUCT_SAME_MAX]; /* models that are said to be one */
 	unsigned same_count;
 	bool self_judging;
-	bool control; /* --control: judges are shown answers that say nothing, too */
-	bool sealed;  /* gateways are given roots of suites and not their items */
-	bool proxy;   /* another harness asks the contestants, behind `bench proxy` */
-	char id[33];  /* 16 random bytes in hex: two runs of one plan commit to different digests */
+	unsigned control_items; /* where suites are pairwise: of the null model; 0: there is none */
+	bool sealed;            /* gateways are given roots of suites and not their items */
+	bool proxy;             /* another harness asks the contestants, behind `bench proxy` */
+	char id[33]; /* 16 random bytes in hex: two runs of one plan commit to different digests */
 };
 
 /* In any case to be released afterwards. */
@@ -96,10 +101,30 @@ enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role
 enum err_code plan_check(const struct plan *plan, bool pairwise, struct err *err);
 
 /* The null model: answers everything with the same words, and is compared with the baseline, else
- * with the first contestant, so that it is seen what a judge gives for nothing. */
+ * with the first contestant, so that it is seen what a judge gives for nothing. It is no contestant
+ * and costs its judges' verdicts only, on plan->control_items items. */
 #define PLAN_CONTROL_NAME "control:null"
 extern const char plan_control_answer[];
 enum err_code plan_add_control(struct plan *plan, struct err *err);
+/* "none", "all" or a number of items. ERR_USAGE says what may be written. */
+enum err_code plan_read_controls(const char *text, unsigned *items, struct err *err);
+
+/* Of how many of `items` items a control is judged, and which is the k-th of them: they are spread
+ * evenly, so that no form or topic that stands together in a suite is all that judges see. */
+static inline size_t plan_spread_count(const struct plan_model *control, size_t items)
+{
+	return control->items < items ? control->items : items;
+}
+static inline size_t plan_spread_item(size_t k, size_t items, size_t spread)
+{
+	return k * items / spread;
+}
+/* Back: false where the item is none of them. */
+static inline bool plan_spread_place(size_t item, size_t items, size_t spread, size_t *k)
+{
+	*k = (item * spread + items - 1) / items;
+	return *k < spread && plan_spread_item(*k, items, spread) == item;
+}
 
 /* A=B: two models of the plan that are said to be one, whose times and lengths are to be compared.
  * ERR_USAGE for a name that is not there. */

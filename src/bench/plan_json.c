@@ -3,6 +3,7 @@
 
 #include "base/encode.h"
 #include "base/json.h"
+#include "grade/run_records.h"
 
 #include <stdio.h>
 
@@ -14,10 +15,10 @@ static void set_text(json_t *object, const char *key, const char *text)
 
 static json_t *encode_model(const struct plan_model *model)
 {
-	static const char *const names[] = {"contestant", "judge", "baseline"};
+	static const char *const names[] = {"contestant", "judge", "baseline", "control"};
 	const struct plan_price *price = &model->price;
 	json_t *object = json_object(), *roles = json_array();
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 4; i++)
 		if (model->roles & (1u << i))
 			json_array_append_new(roles, json_string(names[i]));
 	set_text(object, "name", model->name);
@@ -34,6 +35,8 @@ static json_t *encode_model(const struct plan_model *model)
 					      price->cache_read, "cache_write",
 					      price->cache_write));
 	json_object_set_new(object, "roles", roles);
+	if (model->roles & PLAN_CONTROL)
+		json_object_set_new(object, "items", json_integer(model->items));
 	return object;
 }
 
@@ -137,8 +140,25 @@ static unsigned decode_roles(const json_t *roles)
 		bits |= bytes_is(name, "contestant") ? PLAN_CONTESTANT : 0u;
 		bits |= bytes_is(name, "judge") ? PLAN_JUDGE : 0u;
 		bits |= bytes_is(name, "baseline") ? PLAN_BASELINE : 0u;
+		bits |= bytes_is(name, "control") ? PLAN_CONTROL : 0u;
 	}
 	return bits;
+}
+
+/* A control has the name and the role of one, and no other role. */
+static enum err_code decode_control(struct plan_model *model, const json_t *object,
+				    const char *what, struct err *err)
+{
+	int64_t items = 0;
+	bool control = model->roles == PLAN_CONTROL;
+	if (control != run_is_control(model->name) || (!control && (model->roles & PLAN_CONTROL)))
+		return ERR_SET(err, ERR_INVALID, "%s: model %s: its name and its roles disagree",
+			       what, model->name);
+	if (control)
+		ERR_TRY(json_get_integer(object, "items", what, 1, PLAN_CONTROL_ITEMS_ALL, &items,
+					 err));
+	model->items = (unsigned)items;
+	return ERR_OK;
 }
 
 static enum err_code decode_model(struct plan *plan, const json_t *object, const char *what,
@@ -168,6 +188,7 @@ static enum err_code decode_model(struct plan *plan, const json_t *object, const
 	};
 	if (model->roles == 0 || (!replay && (!url || model->dialect == DIALECT_NONE)))
 		return ERR_SET(err, ERR_INVALID, "%s: model %s is incomplete", what, name);
+	ERR_TRY(decode_control(model, object, what, err));
 	plan->model_count++;
 	return ERR_OK;
 }

@@ -1,7 +1,6 @@
 #include "bench/report_internal.h"
 
 #include "base/json.h"
-#include "bench/comparison_table.h"
 #include "bench/page.h"
 #include "bench/progress.h"
 #include "bench/proxy.h"
@@ -35,20 +34,38 @@ static void append_time(struct report *report, int64_t wall_ms)
 	buf_append_cstr(report->out, text);
 }
 
+/* Models with one label in one line, by the first of them. */
+static void append_label(struct report *report, unsigned first)
+{
+	const struct run *run = report->run;
+	const char *label = run->models[first].simulated;
+	bool said = !*label, several = false;
+	for (unsigned i = 0; i < run->model_count; i++) {
+		bool same = strcmp(run->models[i].simulated, label) == 0;
+		said |= same && i < first;
+		several |= same && i > first;
+	}
+	if (said)
+		return;
+	buf_printf(report->out, "<p class=\"note\" role=\"note\">%s: ",
+		   several ? "Not real models" : "Not a real model");
+	for (unsigned i = first; i < run->model_count; i++) {
+		if (strcmp(run->models[i].simulated, label) != 0)
+			continue;
+		buf_append_cstr(report->out, i == first ? "<b>" : ", <b>");
+		report_line(report, run->models[i].plan->name, 128);
+		buf_append_cstr(report->out, "</b>");
+	}
+	buf_append_cstr(report->out, " (");
+	report_line(report, label, 300);
+	buf_append_cstr(report->out, ")</p>\n");
+}
+
 static void append_labels(struct report *report)
 {
 	const struct run *run = report->run;
-	for (unsigned i = 0; i < run->model_count; i++) {
-		const struct run_model *model = &run->models[i];
-		if (!*model->simulated)
-			continue;
-		buf_append_cstr(report->out,
-				"<p class=\"note\" role=\"note\">Not a real model: <b>");
-		report_line(report, model->plan->name, 128);
-		buf_append_cstr(report->out, "</b> (");
-		report_line(report, model->simulated, 300);
-		buf_append_cstr(report->out, ")</p>\n");
-	}
+	for (unsigned i = 0; i < run->model_count; i++)
+		append_label(report, i);
 	if (run->plan.self_judging)
 		buf_append_cstr(report->out,
 				"<p class=\"note\" role=\"note\">A model that was tested "
@@ -203,23 +220,6 @@ static void append_results(struct report *report)
 	buf_append_cstr(report->out, "</tbody></table></div>\n");
 }
 
-/* ---- comparisons and judges ---- */
-
-static void append_findings(struct report *report)
-{
-	const json_t *summary = report->outcome->summary;
-	struct buf text = BUF_INIT((size_t)1 << 20);
-	comparison_table(json_object_get(summary, "comparisons"), json_object_get(summary, "ranks"),
-			 REPORT_PAIRS_MAX, &text);
-	judging_table(json_object_get(summary, "judging"), &text);
-	if (text.size > 0 && !text.failed) {
-		buf_append_cstr(report->out, "<h2>Comparisons and judges</h2>\n<pre>");
-		text_append_html(report->out, bytes_trim(buf_bytes(&text)), text.size);
-		buf_append_cstr(report->out, "</pre>\n");
-	}
-	buf_release(&text);
-}
-
 /* ---- providers ---- */
 
 static void append_sentences(struct report *report, const json_t *words, const char *key,
@@ -266,6 +266,8 @@ static void append_use(struct report *report)
 		"Output tokens</th><th scope=\"col\" class=\"n\">Cost</th></tr></thead><tbody>\n");
 	for (unsigned i = 0; i < run->model_count; i++) {
 		const struct run_model *model = &run->models[i];
+		if (model->plan->roles & PLAN_CONTROL)
+			continue;
 		buf_append_cstr(report->out, "<tr><th scope=\"row\">");
 		report_line(report, model->plan->name, 128);
 		buf_append_cstr(report->out, "</th><td>");
@@ -412,7 +414,9 @@ static void append_suite_items(struct report *report, unsigned suite)
 		"</th></tr></thead><tbody>\n");
 	for (unsigned i = 0; i < run->cell_count; i++) {
 		const struct cell *cell = &run->cells[i];
-		for (size_t k = 0; !cell->judging && cell->suite == suite && k < cell->count; k++) {
+		bool shown = !cell->judging && cell->suite == suite &&
+			     !(run->plan.models[cell->model].roles & PLAN_CONTROL);
+		for (size_t k = 0; shown && k < cell->count; k++) {
 			if (report->rows++ < REPORT_ROWS_MAX)
 				append_item(report, cell, k);
 			else
@@ -437,7 +441,7 @@ static void append_all(struct report *report)
 	for (unsigned i = 0; i < run->suite_count; i++)
 		report_scores(report, i);
 	append_results(report);
-	append_findings(report);
+	report_findings(report);
 	for (unsigned i = 0; i < run->suite_count; i++)
 		if (run->suites[i].pairwise)
 			report_pairs(report, i);

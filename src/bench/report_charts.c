@@ -123,26 +123,6 @@ static void count_pair(struct pairs *pairs, const struct run *run, const struct 
 	}
 }
 
-static void append_flips(struct report *report, unsigned suite)
-{
-	const struct run *run = report->run;
-	size_t judged = 0, flipped = 0, unread = 0;
-	for (size_t i = 0; i < report->score_count; i++) {
-		const struct run_score *score = &report->scores[i];
-		if (!score->judge || strcmp(score->suite, run->suites[suite].name) != 0)
-			continue;
-		judged += !score->failed;
-		flipped += score->flipped;
-		unread += score->failed && score->verdicts[0];
-	}
-	buf_printf(
-		report->out,
-		"<p class=\"soft\">%zu comparisons judged in both orders; in %zu the judge named "
-		"another winner when the order was changed (a tie), in %zu a verdict could not be "
-		"read.</p>\n",
-		judged, flipped, unread);
-}
-
 static void append_matrix(struct report *report, unsigned suite, struct pairs *pairs)
 {
 	char id[16], title[256];
@@ -165,7 +145,6 @@ static void append_matrix(struct report *report, unsigned suite, struct pairs *p
 		"model of the column; ties count half.",
 		pairs->names, pairs->size, pairs->shares);
 	report_wide_end(report);
-	append_flips(report, suite);
 }
 
 void report_pairs(struct report *report, unsigned suite)
@@ -177,7 +156,8 @@ void report_pairs(struct report *report, unsigned suite)
 			      .count = calloc(size, sizeof(size_t))};
 	if (pairs.sum && pairs.shares && pairs.count) {
 		for (unsigned i = 0; i < run->cell_count; i++)
-			if (run->cells[i].judging && run->cells[i].suite == suite)
+			if (run->cells[i].judging && run->cells[i].suite == suite &&
+			    !(run->plan.models[run->cells[i].model].roles & PLAN_CONTROL))
 				count_pair(&pairs, run, &run->cells[i]);
 		append_matrix(report, suite, &pairs);
 	}

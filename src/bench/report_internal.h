@@ -24,8 +24,10 @@ void report_line(struct report *report, const char *text, size_t limit);
 
 /* Forest plots of a suite's scores and strengths. */
 void report_scores(struct report *report, unsigned suite);
-/* Who won against whom, and how often the judges changed their mind with the order. */
+/* Who won against whom. */
 void report_pairs(struct report *report, unsigned suite);
+/* Comparisons, ranks, and how the judges measured (report_findings.c). */
+void report_findings(struct report *report);
 /* Bars by category, where the items have one. */
 void report_categories(struct report *report, const struct cell *cell);
 

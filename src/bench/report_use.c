@@ -20,9 +20,11 @@ static void append_title(struct report *report, const char *title)
 	report_wide_begin(report, title);
 }
 
-static bool is_answering(const struct cell *cell, unsigned suite)
+/* Controls cost nothing and are nobody's answers. */
+static bool is_answering(const struct run *run, const struct cell *cell, unsigned suite)
 {
-	return !cell->judging && cell->suite == suite;
+	return !cell->judging && cell->suite == suite &&
+	       !(run->plan.models[cell->model].roles & PLAN_CONTROL);
 }
 
 /* ---- cost against score ---- */
@@ -44,7 +46,7 @@ static const struct result *headline_of(const struct report *report, const struc
 static bool has_prices(const struct run *run, unsigned suite)
 {
 	for (unsigned i = 0; i < run->cell_count; i++)
-		if (is_answering(&run->cells[i], suite) && run->cells[i].use.answers > 0 &&
+		if (is_answering(run, &run->cells[i], suite) && run->cells[i].use.answers > 0 &&
 		    !(run->cells[i].use.usd > 0))
 			return false;
 	return true;
@@ -59,7 +61,7 @@ static size_t collect_points(const struct report *report, unsigned suite, bool p
 		const struct cell *cell = &run->cells[i];
 		const struct cell_use *use = &cell->use;
 		const struct result *result =
-			is_answering(cell, suite) ? headline_of(report, cell) : NULL;
+			is_answering(run, cell, suite) ? headline_of(report, cell) : NULL;
 		double used = priced ? 1000 * use->usd : (double)use->output;
 		if (!result || use->answers == 0 || !(used > 0) || count == PLAN_MODELS_MAX)
 			continue;
@@ -212,7 +214,7 @@ void report_distributions(struct report *report, unsigned suite)
 	bool titled = false;
 	for (unsigned i = 0; i < run->cell_count; i++) {
 		const struct cell *cell = &run->cells[i];
-		if (!is_answering(cell, suite) || cell->use.answers == 0)
+		if (!is_answering(run, cell, suite) || cell->use.answers == 0)
 			continue;
 		if (!titled) {
 			buf_append_cstr(report->out, "<h2>Distributions: ");

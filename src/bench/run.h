@@ -99,6 +99,7 @@ struct cell {
 	unsigned opponent; /* judging cells */
 	unsigned judge;    /* judging cells */
 	bool judging;
+	size_t spread; /* of a control's comparisons: on how many items; 0: every sample */
 	size_t count;
 	struct task *tasks;
 	/* Of conversations: where in the journal the answers to all steps but the last are,
@@ -311,15 +312,34 @@ void run_note_ending(struct run_model *model, const char *reason,
 /* cells.c */
 enum err_code cells_build(struct run *run, struct err *err);
 void cells_release(struct run *run);
+/* Of a comparison: the place of the two answers in their own cells; of an answer its own. */
+static inline size_t cell_answer(const struct run *run, const struct cell *cell, size_t index)
+{
+	const struct run_suite *suite = &run->suites[cell->suite];
+	size_t place = cell->judging ? index / 2 : index;
+	return cell->spread ? plan_spread_item(place, suite->items, cell->spread) * suite->samples
+			    : place;
+}
 static inline size_t cell_item(const struct run *run, const struct cell *cell, size_t index)
 {
-	size_t sample_index = cell->judging ? index / 2 : index;
-	return sample_index / run->suites[cell->suite].samples;
+	return cell_answer(run, cell, index) / run->suites[cell->suite].samples;
 }
 static inline unsigned cell_sample(const struct run *run, const struct cell *cell, size_t index)
 {
-	size_t sample_index = cell->judging ? index / 2 : index;
-	return (unsigned)(sample_index % run->suites[cell->suite].samples);
+	return (unsigned)(cell_answer(run, cell, index) % run->suites[cell->suite].samples);
+}
+/* The comparison (its first order) of the answers at `answer`; false where the cell has none. */
+static inline bool cell_comparison(const struct run *run, const struct cell *cell, size_t answer,
+				   size_t *first)
+{
+	const struct run_suite *suite = &run->suites[cell->suite];
+	size_t place = answer;
+	if (cell->spread &&
+	    (answer % suite->samples != 0 ||
+	     !plan_spread_place(answer / suite->samples, suite->items, cell->spread, &place)))
+		return false;
+	*first = 2 * place;
+	return true;
 }
 /* The cell in which a model answers a suite; NULL if it does not. */
 struct cell *cells_answering(struct run *run, unsigned suite, unsigned model);

@@ -48,7 +48,8 @@ void scoring_record(struct run *run, struct cell *cell, size_t index, struct run
 	out->judge = run->models[cell->judge].plan->name;
 	const struct cell *own = cells_answering(run, cell->suite, cell->model);
 	const struct cell *other = cells_answering(run, cell->suite, cell->opponent);
-	const struct task *answers[2] = {&own->tasks[index / 2], &other->tasks[index / 2]};
+	size_t place = cell_answer(run, cell, index);
+	const struct task *answers[2] = {&own->tasks[place], &other->tasks[place]};
 	if (answers[0]->state == TASK_ANSWERED && answers[1]->state == TASK_ANSWERED)
 		for (int i = 0; i < 2; i++)
 			out->lengths[i] = (int64_t)answers[i]->score;

@@ -3,6 +3,7 @@
 #include "cmd/bench_compare.h"
 #include "cmd/cli.h"
 #include "cmd/commands.h"
+#include "grade/run_records.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@ struct bench_settings {
 	int64_t concurrency, samples, timeout_seconds, graders, budget_tokens;
 	double budget_usd;
 	const char *baseline, *output, *key, *authorities, *client_certificate, *client_key, *cache;
-	bool self_judging, sealed, control, json;
+	const char *controls;
+	bool self_judging, sealed, json;
 	const struct bench_proxy *proxy;
 };
 
@@ -86,7 +88,7 @@ static struct bench_options options_of(const struct bench_settings *settings, co
 		.budget_usd = settings->budget_usd,
 		.cache = settings->cache,
 		.self_judging = settings->self_judging,
-		.control = settings->control,
+		.controls = settings->controls,
 		.sealed = settings->sealed,
 		.suite_paths = settings->paths.count ? settings->paths.items : NULL,
 		.output = settings->output,
@@ -186,6 +188,8 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 
 #define EXTENT_OPTIONS(s) \
 	{"samples", 0, CLI_INTEGER, &(s).samples, "N", "answers for each item", 1, 1000}, \
+	{"controls", 0, CLI_TEXT, &(s).controls, "N|all|none", \
+		"on how many items judges see an answer that says nothing (20)", 0, 0}, \
 	{"suites", 0, CLI_LIST, &(s).paths, "DIR", "where suites are found by name (./suites)", 0, 0}
 /* clang-format on */
 
@@ -209,17 +213,15 @@ static int run_run(int argc, char **argv)
 			"NAME=replay@FILE (repeatable)",
 			"who judges writing: a MODEL, or the name of one"),
 		EXTENT_OPTIONS(settings),
-		{"control", 0, CLI_FLAG, &settings.control, NULL,
-			    "have judges compare an answer that says nothing, too", 0, 0},
-		{"same", 0, CLI_LIST, &settings.same, "A=B",
+		{"same",    0, CLI_LIST, &settings.same, "A=B",
 			    "two models that are said to be one: times and lengths are compared", 0, 0},
-		{"allow-self-judging",     0, CLI_FLAG, &settings.self_judging, NULL,
+		{"allow-self-judging", 0, CLI_FLAG, &settings.self_judging, NULL,
 			    "let a contestant judge itself", 0, 0},
-		{"sealed",        0, CLI_FLAG, &settings.sealed, NULL,
+		{"sealed",    0, CLI_FLAG, &settings.sealed, NULL,
 			    "give gateways the roots of suites and not their items", 0, 0},
 		CACHE_OPTION(settings),
 		SHARED_OPTIONS(settings),
-		{0        },
+		{0       },
 	};
 	const struct cli_command command = {
 		"bench run",
@@ -259,6 +261,8 @@ static void print_estimate(struct bytes line, const json_t *found)
 	{
 		const json_t *output = json_object_get(model, "output_tokens");
 		const json_t *usd = json_object_get(model, "usd");
+		if (run_is_control(json_text(model, "name")))
+			continue; /* only its judges cost something */
 		printf("  %s: %lld requests, about %lld input and %lld output tokens",
 		       json_text(model, "name"),
 		       (long long)json_integer_value(json_object_get(model, "requests")),

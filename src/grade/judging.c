@@ -1,4 +1,4 @@
-#include "grade/judging.h"
+#include "grade/judging_internal.h"
 
 #include "base/json.h"
 #include "grade/agreement.h"
@@ -12,24 +12,12 @@
 #define CONFIDENCE 0.95
 #define OUTCOMES 3 /* loss, tie, win of the model */
 
-/* The comparisons of one suite, sorted by what was compared: the judges' verdicts on the same two
- * answers stand together, and so do those on the same item. */
-struct bench {
-	const struct run_score **rows; /* owned */
-	size_t count;
-	const char *judges[JUDGING_JUDGES_MAX];
-	size_t judge_count;
-	double *values; /* scratch, `count` each */
-	size_t *clusters;
-	int *ratings; /* count x judges */
-};
-
 static enum err_code out_of_memory(struct err *err)
 {
 	return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the judges' figures");
 }
 
-static json_t *number(double value)
+json_t *judging_number(double value)
 {
 	char text[40];
 
@@ -58,11 +46,6 @@ static bool same_answers(const struct run_score *a, const struct run_score *b)
 {
 	return strcmp(a->item, b->item) == 0 && a->sample == b->sample &&
 	       strcmp(a->model, b->model) == 0 && strcmp(a->opponent, b->opponent) == 0;
-}
-
-static bool is_control(const struct run_score *score)
-{
-	return run_is_control(score->model) || run_is_control(score->opponent);
 }
 
 /* ---- rates, clustered by item ---- */
@@ -102,27 +85,32 @@ static double longer_won(const struct run_score *score)
 	return (score->score > 0.5) == (score->lengths[0] > score->lengths[1]);
 }
 
-/* What the control won. */
-static double control_won(const struct run_score *score)
+json_t *judging_rate(const struct bench *bench, size_t n)
 {
-	if (score->failed)
-		return NAN;
-	return run_is_control(score->model) ? score->score : 1 - score->score;
+	struct estimate estimate;
+
+	if (n == 0)
+		return json_pack("{s:i, s:n, s:n, s:n}", "n", 0, "value", "low", "high");
+	if (!statistics_clustered(bench->values, bench->clusters, n, &estimate))
+		return NULL;
+	struct interval interval =
+		statistics_fraction_interval(&estimate, bench->values, CONFIDENCE);
+	return json_pack("{s:I, s:o, s:o, s:o}", "n", (json_int_t)n, "value",
+			 judging_number(estimate.mean), "low", judging_number(interval.low), "high",
+			 judging_number(interval.high));
 }
 
-/* {n, value, low, high} of a question over the rows of a judge (NULL: of all), of controls or of
- * others. */
-static json_t *rate(struct bench *bench, const char *judge, bool controls, question *ask)
+/* {n, value, low, high} of a question over the rows of a judge (NULL: of all) but for controls. */
+static json_t *rate(struct bench *bench, const char *judge, question *ask)
 {
 	size_t n = 0, cluster = 0;
 	const char *item = NULL;
-	struct estimate estimate;
 
 	for (size_t i = 0; i < bench->count; i++) {
 		const struct run_score *row = bench->rows[i];
 		double value = ask(row);
 
-		if (isnan(value) || is_control(row) != controls ||
+		if (isnan(value) || judging_is_control(row) ||
 		    (judge && strcmp(row->judge, judge) != 0))
 			continue;
 		cluster += item && strcmp(item, row->item) != 0;
@@ -130,14 +118,7 @@ static json_t *rate(struct bench *bench, const char *judge, bool controls, quest
 		bench->clusters[n] = cluster;
 		bench->values[n++] = value;
 	}
-	if (n == 0)
-		return json_pack("{s:i, s:n, s:n, s:n}", "n", 0, "value", "low", "high");
-	if (!statistics_clustered(bench->values, bench->clusters, n, &estimate))
-		return NULL;
-	struct interval interval =
-		statistics_fraction_interval(&estimate, bench->values, CONFIDENCE);
-	return json_pack("{s:I, s:o, s:o, s:o}", "n", (json_int_t)n, "value", number(estimate.mean),
-			 "low", number(interval.low), "high", number(interval.high));
+	return judging_rate(bench, n);
 }
 
 /* ---- judges ---- */
@@ -162,15 +143,15 @@ static json_t *encode_judge(struct bench *bench, const char *judge)
 	struct tally tally = {0};
 
 	for (size_t i = 0; i < bench->count; i++)
-		if (!is_control(bench->rows[i]) && strcmp(bench->rows[i]->judge, judge) == 0)
+		if (!judging_is_control(bench->rows[i]) &&
+		    strcmp(bench->rows[i]->judge, judge) == 0)
 			count_verdicts(bench->rows[i], &tally);
 	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "judge", judge,
 			 "comparisons", tally.comparisons, "judged", tally.judged, "unparsed",
 			 tally.unparsed, "refused", tally.refused, "unanswered", tally.silent,
-			 "flips", rate(bench, judge, false, was_flipped), "ties",
-			 rate(bench, judge, false, was_tied), "first",
-			 rate(bench, judge, false, named_first), "longer",
-			 rate(bench, judge, false, longer_won));
+			 "flips", rate(bench, judge, was_flipped), "ties",
+			 rate(bench, judge, was_tied), "first", rate(bench, judge, named_first),
+			 "longer", rate(bench, judge, longer_won));
 }
 
 /* ---- agreement ---- */
@@ -198,7 +179,7 @@ static size_t fill_ratings(struct bench *bench)
 	for (size_t i = 0; i < bench->count; i++) {
 		const struct run_score *row = bench->rows[i];
 
-		if (is_control(row))
+		if (judging_is_control(row))
 			continue;
 		if (!last || !same_answers(last, row)) {
 			for (size_t k = 0; k < bench->judge_count; k++)
@@ -224,8 +205,8 @@ static json_t *encode_two(const struct bench *bench, size_t lines, size_t i, siz
 	}
 	json_t *pair = json_pack(
 		"{s:s, s:s, s:o, s:o}", "a", bench->judges[i], "b", bench->judges[j], "observed",
-		number(agreement_observed(columns, columns + lines, lines)), "cohen",
-		number(agreement_cohen(columns, columns + lines, lines, OUTCOMES)));
+		judging_number(agreement_observed(columns, columns + lines, lines)), "cohen",
+		judging_number(agreement_cohen(columns, columns + lines, lines, OUTCOMES)));
 	free(columns);
 	return pair;
 }
@@ -242,29 +223,12 @@ static json_t *encode_agreement(struct bench *bench)
 				json_decref(pairs);
 				return NULL;
 			}
-	return json_pack(
-		"{s:I, s:o, s:o, s:o}", "comparisons", (json_int_t)lines, "fleiss",
-		number(agreement_fleiss(bench->ratings, lines, judges, OUTCOMES)), "alpha",
-		number(agreement_alpha(bench->ratings, lines, judges, OUTCOMES, AGREEMENT_NOMINAL)),
-		"pairs", pairs);
-}
-
-/* ---- controls ---- */
-
-/* Longest answer: how far "the longer one is better" gets by itself. Null model: what an answer
- * wins that answers nothing. */
-static json_t *encode_controls(struct bench *bench)
-{
-	json_t *controls = json_pack("{s:o}", "longest", rate(bench, NULL, false, longer_won));
-	bool any = false;
-
-	for (size_t i = 0; i < bench->count; i++)
-		any |= is_control(bench->rows[i]);
-	if (controls && any && !json_set(controls, "null", rate(bench, NULL, true, control_won))) {
-		json_decref(controls);
-		return NULL;
-	}
-	return controls;
+	return json_pack("{s:I, s:o, s:o, s:o}", "comparisons", (json_int_t)lines, "fleiss",
+			 judging_number(agreement_fleiss(bench->ratings, lines, judges, OUTCOMES)),
+			 "alpha",
+			 judging_number(agreement_alpha(bench->ratings, lines, judges, OUTCOMES,
+							AGREEMENT_NOMINAL)),
+			 "pairs", pairs);
 }
 
 /* ---- a suite ---- */
@@ -285,7 +249,8 @@ static json_t *encode_suite(struct bench *bench, const char *suite)
 			 json_pack("{s:s, s:s}", "version", JUDGE_PROMPT_VERSION, "sha256",
 				   digest)) &&
 		json_set(object, "judges", judges) &&
-		json_set(object, "controls", encode_controls(bench)) &&
+		json_set(object, "controls",
+			 judging_controls(bench, rate(bench, NULL, longer_won))) &&
 		(bench->judge_count < 2 || json_set(object, "agreement", encode_agreement(bench)));
 	if (made && json_array_size(json_object_get(object, "judges")) == bench->judge_count)
 		return object;

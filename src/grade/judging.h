@@ -2,7 +2,8 @@
  *
  * For every pairwise suite: each judge's flips (the orders named different winners), ties, verdicts
  * that could not be read or were refusals, and how often it named the answer that stood first or
- * the longer one; how far several judges agree beyond chance; what the controls scored. */
+ * the longer one; how far several judges agree beyond chance; what the controls
+ * scored (judging_controls.c). */
 #ifndef GRADE_JUDGING_H
 #define GRADE_JUDGING_H
 

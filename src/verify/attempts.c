@@ -37,13 +37,17 @@ static enum err_code find_place(struct audit *audit, struct attempt *attempt, st
 		return ERR_SET(err, ERR_MISMATCH,
 			       "item %.100s: %s: sample %u of %u that the plan asks for",
 			       line->item, attempt->where, line->sample, suite->samples);
-	attempt->slot = item * suite->samples + line->sample;
+	if (!audit_slot_of(audit, attempt->cell, item, line->sample, &attempt->slot))
+		return ERR_SET(
+			err, ERR_MISMATCH,
+			"item %.100s: %s: it is none of the %zu that the control is judged on",
+			line->item, attempt->where, attempt->cell->spread);
 	if (!attempt->cell->judging)
 		return ERR_OK;
 	if (line->judge_order != 0 && line->judge_order != 1)
 		return ERR_SET(err, ERR_INVALID, "item %.100s: %s: judge_order must be 0 or 1",
 			       line->item, attempt->where);
-	attempt->slot = 2 * attempt->slot + (size_t)line->judge_order;
+	attempt->slot += (size_t)line->judge_order;
 	return ERR_OK;
 }
 
@@ -345,13 +349,14 @@ static enum err_code take_answer(struct audit *audit, const struct attempt *atte
 	slot->offset = offset;
 	attempt->cell->answered++;
 	audit->counts.answers++;
-	if (audit->plan.models[audit_asked(attempt->cell)].replay)
+	const struct plan_model *asked = &audit->plan.models[audit_asked(attempt->cell)];
+	if (asked->replay && !(asked->roles & PLAN_CONTROL))
 		audit->counts.replayed++;
 	audit->counts.cached += attempt->line.cached;
 	if (attempt->line.verdict)
 		return audit_sealed(audit, attempt, err);
-	if (!attempt->cell->judging && attempt->line.answer &&
-	    run_is_control(audit->plan.models[attempt->cell->model].name) &&
+	if (!attempt->cell->judging && attempt->line.answer && !attempt->hidden &&
+	    audit_has_role(audit, attempt->cell->model, PLAN_CONTROL) &&
 	    strcmp(attempt->line.answer, plan_control_answer) != 0)
 		return ERR_SET(err, ERR_MISMATCH, "%s: it is not what the control answers",
 			       attempt->where);

@@ -164,45 +164,43 @@ static enum err_code load_own_keys(struct audit *audit, struct err *err)
 static bool answers(const struct audit *audit, unsigned suite, unsigned model)
 {
 	unsigned roles = PLAN_CONTESTANT;
-	if (!audit->suites[suite].scorer->pairwise &&
-	    run_is_control(audit->plan.models[model].name))
-		return false;
 	if (audit->suites[suite].scorer->pairwise)
-		roles |= PLAN_BASELINE;
+		roles |= PLAN_BASELINE | PLAN_CONTROL;
 	return audit_has_role(audit, model, roles);
 }
 
-/* The null model stands last and meets this one, where there is no baseline. */
+/* The null model meets this one, where there is no baseline. */
 static unsigned first_contestant(const struct audit *audit)
 {
 	unsigned i = 0;
-	while (!audit_has_role(audit, i, PLAN_CONTESTANT))
+	while (i < audit->plan.model_count && !audit_has_role(audit, i, PLAN_CONTESTANT))
 		i++;
 	return i;
 }
 
-/* With a baseline every contestant meets it; without one every pair meets once. */
+/* With a baseline every contestant and control meets it; without one every pair of contestants
+ * meets once, and a control the first of them. */
 static bool meets(const struct audit *audit, unsigned model, unsigned opponent)
 {
 	bool baseline = false;
 	for (unsigned i = 0; i < audit->plan.model_count; i++)
 		baseline |= audit_has_role(audit, i, PLAN_BASELINE);
-	if (model == opponent || !audit_has_role(audit, model, PLAN_CONTESTANT))
+	if (model == opponent || !audit_has_role(audit, model, PLAN_CONTESTANT | PLAN_CONTROL))
 		return false;
 	if (baseline)
 		return audit_has_role(audit, opponent, PLAN_BASELINE) &&
 		       !audit_has_role(audit, model, PLAN_BASELINE);
-	if (run_is_control(audit->plan.models[opponent].name))
-		return model == first_contestant(audit);
-	return !run_is_control(audit->plan.models[model].name) &&
-	       audit_has_role(audit, opponent, PLAN_CONTESTANT) && model < opponent;
+	if (audit_has_role(audit, model, PLAN_CONTROL))
+		return opponent == first_contestant(audit);
+	return audit_has_role(audit, opponent, PLAN_CONTESTANT) && model < opponent;
 }
 
 static enum err_code add_cell(struct audit *audit, const struct audit_cell *template,
 			      struct err *err)
 {
 	const struct audit_suite *suite = &audit->suites[template->suite];
-	size_t count = suite->items * suite->samples * (template->judging ? 2 : 1);
+	size_t answers = template->spread ? template->spread : suite->items * suite->samples;
+	size_t count = answers * (template->judging ? 2 : 1);
 	if (count > AUDIT_SLOTS_MAX - audit->slots)
 		return ERR_SET(err, ERR_TOO_LARGE, "%s: it asks for more than %zu answers",
 			       BUNDLE_PLAN, AUDIT_SLOTS_MAX);
@@ -233,8 +231,13 @@ static enum err_code add_cell(struct audit *audit, const struct audit_cell *temp
 static enum err_code add_judges(struct audit *audit, unsigned suite, unsigned model,
 				unsigned opponent, struct err *err)
 {
+	const struct plan_model *planned = &audit->plan.models[model];
+	size_t spread = planned->roles & PLAN_CONTROL
+				? plan_spread_count(planned, audit->suites[suite].items)
+				: 0;
 	for (unsigned judge = 0; judge < audit->plan.model_count; judge++) {
 		struct audit_cell cell = {.suite = suite,
+					  .spread = spread,
 					  .model = model,
 					  .opponent = opponent,
 					  .judge = judge,

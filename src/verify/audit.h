@@ -85,6 +85,7 @@ struct audit_slot {
 struct audit_cell {
 	unsigned suite, model, opponent, judge;
 	bool judging;
+	size_t spread; /* of a control's comparisons: on how many items; 0: every sample */
 	size_t count;
 	struct audit_slot *slots;
 	/* Of conversations: the lines of the answers to all steps but the last, turn_count places
@@ -167,15 +168,36 @@ static inline unsigned audit_asked(const struct audit_cell *cell)
 {
 	return cell->judging ? cell->judge : cell->model;
 }
+/* Of a comparison: the slot of the two answers in their own cells; of an answer its own. */
+static inline size_t audit_answer_of(const struct audit *audit, const struct audit_cell *cell,
+				     size_t slot)
+{
+	const struct audit_suite *suite = &audit->suites[cell->suite];
+	size_t place = cell->judging ? slot / 2 : slot;
+	return cell->spread ? plan_spread_item(place, suite->items, cell->spread) * suite->samples
+			    : place;
+}
+/* The slot of an item's sample in the cell, of a comparison its order 0; false: it has none. */
+static inline bool audit_slot_of(const struct audit *audit, const struct audit_cell *cell,
+				 size_t item, unsigned sample, size_t *slot)
+{
+	const struct audit_suite *suite = &audit->suites[cell->suite];
+	size_t place = item * suite->samples + sample;
+	if (cell->spread &&
+	    (sample != 0 || !plan_spread_place(item, suite->items, cell->spread, &place)))
+		return false;
+	*slot = cell->judging ? 2 * place : place;
+	return true;
+}
 static inline size_t audit_item_of(const struct audit *audit, const struct audit_cell *cell,
 				   size_t slot)
 {
-	return (cell->judging ? slot / 2 : slot) / audit->suites[cell->suite].samples;
+	return audit_answer_of(audit, cell, slot) / audit->suites[cell->suite].samples;
 }
 static inline unsigned audit_sample_of(const struct audit *audit, const struct audit_cell *cell,
 				       size_t slot)
 {
-	return (unsigned)((cell->judging ? slot / 2 : slot) % audit->suites[cell->suite].samples);
+	return (unsigned)(audit_answer_of(audit, cell, slot) % audit->suites[cell->suite].samples);
 }
 /* By names; judge and opponent NULL for answers. NULL if the plan has no such work. */
 struct audit_cell *audit_find_cell(struct audit *audit, const char *suite, const char *model,

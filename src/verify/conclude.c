@@ -123,7 +123,8 @@ static void name_unvouched(const struct audit *audit, bool judges, char *out, si
 		const struct audit_cell *cell = &audit->cells[i];
 		unsigned model = audit_asked(cell);
 		bool vouched = cell->vouched == cell->answered && cell->signer == SIGNER_READER;
-		if (cell->judging != judges || is_contestant(audit, cell) || vouched ||
+		bool control = !judges && audit_has_role(audit, cell->model, PLAN_CONTROL);
+		if (cell->judging != judges || is_contestant(audit, cell) || control || vouched ||
 		    named[model] || cell->answered == 0)
 			continue;
 		named[model] = true;
@@ -234,6 +235,14 @@ static void conclude_self_certified(struct audit *audit, const struct standing *
 
 /* ---- notes ---- */
 
+static bool has_control(const struct audit *audit)
+{
+	bool any = false;
+	for (unsigned i = 0; i < audit->plan.model_count; i++)
+		any |= audit_has_role(audit, i, PLAN_CONTROL);
+	return any;
+}
+
 static void note_checked(struct audit *audit)
 {
 	const struct audit_counts *counts = &audit->counts;
@@ -288,7 +297,10 @@ static void note_checked(struct audit *audit)
 	if (counts->verdicts > 0)
 		report_note(report, VERIFY_CHECKED,
 			    "how the judges measured: flips, verdicts that could not be read or "
-			    "refused, first and longer answers, agreement, controls");
+			    "refused, first and longer answers, agreement, controls%s",
+			    !has_control(audit)    ? "; no null model took part"
+			    : audit->withheld.tree ? ""
+						   : " (the null model said the same to all)");
 	if (counts->comparisons > 0)
 		report_note(report, VERIFY_CHECKED,
 			    "%zu comparisons of models, corrected for their number (Holm), and the "

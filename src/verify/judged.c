@@ -25,7 +25,8 @@ static enum err_code read_answer(struct audit *audit, const struct attempt *atte
 				 json_t **line, const char **text, struct err *err)
 {
 	const struct audit_cell *cell = audit_answering(audit, attempt->cell->suite, model);
-	const struct audit_slot *slot = cell ? &cell->slots[attempt->slot / 2] : NULL;
+	const struct audit_slot *slot =
+		cell ? &cell->slots[audit_answer_of(audit, attempt->cell, attempt->slot)] : NULL;
 	if (!slot || !slot->answered)
 		return ERR_SET(err, ERR_MISMATCH, "%s: it was judged before %.64s had answered",
 			       attempt->where, audit->plan.models[model].name);

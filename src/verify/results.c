@@ -135,7 +135,8 @@ static struct tally count_samples(const struct audit *audit)
 	struct tally tally = {0};
 	for (size_t i = 0; i < audit->cell_count; i++) {
 		const struct audit_cell *cell = &audit->cells[i];
-		for (size_t k = 0; !cell->judging && k < cell->count; k++) {
+		bool counts = !cell->judging && !audit_has_role(audit, cell->model, PLAN_CONTROL);
+		for (size_t k = 0; counts && k < cell->count; k++) {
 			tally.total++;
 			tally.answered += cell->slots[k].answered && !cell->slots[k].ungraded;
 		}

@@ -34,10 +34,11 @@ static enum err_code find_place(struct audit *audit, struct scored *scored, stru
 		return ERR_SET(err, ERR_MISMATCH,
 			       "item %.100s: %s: suite %s has no such item or sample", line->item,
 			       scored->where, suite->name);
-	scored->slot = item * suite->samples + line->sample;
-	if (scored->cell->judging)
-		scored->slot *= 2;
-	return ERR_OK;
+	if (audit_slot_of(audit, scored->cell, item, line->sample, &scored->slot))
+		return ERR_OK;
+	return ERR_SET(err, ERR_MISMATCH,
+		       "item %.100s: %s: it is none of the %zu that the control is judged on",
+		       line->item, scored->where, scored->cell->spread);
 }
 
 /* ---- what the transcripts give ---- */
@@ -85,7 +86,8 @@ static enum err_code expect_score(struct audit *audit, const struct audit_cell *
 	out->judge = audit->plan.models[cell->judge].name;
 	const struct audit_cell *own = audit_answering(audit, cell->suite, cell->model);
 	const struct audit_cell *other = audit_answering(audit, cell->suite, cell->opponent);
-	const struct audit_slot *answers[2] = {&own->slots[place / 2], &other->slots[place / 2]};
+	size_t answer = audit_answer_of(audit, cell, place);
+	const struct audit_slot *answers[2] = {&own->slots[answer], &other->slots[answer]};
 	if (slot->measured && answers[0]->answered && answers[1]->answered)
 		for (int i = 0; i < 2; i++)
 			out->lengths[i] = answers[i]->length;
@@ -233,7 +235,8 @@ static void take_lengths(struct audit *audit, const struct scored *scored)
 	for (unsigned i = 0; cell->judging && i < 2; i++) {
 		struct audit_cell *from =
 			audit_answering(audit, cell->suite, i ? cell->opponent : cell->model);
-		struct audit_slot *answer = &from->slots[scored->slot / 2];
+		struct audit_slot *answer =
+			&from->slots[audit_answer_of(audit, cell, scored->slot)];
 		if (answer->unseen && answer->length == 0 && scored->line.lengths[i] <= UINT32_MAX)
 			answer->length = (uint32_t)scored->line.lengths[i];
 	}

@@ -349,7 +349,8 @@ static enum err_code is_answer_known(struct audit *audit, const struct attempt *
 				     unsigned model, bool *known, struct err *err)
 {
 	const struct audit_cell *cell = audit_answering(audit, attempt->cell->suite, model);
-	const struct audit_slot *slot = cell ? &cell->slots[attempt->slot / 2] : NULL;
+	const struct audit_slot *slot =
+		cell ? &cell->slots[audit_answer_of(audit, attempt->cell, attempt->slot)] : NULL;
 	return slot && slot->answered ? is_known(audit, slot->offset, known, err) : ERR_OK;
 }
 

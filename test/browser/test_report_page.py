@@ -105,7 +105,7 @@ class Seen(Run):
             self.assertRegex(last, rf"hazards  {name} +█+░* +\d+/{ITEMS} +\d+\.\d % \[\d+\.\d, \d+\.\d\]")
         self.assertRegex(last, r"tales  alpha : beta, judge judge +[█░]+ +\d+/12")
         self.assertRegex(said, r"\r\n  [^\r\n]*[\d,]+ tokens, \$0\.\d+, \d+ × server error")
-        self.assertRegex(last, r"/126 done, \d+ in flight, 0 failed, .*tokens, \$0\.\d+, .*\d+ × server error")
+        self.assertRegex(last, r"/144 done, \d+ in flight, 0 failed, .*tokens, \$0\.\d+, .*\d+ × server error")
         for frame in frames[1:-2]:  # in front of the first stands the estimate
             for line in re.sub(r"\x1b\[\d*[A-Z]", "", frame).split("\r\n"):
                 self.assertLessEqual(len(line.strip("\r")), 120)

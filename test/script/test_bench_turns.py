@@ -241,7 +241,7 @@ class Judges(test_bench.Bench):
         self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
         self.assertEqual(self.results()["win_rate"]["failed"], 1)
         told = [line["error"] for line in self.lines("transcripts.jsonl") if "judge_order" in line]
-        self.assertEqual(len(told), 2)
+        self.assertEqual(len(told), 4)  # of two models, and of the null model and one of them
         self.assertIn("add judge: {} to its suite.yaml", told[0])
 
     def test_parleys_own_words_are_the_default(self):

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shutil
 
 from parley_test import Case, main, run
 
@@ -164,9 +165,10 @@ class Compare(Case):
         out, url = self.directory / "out", self.sim("--judge").url
         done = run("bench", "run", "--suite", folder, "--model", rich, "--model", plain,
                    *(text for judge in ("one", "two") for text in (
-                       "--judge", f"{judge}=anthropic@{url}")), "--control", "-o", out)
+                       "--judge", f"{judge}=anthropic@{url}")), "-o", out)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertIn("judge one: 8 of 8 judged, 0 unparsed, 0 refused", done.stdout)
+        self.assertRegex(done.stdout, r"\n  one +8 of 8 +0 +0 +0 +0\.0 % \[0\.0, \d+\.\d\] ")
+        self.assertRegex(done.stdout, r"\n  null model +rich +\(all\) +\d")
         summary = json.loads((out / "summary.json").read_text())
         [found] = summary["judging"]
         self.assertEqual([row["flips"]["value"] for row in found["judges"]], [0, 0])
@@ -179,7 +181,7 @@ class Compare(Case):
         self.assertEqual(len(summary["comparisons"]), 1)
         self.assertEqual(len(found["prompt"]["sha256"]), 64)
         self.assertIn("lc_win_rate", {row["metric"] for row in summary["results"]})
-        self.assertIn("Comparisons and judges", (out / "report.html").read_text())
+        self.assertIn("Judges of tales", (out / "report.html").read_text())
         done = run("verify", out / "bundle")
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertIn("how the judges measured", done.stdout)
@@ -194,6 +196,104 @@ class Compare(Case):
         done = run("verify", out / "bundle")
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertRegex(done.stdout, "^FALSE: .*lengths")
+
+    def altered(self, bundle, name, alter):
+        """The first line of `verify` over a copy of the bundle, sealed again, in which `alter` changed a file."""
+        copy = self.directory / "altered"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(bundle, copy)
+        text = (copy / name).read_text()
+        whole = name == "summary.json"
+        lines = [json.loads(text)] if whole else [json.loads(line) for line in text.splitlines()]
+        lines = alter(lines) or lines
+        (copy / name).write_text("".join(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n" for line in lines))
+        for sealed in ("manifest.json", "statement.dsse.json"):
+            (copy / sealed).unlink()
+        self.seal(copy)
+        done = run("verify", copy)
+        return done.returncode, done.stdout.splitlines()[0]
+
+    def test_controls_are_in_every_run(self):
+        folder, count, kept = self.directory / "tales", 9, [0, 2, 4, 6]  # ⌊k·9/4⌋
+        folder.mkdir()
+        (folder / "suite.yaml").write_text(
+            'name: tales\nversion: 1\nlicence: Apache-2.0\nkind: writing\ntemplate: "{{prompt}}"\n'
+            'settings: { max_tokens: 64 }\nsamples: 2\nscorer: { kind: pairwise }\n')
+        (folder / "items.jsonl").write_text("".join(
+            json.dumps({"id": str(n), "prompt": f"tale {n}"}) + "\n" for n in range(count)))
+
+        def writer(name, words):
+            path = self.directory / f"{name}.jsonl"
+            path.write_text("".join(json.dumps({"prompt": f"tale {n}", "answers": [words, words + "s"]}) + "\n"
+                                    for n in range(count)))
+            return f"{name}=replay@{path}"
+        judge = self.sim("--judge")
+        out = self.directory / "out"
+        plan = self.directory / "plan.yaml"
+        plan.write_text(json.dumps({
+            "suites": [str(folder)], "models": [writer("new", "a fox"), writer("newer", "a grey fox")],
+            "baseline": writer("old", "the old grey fox"),
+            "judges": [f"j=anthropic@{judge.url}"], "controls": 4}))
+        estimate = json.loads(run("bench", "estimate", plan, "--json").stdout)
+        done = run("bench", "run", plan, "-o", out)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        asked = 2 * 2 * 2 * count + 2 * len(kept)
+        self.assertEqual(judge.end_and_count(), asked)
+        self.assertEqual(estimate["requests"], asked)
+        bundle = out / "bundle"
+        scores = [json.loads(line) for line in (bundle / "scores.jsonl").read_text().splitlines()]
+        own = [line for line in scores if line["model"] == "control:null"]
+        self.assertEqual([(line["item"], line["sample"], line["opponent"]) for line in own],
+                         [(str(n), 0, "old") for n in kept])
+        summary = json.loads((out / "summary.json").read_text())
+        self.assertEqual({row["model"] for row in summary["results"]}, {"new", "newer", "old"})
+        self.assertEqual(summary["samples"]["total"], 3 * 2 * count)
+        self.assertEqual(len(summary["comparisons"]), 3)
+        rows = summary["judging"][0]["controls"]["rows"]
+        # The baseline's answers are the longest, and the null model has more different words than all.
+        self.assertEqual([(row["control"], row["judge"], row["against"], row["n"], row["value"]) for row in rows],
+                         [("null", "j", "old", 4, 1), ("longest", "j", "old", 2 * count, 0.5)])
+        report = (out / "report.html").read_text()
+        self.assertIn("Controls of judges", report)
+        self.assertIn("null model", report)
+        done = run("verify", bundle)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("the null model said the same to all", done.stdout)
+
+        def lie(row, key, value):
+            def alter(lines):
+                lines[0]["judging"][0]["controls"]["rows"][row][key] = value
+            return alter
+
+        def other_words(lines):
+            next(line for line in lines if line["model"] == "control:null" and "judge_model" not in line)["answer"] = "So."
+
+        def other_item(lines):
+            next(line for line in lines if line["model"] == "control:null")["item"] = "1"
+
+        def dropped(lines):
+            return [line for line in lines if line["model"] != "control:null" or line["item"] != "4"]
+        for name, alter, words in (("summary.json", lie(0, "value", 0), "^FALSE: summary.json: judging.*value"),
+                                   ("summary.json", lie(1, "low", 0.4), "^FALSE: summary.json: judging.*low"),
+                                   ("transcripts.jsonl", other_words, "^FALSE: .*not what the control answers"),
+                                   ("scores.jsonl", other_item, "^FALSE: .*none of the 4 that the control is judged on"),
+                                   ("scores.jsonl", dropped, "^FALSE: item 4, .*it was left out")):
+            status, first = self.altered(bundle, name, alter)
+            self.assertEqual(status, 1, first)
+            self.assertRegex(first, words)
+        # Left out, the report says so.
+        none = self.directory / "none"
+        done = run("bench", "run", plan, "--controls", "none", "-o", none)
+        self.assertEqual(done.returncode, 1, done.stdout)  # its judge is gone: nothing is judged
+        judge = self.sim("--judge")
+        plan.write_text(json.dumps({**json.loads(plan.read_text()), "judges": [f"j=anthropic@{judge.url}"]}))
+        shutil.rmtree(none)
+        done = run("bench", "run", plan, "--controls", "none", "-o", none)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(judge.end_and_count(), asked - 2 * len(kept))
+        self.assertIn("no null model: the run was made without", done.stdout)
+        self.assertIn("made without controls", (none / "report.html").read_text())
+        self.assertIn("no null model took part", run("verify", none / "bundle").stdout)
 
     def test_estimate(self):
         suite = self.suite(range(60))
@@ -252,7 +352,11 @@ class Compare(Case):
         done = run("bench", "run", "--suite", self.suite(range(3)), "--model",
                    f"control:mine=replay@{self.good}", "-o", self.directory / "out")
         self.assertEqual(done.returncode, 2, done.stdout)
-        self.assertIn("--control adds one", done.stderr)
+        self.assertIn("begins the names of controls", done.stderr)
+        done = run("bench", "run", "--suite", self.directory / "foxes-1", "--model", f"good=replay@{self.good}",
+                   "--controls", "0", "-o", self.directory / "out")
+        self.assertEqual(done.returncode, 2, done.stdout)
+        self.assertIn("write none, all, or on how many items", done.stderr)
 
     def test_power(self):
         # Miller (2024), section 5: three points at 80 %, one sample of each item.

@@ -593,7 +593,7 @@ class Writing(Proxy):
                    "--baseline", f"old=replay@{stored}",
                    "--judge", f"j=anthropic@{judge.url}#PARLEY_TEST_KEY")
         self.assertIn("win_rate", self.results())
-        self.assertEqual(judge.end_and_count(), 10)
+        self.assertEqual(judge.end_and_count(), 20)  # five pairs and the null model on five items, in both orders
         done = run("verify", self.out / "bundle")
         self.assertEqual(done.returncode, 0, done.stdout)
 

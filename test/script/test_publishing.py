@@ -546,7 +546,7 @@ class Kinds(test_bench.Bench):
                 for secret in (b"wallaby", b"quokka", b"numbat"):
                     self.assertNotIn(secret, path.read_bytes(), path)
         for arguments, phrase in (((), "scores of withheld answers"),
-                                  (("--salts", salts), "6 verdicts read again from the judges' replies")):
+                                  (("--salts", salts), "12 verdicts read again from the judges' replies")):
             done = run("verify", published, *arguments)
             self.assertEqual(done.returncode, 0, done.stdout)
             self.assertIn(phrase, done.stdout)

@@ -22,6 +22,8 @@ export async function eachLine(text, what, take) {
 	for (const [i, line] of lines.entries()) await take(parseCanonical(line, `${what}:${i + 1}`), `${what}:${i + 1}`);
 }
 
+// What the null model says to everything (docs/formats/bundle.md).
+const NULL_ANSWER = "I have read the request with care and this is my answer to it.";
 const slotName = (line) => JSON.stringify([line.item, line.sample, line.judge_order ?? 0]);
 
 function place(audit, line, where) {
@@ -30,6 +32,7 @@ function place(audit, line, where) {
 	const index = cell.suite.places.get(line.item);
 	need(index !== undefined, `item ${line.item}: ${where}: suite ${cell.suite.name} has no such item`);
 	need(line.sample < cell.suite.samples, `item ${line.item}: ${where}: sample ${line.sample} of ${cell.suite.samples} that the plan asks for`);
+	need(!cell.places || (line.sample === 0 && cell.places.has(index)), `item ${line.item}: ${where}: it is none of the items that the control is judged on`);
 	const name = slotName(line);
 	if (!cell.slots.has(name)) cell.slots.set(name, { attempts: 0, step: 0, answered: false });
 	return { line, where, cell, index, item: cell.suite.items[index], slot: cell.slots.get(name) };
@@ -262,7 +265,8 @@ function takeAnswer(audit, attempt, vouched) {
 		cell.signer = Math.min(cell.signer, slot.signer);
 	}
 	audit.counts.answers++;
-	if (audit.models.get(cell.asked).replay !== undefined) audit.counts.replayed++;
+	if (cell.control) need(line.withheld !== undefined || line.answer === NULL_ANSWER, `${attempt.where}: it is not what the control answers`);
+	else if (audit.models.get(cell.asked).replay !== undefined) audit.counts.replayed++;
 }
 
 // A line whose texts are withheld says what it was; nothing stands for them (docs/formats/published.md).

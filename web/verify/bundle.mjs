@@ -95,9 +95,17 @@ async function loadSuites(files, audit, report) {
 const hasRole = (model, role) => Array.isArray(model.roles) && model.roles.includes(role);
 
 function meets(models, model, opponent) {
-	if (model === opponent || !hasRole(model, "contestant")) return false;
+	if (model === opponent || !(hasRole(model, "contestant") || hasRole(model, "control"))) return false;
 	if (models.some((each) => hasRole(each, "baseline"))) return hasRole(opponent, "baseline") && !hasRole(model, "baseline");
+	if (hasRole(model, "control")) return opponent === models.find((each) => hasRole(each, "contestant"));
 	return hasRole(opponent, "contestant") && models.indexOf(model) < models.indexOf(opponent);
+}
+
+// The items that a control is judged on: spread evenly, the first sample of each. undefined: every sample.
+function spread(model, suite) {
+	if (!hasRole(model, "control")) return undefined;
+	const items = suite.items.length, count = Math.min(model.items, items);
+	return new Set(Array.from({ length: count }, (_, k) => Math.floor((k * items) / count)));
 }
 
 function layOut(audit) {
@@ -107,12 +115,12 @@ function layOut(audit) {
 	for (const suite of audit.suites) {
 		const pairwise = suite.kind === "pairwise";
 		for (const model of models)
-			if (hasRole(model, "contestant") || (pairwise && hasRole(model, "baseline")))
-				add({ suite, model: model.name, contestant: hasRole(model, "contestant") });
+			if (hasRole(model, "contestant") || (pairwise && (hasRole(model, "baseline") || hasRole(model, "control"))))
+				add({ suite, model: model.name, contestant: hasRole(model, "contestant"), control: hasRole(model, "control") });
 		for (const model of pairwise ? models : [])
 			for (const opponent of models.filter((each) => meets(models, model, each)))
 				for (const judge of models.filter((each) => hasRole(each, "judge")))
-					add({ suite, model: model.name, opponent: opponent.name, judge: judge.name, judging: true });
+					add({ suite, model: model.name, opponent: opponent.name, judge: judge.name, judging: true, places: spread(model, suite) });
 	}
 }
 
@@ -123,6 +131,10 @@ async function loadPlan(files, published, report) {
 	need(isObject(plan) && Array.isArray(plan.models) && Array.isArray(plan.suites), "plan.json: models or suites are missing");
 	const models = new Map(plan.models.map((model) => [model.name, model]));
 	need(models.size === plan.models.length, "plan.json: two models are named alike");
+	for (const model of plan.models)
+		need(/^control:/.test(model.name) === hasRole(model, "control") && (!hasRole(model, "control") ||
+			(model.roles.length === 1 && Number.isSafeInteger(model.items) && model.items > 0)),
+			`plan.json: model ${model.name}: its name and its roles disagree`);
 	const audit = { plan, models, withheld, planDigest: withheld?.plan?.digest ?? hex(await sha256(text)), suites: [], cells: [], verdictKeys: [],
 		admits: new Map(), outcomes: new Map(), registered: [], closings: [], tokens: new Map(),
 		counts: { attempts: 0, answers: 0, failures: 0, turns: 0, digests: 0, usages: 0, hidden: 0, replayed: 0, signedVerdicts: 0,
@@ -211,7 +223,7 @@ const names = (list) => [...new Set(list)].join(" and ");
 
 // Judges and baselines for whom no gateway speaks.
 function unvouched(audit, judges) {
-	return names(audit.cells.filter((cell) => cell.judging === judges && !cell.contestant && cell.answered > 0 &&
+	return names(audit.cells.filter((cell) => cell.judging === judges && !cell.contestant && !cell.control && cell.answered > 0 &&
 		!(cell.vouched === cell.answered && cell.signer === SIGNER_READER)).map((cell) => cell.asked));
 }
 

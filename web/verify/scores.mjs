@@ -74,6 +74,7 @@ async function readScores(audit, text) {
 		const name = JSON.stringify([line.item, line.sample]);
 		try {
 			need(!cell.listed.has(name), `${where}: it stands there twice`);
+			need(!cell.places || (line.sample === 0 && cell.places.has(index)), `${where}: it is none of the items that the control is judged on`);
 			cell.listed.add(name);
 			checkScore(audit, cell, line, where);
 			checkFacts(cell, cell.suite.items[index], line, where);
@@ -89,8 +90,8 @@ async function readScores(audit, text) {
 function checkComplete(audit) {
 	for (const cell of audit.cells) {
 		if (!cell.judging && cell.suite.kind === "pairwise") continue;
-		for (const { id } of cell.suite.items)
-			for (let sample = 0; sample < cell.suite.samples; sample++)
+		for (const [index, { id }] of cell.suite.items.entries())
+			for (let sample = 0; sample < cell.suite.samples && (!cell.places || (sample === 0 && cell.places.has(index))); sample++)
 				need(cell.listed.has(JSON.stringify([id, sample])),
 					`${blame(cell, id, sample, cell.suite.samples)}: scores.jsonl has no line for it: it was left out`);
 	}
@@ -128,7 +129,7 @@ function checkSummary(audit, summary, results) {
 	}
 	need((summary.plan ?? audit.planDigest) === audit.planDigest, "summary.json: it is about another plan than plan.json");
 	let total = 0, count = 0;
-	for (const cell of audit.cells.filter((each) => !each.judging)) {
+	for (const cell of audit.cells.filter((each) => !each.judging && !each.control)) {
 		total += cell.suite.items.length * cell.suite.samples;
 		for (const slot of cell.slots.values()) count += slot.answered && !slot.ungraded;
 	}

@@ -132,6 +132,7 @@ export function aggregate(scores) {
 		groups.get(name).views.push({ score, value: score.failed ? 0 : value });
 	};
 	for (const score of scores) {
+		if (/^control:/.test(score.model)) continue; // controls of judges stand in no result
 		add(score, score.model, score.score);
 		if (score.scorer === "pairwise") add(score, score.opponent, 1 - score.score);
 	}

@@ -84,6 +84,7 @@ static int set_up(void **state)
 		.models = fixture->models,
 		.judges = fixture->judges,
 		.output = fixture->output,
+		.controls = "none",
 		.screen = {.write = write_screen, .argument = &fixture->screen},
 	};
 	*state = fixture;
@@ -459,6 +460,44 @@ static void pairs_are_judged_in_both_orders(void **state)
 	free(scores);
 }
 
+/* By default, and never on more items than there are. */
+static void the_null_model_is_judged(void **state)
+{
+	struct fixture *fixture = *state;
+	static const char *const markers[] = {"ok 1", "ok 2", "ok 3", "ok 4", "ok 5", NULL};
+	static const struct {
+		const char *controls;
+		unsigned judged;
+	} cases[] = {
+		{NULL,  5},
+                {"all", 5},
+                {"2",   2}
+        };
+	struct err err;
+	write_suite(fixture, fixture->writing, writing_yaml, markers);
+	fixture->suites[0] = fixture->writing;
+	fixture->models[1] = fixture->loser;
+	fixture->judges[0] = fixture->judge;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char output[320];
+		snprintf(output, sizeof(output), "%s-%zu", fixture->output, i);
+		fixture->options.output = output;
+		fixture->options.controls = cases[i].controls;
+		provider_forget(&fixture->provider);
+		assert_ok(run(fixture, &err), &err);
+		assert_int_equal(provider_asked(&fixture->provider, "judge"),
+				 10 + 2 * cases[i].judged);
+		char *scores = folder_read(output, "bundle/scores.jsonl");
+		assert_int_equal(count_text(scores, "\"model\":\"control:null\""), cases[i].judged);
+		free(scores);
+		const json_t *samples = json_object_get(fixture->outcome.summary, "samples");
+		assert_int_equal(json_integer_value(json_object_get(samples, "total")), 10);
+	}
+	fixture->options.controls = "2.5";
+	assert_int_equal(run(fixture, &err), ERR_USAGE);
+	assert_non_null(strstr(err.message, "none, all"));
+}
+
 static void a_missing_answer_fails_its_comparison(void **state)
 {
 	struct fixture *fixture = *state;
@@ -485,6 +524,7 @@ static void a_cut_judging_resumes(void **state)
 	fixture->models[1] = fixture->loser;
 	fixture->judges[0] = fixture->judge;
 	fixture->options.concurrency = 1;
+	fixture->options.controls = NULL;
 	assert_ok(run(fixture, &err), &err);
 	char *whole = folder_read(fixture->output, "journal.jsonl");
 	for (char *at = strchr(whole, '\n'); at; at = strchr(at + 1, '\n')) {
@@ -493,7 +533,7 @@ static void a_cut_judging_resumes(void **state)
 		folder_write(fixture->output, "journal.jsonl", part);
 		provider_forget(&fixture->provider);
 		assert_ok(resume(fixture, &err), &err);
-		assert_int_equal(provider_answered(&fixture->provider, "judge"), 4 - verdicts);
+		assert_int_equal(provider_answered(&fixture->provider, "judge"), 8 - verdicts);
 		assert_float_equal(value_of(result_of(fixture, "winner", "win_rate"), "value"), 1,
 				   1e-9);
 		free(part);
@@ -656,6 +696,7 @@ int main(void)
 		TEST(a_killed_run_resumes),
 		TEST(a_changed_suite_is_noticed),
 		TEST(pairs_are_judged_in_both_orders),
+		TEST(the_null_model_is_judged),
 		TEST(a_missing_answer_fails_its_comparison),
 		TEST(a_cut_judging_resumes),
 		TEST(writing_needs_an_opponent_and_a_judge),

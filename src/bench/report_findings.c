@@ -1,0 +1,330 @@
+/* What of report.html is about comparisons and judges: tables, since lines of a terminal break on a
+ * phone. */
+#include "bench/report_internal.h"
+
+#include "base/json.h"
+#include "bench/judging_table.h"
+#include "bench/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SIGNIFICANT 0.05
+
+static double number(const json_t *row, const char *key)
+{
+	return json_number_value(json_object_get(row, key));
+}
+
+static long long count_of(const json_t *row, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(row, key));
+}
+
+/* ---- tables ---- */
+
+/* `heads`: a column each, those that begin with '#' of numbers. */
+static void begin_table(struct report *report, const char *name, const char *caption,
+			const char *const *heads)
+{
+	report_wide_begin(report, name);
+	buf_append_cstr(report->out, "<table><caption>");
+	report_line(report, caption, 1000);
+	buf_append_cstr(report->out, "</caption><thead><tr>");
+	for (; *heads; heads++) {
+		bool numeric = **heads == '#';
+		buf_printf(report->out, "<th scope=\"col\"%s>%s</th>",
+			   numeric ? " class=\"n\"" : "", *heads + numeric);
+	}
+	buf_append_cstr(report->out, "</tr></thead><tbody>\n");
+}
+
+static void end_table(struct report *report)
+{
+	buf_append_cstr(report->out, "</tbody></table>");
+	report_wide_end(report);
+}
+
+static void text_cell(struct report *report, const char *text)
+{
+	buf_append_cstr(report->out, "<td>");
+	report_line(report, text, 128);
+	buf_append_cstr(report->out, "</td>");
+}
+
+static void head_cell(struct report *report, const char *text)
+{
+	buf_append_cstr(report->out, "<th scope=\"row\">");
+	report_line(report, text, 128);
+	buf_append_cstr(report->out, "</th>");
+}
+
+static void number_cell(struct report *report, const char *text)
+{
+	buf_printf(report->out, "<td class=\"n\">%s</td>", text);
+}
+
+static void count_cell(struct report *report, const json_t *row, const char *key, bool bad)
+{
+	long long count = count_of(row, key);
+	buf_printf(report->out, "<td class=\"n%s\">%lld</td>", bad && count > 0 ? " bad" : "",
+		   count);
+}
+
+static void rate_cell(struct report *report, const json_t *rate)
+{
+	char text[JUDGING_RATE_MAX];
+	judging_rate_text(rate, text);
+	number_cell(report, text);
+}
+
+/* ---- comparisons ---- */
+
+static const char *how_text(const json_t *row, char out[static 160])
+{
+	const char *how = json_text(row, "how");
+	if (strcmp(how, "unpaired") == 0)
+		snprintf(out, 160, "unpaired, %lld and %lld items", count_of(row, "items_a"),
+			 count_of(row, "items_b"));
+	else
+		snprintf(out, 160, "%.20s, %lld items", how, count_of(row, "items"));
+	size_t used = strlen(out);
+	if (strcmp(json_text(row, "test"), "mcnemar") == 0)
+		snprintf(out + used, 160 - used, ", McNemar %lld:%lld", count_of(row, "only_a"),
+			 count_of(row, "only_b"));
+	return out;
+}
+
+static void append_comparison(struct report *report, const json_t *row)
+{
+	char text[160];
+	double holm = number(row, "p_holm");
+	buf_append_cstr(report->out, "<tr>");
+	text_cell(report, json_text(row, "suite"));
+	buf_append_cstr(report->out, "<th scope=\"row\">");
+	report_line(report, json_text(row, "a"), 128);
+	buf_append_cstr(report->out, " − ");
+	report_line(report, json_text(row, "b"), 128);
+	buf_append_cstr(report->out, "</th>");
+	snprintf(text, sizeof(text), "%+.1f", 100 * number(row, "difference"));
+	number_cell(report, text);
+	snprintf(text, sizeof(text), "%+.1f to %+.1f", 100 * number(row, "low"),
+		 100 * number(row, "high"));
+	number_cell(report, text);
+	snprintf(text, sizeof(text), "%.2g", number(row, "p"));
+	number_cell(report, text);
+	snprintf(text, sizeof(text), holm < SIGNIFICANT ? "<b>%.2g</b>" : "%.2g", holm);
+	number_cell(report, text);
+	snprintf(text, sizeof(text), "%.1f", 100 * number(row, "detectable"));
+	number_cell(report, text);
+	text_cell(report, how_text(row, text));
+	*text = '\0';
+	if (count_of(row, "failed_a") + count_of(row, "failed_b") > 0)
+		snprintf(text, sizeof(text), "%+.1f to %+.1f", 100 * number(row, "if_b_passed"),
+			 100 * number(row, "if_a_passed"));
+	number_cell(report, text);
+	buf_append_cstr(report->out, "</tr>\n");
+}
+
+static int by_p(const void *left, const void *right)
+{
+	const json_t *const *a = left, *const *b = right;
+	double p = number(*a, "p"), q = number(*b, "p");
+	if (p != q)
+		return p < q ? -1 : 1;
+	return (a > b) - (a < b);
+}
+
+static void append_comparisons(struct report *report, const json_t *rows)
+{
+	static const char *const heads[] = {
+		"Suite", "Models",      "#Difference", "#95 % interval",          "#p",
+		"#Holm", "#Detectable", "How",         "#If failures had passed", NULL};
+	size_t count = json_array_size(rows);
+	const json_t **order = calloc(count + 1, sizeof(*order));
+	if (count > 0 && order) {
+		begin_table(
+			report, "Comparisons",
+			"Differences of scores in points. Holm: p corrected for the number of "
+			"comparisons, bold where it stays below 0.05. Detectable: the difference "
+			"that so many items show with 80 % power.",
+			heads);
+		for (size_t i = 0; i < count; i++)
+			order[i] = json_array_get(rows, i);
+		if (count > REPORT_PAIRS_MAX)
+			qsort(order, count, sizeof(*order), by_p);
+		for (size_t i = 0; i < count && i < REPORT_PAIRS_MAX; i++)
+			append_comparison(report, order[i]);
+		end_table(report);
+	}
+	if (count > REPORT_PAIRS_MAX)
+		buf_printf(report->out,
+			   "<p class=\"soft\">%zu more pairs: <code>parley bench compare</code> "
+			   "shows all.</p>\n",
+			   count - REPORT_PAIRS_MAX);
+	free(order);
+}
+
+static void append_ranks(struct report *report, const json_t *ranks)
+{
+	static const char *const heads[] = {"Suite", "Model", "#Rank", "#95 % interval", NULL};
+	const json_t *row;
+	size_t i;
+	if (json_array_size(ranks) == 0)
+		return;
+	begin_table(report, "Ranks",
+		    "Ranks, and those that the corrected comparisons leave possible.", heads);
+	json_array_foreach((json_t *)ranks, i, row)
+	{
+		buf_append_cstr(report->out, "<tr>");
+		text_cell(report, json_text(row, "suite"));
+		head_cell(report, json_text(row, "model"));
+		count_cell(report, row, "rank", false);
+		buf_printf(report->out, "<td class=\"n\">%lld to %lld</td></tr>\n",
+			   count_of(row, "low"), count_of(row, "high"));
+	}
+	end_table(report);
+}
+
+/* ---- judges ---- */
+
+static const char *served_by(const struct report *report, const char *judge)
+{
+	for (unsigned i = 0; i < report->run->model_count; i++)
+		if (strcmp(report->run->models[i].plan->name, judge) == 0)
+			return report->run->models[i].served;
+	return "";
+}
+
+static void append_judges(struct report *report, const json_t *judges)
+{
+	static const char *const heads[] = {"Judge",
+					    "Named by the provider",
+					    "#Judged",
+					    "#Unparsed",
+					    "#Refused",
+					    "#Unanswered",
+					    "#Flipped by the order",
+					    "#Ties",
+					    "#Named the first",
+					    "#The longer won",
+					    NULL};
+	static const char *const rates[] = {"flips", "ties", "first", "longer"};
+	const json_t *row;
+	size_t i;
+	begin_table(report, "Judges",
+		    "Every judge is asked about every two answers in both orders. Flipped: it "
+		    "named another winner in the other order, which counts as a tie. Unparsed and "
+		    "refused count verdicts, two for each comparison. Named the first: 50 % where "
+		    "the place does not matter. The longer won: of comparisons with a winner.",
+		    heads);
+	json_array_foreach((json_t *)judges, i, row)
+	{
+		buf_append_cstr(report->out, "<tr>");
+		head_cell(report, json_text(row, "judge"));
+		text_cell(report, served_by(report, json_text(row, "judge")));
+		buf_printf(report->out, "<td class=\"n\">%lld of %lld</td>",
+			   count_of(row, "judged"), count_of(row, "comparisons"));
+		count_cell(report, row, "unparsed", true);
+		count_cell(report, row, "refused", true);
+		count_cell(report, row, "unanswered", true);
+		for (unsigned k = 0; k < 4; k++)
+			rate_cell(report, json_object_get(row, rates[k]));
+		buf_append_cstr(report->out, "</tr>\n");
+	}
+	end_table(report);
+}
+
+static void append_agreement(struct report *report, const json_t *agreement)
+{
+	static const char *const heads[] = {"Judges", "#Agree in", "#Cohen's kappa", NULL};
+	char fleiss[JUDGING_RATE_MAX], alpha[JUDGING_RATE_MAX], caption[300];
+	const json_t *row;
+	size_t i;
+	if (!agreement)
+		return;
+	judging_number_text(agreement, "fleiss", fleiss);
+	judging_number_text(agreement, "alpha", alpha);
+	snprintf(caption, sizeof(caption),
+		 "Agreement of the panel in %lld comparisons: Fleiss' kappa %s, Krippendorff's "
+		 "alpha %s (1: always, 0: as by chance).",
+		 count_of(agreement, "comparisons"), fleiss, alpha);
+	begin_table(report, "Agreement of judges", caption, heads);
+	json_array_foreach(json_object_get(agreement, "pairs"), i, row)
+	{
+		char text[JUDGING_RATE_MAX] = "unknown";
+		buf_append_cstr(report->out, "<tr><th scope=\"row\">");
+		report_line(report, json_text(row, "a"), 128);
+		buf_append_cstr(report->out, " and ");
+		report_line(report, json_text(row, "b"), 128);
+		buf_append_cstr(report->out, "</th>");
+		if (json_is_number(json_object_get(row, "observed")))
+			snprintf(text, sizeof(text), "%.1f %%", 100 * number(row, "observed"));
+		number_cell(report, text);
+		judging_number_text(row, "cohen", text);
+		number_cell(report, text);
+		buf_append_cstr(report->out, "</tr>\n");
+	}
+	end_table(report);
+}
+
+static void append_controls(struct report *report, const json_t *controls)
+{
+	static const char *const heads[] = {"Control", "Against", "Judge", "#Won", "#n", NULL};
+	const json_t *row;
+	size_t i;
+	begin_table(
+		report, "Controls of judges",
+		"Controls are no contestants and stand in no result. The null model gives the "
+		"same words to everything, so that what it wins is given for nothing. The "
+		"longest-answer control hands in the longest answer of each sample; a judge that "
+		"does not care for length gives it about a half.",
+		heads);
+	json_array_foreach(json_object_get(controls, "rows"), i, row)
+	{
+		bool all = json_is_null(json_object_get(row, "judge"));
+		buf_append_cstr(report->out, "<tr>");
+		head_cell(report, judging_control_text(json_text(row, "control")));
+		text_cell(report, json_text(row, "against"));
+		text_cell(report, all ? "all together" : json_text(row, "judge"));
+		rate_cell(report, row);
+		count_cell(report, row, "n", false);
+		buf_append_cstr(report->out, "</tr>\n");
+	}
+	end_table(report);
+	if (!json_object_get(controls, "null"))
+		buf_append_cstr(report->out,
+				"<p class=\"note\" role=\"note\">No null model: the run was made "
+				"without controls.</p>\n");
+}
+
+static void append_judging(struct report *report, const json_t *suite)
+{
+	const json_t *prompt = json_object_get(suite, "prompt");
+	buf_append_cstr(report->out, "<h2>Judges of ");
+	report_line(report, json_text(suite, "suite"), 128);
+	buf_append_cstr(report->out, "</h2>\n<p class=\"soft\">Prompt: ");
+	report_line(report, json_text(prompt, "version"), 64);
+	buf_append_cstr(report->out, ", SHA-256 <code class=\"long\">");
+	report_line(report, json_text(prompt, "sha256"), 64);
+	buf_append_cstr(report->out, "</code></p>\n");
+	append_judges(report, json_object_get(suite, "judges"));
+	append_agreement(report, json_object_get(suite, "agreement"));
+	append_controls(report, json_object_get(suite, "controls"));
+}
+
+void report_findings(struct report *report)
+{
+	const json_t *summary = report->outcome->summary, *suite;
+	const json_t *comparisons = json_object_get(summary, "comparisons");
+	size_t i;
+	if (json_array_size(comparisons) > 0) {
+		buf_append_cstr(report->out, "<h2>Comparisons</h2>\n");
+		append_comparisons(report, comparisons);
+		append_ranks(report, json_object_get(summary, "ranks"));
+	}
+	json_array_foreach(json_object_get(summary, "judging"), i, suite)
+	{
+		append_judging(report, suite);
+	}
+}
