@@ -26,6 +26,7 @@
 #define PRODUCERS_MAX 16
 #define SAMPLE 64
 #define SAMPLES_MAX (1u << 20)
+#define PATH_SIZE 4096
 
 struct run;
 
@@ -245,11 +246,14 @@ static size_t watch(struct run *run, uint64_t records)
 	return seen;
 }
 
-static struct log_options options_of(const char *directory, struct ed25519_private *key,
-				     struct env_loop *care)
+/* With a mark beside the log, as the gateway keeps it. */
+static struct log_options options_of(const char *directory, char mark[static PATH_SIZE],
+				     struct ed25519_private *key, struct env_loop *care)
 {
+	snprintf(mark, PATH_SIZE, "%s.mark", directory);
 	return (struct log_options){.directory = directory,
 				    .origin = "perf.example/parley",
+				    .mark = mark,
 				    .key = key,
 				    .secret = "a secret of thirty-two bytes....",
 				    .care_loop = care};
@@ -266,9 +270,10 @@ static int append(struct env *env, char **argv, struct env_loop *care, double ra
 {
 	struct run run = {0};
 	struct err err = ERR_INIT;
+	char mark[PATH_SIZE];
 	uint64_t records = strtoull(argv[2], NULL, 10);
 	struct env_loop *log_loop = env_loop_new(env, "log", true);
-	struct log_options options = options_of(argv[1], key, care);
+	struct log_options options = options_of(argv[1], mark, key, care);
 	run.count = (unsigned)atoi(argv[3]);
 	run.sample_ns = calloc(SAMPLES_MAX, sizeof(*run.sample_ns));
 	run.latency = calloc(SAMPLES_MAX, sizeof(*run.latency));
@@ -323,9 +328,10 @@ static int seal(struct env *env, const char *directory, struct env_loop *care, b
 {
 	struct err err = ERR_INIT;
 	struct log *log;
+	char mark[PATH_SIZE];
 	struct log_stats stats;
 	struct env_loop *log_loop = env_loop_new(env, "log", true);
-	struct log_options options = options_of(directory, key, care);
+	struct log_options options = options_of(directory, mark, key, care);
 	uint64_t began = now_ns();
 	if (log_open(env, log_loop, &options, &log, &err) != ERR_OK)
 		fail(&err);

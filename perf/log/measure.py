@@ -40,6 +40,12 @@ def run(*arguments):
     return done.stdout
 
 
+def clear(log):
+    """A log and its mark."""
+    shutil.rmtree(log, ignore_errors=True)
+    Path(f"{log}.mark").unlink(missing_ok=True)
+
+
 def verify(parley, log, records):
     """One check with its processor time and its most memory."""
     started = time.monotonic()
@@ -78,15 +84,15 @@ def main():
     options = parse()
     append, parley = options.build / "perf" / "append", options.build / "src" / "cmd" / "parley"
     log = options.directory
-    shutil.rmtree(log, ignore_errors=True)
+    clear(log)
     log.parent.mkdir(parents=True, exist_ok=True)
     result = {"append": json.loads(run(append, log, options.records, options.producers, options.flight, "open"))}
     # The same at the rate of the bound, in a log of its own.
     paced = log.parent / (log.name + "-paced")
-    shutil.rmtree(paced, ignore_errors=True)
+    clear(paced)
     result["append_at_a_fixed_rate"] = {"offered_per_second": options.rate, **json.loads(run(
         append, paced, min(options.records, 10 * options.rate), options.producers, 4096, "open", options.rate))}
-    shutil.rmtree(paced)
+    clear(paced)
     result["bytes_a_request_open"] = sizes(log)[0].get(".seg")
     result["verify_open"] = verify(parley, log, options.records)
     result["start_seconds"] = json.loads(run(append, log, "start"))["open_seconds"]
@@ -98,7 +104,7 @@ def main():
     result["verify_sealed"] = verify(parley, log, options.records)
     print(json.dumps(result, indent=1))
     if not options.keep:
-        shutil.rmtree(log)
+        clear(log)
 
 
 if __name__ == "__main__":

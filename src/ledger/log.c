@@ -17,7 +17,9 @@
 /* Where nobody waits for the disk. */
 #define GAP_RELAXED_NS UINT64_C(2000000)
 #define CHECKPOINT_DELAY_NS UINT64_C(100000000)
-#define CHECKPOINT_GAP_NS UINT64_C(2000000)
+#define CHECKPOINT_GAP_NS UINT64_C(2000000) /* between two signatures */
+/* The file that readers of the disk find lags behind the mark by so much at most. */
+#define STORE_GAP_NS UINT64_C(100000000)
 #define SPACE_RETRY_NS UINT64_C(1000000000)
 /* Zeros written between two commits: so few that none waits long, and more than a commit takes. */
 #define PREPARE_STEP (2 * LOG_COMMIT_BYTES)
@@ -343,13 +345,27 @@ static void run_checkpoint(struct log *log)
 static void done_checkpoint(struct log *log)
 {
 	if (log->code == ERR_OK) {
-		log->checkpoint_ns = env_clock_ns(log->env);
 		log_checkpoint_publish(log);
 	} else if (log->code == ERR_NO_SPACE || log->code == ERR_NO_MEMORY) {
 		arm_checkpoint(log, log->loop->now_ns + CHECKPOINT_DELAY_NS);
 	} else {
 		fail(log);
 	}
+}
+
+static void run_store(struct log *log)
+{
+	log->code = log_checkpoint_store(log, &log->err);
+}
+
+/* Without room it is tried again later: what was signed is in the mark. */
+static void done_store(struct log *log)
+{
+	log->stored_ns = log->loop->now_ns;
+	if (log->code == ERR_OK)
+		log->unstored = false;
+	else if (log->code != ERR_NO_SPACE && log->code != ERR_NO_MEMORY)
+		fail(log);
 }
 
 static void run_prepare(struct log *log)
@@ -379,6 +395,7 @@ static const struct {
 	[LOG_WORK_COMMIT] = {run_commit,     done_commit    },
 	[LOG_WORK_TILES] = {run_tiles,      done_tiles     },
 	[LOG_WORK_CHECKPOINT] = {run_checkpoint, done_checkpoint},
+	[LOG_WORK_STORE] = {run_store,      done_store     },
 	[LOG_WORK_PREPARE] = {run_prepare,    done_prepare   },
 };
 
@@ -390,13 +407,24 @@ static bool checkpoint_is_wanted(struct log *log)
 		return false;
 	}
 	if (!log->checkpoint_due && atomic_exchange(&log->checkpoint_wanted, false)) {
-		uint64_t soonest = log->checkpoint_ns + CHECKPOINT_GAP_NS;
+		uint64_t soonest = log->signed_ns + CHECKPOINT_GAP_NS;
 		if (log->loop->now_ns >= soonest)
 			log->checkpoint_due = true;
 		else
 			arm_checkpoint(log, soonest);
 	}
 	return log->checkpoint_due;
+}
+
+static bool store_is_wanted(struct log *log)
+{
+	if (!log->unstored)
+		return false;
+	if (log->loop->now_ns >= log->stored_ns + STORE_GAP_NS)
+		return true;
+	if (!log->checkpoint_armed)
+		arm_checkpoint(log, log->stored_ns + STORE_GAP_NS);
+	return false;
 }
 
 static bool prepare_is_wanted(struct log *log, int64_t below)
@@ -416,6 +444,8 @@ static enum log_work choose_housekeeping(struct log *log)
 {
 	if (checkpoint_is_wanted(log))
 		return LOG_WORK_CHECKPOINT;
+	if (store_is_wanted(log))
+		return LOG_WORK_STORE;
 	if (prepare_is_wanted(log, low_room(log) / 2))
 		return LOG_WORK_PREPARE;
 	if (log->tree.full_count > 0 && is_quiet(log))

@@ -277,10 +277,23 @@ void log_commit_integrate(struct log *log)
 
 /* ---- checkpoints ---- */
 
+static enum err_code store(struct log *log, const struct buf *note, struct err *err)
+{
+	char path[LOG_PATH_SIZE];
+	log_path(log, path, "checkpoint");
+	return env_write_file(log->env, path, buf_bytes(note), 0644, err);
+}
+
+/* A new file under an old name takes two syncs of the whole file system; a mark takes one of a page
+ * that was there before. */
+enum err_code log_checkpoint_store(struct log *log, struct err *err)
+{
+	return store(log, &log->checkpoint, err);
+}
+
 enum err_code log_checkpoint_make(struct log *log, struct err *err)
 {
 	struct merkle_range range;
-	char path[LOG_PATH_SIZE];
 	ERR_TRY(sync_records(log, err));
 	log_take_next_key(log);
 	log_tree_range(&log->tree, &range);
@@ -290,17 +303,17 @@ enum err_code log_checkpoint_make(struct log *log, struct err *err)
 	head->root = merkle_root(&range);
 	assert(head->size >= log->checkpoint_head.size);
 	buf_clear(&log->checkpoint_next);
+	log->signed_ns = env_clock_ns(log->env);
 	ERR_TRY(checkpoint_sign(head, &log->key, log->options.key, &log->checkpoint_next, err));
 	/* Before anybody can see it: what was signed once is known also where the log is put back.
 	 */
-	if (log->mark)
-		ERR_TRY(mark_set(log->mark, buf_bytes(&log->checkpoint_next), err));
-	log_path(log, path, "checkpoint");
-	return env_write_file(log->env, path, buf_bytes(&log->checkpoint_next), 0644, err);
+	return log->mark ? mark_set(log->mark, buf_bytes(&log->checkpoint_next), err)
+			 : store(log, &log->checkpoint_next, err);
 }
 
 void log_checkpoint_publish(struct log *log)
 {
+	log->unstored = log->mark != NULL;
 	pthread_mutex_lock(&log->lock);
 	struct buf old = log->checkpoint;
 	log->checkpoint = log->checkpoint_next;

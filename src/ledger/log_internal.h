@@ -90,6 +90,7 @@ enum log_work {
 	LOG_WORK_COMMIT,
 	LOG_WORK_TILES,
 	LOG_WORK_CHECKPOINT,
+	LOG_WORK_STORE,
 	LOG_WORK_PREPARE
 };
 
@@ -125,9 +126,10 @@ struct log {
 	struct env_job job;
 	struct env_timer checkpoint_timer, space_timer, hold_timer;
 	bool space_waiting;
-	uint64_t checkpoint_ns; /* when the last one was signed */
-	uint64_t commit_ns;     /* when the last commit was done */
-	uint64_t began_ns;      /* when the last work was begun */
+	bool unstored;      /* the last checkpoint is not in its file yet */
+	uint64_t stored_ns; /* when the file was last written, or tried */
+	uint64_t commit_ns; /* when the last commit was done */
+	uint64_t began_ns;  /* when the last work was begun */
 	uint64_t batch;
 	struct err err; /* of the job at work */
 	enum err_code code;
@@ -143,7 +145,8 @@ struct log {
 	struct log_spare spares[LOG_SPARES_MAX];
 	unsigned spare_count, spare_number;
 	struct env_file *preparing;
-	uint64_t prepared; /* bytes of it */
+	uint64_t prepared;  /* bytes of it */
+	uint64_t signed_ns; /* when the last checkpoint was signed */
 	struct buf checkpoint_next;
 	struct checkpoint checkpoint_next_head;
 
@@ -202,10 +205,12 @@ void log_prepare_abandon(struct log *log);
 /* Goes over to a new segment: from the spares, or made now. */
 enum err_code log_rotate(struct log *log, struct err *err);
 
-/* Syncs what is not yet, signs the tree as it is and stores that in checkpoint_next and on the
- * disk; log_checkpoint_publish lets readers see it. */
+/* Syncs what is not yet, signs the tree as it is and stores that in checkpoint_next and in the
+ * mark; log_checkpoint_publish lets readers see it. Its file is written by log_checkpoint_store
+ * where there is a mark (`unstored` then), else before anybody can see it. */
 enum err_code log_checkpoint_make(struct log *log, struct err *err);
 void log_checkpoint_publish(struct log *log);
+enum err_code log_checkpoint_store(struct log *log, struct err *err);
 
 /* log_cosigned.c; under the lock: whether readers should have the cosigned checkpoint rather than
  * the last one; whether one that covers the record may still come; that a larger one was signed. */

@@ -158,12 +158,18 @@ static enum err_code remove_spares(struct log *log, struct err *err)
 
 static enum err_code first_checkpoint(struct log *log, struct err *err)
 {
-	if (log->checkpoint.size > 0 && log->checkpoint_head.size == log->next_commit &&
-	    !log->signed_before && !log->next_key)
+	bool signed_now = log->checkpoint.size > 0 &&
+			  log->checkpoint_head.size == log->next_commit && !log->signed_before &&
+			  !log->next_key;
+	if (!signed_now) {
+		ERR_TRY(log_checkpoint_make(log, err));
+		log_checkpoint_publish(log);
+		log->signed_before = false;
+	}
+	if (!log->unstored)
 		return ERR_OK;
-	ERR_TRY(log_checkpoint_make(log, err));
-	log_checkpoint_publish(log);
-	log->signed_before = false;
+	ERR_TRY(log_checkpoint_store(log, err));
+	log->unstored = false;
 	return ERR_OK;
 }
 
@@ -193,7 +199,7 @@ static enum err_code start(struct log *log, struct err *err)
 	log_load_cosigned(log);
 	atomic_store(&log->next_index, log->next_commit);
 	atomic_store(&log->durable, log->next_commit);
-	log->checkpoint_ns = env_clock_ns(log->env);
+	log->signed_ns = log->stored_ns = env_clock_ns(log->env);
 	for (size_t i = 0; i < log->segment_count; i++)
 		log->sealed += log->segments[i].sealed;
 	if (log->options.care_loop)

@@ -173,36 +173,32 @@ struct used {
 	int64_t requests, tokens;
 };
 
-static void add_use(const json_t *settle, struct used *used)
+static enum err_code add_use(void *argument, uint64_t index, struct bytes text, struct err *err)
 {
+	(void)index;
+	(void)err;
+	struct used *used = argument;
+	json_t *settle = json_loadb(text.data, text.size, 0, NULL);
 	const json_t *usage = json_object_get(settle, "usage");
-	if (!usage)
-		return;
-	used->requests++;
-	used->tokens += json_integer_value(json_object_get(usage, "input")) +
-			json_integer_value(json_object_get(usage, "cache_write")) +
-			json_integer_value(json_object_get(usage, "output"));
+	if (usage) {
+		used->requests++;
+		used->tokens += json_integer_value(json_object_get(usage, "input")) +
+				json_integer_value(json_object_get(usage, "cache_write")) +
+				json_integer_value(json_object_get(usage, "output"));
+	}
+	json_decref(settle);
+	return ERR_OK;
 }
 
 /* Of the records before `end`. False: the disk would not say. */
 static bool use_of_log(struct town *town, uint64_t end, struct used *used)
 {
 	struct log *log = gateway_log(town->gateway, CONTROL_EVALUATION);
-	struct buf text = BUF_INIT(RECORD_SIZE_MAX);
 	struct log_stats stats;
-	bool good = true;
 	*used = (struct used){0};
 	log_get_stats(log, &stats);
 	end = end < stats.records ? end : stats.records;
-	for (uint64_t i = 0; good && i < end; i++) {
-		buf_clear(&text);
-		good = log_read_entry(log, i, &text, NULL) == ERR_OK;
-		json_t *record = json_loadb(text.data, good ? text.size : 0, 0, NULL);
-		add_use(record, used);
-		json_decref(record);
-	}
-	buf_release(&text);
-	return good;
+	return log_read_range(log, 0, end, add_use, used, NULL) == ERR_OK;
 }
 
 /* ---- what is kept ---- */
