@@ -273,13 +273,14 @@ static void append_controls(struct report *report, const json_t *controls)
 	static const char *const heads[] = {"Control", "Against", "Judge", "#Won", "#n", NULL};
 	const json_t *row;
 	size_t i;
-	begin_table(
-		report, "Controls of judges",
-		"Controls are no contestants and stand in no result. The null model gives the "
-		"same words to everything, so that what it wins is given for nothing. The "
-		"longest-answer control hands in the longest answer of each sample; a judge that "
-		"does not care for length gives it about a half.",
-		heads);
+	begin_table(report, "Controls of judges",
+		    "Controls are no contestants and stand in no result. The null model gives the "
+		    "same words "
+		    "to everything, so that what it wins is given for nothing. The longest-answer "
+		    "control hands in the "
+		    "longest of the answers to each sample: where it wins more than any model "
+		    "does, judges pay for length.",
+		    heads);
 	json_array_foreach(json_object_get(controls, "rows"), i, row)
 	{
 		bool all = json_is_null(json_object_get(row, "judge"));

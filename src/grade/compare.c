@@ -341,7 +341,8 @@ static void conclude(struct compared *compared, const struct estimate *estimate)
 
 	compared->clusters = estimate->clusters;
 	compared->difference = estimate->mean;
-	compared->interval = (struct interval){estimate->mean - half, estimate->mean + half};
+	compared->interval =
+		(struct interval){fmax(-1, estimate->mean - half), fmin(1, estimate->mean + half)};
 	if (known)
 		compared->p =
 			2 * statistics_t_cdf(-fabs(estimate->mean / error), estimate->freedom);
@@ -361,8 +362,11 @@ static void count_discordant(struct compared *compared, const struct columns *co
 		compared->only_a += columns->a[i] > columns->b[i];
 		compared->only_b += columns->b[i] > columns->a[i];
 	}
-	if (compared->mcnemar)
-		compared->p = statistics_mcnemar(compared->only_a, compared->only_b);
+	if (!compared->mcnemar)
+		return;
+	compared->p = statistics_mcnemar(compared->only_a, compared->only_b);
+	compared->interval =
+		statistics_tango(compared->only_a, compared->only_b, columns->count, CONFIDENCE);
 }
 
 static void count_side(const struct side *side, size_t *samples, size_t *failed)

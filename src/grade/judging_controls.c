@@ -3,7 +3,7 @@
  * The null model answers everything with the same words. The longest-answer control hands in, for
  * every sample, the longest of the answers that were compared there: it costs no verdict, since
  * judges compared that answer anyway, and where the longest is its opponent's own it counts as a
- * tie. A judge that does not care for length gives it a half. Neither stands in any result. */
+ * tie. Neither stands in any result. */
 #include "grade/judging_internal.h"
 
 #include "base/json.h"

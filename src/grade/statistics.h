@@ -67,6 +67,12 @@ bool statistics_paired(const double *a, const double *b, const size_t *cluster, 
 /* Exact two-sided McNemar test from the two discordant counts. */
 double statistics_mcnemar(uint64_t only_a, uint64_t only_b);
 
+/* Score interval of the difference of two fractions over the same n items, of which a alone passed
+ * only_a and b alone only_b (Tango, Statistics in Medicine 17:891, 1998). Within -1…1; without
+ * discordant items Wilson's bound of 0 on both sides, where all are discordant twice Wilson's
+ * interval of only_a in n, less one. */
+struct interval statistics_tango(uint64_t only_a, uint64_t only_b, uint64_t n, double confidence);
+
 /* Holm's step-down adjustment in place: p[i] becomes its adjusted value. False when memory is out.
  */
 bool statistics_holm(double *p, size_t count);

@@ -85,9 +85,37 @@ static void same_items_are_paired(void **state)
 	near(pair->adjusted, pair->p);
 	/* sd of d: sum d^2 = 7, mean .15 */
 	double error = sqrt((7 - 20 * .15 * .15) / 19 / 20);
-	near(pair->interval.high, .15 + statistics_t_quantile(0.975, 19) * error);
+	near(pair->interval.low, statistics_tango(5, 2, 20, 0.95).low);
+	near(pair->interval.high, statistics_tango(5, 2, 20, 0.95).high);
 	near(pair->detectable,
 	     error * (statistics_normal_quantile(0.975) + statistics_normal_quantile(0.8)));
+}
+
+/* Few items, and far apart: no interval leaves what a difference of fractions can be. */
+static void no_interval_leaves_its_range(void **state)
+{
+	struct table *table = *state;
+
+	for (int i = 0; i < 4; i++) {
+		add(table, "a", i, i < 4);
+		add(table, "b", i, 0);
+		add(table, "c", 100 + i, i < 3);
+		add(table, "d", i, i == 3 ? 0.5 : 0);
+	}
+	const struct compared *pairs = compare(table);
+	assert_int_equal(table->found.count, 6);
+	for (size_t i = 0; i < 6; i++) {
+		assert_true(pairs[i].interval.low >= -1 && pairs[i].interval.high <= 1);
+		assert_true(pairs[i].interval.low <= pairs[i].difference &&
+			    pairs[i].difference <= pairs[i].interval.high);
+	}
+	/* a and b: all four discordant, Wilson's interval of 4 in 4, doubled, less one. */
+	assert_true(pairs[0].mcnemar);
+	near(pairs[0].interval.low, 2 * statistics_wilson(4, 4, 0.95).low - 1);
+	near(pairs[0].interval.high, 1);
+	/* a and c share no item: t, and cut. */
+	assert_int_equal(pairs[1].way, COMPARE_UNPAIRED);
+	near(pairs[1].interval.high, 1);
 }
 
 /* Failures count 0; had b's alone passed, the difference is smaller, had a's, larger. */
@@ -251,10 +279,15 @@ static void a_changed_number_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(same_items_are_paired),          CASE(failures_widen_the_bounds),
-		CASE(other_items_are_not_paired),     CASE(samples_and_clusters),
-		CASE(no_difference_is_not_certainty), CASE(writers_are_compared_by_whom_they_met),
-		CASE(ranks_have_intervals),           CASE(a_changed_number_is_named),
+		CASE(same_items_are_paired),
+		CASE(no_interval_leaves_its_range),
+		CASE(failures_widen_the_bounds),
+		CASE(other_items_are_not_paired),
+		CASE(samples_and_clusters),
+		CASE(no_difference_is_not_certainty),
+		CASE(writers_are_compared_by_whom_they_met),
+		CASE(ranks_have_intervals),
+		CASE(a_changed_number_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

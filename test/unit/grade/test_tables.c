@@ -41,6 +41,23 @@ static void distributions(void **state)
 		     1e-12);
 }
 
+static void paired_differences(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ROWS(r_tango); i++) {
+		const double *row = r_tango[i];
+		uint64_t a = (uint64_t)row[0], b = (uint64_t)row[1], n = (uint64_t)row[2];
+		struct interval interval = statistics_tango(a, b, n, 0.95);
+		struct interval other = statistics_tango(b, a, n, 0.95);
+
+		near(interval.low, row[3], 1e-9);
+		near(interval.high, row[4], 1e-9);
+		near(other.low, -interval.high, 0);
+		near(other.high, -interval.low, 0);
+		assert_true(interval.low >= -1 && interval.high <= 1);
+	}
+}
+
 static void proportions(void **state)
 {
 	(void)state;
@@ -295,6 +312,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(distributions),
 		cmocka_unit_test(proportions),
+		cmocka_unit_test(paired_differences),
 		cmocka_unit_test(tests_of_differences),
 		cmocka_unit_test(means),
 		cmocka_unit_test(agreement),
