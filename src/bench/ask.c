@@ -15,7 +15,6 @@
 
 #define REQUEST_BODY_MAX ((size_t)40 << 20)
 #define REPLAYS_PER_TURN 64u /* answers out of files, before others have their turn */
-#define UNGRADED_MAX 512u    /* answers that wait for a grader before asking pauses */
 #define LEAF_FIELD_MAX 2048u
 #define BUFFER_KEPT_MAX ((size_t)64 << 10)
 
@@ -366,13 +365,20 @@ static struct cell *next_cell(struct run *run, const struct run_model *model, si
 {
 	for (unsigned i = 0; i < run->cell_count; i++) {
 		struct cell *cell = &run->cells[i];
-		if (cell_asks(cell) != model->number || cell->ungraded >= UNGRADED_MAX ||
+		if (cell_asks(cell) != model->number || cell->ungraded >= RUN_UNGRADED_MAX ||
 		    proxy_asks(run, cell))
 			continue;
 		if (cell_next(cell, TASK_READY, index))
 			return cell;
 	}
 	return NULL;
+}
+
+/* The same, or a decoy. */
+static struct cell *next_mixed(struct run *run, const struct run_model *model, size_t *index)
+{
+	struct cell *decoy = decoys_next(run, model, index);
+	return decoy ? decoy : next_cell(run, model, index);
 }
 
 static bool may_ask(const struct run *run, const struct run_model *model)
@@ -391,7 +397,7 @@ static void pump_model(struct run *run, struct run_model *model)
 	struct cell *cell;
 	size_t index;
 	wake_waiting(model);
-	while (may_ask(run, model) && (cell = next_cell(run, model, &index))) {
+	while (may_ask(run, model) && (cell = next_mixed(run, model, &index))) {
 		if (turns >= REPLAYS_PER_TURN) {
 			run_wake(run);
 			break;

@@ -231,6 +231,8 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 	struct run_suite *suite = &run->suites[number];
 	uint8_t root[SHA256_SIZE];
 	ERR_TRY(suite_load(run->env, planned->directory, &suite->suite, err));
+	if (planned->decoys && !planned->loaded)
+		ERR_TRY(decoys_choose(run, number, &suite->suite, err));
 	ERR_TRY(suite_root(suite->suite, root, err));
 	suite->name = suite_name(suite->suite);
 	suite->items = suite_count(suite->suite);
@@ -273,6 +275,7 @@ static enum err_code load_suites(struct run *run, struct err *err)
 		ERR_TRY(load_suite(run, i, err));
 		pairwise |= run->suites[i].pairwise;
 	}
+	ERR_TRY(decoys_check(run, err));
 	ERR_TRY(plan_check(&run->plan, pairwise, err));
 	return pairwise && run->plan.control_items && !run->resumed
 		       ? plan_add_control(&run->plan, err)

@@ -126,7 +126,8 @@ static void open_conduct(struct run *run)
 		run->conduct.suites[i] =
 			(struct conduct_suite){.name = run->suites[i].name,
 					       .suite = run->suites[i].suite,
-					       .pairwise = run->suites[i].pairwise};
+					       .pairwise = run->suites[i].pairwise,
+					       .decoys = run->plan.suites[i].decoys};
 }
 
 void cells_observe(struct run *run, const struct cell *cell, size_t index,

@@ -37,19 +37,24 @@ static size_t score_step(const struct cell *cell)
 	return cell->judging ? 2 : 1;
 }
 
-static struct run_score *collect_scores(struct run *run, size_t *count)
+/* Decoys stand behind all others and in no result: *decoys of them. */
+static struct run_score *collect_scores(struct run *run, size_t *count, size_t *decoys)
 {
 	size_t total = 0;
 	for (unsigned i = 0; i < run->cell_count; i++)
 		if (makes_scores(run, &run->cells[i]))
 			total += run->cells[i].count / score_step(&run->cells[i]);
 	struct run_score *scores = calloc(total ? total : 1, sizeof(*scores));
-	*count = 0;
+	*count = *decoys = 0;
 	for (unsigned i = 0; scores && i < run->cell_count; i++) {
 		struct cell *cell = &run->cells[i];
 		for (size_t k = 0; makes_scores(run, cell) && k < cell->count;
 		     k += score_step(cell))
-			scoring_record(run, cell, k, &scores[(*count)++]);
+			scoring_record(run, cell, k, &scores[(*count + (*decoys)++)]);
+		if (!run->plan.suites[cell->suite].decoys) {
+			*count += *decoys;
+			*decoys = 0;
+		}
 	}
 	return scores;
 }
@@ -531,14 +536,14 @@ static enum err_code add_conduct(const struct run *run, const struct run_score *
 }
 
 static enum err_code write_all(struct run *run, const struct run_score *scores, size_t count,
-			       const struct results *results, struct bench_outcome *outcome,
-			       struct err *err)
+			       size_t decoys, const struct results *results,
+			       struct bench_outcome *outcome, struct err *err)
 {
 	outcome->summary = encode_summary(run, results, outcome);
 	if (!outcome->summary)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the summary");
 	ERR_TRY(add_findings(scores, count, outcome->summary, err));
-	ERR_TRY(add_conduct(run, scores, count, outcome->summary, err));
+	ERR_TRY(add_conduct(run, scores, count + decoys, outcome->summary, err));
 	ERR_TRY(write_lines(run, err));
 	ERR_TRY(write_policy(run, err));
 	ERR_TRY(write_verdict_keys(run, err));
@@ -552,17 +557,17 @@ static enum err_code write_all(struct run *run, const struct run_score *scores, 
 
 enum err_code finish_write(struct run *run, struct bench_outcome *outcome, struct err *err)
 {
-	size_t count;
+	size_t count, decoys;
 	struct results results = {0};
 	struct aggregate_options options = {.reference = baseline_name(run)};
-	struct run_score *scores = collect_scores(run, &count);
+	struct run_score *scores = collect_scores(run, &count, &decoys);
 	if (!scores)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the results");
 	count_outcome(run, outcome);
 	describe_ending(run, outcome);
 	enum err_code code = aggregate(scores, count, &options, &results, err);
 	if (code == ERR_OK)
-		code = write_all(run, scores, count, &results, outcome, err);
+		code = write_all(run, scores, count, decoys, &results, outcome, err);
 	results_release(&results);
 	free(scores);
 	return code;

@@ -337,6 +337,35 @@ static enum err_code parse_same(struct plan *plan, const struct yaml_tree *tree,
 	return ERR_OK;
 }
 
+static enum err_code add_decoys(struct plan *plan, struct env *env, const char *suite,
+				unsigned take, const char *const *suite_paths, struct err *err)
+{
+	ERR_TRY(add_suite(plan, env, suite, suite_paths, err));
+	plan->suites[plan->suite_count - 1].decoys = true;
+	plan->suites[plan->suite_count - 1].take = take;
+	return ERR_OK;
+}
+
+static enum err_code parse_decoys(struct plan *plan, struct env *env, const struct yaml_tree *tree,
+				  const char *const *suite_paths, struct err *err)
+{
+	static const char *const keys[] = {"suite", "count", NULL};
+	json_t *decoys;
+	const char *suite;
+	int64_t count;
+	ERR_TRY(yaml_get_container(tree, yaml_root(tree), "decoys", JSON_OBJECT, true, &decoys,
+				   err));
+	if (!decoys)
+		return ERR_OK;
+	ERR_TRY(yaml_only_keys(tree, decoys, keys, err));
+	ERR_TRY(yaml_get_string(tree, decoys, "suite", &suite, err));
+	ERR_TRY(yaml_get_integer_or(tree, decoys, "count", 1, LEAF_COUNT_MAX, 0, &count, err));
+	if (add_decoys(plan, env, suite, (unsigned)count, suite_paths, err) == ERR_OK)
+		return ERR_OK;
+	struct err inner = *err;
+	return yaml_fail(tree, decoys, "suite", err, inner.code, "%s", inner.message);
+}
+
 static enum err_code parse_budget(struct plan *plan, const struct yaml_tree *tree, struct err *err)
 {
 	static const char *const keys[] = {"usd", "tokens", NULL};
@@ -392,11 +421,13 @@ static enum err_code parse_tree(struct plan *plan, struct env *env, const struct
 				const char *const *suite_paths, struct err *err)
 {
 	static const char *const keys[] = {
-		"suites",  "models",          "judges",       "baseline", "budget",   "concurrency",
-		"samples", "timeout_seconds", "self_judging", "sealed",   "controls", "same",
-		NULL};
+		"suites",       "models",      "judges",   "baseline",
+		"budget",       "concurrency", "samples",  "timeout_seconds",
+		"self_judging", "sealed",      "controls", "same",
+		"decoys",       NULL};
 	ERR_TRY(yaml_only_keys(tree, yaml_root(tree), keys, err));
 	ERR_TRY(parse_suites(plan, env, tree, suite_paths, err));
+	ERR_TRY(parse_decoys(plan, env, tree, suite_paths, err));
 	ERR_TRY(parse_models(plan, tree, "models", PLAN_CONTESTANT, err));
 	ERR_TRY(parse_models(plan, tree, "judges", PLAN_JUDGE, err));
 	ERR_TRY(parse_baseline(plan, tree, err));
@@ -428,7 +459,9 @@ static enum err_code read_lists(struct plan *plan, struct env *env,
 		ERR_TRY(plan_add_model(plan, *at, PLAN_JUDGE, err));
 	if (options->baseline)
 		ERR_TRY(plan_add_model(plan, options->baseline, PLAN_BASELINE, err));
-	return ERR_OK;
+	return options->decoys ? add_decoys(plan, env, options->decoys, options->decoy_count,
+					    options->suite_paths, err)
+			       : ERR_OK;
 }
 
 static enum err_code read_file(struct plan *plan, struct env *env,
@@ -469,6 +502,9 @@ static enum err_code override(struct plan *plan, const struct bench_options *opt
 		ERR_TRY(plan_add_same(plan, *at, err));
 	if (options->controls)
 		ERR_TRY(plan_read_controls(options->controls, &plan->control_items, err));
+	if (options->decoy_count && !options->decoys)
+		return ERR_SET(err, ERR_USAGE,
+			       "--decoy-count says how many of --decoys SUITE are taken");
 	plan->self_judging |= options->self_judging;
 	plan->sealed |= options->sealed;
 	return ERR_OK;
@@ -484,6 +520,10 @@ enum err_code plan_read(struct plan *plan, struct env *env, const struct bench_o
 	ERR_TRY(options->plan ? read_file(plan, env, options, err)
 			      : read_lists(plan, env, options, err));
 	bool records = options->proxy && options->proxy->record;
+	if (options->plan && options->decoys)
+		return ERR_SET(
+			err, ERR_USAGE,
+			"with a plan file, decoys stand in it: decoys: { suite: …, count: … }");
 	if (plan->suite_count == 0 && !records)
 		return ERR_SET(err, ERR_USAGE, "no suite: add --suite NAME_OR_DIR");
 	if (plan->model_count == 0 && !records)

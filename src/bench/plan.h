@@ -49,6 +49,8 @@ struct plan_suite {
 	const char *name, *version;
 	uint8_t root[SHA256_SIZE];
 	bool loaded;
+	bool decoys;   /* of the suite behind all others: items that count in no result */
+	unsigned take; /* how many of its items are decoys; 0: all (known before the run only) */
 	/* Of a scorer that is a program of the suite's: what it and its folder were
 	 * (grade/program_copy.h). */
 	bool has_program;

@@ -50,6 +50,8 @@ static json_t *encode_suite(const struct plan_suite *suite)
 		hex_encode(suite->program, SHA256_SIZE, hex);
 		set_text(object, "program", hex);
 	}
+	if (suite->decoys)
+		json_object_set_new(object, "decoys", json_true());
 	return object;
 }
 
@@ -115,6 +117,10 @@ static enum err_code decode_suite(struct plan *plan, const json_t *object, const
 	if (program && !hex_decode(bytes_from(program), suite->program, SHA256_SIZE))
 		return ERR_SET(err, ERR_INVALID, "%s: program must have 64 hexadecimal digits",
 			       what);
+	ERR_TRY(json_get_bool_or(object, "decoys", what, false, &suite->decoys, err));
+	/* Their scores stand behind all others. */
+	if (plan->suite_count > 0 && suite[-1].decoys)
+		return ERR_SET(err, ERR_INVALID, "%s: decoys are not the last suite", what);
 	if (!hex_decode(bytes_from(root), suite->root, SHA256_SIZE) || strchr(name, '/') ||
 	    name[0] == '.')
 		return ERR_SET(err, ERR_INVALID, "%s: a suite's root or name is malformed", what);

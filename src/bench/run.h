@@ -29,6 +29,7 @@
 #define RUN_BODY_KEPT_MAX ((size_t)256 << 10) /* bodies beyond it are kept as digests only */
 #define RUN_TASKS_MAX ((size_t)16 << 20)
 #define RUN_RECORD_ID_MAX 64
+#define RUN_UNGRADED_MAX 512u     /* answers that wait for a grader before asking pauses */
 #define RUN_JUDGE_OUTPUT_MAX 1024 /* tokens of a judge, where the suite says nothing of judges */
 
 struct progress;
@@ -270,7 +271,8 @@ struct run {
 	struct journal journal;
 	bool journal_open;
 	struct http_pool *pool;
-	struct prng prng; /* jitter */
+	struct prng prng;   /* jitter */
+	struct prng mixing; /* of decoys */
 	enum run_phase phase;
 	struct env_message pump;
 	bool pump_posted;
@@ -383,6 +385,17 @@ void ask_sign_head(const struct run_model *model, struct buf *head,
 void ask_begin(struct request *request);
 /* Nothing more is asked: the next request might pass the plan's budget. */
 void ask_over_budget(struct run *run);
+
+/* decoys.c: the suite of the plan that counts in no result. */
+/* Puts the chosen items, all where the plan takes all, in place of the suite. */
+enum err_code decoys_choose(struct run *run, unsigned number, struct suite **suite,
+			    struct err *err);
+/* Once all suites are there. ERR_INVALID where a provider could tell decoys by their settings. */
+enum err_code decoys_check(struct run *run, struct err *err);
+/* The decoy that the model is to be asked next; NULL: it is an item's turn. */
+struct cell *decoys_next(struct run *run, const struct run_model *model, size_t *index);
+/* The gateway does not admit them: the model is not asked any. */
+void decoys_leave_out(struct run_model *model, const char *why);
 
 /* steps.c */
 /* Steps of the task's conversation that are answered, but for the last. */

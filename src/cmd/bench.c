@@ -13,9 +13,10 @@
 
 struct bench_settings {
 	struct cli_list suites, models, judges, paths, same;
-	int64_t concurrency, samples, timeout_seconds, graders, budget_tokens;
+	int64_t decoy_count, concurrency, samples, timeout_seconds, graders, budget_tokens;
 	double budget_usd;
-	const char *baseline, *output, *key, *authorities, *client_certificate, *client_key, *cache;
+	const char *decoys, *baseline, *output, *key, *authorities, *client_certificate,
+		*client_key, *cache;
 	const char *controls;
 	bool self_judging, sealed, json;
 	const struct bench_proxy *proxy;
@@ -80,6 +81,8 @@ static struct bench_options options_of(const struct bench_settings *settings, co
 		.judges = settings->judges.items,
 		.baseline = settings->baseline,
 		.same = settings->same.items,
+		.decoys = settings->decoys,
+		.decoy_count = (unsigned)settings->decoy_count,
 		.concurrency = (unsigned)settings->concurrency,
 		.samples = (unsigned)settings->samples,
 		.timeout_seconds = (unsigned)settings->timeout_seconds,
@@ -213,11 +216,15 @@ static int run_run(int argc, char **argv)
 			"NAME=replay@FILE (repeatable)",
 			"who judges writing: a MODEL, or the name of one"),
 		EXTENT_OPTIONS(settings),
-		{"same",    0, CLI_LIST, &settings.same, "A=B",
+		{"decoys",  0, CLI_TEXT, &settings.decoys, "SUITE",
+			    "mix in items of this suite that count in no result", 0, 0},
+		{"decoy-count", 0, CLI_INTEGER, &settings.decoy_count, "N",
+			    "so many of them, drawn by the plan's id (all)", 1, 1000000},
+		{"same",  0, CLI_LIST, &settings.same, "A=B",
 			    "two models that are said to be one: times and lengths are compared", 0, 0},
-		{"allow-self-judging", 0, CLI_FLAG, &settings.self_judging, NULL,
+		{"allow-self-judging",        0, CLI_FLAG, &settings.self_judging, NULL,
 			    "let a contestant judge itself", 0, 0},
-		{"sealed",    0, CLI_FLAG, &settings.sealed, NULL,
+		{"sealed",         0, CLI_FLAG, &settings.sealed, NULL,
 			    "give gateways the roots of suites and not their items", 0, 0},
 		CACHE_OPTION(settings),
 		SHARED_OPTIONS(settings),

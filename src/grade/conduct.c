@@ -1,5 +1,6 @@
 #include "grade/conduct_internal.h"
 
+#include "base/arena.h"
 #include "base/json.h"
 #include "grade/compare.h"
 #include "grade/statistics.h"
@@ -15,7 +16,8 @@
 /* A count that is so many times what bytes suggest, or so many times less, is told. Languages and
  * tokenizers differ by less; programs and tables of numbers come near. */
 #define TOKENS_OFF 2.5
-#define TOKENS_ANSWERS_MIN 5 /* fewer say nothing */
+#define NAMES_MAX ((size_t)256 << 20) /* of decoys */
+#define TOKENS_ANSWERS_MIN 5          /* fewer say nothing */
 
 static enum err_code out_of_memory(struct err *err)
 {
@@ -61,7 +63,8 @@ bool conduct_wants_times(const struct conduct *conduct)
 	bool wanted = conduct->same_count > 0;
 
 	for (unsigned i = 0; i < conduct->suite_count; i++)
-		wanted |= conduct->suites[i].suite && suite_twin_count(conduct->suites[i].suite);
+		wanted |= conduct->suites[i].decoys ||
+			  (conduct->suites[i].suite && suite_twin_count(conduct->suites[i].suite));
 	return wanted;
 }
 
@@ -373,6 +376,102 @@ static enum err_code compare_twins(const struct conduct *conduct, const struct r
 	return code;
 }
 
+/* ---- a suite against decoys ---- */
+
+bool conduct_beside_decoys(const struct conduct *conduct, unsigned suite, unsigned *decoys)
+{
+	const struct conduct_suite *own = &conduct->suites[suite];
+
+	for (*decoys = 0; *decoys < conduct->suite_count; ++*decoys)
+		if (conduct->suites[*decoys].decoys)
+			break;
+	return *decoys < conduct->suite_count && *decoys != suite && !own->pairwise && own->suite &&
+	       conduct->suites[*decoys].suite &&
+	       json_equal(suite_settings(own->suite),
+			  suite_settings(conduct->suites[*decoys].suite));
+}
+
+/* Both as the scores of two models in one suite; ids of decoys are kept apart, so that nothing is
+ * taken for a pair. */
+static struct run_score *side_by_side(const struct part *own, const struct part *decoys,
+				      struct arena *names)
+{
+	struct run_score *scores = calloc(own->count + decoys->count + 1, sizeof(*scores));
+
+	for (size_t i = 0; scores && i < own->count; i++) {
+		scores[i] = own->scores[i];
+		scores[i].model = "suite";
+	}
+	for (size_t i = 0; scores && i < decoys->count; i++) {
+		struct run_score *score = &scores[own->count + i];
+		*score = decoys->scores[i];
+		score->suite = own->scores->suite;
+		score->model = "decoys";
+		score->item = arena_printf(names, "decoy %s", decoys->scores[i].item);
+	}
+	if (!names->failed)
+		return scores;
+	free(scores);
+	return NULL;
+}
+
+static enum err_code add_decoys(const struct part *own, const struct part *decoys, json_t *rows,
+				struct err *err)
+{
+	struct arena names;
+
+	arena_init(&names, 16384, NAMES_MAX);
+	struct run_score *scores = side_by_side(own, decoys, &names);
+	enum err_code code = scores ? add_row("decoys", own->scores->model, scores,
+					      own->count + decoys->count, rows, err)
+				    : out_of_memory(err);
+	free(scores);
+	arena_release(&names);
+	return code;
+}
+
+/* The part of the same model in the suite of decoys. */
+static bool find_decoys(const struct conduct *conduct, const struct run_score *scores, size_t count,
+			const struct part *own, struct part *out)
+{
+	unsigned decoys;
+
+	if (!own->suite || own->suite->decoys || run_is_control(own->scores->model) ||
+	    !conduct_beside_decoys(conduct, (unsigned)(own->suite - conduct->suites), &decoys))
+		return false;
+	for (size_t at = 0; at < count; at += out->count) {
+		next_part(conduct, &scores[at], count - at, out);
+		if (out->suite == &conduct->suites[decoys] &&
+		    strcmp(out->scores->model, own->scores->model) == 0)
+			return true;
+	}
+	return false;
+}
+
+static enum err_code compare_decoys(const struct conduct *conduct, const struct run_score *scores,
+				    size_t count, json_t *rows, struct err *err)
+{
+	struct part own, decoys;
+
+	for (size_t at = 0; at < count; at += own.count) {
+		next_part(conduct, &scores[at], count - at, &own);
+		if (find_decoys(conduct, scores, count, &own, &decoys))
+			ERR_TRY(add_decoys(&own, &decoys, rows, err));
+	}
+	return ERR_OK;
+}
+
+static bool name_left_out(const struct conduct *conduct, json_t *names)
+{
+	bool done = true;
+
+	for (unsigned i = 0; i < conduct->model_count; i++)
+		if (conduct->left_out[i])
+			done &= json_array_append_new(names,
+						      json_string(conduct->models[i].name)) == 0;
+	return done;
+}
+
 /* ---- tokens ---- */
 
 static bool add_tokens(json_t *rows, const char *model, const char *side, uint64_t answers,
@@ -423,11 +522,16 @@ enum err_code conduct_make(const struct conduct *conduct, const struct run_score
 			   size_t count, json_t **out, struct err *err)
 {
 	json_t *made = json_object(), *rows = json_array(), *gaps = json_array();
-	json_t *times = json_array(), *tokens = json_array();
-	enum err_code code = made && rows && gaps && times && tokens ? ERR_OK : out_of_memory(err);
+	json_t *times = json_array(), *tokens = json_array(), *left = json_array();
+	enum err_code code =
+		made && rows && gaps && times && tokens && left ? ERR_OK : out_of_memory(err);
 
 	if (code == ERR_OK)
 		code = compare_twins(conduct, scores, count, rows, gaps, err);
+	if (code == ERR_OK)
+		code = compare_decoys(conduct, scores, count, rows, err);
+	if (code == ERR_OK && !name_left_out(conduct, left))
+		code = out_of_memory(err);
 	if (code == ERR_OK && !conduct->short_of_times)
 		code = conduct_times(conduct, times, err);
 	if (code == ERR_OK)
@@ -437,6 +541,7 @@ enum err_code conduct_make(const struct conduct *conduct, const struct run_score
 		code = out_of_memory(err);
 	bool kept = put(made, "scores", rows);
 	kept &= put(made, "gaps", gaps);
+	kept &= put(made, "left_out", left);
 	kept &= put(made, "times", times);
 	kept &= put(made, "tokens", tokens);
 	if (code == ERR_OK && !kept)

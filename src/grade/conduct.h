@@ -1,6 +1,6 @@
 /* How providers behaved, as far as a client can see (docs/formats/bundle.md): whether a model does
- * better on published items than on their twins, whether times and lengths of answers differ where
- * they should not, whether tokens are counted as bytes suggest. Signs, not proofs. One
+ * better on published items than on their twins or on decoys, whether times and lengths of answers
+ * differ where they should not, whether tokens are counted as bytes suggest. Signs, not proofs. One
  * implementation for harness and verifier, pure. */
 #ifndef GRADE_CONDUCT_H
 #define GRADE_CONDUCT_H
@@ -26,6 +26,7 @@ struct conduct_suite {
 	const char *name;
 	const struct suite *suite; /* NULL: it is withheld */
 	bool pairwise;
+	bool decoys; /* its items count in no result */
 };
 
 struct conduct_model {
@@ -57,6 +58,7 @@ struct conduct {
 	struct conduct_model models[CONDUCT_MODELS_MAX];
 	struct conduct_same same[CONDUCT_SAME_MAX];
 	unsigned suite_count, model_count, same_count;
+	bool left_out[CONDUCT_MODELS_MAX]; /* models that were not asked the decoys */
 	struct conduct_tokens tokens[CONDUCT_MODELS_MAX];
 	struct conduct_time *times; /* owned */
 	size_t time_count, time_capacity;
@@ -74,8 +76,12 @@ bool conduct_wants_times(const struct conduct *conduct);
 void conduct_take(struct conduct *conduct, unsigned suite, unsigned model, size_t item,
 		  uint64_t asked, const struct run_transcript *attempt);
 
-/* {scores, gaps, times, tokens}, members without entries left out; NULL in *out where nothing was
- * looked at. The caller owns it. */
+/* Whether the suite's answers are compared with those to decoys: both asked with the same settings.
+ */
+bool conduct_beside_decoys(const struct conduct *conduct, unsigned suite, unsigned *decoys);
+
+/* {scores, gaps, left_out, times, tokens}, members without entries left out; NULL in *out where
+ * nothing was looked at. The caller owns it. */
 enum err_code conduct_make(const struct conduct *conduct, const struct run_score *scores,
 			   size_t count, json_t **out, struct err *err);
 

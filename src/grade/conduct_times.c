@@ -48,8 +48,8 @@ static bool means_of(const struct conduct *conduct, unsigned suite, unsigned mod
 
 /* Two columns of the same length, values side by side belonging together. */
 struct columns {
-	double *a, *b; /* owned */
-	size_t count;
+	double *a, *b;         /* owned */
+	size_t count, count_b; /* of pairs, or of a; of b where there are no pairs */
 };
 
 static bool columns_make(size_t room, struct columns *out)
@@ -94,23 +94,26 @@ static json_t *row_of(const struct subject *subject, const char *test, double p)
 	return NULL;
 }
 
-/* Wilcoxon's test of the pairs, and the distance of the two distributions. */
-static bool add_rows(const struct subject *subject, struct columns *columns, json_t *rows)
+/* A test of ranks, of pairs or of two samples, and the distance of the two distributions. */
+static bool add_rows(const struct subject *subject, struct columns *columns, bool pairs,
+		     json_t *rows)
 {
 	struct rank_test ranks, distance;
-	size_t count = columns->count;
+	size_t m = columns->count, n = pairs ? m : columns->count_b;
 
-	if (count < VALUES_MIN)
+	if (m < VALUES_MIN || n < VALUES_MIN)
 		return true;
-	if (!rank_test_paired(columns->a, columns->b, count, &ranks) ||
-	    !rank_test_distance(columns->a, count, columns->b, count, &distance))
+	bool tested = pairs ? rank_test_paired(columns->a, columns->b, m, &ranks)
+			    : rank_test_unpaired(columns->a, m, columns->b, n, &ranks);
+	if (!tested || !rank_test_distance(columns->a, m, columns->b, n, &distance))
 		return false;
-	json_t *both[2] = {row_of(subject, "wilcoxon", ranks.p),
+	json_t *both[2] = {row_of(subject, pairs ? "wilcoxon" : "mann-whitney", ranks.p),
 			   row_of(subject, "kolmogorov-smirnov", distance.p)};
-	double medians[2] = {rank_median(columns->a, count), rank_median(columns->b, count)};
+	double medians[2] = {rank_median(columns->a, m), rank_median(columns->b, n)};
 	bool done = true;
 	for (int i = 0; i < 2; i++)
-		done &= json_set(both[i], "n", json_integer((json_int_t)count)) &&
+		done &= json_set(both[i], "n_a", json_integer((json_int_t)m)) &&
+			json_set(both[i], "n_b", json_integer((json_int_t)n)) &&
 			json_set(both[i], "median_a", conduct_number(medians[0])) &&
 			json_set(both[i], "median_b", conduct_number(medians[1])) &&
 			json_set(both[i], "statistic",
@@ -137,9 +140,36 @@ static bool compare_twins(const struct conduct *conduct, unsigned suite, unsigne
 	for (size_t i = 0; done && i < means.items; i++)
 		if (suite_twin(items, i, &twin))
 			columns_add(&columns, means.values[i], means.values[twin]);
-	done = done && add_rows(&subject, &columns, rows);
+	done = done && add_rows(&subject, &columns, true, rows);
 	columns_release(&columns);
 	free(means.values);
+	return done;
+}
+
+/* What is asked differs: only what should not hang on it is compared. */
+static bool compare_decoys(const struct conduct *conduct, unsigned suite, unsigned decoys,
+			   unsigned model, enum conduct_measure measure, json_t *rows)
+{
+	struct subject subject = {.what = "decoys",
+				  .suite = conduct->suites[suite].name,
+				  .a = conduct->models[model].name,
+				  .measure = measure};
+	struct means own = {0}, others = {0};
+	struct columns columns = {0};
+	bool done = means_of(conduct, suite, model, measure, &own) &&
+		    means_of(conduct, decoys, model, measure, &others) &&
+		    columns_make(own.items + others.items, &columns);
+
+	for (size_t i = 0; done && i < own.items; i++)
+		if (!isnan(own.values[i]))
+			columns.a[columns.count++] = own.values[i];
+	for (size_t i = 0; done && i < others.items; i++)
+		if (!isnan(others.values[i]))
+			columns.b[columns.count_b++] = others.values[i];
+	done = done && add_rows(&subject, &columns, false, rows);
+	columns_release(&columns);
+	free(own.values);
+	free(others.values);
 	return done;
 }
 
@@ -160,11 +190,16 @@ static bool compare_same(const struct conduct *conduct, unsigned suite,
 
 	for (size_t i = 0; done && i < a.items; i++)
 		columns_add(&columns, a.values[i], b.values[i]);
-	done = done && add_rows(&subject, &columns, rows);
+	done = done && add_rows(&subject, &columns, true, rows);
 	columns_release(&columns);
 	free(a.values);
 	free(b.values);
 	return done;
+}
+
+static bool hangs_not_on_words(enum conduct_measure measure)
+{
+	return measure == CONDUCT_FIRST_TOKEN || measure == CONDUCT_SPEED;
 }
 
 enum err_code conduct_times(const struct conduct *conduct, json_t *rows, struct err *err)
@@ -173,12 +208,17 @@ enum err_code conduct_times(const struct conduct *conduct, json_t *rows, struct 
 
 	for (unsigned suite = 0; done && suite < conduct->suite_count; suite++) {
 		const struct suite *items = conduct->suites[suite].suite;
+		unsigned decoys;
 		if (!items)
 			continue;
+		bool beside = conduct_beside_decoys(conduct, suite, &decoys);
 		for (unsigned m = 0; m < CONDUCT_MEASURES; m++) {
 			for (unsigned i = 0; suite_twin_count(items) && i < conduct->model_count;
 			     i++)
 				done = done && compare_twins(conduct, suite, i, m, rows);
+			for (unsigned i = 0;
+			     beside && hangs_not_on_words(m) && i < conduct->model_count; i++)
+				done = done && compare_decoys(conduct, suite, decoys, i, m, rows);
 			for (unsigned i = 0; i < conduct->same_count; i++)
 				done = done &&
 				       compare_same(conduct, suite, &conduct->same[i], m, rows);

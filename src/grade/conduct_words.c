@@ -148,6 +148,55 @@ static void tell_scores(struct words *words, const json_t *made)
 	    "items are unknown to it");
 }
 
+/* ---- decoys ---- */
+
+static void tell_decoy(struct words *words, const json_t *row)
+{
+	const char *model = json_text(row, "model"), *suite = json_text(row, "suite");
+	double difference = 100 * number(row, "difference");
+	double low = 100 * number(row, "low"), high = 100 * number(row, "high");
+
+	if (holds(row))
+		say(words, words->found,
+		    "%.64s does %s on %.64s than on decoys, by %.1f points [%.1f, %.1f] (%lld "
+		    "items, "
+		    "%lld decoys, Holm %.2g)%s",
+		    model, difference > 0 ? "better" : "worse", suite, fabs(difference),
+		    difference > 0 ? low : -high, difference > 0 ? high : -low,
+		    count_of(row, "items_a"), count_of(row, "items_b"), number(row, "p_holm"),
+		    difference > 0 ? ": as one does that knows the suite" : "");
+	else
+		say(words, words->found,
+		    "%.64s: no difference shown between %.64s and decoys: %+.1f points [%+.1f, "
+		    "%+.1f] (%lld items, %lld decoys, Holm %.2g)",
+		    model, suite, difference, low, high, count_of(row, "items_a"),
+		    count_of(row, "items_b"), number(row, "p_holm"));
+}
+
+static void tell_decoys(struct words *words, const json_t *made)
+{
+	const json_t *rows = json_object_get(made, "scores"), *row;
+	size_t i, told = 0;
+
+	json_array_foreach(json_object_get(made, "left_out"), i, row)
+		say(words, words->done,
+		    "%.64s was not asked the decoys: its gateway does not admit them",
+		    json_string_value(row));
+	if (count_about(rows, "decoys", false) == 0)
+		return;
+	say(words, words->done,
+	    "decoys, items of another suite, were mixed in by chance; they count in no result");
+	json_array_foreach((json_t *)rows, i, row)
+	{
+		if (is_about(row, "decoys") && told++ < ROWS_TOLD)
+			tell_decoy(words, row);
+	}
+	say(words, words->not_shown,
+	    "a difference to decoys can come from decoys that are harder or easier than the suite; "
+	    "nor is it known whether the provider took them for the suite's own (a gateway is told "
+	    "which run a request belongs to)");
+}
+
 /* ---- times ---- */
 
 static void tell_time(struct words *words, const json_t *row)
@@ -158,6 +207,14 @@ static void tell_time(struct words *words, const json_t *row)
 		say(words, words->found,
 		    "%.64s: %s of items of %.64s and of their twins differ, medians %.4g and %.4g "
 		    "(%s, Holm %.2g)",
+		    model, json_text(row, "measure"), json_text(row, "suite"),
+		    number(row, "median_a"), number(row, "median_b"), json_text(row, "test"),
+		    number(row, "p_holm"));
+	else if (is_about(row, "decoys"))
+		say(words, words->found,
+		    "%.64s: %s of answers to %.64s and to decoys differ, medians %.4g and %.4g "
+		    "(%s, "
+		    "Holm %.2g)",
 		    model, json_text(row, "measure"), json_text(row, "suite"),
 		    number(row, "median_a"), number(row, "median_b"), json_text(row, "test"),
 		    number(row, "p_holm"));
@@ -249,7 +306,8 @@ bool conduct_is_told(const json_t *made)
 
 	json_array_foreach(json_object_get(made, "tokens"), i, row) off |=
 		json_is_true(json_object_get(row, "off"));
-	return off || json_object_get(made, "scores") || json_object_get(made, "times");
+	return off || json_object_get(made, "left_out") || json_object_get(made, "scores") ||
+	       json_object_get(made, "times");
 }
 
 json_t *conduct_words(const json_t *made)
@@ -258,6 +316,7 @@ json_t *conduct_words(const json_t *made)
 
 	if (words.done && words.found && words.not_shown) {
 		tell_scores(&words, made);
+		tell_decoys(&words, made);
 		tell_times(&words, made);
 		tell_tokens(&words, made);
 		say(&words, words.not_shown,

@@ -142,7 +142,8 @@ struct audit {
 	struct jsonl transcripts;
 	json_t *summary;
 	struct run_score *scores; /* rebuilt, in the order of the cells */
-	size_t score_count;
+	size_t score_count;       /* without those of decoys, which stand behind them */
+	size_t decoy_count;
 	struct results results;
 	struct sandbox_warm *warm; /* of --rerun; NULL: not needed yet */
 	int64_t tokens_input[PLAN_MODELS_MAX], tokens_output[PLAN_MODELS_MAX];

@@ -15,7 +15,8 @@ void audit_conduct_open(struct audit *audit)
 		conduct->suites[i] =
 			(struct conduct_suite){.name = audit->suites[i].name,
 					       .suite = audit->suites[i].suite,
-					       .pairwise = audit->suites[i].scorer->pairwise};
+					       .pairwise = audit->suites[i].scorer->pairwise,
+					       .decoys = audit->plan.suites[i].decoys};
 }
 
 void audit_conduct_take(struct audit *audit, const struct attempt *attempt, uint64_t asked)
@@ -45,7 +46,8 @@ enum err_code audit_conduct(struct audit *audit, struct err *err)
 	json_t *made;
 	if (!published || audit->withheld.tree)
 		return ERR_OK;
-	ERR_TRY(conduct_make(&audit->conduct, audit->scores, audit->score_count, &made, err));
+	ERR_TRY(conduct_make(&audit->conduct, audit->scores,
+			     audit->score_count + audit->decoy_count, &made, err));
 	enum err_code code = compare(made, published, err);
 	if (code == ERR_OK && made && conduct_is_told(made))
 		audit->conduct_words = conduct_words(made);

@@ -297,17 +297,33 @@ static bool makes_scores(const struct audit *audit, const struct audit_cell *cel
 	return cell->judging || !audit->suites[cell->suite].scorer->pairwise;
 }
 
-static enum err_code collect_cell(struct audit *audit, const struct audit_cell *cell,
-				  struct err *err)
+/* Decoys that a gateway does not admit are not asked of its model: none of them, and it is told. */
+static bool were_left_out(const struct audit_cell *cell)
+{
+	for (size_t i = 0; i < cell->count; i++)
+		if (cell->slots[i].attempts > 0 || cell->slots[i].listed)
+			return false;
+	return true;
+}
+
+static enum err_code collect_cell(struct audit *audit, struct audit_cell *cell, struct err *err)
 {
 	size_t step = cell->judging ? 2 : 1;
+	bool decoys = audit->plan.suites[cell->suite].decoys;
+	if (decoys && were_left_out(cell)) {
+		cell->count = 0;
+		audit->conduct.left_out[cell->model] = true;
+	}
 	for (size_t i = 0; makes_scores(audit, cell) && i < cell->count; i += step) {
 		if (!cell->slots[i].listed) {
 			ERR_SET(err, ERR_MISMATCH, "%s has no line for it: it was left out",
 				BUNDLE_SCORES);
 			return audit_blame(audit, cell, i, err);
 		}
-		ERR_TRY(expect_score(audit, cell, i, &audit->scores[audit->score_count++], err));
+		size_t place = audit->score_count + audit->decoy_count;
+		ERR_TRY(expect_score(audit, cell, i, &audit->scores[place], err));
+		audit->score_count += !decoys;
+		audit->decoy_count += decoys;
 	}
 	return ERR_OK;
 }

@@ -5,7 +5,7 @@ import json
 import os
 
 import test_bench
-from parley_test import Case, main, run
+from parley_test import Case, evaluation, main, run
 
 SUITE = ('name: foxes\nversion: 1\nlicence: Apache-2.0\nkind: qa\ntemplate: "{{question}}"\n'
          'settings: { max_tokens: 64, temperature: 0 }\nsamples: 1\n'
@@ -115,6 +115,113 @@ class Twins(Conduct):
         told = self.verify(1)
         self.assertTrue(told.startswith("FALSE: "), told)
         self.assertIn("summary.json: conduct.scores[0].p", told)
+
+
+
+class Decoys(Conduct):
+    def run_with_decoys(self, decoys=20):
+        items = [{"id": f"{n}", "question": f"Item {n}: which animal jumps?", "answer": "fox"}
+                 for n in range(30)]
+        # The same ids: they are other items all the same.
+        others = [{"id": f"{n}", "question": f"Riddle {n}: red, and a thief of geese?", "answer": "fox"}
+                  for n in range(decoys)]
+        return self.write("foxes", items), self.write("riddles", others), items, others
+
+    def by_heart(self, items, others):
+        return self.persona("heart", {item["question"]: "A fox." for item in items} |
+                            {item["question"]: "An owl." for item in others})
+
+    def test_decoys_are_mixed_in_and_count_in_no_result(self):
+        suite, riddles, items, others = self.run_with_decoys()
+        heart = self.by_heart(items, others)
+        told = self.bench(suite, [self.model("heart-1", heart)], "--decoys", riddles,
+                          "--decoy-count", "12")
+        summary = self.summary()
+        row, = summary["results"]
+        self.assertEqual((row["suite"], row["n"], row["value"]), ("foxes", 30, 1))
+        row, = summary["conduct"]["scores"]
+        self.assertEqual((row["what"], row["how"], row["items_a"], row["items_b"], row["difference"]),
+                         ("decoys", "unpaired", 30, 12, 1))
+        plan = json.loads((self.out / "plan.json").read_text())
+        self.assertEqual([entry.get("decoys", False) for entry in plan["suites"]], [False, True])
+        # Only those that were asked are in the bundle, and they were asked among the others.
+        kept = (self.out / "bundle" / "suite" / "riddles" / "items.jsonl").read_text().splitlines()
+        self.assertEqual(len(kept), 12)
+        self.assertTrue(set(kept) < {json.dumps(item) for item in others})
+        order = [json.loads(line)["suite"] for line in
+                 (self.out / "bundle" / "transcripts.jsonl").read_text().splitlines()]
+        self.assertEqual(sorted(order), ["foxes"] * 30 + ["riddles"] * 12)
+        changes = sum(a != b for a, b in zip(order, order[1:]))
+        self.assertGreater(changes, 4)
+        text = "heart-1 does better on foxes than on decoys, by 100.0 points"
+        verified = self.verify()
+        for place in (told, (self.out / "report.html").read_text(), verified):
+            self.assertIn(text, place)
+            self.assertIn("decoys that are harder or easier than the suite", place)
+        self.assertNotIn("riddles, heart-1", verified)
+
+    def test_a_run_that_goes_on_keeps_its_decoys(self):
+        suite, riddles, items, others = self.run_with_decoys()
+        honest = self.persona("honest", {item["question"]: "A fox." for item in items + others})
+        self.bench(suite, [self.model("honest-1", honest)], "--decoys", riddles, "--decoy-count", "5")
+        before = self.summary()
+        done = run("bench", "resume", self.out, env={**os.environ, **KEYS})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(self.summary()["conduct"], before["conduct"])
+        self.assertIn("no difference shown between foxes and decoys", self.verify())
+
+    def test_decoys_that_count_are_false(self):
+        suite, riddles, items, others = self.run_with_decoys()
+        heart = self.by_heart(items, others)
+        self.bench(suite, [self.model("heart-1", heart)], "--decoys", riddles)
+        plan = self.out / "bundle" / "plan.json"
+        plan.write_text(plan.read_text().replace('"decoys":true,', ""))
+        test_bench.reseal(self.out / "bundle")
+        self.assertTrue(self.verify(1).startswith("FALSE: "))
+
+    def test_what_does_not_go_together(self):
+        suite, riddles, *_ = self.run_with_decoys(3)
+        model = "a=replay@/dev/null"
+        for arguments, says in (
+                (("--decoy-count", "2"), "--decoys SUITE"),
+                (("--decoys", riddles, "--decoy-count", "4"), "it has 3 items"),
+                (("--decoys", "nowhere"), 'no suite "nowhere"'),
+                (("--decoys", suite), 'two suites are named "foxes"')):
+            done = run("bench", "run", "--suite", suite, "--model", model, "-o", self.out, *arguments)
+            self.assertIn(done.returncode, (1, 2), done.stderr)
+            self.assertIn(says, done.stderr)
+        yaml = riddles / "suite.yaml"
+        yaml.write_text(yaml.read_text().replace("max_tokens: 64", "max_tokens: 65"))
+        done = run("bench", "run", "--suite", suite, "--model", model, "-o", self.out, "--decoys", riddles)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("a provider could tell decoys by them", done.stderr)
+
+    def through_gateway(self, suite, persona, *suites):
+        roots = [{"name": f"s{n}", "root": run("suite", "digest", each).stdout.strip()}
+                 for n, each in enumerate(suites)]
+        gate = self.gateway(self.sim("--persona", persona), evaluation(), public_suites=roots,
+                            name=f"gateway-{len(suites)}")
+        key = gate.key("eval", "southlab")
+        vkey = gate.admin("/log/evaluation/vkey").body.decode().strip()
+        return gate, f"north-1=anthropic@http://127.0.0.1:{gate.port}#GATE_KEY", key, vkey
+
+    def test_a_gateway_admits_decoys_that_the_grant_covers_and_no_others(self):
+        suite, riddles, items, others = self.run_with_decoys(8)
+        heart = self.by_heart(items, others)
+        for number, (admitted, said) in enumerate((((suite, riddles), "by 100.0 points"),
+                                                   ((suite,), "was not asked the decoys"))):
+            gate, model, key, vkey = self.through_gateway(suite, heart, *admitted)
+            self.out = self.directory / f"out-{number}"
+            done = run("bench", "run", "--suite", suite, "--model", model, "--decoys", riddles,
+                       "-o", self.out, env={**os.environ, "GATE_KEY": key})
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual("decoys are left out" in done.stdout, len(admitted) == 1, done.stdout)
+            self.assertIn(said, done.stdout)
+            verified = run("verify", self.out / "bundle", "--key", vkey, "--require", "vouched")
+            self.assertEqual(verified.returncode, 0, verified.stdout)
+            self.assertIn(f"{30 + 8 * (len(admitted) - 1)} of", verified.stdout.splitlines()[0])
+            self.assertIn(said, verified.stdout)
+            gate.stop()
 
 
 if __name__ == "__main__":

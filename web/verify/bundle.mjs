@@ -75,7 +75,8 @@ async function withheldSuite(entry, planned) {
 }
 
 async function loadSuites(files, audit, report) {
-	for (const planned of audit.plan.suites) {
+	for (const [i, planned] of audit.plan.suites.entries()) {
+		need(!planned.decoys || i === audit.plan.suites.length - 1, "plan.json: decoys are not the last suite");
 		const path = `suite/${planned.name}`, entry = audit.withheld?.suites?.find((each) => each?.name === planned.name);
 		need(typeof planned.name === "string" && /^[0-9a-f]{64}$/.test(planned.root), "plan.json: a suite's root or name is malformed");
 		const suite = entry ? await withheldSuite(entry, planned)
@@ -84,7 +85,7 @@ async function loadSuites(files, audit, report) {
 		need(suite.root === null || suite.root === planned.root,
 			`${path}: its items give another root than the one in plan.json (an item was added, dropped or altered)`);
 		const { root, why, ...rest } = suite;
-		audit.suites.push({ version: String(planned.version), ...rest, root, name: planned.name, planned: planned.root,
+		audit.suites.push({ version: String(planned.version), ...rest, root, name: planned.name, planned: planned.root, decoys: planned.decoys === true,
 			samples: audit.plan.samples || suite.samples || 1, places: new Map(suite.items.map(({ id }, i) => [id, i])) });
 		if (entry) report.unchecked.push(`suite ${planned.name}: its ${suite.items.length} items are withheld${root ? "; the leaves shown give the root in the plan" : ""}`);
 		else if (root !== null) report.checked.push(`suite ${planned.name}: its root from ${suite.items.length} items, as in the plan`);

@@ -87,7 +87,11 @@ async function readScores(audit, text) {
 	return scores;
 }
 
+// Decoys that a gateway does not admit are not asked of its model: none of them.
+const leftOut = (cell) => cell.suite.decoys && !cell.judging && cell.slots.size === 0 && cell.listed.size === 0;
+
 function checkComplete(audit) {
+	audit.cells = audit.cells.filter((cell) => !leftOut(cell));
 	for (const cell of audit.cells) {
 		if (!cell.judging && cell.suite.kind === "pairwise") continue;
 		for (const [index, { id }] of cell.suite.items.entries())
@@ -155,7 +159,8 @@ export async function checkScores(audit, text, summary, statement) {
 	const scores = await readScores(audit, text);
 	checkComplete(audit);
 	need((summary.format ?? "parley-summary-1") === "parley-summary-1", `summary.json: its format is not parley-summary-1`);
-	const results = aggregate(scores);
+	const decoys = new Set(audit.suites.filter((suite) => suite.decoys).map((suite) => suite.name));
+	const results = aggregate(scores.filter((line) => !decoys.has(line.suite)));
 	checkResults(audit, summary, results);
 	checkStatement(statement, summary, checkSummary(audit, summary, results));
 	audit.scored = scores.length;
