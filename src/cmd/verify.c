@@ -1,6 +1,7 @@
 #include "cmd/cli.h"
 #include "cmd/commands.h"
 #include "grade/confine.h"
+#include "grade/sandbox_group.h"
 #include "verify/verify.h"
 
 #include <errno.h>
@@ -63,6 +64,9 @@ static int run(const char *path, const struct verify_command *command)
 	if (!env)
 		return 3;
 	/* Whoever wrote what is verified may want more of the reader than a look. */
+	char groups[SANDBOX_GROUP_NOTE_SIZE];
+	if (command->rerun) /* better bounds, where they can be had */
+		sandbox_groups_prepare(groups);
 	enum err_code code = command->rerun ? confine_keeper(&err) : confine_to_reading(&err);
 	if (code == ERR_OK)
 		code = verify_path(env, path, &options, &report, &err);

@@ -456,6 +456,7 @@ enum err_code sandbox_watch(const struct sandbox_program *program,
 	assert(program->limits.cpu_seconds >= 1 && program->limits.cpu_seconds <= 600);
 	assert(program->limits.processes >= 1 && program->limits.processes <= 256);
 	watch_start(&watch, program, result);
+	sandbox_group_limit(&process->group, &program->limits);
 	if (!watch.input.size)
 		input_close(&watch);
 	while (!watch.ended)
@@ -476,7 +477,9 @@ enum err_code sandbox_run(const struct sandbox_program *program, struct sandbox_
 	sandbox_result_init(result);
 	ERR_TRY(programs_there(program, err));
 	ERR_TRY(sandbox_spawn(program, &process, err));
-	return sandbox_watch(program, &process, result, &served, err);
+	enum err_code code = sandbox_watch(program, &process, result, &served, err);
+	sandbox_group_close(&process.group);
+	return code;
 }
 
 enum err_code sandbox_check(struct err *err)

@@ -37,6 +37,7 @@ struct launch {
 	char scratch_size[24];
 	int source[FD_COUNT]; /* which of our descriptors becomes number i */
 	bool drop_root;
+	int door;           /* of its control group; -1: it has none */
 	int error;          /* errno of the child, 0 if it became bubblewrap */
 	const char *failed; /* what it was doing */
 };
@@ -223,6 +224,9 @@ __attribute__((no_sanitize("address", "undefined"))) static int child_main(void 
 {
 	struct launch *launch = argument;
 
+	/* Before it loses what lets it. Where it stays outside, the resource limits hold. */
+	if (launch->door >= 0 && write(launch->door, "0", 1) != 1)
+		errno = 0;
 	child_place_descriptors(launch);
 	if (syscall(SYS_setsid) < 0 || chdir("/") != 0)
 		child_fail(launch, "cannot prepare the sandbox");
@@ -348,6 +352,7 @@ static enum err_code launch_start(struct launch *launch, int input_type,
 	enum err_code code = ERR_OK;
 
 	channels_init(&channels);
+	process->group = (struct sandbox_group)SANDBOX_GROUP_NONE;
 	launch->drop_root = geteuid() == 0;
 	if (!channels_open(&channels, input_type, err))
 		code = ERR_ENVIRONMENT;
@@ -357,11 +362,16 @@ static enum err_code launch_start(struct launch *launch, int input_type,
 		code = sandbox_filter(&channels.theirs[FD_FILTER], err);
 	if (code == ERR_OK) {
 		memcpy(launch->source, channels.theirs, sizeof(launch->source));
+		sandbox_group_open(&process->group);
+		launch->door = sandbox_group_door(&process->group);
 		code = clone_child(launch, &process->pid, &process->pidfd, err);
+		if (launch->door >= 0)
+			close(launch->door);
 	}
 	channels_close(channels.theirs);
 	if (code != ERR_OK) {
 		channels_close(channels.ours);
+		sandbox_group_close(&process->group);
 		return code;
 	}
 	process->control = -1;

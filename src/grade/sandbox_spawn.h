@@ -2,7 +2,7 @@
 #ifndef GRADE_SANDBOX_SPAWN_H
 #define GRADE_SANDBOX_SPAWN_H
 
-#include "grade/sandbox.h"
+#include "grade/sandbox_group.h"
 
 #include <sys/types.h>
 
@@ -17,9 +17,11 @@ struct sandbox_process {
 	int verdict;
 	int status;  /* bubblewrap's own report: child-pid, exit-code; -1 when warm */
 	int control; /* of a warm interpreter: its socket, not the program's; else -1 */
+	struct sandbox_group group; /* around bubblewrap and all in it; or none */
 };
 
-/* Starts the program. On success the caller closes the descriptors and waits for the process. */
+/* Starts the program. On success the caller closes the descriptors, waits for the process
+ * and closes its group. */
 enum err_code sandbox_spawn(const struct sandbox_program *program, struct sandbox_process *process,
 			    struct err *err);
 

@@ -52,6 +52,7 @@ static void worker_end(struct worker *worker, bool stuck)
 	close(worker->process.errors);
 	waitpid(worker->process.pid, NULL, 0);
 	close(worker->process.pidfd);
+	sandbox_group_close(&worker->process.group);
 	worker->running = false;
 }
 
