@@ -63,6 +63,19 @@ class Own(Case):
             self.assertEqual(len(set(item["wrong"])), len(item["wrong"]), item["id"])
             self.assertGreaterEqual(len(item["cases"]), 5, item["id"])
 
+    def test_twins_have_their_items_cases_in_other_words(self):
+        items = {item["id"]: item for item in items_of("coding")}
+        twins = [item for item in items.values() if "twin_of" in item]
+        self.assertGreaterEqual(len(twins), 12)
+        for twin in twins:
+            item = items[twin["twin_of"]]
+            self.assertEqual(twin["cases"], item["cases"], twin["id"])
+            self.assertNotEqual(twin["entry_point"], item["entry_point"], twin["id"])
+            self.assertNotIn(item["entry_point"], twin["prompt"] + twin["reference"], twin["id"])
+            runs = Runs(8)
+            runs.add(item["prompt"], item["id"])
+            self.assertEqual(list(runs.shared(words_of(twin["prompt"]))), [], twin["id"])
+
     def test_prompts_for_writing_have_criteria(self):
         items = items_of("writing")
         self.assertGreaterEqual(len(items), 60)
