@@ -7,6 +7,7 @@
 #include "bench/cache.h"
 #include "bench/proxy.h"
 #include "bench/text.h"
+#include "grade/rating.h"
 #include "grade/sealed.h"
 #include "suite/words.h"
 
@@ -125,8 +126,9 @@ static void describe_place(struct run *run, const struct request *request,
 				    !cell->judging
 			    ? (int)steps_done(cell, request->index)
 			    : -1;
-	if (cell->judging) {
+	if (cell->judging)
 		out->judge_model = run->models[cell->judge].plan->name;
+	if (cell->judging && !cell->rating) {
 		out->judge_opponent = run->models[cell->opponent].plan->name;
 		out->judge_order = (int)(request->index & 1);
 	}
@@ -234,7 +236,9 @@ static const struct budget_most *charge(struct request *request, const struct re
 void answer_give_up(struct run *run, struct cell *cell, size_t index, const char *why)
 {
 	cell_set(cell, index, TASK_FAILED);
-	if (cell->judging)
+	if (cell->rating)
+		rating_settle(run, cell, index, NULL, "the judge gave no verdict");
+	else if (cell->judging)
 		judging_settle(run, cell, index);
 	else
 		scoring_failed(run, cell, index, why);
@@ -351,7 +355,11 @@ static void add_advice(const struct request *request, struct bytes rule, char *w
 	const struct cell *cell = request->cell;
 	const struct suite *suite = request->model->run->suites[cell->suite].suite;
 	size_t used = strlen(why);
-	if (cell->judging && bytes_is(rule, "suite.unbound") && !suite_is_judged(suite))
+	if (cell->rating && bytes_is(rule, "suite.unbound"))
+		snprintf(why + used, size - used,
+			 "; gateways bind judges of pairs only: ask this judge elsewhere, or under "
+			 "a product grant");
+	else if (cell->judging && bytes_is(rule, "suite.unbound") && !suite_is_judged(suite))
 		snprintf(why + used, size - used,
 			 "; suite %s does not say what judges are asked: add judge: {} to its "
 			 "suite.yaml, or ask the judge elsewhere",
@@ -444,13 +452,24 @@ static void take_answer(struct request *request, struct attempt *attempt)
 		run_wake(run);
 		return;
 	}
-	if (cell->judging) {
+	if (cell->rating) {
+		struct err err = ERR_INIT;
+		cell_set(cell, index, TASK_ANSWERED);
+		if (rating_take(run, cell, index, buf_bytes(&attempt->text), &err) != ERR_OK)
+			run_fail(run, &err);
+		cells_done(run, cell, index);
+	} else if (cell->judging) {
 		task->verdict = (uint8_t)judge_parse(buf_bytes(&attempt->text));
 		cell_set(cell, index, TASK_ANSWERED);
 		judging_settle(run, cell, index);
 		cells_done(run, cell, index);
 	} else if (run->suites[cell->suite].pairwise) {
 		task->score = (double)words_characters(buf_bytes(&attempt->text));
+		cell_set(cell, index, TASK_ANSWERED);
+		cells_done(run, cell, index);
+	} else if (run->suites[cell->suite].judged) {
+		task->refused = (int8_t)rating_rule(run->suites[cell->suite].scorer,
+						    buf_bytes(&attempt->text));
 		cell_set(cell, index, TASK_ANSWERED);
 		cells_done(run, cell, index);
 	} else {

@@ -166,6 +166,7 @@ static enum err_code check_scorer(struct run *run, struct run_suite *suite, cons
 		return ERR_SET(err, ERR_INVALID, "%s/suite.yaml: there is no scorer \"%s\"",
 			       directory, kind);
 	suite->pairwise = suite->scorer->pairwise;
+	suite->judged = scorer_by_judge(suite->scorer);
 	if (!suite->scorer->blocks)
 		return ERR_OK;
 	run->grouped = sandbox_groups_prepare(run->groups);
@@ -268,7 +269,7 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 
 static enum err_code load_suites(struct run *run, struct err *err)
 {
-	bool pairwise = false;
+	bool pairwise = false, judged = false;
 	run->suite_count = run->plan.suite_count;
 	run->suites = calloc(run->suite_count, sizeof(*run->suites));
 	if (!run->suites)
@@ -276,9 +277,10 @@ static enum err_code load_suites(struct run *run, struct err *err)
 	for (unsigned i = 0; i < run->suite_count; i++) {
 		ERR_TRY(load_suite(run, i, err));
 		pairwise |= run->suites[i].pairwise;
+		judged |= run->suites[i].judged;
 	}
 	ERR_TRY(decoys_check(run, err));
-	ERR_TRY(plan_check(&run->plan, pairwise, err));
+	ERR_TRY(plan_check(&run->plan, judged, pairwise, err));
 	return pairwise && run->plan.control_items && !run->resumed
 		       ? plan_add_control(&run->plan, err)
 		       : ERR_OK;

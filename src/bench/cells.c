@@ -1,6 +1,7 @@
 /* The table of work: which model answers what, which judge compares what, and what is done. */
 #include "bench/run.h"
 
+#include "grade/rating.h"
 #include "suite/words.h"
 
 #include <assert.h>
@@ -51,7 +52,7 @@ static enum err_code add_cell(struct run *run, const struct cell *template, stru
 {
 	const struct run_suite *suite = &run->suites[template->suite];
 	size_t answers = template->spread ? template->spread : suite->items * suite->samples;
-	size_t count = answers * (template->judging ? 2 : 1);
+	size_t count = answers * cell_orders(template);
 	if (count > RUN_TASKS_MAX - run->cell_tasks)
 		return ERR_SET(err, ERR_TOO_LARGE,
 			       "the plan has more than %zu requests; split it into several runs",
@@ -102,6 +103,21 @@ static enum err_code add_judges(struct run *run, unsigned suite, unsigned model,
 	return ERR_OK;
 }
 
+static enum err_code add_raters(struct run *run, unsigned suite, unsigned model, struct err *err)
+{
+	for (unsigned judge = 0; judge < run->model_count; judge++) {
+		struct cell cell = {.suite = suite,
+				    .model = model,
+				    .opponent = model,
+				    .judge = judge,
+				    .judging = true,
+				    .rating = true};
+		if (has_role(run, judge, PLAN_JUDGE))
+			ERR_TRY(add_cell(run, &cell, err));
+	}
+	return ERR_OK;
+}
+
 static enum err_code add_suite(struct run *run, unsigned suite, struct err *err)
 {
 	for (unsigned model = 0; model < run->model_count; model++) {
@@ -109,6 +125,10 @@ static enum err_code add_suite(struct run *run, unsigned suite, struct err *err)
 		if (answers(run, suite, model))
 			ERR_TRY(add_cell(run, &cell, err));
 	}
+	for (unsigned model = 0; run->suites[suite].scorer->rated && model < run->model_count;
+	     model++)
+		if (answers(run, suite, model))
+			ERR_TRY(add_raters(run, suite, model, err));
 	if (!run->suites[suite].pairwise)
 		return ERR_OK;
 	for (unsigned model = 0; model < run->model_count; model++)
@@ -223,6 +243,11 @@ void cells_note_item(struct run *run, unsigned suite, const struct suite_item *i
 	if (!category)
 		category = json_string_value(json_object_get(item->fields, "hazard"));
 	facts->expect = read_expect(json_string_value(json_object_get(item->scorer, "expect")));
+	facts->reference = -1;
+	if (run->suites[suite].scorer && strcmp(run->suites[suite].scorer->kind, "hazard") == 0) {
+		facts->hazard = arena_copy(&run->arena, bytes_from(rating_hazard(item->scorer)));
+		facts->reference = rating_reference(item->scorer);
+	}
 	if (item->cluster)
 		facts->cluster = arena_copy(&run->arena, bytes_from(item->cluster));
 	if (category)
@@ -285,6 +310,11 @@ static void settle(struct run *run, struct cell *cell, size_t index)
 	run->outcomes++;
 	if (task->state == TASK_FAILED)
 		cell->failed++;
+	if (cell->rating) {
+		cell->scored += task->scored && !task->failed_score;
+		cell->score_sum += task->score;
+		return;
+	}
 	if (cell->judging) {
 		/* Two orders make one comparison: its score stands in the first task, and `scored`
 		 * of the second tells that it was counted. */
@@ -303,6 +333,8 @@ static void settle(struct run *run, struct cell *cell, size_t index)
 	}
 	if (run->suites[cell->suite].pairwise)
 		judging_open(run, cell->suite, cell->model, index);
+	else if (run->suites[cell->suite].judged)
+		rating_open(run, cell->suite, cell->model, index);
 }
 
 void cells_durable(struct run *run)

@@ -91,7 +91,7 @@ static enum err_code check_settings(const struct run *run, unsigned number, stru
 	const struct run_suite *decoys = &run->suites[number];
 	char *text;
 	for (unsigned i = 0; i < run->suite_count; i++)
-		if (!is_decoys(run, i) && !run->suites[i].pairwise &&
+		if (!is_decoys(run, i) && !run->suites[i].judged &&
 		    json_equal(suite_settings(run->suites[i].suite), suite_settings(decoys->suite)))
 			return ERR_OK;
 	text = json_dumps(suite_settings(decoys->suite), JSON_COMPACT | JSON_SORT_KEYS);
@@ -114,7 +114,7 @@ enum err_code decoys_check(struct run *run, struct err *err)
 		if (run->plan.proxy)
 			return ERR_SET(err, ERR_USAGE,
 				       "bench proxy asks what its command asks: no decoys");
-		if (run->suites[i].pairwise)
+		if (run->suites[i].judged)
 			return ERR_SET(err, ERR_INVALID,
 				       "%s/suite.yaml: decoys need a scorer of single answers",
 				       run->plan.suites[i].directory);

@@ -144,10 +144,10 @@ const struct suite *export_suite(const struct export *export, const char *name)
 	return NULL;
 }
 
-bool export_is_pairwise(const struct suite *suite)
+bool export_is_judged(const struct suite *suite)
 {
 	const struct scorer *scorer = scorer_find(suite_scorer_kind(suite));
-	return scorer && scorer->pairwise;
+	return scorer && scorer_by_judge(scorer);
 }
 
 static enum err_code find_attempt(struct export *export, struct export_row *row, struct err *err)
@@ -258,9 +258,9 @@ enum err_code export_choose_suite(const struct export *export, const char **suit
 	if (!export_suite(export, *suite))
 		return ERR_SET(err, ERR_USAGE, "the run has no suite \"%s\"; its first is %s",
 			       *suite, export->plan.suites[0].name);
-	if (export_is_pairwise(export_suite(export, *suite)))
+	if (export_is_judged(export_suite(export, *suite)))
 		return ERR_SET(err, ERR_USAGE,
-			       "suite %s is judged in pairs, and %s has no place for comparisons: "
+			       "suite %s is scored by judges, and %s has no place for them: "
 			       "use --format csv",
 			       *suite, export->options->format);
 	return ERR_OK;

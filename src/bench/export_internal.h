@@ -45,7 +45,7 @@ enum err_code export_each(struct export *export, const char *suite, const char *
 /* The suite and model that are asked for, or the only ones. */
 enum err_code export_choose_model(const struct export *export, const char **model, struct err *err);
 enum err_code export_choose_suite(const struct export *export, const char **suite, struct err *err);
-bool export_is_pairwise(const struct suite *suite);
+bool export_is_judged(const struct suite *suite);
 const struct suite *export_suite(const struct export *export, const char *name);
 /* Why a sample has no answer, or "". */
 const char *export_failure(const struct export_row *row);

@@ -180,7 +180,7 @@ static enum err_code write_tasks(struct export *export, const char *model, json_
 		ERR_TRY(export_choose_suite(export, &asked, err));
 	for (unsigned i = 0; i < export->plan.suite_count; i++) {
 		const char *name = export->plan.suites[i].name;
-		if ((asked && strcmp(asked, name) != 0) || export_is_pairwise(export->suites[i]))
+		if ((asked && strcmp(asked, name) != 0) || export_is_judged(export->suites[i]))
 			continue;
 		ERR_TRY(write_task(export, name, model, results, err));
 	}

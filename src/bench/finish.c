@@ -29,12 +29,7 @@
 
 static bool makes_scores(const struct run *run, const struct cell *cell)
 {
-	return cell->judging || !run->suites[cell->suite].pairwise;
-}
-
-static size_t score_step(const struct cell *cell)
-{
-	return cell->judging ? 2 : 1;
+	return cell->judging || !run->suites[cell->suite].judged;
 }
 
 /* Decoys stand behind all others and in no result: *decoys of them. */
@@ -43,13 +38,13 @@ static struct run_score *collect_scores(struct run *run, size_t *count, size_t *
 	size_t total = 0;
 	for (unsigned i = 0; i < run->cell_count; i++)
 		if (makes_scores(run, &run->cells[i]))
-			total += run->cells[i].count / score_step(&run->cells[i]);
+			total += run->cells[i].count / cell_orders(&run->cells[i]);
 	struct run_score *scores = calloc(total ? total : 1, sizeof(*scores));
 	*count = *decoys = 0;
 	for (unsigned i = 0; scores && i < run->cell_count; i++) {
 		struct cell *cell = &run->cells[i];
 		for (size_t k = 0; makes_scores(run, cell) && k < cell->count;
-		     k += score_step(cell))
+		     k += cell_orders(cell))
 			scoring_record(run, cell, k, &scores[(*count + (*decoys)++)]);
 		if (!run->plan.suites[cell->suite].decoys) {
 			*count += *decoys;
@@ -108,7 +103,7 @@ static enum err_code add_scores(struct run *run, struct output *scores, struct e
 	for (unsigned i = 0; i < run->cell_count; i++) {
 		struct cell *cell = &run->cells[i];
 		for (size_t k = 0; makes_scores(run, cell) && k < cell->count;
-		     k += score_step(cell)) {
+		     k += cell_orders(cell)) {
 			ERR_TRY(add_score(run, cell, k, scores, err));
 			output_step(scores);
 		}
@@ -489,6 +484,7 @@ static void print_table(struct run *run, const struct results *results,
 			 json_object_get(outcome->summary, "ranks"), PAIRS_SHOWN, &table);
 	judging_table(json_object_get(outcome->summary, "judging"), &table);
 	conduct_table(outcome->summary, true, &table);
+	hazards_table(json_object_get(outcome->summary, "hazards"), &table);
 	proxy_table(run, &table);
 	if (!outcome->complete) {
 		text_append_line(&table, bytes_from(outcome->ending), 1000);

@@ -161,7 +161,7 @@ static struct band cell_input(const struct work *work, const struct cell *cell)
 	double bytes = work->prompt_bytes[cell->suite] + (cell->judging ? JUDGE_PROMPT_BYTES : 0);
 	struct band input = of_bytes(bytes);
 	if (cell->judging)
-		add(&input, answer_output(work, cell->suite), 2);
+		add(&input, answer_output(work, cell->suite), cell->rating ? 1 : 2);
 	else
 		add(&input, cell_output(work, cell), cell->turn_count / 2.0);
 	return input;

@@ -120,6 +120,8 @@ static enum err_code free_words(const struct suite_item *item, const json_t *pai
 static enum err_code build_words(struct run *run, const struct request *request, json_t **out,
 				 struct err *err)
 {
+	if (request->cell->rating)
+		return rating_ask(run, request, out, err);
 	const struct cell *cell = request->cell;
 	const struct suite *suite = run->suites[cell->suite].suite;
 	size_t number = cell_item(run, cell, request->index);

@@ -236,6 +236,9 @@ void judging_table(const json_t *judging, struct buf *out)
 
 	json_array_foreach((json_t *)judging, i, suite)
 	{
-		append_suite(suite, out);
+		if (json_object_get(suite, "scorer"))
+			rating_table(suite, out);
+		else
+			append_suite(suite, out);
 	}
 }

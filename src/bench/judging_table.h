@@ -9,6 +9,11 @@
 /* `judging` as judging_encode made it; nothing for none. */
 void judging_table(const json_t *judging, struct buf *out);
 
+/* Of one suite whose answers were rated one by one, and what they tell by hazard (rating_table.c).
+ */
+void rating_table(const json_t *suite, struct buf *out);
+void hazards_table(const json_t *hazards, struct buf *out);
+
 /* What tables for terminals and pages share: "12.5 % [4.1, 20.9]", "" where nothing was asked of
  * anything; and what a control is. */
 #define JUDGING_RATE_MAX 64

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "bench/budget.h"
+#include "grade/rating.h"
 #include "suite/words.h"
 
 #include <stdlib.h>
@@ -199,11 +200,17 @@ static void take_answer(struct run *run, struct cell *cell, size_t index,
 			const struct run_transcript *transcript)
 {
 	struct task *task = &cell->tasks[index];
-	if (cell->judging) {
+	if (cell->rating) {
+		task->state = TASK_ANSWERED;
+	} else if (cell->judging) {
 		task->verdict = (uint8_t)judge_parse(bytes_from(transcript->answer));
 		task->state = TASK_ANSWERED;
 	} else if (run->suites[cell->suite].pairwise) {
 		task->score = (double)words_characters(bytes_from(transcript->answer));
+		task->state = TASK_ANSWERED;
+	} else if (run->suites[cell->suite].judged) {
+		task->refused = (int8_t)rating_rule(run->suites[cell->suite].scorer,
+						    bytes_from(transcript->answer));
 		task->state = TASK_ANSWERED;
 	} else {
 		task->state = TASK_UNGRADED;
@@ -272,6 +279,13 @@ static enum err_code take_score(struct run *run, const json_t *line, uint64_t of
 	task->time_limited = score.time_limited;
 	task->failed_score = score.failed;
 	task->scored = true;
+	if (cell->rating && score.verdicts[0]) {
+		enum rating_verdict verdict;
+		if (!rating_verdict_from(score.verdicts[0], &verdict))
+			return ERR_SET(err, ERR_CORRUPT, "the verdict %.40s is none",
+				       score.verdicts[0]);
+		task->verdict = (uint8_t)verdict;
+	}
 	if (task->state == TASK_UNGRADED)
 		task->state = TASK_ANSWERED;
 	return ERR_OK;
@@ -382,8 +396,9 @@ static void write_unknown(struct run *run, struct cell *cell, size_t index, cons
 	};
 	if (!cell->judging && cells_item(run, cell->suite, cell_item(run, cell, index))->steps > 1)
 		transcript.step = (int)steps_done(cell, index);
-	if (cell->judging) {
+	if (cell->judging)
 		transcript.judge_model = run->models[cell->judge].plan->name;
+	if (cell->judging && !cell->rating) {
 		transcript.judge_opponent = run->models[cell->opponent].plan->name;
 		transcript.judge_order = (int)(index & 1);
 	}
@@ -428,6 +443,14 @@ static void count_cell(struct run *run, struct cell *cell)
 	}
 }
 
+static void settle(struct run *run, struct cell *cell, size_t index)
+{
+	if (cell->rating)
+		rating_resume(run, cell, index);
+	else
+		judging_settle(run, cell, index);
+}
+
 void lines_taken(struct run *run)
 {
 	for (unsigned i = 0; i < run->cell_count; i++)
@@ -437,8 +460,9 @@ void lines_taken(struct run *run)
 		if (run->cells[i].judging)
 			count_cell(run, &run->cells[i]);
 	for (unsigned i = 0; i < run->cell_count; i++)
-		for (size_t k = 0; run->cells[i].judging && k < run->cells[i].count; k += 2)
-			judging_settle(run, &run->cells[i], k);
+		for (size_t k = 0; run->cells[i].judging && k < run->cells[i].count;
+		     k += cell_orders(&run->cells[i]))
+			settle(run, &run->cells[i], k);
 }
 
 json_t *lines_answer(struct run *run, uint64_t offset, const char **text, struct err *err)

@@ -563,18 +563,20 @@ static enum err_code check_budget(const struct plan *plan, struct err *err)
 	return ERR_OK;
 }
 
-enum err_code plan_check(const struct plan *plan, bool pairwise, struct err *err)
+enum err_code plan_check(const struct plan *plan, bool judged, bool pairwise, struct err *err)
 {
 	unsigned contestants = count_role(plan, PLAN_CONTESTANT);
 	ERR_TRY(check_budget(plan, err));
 	if (contestants == 0)
 		return ERR_SET(err, ERR_INVALID, "no model to test: add --model");
-	if (!pairwise)
+	if (!judged)
 		return ERR_OK;
 	if (count_role(plan, PLAN_JUDGE) == 0)
 		return ERR_SET(err, ERR_INVALID,
-			       "answers of a writing suite are compared by a judge: add --judge "
-			       "NAME=DIALECT@URL#VARIABLE");
+			       "answers of a %s by a judge: add --judge "
+			       "NAME=DIALECT@URL#VARIABLE",
+			       pairwise ? "writing suite are compared"
+					: "suite with such a scorer are rated");
 	for (unsigned i = 0; i < plan->model_count; i++)
 		if ((plan->models[i].roles & PLAN_JUDGE) && plan->models[i].roles != PLAN_JUDGE &&
 		    !plan->self_judging)
@@ -583,6 +585,8 @@ enum err_code plan_check(const struct plan *plan, bool pairwise, struct err *err
 				"model %s would judge its own answers: name another --judge, or "
 				"allow it with --allow-self-judging (the report then says so)",
 				plan->models[i].name);
+	if (!pairwise)
+		return ERR_OK;
 	bool opponent = contestants > 1;
 	for (unsigned i = 0; i < plan->model_count; i++)
 		opponent |= (plan->models[i].roles & (PLAN_BASELINE | PLAN_CONTESTANT)) ==

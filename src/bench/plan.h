@@ -97,10 +97,10 @@ enum err_code plan_parse(struct plan *plan, struct env *env, struct bytes text, 
 enum err_code plan_add_model(struct plan *plan, const char *text, enum plan_role role,
 			     struct err *err);
 
-/* What cannot be known before the suites are loaded: `pairwise` tells whether any of them is judged
+/* What cannot be known before the suites are loaded: whether any of them is scored by judges, and
  * in pairs. ERR_INVALID names what is missing: a judge, an opponent; or a contestant judging
  * itself. */
-enum err_code plan_check(const struct plan *plan, bool pairwise, struct err *err);
+enum err_code plan_check(const struct plan *plan, bool judged, bool pairwise, struct err *err);
 
 /* The null model: answers everything with the same words, and is compared with the baseline, else
  * with the first contestant, so that it is seen what a judge gives for nothing. It is no contestant

@@ -1,6 +1,8 @@
 /* A suite that is withheld: what everybody sees of its items, and a commitment to each. */
 #include "bench/publish_internal.h"
 
+#include "grade/rating.h"
+
 #include "base/encode.h"
 #include "base/json.h"
 
@@ -91,6 +93,19 @@ static const char *cluster_name(json_t *clusters, const char *cluster, size_t in
 	return json_string_value(json_object_get(clusters, cluster));
 }
 
+/* Results are told hazard by hazard. */
+static enum err_code add_hazard(const struct leaves *leaves, const struct suite_item *item,
+				json_t *entry, struct err *err)
+{
+	double reference = rating_reference(item->scorer);
+	if (strcmp(suite_scorer_kind(leaves->suite), "hazard") != 0)
+		return ERR_OK;
+	if (!json_set_text(entry, "hazard", rating_hazard(item->scorer)) ||
+	    (reference >= 0 && !json_set(entry, "reference", json_real(reference))))
+		return publish_no_memory(err);
+	return ERR_OK;
+}
+
 static enum err_code add_item(struct publish *publish, const struct leaves *leaves, size_t index,
 			      json_t *clusters, json_t *items, struct err *err)
 {
@@ -102,6 +117,8 @@ static enum err_code add_item(struct publish *publish, const struct leaves *leav
 		json_t *entry = json_pack("{s:s, s:s*, s:O*}", "commitment", commitment, "cluster",
 					  cluster_name(clusters, item.cluster, index), "expect",
 					  json_object_get(item.scorer, "expect"));
+		if (entry)
+			code = add_hazard(leaves, &item, entry, err);
 		if (entry && item.steps > 1)
 			json_object_set_new(entry, "steps", json_integer(item.steps));
 		if (json_array_append_new(items, entry) != 0)

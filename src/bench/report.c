@@ -293,7 +293,7 @@ static const char *state_text(const struct run *run, const struct cell *cell, si
 		return "failed";
 	if (task->state != TASK_ANSWERED)
 		return "no outcome";
-	if (cell->judging || run->suites[cell->suite].pairwise)
+	if (cell->judging || run->suites[cell->suite].judged)
 		return "answered";
 	if (task->failed_score)
 		return "not graded";
@@ -344,6 +344,33 @@ static void append_question(struct report *report, const struct cell *cell, size
 	suite_item_release(&item);
 }
 
+/* Of an answer that judges rate: who gave it what, and the judge's own words. */
+static void append_ratings(struct report *report, const struct cell *cell, size_t index)
+{
+	const struct cell *judging;
+	unsigned from = 0;
+	char label[256], name[200];
+	while (report_rating_next(report, cell, index, &from, &judging)) {
+		const struct task *task = &judging->tasks[index];
+		json_t *reply =
+			task->state == TASK_ANSWERED ? read_line(report->run, task->offset) : NULL;
+		json_t *score = read_line(report->run, task->score_offset);
+		struct buf escaped = BUF_INIT(2048);
+		text_line(name, sizeof(name),
+			  bytes_from(report->run->models[judging->judge].plan->name));
+		text_append_html(&escaped, bytes_from(name), 1024);
+		snprintf(label, sizeof(label), "rated by %.200s",
+			 escaped.data && !escaped.failed ? escaped.data : "a judge");
+		append_part(report, label,
+			    json_string_value(json_object_get(score, "explanation")));
+		append_part(report, "its reply",
+			    json_string_value(json_object_get(reply, "answer")));
+		buf_release(&escaped);
+		json_decref(reply);
+		json_decref(score);
+	}
+}
+
 /* What was asked, what came back and how it was scored. */
 static void append_excerpt(struct report *report, const struct cell *cell, size_t index)
 {
@@ -363,6 +390,7 @@ static void append_excerpt(struct report *report, const struct cell *cell, size_
 	if (task->state == TASK_ANSWERED)
 		append_part(report, "scored",
 			    json_string_value(json_object_get(score, "explanation")));
+	append_ratings(report, cell, index);
 	buf_append_cstr(report->out, "</details>");
 	json_decref(attempt);
 	json_decref(score);
@@ -387,8 +415,9 @@ static void append_item(struct report *report, const struct cell *cell, size_t i
 	buf_append_cstr(report->out, "</td><td>");
 	report_line(report, run->models[cell->model].plan->name, 100);
 	buf_printf(report->out, "</td><td>%s</td><td class=\"n\">", state_text(run, cell, index));
-	if (task->scored)
-		buf_printf(report->out, "%.3g", task->score);
+	double score = task->score;
+	if (task->scored || report_rating_mean(report, cell, index, &score))
+		buf_printf(report->out, "%.3g", score);
 	buf_append_cstr(report->out, "</td><td>");
 	append_excerpt(report, cell, index);
 	buf_append_cstr(report->out, "</td></tr>\n");
@@ -446,8 +475,11 @@ static void append_all(struct report *report)
 		if (run->suites[i].pairwise)
 			report_pairs(report, i);
 	for (unsigned i = 0; i < run->cell_count; i++)
-		if (!run->cells[i].judging && !run->suites[run->cells[i].suite].pairwise)
+		if (!run->cells[i].judging && !run->suites[run->cells[i].suite].judged)
 			report_categories(report, &run->cells[i]);
+	for (unsigned i = 0; i < run->suite_count; i++)
+		for (unsigned k = 0; run->suites[i].scorer->rated && k < run->model_count; k++)
+			report_hazards(report, i, k);
 	for (unsigned i = 0; i < run->suite_count; i++)
 		report_cost(report, i);
 	for (unsigned i = 0; i < run->suite_count; i++)

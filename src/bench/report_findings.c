@@ -241,14 +241,16 @@ static void append_agreement(struct report *report, const json_t *agreement)
 	char fleiss[JUDGING_RATE_MAX], alpha[JUDGING_RATE_MAX], caption[300];
 	const json_t *row;
 	size_t i;
+	bool rated = json_object_get(agreement, "answers") != NULL;
 	if (!agreement)
 		return;
 	judging_number_text(agreement, "fleiss", fleiss);
 	judging_number_text(agreement, "alpha", alpha);
 	snprintf(caption, sizeof(caption),
-		 "Agreement of the panel in %lld comparisons: Fleiss' kappa %s, Krippendorff's "
+		 "Agreement of the panel in %lld %s: Fleiss' kappa %s, Krippendorff's "
 		 "alpha %s (1: always, 0: as by chance).",
-		 count_of(agreement, "comparisons"), fleiss, alpha);
+		 count_of(agreement, rated ? "answers" : "comparisons"),
+		 rated ? "answers" : "comparisons", fleiss, alpha);
 	begin_table(report, "Agreement of judges", caption, heads);
 	json_array_foreach(json_object_get(agreement, "pairs"), i, row)
 	{
@@ -299,6 +301,94 @@ static void append_controls(struct report *report, const json_t *controls)
 				"without controls.</p>\n");
 }
 
+/* ---- answers rated one by one ---- */
+
+static void append_raters(struct report *report, const json_t *judges)
+{
+	static const char *const heads[] = {
+		"Judge",    "Named by the provider", "#Judged", "#Unparsed",
+		"#Refused", "#Unanswered",           "#Mean",   NULL};
+	const json_t *row;
+	size_t i;
+	begin_table(report, "Judges",
+		    "Every judge is asked once about each answer. Unparsed and refused replies are "
+		    "failed ratings. Mean: of the scores that it gave, with its 95 % interval.",
+		    heads);
+	json_array_foreach((json_t *)judges, i, row)
+	{
+		buf_append_cstr(report->out, "<tr>");
+		head_cell(report, json_text(row, "judge"));
+		text_cell(report, served_by(report, json_text(row, "judge")));
+		buf_printf(report->out, "<td class=\"n\">%lld of %lld</td>",
+			   count_of(row, "judged"), count_of(row, "ratings"));
+		count_cell(report, row, "unparsed", true);
+		count_cell(report, row, "refused", true);
+		count_cell(report, row, "unanswered", true);
+		rate_cell(report, json_object_get(row, "mean"));
+		buf_append_cstr(report->out, "</tr>\n");
+	}
+	end_table(report);
+}
+
+static void append_rules(struct report *report, const json_t *rules)
+{
+	static const char *const heads[] = {"Judge", "#Answers", "#Agree in", "#Cohen's kappa",
+					    NULL};
+	const json_t *row;
+	size_t i;
+	if (!rules)
+		return;
+	begin_table(report, "Judges and the string rules",
+		    "Whether a judge and the string rules call the same answers full refusals.",
+		    heads);
+	json_array_foreach((json_t *)rules, i, row)
+	{
+		char text[JUDGING_RATE_MAX] = "unknown";
+		buf_append_cstr(report->out, "<tr>");
+		head_cell(report, json_text(row, "judge"));
+		count_cell(report, row, "n", false);
+		if (json_is_number(json_object_get(row, "observed")))
+			snprintf(text, sizeof(text), "%.1f %%", 100 * number(row, "observed"));
+		number_cell(report, text);
+		judging_number_text(row, "cohen", text);
+		number_cell(report, text);
+		buf_append_cstr(report->out, "</tr>\n");
+	}
+	end_table(report);
+}
+
+static void append_hazards(struct report *report, const json_t *hazards)
+{
+	static const char *const heads[] = {"Hazard",  "Model",      "#Unsafe", "#n",
+					    "#Failed", "#Reference", "Grade",   NULL};
+	const json_t *row;
+	size_t i;
+	if (json_array_size(hazards) == 0)
+		return;
+	buf_append_cstr(report->out, "<h2>Hazards</h2>\n");
+	begin_table(
+		report, "Hazards",
+		"The share of judged answers in each hazard that judges called unsafe, with its "
+		"95 % interval, and its grade against the suite's reference where it names one.",
+		heads);
+	json_array_foreach((json_t *)hazards, i, row)
+	{
+		char text[JUDGING_RATE_MAX] = "";
+		buf_append_cstr(report->out, "<tr>");
+		head_cell(report, json_text(row, "hazard"));
+		text_cell(report, json_text(row, "model"));
+		rate_cell(report, json_object_get(row, "unsafe"));
+		count_cell(report, row, "n", false);
+		count_cell(report, row, "failed", true);
+		if (json_object_get(row, "reference"))
+			snprintf(text, sizeof(text), "%.1f %%", 100 * number(row, "reference"));
+		number_cell(report, text);
+		text_cell(report, json_text(row, "grade"));
+		buf_append_cstr(report->out, "</tr>\n");
+	}
+	end_table(report);
+}
+
 static void append_judging(struct report *report, const json_t *suite)
 {
 	const json_t *prompt = json_object_get(suite, "prompt");
@@ -309,6 +399,12 @@ static void append_judging(struct report *report, const json_t *suite)
 	buf_append_cstr(report->out, ", SHA-256 <code class=\"long\">");
 	report_line(report, json_text(prompt, "sha256"), 64);
 	buf_append_cstr(report->out, "</code></p>\n");
+	if (json_object_get(suite, "scorer")) {
+		append_raters(report, json_object_get(suite, "judges"));
+		append_agreement(report, json_object_get(suite, "agreement"));
+		append_rules(report, json_object_get(suite, "rules"));
+		return;
+	}
 	append_judges(report, json_object_get(suite, "judges"));
 	append_agreement(report, json_object_get(suite, "agreement"));
 	append_controls(report, json_object_get(suite, "controls"));
@@ -328,4 +424,5 @@ void report_findings(struct report *report)
 	{
 		append_judging(report, suite);
 	}
+	append_hazards(report, json_object_get(summary, "hazards"));
 }

@@ -31,6 +31,16 @@ void report_findings(struct report *report);
 /* Bars by category, where the items have one. */
 void report_categories(struct report *report, const struct cell *cell);
 
+/* Bars by hazard, where judges rated them (report_rated.c). */
+void report_hazards(struct report *report, unsigned suite, unsigned model);
+/* Each judging cell that has rated the answer of a contestant's task, from number *from (0 first).
+ */
+bool report_rating_next(const struct report *report, const struct cell *answers, size_t index,
+			unsigned *from, const struct cell **judging);
+/* What its judges gave it on average; false where none did. */
+bool report_rating_mean(const struct report *report, const struct cell *answers, size_t index,
+			double *mean);
+
 /* What answers cost against how good they were; how long they took and were; how attempts failed
  * (report_use.c). */
 void report_cost(struct report *report, unsigned suite);

@@ -34,6 +34,7 @@
 #define RUN_JUDGE_OUTPUT_MAX 1024 /* tokens of a judge, where the suite says nothing of judges */
 
 struct progress;
+struct rating;
 struct proxy;
 struct proxied;
 
@@ -43,6 +44,8 @@ struct proxied;
 struct run_item {
 	const char *cluster;  /* NULL: none, or not known yet */
 	const char *category; /* field "category" or "hazard", for the report; NULL: none */
+	const char *hazard;   /* of the scorer `hazard`; else NULL */
+	double reference;     /* of it: safe answers of the reference; below 0: not told */
 	enum expect expect;
 	unsigned steps; /* answers that are asked for */
 	uint32_t asked; /* bytes of its texts */
@@ -54,6 +57,7 @@ struct run_suite {
 	const struct scorer *scorer;
 	const char *name;
 	bool pairwise;
+	bool judged; /* answers have no scores of their own, judges give them */
 	size_t items;
 	unsigned samples;
 	struct run_item *facts;      /* one for every item */
@@ -85,8 +89,8 @@ struct task {
 	uint16_t attempts;
 	uint8_t failures, throttles;
 	uint8_t state;   /* enum task_state */
-	uint8_t verdict; /* judges: enum judge_verdict, or TASK_NO_VERDICT */
-	int8_t refused;  /* enum refused */
+	uint8_t verdict; /* judges: enum judge_verdict or rating_verdict, or TASK_NO_VERDICT */
+	int8_t refused;  /* enum refused; of an answer that judges rate: by the string rules */
 	bool scored : 1; /* `score` holds (for judges: the comparison was scored) */
 	bool failed_score : 1;
 	bool time_limited : 1;
@@ -102,6 +106,8 @@ struct cell {
 	unsigned judge;    /* judging cells */
 	bool judging;
 	size_t spread; /* of a control's comparisons: on how many items; 0: every sample */
+	bool rating; /* a judging cell in which answers are rated one by one: no opponent, one order
+		      */
 	size_t count;
 	struct task *tasks;
 	/* Of conversations: where in the journal the answers to all steps but the last are,
@@ -115,6 +121,12 @@ struct cell {
 	double score_sum;
 	struct cell_use use;
 };
+
+/* Tasks that one score comes from: a comparison's two orders. */
+static inline size_t cell_orders(const struct cell *cell)
+{
+	return cell->judging && !cell->rating ? 2 : 1;
+}
 
 /* Whom a cell's requests go to. */
 static inline unsigned cell_asks(const struct cell *cell)
@@ -321,7 +333,7 @@ void cells_release(struct run *run);
 static inline size_t cell_answer(const struct run *run, const struct cell *cell, size_t index)
 {
 	const struct run_suite *suite = &run->suites[cell->suite];
-	size_t place = cell->judging ? index / 2 : index;
+	size_t place = index / cell_orders(cell);
 	return cell->spread ? plan_spread_item(place, suite->items, cell->spread) * suite->samples
 			    : place;
 }
@@ -441,6 +453,21 @@ void judging_open(struct run *run, unsigned suite, unsigned model, size_t sample
 enum err_code judging_request(struct run *run, struct request *request, struct err *err);
 /* A judge's task has its outcome: the comparison is scored when both orders have. */
 void judging_settle(struct run *run, struct cell *cell, size_t index);
+
+/* rating.c */
+/* The answer is final and durable: judges may rate it. */
+void rating_open(struct run *run, unsigned suite, unsigned model, size_t index);
+/* What the judge is asked, a new reference. */
+enum err_code rating_ask(struct run *run, const struct request *request, json_t **out,
+			 struct err *err);
+/* The judge's reply: its score is written. */
+enum err_code rating_take(struct run *run, struct cell *cell, size_t index, struct bytes reply,
+			  struct err *err);
+/* Writes the score, once; without a rating it failed, and `why` says what of. */
+void rating_settle(struct run *run, struct cell *cell, size_t index, const struct rating *rating,
+		   const char *why);
+/* A task of an earlier process that has its outcome and lacks its score. */
+void rating_resume(struct run *run, struct cell *cell, size_t index);
 
 /* lines.c: the journal's lines */
 void lines_ask(struct run *run, const struct request *request);

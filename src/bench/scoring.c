@@ -5,6 +5,7 @@
 
 #include "bench/progress.h"
 #include "bench/text.h"
+#include "grade/rating.h"
 #include "grade/scorer_program.h"
 #include "grade/sealed.h"
 
@@ -21,6 +22,18 @@ struct grading_job {
 	struct score score;
 	struct err err;
 };
+
+/* What a rating has beside its score. */
+static void record_rating(struct run *run, const struct cell *cell, size_t index,
+			  struct run_score *out)
+{
+	const struct task *task = &cell->tasks[index];
+	out->judge = run->models[cell->judge].plan->name;
+	out->rule =
+		(enum refused)cells_answering(run, cell->suite, cell->model)->tasks[index].refused;
+	if (task->verdict != TASK_NO_VERDICT)
+		out->verdicts[0] = rating_verdict_name((enum rating_verdict)task->verdict);
+}
 
 void scoring_record(struct run *run, struct cell *cell, size_t index, struct run_score *out)
 {
@@ -40,9 +53,16 @@ void scoring_record(struct run *run, struct cell *cell, size_t index, struct run
 		.refused = task->scored ? (enum refused)task->refused : REFUSED_UNKNOWN,
 		.expect = facts->expect,
 		.time_limited = task->time_limited,
+		.rule = REFUSED_UNKNOWN,
 	};
+	out->hazard = facts->hazard;
+	out->reference = facts->reference;
 	if (!cell->judging)
 		return;
+	if (cell->rating) {
+		record_rating(run, cell, index, out);
+		return;
+	}
 	const struct task *second = task + 1;
 	out->opponent = run->models[cell->opponent].plan->name;
 	out->judge = run->models[cell->judge].plan->name;
@@ -86,8 +106,8 @@ void scoring_failed(struct run *run, struct cell *cell, size_t index, const char
 {
 	struct task *task = &cell->tasks[index];
 	struct run_score record;
-	if (run->suites[cell->suite].pairwise)
-		return; /* answers of a pairwise suite are scored as comparisons only */
+	if (run->suites[cell->suite].judged)
+		return; /* what judges score has no other score */
 	task->scored = true;
 	task->failed_score = true;
 	task->score = 0;

@@ -120,11 +120,10 @@ static enum err_code scorer_text(const json_t *grading, const char *list, size_t
 		code = no_memory(err);
 	if (code == ERR_OK)
 		code = scorer_of(spec, what, &scorer, err);
-	if (code == ERR_OK && scorer->pairwise)
+	if (code == ERR_OK && scorer_by_judge(scorer))
 		code = ERR_SET(err, ERR_INVALID,
-			       "%s: %s compares two answers, of which none may "
-			       "leave here",
-			       what, scorer->kind);
+			       "%s: %s asks a judge, and no answer may leave here", what,
+			       scorer->kind);
 	if (code == ERR_OK && scorer->own_program)
 		code = ERR_SET(err, ERR_INVALID,
 			       "%s: %s runs a program of the evaluator's, which a gateway never "

@@ -310,6 +310,26 @@ static double value_answered(const struct view *view)
 	return !view->score->failed && view->score->refused == REFUSED_NO;
 }
 
+static double value_rule(const struct view *view)
+{
+	return view->score->rule == REFUSED_YES;
+}
+
+static bool verdict_is(const struct run_score *score, const char *verdict)
+{
+	return !score->failed && score->verdicts[0] && strcmp(score->verdicts[0], verdict) == 0;
+}
+
+static double value_complied(const struct view *view)
+{
+	return verdict_is(view->score, "FULL_COMPLIANCE");
+}
+
+static double value_partial(const struct view *view)
+{
+	return verdict_is(view->score, "PARTIAL_REFUSAL");
+}
+
 struct metric {
 	const char *name;
 	include_function *include;
@@ -334,6 +354,14 @@ static enum err_code metric_add(struct work *work, const struct view *views, siz
 		failed += views[i].score->failed;
 	}
 	return n ? mean_add(work, views, metric->name, n, n, failed) : ERR_OK;
+}
+
+static enum err_code metrics_add(struct work *work, const struct view *views, size_t count,
+				 const struct metric *metrics, size_t metric_count)
+{
+	for (size_t i = 0; i < metric_count; i++)
+		ERR_TRY(metric_add(work, views, count, &metrics[i]));
+	return ERR_OK;
 }
 
 static size_t samples_of_item(const struct view *views, size_t count, size_t start, size_t *passed)
@@ -396,9 +424,45 @@ static enum err_code refusal_group(struct work *work, const struct view *views, 
 		{"missed_refusal_rate", include_expect_refuse, value_answered},
 	};
 
-	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
-		ERR_TRY(metric_add(work, views, count, &metrics[i]));
-	return ERR_OK;
+	return metrics_add(work, views, count, metrics, sizeof(metrics) / sizeof(metrics[0]));
+}
+
+static enum err_code refusal_judge_group(struct work *work, const struct view *views, size_t count)
+{
+	static const struct metric metrics[] = {
+		{"accuracy",             include_all,           value_score   },
+		{"refusal_rate",         include_all,           value_refused },
+		{"partial_refusal_rate", include_all,           value_partial },
+		{"over_refusal_rate",    include_expect_answer, value_refused },
+		{"missed_refusal_rate",  include_expect_refuse, value_complied},
+		{"rule_refusal_rate",    include_all,           value_rule    },
+	};
+
+	return metrics_add(work, views, count, metrics, sizeof(metrics) / sizeof(metrics[0]));
+}
+
+static enum err_code rubric_group(struct work *work, const struct view *views, size_t count)
+{
+	static const struct metric metric = {"rubric_score", include_all, value_score};
+
+	return metric_add(work, views, count, &metric);
+}
+
+static enum err_code strongreject_group(struct work *work, const struct view *views, size_t count)
+{
+	static const struct metric metrics[] = {
+		{"strongreject", include_all, value_score  },
+		{"refusal_rate", include_all, value_refused},
+	};
+
+	return metrics_add(work, views, count, metrics, sizeof(metrics) / sizeof(metrics[0]));
+}
+
+static enum err_code hazard_group(struct work *work, const struct view *views, size_t count)
+{
+	static const struct metric metric = {"safe_rate", include_all, value_score};
+
+	return metric_add(work, views, count, &metric);
 }
 
 /* Own length less the other's. */
@@ -460,9 +524,13 @@ static const struct {
 	const char *scorer;
 	enum err_code (*add)(struct work *, const struct view *, size_t);
 } kinds[] = {
-	{"code",     code_group    },
-	{"refusal",  refusal_group },
-	{"pairwise", pairwise_group},
+	{"code",          code_group         },
+	{"refusal",       refusal_group      },
+	{"pairwise",      pairwise_group     },
+	{"rubric",        rubric_group       },
+	{"refusal_judge", refusal_judge_group},
+	{"strongreject",  strongreject_group },
+	{"hazard",        hazard_group       },
 };
 
 static enum err_code group_add(struct work *work, struct view *views, size_t count)

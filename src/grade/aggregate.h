@@ -5,18 +5,25 @@
  *   code      pass@1, and pass@k for k = samples per item if that is more than 1
  *   refusal   accuracy (behaved as expected), refusal_rate (all items), over_refusal_rate (refused
  *             where an answer was expected), missed_refusal_rate (answered where a refusal was)
+ *   rubric    rubric_score (mean share of the points)
+ *   refusal_judge  as refusal, by the judge's verdicts: refusal_rate and over_refusal_rate count
+ * full refusals, missed_refusal_rate full compliance, partial_refusal_rate what is between;
+ *             rule_refusal_rate is what the string rules say of the same answers
+ *   strongreject  strongreject (mean; more is more harm) and refusal_rate
+ *   hazard    safe_rate
  *   pairwise  win_rate (mean score against all opponents, ties half), lc_win_rate (the same had
  * both answers been equally long, length_control.h; of comparisons whose lengths are known) and
  * bt_strength (Bradley-Terry, natural log), for every model that was compared others    accuracy
  * (mean score)
  *
- * n counts samples (comparisons), failed ones too: a failed sample scores 0 in every metric, i.e.
- * it is neither correct, nor a refusal, nor a missed refusal, nor a win for either side;
- * bt_strength and lc_win_rate leave it out. Controls of judges (run_is_control) are in none.
- * Intervals are 95 %: clustered standard error with t(C - 1) where items share a cluster or have
- * several samples (clipped to the metric's range), Wilson's for single 0/1 samples and wherever the
- * standard error is zero (with n = clusters), sandwich for bt_strength (or, where no estimate
- * exists, the model's with a pseudo-tie per pair: bradley_terry.h). */
+ * n counts samples (comparisons; ratings: each judge's of each sample), failed ones too: a failed
+ * sample scores 0 in every metric, i.e. it is neither correct, nor a refusal, nor a missed refusal,
+ * nor a win for either side; bt_strength and lc_win_rate leave it out. Controls of judges
+ * (run_is_control) are in none. Intervals are 95 %: clustered standard error with t(C - 1) where
+ * items share a cluster or have several samples (clipped to the metric's range), Wilson's for
+ * single 0/1 samples and wherever the standard error is zero (with n = clusters), sandwich for
+ * bt_strength (or, where no estimate exists, the model's with a pseudo-tie per pair:
+ * bradley_terry.h). */
 #ifndef GRADE_AGGREGATE_H
 #define GRADE_AGGREGATE_H
 

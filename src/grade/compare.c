@@ -96,9 +96,26 @@ static int compare_rows(const void *left, const void *right)
 
 static const char *metric_of(const struct run_score *score)
 {
-	if (strcmp(score->scorer, "code") == 0)
-		return "pass@1";
-	return strcmp(score->scorer, "pairwise") == 0 ? "win_rate" : "accuracy";
+	static const struct {
+		const char *scorer, *metric;
+	} metrics[] = {
+		{"code",         "pass@1"      },
+                {"pairwise",     "win_rate"    },
+		{"rubric",       "rubric_score"},
+                {"strongreject", "strongreject"},
+		{"hazard",       "safe_rate"   },
+	};
+
+	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
+		if (strcmp(score->scorer, metrics[i].scorer) == 0)
+			return metrics[i].metric;
+	return "accuracy";
+}
+
+/* Of harm, less is better. */
+static bool is_better_low(const char *metric)
+{
+	return strcmp(metric, "strongreject") == 0;
 }
 
 static bool is_control(const struct run_score *score)
@@ -626,7 +643,8 @@ static size_t rank_suite(const struct compared *items, size_t count, struct rank
 			rank_of(ranks, &models, pair->suite, pair->a, pair->value_a);
 		struct ranked_model *b =
 			rank_of(ranks, &models, pair->suite, pair->b, pair->value_b);
-		struct ranked_model *better = pair->difference > 0 ? a : b;
+		bool more = (pair->difference > 0) != is_better_low(pair->metric);
+		struct ranked_model *better = more ? a : b;
 		struct ranked_model *worse = better == a ? b : a;
 
 		if (pair->difference == 0)

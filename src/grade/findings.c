@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "grade/compare.h"
 #include "grade/judging.h"
+#include "grade/rating_findings.h"
 
 static enum err_code out_of_memory(struct err *err)
 {
@@ -24,14 +25,21 @@ static enum err_code add_comparisons(const struct run_score *scores, size_t coun
 static enum err_code add_judging(const struct run_score *scores, size_t count, json_t *found,
 				 struct err *err)
 {
-	json_t *judging;
+	struct rating_findings ratings = {.hazards = json_array()};
+	enum err_code code = ratings.hazards ? judging_encode(scores, count, &ratings.judging, err)
+					     : out_of_memory(err);
 
-	ERR_TRY(judging_encode(scores, count, &judging, err));
-	if (json_array_size(judging) == 0) {
-		json_decref(judging);
-		return ERR_OK;
-	}
-	return json_set(found, "judging", judging) ? ERR_OK : out_of_memory(err);
+	if (code == ERR_OK)
+		code = rating_findings_make(scores, count, &ratings, err);
+	if (code == ERR_OK && json_array_size(ratings.judging) > 0 &&
+	    json_object_set(found, "judging", ratings.judging) != 0)
+		code = out_of_memory(err);
+	if (code == ERR_OK && json_array_size(ratings.hazards) > 0 &&
+	    json_object_set(found, "hazards", ratings.hazards) != 0)
+		code = out_of_memory(err);
+	json_decref(ratings.judging);
+	json_decref(ratings.hazards);
+	return code;
 }
 
 enum err_code findings_make(const struct run_score *scores, size_t count, json_t **out,

@@ -5,8 +5,8 @@
 
 #include "grade/run_records.h"
 
-/* An object {comparisons, ranks, judging?} whose members go into summary.json (docs/formats/bundle.md); the
- * caller owns it. */
+/* An object {comparisons, ranks, judging?, hazards?} whose members go into summary.json
+ * (docs/formats/bundle.md); the caller owns it. */
 enum err_code findings_make(const struct run_score *scores, size_t count, json_t **out,
 			    struct err *err);
 

@@ -20,12 +20,12 @@ static const char instruction[] =
 	"first answer is better, B if the second answer is better, TIE if neither is.\n";
 
 /* Tags of ours that must not come from the texts. */
-static bool is_own_tag(struct bytes text)
-{
-	static const char *const tags[] = {"<answer_a>",  "</answer_a>", "<answer_b>",
-					   "</answer_b>", "<request>",   "</request>"};
+static const char *const pair_tags[] = {"<answer_a>", "</answer_a>", "<answer_b>", "</answer_b>",
+					"<request>",  "</request>",  NULL};
 
-	for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
+static bool is_own_tag(const char *const *tags, struct bytes text)
+{
+	for (size_t i = 0; tags[i]; i++) {
 		size_t size = strlen(tags[i]);
 
 		if (text.size >= size &&
@@ -35,11 +35,12 @@ static bool is_own_tag(struct bytes text)
 	return false;
 }
 
-static void append_block(struct buf *out, const char *tag, struct bytes text)
+void judge_append_block(struct buf *out, const char *const *tags, const char *tag,
+			struct bytes text)
 {
 	buf_printf(out, "<%s>\n", tag);
 	for (size_t i = 0; i < text.size; i++) {
-		if (text.data[i] == '<' && is_own_tag(bytes_of(text.data + i, text.size - i)))
+		if (text.data[i] == '<' && is_own_tag(tags, bytes_of(text.data + i, text.size - i)))
 			buf_append_cstr(out, "&lt;");
 		else
 			buf_append_char(out, text.data[i]);
@@ -51,9 +52,9 @@ void judge_prompt(struct buf *out, struct bytes question, struct bytes answer_a,
 		  struct bytes answer_b)
 {
 	buf_append_cstr(out, introduction);
-	append_block(out, "request", question);
-	append_block(out, "answer_a", answer_a);
-	append_block(out, "answer_b", answer_b);
+	judge_append_block(out, pair_tags, "request", question);
+	judge_append_block(out, pair_tags, "answer_a", answer_a);
+	judge_append_block(out, pair_tags, "answer_b", answer_b);
 	buf_append_cstr(out, instruction);
 }
 
@@ -74,7 +75,7 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-static struct bytes last_line(struct bytes text)
+struct bytes judge_last_line(struct bytes text)
 {
 	while (text.size && is_blank(text.data[text.size - 1]))
 		text.size--;
@@ -96,12 +97,21 @@ static struct bytes bare_word(struct bytes word)
 	return word;
 }
 
+bool judge_last_word(struct bytes reply, struct bytes *word)
+{
+	struct bytes rest;
+
+	*word = bare_word(bytes_split(judge_last_line(reply), ' ', &rest));
+	return word->size > 0 && bytes_trim(rest).size == 0;
+}
+
 enum judge_verdict judge_parse(struct bytes reply)
 {
-	struct bytes rest, word = bare_word(bytes_split(last_line(reply), ' ', &rest));
+	struct bytes word;
+	bool alone = judge_last_word(reply, &word);
 
-	for (enum judge_verdict verdict = JUDGE_A; verdict <= JUDGE_TIE; verdict++)
-		if (bytes_is(word, names[verdict]) && bytes_trim(rest).size == 0)
+	for (enum judge_verdict verdict = JUDGE_A; alone && verdict <= JUDGE_TIE; verdict++)
+		if (bytes_is(word, names[verdict]))
 			return verdict;
 	return refusal_matches(reply) ? JUDGE_REFUSED : JUDGE_UNPARSED;
 }

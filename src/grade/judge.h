@@ -36,4 +36,15 @@ struct judge_outcome {
  * anything else that was judged is a tie or a loss (Zheng et al., 2023, section 3.4). */
 struct judge_outcome judge_combine(enum judge_verdict first, enum judge_verdict second);
 
+/* ---- shared with rating.h ---- */
+
+/* Appends "<tag>", the text and "</tag>"; what looks like one of `tags` (ended by NULL) inside the
+ * text is written &lt;…. */
+void judge_append_block(struct buf *out, const char *const *tags, const char *tag,
+			struct bytes text);
+/* The last line that isn't blank, without blanks at its ends. */
+struct bytes judge_last_line(struct bytes text);
+/* The only word of that line without emphasis and closing punctuation; false if it has more. */
+bool judge_last_word(struct bytes reply, struct bytes *word);
+
 #endif

@@ -302,7 +302,7 @@ static enum err_code encode_all(struct bench *bench, const struct run_score *sco
 	for (size_t i = 0; i < count; i++) {
 		const char *suite = scores[i].suite;
 
-		if (!scores[i].judge || (last && strcmp(last, suite) == 0) ||
+		if (!scores[i].opponent || !scores[i].judge || (last && strcmp(last, suite) == 0) ||
 		    is_listed(list, suite))
 			continue;
 		last = suite;

@@ -100,8 +100,10 @@ enum err_code opening_read(const json_t *line, const char *where, struct opening
 
 static enum err_code check_item(const json_t *item, const char *where, struct err *err)
 {
-	static const char *const keys[] = {"commitment", "cluster", "expect", "steps", NULL};
-	const char *cluster, *expect;
+	static const char *const keys[] = {"commitment", "cluster",   "expect", "steps",
+					   "hazard",     "reference", NULL};
+	const char *cluster, *expect, *hazard;
+	const json_t *reference = json_object_get(item, "reference");
 	int64_t steps;
 	if (!json_is_object(item))
 		return ERR_SET(err, ERR_INVALID, "%s: must be an object", where);
@@ -110,6 +112,12 @@ static enum err_code check_item(const json_t *item, const char *where, struct er
 	ERR_TRY(json_get_string_or(item, "cluster", where, NULL, &cluster, err));
 	ERR_TRY(json_get_string_or(item, "expect", where, NULL, &expect, err));
 	ERR_TRY(json_get_integer_or(item, "steps", where, 2, 32, 1, &steps, err));
+	ERR_TRY(json_get_string_or(item, "hazard", where, NULL, &hazard, err));
+	if (reference && !(hazard && json_is_number(reference) &&
+			   json_number_value(reference) >= 0 && json_number_value(reference) < 1))
+		return ERR_SET(err, ERR_INVALID,
+			       "%s: reference is a number from 0 to below 1, beside a hazard",
+			       where);
 	if (expect && strcmp(expect, "answer") != 0 && strcmp(expect, "refuse") != 0)
 		return ERR_SET(err, ERR_INVALID, "%s: expect is answer or refuse", where);
 	return ERR_OK;

@@ -67,6 +67,7 @@ static const struct field score_fields[] = {FIELD(run_score, suite, FIELD_STRING
 					    FIELD(run_score, opponent, FIELD_STRING, false),
 					    FIELD(run_score, judge, FIELD_STRING, false),
 					    FIELD(run_score, scorer, FIELD_STRING, true),
+					    FIELD(run_score, hazard, FIELD_STRING, false),
 					    FIELD(run_score, sample, FIELD_UNSIGNED, true),
 					    FIELD(run_score, failed, FIELD_BOOL, false),
 					    FIELD(run_score, time_limited, FIELD_BOOL, false),
@@ -258,10 +259,15 @@ static bool score_encode_rest(const struct run_score *score, json_t *object)
 					    json_boolean(score->refused == REFUSED_YES)) == 0;
 	if (score->cpu_ms)
 		done &= json_object_set_new(object, "cpu_ms", json_integer(score->cpu_ms)) == 0;
-	if (score->verdicts[0] && score->verdicts[1])
+	if (run_is_rating(score) && score->rule != REFUSED_UNKNOWN)
+		done &= json_object_set_new(object, "rule",
+					    json_boolean(score->rule == REFUSED_YES)) == 0;
+	if (score->hazard && score->reference >= 0)
+		done &= json_object_set_new(object, "reference", json_real(score->reference)) == 0;
+	if (score->verdicts[0])
 		done &= json_object_set_new(
 				object, "verdicts",
-				json_pack("[ss]", score->verdicts[0], score->verdicts[1])) == 0;
+				json_pack("[ss*]", score->verdicts[0], score->verdicts[1])) == 0;
 	if (score->opponent && run_has_lengths(score))
 		done &= json_object_set_new(object, "lengths",
 					    json_pack("[II]", (json_int_t)score->lengths[0],
@@ -280,17 +286,28 @@ json_t *run_score_encode(const struct run_score *score)
 	return object;
 }
 
-static enum err_code decode_refused(const json_t *line, const char *what, struct run_score *out,
-				    struct err *err)
+static enum err_code decode_refused(const json_t *line, const char *key, const char *what,
+				    enum refused *out, struct err *err)
 {
 	bool refused;
 
-	out->refused = REFUSED_UNKNOWN;
-	if (!json_object_get(line, "refused"))
+	*out = REFUSED_UNKNOWN;
+	if (!json_object_get(line, key))
 		return ERR_OK;
-	ERR_TRY(json_get_bool_or(line, "refused", what, false, &refused, err));
-	out->refused = refused ? REFUSED_YES : REFUSED_NO;
+	ERR_TRY(json_get_bool_or(line, key, what, false, &refused, err));
+	*out = refused ? REFUSED_YES : REFUSED_NO;
 	return ERR_OK;
+}
+
+static enum err_code decode_reference(const json_t *line, const char *what, struct run_score *out,
+				      struct err *err)
+{
+	const json_t *reference = json_object_get(line, "reference");
+
+	out->reference = reference ? json_number_value(reference) : -1;
+	if (!reference || (json_is_number(reference) && out->reference >= 0 && out->reference < 1))
+		return ERR_OK;
+	return ERR_SET(err, ERR_INVALID, "%s: reference: must be a number from 0 to below 1", what);
 }
 
 static enum err_code decode_expect(const json_t *line, const char *what, struct run_score *out,
@@ -321,8 +338,10 @@ static enum err_code decode_verdicts(const json_t *line, const char *what, struc
 		return ERR_OK;
 	out->verdicts[0] = json_string_value(json_array_get(verdicts, 0));
 	out->verdicts[1] = json_string_value(json_array_get(verdicts, 1));
-	if (json_array_size(verdicts) != 2 || !out->verdicts[0] || !out->verdicts[1])
-		return ERR_SET(err, ERR_INVALID, "%s: verdicts: must be two texts", what);
+	size_t count = run_is_rating(out) ? 1 : 2;
+	if (json_array_size(verdicts) != count || !out->verdicts[0] || !out->verdicts[count - 1])
+		return ERR_SET(err, ERR_INVALID, "%s: verdicts: must be %s", what,
+			       count == 1 ? "one text" : "two texts");
 	return ERR_OK;
 }
 
@@ -359,15 +378,18 @@ static enum err_code decode_score(const json_t *line, const char *what, struct r
 enum err_code run_score_decode(const json_t *line, const char *what, struct run_score *out,
 			       struct err *err)
 {
-	static const char *const others[] = {"score",    "refused", "expect", "cpu_ms",
-					     "verdicts", "lengths", NULL};
+	static const char *const others[] = {"score",  "refused",   "expect",
+					     "cpu_ms", "verdicts",  "lengths",
+					     "rule",   "reference", NULL};
 
 	memset(out, 0, sizeof(*out));
 	ERR_TRY(check_members(line, what, score_fields, others, err));
 	ERR_TRY(fields_decode(score_fields, line, what, out, err));
 	ERR_TRY(json_get_integer_or(line, "cpu_ms", what, 0, COUNT_MAX, 0, &out->cpu_ms, err));
 	ERR_TRY(decode_score(line, what, out, err));
-	ERR_TRY(decode_refused(line, what, out, err));
+	ERR_TRY(decode_refused(line, "refused", what, &out->refused, err));
+	ERR_TRY(decode_refused(line, "rule", what, &out->rule, err));
+	ERR_TRY(decode_reference(line, what, out, err));
 	ERR_TRY(decode_expect(line, what, out, err));
 	ERR_TRY(decode_lengths(line, what, out, err));
 	return decode_verdicts(line, what, out, err);

@@ -57,7 +57,7 @@ struct run_score {
 	const char *suite, *item, *model;
 	const char *cluster;  /* NULL: the item is its own cluster */
 	const char *opponent; /* pairwise, else NULL */
-	const char *judge;    /* pairwise: the judge's name, else NULL */
+	const char *judge;    /* who compared or rated; NULL: no judge did */
 	const char *scorer;   /* kind */
 	unsigned sample;
 	bool failed;  /* no answer (or no verdict): score is 0 and counts */
@@ -65,7 +65,11 @@ struct run_score {
 	enum refused refused;
 	enum expect expect;
 	bool time_limited;
-	const char *verdicts[2]; /* pairwise: judge_verdict_name of both orders, else NULL */
+	/* By judges: judge_verdict_name of both orders, or one rating_verdict_name; else NULL. */
+	const char *verdicts[2];
+	enum refused rule;  /* refusal_judge: what the string rules say of the answer */
+	const char *hazard; /* hazard: of the item; else NULL */
+	double reference;   /* hazard: safe answers of the reference; below 0: not told */
 	bool flipped;
 	int64_t lengths[2];      /* pairwise: of both answers, in characters; 0, 0: not told */
 	int64_t cpu_ms;          /* of graded code, else 0 */
@@ -77,6 +81,12 @@ struct run_score {
 static inline bool run_is_control(const char *model)
 {
 	return strncmp(model, RUN_CONTROL_PREFIX, sizeof(RUN_CONTROL_PREFIX) - 1) == 0;
+}
+
+/* An answer rated by a judge, by itself. */
+static inline bool run_is_rating(const struct run_score *score)
+{
+	return score->judge && !score->opponent;
 }
 
 static inline bool run_has_lengths(const struct run_score *score)

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "grade/code.h"
+#include "grade/rating.h"
 #include "grade/refusal.h"
 #include "grade/scorer_internal.h"
 
@@ -240,8 +241,8 @@ static enum err_code check_pairwise(const json_t *spec, const char *what, struct
 }
 
 static const struct scorer scorers[] = {
-	{.kind = "exact",              .rerunnable = true, .check = check_exact,            .grade = grade_exact},
-	{.kind = "contains",                            .rerunnable = true,                             .check = check_contains,               .grade = grade_contains},
+	{.kind = "exact",               .rerunnable = true,                        .check = check_exact,                                  .grade = grade_exact},
+	{.kind = "contains",			     .rerunnable = true,						     .check = check_contains,                                                            .grade = grade_contains},
 	{.kind = "choice",
 	 .rerunnable = true,
 	 .check = scorer_choice_check,
@@ -258,14 +259,18 @@ static const struct scorer scorers[] = {
 	 .rerunnable = true,
 	 .check = scorer_json_check,
 	 .grade = scorer_json_grade},
-	{.kind = "refusal",			    .rerunnable = true,                                 .check = check_refusal,                                                                .grade = grade_refusal},
-	{.kind = "code",   .blocks = true,                     .check = code_check,                                    .ready = code_ready, .run = run_code},
+	{.kind = "refusal",			     .rerunnable = true,							 .check = check_refusal,													      .grade = grade_refusal},
+	{.kind = "code",    .blocks = true,					     .check = code_check,										  .ready = code_ready, .run = run_code},
 	{.kind = "program",
 	 .blocks = true,
 	 .own_program = true,
 	 .check = scorer_program_check,
 	 .grade = scorer_program_refuse},
-	{.kind = "pairwise",      .pairwise = true,.check = check_pairwise},
+	{.kind = "pairwise",            .pairwise = true,.check = check_pairwise},
+	{.kind = "rubric",			     .rated = true,						      .check = rating_rubric_check														 },
+	{.kind = "refusal_judge", .rated = true,                                           .check = rating_refusal_check											       },
+	{.kind = "strongreject",  .rated = true,                               .check = rating_strongreject_check																	     },
+	{.kind = "hazard",.rated = true,.check = rating_hazard_check},
 };
 
 const struct scorer *scorer_find(const char *kind)
@@ -286,10 +291,12 @@ enum err_code scorer_of(const json_t *spec, const char *what, const struct score
 	ERR_TRY(json_get_string(spec, "kind", what, &kind, err));
 	*out = scorer_find(kind);
 	if (!*out)
-		return ERR_SET(err, ERR_INVALID,
-			       "%s: kind: there is no scorer '%s' (exact, contains, choice, regex, "
-			       "numeric, json, refusal, code, program, pairwise)",
-			       what, kind);
+		return ERR_SET(
+			err, ERR_INVALID,
+			"%s: kind: there is no scorer '%s' (exact, contains, choice, regex, "
+			"numeric, json, refusal, code, program, pairwise, rubric, refusal_judge, "
+			"strongreject, hazard)",
+			what, kind);
 	return (*out)->check(spec, what, err);
 }
 
@@ -306,8 +313,8 @@ enum err_code scorer_grade_warm(struct sandbox_warm *warm, const json_t *spec, s
 
 	*score = (struct score){.refused = REFUSED_UNKNOWN};
 	ERR_TRY(scorer_of(spec, "scorer", &scorer, err));
-	if (scorer->pairwise)
-		return ERR_SET(err, ERR_INVALID, "scorer: %s compares two answers", scorer->kind);
+	if (scorer_by_judge(scorer))
+		return ERR_SET(err, ERR_INVALID, "scorer: %s asks a judge", scorer->kind);
 	return scorer->run ? scorer->run(warm, spec, answer, score, err)
 			   : scorer->grade(spec, answer, score, err);
 }

@@ -14,6 +14,7 @@
  * program   command, timeout_seconds?, memory_mb?; further members are given to the program
  *           (scorer_program.h, which alone runs it)
  * pairwise  no members: judged against another model's answer (judge.h), not scored here
+ * rubric, refusal_judge, strongreject, hazard: rated by a judge (rating.h), not scored here
  *
  * Unknown members are refused, but by program. Answers are compared without white space at both
  * ends. */
@@ -42,7 +43,8 @@ struct scorer {
 	const char *kind;
 	bool blocks;      /* runs a program: call it from a job */
 	bool own_program; /* runs what the suite brings: by scorer_program_grade only */
-	bool pairwise;    /* compares two answers: `grade` is NULL */
+	bool pairwise;    /* a judge compares two answers: `grade` is NULL */
+	bool rated;       /* a judge rates the answer (rating.h): `grade` is NULL */
 	bool rerunnable;  /* pure: the same answer always gives the same score */
 	enum err_code (*check)(const json_t *spec, const char *what, struct err *err);
 	/* ERR_ENVIRONMENT where this machine lacks what a valid spec needs; NULL: it needs nothing.
@@ -54,6 +56,12 @@ struct scorer {
 	enum err_code (*run)(struct sandbox_warm *warm, const json_t *spec, struct bytes answer,
 			     struct score *score, struct err *err);
 };
+
+/* Answers have no score of their own: judges give it. */
+static inline bool scorer_by_judge(const struct scorer *scorer)
+{
+	return scorer->pairwise || scorer->rated;
+}
 
 /* NULL where there is none of that kind. */
 const struct scorer *scorer_find(const char *kind);

@@ -11,6 +11,9 @@ void score_explain(struct score *score, const char *format, ...)
 /* Without white space at both ends, line ends included. */
 struct bytes scorer_trim(struct bytes text);
 
+/* What stands in the last fenced block; empty if there is none. */
+struct bytes scorer_last_block(struct bytes text);
+
 enum err_code scorer_regex_check(const json_t *spec, const char *what, struct err *err);
 enum err_code scorer_regex_grade(const json_t *spec, struct bytes answer, struct score *score,
 				 struct err *err);

@@ -36,8 +36,7 @@ static size_t last_fence(struct bytes text, size_t end)
 	return end;
 }
 
-/* What stands in the last fenced block; empty if there is none. */
-static struct bytes last_block(struct bytes text)
+struct bytes scorer_last_block(struct bytes text)
 {
 	size_t close = last_fence(text, text.size);
 	size_t open = close < text.size ? last_fence(text, close) : close;
@@ -94,7 +93,7 @@ enum err_code scorer_json_grade(const json_t *spec, struct bytes answer, struct 
 
 	(void)err;
 	if (json_parse(text, "the answer", &tree, &none) != ERR_OK)
-		json_parse(scorer_trim(last_block(text)), "the answer", &tree, &none);
+		json_parse(scorer_trim(scorer_last_block(text)), "the answer", &tree, &none);
 	const json_t *value = tree ? find(tree, field ? field : "") : NULL;
 	score->value = value && code_value_equal(json_object_get(spec, "target"), value, tolerance);
 	score_explain(score, !tree              ? "no JSON"

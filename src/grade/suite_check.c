@@ -73,7 +73,8 @@ static enum err_code check_item(const struct suite_item *item, struct suite_tria
 	}
 	bool has_reference = json_is_string(json_object_get(item->fields, "reference"));
 	trial->references += has_reference;
-	if (!trial->every || item->index % trial->every || scorer->pairwise || scorer->own_program)
+	if (!trial->every || item->index % trial->every || scorer_by_judge(scorer) ||
+	    scorer->own_program)
 		return ERR_OK;
 	if (has_reference && suite_checks(findings, SUITE_CHECK_REFERENCE))
 		ERR_TRY(try_reference(&trying, err));

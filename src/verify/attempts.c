@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "bench/text.h"
 #include "grade/scorer_program.h"
+#include "grade/rating.h"
 #include "policy/binding.h"
 #include "suite/words.h"
 
@@ -42,7 +43,10 @@ static enum err_code find_place(struct audit *audit, struct attempt *attempt, st
 			err, ERR_MISMATCH,
 			"item %.100s: %s: it is none of the %zu that the control is judged on",
 			line->item, attempt->where, attempt->cell->spread);
-	if (!attempt->cell->judging)
+	if (attempt->cell->rating && line->judge_order != -1)
+		return ERR_SET(err, ERR_INVALID, "item %.100s: %s: a rating has no judge_order",
+			       line->item, attempt->where);
+	if (!attempt->cell->judging || attempt->cell->rating)
 		return ERR_OK;
 	if (line->judge_order != 0 && line->judge_order != 1)
 		return ERR_SET(err, ERR_INVALID, "item %.100s: %s: judge_order must be 0 or 1",
@@ -164,7 +168,10 @@ static enum err_code check_words(struct audit *audit, const struct attempt *atte
 		return ERR_SET(
 			err, ERR_MISMATCH,
 			"%s: it was asked other words than the %s (digest %.16s…, not %.16s…)",
-			attempt->where, attempt->cell->judging ? "two answers give" : "item has",
+			attempt->where,
+			attempt->cell->rating    ? "answer gives"
+			: attempt->cell->judging ? "two answers give"
+						 : "item has",
 			line->words, hex);
 	if (line->request_body && check_body_words(audit, attempt, hex, err) != ERR_OK)
 		return err_prefix(err, "%s", attempt->where);
@@ -270,6 +277,13 @@ static enum err_code grade(struct audit *audit, const struct attempt *attempt, s
 	struct score score;
 	if (suite->scorer->pairwise)
 		return ERR_OK;
+	if (suite->scorer->rated) {
+		slot->word = attempt->hidden;
+		if (!attempt->hidden)
+			slot->refused = (int8_t)rating_rule(suite->scorer,
+							    bytes_from(attempt->line.answer));
+		return ERR_OK;
+	}
 	if (attempt->hidden ||
 	    (suite->withheld && !suite->facts[audit_item_of(audit, cell, attempt->slot)].opened)) {
 		slot->word = true;
@@ -365,6 +379,8 @@ static enum err_code take_answer(struct audit *audit, const struct attempt *atte
 		slot->length = (uint32_t)words_characters(bytes_from(attempt->line.answer));
 	if (!attempt->cell->judging)
 		return grade(audit, attempt, err);
+	if (attempt->cell->rating)
+		return audit_rate(audit, attempt, err);
 	if (attempt->hidden) {
 		slot->word = true;
 		audit->counts.words++;

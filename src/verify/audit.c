@@ -2,6 +2,7 @@
 #include "verify/audit.h"
 
 #include "base/json.h"
+#include "grade/rating.h"
 #include "ledger/key_rotation.h"
 #include "suite/words.h"
 
@@ -200,7 +201,7 @@ static enum err_code add_cell(struct audit *audit, const struct audit_cell *temp
 {
 	const struct audit_suite *suite = &audit->suites[template->suite];
 	size_t answers = template->spread ? template->spread : suite->items * suite->samples;
-	size_t count = answers * (template->judging ? 2 : 1);
+	size_t count = answers * audit_orders(template);
 	if (count > AUDIT_SLOTS_MAX - audit->slots)
 		return ERR_SET(err, ERR_TOO_LARGE, "%s: it asks for more than %zu answers",
 			       BUNDLE_PLAN, AUDIT_SLOTS_MAX);
@@ -248,6 +249,22 @@ static enum err_code add_judges(struct audit *audit, unsigned suite, unsigned mo
 	return ERR_OK;
 }
 
+static enum err_code add_raters(struct audit *audit, unsigned suite, unsigned model,
+				struct err *err)
+{
+	for (unsigned judge = 0; judge < audit->plan.model_count; judge++) {
+		struct audit_cell cell = {.suite = suite,
+					  .model = model,
+					  .opponent = model,
+					  .judge = judge,
+					  .judging = true,
+					  .rating = true};
+		if (audit_has_role(audit, judge, PLAN_JUDGE))
+			ERR_TRY(add_cell(audit, &cell, err));
+	}
+	return ERR_OK;
+}
+
 static enum err_code lay_out(struct audit *audit, unsigned suite, struct err *err)
 {
 	unsigned models = audit->plan.model_count;
@@ -256,6 +273,9 @@ static enum err_code lay_out(struct audit *audit, unsigned suite, struct err *er
 		if (answers(audit, suite, model))
 			ERR_TRY(add_cell(audit, &cell, err));
 	}
+	for (unsigned model = 0; audit->suites[suite].scorer->rated && model < models; model++)
+		if (answers(audit, suite, model))
+			ERR_TRY(add_raters(audit, suite, model, err));
 	if (!audit->suites[suite].scorer->pairwise)
 		return ERR_OK;
 	for (unsigned model = 0; model < models; model++)
@@ -336,14 +356,15 @@ struct audit_cell *audit_find_cell(struct audit *audit, const char *suite, const
 	if (!find_suite(audit, suite, &wanted.suite) || !find_model(audit, model, &wanted.model))
 		return NULL;
 	if (wanted.judging &&
-	    (!opponent || !judge || !find_model(audit, opponent, &wanted.opponent) ||
+	    (!judge || !find_model(audit, opponent ? opponent : model, &wanted.opponent) ||
 	     !find_model(audit, judge, &wanted.judge)))
 		return NULL;
+	wanted.rating = judge && !opponent;
 	for (size_t i = 0; i < audit->cell_count; i++) {
 		struct audit_cell *cell = &audit->cells[i];
 		if (cell->suite == wanted.suite && cell->model == wanted.model &&
-		    cell->judging == wanted.judging && cell->opponent == wanted.opponent &&
-		    cell->judge == wanted.judge)
+		    cell->judging == wanted.judging && cell->rating == wanted.rating &&
+		    cell->opponent == wanted.opponent && cell->judge == wanted.judge)
 			return cell;
 	}
 	return NULL;
@@ -394,6 +415,17 @@ static enum expect read_expect(const json_t *scorer)
 	return text && strcmp(text, "answer") == 0 ? EXPECT_ANSWER : EXPECT_NONE;
 }
 
+static bool note_hazard(struct audit *audit, unsigned suite, const struct suite_item *item,
+			struct audit_item *facts)
+{
+	const char *hazard = rating_hazard(item->scorer);
+	if (strcmp(audit->suites[suite].scorer->kind, "hazard") != 0 || !hazard)
+		return true;
+	facts->hazard = arena_copy(&audit->arena, bytes_from(hazard));
+	facts->reference = rating_reference(item->scorer);
+	return facts->hazard != NULL;
+}
+
 const struct audit_item *audit_item(struct audit *audit, unsigned suite, size_t item,
 				    struct err *err)
 {
@@ -407,9 +439,11 @@ const struct audit_item *audit_item(struct audit *audit, unsigned suite, size_t 
 	facts->expect = read_expect(rendered.scorer);
 	facts->steps = rendered.steps;
 	facts->asked = (uint32_t)words_text_size(rendered.words);
+	facts->reference = -1;
+	bool kept = note_hazard(audit, suite, &rendered, facts);
 	if (rendered.cluster)
 		facts->cluster = arena_copy(&audit->arena, bytes_from(rendered.cluster));
-	facts->known = !rendered.cluster || facts->cluster;
+	facts->known = kept && (!rendered.cluster || facts->cluster);
 	suite_item_release(&rendered);
 	if (!facts->known)
 		no_memory(err);
@@ -425,6 +459,10 @@ enum err_code audit_blame(const struct audit *audit, const struct audit_cell *ce
 	char number[32] = "";
 	if (suite->samples > 1)
 		snprintf(number, sizeof(number), ", sample %u", sample);
+	if (cell->rating)
+		return err_prefix(err, "item %.100s%s (suite %.64s, model %.64s, judge %.64s)", id,
+				  number, suite->name, audit->plan.models[cell->model].name,
+				  audit->plan.models[cell->judge].name);
 	if (cell->judging)
 		return err_prefix(err, "item %.100s%s (suite %.64s, %.64s against %.64s)", id,
 				  number, suite->name, audit->plan.models[cell->model].name,

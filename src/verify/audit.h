@@ -36,8 +36,10 @@ struct audit_item {
 	uint8_t words[SHA256_SIZE];
 	const char *cluster; /* in the arena; NULL: none */
 	enum expect expect;
-	unsigned steps; /* answers that are asked for */
-	uint32_t asked; /* bytes of its texts */
+	const char *hazard; /* in the arena; NULL: none */
+	double reference;   /* below 0: none */
+	unsigned steps;     /* answers that are asked for */
+	uint32_t asked;     /* bytes of its texts */
 	bool known;
 	bool opened;    /* of a withheld suite: its words and grading are known */
 	char number[8]; /* of a withheld suite: its place, which stands for its id */
@@ -68,7 +70,7 @@ struct audit_slot {
 	double score;    /* found again here */
 	uint16_t attempts;
 	int8_t refused;  /* enum refused */
-	uint8_t verdict; /* of a judge: enum judge_verdict, or AUDIT_NO_VERDICT */
+	uint8_t verdict; /* of a judge: enum judge_verdict or rating_verdict, or AUDIT_NO_VERDICT */
 	bool answered : 1;
 	bool graded : 1;   /* `score` was found again */
 	bool limited : 1;  /* it hangs on a time limit */
@@ -86,6 +88,8 @@ struct audit_cell {
 	unsigned suite, model, opponent, judge;
 	bool judging;
 	size_t spread; /* of a control's comparisons: on how many items; 0: every sample */
+	bool rating; /* a judging cell in which answers are rated one by one: no opponent, one order
+		      */
 	size_t count;
 	struct audit_slot *slots;
 	/* Of conversations: the lines of the answers to all steps but the last, turn_count places
@@ -169,12 +173,17 @@ static inline unsigned audit_asked(const struct audit_cell *cell)
 {
 	return cell->judging ? cell->judge : cell->model;
 }
+/* Slots that one score comes from: a comparison's two orders. */
+static inline size_t audit_orders(const struct audit_cell *cell)
+{
+	return cell->judging && !cell->rating ? 2 : 1;
+}
 /* Of a comparison: the slot of the two answers in their own cells; of an answer its own. */
 static inline size_t audit_answer_of(const struct audit *audit, const struct audit_cell *cell,
 				     size_t slot)
 {
 	const struct audit_suite *suite = &audit->suites[cell->suite];
-	size_t place = cell->judging ? slot / 2 : slot;
+	size_t place = slot / audit_orders(cell);
 	return cell->spread ? plan_spread_item(place, suite->items, cell->spread) * suite->samples
 			    : place;
 }
@@ -187,7 +196,7 @@ static inline bool audit_slot_of(const struct audit *audit, const struct audit_c
 	if (cell->spread &&
 	    (sample != 0 || !plan_spread_place(item, suite->items, cell->spread, &place)))
 		return false;
-	*slot = cell->judging ? 2 * place : place;
+	*slot = audit_orders(cell) * place;
 	return true;
 }
 static inline size_t audit_item_of(const struct audit *audit, const struct audit_cell *cell,
@@ -251,6 +260,18 @@ enum err_code audit_commitments(struct audit *audit, struct err *err);
 /* judged.c: whether a judge was asked what the plan says; *digest is of the words. */
 enum err_code audit_judge_words(struct audit *audit, const struct attempt *attempt,
 				uint8_t digest[static SHA256_SIZE], struct err *err);
+
+/* rated.c: the words by which a judge is asked about one answer, a new reference. */
+enum err_code audit_rating_words(struct audit *audit, const struct attempt *attempt,
+				 const char *answer, json_t **out, struct err *err);
+/* Reads the judge's reply again. */
+enum err_code audit_rate(struct audit *audit, const struct attempt *attempt, struct err *err);
+/* What the slot gives, put into *out. */
+void audit_expect_rating(const struct audit *audit, const struct audit_cell *cell, size_t place,
+			 struct run_score *out);
+/* Takes what is published in place of what is withheld. */
+enum err_code audit_rating_word(struct audit *audit, struct audit_cell *cell, size_t place,
+				const struct run_score *line, const char *where, struct err *err);
 
 /* steps.c: the step of a conversation that an attempt is due at. */
 unsigned audit_step_of(const struct audit_cell *cell, size_t slot);

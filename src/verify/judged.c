@@ -99,10 +99,13 @@ enum err_code audit_judge_words(struct audit *audit, const struct attempt *attem
 	bool bound = audit->suites[attempt->cell->suite].judged;
 	enum err_code code =
 		read_answer(audit, attempt, attempt->cell->model, &own_line, &own, err);
-	if (code == ERR_OK)
+	bool rating = attempt->cell->rating;
+	if (code == ERR_OK && rating)
+		code = audit_rating_words(audit, attempt, own, &words, err);
+	else if (code == ERR_OK)
 		code = read_answer(audit, attempt, attempt->cell->opponent, &other_line, &other,
 				   err);
-	if (code == ERR_OK) {
+	if (code == ERR_OK && !rating) {
 		bool swapped = attempt->line.judge_order == 1;
 		const char *a = swapped ? other : own, *b = swapped ? own : other;
 		code = bound ? bound_words(audit, attempt, a, b, &words, err)

@@ -22,7 +22,7 @@ static enum err_code find_place(struct audit *audit, struct scored *scored, stru
 	scored->cell =
 		audit_find_cell(audit, line->suite, line->model, line->opponent, line->judge);
 	bool scores = scored->cell && (scored->cell->judging ||
-				       !audit->suites[scored->cell->suite].scorer->pairwise);
+				       !scorer_by_judge(audit->suites[scored->cell->suite].scorer));
 	if (!scores)
 		return ERR_SET(
 			err, ERR_MISMATCH,
@@ -79,8 +79,13 @@ static enum err_code expect_score(struct audit *audit, const struct audit_cell *
 		.refused = (enum refused)slot->refused,
 		.expect = facts->expect,
 		.time_limited = slot->limited,
+		.rule = REFUSED_UNKNOWN,
+		.hazard = facts->hazard,
+		.reference = facts->reference,
 	};
-	if (!cell->judging)
+	if (cell->rating)
+		audit_expect_rating(audit, cell, place, out);
+	if (!cell->judging || cell->rating)
 		return ERR_OK;
 	out->opponent = audit->plan.models[cell->opponent].name;
 	out->judge = audit->plan.models[cell->judge].name;
@@ -124,6 +129,12 @@ static enum err_code compare_rest(const struct scored *scored, const struct run_
 	if (line->opponent &&
 	    (line->lengths[0] != expected->lengths[0] || line->lengths[1] != expected->lengths[1]))
 		return differ(scored, "lengths", err);
+	if (line->rule != expected->rule)
+		return differ(scored, "rule", err);
+	if (!same_text(line->hazard, expected->hazard))
+		return differ(scored, "hazard", err);
+	if (line->hazard && line->reference != expected->reference)
+		return differ(scored, "reference", err);
 	if (line->flipped != expected->flipped)
 		return differ(scored, "flipped", err);
 	if (!same_text(line->verdicts[0], expected->verdicts[0]) ||
@@ -136,6 +147,12 @@ static enum err_code compare_score(const struct scored *scored, const struct run
 				   struct err *err)
 {
 	const struct run_score *line = &scored->line;
+	/* A judge's word comes first: the score follows from it. */
+	if (run_is_rating(line) && !same_text(line->verdicts[0], expected->verdicts[0]))
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: the verdict is %s, the judge's reply says %s", scored->where,
+			       line->verdicts[0] ? line->verdicts[0] : "missing",
+			       expected->verdicts[0] ? expected->verdicts[0] : "nothing");
 	if (line->failed != expected->failed)
 		return ERR_SET(err, ERR_MISMATCH,
 			       "%s: it is published as %s, the transcripts show %s", scored->where,
@@ -216,6 +233,9 @@ static enum err_code settle_word(struct audit *audit, struct scored *scored, str
 static enum err_code settle_words(struct audit *audit, struct scored *scored, struct err *err)
 {
 	struct audit_slot *slots = &scored->cell->slots[scored->slot];
+	if (scored->cell->rating)
+		return audit_rating_word(audit, scored->cell, scored->slot, &scored->line,
+					 scored->where, err);
 	if (!scored->cell->judging)
 		return slots[0].word ? settle_word(audit, scored, err) : ERR_OK;
 	for (size_t order = 0; order < 2; order++) {
@@ -231,6 +251,8 @@ static enum err_code settle_words(struct audit *audit, struct scored *scored, st
 static void take_lengths(struct audit *audit, const struct scored *scored)
 {
 	const struct audit_cell *cell = scored->cell;
+	if (cell->rating)
+		return;
 	cell->slots[scored->slot].measured = run_has_lengths(&scored->line);
 	for (unsigned i = 0; cell->judging && i < 2; i++) {
 		struct audit_cell *from =
@@ -294,7 +316,7 @@ static enum err_code read_lines(struct audit *audit, struct err *err)
 
 static bool makes_scores(const struct audit *audit, const struct audit_cell *cell)
 {
-	return cell->judging || !audit->suites[cell->suite].scorer->pairwise;
+	return cell->judging || !scorer_by_judge(audit->suites[cell->suite].scorer);
 }
 
 /* Decoys that a gateway does not admit are not asked of its model: none of them, and it is told. */
@@ -308,7 +330,7 @@ static bool were_left_out(const struct audit_cell *cell)
 
 static enum err_code collect_cell(struct audit *audit, struct audit_cell *cell, struct err *err)
 {
-	size_t step = cell->judging ? 2 : 1;
+	size_t step = audit_orders(cell);
 	bool decoys = audit->plan.suites[cell->suite].decoys;
 	if (decoys && were_left_out(cell)) {
 		cell->count = 0;

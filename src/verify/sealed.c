@@ -144,7 +144,7 @@ enum err_code audit_sealed(struct audit *audit, const struct attempt *attempt, s
 	const struct audit_item *facts = audit_item(audit, attempt->cell->suite, item, err);
 	if (!facts)
 		return err->code;
-	if (attempt->cell->judging || audit->suites[attempt->cell->suite].scorer->pairwise)
+	if (attempt->cell->judging || scorer_by_judge(audit->suites[attempt->cell->suite].scorer))
 		return ERR_SET(err, ERR_MISMATCH, "%s: there is no verdict on one of two answers",
 			       attempt->where);
 	enum err_code code = sealed_verdict_read(bytes_from(attempt->line.verdict), attempt->where,

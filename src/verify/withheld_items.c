@@ -3,6 +3,7 @@
 
 #include "base/encode.h"
 #include "base/json.h"
+#include "grade/rating.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,6 +180,9 @@ static enum err_code check_shown(const struct audit_suite *suite, const struct a
 	const char *kind = json_text(item->scorer, "kind"), *shown = "";
 	if (facts->expect != EXPECT_NONE)
 		shown = facts->expect == EXPECT_REFUSE ? "refuse" : "answer";
+	if (facts->hazard && (strcmp(json_text(item->scorer, "hazard"), facts->hazard) != 0 ||
+			      rating_reference(item->scorer) != facts->reference))
+		return ERR_SET(err, ERR_MISMATCH, "hazard or reference is another than is shown");
 	if (strcmp(json_text(item->scorer, "expect"), shown) != 0)
 		return ERR_SET(err, ERR_MISMATCH, "expect is another than is shown");
 	if (strcmp(kind, suite->scorer->kind) != 0)
@@ -258,6 +262,12 @@ static enum err_code take_shown(struct audit *audit, struct audit_suite *suite, 
 	if (*expect)
 		facts->expect = *expect == 'r' ? EXPECT_REFUSE : EXPECT_ANSWER;
 	facts->steps = steps ? (unsigned)json_integer_value(steps) : 1;
+	const char *hazard = json_string_value(json_object_get(item, "hazard"));
+	const json_t *reference = json_object_get(item, "reference");
+	facts->hazard = hazard ? arena_copy(&audit->arena, bytes_from(hazard)) : NULL;
+	facts->reference = reference ? json_number_value(reference) : -1;
+	if (hazard && !facts->hazard)
+		return no_memory(err);
 	facts->known = true;
 	if (facts->steps > suite->steps)
 		suite->steps = facts->steps;

@@ -560,6 +560,27 @@ ANTHROPIC_ERRORS = {
 # ---- suites (docs/formats/leaves.md, computed here a second time) ----
 
 
+def seal(bundle):
+    """A manifest and a statement over what a bundle holds, as a publisher could write them."""
+    sealed = ("manifest.json", "statement.dsse.json")
+    files = [(str(path.relative_to(bundle)), path.read_bytes()) for path in bundle.rglob("*")
+             if path.is_file() and path.name not in sealed]
+    form = json.loads((bundle / "manifest.json").read_text())["format"]
+    manifest = json.dumps({"count": len(files), "files": [
+        {"path": name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        for name, data in sorted(files, key=lambda pair: pair[0].encode())],
+        "format": form}, separators=(",", ":"), sort_keys=True) + "\n"
+    (bundle / "manifest.json").write_text(manifest)
+    statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [
+        {"name": "manifest.json",
+         "digest": {"sha256": hashlib.sha256(manifest.encode()).hexdigest()}}],
+        "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
+        "predicate": {"result": "PASSED", "configuration": []}}
+    payload = base64.b64encode(json.dumps(statement).encode()).decode()
+    (bundle / "statement.dsse.json").write_text(json.dumps(
+        {"payload": payload, "payloadType": "application/vnd.in-toto+json", "signatures": []}))
+
+
 def canonical(value):
     """RFC 8785 of ASCII-keyed values without fractions."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,11 +1,9 @@
 """Runs held against each other, what a run would show, and that no such number can be forged."""
 
-import base64
-import hashlib
 import json
 import shutil
 
-from parley_test import Case, main, run
+from parley_test import Case, main, run, seal
 
 SUITE = ('name: {name}\nversion: {version}\nlicence: Apache-2.0\nkind: qa\n'
          'template: "{{{{question}}}}"\nsettings: {{ max_tokens: 64, temperature: 0 }}\n'
@@ -69,29 +67,10 @@ class Compare(Case):
         summary["comparisons"][0]["low"] = 0.25
         path.write_text(json.dumps(summary))
         # Its manifest made good again, as whoever lies would.
-        for name in ("manifest.json", "statement.dsse.json"):
-            (out / "bundle" / name).unlink()
-        self.seal(out / "bundle")
+        seal(out / "bundle")
         done = run("verify", out / "bundle")
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertRegex(done.stdout, r"^FALSE: summary.json: comparisons\[0\].low")
-
-    def seal(self, bundle):
-        files = sorted((str(path.relative_to(bundle)), path.read_bytes())
-                       for path in bundle.rglob("*") if path.is_file())
-        manifest = json.dumps({"count": len(files), "files": [
-            {"path": name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-            for name, data in sorted(files, key=lambda pair: pair[0].encode())],
-            "format": "parley-bundle-1"}, separators=(",", ":"), sort_keys=True) + "\n"
-        (bundle / "manifest.json").write_text(manifest)
-        statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [
-            {"name": "manifest.json",
-             "digest": {"sha256": hashlib.sha256(manifest.encode()).hexdigest()}}],
-            "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
-            "predicate": {"result": "PASSED", "configuration": []}}
-        payload = base64.b64encode(json.dumps(statement).encode()).decode()
-        (bundle / "statement.dsse.json").write_text(json.dumps(
-            {"payload": payload, "payloadType": "application/vnd.in-toto+json", "signatures": []}))
 
     def test_runs_of_one_suite_are_paired(self):
         suite = self.suite(range(60))
@@ -190,9 +169,7 @@ class Compare(Case):
         lines = [json.loads(line) for line in scores.read_text().splitlines()]
         lines[0]["lengths"][1] = 5
         scores.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        for name in ("manifest.json", "statement.dsse.json"):
-            (out / "bundle" / name).unlink()
-        self.seal(out / "bundle")
+        seal(out / "bundle")
         done = run("verify", out / "bundle")
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertRegex(done.stdout, "^FALSE: .*lengths")
@@ -207,9 +184,7 @@ class Compare(Case):
         lines = [json.loads(text)] if whole else [json.loads(line) for line in text.splitlines()]
         lines = alter(lines) or lines
         (copy / name).write_text("".join(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n" for line in lines))
-        for sealed in ("manifest.json", "statement.dsse.json"):
-            (copy / sealed).unlink()
-        self.seal(copy)
+        seal(copy)
         done = run("verify", copy)
         return done.returncode, done.stdout.splitlines()[0]
 

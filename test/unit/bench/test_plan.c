@@ -249,10 +249,10 @@ static void a_budget_in_money_needs_prices(void **state)
 	struct fixture *fixture = *state;
 	assert_int_equal(add(fixture, "m=openai@http://h", PLAN_CONTESTANT), ERR_OK);
 	fixture->plan.budget_usd = 5;
-	assert_int_equal(plan_check(&fixture->plan, false, &fixture->err), ERR_INVALID);
+	assert_int_equal(plan_check(&fixture->plan, false, false, &fixture->err), ERR_INVALID);
 	assert_non_null(strstr(fixture->err.message, "price"));
 	fixture->plan.models[0].price.output = 1;
-	assert_int_equal(plan_check(&fixture->plan, false, &fixture->err), ERR_OK);
+	assert_int_equal(plan_check(&fixture->plan, false, false, &fixture->err), ERR_OK);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
