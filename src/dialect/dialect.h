@@ -236,12 +236,12 @@ int64_t dialect_output_estimate(const struct dialect_outcome *outcome);
 /* Memory that an observer needs while it is called and not in between, so that all those of a
  * thread can share one. Zeroed: empty. */
 #define DIALECT_WORKSPACE_SPARES 16
+struct dialect_reading;
 struct dialect_workspace {
 	struct buf given;   /* what was held and has been handed out by the last call */
 	struct buf joined;  /* parts of the last call that the flow has no place for */
 	struct buf decoded; /* a decoded string */
-	/* For events that do not come in one piece. */
-	struct buf spares[DIALECT_WORKSPACE_SPARES];
+	struct dialect_reading *spares;
 	unsigned spare_count;
 };
 void dialect_workspace_release(struct dialect_workspace *workspace);
@@ -265,15 +265,15 @@ struct dialect_observer {
 	bool passing;         /* the beginning of the present event was passed on already */
 	bool declined;        /* text of a refusal was seen */
 	bool closed;          /* the digest is fixed */
-	uint16_t call_count;
-	struct dialect_call *calls; /* tool calls so far */
-	uint64_t fed;               /* bytes before the present piece */
-	struct sse sse;
-	struct buf held;                     /* the beginning of an unfinished event */
-	struct dialect_workspace *workspace; /* NULL: none yet */
 	bool owns_workspace;
-	bool lost;           /* memory was out: not all that was held could be handed out */
-	struct buf *text;    /* where the caller collects text, or NULL */
+	bool lost; /* memory was out: not all that was held could be handed out */
+	uint16_t call_count;
+	struct dialect_call *calls;          /* tool calls so far */
+	uint64_t fed;                        /* bytes before the present piece */
+	struct sse_place place;              /* between two events */
+	struct dialect_reading *reading;     /* within one; NULL: between two */
+	struct dialect_workspace *workspace; /* NULL: none yet */
+	struct buf *text;                    /* where the caller collects text, or NULL */
 	struct bytes *later; /* of a plain body: text to be added to the hash; NULL: at once */
 	struct sha256 hash;
 	struct dialect_outcome outcome;

@@ -18,8 +18,6 @@ void dialect_observer_init(struct dialect_observer *observer, enum dialect_id di
 	observer->dialect = dialect;
 	observer->strip_usage = strip_usage;
 	observer->text = text;
-	sse_init(&observer->sse, DIALECT_EVENT_MAX);
-	buf_init(&observer->held, HELD_MAX);
 	sha256_start(&observer->hash);
 	sha256_add_bytes(&observer->hash, nonce);
 	sha256_add(&observer->hash, "[\"", 2);
@@ -27,13 +25,24 @@ void dialect_observer_init(struct dialect_observer *observer, enum dialect_id di
 
 /* ---- the workspace ---- */
 
+static void free_reading(struct dialect_reading *reading)
+{
+	sse_release(&reading->sse);
+	buf_release(&reading->held);
+	free(reading);
+}
+
 void dialect_workspace_release(struct dialect_workspace *workspace)
 {
 	buf_release(&workspace->given);
 	buf_release(&workspace->joined);
 	buf_release(&workspace->decoded);
-	while (workspace->spare_count > 0)
-		buf_release(&workspace->spares[--workspace->spare_count]);
+	while (workspace->spares) {
+		struct dialect_reading *reading = workspace->spares;
+		workspace->spares = reading->next;
+		free_reading(reading);
+	}
+	workspace->spare_count = 0;
 }
 
 void dialect_observer_lend(struct dialect_observer *observer, struct dialect_workspace *workspace)
@@ -52,30 +61,49 @@ static struct dialect_workspace *workspace_of(struct dialect_observer *observer)
 	return observer->workspace;
 }
 
-/* An empty buffer for an event's beginning has memory from the workspace, where there is some. */
-static void take_spare(struct dialect_observer *observer, struct buf *buffer)
+/* False where memory is out. */
+static bool take_reading(struct dialect_observer *observer)
 {
-	struct dialect_workspace *workspace = observer->workspace;
-	if (buffer->data || !workspace || workspace->spare_count == 0)
-		return;
-	size_t max = buffer->max;
-	*buffer = workspace->spares[--workspace->spare_count];
-	buffer->max = max;
+	struct dialect_workspace *workspace = workspace_of(observer);
+	struct dialect_reading *reading = workspace ? workspace->spares : NULL;
+	if (observer->reading)
+		return true;
+	if (reading) {
+		workspace->spares = reading->next;
+		workspace->spare_count--;
+	} else {
+		reading = workspace ? malloc(sizeof(*reading)) : NULL;
+		if (!reading)
+			return false;
+		sse_init(&reading->sse, DIALECT_EVENT_MAX);
+		buf_init(&reading->held, HELD_MAX);
+	}
+	sse_resume(&reading->sse, &observer->place);
+	observer->reading = reading;
+	return true;
 }
 
 /* What it had in it is needed no more. */
-static void give_spare(struct dialect_observer *observer, struct buf *buffer)
+static void give_reading(struct dialect_observer *observer)
 {
 	struct dialect_workspace *workspace = observer->workspace;
-	if (workspace && buffer->data && buffer->capacity <= KEPT_MAX &&
-	    workspace->spare_count < DIALECT_WORKSPACE_SPARES) {
-		size_t max = buffer->max;
-		buf_clear(buffer);
-		workspace->spares[workspace->spare_count++] = *buffer;
-		buf_init(buffer, max);
-	} else {
-		buf_release(buffer);
+	struct dialect_reading *reading = observer->reading;
+	observer->reading = NULL;
+	if (!reading)
+		return;
+	if (workspace->spare_count >= DIALECT_WORKSPACE_SPARES) {
+		free_reading(reading);
+		return;
 	}
+	if (reading->sse.data.capacity > KEPT_MAX)
+		buf_release(&reading->sse.data);
+	if (reading->held.capacity > KEPT_MAX)
+		buf_release(&reading->held);
+	buf_clear(&reading->sse.data);
+	buf_clear(&reading->held);
+	reading->next = workspace->spares;
+	workspace->spares = reading;
+	workspace->spare_count++;
 }
 
 void dialect_observer_release(struct dialect_observer *observer)
@@ -85,8 +113,7 @@ void dialect_observer_release(struct dialect_observer *observer)
 	free(observer->calls);
 	observer->calls = NULL;
 	observer->call_count = 0;
-	give_spare(observer, &observer->sse.data);
-	give_spare(observer, &observer->held);
+	give_reading(observer);
 	if (observer->owns_workspace) {
 		dialect_workspace_release(observer->workspace);
 		free(observer->workspace);
@@ -331,20 +358,18 @@ static void add_now(struct flowing *in, const char *data, size_t size)
 /* What was held goes out first; it stays valid until the next call. */
 static struct bytes hand_out_held(struct dialect_observer *observer)
 {
-	struct dialect_workspace *workspace = workspace_of(observer);
-	if (!workspace) {
-		observer->lost = true;
-		return bytes_of("", 0);
-	}
-	give_spare(observer, &workspace->given);
-	workspace->given = observer->held;
-	buf_init(&observer->held, HELD_MAX);
+	struct dialect_workspace *workspace = observer->workspace;
+	struct buf *held = &observer->reading->held, given = *held;
+	*held = workspace->given;
+	workspace->given = given;
+	held->max = HELD_MAX;
+	buf_clear(held);
 	return buf_bytes(&workspace->given);
 }
 
 static void give_held(struct flowing *in)
 {
-	if (in->observer->held.size == 0)
+	if (!in->observer->reading || in->observer->reading->held.size == 0)
 		return;
 	struct bytes held = hand_out_held(in->observer);
 	add_now(in, held.data, held.size);
@@ -370,7 +395,7 @@ static void keep_for_last(struct flowing *in, size_t begin)
 	struct dialect_flow *flow = in->flow;
 	if (begin > in->done)
 		give_until(in, begin);
-	if (in->observer->held.size) {
+	if (in->observer->reading->held.size) {
 		struct bytes held = hand_out_held(in->observer);
 		add(flow->last, &flow->last_count, held.data, held.size);
 	}
@@ -386,7 +411,7 @@ static void strip(struct flowing *in, size_t begin, size_t end)
 		return;
 	if (begin > in->done)
 		give_until(in, begin);
-	give_spare(observer, &observer->held);
+	buf_clear(&observer->reading->held);
 	in->done = end;
 	observer->strip_line_feed = end == in->size && in->data[end - 1] == '\r';
 }
@@ -408,19 +433,19 @@ static void act(struct flowing *in, enum dialect_event_kind kind, const struct s
 static void treat_tail(struct flowing *in)
 {
 	struct dialect_observer *observer = in->observer;
-	size_t begin = place_of(in, observer->sse.begin);
+	struct dialect_reading *reading = observer->reading;
+	size_t begin = place_of(in, reading->sse.begin);
 	if (begin > in->done)
 		give_until(in, begin);
 	struct bytes tail = bytes_of(in->data + in->done, in->size - in->done);
-	if (observer->passing || tail.size > HELD_MAX - observer->held.size) {
+	if (observer->passing || tail.size > HELD_MAX - reading->held.size) {
 		observer->passing = true;
 		give_until(in, in->size);
 		return;
 	}
-	take_spare(observer, &observer->held);
-	buf_append_bytes(&observer->held, tail);
+	buf_append_bytes(&reading->held, tail);
 	in->done = in->size;
-	observer->lost |= observer->held.failed;
+	observer->lost |= reading->held.failed;
 }
 
 /* A dialect without an event that is the last by its kind: usage may follow what was taken for it.
@@ -431,7 +456,7 @@ static void read_after_end(struct dialect_observer *observer, const char *data, 
 	struct sse_event event;
 	size_t at = 0, used;
 	while (ops->ends_by_close &&
-	       sse_next(&observer->sse, data + at, size - at, &used, &event)) {
+	       sse_next(&observer->reading->sse, data + at, size - at, &used, &event)) {
 		at += used;
 		if (event.oversized)
 			observer->outcome.malformed = true;
@@ -447,7 +472,7 @@ static bool read_events(struct flowing *in)
 	const struct dialect_ops *ops = dialect_ops_of(observer->dialect);
 	size_t at = in->done, used;
 	struct sse_event event;
-	while (sse_next(&observer->sse, in->data + at, in->size - at, &used, &event)) {
+	while (sse_next(&observer->reading->sse, in->data + at, in->size - at, &used, &event)) {
 		at += used;
 		if (event.oversized)
 			observer->outcome.malformed = true;
@@ -471,7 +496,7 @@ static void strip_line_feed(struct flowing *in)
 	observer->strip_line_feed = false;
 	if (in->data[0] != '\n')
 		return;
-	sse_next(&observer->sse, in->data, 1, &used, &event);
+	sse_next(&observer->reading->sse, in->data, 1, &used, &event);
 	in->done = 1;
 }
 
@@ -483,26 +508,29 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 	flow->endless = false;
 	flow->terminal = observer->ended;
 	renew(observer);
+	if (!take_reading(observer)) {
+		observer->lost = flow->endless = true;
+		return;
+	}
+	struct sse *sse = &observer->reading->sse;
 	if (observer->ended) {
 		add(flow->last, &flow->last_count, data, size);
 		read_after_end(observer, data, size);
 		return;
 	}
-	take_spare(observer, &observer->sse.data);
 	strip_line_feed(&in);
 	if (in.done < size && read_events(&in)) {
-		if (sse_at_boundary(&observer->sse))
+		if (sse_at_boundary(sse))
 			give_until(&in, size);
 		else
 			treat_tail(&in);
 	}
 	observer->fed += size;
-	bool between = sse_at_boundary(&observer->sse);
-	if (between && observer->sse.data.data)
-		give_spare(observer, &observer->sse.data);
-	flow->endless =
-		observer->lost || (!observer->ended && !between &&
-				   observer->fed - observer->sse.begin > DIALECT_EVENT_BYTES_MAX);
+	flow->endless = observer->lost || (!observer->ended && !sse_at_boundary(sse) &&
+					   observer->fed - sse->begin > DIALECT_EVENT_BYTES_MAX);
+	/* Between two events nothing of one is held. */
+	if (!observer->ended && sse_pause(sse, &observer->place))
+		give_reading(observer);
 }
 
 bool dialect_observer_mid_event(const struct dialect_observer *observer)
@@ -515,7 +543,7 @@ bool dialect_observer_between_events(const struct dialect_observer *observer)
 	if (observer->passing || observer->ended || observer->strip_line_feed)
 		return false;
 	/* What is held is the beginning of an event of which nothing was handed out. */
-	return observer->held.size > 0 || sse_at_clean_boundary(&observer->sse);
+	return observer->reading ? observer->reading->held.size > 0 : !observer->place.after_cr;
 }
 
 void dialect_observer_end(struct dialect_observer *observer, struct dialect_flow *flow)

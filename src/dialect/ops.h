@@ -90,6 +90,13 @@ struct dialect_ops {
 	void (*render_end)(struct dialect_rendering *answer, struct buf *out);
 };
 
+/* What an observer needs of its stream within an event. From the workspace's stock. */
+struct dialect_reading {
+	struct dialect_reading *next; /* in the stock */
+	struct sse sse;
+	struct buf held; /* the beginning of an unfinished event */
+};
+
 enum dialect_event_kind { EVENT_ORDINARY, EVENT_USAGE_ONLY, EVENT_TERMINAL };
 
 extern const struct dialect_ops dialect_anthropic, dialect_openai, dialect_responses,

@@ -158,7 +158,7 @@ struct gate_request {
 	struct dialect_observer observer;
 };
 
-_Static_assert(sizeof(struct gate_request) <= 1456, "one for every stream");
+_Static_assert(sizeof(struct gate_request) <= 1328, "one for every stream");
 
 #define GATE_REQUEST_ZEROED                           \
 	(offsetof(struct gate_request, reservation) + \

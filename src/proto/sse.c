@@ -26,14 +26,28 @@ void sse_release(struct sse *sse)
 	buf_release(&sse->data);
 }
 
+bool sse_pause(struct sse *sse, struct sse_place *place)
+{
+	if (!sse_at_boundary(sse) || (sse->mark != 0 && sse->mark != 3))
+		return false;
+	*place = (struct sse_place){sse->offset, sse->mark == 3, sse->after_cr};
+	buf_clear(&sse->data);
+	return true;
+}
+
+void sse_resume(struct sse *sse, const struct sse_place *place)
+{
+	sse->name_size = sse->field_size = 0;
+	sse->state = LINE_START;
+	sse->mark = place->begun ? 3 : 0;
+	sse->after_cr = place->after_cr;
+	sse->any = sse->has_data = sse->oversized = sse->skip_space = sse->delivered = false;
+	sse->offset = sse->begin = place->offset;
+}
+
 bool sse_at_boundary(const struct sse *sse)
 {
 	return !sse->any && sse->state == LINE_START;
-}
-
-bool sse_at_clean_boundary(const struct sse *sse)
-{
-	return sse_at_boundary(sse) && !sse->after_cr && (sse->mark == 0 || sse->mark == 3);
 }
 
 /* The first CR or LF at or after `p`, or `end`. */

@@ -34,6 +34,19 @@ struct sse {
 	char name[SSE_NAME_MAX];
 };
 
+/* Where a stream stands between two events: all that has to be kept of it there, so that thousands
+ * of quiet streams need no struct sse. Zeroed: at the beginning. */
+struct sse_place {
+	uint64_t offset;
+	bool begun;    /* a byte order mark is no longer looked for */
+	bool after_cr; /* an LF belongs to the line end before it */
+};
+/* False while it stands within an event (or a byte order mark): it must be kept whole. What the
+ * last sse_next handed out is given up; `data` keeps its memory. */
+bool sse_pause(struct sse *sse, struct sse_place *place);
+/* Goes on from there; `data` is empty and may have memory, its `max` is kept. */
+void sse_resume(struct sse *sse, const struct sse_place *place);
+
 /* `max` bounds the data of one event. No memory is taken before an event is split over pieces or
  * has several data lines. */
 void sse_init(struct sse *sse, size_t max);
@@ -47,8 +60,5 @@ bool sse_next(struct sse *sse, const char *data, size_t size, size_t *used,
 
 /* Whether the stream stands between two events. */
 bool sse_at_boundary(const struct sse *sse);
-/* The same, and no LF that belongs to a CR before it, nor the rest of a byte order mark, can come.
- */
-bool sse_at_clean_boundary(const struct sse *sse);
 
 #endif

@@ -1,8 +1,11 @@
 /* Preloaded into a program (LD_PRELOAD), it counts what each thread takes from the heap and gives
  * back, in the file named by ALLOCATIONS_FILE, where a test reads it while the program runs: one
- * row {thread id, allocations, frees, bytes asked for} of 64-bit numbers a thread. */
+ * row {thread id, allocations, frees, bytes asked for, bytes held} of 64-bit numbers a thread. The
+ * last is what it took less what it gave back, with what the heap keeps for itself in each block;
+ * what another thread took may make it negative, so that only the sum of all tells. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -19,7 +22,7 @@ extern void *__libc_memalign(size_t alignment, size_t size);
 extern void __libc_free(void *memory);
 
 struct row {
-	_Atomic uint64_t thread, allocations, frees, bytes;
+	_Atomic uint64_t thread, allocations, frees, bytes, held;
 };
 
 static struct row spare; /* before the file is there, and for threads beyond the table */
@@ -54,6 +57,22 @@ static struct row *row(void)
 	return mine;
 }
 
+/* Of the heap, with its own word before the block. */
+static void *hold(void *memory)
+{
+	if (memory)
+		atomic_fetch_add_explicit(&row()->held, malloc_usable_size(memory) + sizeof(size_t),
+					  memory_order_relaxed);
+	return memory;
+}
+
+static void drop(void *memory)
+{
+	if (memory)
+		atomic_fetch_sub_explicit(&row()->held, malloc_usable_size(memory) + sizeof(size_t),
+					  memory_order_relaxed);
+}
+
 static void count(size_t size)
 {
 	struct row *to = row();
@@ -64,26 +83,29 @@ static void count(size_t size)
 void *malloc(size_t size)
 {
 	count(size);
-	return __libc_malloc(size);
+	return hold(__libc_malloc(size));
 }
 
 void *calloc(size_t count_of, size_t size)
 {
 	count(count_of * size);
-	return __libc_calloc(count_of, size);
+	return hold(__libc_calloc(count_of, size));
 }
 
 void *realloc(void *old, size_t size)
 {
 	count(size);
-	return __libc_realloc(old, size);
+	drop(old);
+	void *new = __libc_realloc(old, size);
+	hold(new || size == 0 ? new : old); /* where it failed, the old block stays */
+	return new;
 }
 
 void *memalign(size_t alignment, size_t size);
 void *memalign(size_t alignment, size_t size)
 {
 	count(size);
-	return __libc_memalign(alignment, size);
+	return hold(__libc_memalign(alignment, size));
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
@@ -104,5 +126,6 @@ void free(void *memory)
 {
 	if (memory)
 		atomic_fetch_add_explicit(&row()->frees, 1, memory_order_relaxed);
+	drop(memory);
 	__libc_free(memory);
 }

@@ -6,13 +6,15 @@ second one finds.
 """
 
 import os
+import socket
 import struct
+import time
 
-from parley_test import main
+from parley_test import PATIENCE, encode, main, openai, wait_until
 from steady import SteadyCase
 
 PRELOAD = os.environ.get("PARLEY_PRELOAD", "")
-ROW = struct.Struct("=4Q")
+ROW = struct.Struct("=4Qq")
 REQUESTS = 1000
 
 # Allocations of the worker a request, beside what the connections cost.
@@ -27,6 +29,11 @@ CONNECTION_MAX = 40
 LUCK = 12
 
 
+STREAMS = 256
+# Of the heap, with what it keeps for itself, for a stream under way between two events.
+STREAM_BYTES_MAX = 2048
+
+
 class Allocations(SteadyCase):
     def setUp(self):
         super().setUp()
@@ -39,18 +46,25 @@ class Allocations(SteadyCase):
         data = self.table.read_bytes()
         threads = self.threads(gate)
         out = {}
-        for thread, allocations, frees, size in ROW.iter_unpack(data):
+        for thread, allocations, frees, size, _ in ROW.iter_unpack(data):
             name = threads.get(thread)
             if name:
                 old = out.get(name, (0, 0, 0))
                 out[name] = (old[0] + allocations, old[1] + frees, old[2] + size)
         return out
 
+    def held(self):
+        """Bytes of the heap that are in use."""
+        return sum(row[4] for row in ROW.iter_unpack(self.table.read_bytes()))
+
+    def counted(self, sim, **config):
+        """A gateway whose heap is counted, and a key."""
+        return self.steady(sim, prefix=["env", f"LD_PRELOAD={PRELOAD}",
+                                        f"ALLOCATIONS_FILE={self.table}"], **config)
+
     def measure(self, connections, requests, *options, durability="strict", sim_options=()):
         sim = self.sim(*sim_options)
-        gate, key = self.steady(sim, durability=durability,
-                                prefix=["env", f"LD_PRELOAD={PRELOAD}",
-                                        f"ALLOCATIONS_FILE={self.table}"])
+        gate, key = self.counted(sim, durability=durability)
         used = []
         for count in (requests, requests, 2 * requests):
             before = self.read(gate)
@@ -95,6 +109,43 @@ class Allocations(SteadyCase):
 
     def test_a_stream_of_20_events_relaxed(self):
         self.check_streams("relaxed")
+
+    def open_streams(self, gate, key, count):
+        """Streams under way, each of which has given its first event."""
+        body = encode(openai(stream=True, max_completion_tokens=4000))
+        head = (f"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {key}\r\n"
+                f"content-length: {len(body)}\r\n\r\n").encode()
+        streams = []
+        for _ in range(count):
+            streams.append(socket.create_connection(("127.0.0.1", gate.port), timeout=PATIENCE))
+            self.addCleanup(streams[-1].close)
+            streams[-1].sendall(head + body)
+        for stream in streams:
+            seen = b""
+            while b"data:" not in seen:
+                seen += stream.recv(65536)
+                self.assertTrue(seen.startswith(b"HTTP/1.1 200"), seen)
+
+    def settled(self, gate, streams):
+        """The heap once so many streams are under way and nothing but them is."""
+        wait_until(lambda: gate.metric("parley_streams") == streams, "all streams")
+        seen = [self.held()]
+        while len(seen) < 5 or len(set(seen[-5:])) > 1:
+            time.sleep(0.05)
+            seen.append(self.held())
+            self.assertLess(len(seen), 2000, seen[-10:])
+        return seen[-1]
+
+    def test_bytes_of_a_further_stream(self):
+        sim = self.sim("--events-per-second", 1, "--events", 1000, "--event-bytes", 16)
+        gate, key = self.counted(sim)
+        self.open_streams(gate, key, STREAMS)
+        some = self.settled(gate, STREAMS)
+        self.open_streams(gate, key, STREAMS)
+        each = (self.settled(gate, 2 * STREAMS) - some) / STREAMS
+        print(f"\n{each:.0f} bytes of the heap for each of {STREAMS} further streams", flush=True)
+        self.assertLess(each, STREAM_BYTES_MAX)
+        self.assertGreater(each, 500, "less than it has fields")
 
 
 if __name__ == "__main__":
