@@ -11,7 +11,8 @@
 #include <stdlib.h>
 
 #define START_NS 1000000000u
-#define START_WALL_MS 1793664000000 /* 2026-11-03T00:00:00Z, a Tuesday: no week ends soon */
+/* 2026-11-05T12:00:00Z, the middle of a week: jumps of some hours, each way, do not leave it. */
+#define START_WALL_MS 1793880000000
 
 struct sim_control {
 	struct sim_event event;
