@@ -1,7 +1,8 @@
 /* Every call that changes files, made while a log appends, commits, goes over to new segments and
  * writes marks, checkpoints and tiles, fails in turn: once with an I/O error, once with a full disk
  * and once after a part of a write; and the disk is full from that call on for a while. What was
- * acknowledged is there afterwards, also when the power goes, and the log opens again.
+ * acknowledged is there afterwards, also when the power goes, and the log opens again. The same for
+ * a relaxed log, and for the calls that keep what witnesses have cosigned.
  *
  * This is in the simulated world, where the same calls come in the same order every time and a
  * failed sync loses what it did not write. Short writes that are carried on with are of the
@@ -34,12 +35,14 @@
 void __lsan_disable(void) __attribute__((weak));
 void __lsan_enable(void) __attribute__((weak));
 
+enum sort { STRICT, RELAXED, WITH_COSIGNATURES };
 enum kind { IO_ERROR, NO_SPACE, PART_WRITTEN, FULL, FULL_AND_LOST, KINDS };
 
 /* What a call is about, and what its failure must lead to. */
-enum about { OTHER, SEGMENT, NAMING, SPARE, KEPT_MARK, CHECKPOINT, TILE, ABOUTS };
+enum about { OTHER, SEGMENT, NAMING, SPARE, KEPT_MARK, CHECKPOINT, TILE, COSIGNED, ABOUTS };
 static const char *const about_names[ABOUTS] = {"other", "segment",    "naming", "spare",
-						"mark",  "checkpoint", "tile"};
+						"mark",  "checkpoint", "tile",   "cosigned"};
+static const char cosignature[] = "\xe2\x80\x94 south.example/w c291dGhlcm4gc2lnbmF0dXJl\n";
 
 struct open_file {
 	struct env_file *file;
@@ -72,6 +75,8 @@ static struct world {
 	uint64_t failed_records; /* how many were durable then */
 
 	bool relaxed;
+	bool cosigns;   /* each checkpoint; only the calls for that are counted and fail */
+	bool cosigning; /* just now */
 	struct ed25519_private *key;
 	struct env_loop *log_loop, *loop;
 	struct log *log;
@@ -83,6 +88,7 @@ static struct world {
 	bool fatal;
 	uint64_t end;  /* behind the last acknowledged record */
 	uint64_t seen; /* the largest checkpoint that a reader was given */
+	uint64_t cosigned;
 } * world;
 
 static unsigned covered[ABOUTS][KINDS], refusals;
@@ -91,6 +97,8 @@ static unsigned covered[ABOUTS][KINDS], refusals;
 
 static enum about about_path(const char *path)
 {
+	if (world->cosigning)
+		return COSIGNED;
 	if (strncmp(path, SEGMENTS "/spare.", strlen(SEGMENTS "/spare.")) == 0)
 		return SPARE;
 	if (strcmp(path, SEGMENTS) == 0)
@@ -122,6 +130,8 @@ static bool fails(enum about about, bool is_sync, bool is_write, bool grows)
 	struct log_stats stats = {0};
 	if (!world->armed || sim_is_down(world->node))
 		return false;
+	if (world->cosigns && about != COSIGNED)
+		return world->full && grows;
 	if (++world->calls != world->fail_at)
 		return world->full && grows;
 	if (world->kind == PART_WRITTEN && !is_write)
@@ -281,12 +291,34 @@ static void submit(void)
 	world->submitted++;
 }
 
+/* Readers have it, whether the file can be written or not. */
+static void cosign(void)
+{
+	struct checkpoint head;
+	struct buf note = BUF_INIT(NOTE_SIZE_MAX);
+	struct err err = ERR_INIT;
+	assert_works(log_latest_checkpoint(world->log, &head, &note, &err), &err);
+	buf_append_cstr(&note, cosignature);
+	bool failed_before = world->injected;
+	world->cosigning = true;
+	enum err_code code =
+		log_set_cosigned(world->log, buf_bytes(&note), sim_now(world->sim), &err);
+	world->cosigning = false;
+	buf_release(&note);
+	if (code != ERR_OK && failed_before && !world->full)
+		fail_msg("a cosigned checkpoint cannot be kept any more: %s", err.message);
+	assert_int_equal(log_cosigned_size(world->log), head.size);
+	world->cosigned = head.size;
+}
+
 static void look_at_checkpoint(void)
 {
 	struct log_stats stats;
 	log_get_stats(world->log, &stats);
 	assert_true(stats.checkpoint >= world->seen);
 	world->seen = stats.checkpoint;
+	if (world->cosigns && world->seen > world->cosigned)
+		cosign();
 }
 
 static void tick(struct env_timer *timer)
@@ -417,6 +449,15 @@ static void check_log(bool power_lost)
 	       sizeof(world->acknowledged) - result.records * sizeof(*world->acknowledged));
 }
 
+/* What is left of cosigned checkpoints was whole, and given to readers. */
+static void check_cosigned(void)
+{
+	assert_true(log_cosigned_size(world->log) <= world->cosigned);
+	if (world->cosigned > 0 && !world->injected)
+		assert_int_equal(log_cosigned_size(world->log), world->cosigned);
+	world->cosigned = log_cosigned_size(world->log);
+}
+
 /* A failed write or sync of records ends the log, whatever the error, and so does one of what is
  * signed, unless only room was short; spares and tiles can be made anew. */
 static void check_outcome(void)
@@ -437,9 +478,12 @@ static void check_outcome(void)
 }
 
 /* From the first record on, with this call failing. False when there was no such call. */
-static bool append(enum kind kind, unsigned fail_at, bool relaxed)
+static bool append(enum kind kind, unsigned fail_at, enum sort sort)
 {
-	struct world this = {.kind = kind, .fail_at = fail_at, .relaxed = relaxed};
+	struct world this = {.kind = kind,
+			     .fail_at = fail_at,
+			     .relaxed = sort == RELAXED,
+			     .cosigns = sort == WITH_COSIGNATURES};
 	struct sim_faults none = sim_faults_none();
 	uint8_t seed[32] = {7};
 	world = &this;
@@ -487,6 +531,7 @@ static bool append(enum kind kind, unsigned fail_at, bool relaxed)
 
 	this.full = false;
 	begin_life(MORE);
+	check_cosigned();
 	check_log(lost);
 	assert_true(sim_run_until(this.sim, SIM_NEVER, is_done, NULL));
 	assert_false(this.fatal);
@@ -497,12 +542,12 @@ static bool append(enum kind kind, unsigned fail_at, bool relaxed)
 	return reached;
 }
 
-static void fail_each(enum kind kind, bool relaxed)
+static void fail_each(enum kind kind, enum sort sort)
 {
 	unsigned at = 1;
 	if (__lsan_disable)
 		__lsan_disable();
-	while (append(kind, at, relaxed)) {
+	while (append(kind, at, sort)) {
 		at += STEP;
 		assert_true(at < 5000);
 	}
@@ -514,39 +559,46 @@ static void fail_each(enum kind kind, bool relaxed)
 static void test_an_error_at_each_call(void **state)
 {
 	(void)state;
-	fail_each(IO_ERROR, false);
+	fail_each(IO_ERROR, STRICT);
 }
 
 static void test_no_space_at_each_call(void **state)
 {
 	(void)state;
-	fail_each(NO_SPACE, false);
+	fail_each(NO_SPACE, STRICT);
 }
 
 static void test_each_write_breaks_off(void **state)
 {
 	(void)state;
-	fail_each(PART_WRITTEN, false);
+	fail_each(PART_WRITTEN, STRICT);
 }
 
 static void test_full_from_each_call_on(void **state)
 {
 	(void)state;
-	fail_each(FULL, false);
+	fail_each(FULL, STRICT);
 	assert_true(refusals > 0);
 }
 
 static void test_the_power_goes_while_full(void **state)
 {
 	(void)state;
-	fail_each(FULL_AND_LOST, false);
+	fail_each(FULL_AND_LOST, STRICT);
 }
 
 static void test_relaxed(void **state)
 {
 	(void)state;
-	fail_each(IO_ERROR, true);
-	fail_each(NO_SPACE, true);
+	for (enum kind kind = 0; kind < KINDS; kind++)
+		fail_each(kind, RELAXED);
+}
+
+static void test_cosigned(void **state)
+{
+	(void)state;
+	for (enum kind kind = 0; kind < KINDS; kind++)
+		fail_each(kind, WITH_COSIGNATURES);
 }
 
 /* The calls above were of every sort, or they prove less than they say. */
@@ -577,6 +629,7 @@ int main(void)
 		cmocka_unit_test(test_full_from_each_call_on),
 		cmocka_unit_test(test_the_power_goes_while_full),
 		cmocka_unit_test(test_relaxed),
+		cmocka_unit_test(test_cosigned),
 		cmocka_unit_test(test_all_sorts_were_met),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
