@@ -147,10 +147,24 @@ class Lab:
         self.final = f"{rival}-final-1"  # answers without reasoning
         self.folder = OUT / name
         self.config = self.folder / "parley.yaml"
+        self.witnesses = []
         story.run("init", self.folder, "--name", f"{name}.example/parley", said=False)
         self.configure()
-        _, self.url = story.spawn(name, "serve", "-c", self.config, environment=self.secrets(),
-                                  pattern=r"^listening on (http://\S+)")
+        self.start()
+
+    def start(self):
+        self.child, self.url = self.story.spawn(
+            self.name, "serve", "-c", self.config, environment=self.secrets(),
+            pattern=r"^listening on (http://\S+)")
+
+    def be_witnessed(self, key, url):
+        """From now on its log's checkpoints go to a witness; a restart takes that up."""
+        self.witnesses.append({"key": key, "url": url})
+        self.configure()
+        self.child.terminate()
+        check(self.child.wait(30) == 0, f"{self.name}'s gateway ends in order")
+        self.story.children.remove(self.child)
+        self.start()
 
     def secrets(self):
         return {f"{self.name.upper()}_API_KEY": "simulated"}
@@ -163,6 +177,7 @@ class Lab:
                            "key": f"${{{self.name.upper()}_API_KEY}}"}],
             "models": [{"name": self.model.name, "provider": "own", "max_output": 4096}],
             "grade": "spawn",
+            **({"log": {"witnesses": self.witnesses}} if self.witnesses else {}),
         }, indent=2) + "\n")
 
     def write_access(self, roots, *grants):
@@ -254,10 +269,39 @@ def take_suites():
         print(f"  {name}: {len(taken)} of the {len(items)} items of suites/{name}")
 
 
+def witness(story, host, by):
+    """`by` runs a witness that sees how the log of `host` grows: sizes and root hashes, no record."""
+    folder = OUT / by.name / "witness"
+    folder.mkdir()
+    story.run("keygen", "-o", folder / "witness.key", said=False)
+    config = folder / "witness.yaml"
+    config.write_text(json.dumps({"name": f"{by.name}.example/witness", "key": "witness.key",
+                                  "listen": "127.0.0.1:0",
+                                  "logs": [host.vkey().read_text().strip()]}, indent=2) + "\n")
+    key = story.run("witness", "-c", config, "--vkey", said=False).strip()
+    _, url = story.spawn(f"{by.name}-witness", "witness", "-c", config,
+                         pattern=r"^witness \S+ on (http://[^,]+),")
+    host.be_witnessed(key, url)
+    print(f"  {by.name} runs a witness ({url}) that cosigns {host.name}'s checkpoints")
+    return key
+
+
+def write_policy(host, *witnesses):
+    """What a reader trusts (C2SP tlog-policy): a log, and all of these witnesses of it."""
+    names = [f"w{number}" for number in range(len(witnesses))]
+    path = OUT / f"{host.name}-{len(witnesses)}.policy"
+    path.write_text(f"log {host.vkey().read_text().strip()}\n" +
+                    "".join(f"witness {name} {key}\n" for name, key in zip(names, witnesses)) +
+                    f"group all {len(names)} {' '.join(names)}\nquorum all\n")
+    return path
+
+
 def open_labs(story, north_model, south_model):
-    step("2. Two gateways, and a grant each way")
+    step("2. Two gateways, a grant each way, and each lab witnesses the other's log")
     north = Lab(story, "northlab", north_model, "anthropic", "southlab")
     south = Lab(story, "southlab", south_model, "openai", "northlab")
+    for host, by in ((north, south), (south, north)):
+        host.witness = witness(story, host, by)
     take_suites()
     roots = {name: story.run("suite", "digest", suite_folder(name), said=False).strip()
              for name in SUITES}
@@ -319,12 +363,13 @@ def print_scores(scores):
 def verify_both(story, runs):
     step("4. Anybody can check the published bundles, with the network off")
     for out, host in runs:
-        printed = story.run("verify", out / "bundle", "--key", host.vkey(), "--require", "vouched")
+        printed = story.run("verify", out / "bundle", "--policy", write_policy(host, host.witness))
         headline = printed.splitlines()[0]
         show(headline)
-        check(headline.startswith(f"VOUCHED by {host.name}.example/parley"),
-              f"{host.name} vouches for the bundle", printed)
-        held(f"{host.name}'s log vouches for every answer of {host.model.name}")
+        check(headline.startswith(f"VOUCHED by {host.name}.example/parley") and
+              f"{host.rival}.example/witness" in headline,
+              f"{host.name} and a witness vouch for the bundle", printed)
+        held(f"{host.name}'s log vouches for every answer of {host.model.name}, and {host.rival} has seen it grow")
 
 
 def run_sealed(story, north, roots, open_scores):
@@ -551,12 +596,21 @@ def tell_ending(pieces, started, printed):
 
 
 def verify_logs(story, labs):
-    step("10. The logs hold up")
+    step("10. The logs hold up, and more than one lab says so")
     for lab in labs:
-        printed = story.run("verify", lab.folder / "log" / "evaluation", "--key",
-                            OUT / f"{lab.name}.vkey", "--require", "vouched")
-        show(printed.splitlines()[0])
-        held(f"every record of {lab.name}'s log is in its signed tree")
+        printed = story.run("verify", lab.folder / "log" / "evaluation", "--policy",
+                            write_policy(lab, lab.witness))
+        headline = printed.splitlines()[0]
+        show(headline)
+        check(headline.startswith(f"VOUCHED by {lab.name}.example/parley") and
+              f"{lab.rival}.example/witness" in headline, "log and witness vouch", printed)
+        held(f"every record of {lab.name}'s log is in its signed tree, which {lab.rival} has seen grow")
+    lab = labs[0]
+    printed = story.run("verify", lab.folder / "log" / "evaluation", "--policy",
+                        write_policy(lab, lab.witness, labs[1].witness), status=1)
+    show(printed.splitlines()[0])
+    check("1 of the 2 witnesses" in printed.splitlines()[0], "one of them is missing", printed)
+    held("a reader who also asks for a witness that never saw this log is told so")
 
 
 def tell_where(runs):
