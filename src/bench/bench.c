@@ -483,6 +483,7 @@ static enum err_code make_directory(struct run *run, struct err *err)
 	ERR_TRY(env_make_directories(run->env, run->directory, err));
 	ERR_TRY(make_folder(run, "bundle/" BUNDLE_RECEIPTS, err));
 	ERR_TRY(copy_suites(run, err));
+	ERR_TRY(anchoring_write(run, err));
 	ERR_TRY(plan_encode(&run->plan, &run->plan_text, err));
 	sha256_of(run->plan_text.data, run->plan_text.size, run->plan_digest);
 	ERR_TRY(write_text(run, "plan.json", buf_bytes(&run->plan_text), err));
@@ -561,6 +562,7 @@ static void run_release(struct run *run)
 	free(run->suites);
 	buf_release(&run->plan_text);
 	buf_release(&run->scratch);
+	anchors_release(&run->anchors);
 	arena_release(&run->arena);
 	plan_release(&run->plan);
 }
@@ -654,6 +656,7 @@ static enum err_code start(struct run *run, struct err *err)
 	ERR_TRY(load_suites(run, err));
 	ERR_TRY(open_models(run, err));
 	ERR_TRY(cells_build(run, err));
+	ERR_TRY(anchoring_open(run, err));
 	ERR_TRY(cache_open(run, err));
 	ERR_TRY(proxy_open(run, err));
 	return make_directory(run, err);
@@ -780,10 +783,12 @@ static enum err_code reopen(struct run *run, struct err *err)
 	ERR_TRY(load_suites(run, err));
 	ERR_TRY(open_models(run, err));
 	ERR_TRY(cells_build(run, err));
+	ERR_TRY(anchoring_open(run, err));
 	ERR_TRY(cache_open(run, err));
 	ERR_TRY(journal_open(&run->journal, run->env, path_in(run, "journal.jsonl"),
 			     run->plan_digest, lines_take, run, &torn, err));
 	run->journal_open = true;
+	ERR_TRY(anchoring_write(run, err));
 	lines_note(run, "resume", torn ? "a torn line was cut off" : "");
 	return proxy_open(run, err);
 }

@@ -67,6 +67,7 @@ struct bench_options {
 	/* --cache DIR: bare providers' responses, kept and used again; NULL: none */
 	const char *cache;
 	bool self_judging;    /* --allow-self-judging */
+	const char *anchors;  /* --anchors: what people said of the answers (grade/anchors.h) */
 	const char *controls; /* none, all or a number of items; NULL: as the plan says */
 	bool sealed;          /* --sealed */
 

@@ -483,6 +483,7 @@ static void print_table(struct run *run, const struct results *results,
 	comparison_table(json_object_get(outcome->summary, "comparisons"),
 			 json_object_get(outcome->summary, "ranks"), PAIRS_SHOWN, &table);
 	judging_table(json_object_get(outcome->summary, "judging"), &table);
+	anchors_table(json_object_get(outcome->summary, "anchors"), &table);
 	conduct_table(outcome->summary, true, &table);
 	hazards_table(json_object_get(outcome->summary, "hazards"), &table);
 	proxy_table(run, &table);
@@ -506,12 +507,27 @@ static const char *baseline_name(const struct run *run)
 	return NULL;
 }
 
+static enum err_code add_anchors(const struct run *run, const struct run_score *scores,
+				 size_t count, json_t *summary, struct err *err)
+{
+	json_t *made;
+	if (run->anchors.count == 0)
+		return ERR_OK;
+	ERR_TRY(anchors_encode(&run->anchors, scores, count, *run->plan.anchors_digest, &made,
+			       err));
+	return json_set(summary, "anchors", made) ? ERR_OK
+						  : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+}
+
 /* Comparisons and ranks, and what else the scores tell beside the results. */
-static enum err_code add_findings(const struct run_score *scores, size_t count, json_t *summary,
-				  struct err *err)
+static enum err_code add_findings(const struct run *run, const struct run_score *scores,
+				  size_t count, json_t *summary, struct err *err)
 {
 	json_t *found;
 	ERR_TRY(findings_make(scores, count, &found, err));
+	for (unsigned i = 0; i < run->suite_count; i++)
+		if (run->suites[i].pairwise && suite_is_judged(run->suites[i].suite))
+			findings_own_prompt(found, run->suites[i].name, run->plan.suites[i].root);
 	int status = json_object_update(summary, found);
 	json_decref(found);
 	return status == 0 ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
@@ -538,7 +554,8 @@ static enum err_code write_all(struct run *run, const struct run_score *scores, 
 	outcome->summary = encode_summary(run, results, outcome);
 	if (!outcome->summary)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the summary");
-	ERR_TRY(add_findings(scores, count, outcome->summary, err));
+	ERR_TRY(add_findings(run, scores, count, outcome->summary, err));
+	ERR_TRY(add_anchors(run, scores, count, outcome->summary, err));
 	ERR_TRY(add_conduct(run, scores, count + decoys, outcome->summary, err));
 	ERR_TRY(write_lines(run, err));
 	ERR_TRY(write_policy(run, err));

@@ -242,3 +242,62 @@ void judging_table(const json_t *judging, struct buf *out)
 			append_suite(suite, out);
 	}
 }
+
+/* ---- people ---- */
+
+void anchors_text(const json_t *suite, struct buf *out)
+{
+	const json_t *people = json_object_get(suite, "people");
+	json_int_t raters = count_of(suite, "raters"), draws = count_of(people, "draws");
+	json_int_t unmatched = count_of(people, "unmatched");
+	bool verdicts = strcmp(json_text(suite, "of"), "verdicts") == 0;
+
+	buf_printf(out, "%lld %s gave %lld ratings of %lld %s (%s)", (long long)raters,
+		   raters == 1 ? "person" : "people", (long long)count_of(people, "ratings"),
+		   (long long)count_of(people, "cases"), verdicts ? "pairs of answers" : "answers",
+		   json_is_true(json_object_get(suite, "committed")) ? "committed to before the run"
+								     : "added after it began");
+	if (raters > 1) {
+		if (json_is_number(json_object_get(people, "observed")))
+			buf_printf(out, "; two of them agree in %.1f %%",
+				   100 * number(people, "observed"));
+		append_known(people, "fleiss", "Fleiss' kappa", out);
+		append_known(people, "alpha", "Krippendorff's alpha", out);
+	}
+	if (draws > 0)
+		buf_printf(out, "; in %lld no verdict has most votes", (long long)draws);
+	if (unmatched > 0)
+		buf_printf(out, "; %lld have no verdict in the run", (long long)unmatched);
+}
+
+void anchors_table(const json_t *anchors, struct buf *out)
+{
+	static const char *const heads[] = {"judge",         "as most people",       "n",
+					    "Cohen's kappa", "Krippendorff's alpha", NULL};
+	const json_t *suite, *row;
+	struct columns table;
+	size_t i, k;
+
+	json_array_foreach((json_t *)anchors, i, suite)
+	{
+		const json_t *judges = json_object_get(suite, "judges");
+
+		buf_append_cstr(out, "\njudges of ");
+		text_append_line(out, bytes_from(json_text(suite, "suite")), 100);
+		buf_append_cstr(out, " and people: ");
+		anchors_text(suite, out);
+		buf_append_char(out, '\n');
+		if (!columns_open(&table, heads, json_array_size(judges)))
+			return;
+		json_array_foreach(judges, k, row)
+		{
+			put_name(&table, 0, row, "judge");
+			put_rate(&table, 1, row);
+			put_count(&table, 2, row, "n");
+			judging_number_text(row, "cohen", column(&table, 3));
+			judging_number_text(row, "alpha", column(&table, 4));
+			table.rows++;
+		}
+		columns_close(&table, out);
+	}
+}

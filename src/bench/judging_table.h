@@ -14,6 +14,11 @@ void judging_table(const json_t *judging, struct buf *out);
 void rating_table(const json_t *suite, struct buf *out);
 void hazards_table(const json_t *hazards, struct buf *out);
 
+/* How judges agree with people, as anchors_encode made it; nothing for none. */
+void anchors_table(const json_t *anchors, struct buf *out);
+/* "3 people rated 40 pairs of answers (committed to before the run); in 2 of them …", for both. */
+void anchors_text(const json_t *suite, struct buf *out);
+
 /* What tables for terminals and pages share: "12.5 % [4.1, 20.9]", "" where nothing was asked of
  * anything; and what a control is. */
 #define JUDGING_RATE_MAX 64

@@ -404,6 +404,7 @@ static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tr
 {
 	const json_t *root = yaml_root(tree);
 	int64_t concurrency, samples, timeout;
+	const char *anchors;
 	ERR_TRY(yaml_get_integer_or(tree, root, "concurrency", 1, PLAN_CONCURRENCY_MAX,
 				    PLAN_CONCURRENCY_DEFAULT, &concurrency, err));
 	ERR_TRY(yaml_get_integer_or(tree, root, "samples", 1, SUITE_SAMPLES_MAX, 0, &samples, err));
@@ -414,6 +415,8 @@ static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tr
 	plan->concurrency = (unsigned)concurrency;
 	plan->samples = (unsigned)samples;
 	plan->timeout_seconds = (unsigned)timeout;
+	ERR_TRY(yaml_get_string_or(tree, root, "anchors", NULL, &anchors, err));
+	plan->anchors = anchors ? keep(plan, bytes_from(anchors)) : NULL;
 	return parse_controls(plan, tree, err);
 }
 
@@ -421,10 +424,9 @@ static enum err_code parse_tree(struct plan *plan, struct env *env, const struct
 				const char *const *suite_paths, struct err *err)
 {
 	static const char *const keys[] = {
-		"suites",       "models",      "judges",   "baseline",
-		"budget",       "concurrency", "samples",  "timeout_seconds",
-		"self_judging", "sealed",      "controls", "same",
-		"decoys",       NULL};
+		"suites",      "models",  "judges",          "baseline",     "budget",
+		"concurrency", "samples", "timeout_seconds", "self_judging", "sealed",
+		"controls",    "same",    "decoys",          "anchors",      NULL};
 	ERR_TRY(yaml_only_keys(tree, yaml_root(tree), keys, err));
 	ERR_TRY(parse_suites(plan, env, tree, suite_paths, err));
 	ERR_TRY(parse_decoys(plan, env, tree, suite_paths, err));
@@ -500,6 +502,8 @@ static enum err_code override(struct plan *plan, const struct bench_options *opt
 		plan->budget_usd = options->budget_usd;
 	for (const char *const *at = options->same; at && *at; at++)
 		ERR_TRY(plan_add_same(plan, *at, err));
+	if (options->anchors)
+		plan->anchors = options->anchors;
 	if (options->controls)
 		ERR_TRY(plan_read_controls(options->controls, &plan->control_items, err));
 	if (options->decoy_count && !options->decoys)

@@ -72,6 +72,10 @@ struct plan {
 	unsigned same_count;
 	bool self_judging;
 	unsigned control_items; /* where suites are pairwise: of the null model; 0: there is none */
+	/* What people said of the answers, to hold judges against: the file, and the SHA-256 (hex) of
+	 * what the bundle has of it; NULL and "": none was given before the run. */
+	const char *anchors;
+	char anchors_digest[2 * SHA256_SIZE + 1];
 	bool sealed;            /* gateways are given roots of suites and not their items */
 	bool proxy;             /* another harness asks the contestants, behind `bench proxy` */
 	char id[33]; /* 16 random bytes in hex: two runs of one plan commit to different digests */

@@ -90,6 +90,8 @@ enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *
 		json_object_set_new(root, "proxy", json_true());
 	if (plan->same_count)
 		json_object_set_new(root, "same", encode_same(plan));
+	if (*plan->anchors_digest)
+		json_object_set_new(root, "anchors", json_string(plan->anchors_digest));
 	enum err_code code = json_canonical(root, out, err);
 	json_decref(root);
 	return code;
@@ -220,7 +222,7 @@ static enum err_code decode_numbers(struct plan *plan, const json_t *root, const
 				    struct err *err)
 {
 	int64_t concurrency, samples, timeout, tokens;
-	const char *id;
+	const char *id, *anchors;
 	json_t *budget;
 	ERR_TRY(json_get_string(root, "id", what, &id, err));
 	ERR_TRY(json_get_integer(root, "concurrency", what, 1, PLAN_CONCURRENCY_MAX, &concurrency,
@@ -233,6 +235,10 @@ static enum err_code decode_numbers(struct plan *plan, const json_t *root, const
 	ERR_TRY(json_get_bool_or(root, "proxy", what, false, &plan->proxy, err));
 	ERR_TRY(json_get_container(root, "budget", what, JSON_OBJECT, false, &budget, err));
 	ERR_TRY(json_get_integer(budget, "tokens", what, 0, INT64_MAX, &tokens, err));
+	ERR_TRY(json_get_string_or(root, "anchors", what, "", &anchors, err));
+	if (*anchors && strlen(anchors) != 2 * SHA256_SIZE)
+		return ERR_SET(err, ERR_INVALID, "%s: anchors is not 64 hex digits", what);
+	snprintf(plan->anchors_digest, sizeof(plan->anchors_digest), "%s", anchors);
 	if (strlen(id) != sizeof(plan->id) - 1)
 		return ERR_SET(err, ERR_INVALID, "%s: id is not 32 hex digits", what);
 	memcpy(plan->id, id, sizeof(plan->id));

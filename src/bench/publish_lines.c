@@ -119,8 +119,26 @@ static enum err_code rewrite(struct publish *publish, const char *name, take_lin
 	return code;
 }
 
+static enum err_code take_anchor(struct publish *publish, const struct publish_suite *suite,
+				 json_t *line, uint64_t number, struct err *err)
+{
+	size_t index;
+	(void)publish;
+	(void)number;
+	return number_item(suite, line, &index, err);
+}
+
+static bool has_anchors(const struct publish *publish)
+{
+	char path[PUBLISH_PATH_MAX];
+	snprintf(path, sizeof(path), "%.4000s/%s", publish->source, BUNDLE_ANCHORS);
+	return env_file_exists(publish->env, path);
+}
+
 enum err_code publish_lines(struct publish *publish, struct err *err)
 {
 	ERR_TRY(rewrite(publish, BUNDLE_TRANSCRIPTS, take_attempt, err));
+	if (has_anchors(publish))
+		ERR_TRY(rewrite(publish, BUNDLE_ANCHORS, take_anchor, err));
 	return rewrite(publish, BUNDLE_SCORES, take_score, err);
 }

@@ -410,6 +410,37 @@ static void append_judging(struct report *report, const json_t *suite)
 	append_controls(report, json_object_get(suite, "controls"));
 }
 
+/* How judges agree with people. */
+static void append_anchors(struct report *report, const json_t *suite)
+{
+	static const char *const heads[] = {"Judge",          "#As most people",       "#n",
+					    "#Cohen's kappa", "#Krippendorff's alpha", NULL};
+	struct buf caption = BUF_INIT(4096);
+	const json_t *row;
+	size_t i;
+	buf_append_cstr(report->out, "<h2>Judges of ");
+	report_line(report, json_text(suite, "suite"), 128);
+	buf_append_cstr(report->out, " and people</h2>\n");
+	anchors_text(suite, &caption);
+	buf_append(&caption, ".", 2); /* with its NUL */
+	begin_table(report, "Judges and people", caption.failed ? "" : caption.data, heads);
+	buf_release(&caption);
+	json_array_foreach(json_object_get(suite, "judges"), i, row)
+	{
+		char text[JUDGING_RATE_MAX];
+		buf_append_cstr(report->out, "<tr>");
+		head_cell(report, json_text(row, "judge"));
+		rate_cell(report, row);
+		count_cell(report, row, "n", false);
+		judging_number_text(row, "cohen", text);
+		number_cell(report, text);
+		judging_number_text(row, "alpha", text);
+		number_cell(report, text);
+		buf_append_cstr(report->out, "</tr>\n");
+	}
+	end_table(report);
+}
+
 void report_findings(struct report *report)
 {
 	const json_t *summary = report->outcome->summary, *suite;
@@ -423,6 +454,10 @@ void report_findings(struct report *report)
 	json_array_foreach(json_object_get(summary, "judging"), i, suite)
 	{
 		append_judging(report, suite);
+	}
+	json_array_foreach(json_object_get(summary, "anchors"), i, suite)
+	{
+		append_anchors(report, suite);
 	}
 	append_hazards(report, json_object_get(summary, "hazards"));
 }

@@ -17,6 +17,7 @@
 #include "bench/signer.h"
 #include "bench/cell_use.h"
 #include "base/prng.h"
+#include "grade/anchors.h"
 #include "grade/code.h"
 #include "grade/conduct.h"
 #include "grade/judge.h"
@@ -305,6 +306,7 @@ struct run {
 	uint64_t charged_tokens;
 	double charged_usd;
 	bool interrupted, over_budget, resumed;
+	struct anchors anchors; /* none: count 0 */
 	struct env_timer patience; /* how long requests under way are waited for after a signal */
 	struct err fatal;          /* the journal or memory failed: nothing more is done */
 	struct buf scratch;        /* a journal line being read */
@@ -505,6 +507,12 @@ bool voucher_is_closed(const struct run *run);
 /* Receipts that were fetched by this process, and those that could not be had. */
 void voucher_receipts(const struct run_model *model, size_t *got, size_t *lost);
 void voucher_stop(struct run *run); /* no callback comes after it */
+
+/* anchoring.c: what people said of the answers, from the plan or the options, of a run that goes on
+ * from its bundle. Errors name file and line. */
+enum err_code anchoring_open(struct run *run, struct err *err);
+/* The bundle's copy, where there are any. */
+enum err_code anchoring_write(struct run *run, struct err *err);
 
 /* finish.c: summary.json, bundle/ and report.html. Blocks. */
 enum err_code finish_write(struct run *run, struct bench_outcome *outcome, struct err *err);

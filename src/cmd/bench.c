@@ -17,7 +17,7 @@ struct bench_settings {
 	double budget_usd;
 	const char *decoys, *baseline, *output, *key, *authorities, *client_certificate,
 		*client_key, *cache;
-	const char *controls;
+	const char *controls, *anchors;
 	bool self_judging, sealed, json;
 	const struct bench_proxy *proxy;
 };
@@ -92,6 +92,7 @@ static struct bench_options options_of(const struct bench_settings *settings, co
 		.cache = settings->cache,
 		.self_judging = settings->self_judging,
 		.controls = settings->controls,
+		.anchors = settings->anchors,
 		.sealed = settings->sealed,
 		.suite_paths = settings->paths.count ? settings->paths.items : NULL,
 		.output = settings->output,
@@ -189,6 +190,10 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 	{"cache", 0, CLI_TEXT, &(s).cache, "DIR", \
 		"keep bare providers' responses here and use them again", 0, 0}
 
+#define ANCHORS_OPTION(s) \
+	{"anchors", 0, CLI_TEXT, &(s).anchors, "FILE", \
+		"what people said of the answers (JSONL), to hold judges against", 0, 0}
+
 #define EXTENT_OPTIONS(s) \
 	{"samples", 0, CLI_INTEGER, &(s).samples, "N", "answers for each item", 1, 1000}, \
 	{"controls", 0, CLI_TEXT, &(s).controls, "N|all|none", \
@@ -226,6 +231,7 @@ static int run_run(int argc, char **argv)
 			    "let a contestant judge itself", 0, 0},
 		{"sealed",         0, CLI_FLAG, &settings.sealed, NULL,
 			    "give gateways the roots of suites and not their items", 0, 0},
+		ANCHORS_OPTION(settings),
 		CACHE_OPTION(settings),
 		SHARED_OPTIONS(settings),
 		{0       },
@@ -346,7 +352,8 @@ static int run_estimate(int argc, char **argv)
 static int run_resume(int argc, char **argv)
 {
 	struct bench_settings settings = {0};
-	const struct cli_option options[] = {CACHE_OPTION(settings), SHARED_OPTIONS(settings), {0}};
+	const struct cli_option options[] = {
+		ANCHORS_OPTION(settings), CACHE_OPTION(settings), SHARED_OPTIONS(settings), {0}};
 	const struct cli_command command = {
 		"bench resume",
 		"DIR [options]",

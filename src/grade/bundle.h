@@ -20,6 +20,7 @@
 #define BUNDLE_POLICY "policy" /* names and verifier keys (vkeys) of logs, one a line */
 /* Notes by which the logs' keys vouch for those that signed verdicts on sealed answers. */
 #define BUNDLE_VERDICT_KEYS "verdict-keys"
+#define BUNDLE_ANCHORS "anchors.jsonl" /* what people said of the answers (grade/anchors.h) */
 #define BUNDLE_RECEIPTS "receipts" /* directory of ID.tlog-proof */
 #define BUNDLE_SUITES "suite"      /* directory of NAME/suite.yaml and NAME/items.jsonl */
 

@@ -1,5 +1,6 @@
 #include "grade/findings.h"
 
+#include "base/encode.h"
 #include "base/json.h"
 #include "grade/compare.h"
 #include "grade/judging.h"
@@ -57,6 +58,24 @@ enum err_code findings_make(const struct run_score *scores, size_t count, json_t
 	}
 	*out = found;
 	return code;
+}
+
+void findings_own_prompt(json_t *found, const char *suite, const uint8_t root[static SHA256_SIZE])
+{
+	char hex[2 * SHA256_SIZE + 1];
+	json_t *row;
+	size_t i;
+
+	hex_encode(root, SHA256_SIZE, hex);
+	json_array_foreach(json_object_get(found, "judging"), i, row)
+	{
+		json_t *prompt = json_object_get(row, "prompt");
+
+		if (strcmp(json_text(row, "suite"), suite) != 0)
+			continue;
+		json_set(prompt, "version", json_string("suite"));
+		json_set(prompt, "sha256", json_string(hex));
+	}
 }
 
 enum err_code findings_compare(const json_t *found, const json_t *summary, struct err *err)

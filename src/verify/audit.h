@@ -117,6 +117,8 @@ struct audit_counts {
 	size_t verdicts, receipts, usages, hidden;
 	size_t loose;       /* asked by another harness with fewer settings than the suite's */
 	size_t comparisons; /* of models, computed again */
+	size_t anchors;     /* ratings by people */
+	bool anchors_untold;
 	size_t cached;      /* responses out of a cache, by the bundle's own account */
 	size_t sealed, signed_verdicts, opened; /* verdicts on sealed answers */
 	size_t openings[3];                     /* by enum opening_known */
@@ -294,6 +296,9 @@ void audit_conduct_open(struct audit *audit);
 void audit_conduct_take(struct audit *audit, const struct attempt *attempt, uint64_t asked);
 enum err_code audit_conduct(struct audit *audit, struct err *err);
 void audit_conduct_note(struct audit *audit);
+/* anchoring.c: what people said, and how judges agree with it. */
+enum err_code audit_anchors(struct audit *audit, struct err *err);
+void audit_anchors_note(struct audit *audit);
 /* conclude.c: the headline, what was checked and what was not. */
 void audit_conclude(struct audit *audit);
 

@@ -524,6 +524,7 @@ static void note_unchecked(struct audit *audit)
 	note_cached(audit);
 	signs_note(audit);
 	audit_conduct_note(audit);
+	audit_anchors_note(audit);
 	note_simulated(audit);
 }
 

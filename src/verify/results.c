@@ -115,6 +115,10 @@ static enum err_code check_findings(struct audit *audit, struct err *err)
 {
 	json_t *found;
 	ERR_TRY(findings_make(audit->scores, audit->score_count, &found, err));
+	for (unsigned i = 0; i < audit->suite_count; i++)
+		if (audit->suites[i].scorer->pairwise && audit->suites[i].judged)
+			findings_own_prompt(found, audit->suites[i].name,
+					    audit->plan.suites[i].root);
 	enum err_code code = findings_compare(found, audit->summary, err);
 	if (code != ERR_OK)
 		err_prefix(err, "%s", BUNDLE_SUMMARY);
@@ -287,6 +291,7 @@ enum err_code audit_results(struct audit *audit, struct err *err)
 	ERR_TRY(check_bounds(audit, err));
 	ERR_TRY(check_findings(audit, err));
 	ERR_TRY(audit_conduct(audit, err));
+	ERR_TRY(audit_anchors(audit, err));
 	ERR_TRY(check_plan(audit, err));
 	ERR_TRY(check_counts(audit, err));
 	ERR_TRY(check_use(audit, err));

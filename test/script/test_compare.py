@@ -270,6 +270,127 @@ class Compare(Case):
         self.assertIn("made without controls", (none / "report.html").read_text())
         self.assertIn("no null model took part", run("verify", none / "bundle").stdout)
 
+    def tales(self, count, **members):
+        """A writing suite, two stored writers and a judge who prefers more different words."""
+        folder = self.directory / "tales"
+        folder.mkdir()
+        (folder / "suite.yaml").write_text(
+            'name: tales\nversion: 1\nlicence: Apache-2.0\nkind: writing\ntemplate: "{{prompt}}"\n'
+            'settings: { max_tokens: 64 }\nsamples: 1\nscorer: { kind: pairwise }\n')
+        (folder / "items.jsonl").write_text("".join(
+            json.dumps({"id": f"t{n}", "prompt": f"tale {n}"}) + "\n" for n in range(count)))
+        models = []
+        for name, words in (("b", lambda n: "a grey fox ran" if n % 4 else "fox"), ("a", lambda n: "an owl")):
+            path = self.directory / f"{name}.jsonl"
+            path.write_text("".join(json.dumps({"prompt": f"tale {n}", "answers": [words(n)]}) + "\n"
+                                    for n in range(count)))
+            models.append(f"{name}=replay@{path}")
+        plan = self.directory / "plan.yaml"
+        plan.write_text(json.dumps({"suites": [str(folder)], "models": models, "controls": "none",
+                                    "judges": [f"j=anthropic@{self.sim('--judge').url}"], **members}))
+        return plan
+
+    def anchors(self, rows, name="people.jsonl"):
+        path = self.directory / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    def test_people_are_held_against_judges(self):
+        # The judge: b wins but for items 0, 4 and 8. One rater says the same of items 0 to 9 with the models
+        # in the other order, two others of items 0 to 3, where they disagree about 1.
+        rows = [{"item": f"t{n}", "model": "a", "opponent": "b", "verdict": "opponent" if n % 4 else "model",
+                 "rater": "ann"} for n in range(9)] + [
+            {"item": "t9", "model": "b", "opponent": "a", "verdict": "tie", "rater": "ann"}] + [
+            {"item": f"t{n}", "model": "b", "opponent": "a", "rater": rater, "verdict":
+             {"bob": "model", "eve": "tie"}[rater] if n == 1 else "model" if n % 4 else "opponent"}
+            for n in range(4) for rater in ("bob", "eve")]
+        rows.sort(key=lambda row: row["rater"], reverse=True)  # eve first, who has not rated t11, t10 and so on
+        plan, out = self.tales(12, anchors=str(self.anchors(rows))), self.directory / "out"
+        done = run("bench", "run", plan, "-o", out)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        [found] = json.loads((out / "summary.json").read_text())["anchors"]
+        self.assertEqual((found["suite"], found["of"], found["committed"], found["raters"]), ("tales", "verdicts", True, 3))
+        people = found["people"]
+        self.assertEqual([people[key] for key in ("ratings", "cases", "draws", "unmatched")], [18, 10, 0, 0])
+        self.assertAlmostEqual(people["observed"], 10 / 12)  # of three pairs over four items, two differ
+        # All three rated four items: 8 of 12 say b, 3 say a, one a tie.
+        self.assertAlmostEqual(people["fleiss"], (10 / 12 - 74 / 144) / (1 - 74 / 144))
+        [judge] = found["judges"]
+        self.assertEqual((judge["judge"], judge["n"], judge["value"]), ("j", 10, 0.9))
+        # People: 6 b, 3 a, 1 tie; the judge: 7 b, 3 a.
+        self.assertAlmostEqual(judge["cohen"], (0.9 - 0.51) / (1 - 0.51))
+        self.assertLess(judge["low"], 0.9)
+        self.assertRegex(done.stdout, r"3 people gave 18 ratings of 10 pairs of answers \(committed to before the run\)")
+        self.assertRegex(done.stdout, r"\n  j +90\.0 % \[\d+\.\d, \d+\.\d\] +10 +0\.80 ")
+        self.assertIn("Judges of tales and people", (out / "report.html").read_text())
+        bundle = out / "bundle"
+        done = run("verify", bundle)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("agree with 18 ratings by people (committed to before the run)", done.stdout)
+
+        def other_verdict(lines):
+            lines[0]["verdict"] = "tie"
+
+        def better(lines):
+            lines[0]["anchors"][0]["judges"][0]["cohen"] = 0.95
+        for name, alter, words in (("anchors.jsonl", other_verdict, "^FALSE: anchors.jsonl: .*others than those that plan.json commits to"),
+                                   ("summary.json", better, "^FALSE: summary.json: anchors.*cohen")):
+            status, first = self.altered(bundle, name, alter)
+            self.assertEqual(status, 1, first)
+            self.assertRegex(first, words)
+        self.altered(bundle, "anchors.jsonl", lambda lines: None)
+        copy = self.directory / "altered"
+        (copy / "anchors.jsonl").unlink()
+        seal(copy)
+        self.assertRegex(run("verify", copy).stdout, "^FALSE: anchors.jsonl: it is missing")
+        # A run that was begun with them keeps them, and one without takes them later and says so.
+        text = (bundle / "anchors.jsonl").read_text()
+        self.assertEqual(run("bench", "resume", out).returncode, 0)
+        self.assertEqual((bundle / "anchors.jsonl").read_text(), text)
+        done = run("bench", "resume", out, "--anchors", self.anchors(rows[:5], "other.jsonl"))
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("begun with other anchors", done.stderr)
+        plan.write_text(json.dumps({key: value for key, value in json.loads(plan.read_text()).items() if key != "anchors"}))
+        later = self.directory / "later"
+        self.assertEqual(run("bench", "run", plan, "-o", later).returncode, 0)
+        self.assertNotIn("anchors", json.loads((later / "summary.json").read_text()))
+        done = run("bench", "resume", later, "--anchors", self.directory / "people.jsonl")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("added after it began", done.stdout)
+        [after] = json.loads((later / "summary.json").read_text())["anchors"]
+        self.assertEqual(after, {**found, "committed": False})
+        done = run("verify", later / "bundle")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("(added after the run began)", done.stdout)
+        # Withheld items stay withheld, in what people said of them too.
+        published = self.directory / "published"
+        done = run("bench", "report", out, "--publish", "-o", published, "--withhold", "tales")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertNotIn("t9", (published / "anchors.jsonl").read_text())
+        done = run("verify", published)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("agree with 18 ratings by people", done.stdout)
+
+    def test_wrong_anchors_are_told_by_line(self):
+        plan, out = self.tales(3), self.directory / "out"
+        right = {"item": "t0", "model": "a", "opponent": "b", "verdict": "tie"}
+        for wrong, words in (({**right, "item": "t7"}, 'has no item "t7"'),
+                             ({**right, "model": "c"}, 'tests no model "c"'),
+                             ({**right, "verdict": "a"}, "none of model, opponent and tie"),
+                             ({**right, "sample": 1}, "the run has 1 of each item"),
+                             ({**right, "suite": "other"}, 'has no suite "other"'),
+                             ({**right, "opponent": "a"}, "are the same"),
+                             ({"item": "t0", "model": "a", "score": 1}, 'name the "opponent"'),
+                             ({"item": "t0", "model": "a", "score": 2}, "0 to 1, of one"),
+                             ({**right, "person": "x"}, "person"),
+                             ({"item": "t1", "model": "b", "opponent": "a", "verdict": "model"}, "in line 1")):
+            path = self.anchors([{**right, "item": "t1"}, wrong])
+            done = run("bench", "run", plan, "--anchors", path, "-o", out)
+            self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+            self.assertIn(f"{path}:2: ", done.stderr)
+            self.assertIn(words, done.stderr)
+        self.assertFalse(out.exists())
+
     def test_estimate(self):
         suite = self.suite(range(60))
         plan = self.directory / "plan.yaml"
