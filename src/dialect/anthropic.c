@@ -114,7 +114,7 @@ static enum dialect_event_kind message_start(struct dialect_observer *observer,
 {
 	static const char *const names[] = {"model", "usage"};
 	struct json_value member[2];
-	json_value_members(json_scan_find(root, "message"), names, member, 2);
+	json_value_members(observer_member(observer, root, BYTES("message")), names, member, 2);
 	observer_served(observer, member[0]);
 	read_usage(observer, member[1], false);
 	return EVENT_ORDINARY;
@@ -131,10 +131,10 @@ static bool block_index(struct dialect_observer *observer, struct json_value val
 static enum dialect_event_kind block_start(struct dialect_observer *observer,
 					   struct json_value root)
 {
-	static const char *const names[] = {"index", "content_block"};
+	static const struct bytes names[] = {NAME("index"), NAME("content_block")};
 	struct json_value member[2];
 	int64_t index;
-	json_value_members(root, names, member, 2);
+	observer_members(observer, root, names, member, 2);
 	if (block_index(observer, member[0], &index))
 		read_block(observer, member[1], index);
 	return EVENT_ORDINARY;
@@ -143,11 +143,11 @@ static enum dialect_event_kind block_start(struct dialect_observer *observer,
 static enum dialect_event_kind block_delta(struct dialect_observer *observer,
 					   struct json_value root)
 {
-	static const char *const names[] = {"index", "delta"};
+	static const struct bytes names[] = {NAME("index"), NAME("delta")};
 	static const char *const kinds[] = {"text", "partial_json", "thinking"};
 	struct json_value member[2], piece[3];
 	int64_t index;
-	json_value_members(root, names, member, 2);
+	observer_members(observer, root, names, member, 2);
 	json_value_members(member[1], kinds, piece, 3);
 	observer->outcome.deltas++;
 	observer_text(observer, piece[0]);

@@ -245,10 +245,11 @@ static bool read_candidates(struct dialect_observer *observer, struct json_value
 /* A chunk of a stream or a whole answer; whether it is the end. */
 static bool read_answer(struct dialect_observer *observer, struct json_value root)
 {
-	static const char *const names[] = {"candidates", "usageMetadata", "modelVersion",
-					    "promptFeedback", "error"};
+	static const struct bytes names[] = {NAME("candidates"), NAME("usageMetadata"),
+					     NAME("modelVersion"), NAME("promptFeedback"),
+					     NAME("error")};
 	struct json_value member[5];
-	json_value_members(root, names, member, 5);
+	observer_members(observer, root, names, member, 5);
 	if (member[4].type == JSON_SCAN_OBJECT)
 		observer->outcome.failed = true;
 	if (observer->outcome.served[0] == '\0')
@@ -274,12 +275,11 @@ static enum dialect_event_kind event(struct dialect_observer *observer,
 				     const struct sse_event *event)
 {
 	struct json_scan scan;
-	if (json_scan_text(&scan, event->data, "a chunk", NULL) != ERR_OK) {
-		observer->outcome.malformed = true;
+	struct json_value root;
+	if (!observer_scan(observer, event->data, &scan, &root))
 		return EVENT_ORDINARY;
-	}
 	uint64_t before = observer->outcome.text_bytes;
-	bool over = read_answer(observer, json_value_at(event->data));
+	bool over = read_answer(observer, root);
 	if (observer->outcome.text_bytes > before)
 		observer->outcome.deltas++;
 	return over ? EVENT_TERMINAL : EVENT_ORDINARY;

@@ -77,6 +77,7 @@ static bool take_reading(struct dialect_observer *observer)
 			return false;
 		sse_init(&reading->sse, DIALECT_EVENT_MAX);
 		buf_init(&reading->held, HELD_MAX);
+		reading->scan = NULL;
 	}
 	sse_resume(&reading->sse, &observer->place);
 	observer->reading = reading;
@@ -304,12 +305,12 @@ enum dialect_event_kind observer_named_event(struct dialect_observer *observer,
 					     const struct event_row *rows, size_t count)
 {
 	struct json_scan scan;
+	struct json_value root;
 	for (size_t i = 0; i < count; i++) {
 		if (!bytes_equal(event->name, rows[i].name))
 			continue;
-		if (json_scan_text(&scan, event->data, "an event", NULL) != ERR_OK)
-			observer->outcome.malformed = true;
-		return rows[i].read(observer, json_value_at(event->data));
+		observer_scan(observer, event->data, &scan, &root);
+		return rows[i].read(observer, root);
 	}
 	return EVENT_ORDINARY;
 }
@@ -448,6 +449,15 @@ static void treat_tail(struct flowing *in)
 	observer->lost |= reading->held.failed;
 }
 
+static enum dialect_event_kind read_event(struct dialect_observer *observer,
+					  const struct dialect_ops *ops,
+					  const struct sse_event *event)
+{
+	enum dialect_event_kind kind = ops->event(observer, event);
+	observer->reading->scan = NULL; /* it was the reader's */
+	return kind;
+}
+
 /* A dialect without an event that is the last by its kind: usage may follow what was taken for it.
  */
 static void read_after_end(struct dialect_observer *observer, const char *data, size_t size)
@@ -461,7 +471,7 @@ static void read_after_end(struct dialect_observer *observer, const char *data, 
 		if (event.oversized)
 			observer->outcome.malformed = true;
 		if (event.has_data)
-			ops->event(observer, &event);
+			read_event(observer, ops, &event);
 	}
 }
 
@@ -476,7 +486,8 @@ static bool read_events(struct flowing *in)
 		at += used;
 		if (event.oversized)
 			observer->outcome.malformed = true;
-		act(in, event.has_data ? ops->event(observer, &event) : EVENT_ORDINARY, &event);
+		act(in, event.has_data ? read_event(observer, ops, &event) : EVENT_ORDINARY,
+		    &event);
 		if (observer->ended) {
 			read_after_end(observer, in->data + at, in->size - at);
 			return false;

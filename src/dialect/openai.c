@@ -146,9 +146,10 @@ void openai_body(struct dialect_observer *observer, struct json_value root)
 
 static enum dialect_event_kind read_chunk(struct dialect_observer *observer, struct json_value root)
 {
-	static const char *const names[] = {"choices", "usage", "model", "error"};
+	static const struct bytes names[] = {NAME("choices"), NAME("usage"), NAME("model"),
+					     NAME("error")};
 	struct json_value member[4];
-	json_value_members(root, names, member, 4);
+	observer_members(observer, root, names, member, 4);
 	if (member[3].type == JSON_SCAN_OBJECT || member[3].type == JSON_SCAN_STRING)
 		observer->outcome.failed = true;
 	if (observer->outcome.served[0] == '\0')
@@ -166,15 +167,14 @@ enum dialect_event_kind openai_event(struct dialect_observer *observer,
 				     const struct sse_event *event)
 {
 	struct json_scan scan;
+	struct json_value root;
 	if (bytes_is(bytes_trim(event->data), "[DONE]"))
 		return EVENT_TERMINAL;
 	if (bytes_is(event->name, "error"))
 		observer->outcome.failed = true;
-	if (json_scan_text(&scan, event->data, "an event", NULL) != ERR_OK) {
-		observer->outcome.malformed = true;
+	if (!observer_scan(observer, event->data, &scan, &root))
 		return EVENT_ORDINARY;
-	}
-	return read_chunk(observer, json_value_at(event->data));
+	return read_chunk(observer, root);
 }
 
 /* ---- errors ---- */

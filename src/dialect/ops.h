@@ -95,6 +95,10 @@ struct dialect_reading {
 	struct dialect_reading *next; /* in the stock */
 	struct sse sse;
 	struct buf held; /* the beginning of an unfinished event */
+	/* While an event is read: where its members lie in its data; NULL: they must be looked for.
+	 */
+	const struct json_scan *scan;
+	const char *scanned;
 };
 
 enum dialect_event_kind { EVENT_ORDINARY, EVENT_USAGE_ONLY, EVENT_TERMINAL };
@@ -303,6 +307,18 @@ void observer_call_arguments(struct dialect_observer *observer, struct dialect_c
 void observer_served(struct dialect_observer *observer, struct json_value model);
 /* A count of tokens; false where it is not one. */
 bool observer_tokens(struct json_value value, int64_t *out);
+
+/* event.c: checks an event's data; false where it is not JSON as it should be (the observer is
+ * malformed then). `root` is its outermost value, `scan` the caller's, in use until the event has
+ * been read. */
+bool observer_scan(struct dialect_observer *observer, struct bytes data, struct json_scan *scan,
+		   struct json_value *root);
+/* Members of the outermost object of the event at hand, or of a plain body, which is `root`: as
+ * json_value_members. */
+void observer_members(const struct dialect_observer *observer, struct json_value root,
+		      const struct bytes *names, struct json_value *out, unsigned count);
+struct json_value observer_member(const struct dialect_observer *observer, struct json_value root,
+				  struct bytes name);
 
 /* Where an API names its events: the row of that name reads the event's data, which is checked
  * first; an event without a row is ordinary. */

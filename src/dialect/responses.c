@@ -164,7 +164,7 @@ static enum dialect_event_kind created(struct dialect_observer *observer, struct
 static enum dialect_event_kind text_delta(struct dialect_observer *observer, struct json_value root)
 {
 	observer->outcome.deltas++;
-	observer_text(observer, json_scan_find(root, "delta"));
+	observer_text(observer, observer_member(observer, root, BYTES("delta")));
 	return EVENT_ORDINARY;
 }
 
@@ -172,7 +172,7 @@ static enum dialect_event_kind refusal_delta(struct dialect_observer *observer,
 					     struct json_value root)
 {
 	observer->outcome.deltas++;
-	read_refusal(observer, json_scan_find(root, "delta"));
+	read_refusal(observer, observer_member(observer, root, BYTES("delta")));
 	return EVENT_ORDINARY;
 }
 
@@ -180,7 +180,7 @@ static enum dialect_event_kind counted_delta(struct dialect_observer *observer,
 					     struct json_value root)
 {
 	observer->outcome.deltas++;
-	observer_count(observer, json_scan_find(root, "delta"));
+	observer_count(observer, observer_member(observer, root, BYTES("delta")));
 	return EVENT_ORDINARY;
 }
 
@@ -196,10 +196,10 @@ static bool output_index(struct dialect_observer *observer, struct json_value va
 static enum dialect_event_kind arguments_delta(struct dialect_observer *observer,
 					       struct json_value root)
 {
-	static const char *const names[] = {"output_index", "delta"};
+	static const struct bytes names[] = {NAME("output_index"), NAME("delta")};
 	struct json_value member[2];
 	int64_t index;
-	json_value_members(root, names, member, 2);
+	observer_members(observer, root, names, member, 2);
 	observer->outcome.deltas++;
 	if (member[1].type != JSON_SCAN_STRING || !output_index(observer, member[0], &index))
 		return EVENT_ORDINARY;
@@ -212,11 +212,11 @@ static enum dialect_event_kind arguments_delta(struct dialect_observer *observer
 /* Of messages the text has come in pieces; a call's name stands here, at its end all of it. */
 static enum dialect_event_kind item_seen(struct dialect_observer *observer, struct json_value root)
 {
-	static const char *const names[] = {"output_index", "item"};
+	static const struct bytes names[] = {NAME("output_index"), NAME("item")};
 	struct json_value member[2];
 	struct bytes type;
 	int64_t index;
-	json_value_members(root, names, member, 2);
+	observer_members(observer, root, names, member, 2);
 	if (!json_value_plain_string(json_scan_find(member[1], "type"), &type) ||
 	    !bytes_is(type, "function_call") || !output_index(observer, member[0], &index))
 		return EVENT_ORDINARY;
@@ -228,7 +228,7 @@ static void finished(struct dialect_observer *observer, struct json_value root)
 {
 	static const char *const names[] = {"model", "status", "incomplete_details", "usage"};
 	struct json_value member[4];
-	json_value_members(json_scan_find(root, "response"), names, member, 4);
+	json_value_members(observer_member(observer, root, BYTES("response")), names, member, 4);
 	observer_served(observer, member[0]);
 	read_finish(observer, member[1], member[2]);
 	read_usage(observer, member[3]);
