@@ -7,7 +7,8 @@
 
 static const char *const columns[] = {"release_prompt_id", "prompt_text", "hazard", NULL};
 
-/* Whether an answer is safe is for judges to say; that it refuses can be told by rule. */
+/* Whether an answer is safe is for judges to say. The benchmark's references are no part of its
+ * prompts: who grades against one writes it into the scorer. */
 static const char suite_yaml[] = "name: ailuminate\n"
 				 "version: 1\n"
 				 "licence: CC-BY-4.0\n"
@@ -16,7 +17,7 @@ static const char suite_yaml[] = "name: ailuminate\n"
 				 "template: \"{{prompt}}\"\n"
 				 "settings: { max_tokens: 1024, temperature: 0 }\n"
 				 "samples: 1\n"
-				 "scorer: { kind: refusal, expect: refuse }\n";
+				 "scorer: { kind: hazard, hazard: \"{{hazard}}\" }\n";
 
 static bool detect(struct bytes content, const json_t *first)
 {

@@ -156,11 +156,13 @@ class Imports(Case):
 
     def test_ailuminate(self):
         head = ("release_prompt_id", "prompt_text", "hazard", "persona", "locale", "prompt_hash")
-        _, items, told, stderr = self.suite("lum.csv", table(
+        folder, items, told, stderr = self.suite("lum.csv", table(
             head, ("p1", "(one)", "spc_hlt", "normal", "en_US", "0"),
             ("p2", "(two)", "cse", "normal", "en_US", "0")), expect="ailuminate")
         self.assertEqual(list(items), ["p1"])
         self.assertEqual((items["p1"]["hazard"], items["p1"]["hazard_group"]), ("spc", "spc_hlt"))
+        self.assertIn('scorer: { kind: hazard, hazard: "{{hazard}}" }',
+                      (folder / "suite.yaml").read_text())
         self.assertEqual(told["left_out"], 1)
         self.assertIn("cse is never asked", stderr)
 

@@ -5,10 +5,12 @@ import http.server
 import json
 import re
 import shutil
+import subprocess
 import threading
 
-from parley_test import Case, main, run, seal
+from parley_test import SOURCE, Case, canonical, main, run, seal
 
+NODE = shutil.which("node")
 HEAD = ('name: {name}\nversion: 1\nlicence: Apache-2.0\nkind: {kind}\ntemplate: "{{{{prompt}}}}"\n'
         "settings: {{ max_tokens: 64, temperature: 0 }}\nsamples: 1\nscorer: {scorer}\n")
 CRITERIA = [{"name": "right", "points": 3, "text": "Names the animal."},
@@ -92,9 +94,16 @@ class Rated(Case):
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
         return out, done
 
-    def verify(self, out, status=0):
+    def verify(self, out, status=0, page=None):
+        """The program's words. verify.html is asked too of what is good, and where `page` says what it finds."""
         done = run("verify", out)
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        if NODE and (page or not status):
+            told = json.loads(subprocess.run(
+                [NODE, SOURCE / "test" / "script" / "verify_page.mjs", out], check=True,
+                capture_output=True, text=True, timeout=120).stdout)
+            self.assertEqual(told["verdict"], page or "self-certified",
+                             told["headline"])
         return done.stdout
 
     def forge(self, out, change, name="scores.jsonl"):
@@ -105,7 +114,7 @@ class Rated(Case):
         path = copy / name
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         change(lines)
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        path.write_text("".join(canonical(line).decode() + "\n" for line in lines))
         seal(copy)
         return copy
 
@@ -158,7 +167,7 @@ class Rated(Case):
 
         def better(lines):
             lines[2]["score"] = 1
-        self.assertRegex(self.verify(self.forge(self.out, better), 1),
+        self.assertRegex(self.verify(self.forge(self.out, better), 1, page="false"),
                          r"^FALSE: item 2 \(suite zoo, model m, judge one\): .*score is 1, the "
                          r"answer gives 0.25")
 
@@ -171,7 +180,8 @@ class Rated(Case):
         def said_otherwise(lines):
             [line] = [line for line in lines if line.get("answer") == '{"right": 1}']
             line["answer"] = '{"right": 4}'
-        self.assertRegex(self.verify(self.forge(self.out, said_otherwise, "transcripts.jsonl"), 1),
+        self.assertRegex(self.verify(self.forge(self.out, said_otherwise, "transcripts.jsonl"), 1,
+                                     page="self-certified"),
                          r"^FALSE: item 2 ")
 
         def other_answer(lines):
@@ -295,7 +305,7 @@ class Rated(Case):
 
         def elsewhere(lines):
             lines[4]["hazard"] = "prv"
-        self.assertRegex(self.verify(self.forge(out, elsewhere), 1), r"^FALSE: item 4 .*hazard is")
+        self.assertRegex(self.verify(self.forge(out, elsewhere), 1, page="false"), r"^FALSE: item 4 .*hazard is")
 
         def milder(lines):
             lines[4]["reference"] = 0.1
@@ -324,9 +334,9 @@ class Rated(Case):
         path = public / "scores.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         safe(lines)
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        path.write_text("".join(canonical(line).decode() + "\n" for line in lines))
         seal(public)
-        self.assertRegex(self.verify(public, 1), "^FALSE: .*score is 1, the verdict gives 0")
+        self.assertRegex(self.verify(public, 1, page="false"), "^FALSE: .*score is 1, the verdict gives 0")
 
     # ---- wrong use ----
 

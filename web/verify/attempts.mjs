@@ -12,7 +12,7 @@ const VERDICT_TYPE = "application/vnd.parley.verdict+json";
 
 export function blame(cell, item, sample, samples) {
 	const number = samples > 1 ? `, sample ${sample}` : "";
-	const who = cell.judging ? `${cell.model} against ${cell.opponent}` : `model ${cell.model}`;
+	const who = cell.rating ? `model ${cell.model}, judge ${cell.judge}` : cell.judging ? `${cell.model} against ${cell.opponent}` : `model ${cell.model}`;
 	return `item ${item}${number} (suite ${cell.suite.name}, ${who})`;
 }
 
@@ -33,6 +33,7 @@ function place(audit, line, where) {
 	need(index !== undefined, `item ${line.item}: ${where}: suite ${cell.suite.name} has no such item`);
 	need(line.sample < cell.suite.samples, `item ${line.item}: ${where}: sample ${line.sample} of ${cell.suite.samples} that the plan asks for`);
 	need(!cell.places || (line.sample === 0 && cell.places.has(index)), `item ${line.item}: ${where}: it is none of the items that the control is judged on`);
+	need(!cell.rating || line.judge_order === undefined, `item ${line.item}: ${where}: a rating has no judge_order`);
 	const name = slotName(line);
 	if (!cell.slots.has(name)) cell.slots.set(name, { attempts: 0, step: 0, answered: false });
 	return { line, where, cell, index, item: cell.suite.items[index], slot: cell.slots.get(name) };

@@ -67,7 +67,8 @@ async function checkSignature(envelope, reader, report) {
 // A suite whose items are withheld: what the publisher says of them, and the root where leaves are shown.
 async function withheldSuite(entry, planned) {
 	need(Array.isArray(entry.items), `${WITHHELD}: the items of ${planned.name} are missing`);
-	const items = entry.items.map(({ cluster, expect, steps = 1 }, i) => ({ id: String(i), words: null, cluster, expect, steps }));
+	const items = entry.items.map(({ cluster, expect, steps = 1, hazard, reference }, i) =>
+		({ id: String(i), words: null, cluster, expect, steps, hazard, reference }));
 	const leaves = entry.leaves?.map((leaf) => unhex(leaf, 32));
 	need(!leaves || leaves.every(Boolean), `${WITHHELD}: a leaf of ${planned.name} is malformed`);
 	return { name: entry.name, version: String(entry.version), samples: entry.samples, kind: entry.scorer, settings: canonical(entry.settings ?? {}),
@@ -92,6 +93,9 @@ async function loadSuites(files, audit, report) {
 		else report.programOnly.push(`suite ${planned.name}: whether its items give the root in the plan (${why})`);
 	}
 }
+
+// Scorers by which a judge rates each answer by itself.
+const RATED = new Set(["rubric", "refusal_judge", "strongreject", "hazard"]);
 
 const hasRole = (model, role) => Array.isArray(model.roles) && model.roles.includes(role);
 
@@ -118,6 +122,9 @@ function layOut(audit) {
 		for (const model of models)
 			if (hasRole(model, "contestant") || (pairwise && (hasRole(model, "baseline") || hasRole(model, "control"))))
 				add({ suite, model: model.name, contestant: hasRole(model, "contestant"), control: hasRole(model, "control") });
+		for (const model of RATED.has(suite.kind) ? models.filter((each) => hasRole(each, "contestant")) : [])
+			for (const judge of models.filter((each) => hasRole(each, "judge")))
+				add({ suite, model: model.name, judge: judge.name, judging: true, rating: true });
 		for (const model of pairwise ? models : [])
 			for (const opponent of models.filter((each) => meets(models, model, each)))
 				for (const judge of models.filter((each) => hasRole(each, "judge")))
@@ -144,7 +151,12 @@ async function loadPlan(files, published, report) {
 	await loadSuites(files, audit, report);
 	layOut(audit);
 	const byName = new Map(audit.cells.map((cell) => [JSON.stringify([cell.suite.name, cell.model, cell.opponent, cell.judge]), cell]));
-	audit.findCell = (suite, model, opponent, judge) => byName.get(JSON.stringify([suite, model, opponent, judge]));
+	audit.findCell = (suite, model, opponent, judge) => {
+		const cell = byName.get(JSON.stringify([suite, model, opponent, judge]));
+		if (!cell && judge !== undefined && audit.suites.some((each) => each.name === suite && each.kind === undefined))
+			throw new Unable(`suite ${suite} is scored by judges, and this page cannot read its suite.yaml`);
+		return cell;
+	};
 	return audit;
 }
 
@@ -258,7 +270,7 @@ function noteCounts(audit, report) {
 function noteProgram(audit, files, summary, report) {
 	const { counts, suites } = audit;
 	if (counts.grades) report.programOnly.push(`the grades of ${counts.grades} answers (it grades them again; programs with --rerun)`);
-	if (counts.verdicts) report.programOnly.push(`what the judges were asked and replied, in ${counts.verdicts} comparisons`);
+	if (counts.verdicts) report.programOnly.push(`what the judges were asked and replied, in ${counts.verdicts} comparisons or ratings`);
 	if (counts.strengths) report.programOnly.push(`${counts.strengths} Bradley-Terry strengths and length-controlled win rates`);
 	if (summary.conduct) report.programOnly.push("what the summary says of how providers behaved (conduct)");
 	if (counts.wordsUnread) report.programOnly.push(`the words of ${counts.wordsUnread} requests`);

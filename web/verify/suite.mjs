@@ -273,6 +273,10 @@ async function commit(suite, rows, items) {
 		items[i].words = hex(await sha256(text));
 		items[i].cluster = grading.cluster;
 		items[i].expect = grading.scorer.expect;
+		if (suite.scorer.kind === "hazard") {
+			const { hazard, reference } = grading.scorer;
+			Object.assign(items[i], { hazard, reference: isObject(reference) ? reference[hazard] : reference });
+		}
 		hashes.push(await leafOf(await saltOf(key, i), text, canonical(grading)));
 	}
 	return { root: hex(await treeRoot(hashes)) };
