@@ -237,6 +237,7 @@ void proxied_over(struct request *request)
 	bool answered = task->state == TASK_ANSWERED || task->state == TASK_UNGRADED ||
 			task->state == TASK_GRADING;
 	task->undelivered = answered && !proxied->exchange;
+	proxied_turns_over(proxied, request);
 	/* Nothing is handed on that a kill could take away. */
 	if (!journal_write(&run->journal))
 		run_fail(run, &run->journal.err);

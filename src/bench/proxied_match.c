@@ -39,15 +39,18 @@ static bool adopt(struct proxied *proxied, const struct cell *cell, size_t index
 }
 
 /* The answer that nobody has had, from the journal. */
-static bool deliver_again(struct proxied *proxied, struct cell *cell, size_t index, bool streamed)
+static bool deliver_again(struct proxied *proxied, struct cell *cell, size_t index, unsigned step,
+			  bool streamed)
 {
 	struct run *run = proxied->proxy->run;
 	struct task *task = &cell->tasks[index];
+	uint8_t *heard = proxied_turns_heard(proxied->proxy, cell, index);
 	struct bytes text;
 	json_t *line = NULL;
 	const char *body = NULL;
 	if (journal_write(&run->journal) &&
-	    journal_read(&run->journal, task->offset, &run->scratch, NULL) == ERR_OK &&
+	    journal_read(&run->journal, steps_offset(cell, index, step), &run->scratch, NULL) ==
+		    ERR_OK &&
 	    lines_embedded(buf_bytes(&run->scratch), "answer", &text) &&
 	    json_parse(text, "a line of the journal", &line, NULL) == ERR_OK &&
 	    json_is_true(json_object_get(line, "stream")) == streamed) {
@@ -65,6 +68,8 @@ static bool deliver_again(struct proxied *proxied, struct cell *cell, size_t ind
 		if (nonce)
 			buf_printf(&proxied->fields, "parley-nonce: %s\r\n", nonce);
 		task->undelivered = false;
+		if (heard)
+			*heard = (uint8_t)(step + 1);
 		proxied->proxy->delivered_again++;
 		proxied_respond(proxied, 200, bytes_from(body));
 	}
@@ -105,31 +110,54 @@ static enum err_code read_words(const struct proxied *proxied, struct binding_at
 	return code;
 }
 
+/* Whether the answer to that step is there and nobody has had it. */
+static bool is_unheard(const struct proxied *proxied, const struct cell *cell, size_t index,
+		       unsigned step)
+{
+	const uint8_t *heard = proxied_turns_heard(proxied->proxy, cell, index);
+	return heard ? step >= *heard && step < proxied_turns_answered(cell, index)
+		     : cell->tasks[index].undelivered;
+}
+
+/* An answer to that step of the task that nobody has had, or that is under way for nobody. */
+static bool take_unheard(struct proxied *proxied, const struct binding_attempt *attempt,
+			 struct cell *cell, size_t index, unsigned step)
+{
+	if (is_unheard(proxied, cell, index, step) &&
+	    deliver_again(proxied, cell, index, step, attempt->streamed))
+		return true;
+	return cell->tasks[index].state == TASK_ASKING && steps_done(cell, index) == step &&
+	       adopt(proxied, cell, index, attempt->streamed);
+}
+
+/* The task is to be asked that step. */
+static bool take_ready(struct proxied *proxied, struct binding_attempt *attempt, struct cell *cell,
+		       size_t index, unsigned step)
+{
+	const struct task *task = &cell->tasks[index];
+	if (task->state != TASK_READY || steps_done(cell, index) != step)
+		return false;
+	if (task->attempts >= ATTEMPTS_MAX) {
+		attempt->tired = true;
+		return false;
+	}
+	proxied_send_on(proxied, attempt->endpoint, attempt->model, cell, index, attempt->digest,
+			attempt->streamed);
+	return true;
+}
+
 /* One of the item's samples that can be had: an answer first that nobody has had. */
 static bool bind_to_item(struct proxied *proxied, struct binding_attempt *attempt,
 			 struct cell *cell, size_t item)
 {
 	unsigned samples = proxied->proxy->run->suites[cell->suite].samples;
 	size_t first = item * samples;
-	for (unsigned k = 0; k < samples; k++) {
-		struct task *task = &cell->tasks[first + k];
-		if (task->undelivered && deliver_again(proxied, cell, first + k, attempt->streamed))
+	for (unsigned k = 0; k < samples; k++)
+		if (take_unheard(proxied, attempt, cell, first + k, 0))
 			return true;
-		if (task->state == TASK_ASKING &&
-		    adopt(proxied, cell, first + k, attempt->streamed))
+	for (unsigned k = 0; k < samples; k++)
+		if (take_ready(proxied, attempt, cell, first + k, 0))
 			return true;
-	}
-	for (unsigned k = 0; k < samples; k++) {
-		if (cell->tasks[first + k].state != TASK_READY)
-			continue;
-		if (cell->tasks[first + k].attempts >= ATTEMPTS_MAX) {
-			attempt->tired = true;
-			continue;
-		}
-		proxied_send_on(proxied, attempt->endpoint, attempt->model, cell, first + k,
-				attempt->digest, attempt->streamed);
-		return true;
-	}
 	return false;
 }
 
@@ -159,6 +187,31 @@ static void refuse_unbound(struct proxied *proxied, const struct binding_attempt
 			proxy->run->suite_count > 1 ? " or another suite of the run" : "");
 }
 
+/* A conversation's later step, that an answer of this run leads to. */
+static bool bind_to_turn(struct proxied *proxied, struct binding_attempt *attempt)
+{
+	struct run *run = proxied->proxy->run;
+	const struct words_turn *turn;
+	for (int ready = 0; ready < 2; ready++) {
+		size_t cursor = 0;
+		while ((turn = words_index_turn(proxied->proxy->index, attempt->digest, &cursor))) {
+			struct cell *cell = &run->cells[turn->cell];
+			const struct run_suite *suite = &run->suites[cell->suite];
+			if (cell->model != attempt->model->number)
+				continue;
+			attempt->suite = suite->name;
+			attempt->item = suite_id(suite->suite, cell_item(run, cell, turn->index));
+			attempt->samples = suite->samples;
+			if (!has_settings(suite, attempt))
+				continue;
+			if (ready ? take_ready(proxied, attempt, cell, turn->index, turn->step)
+				  : take_unheard(proxied, attempt, cell, turn->index, turn->step))
+				return true;
+		}
+	}
+	return false;
+}
+
 static void bind_request(struct proxied *proxied, struct binding_attempt *attempt)
 {
 	struct proxy *proxy = proxied->proxy;
@@ -177,6 +230,8 @@ static void bind_request(struct proxied *proxied, struct binding_attempt *attemp
 		    bind_to_item(proxied, attempt, cell, places[i].item))
 			return;
 	}
+	if (bind_to_turn(proxied, attempt))
+		return;
 	if (!attempt->item)
 		refuse_unbound(proxied, attempt);
 	else if (attempt->why[0])

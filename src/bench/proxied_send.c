@@ -86,6 +86,7 @@ static struct request *take_request(struct proxied *proxied, struct run_model *m
 	}
 	request->cell = cell;
 	request->index = index;
+	request->step = steps_done(cell, index);
 	request->started = false;
 	request->response.max = PROXIED_RESPONSE_MAX;
 	if (suite_item_render(run->suites[cell->suite].suite, cell_item(run, cell, index),

@@ -25,18 +25,10 @@ static enum err_code index_suites(struct proxy *proxy, struct err *err)
 	proxy->index = words_index_new();
 	if (!proxy->index)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	for (unsigned i = 0; i < run->suite_count; i++) {
-		if (suite_steps(run->suites[i].suite) > 1)
-			return ERR_SET(
-				err, ERR_INVALID,
-				"suite %s has conversations, whose turns the proxy does not "
-				"follow: register it with the gateway (parley suite register) "
-				"and give the command the gateway's own address",
-				run->suites[i].name);
+	for (unsigned i = 0; i < run->suite_count; i++)
 		ERR_TRY(words_index_add(proxy->index, i, run->suites[i].suite, err));
-	}
 	words_index_sort(proxy->index);
-	return ERR_OK;
+	return proxied_turns_open(proxy, err);
 }
 
 static enum err_code set_command(struct proxy *proxy, struct err *err)
@@ -233,7 +225,7 @@ static const char *why_failed(struct run *run, const struct task *task, json_t *
 	    lines_embedded(buf_bytes(&run->scratch), "failure", &text) &&
 	    json_parse(text, "a line of the journal", line, &err) == ERR_OK)
 		why = json_string_value(json_object_get(*line, "error"));
-	return why ? why : "no answer";
+	return why ? why : "the command did not go on with the conversation";
 }
 
 /* What was asked and never answered; what was not asked is missing. */
@@ -298,6 +290,7 @@ void proxy_free(struct run *run)
 		http_server_free(proxy->server);
 	}
 	words_index_free(proxy->index);
+	proxied_turns_release(proxy);
 	recording_free(proxy->recording);
 	free(proxy->scan);
 	free(proxy->program);

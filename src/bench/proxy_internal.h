@@ -36,6 +36,9 @@ struct proxy {
 	char url[80];             /* "http://127.0.0.1:PORT" */
 	char key[PROXY_KEY_SIZE]; /* what the command is given in place of a real key */
 	struct words_index *index;
+	/* Of cells with conversations: how many answers of each task the command has had. */
+	uint8_t **heard;
+	unsigned heard_cells;
 	struct recording *recording; /* of what the command asks; NULL: it is a run */
 	struct json_scan *scan;
 	/* The command */
@@ -102,6 +105,22 @@ void proxied_start_stream(struct proxied *proxied);
 void proxied_finish(struct proxied *proxied, bool whole, struct bytes body);
 /* Answers what is under way with an error, and frees it. */
 void proxied_end_all(struct proxy *proxy);
+
+/* proxied_turns.c: conversations, step by step. */
+/* After the journal was read: the steps that are known by then. */
+enum err_code proxied_turns_open(struct proxy *proxy, struct err *err);
+void proxied_turns_release(struct proxy *proxy);
+/* Which step of the task is due, or was asked last where all are answered; and how many have an
+ * answer. Of what is no conversation: 0, and 0 or 1. */
+unsigned proxied_turns_answered(const struct cell *cell, size_t index);
+/* The request's outcome is known: its answer was heard, or not, and the next step can be asked. */
+void proxied_turns_over(struct proxied *proxied, struct request *request);
+static inline uint8_t *proxied_turns_heard(const struct proxy *proxy, const struct cell *cell,
+					   size_t index)
+{
+	uint8_t *heard = cell->number < proxy->heard_cells ? proxy->heard[cell->number] : NULL;
+	return heard ? heard + index : NULL;
+}
 
 /* proxied_send.c. As a sample of an item of that cell … */
 void proxied_send_on(struct proxied *proxied, const struct dialect_endpoint *endpoint,

@@ -231,6 +231,7 @@ struct request {
 	struct request *next, *previous; /* in flight; next: free or starting */
 	struct cell *cell;
 	size_t index;
+	unsigned step;          /* of a conversation that another harness leads */
 	struct suite_item item; /* contestants only */
 	bool item_held;
 	struct budget_most most; /* set aside for it; 0 without a budget */
@@ -419,6 +420,11 @@ void decoys_leave_out(struct run_model *model, const char *why);
 unsigned steps_done(const struct cell *cell, size_t index);
 /* An answer came, whose line is at `offset`. True: another step follows. */
 bool steps_take(struct run *run, struct cell *cell, size_t index, uint64_t offset);
+/* Where in the journal the answer to a step is that has one. */
+uint64_t steps_offset(const struct cell *cell, size_t index, unsigned step);
+/* The digest of a step's words, after the answers to those before it. */
+enum err_code steps_digest(struct run *run, const struct cell *cell, size_t index, unsigned step,
+			   uint8_t digest[static SHA256_SIZE], struct err *err);
 /* Puts the words of the step that is due in place of the item's. */
 enum err_code steps_words(struct run *run, struct request *request, struct err *err);
 

@@ -1,10 +1,19 @@
 #include "bench/words_index.h"
 
+#include "base/json.h"
+#include "suite/conversation.h"
+
 #include <stdlib.h>
+
+#define WORDS_TEXT_MAX ((size_t)48 << 20)
+#define SLOTS_FIRST 1024u
 
 struct words_index {
 	struct words_place *places;
 	size_t count, capacity;
+	/* Turns, by open addressing: a slot is free where its step is 0. At most half are taken. */
+	struct words_turn *turns;
+	size_t turn_count, slots;
 };
 
 struct words_index *words_index_new(void)
@@ -17,6 +26,7 @@ void words_index_free(struct words_index *index)
 	if (!index)
 		return;
 	free(index->places);
+	free(index->turns);
 	free(index);
 }
 
@@ -33,6 +43,28 @@ static bool reserve(struct words_index *index, size_t more)
 	return true;
 }
 
+/* The digest of what is asked first. */
+static enum err_code first_words(const struct suite_item *item, uint8_t digest[static SHA256_SIZE],
+				 struct err *err)
+{
+	struct buf text = BUF_INIT(WORDS_TEXT_MAX);
+	json_t *none, *words = NULL;
+	if (item->kind == SCRIPT_EXACT) {
+		leaf_words_digest(buf_bytes(&item->text), digest);
+		return ERR_OK;
+	}
+	none = json_array();
+	enum err_code code = conversation_step(item->words, none, &words, err);
+	if (code == ERR_OK)
+		code = json_canonical(words, &text, err);
+	if (code == ERR_OK)
+		leaf_words_digest(buf_bytes(&text), digest);
+	json_decref(none);
+	json_decref(words);
+	buf_release(&text);
+	return code;
+}
+
 enum err_code words_index_add(struct words_index *index, uint32_t suite, const struct suite *items,
 			      struct err *err)
 {
@@ -44,15 +76,9 @@ enum err_code words_index_add(struct words_index *index, uint32_t suite, const s
 		struct words_place *place = &index->places[index->count];
 		struct suite_item item;
 		ERR_TRY(suite_item_render(items, i, &item, err));
-		bool exact = item.kind == SCRIPT_EXACT;
-		leaf_words_digest(buf_bytes(&item.text), place->digest);
+		enum err_code code = first_words(&item, place->digest, err);
 		suite_item_release(&item);
-		if (!exact)
-			return ERR_SET(err, ERR_UNSUPPORTED,
-				       "suite %s: item %s is a conversation or a judge's template: "
-				       "another harness's turns are not recognised, so that `bench "
-				       "proxy` has single prompts only",
-				       suite_name(items), suite_id(items, i));
+		ERR_TRY(code);
 		place->suite = suite;
 		place->item = (uint32_t)i;
 		index->count++;
@@ -92,4 +118,61 @@ const struct words_place *words_index_find(const struct words_index *index,
 		if (memcmp(index->places[low + *count].digest, digest, SHA256_SIZE) != 0)
 			break;
 	return *count > 0 ? index->places + low : NULL;
+}
+
+/* ---- turns ---- */
+
+static size_t slot_of(const uint8_t digest[static SHA256_SIZE], size_t slots)
+{
+	size_t number;
+	memcpy(&number, digest, sizeof(number));
+	return number & (slots - 1);
+}
+
+static void put_turn(struct words_turn *turns, size_t slots, const struct words_turn *turn)
+{
+	size_t slot = slot_of(turn->digest, slots);
+	while (turns[slot].step)
+		slot = (slot + 1) & (slots - 1);
+	turns[slot] = *turn;
+}
+
+static bool make_room(struct words_index *index)
+{
+	if (2 * (index->turn_count + 1) <= index->slots)
+		return true;
+	size_t slots = index->slots ? 2 * index->slots : SLOTS_FIRST;
+	struct words_turn *turns = calloc(slots, sizeof(*turns));
+	if (!turns)
+		return false;
+	for (size_t i = 0; i < index->slots; i++)
+		if (index->turns[i].step)
+			put_turn(turns, slots, &index->turns[i]);
+	free(index->turns);
+	index->turns = turns;
+	index->slots = slots;
+	return true;
+}
+
+bool words_index_add_turn(struct words_index *index, const struct words_turn *turn)
+{
+	if (!make_room(index))
+		return false;
+	put_turn(index->turns, index->slots, turn);
+	index->turn_count++;
+	return true;
+}
+
+const struct words_turn *words_index_turn(const struct words_index *index,
+					  const uint8_t digest[static SHA256_SIZE], size_t *cursor)
+{
+	while (*cursor < index->slots) {
+		size_t slot = (slot_of(digest, index->slots) + (*cursor)++) & (index->slots - 1);
+		const struct words_turn *turn = &index->turns[slot];
+		if (!turn->step)
+			return NULL;
+		if (memcmp(turn->digest, digest, SHA256_SIZE) == 0)
+			return turn;
+	}
+	return NULL;
 }

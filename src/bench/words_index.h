@@ -1,4 +1,6 @@
-/* Which items have these words: by the digest of their canonical text, over all suites of a run. */
+/* Which items have these words: by the digest of their canonical text, over all suites of a run. Of
+ * a conversation it is the first step's; those of later steps hold answers, and are added as these
+ * come. */
 #ifndef BENCH_WORDS_INDEX_H
 #define BENCH_WORDS_INDEX_H
 
@@ -14,6 +16,14 @@ struct words_place {
 	uint32_t item;
 };
 
+/* A later step of a conversation, asked as one sample of its item. */
+struct words_turn {
+	uint8_t digest[SHA256_SIZE];
+	size_t index; /* of the task in its cell */
+	uint32_t cell;
+	uint32_t step; /* from 1 */
+};
+
 /* NULL when memory is out. */
 struct words_index *words_index_new(void);
 void words_index_free(struct words_index *index);
@@ -25,5 +35,11 @@ void words_index_sort(struct words_index *index);
 /* The items with that digest, in the order of suites and items; their number in *count. */
 const struct words_place *words_index_find(const struct words_index *index,
 					   const uint8_t digest[static SHA256_SIZE], size_t *count);
+
+/* False when memory is out. */
+bool words_index_add_turn(struct words_index *index, const struct words_turn *turn);
+/* The next turn with that digest, from *cursor on, which is 0 at first; NULL after the last. */
+const struct words_turn *words_index_turn(const struct words_index *index,
+					  const uint8_t digest[static SHA256_SIZE], size_t *cursor);
 
 #endif

@@ -4,6 +4,8 @@ writes down what it got as JSON lines.
 
     proxy_harness.py OUT [--api anthropic|openai] [--stream] [--threads N] [--model NAME]
                      [--settings JSON] [--exit N] [--after N COMMAND] QUESTION …
+
+A question "A || B || C" is a conversation: B is asked after the answer to A.
 """
 
 import argparse
@@ -29,8 +31,8 @@ def ask(options, question, timeout=60, key=None):
     """One request; (status, headers, body)."""
     prefix, path, field, scheme = APIS[options.api]
     connection, base = connect(options.api, timeout)
-    body = {"model": options.model, "messages": [{"role": "user", "content": question}],
-            **json.loads(options.settings)}
+    messages = question if isinstance(question, list) else [{"role": "user", "content": question}]
+    body = {"model": options.model, "messages": messages, **json.loads(options.settings)}
     if options.stream:
         body["stream"] = True
     headers = {"content-type": "application/json", "user-agent": "proxy-harness/1",
@@ -97,7 +99,8 @@ class Harness:
             else:
                 line["body"] = body
             self.note(**line)
-            return
+            return line.get("answer")
+        return None
 
     def work(self):
         while True:
@@ -105,7 +108,13 @@ class Harness:
                 if not self.left:
                     return
                 question = self.left.pop(0)
-            self.one(question)
+            messages = []
+            for turn in question.split(" || "):
+                messages.append({"role": "user", "content": turn})
+                answer = self.one(list(messages) if " || " in question else question)
+                messages.append({"role": "assistant", "content": answer})
+                if answer is None:
+                    break
 
 
 def main():

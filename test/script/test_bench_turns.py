@@ -93,13 +93,6 @@ class Turns(test_bench.Bench):
         self.assertIn(f"and {words['free']} were answers", run("verify", self.out / "bundle").stdout)
         self.assertEqual(sim.end_and_count(), 48)
 
-    def test_the_proxy_says_that_it_follows_no_turns(self):
-        suite, persona = self.talks(1)
-        url = self.sim("--persona", persona).url
-        done = self.bench("bench", "proxy", "--suite", suite, "--model",
-                          f"north-1=anthropic@{url}#PARLEY_TEST_KEY", "-o", self.out, "--", "true", status=1)
-        self.assertIn("has conversations, whose turns the proxy does not follow", done.stderr)
-
     def test_sealed_is_refused_with_the_reason(self):
         suite, persona = self.talks(1)
         with open(suite / "suite.yaml", "a") as file:

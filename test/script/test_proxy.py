@@ -2,6 +2,7 @@
 that verifies."""
 
 import json
+import shlex
 import os
 import signal
 import sys
@@ -239,6 +240,96 @@ class Items(Proxy):
                    "--samples", "3", keys=keys)
         self.assertEqual(self.results()["accuracy"]["n"], 12)
         self.vouched(gate, "12 of 12")
+
+
+TALK = """name: talk
+version: 1
+licence: Apache-2.0
+kind: qa
+messages:
+  - { role: user, text: "{{first}}" }
+  - { role: assistant, answer: true }
+  - { role: user, text: "{{second}}" }
+  - { role: assistant, answer: true }
+  - { role: user, text: "And in one word?" }
+settings: { max_tokens: 64, temperature: 0 }
+scorer: { kind: contains, target: "" }
+"""
+
+
+class Conversations(Proxy):
+    """The command leads them: each turn holds the answers before it, and is known by them."""
+
+    def talk(self, count, name="talk"):
+        suite = self.directory / name
+        suite.mkdir()
+        (suite / "suite.yaml").write_text(TALK)
+        (suite / "items.jsonl").write_text("".join(json.dumps(
+            {"id": str(number), "first": f"Who is {number}?", "second": "And why?"}) + "\n"
+            for number in range(count)))
+        return suite, [f"Who is {number}? || And why? || And in one word?" for number in range(count)]
+
+    def test_through_a_gateway(self):
+        suite, talks = self.talk(6)
+        sim = self.sim()
+        gate, keys = self.gate(suite, sim)
+        self.proxy(suite, self.url(gate), self.command(talks + talks, "--threads", "4"), "--samples", "2",
+                   keys=keys)
+        self.assertEqual([line["status"] for line in self.heard()], [200] * 36)
+        row = self.results()["accuracy"]
+        self.assertEqual((row["n"], row["failed"]), (12, 0))
+        told = self.vouched(gate, "12 of 12")
+        self.assertIn("24 answers that conversations went on from", told)
+        self.assertEqual(sorted(line["step"] for line in self.transcripts()),
+                         [0] * 12 + [1] * 12 + [2] * 12)
+        self.assertEqual(self.summary()["proxy"]["refused"], {})
+        self.assertEqual(sim.end_and_count(), 36)
+
+    def test_a_turn_that_no_answer_led_to_is_refused(self):
+        suite, talks = self.talk(1)
+        sim = self.sim()
+        script = (f"{sys.executable} {HARNESS} {self.lines} {shlex.quote(talks[0].split(' || ')[0])}; "
+                  f"sed -i s/x/x/ {self.lines}; {sys.executable} - <<'END'\n"
+                  "import json, os, sys, urllib.request as r\n"
+                  "said = lambda role, text: {'role': role, 'content': text}\n"
+                  f"answer = json.loads(open({str(self.lines)!r}).readline())['answer']\n"
+                  "def ask(*texts):\n"
+                  "    body = {'model': 'north-1', 'max_tokens': 64, 'temperature': 0, 'messages': [\n"
+                  "        said('assistant' if n % 2 else 'user', text) for n, text in enumerate(texts)]}\n"
+                  "    q = r.Request(os.environ['ANTHROPIC_BASE_URL'] + '/v1/messages', json.dumps(body).encode(),\n"
+                  "        {'x-api-key': os.environ['ANTHROPIC_API_KEY'], 'content-type': 'application/json'})\n"
+                  "    try: return r.urlopen(q).status\n"
+                  "    except r.HTTPError as e: return e.code\n"
+                  "print(ask('Who is 0?', answer + '!', 'And why?'), ask('Who is 0?'),\n"
+                  "      ask('Who is 0?', answer, 'And how?'), ask('Who is 0?', answer, 'And why?'))\n"
+                  "END")
+        done = self.proxy(suite, sim.url, ["sh", "-c", script])
+        self.assertIn("403 403 403 200", done.stdout)
+        self.assertEqual(self.results()["accuracy"]["failed"], 1)
+        score = json.loads((self.out / "bundle" / "scores.jsonl").read_text())
+        self.assertIn("did not go on with the conversation", score["explanation"])
+        told = run("verify", self.out / "bundle")
+        self.assertEqual(told.returncode, 0, told.stdout)
+
+    def test_a_command_that_begins_again_is_given_what_is_there(self):
+        suite, talks = self.talk(4)
+        sim = self.sim("--first-token-ms", "50")
+        url = sim.url
+        self.proxy(suite, url, self.command([talk.rsplit(" || ", number % 3)[0]
+                                             for number, talk in enumerate(talks)]))
+        before = self.heard()
+        self.assertEqual(len(before), 3 + 2 + 1 + 3)
+        for name in ("summary.json", "report.html"):
+            (self.out / name).unlink()
+        journal = self.out / "journal.jsonl"
+        journal.write_text("".join(line for line in journal.read_text().splitlines(True)
+                                   if "did not go on" not in line and '"event":"end"' not in line))
+        self.lines.unlink()
+        self.bench("bench", "proxy", "--resume", "-o", self.out, "--", *self.command(talks))
+        self.assertEqual([line["status"] for line in self.heard()], [200] * 12)
+        self.assertEqual(self.results()["accuracy"]["failed"], 0)
+        self.assertEqual(run("verify", self.out / "bundle").returncode, 0)
+        self.assertEqual(sim.end_and_count(), 12)
 
 
 class Failures(Proxy):
