@@ -234,6 +234,8 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 	struct run_suite *suite = &run->suites[number];
 	uint8_t root[SHA256_SIZE];
 	ERR_TRY(suite_load(run->env, planned->directory, &suite->suite, err));
+	if (run->plan.tag_count > 0 && !planned->decoys && !planned->loaded)
+		ERR_TRY(part_choose(run, number, &suite->suite, err));
 	if (planned->decoys && !planned->loaded)
 		ERR_TRY(decoys_choose(run, number, &suite->suite, err));
 	ERR_TRY(suite_root(suite->suite, root, err));
@@ -650,12 +652,21 @@ static enum err_code conclude(struct run *run, struct bench_outcome *outcome, st
 	return verdict(run, outcome, err);
 }
 
-static enum err_code start(struct run *run, struct err *err)
+/* The table of work of a plan that is new. With `asks` its models are opened to be asked; else
+ * their keys and files are not looked at. */
+static enum err_code lay_out(struct run *run, bool asks, struct err *err)
 {
 	ERR_TRY(plan_read(&run->plan, run->env, run->options, err));
 	ERR_TRY(load_suites(run, err));
-	ERR_TRY(open_models(run, err));
-	ERR_TRY(cells_build(run, err));
+	if (asks)
+		ERR_TRY(open_models(run, err));
+	run->model_count = run->plan.model_count;
+	return cells_build(run, err);
+}
+
+static enum err_code start(struct run *run, struct err *err)
+{
+	ERR_TRY(lay_out(run, true, err));
 	ERR_TRY(anchoring_open(run, err));
 	ERR_TRY(cache_open(run, err));
 	ERR_TRY(proxy_open(run, err));
@@ -688,12 +699,7 @@ enum err_code bench_estimate(struct env *env, const struct bench_options *option
 	*out = NULL;
 	enum err_code code = run_open(&run, env, options, err);
 	if (code == ERR_OK)
-		code = plan_read(&run.plan, run.env, run.options, err);
-	if (code == ERR_OK)
-		code = load_suites(&run, err);
-	run.model_count = run.plan.model_count; /* their keys and files are not looked at */
-	if (code == ERR_OK)
-		code = cells_build(&run, err);
+		code = lay_out(&run, false, err);
 	if (code == ERR_OK)
 		code = forecast_make(&run, from, &forecast, err);
 	if (code == ERR_OK) {

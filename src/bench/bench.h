@@ -66,10 +66,11 @@ struct bench_options {
 	double budget_usd;      /* --budget-usd: the same in money; needs prices in the plan */
 	/* --cache DIR: bare providers' responses, kept and used again; NULL: none */
 	const char *cache;
-	bool self_judging;    /* --allow-self-judging */
-	const char *anchors;  /* --anchors: what people said of the answers (grade/anchors.h) */
-	const char *controls; /* none, all or a number of items; NULL: as the plan says */
-	bool sealed;          /* --sealed */
+	bool self_judging;       /* --allow-self-judging */
+	const char *const *tags; /* --tag: items with one of them only; NULL-terminated or NULL */
+	const char *anchors;     /* --anchors: what people said of the answers (grade/anchors.h) */
+	const char *controls;    /* none, all or a number of items; NULL: as the plan says */
+	bool sealed;             /* --sealed */
 
 	const char *const *suite_paths; /* folders that hold suites by name; NULL: { "suites" } */
 	const char *output;             /* -o DIR; must hold no run yet */

@@ -31,24 +31,6 @@ static void choose(struct prng *prng, size_t count, size_t wanted, bool *chosen)
 	}
 }
 
-static enum err_code keep_chosen(struct run *run, const struct suite *all, const bool *chosen,
-				 const char *directory, struct suite **out, struct err *err)
-{
-	struct buf items = BUF_INIT(SUITE_ITEMS_MAX);
-	(void)run;
-	for (size_t i = 0; i < suite_count(all); i++) {
-		if (!chosen[i])
-			continue;
-		buf_append_bytes(&items, suite_item_line(all, i));
-		buf_append_char(&items, '\n');
-	}
-	enum err_code code = items.failed ? ERR_SET(err, ERR_NO_MEMORY, "out of memory")
-					  : suite_parse(suite_yaml_text(all), buf_bytes(&items),
-							directory, out, err);
-	buf_release(&items);
-	return code;
-}
-
 enum err_code decoys_choose(struct run *run, unsigned number, struct suite **suite, struct err *err)
 {
 	const struct plan_suite *planned = &run->plan.suites[number];
@@ -69,7 +51,7 @@ enum err_code decoys_choose(struct run *run, unsigned number, struct suite **sui
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	seed(run, "parley-decoys-1/items", &prng);
 	choose(&prng, count, planned->take, chosen);
-	enum err_code code = keep_chosen(run, *suite, chosen, planned->directory, &kept, err);
+	enum err_code code = part_keep(*suite, chosen, planned->directory, &kept, err);
 	free(chosen);
 	if (code != ERR_OK)
 		return code;

@@ -491,6 +491,12 @@ static void print_table(struct run *run, const struct results *results,
 		text_append_line(&table, bytes_from(outcome->ending), 1000);
 		buf_append_char(&table, '\n');
 	}
+	for (unsigned i = 0; i < run->suite_count; i++)
+		if (run->plan.suites[i].whole_items > 0) {
+			text_append_line(&table, bytes_from(run->suites[i].name), 100);
+			buf_printf(&table, ": a part, %zu of its %zu items, chosen by tags\n",
+				   run->suites[i].items, run->plan.suites[i].whole_items);
+		}
 	buf_append_cstr(&table, "Report: ");
 	text_append_line(&table, bytes_from(run->directory), 4000);
 	buf_append_cstr(&table, "/report.html\n");

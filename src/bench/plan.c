@@ -400,6 +400,24 @@ static enum err_code parse_controls(struct plan *plan, const struct yaml_tree *t
 		       : yaml_fail(tree, root, "controls", err, ERR_INVALID, "%s", inner.message);
 }
 
+static enum err_code add_tag(struct plan *plan, const char *tag, struct err *err)
+{
+	if (plan->tag_count == PLAN_TAGS_MAX)
+		return ERR_SET(err, ERR_USAGE, "more than %u tags", PLAN_TAGS_MAX);
+	plan->tags[plan->tag_count++] = keep(plan, bytes_from(tag));
+	return kept_all(plan, err);
+}
+
+static enum err_code parse_tags(struct plan *plan, const struct yaml_tree *tree, struct err *err)
+{
+	json_t *list;
+	ERR_TRY(yaml_get_strings(tree, yaml_root(tree), "tags", true, &list, err));
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (add_tag(plan, json_string_value(json_array_get(list, i)), err) != ERR_OK)
+			return at_element(tree, list, i, err);
+	return ERR_OK;
+}
+
 static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tree, struct err *err)
 {
 	const json_t *root = yaml_root(tree);
@@ -424,9 +442,9 @@ static enum err_code parse_tree(struct plan *plan, struct env *env, const struct
 				const char *const *suite_paths, struct err *err)
 {
 	static const char *const keys[] = {
-		"suites",      "models",  "judges",          "baseline",     "budget",
-		"concurrency", "samples", "timeout_seconds", "self_judging", "sealed",
-		"controls",    "same",    "decoys",          "anchors",      NULL};
+		"suites",  "models",          "judges",       "baseline", "budget",   "concurrency",
+		"samples", "timeout_seconds", "self_judging", "sealed",   "controls", "same",
+		"decoys",  "anchors",         "tags",         NULL};
 	ERR_TRY(yaml_only_keys(tree, yaml_root(tree), keys, err));
 	ERR_TRY(parse_suites(plan, env, tree, suite_paths, err));
 	ERR_TRY(parse_decoys(plan, env, tree, suite_paths, err));
@@ -435,6 +453,7 @@ static enum err_code parse_tree(struct plan *plan, struct env *env, const struct
 	ERR_TRY(parse_baseline(plan, tree, err));
 	ERR_TRY(parse_same(plan, tree, err));
 	ERR_TRY(parse_budget(plan, tree, err));
+	ERR_TRY(parse_tags(plan, tree, err));
 	return parse_numbers(plan, tree, err);
 }
 
@@ -502,6 +521,10 @@ static enum err_code override(struct plan *plan, const struct bench_options *opt
 		plan->budget_usd = options->budget_usd;
 	for (const char *const *at = options->same; at && *at; at++)
 		ERR_TRY(plan_add_same(plan, *at, err));
+	if (options->tags && *options->tags)
+		plan->tag_count = 0;
+	for (const char *const *at = options->tags; at && *at; at++)
+		ERR_TRY(add_tag(plan, *at, err));
 	if (options->anchors)
 		plan->anchors = options->anchors;
 	if (options->controls)

@@ -12,6 +12,7 @@
 
 #define PLAN_MODELS_MAX 64u
 #define PLAN_SUITES_MAX 64u
+#define PLAN_TAGS_MAX 16u
 #define PLAN_CONCURRENCY_DEFAULT 8u
 #define PLAN_CONCURRENCY_PROXY 256u /* another harness decides how many it asks at once */
 #define PLAN_CONCURRENCY_MAX 5000u
@@ -49,6 +50,10 @@ struct plan_suite {
 	const char *name, *version;
 	uint8_t root[SHA256_SIZE];
 	bool loaded;
+	/* Of a part of a suite, the items with the plan's tags: root and items of the whole, else
+	 * 0. */
+	uint8_t whole[SHA256_SIZE];
+	size_t whole_items;
 	bool decoys;   /* of the suite behind all others: items that count in no result */
 	unsigned take; /* how many of its items are decoys; 0: all (known before the run only) */
 	/* Of a scorer that is a program of the suite's: what it and its folder were
@@ -71,13 +76,16 @@ struct plan {
 	struct conduct_same same[CONDUCT_SAME_MAX]; /* models that are said to be one */
 	unsigned same_count;
 	bool self_judging;
+	/* Items with one of these tags are asked, and no others; 0: all. */
+	const char *tags[PLAN_TAGS_MAX];
+	unsigned tag_count;
 	unsigned control_items; /* where suites are pairwise: of the null model; 0: there is none */
-	/* What people said of the answers, to hold judges against: the file, and the SHA-256 (hex) of
-	 * what the bundle has of it; NULL and "": none was given before the run. */
+	/* What people said of the answers, to hold judges against: the file, and the SHA-256 (hex)
+	 * of what the bundle has of it; NULL and "": none was given before the run. */
 	const char *anchors;
 	char anchors_digest[2 * SHA256_SIZE + 1];
-	bool sealed;            /* gateways are given roots of suites and not their items */
-	bool proxy;             /* another harness asks the contestants, behind `bench proxy` */
+	bool sealed; /* gateways are given roots of suites and not their items */
+	bool proxy;  /* another harness asks the contestants, behind `bench proxy` */
 	char id[33]; /* 16 random bytes in hex: two runs of one plan commit to different digests */
 };
 

@@ -52,6 +52,12 @@ static json_t *encode_suite(const struct plan_suite *suite)
 	}
 	if (suite->decoys)
 		json_object_set_new(object, "decoys", json_true());
+	if (suite->whole_items > 0) {
+		hex_encode(suite->whole, SHA256_SIZE, hex);
+		json_object_set_new(object, "part_of",
+				    json_pack("{s:I, s:s}", "items", (json_int_t)suite->whole_items,
+					      "root", hex));
+	}
 	return object;
 }
 
@@ -60,6 +66,14 @@ static json_t *encode_suites(const struct plan *plan)
 	json_t *list = json_array();
 	for (unsigned i = 0; i < plan->suite_count; i++)
 		json_array_append_new(list, encode_suite(&plan->suites[i]));
+	return list;
+}
+
+static json_t *encode_tags(const struct plan *plan)
+{
+	json_t *list = json_array();
+	for (unsigned i = 0; i < plan->tag_count; i++)
+		json_array_append_new(list, json_string(plan->tags[i]));
 	return list;
 }
 
@@ -90,6 +104,8 @@ enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *
 		json_object_set_new(root, "proxy", json_true());
 	if (plan->same_count)
 		json_object_set_new(root, "same", encode_same(plan));
+	if (plan->tag_count > 0)
+		json_object_set_new(root, "tags", encode_tags(plan));
 	if (*plan->anchors_digest)
 		json_object_set_new(root, "anchors", json_string(plan->anchors_digest));
 	enum err_code code = json_canonical(root, out, err);
@@ -102,6 +118,39 @@ enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *
 static const char *keep(struct plan *plan, const char *text)
 {
 	return text ? arena_copy(&plan->arena, bytes_from(text)) : NULL;
+}
+
+static enum err_code decode_part(struct plan_suite *suite, const json_t *object, const char *what,
+				 struct err *err)
+{
+	json_t *part;
+	int64_t items;
+	const char *root;
+	ERR_TRY(json_get_container(object, "part_of", what, JSON_OBJECT, true, &part, err));
+	if (!part)
+		return ERR_OK;
+	ERR_TRY(json_get_integer(part, "items", what, 1, INT32_MAX, &items, err));
+	ERR_TRY(json_get_string(part, "root", what, &root, err));
+	suite->whole_items = (size_t)items;
+	return hex_decode(bytes_from(root), suite->whole, SHA256_SIZE)
+		       ? ERR_OK
+		       : ERR_SET(err, ERR_INVALID, "%s: a suite's root is malformed", what);
+}
+
+static enum err_code decode_tags(struct plan *plan, const json_t *root, const char *what,
+				 struct err *err)
+{
+	json_t *list, *tag;
+	size_t i;
+	ERR_TRY(json_get_container(root, "tags", what, JSON_ARRAY, true, &list, err));
+	json_array_foreach(list, i, tag)
+	{
+		if (!json_is_string(tag) || plan->tag_count == PLAN_TAGS_MAX)
+			return ERR_SET(err, ERR_INVALID, "%s: tags are at most %u texts", what,
+				       PLAN_TAGS_MAX);
+		plan->tags[plan->tag_count++] = keep(plan, json_string_value(tag));
+	}
+	return ERR_OK;
 }
 
 static enum err_code decode_suite(struct plan *plan, const json_t *object, const char *what,
@@ -120,6 +169,7 @@ static enum err_code decode_suite(struct plan *plan, const json_t *object, const
 		return ERR_SET(err, ERR_INVALID, "%s: program must have 64 hexadecimal digits",
 			       what);
 	ERR_TRY(json_get_bool_or(object, "decoys", what, false, &suite->decoys, err));
+	ERR_TRY(decode_part(suite, object, what, err));
 	/* Their scores stand behind all others. */
 	if (plan->suite_count > 0 && suite[-1].decoys)
 		return ERR_SET(err, ERR_INVALID, "%s: decoys are not the last suite", what);
@@ -260,6 +310,7 @@ static enum err_code decode_root(struct plan *plan, const json_t *root, const ch
 		return ERR_SET(err, ERR_UNSUPPORTED, "%s: format \"%s\" is not %s", what, format,
 			       PLAN_FORMAT);
 	ERR_TRY(json_get_container(root, "suites", what, JSON_ARRAY, false, &suites, err));
+	ERR_TRY(decode_tags(plan, root, what, err));
 	ERR_TRY(json_get_container(root, "models", what, JSON_ARRAY, false, &models, err));
 	for (size_t i = 0; i < json_array_size(suites); i++)
 		ERR_TRY(decode_suite(plan, json_array_get(suites, i), what, suite_root, err));

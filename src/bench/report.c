@@ -143,6 +143,24 @@ static void append_proxy(struct report *report)
 	buf_release(&text);
 }
 
+static void append_parts(struct report *report)
+{
+	const struct plan *plan = &report->run->plan;
+	for (unsigned i = 0; i < plan->suite_count; i++) {
+		if (plan->suites[i].whole_items == 0)
+			continue;
+		buf_append_cstr(report->out, "<p class=\"note\" role=\"note\">Part of a suite: ");
+		report_line(report, plan->suites[i].name, 128);
+		buf_printf(report->out, ", %zu of its %zu items, tagged ",
+			   report->run->suites[i].items, plan->suites[i].whole_items);
+		for (unsigned k = 0; k < plan->tag_count; k++) {
+			buf_append_cstr(report->out, k ? ", " : "");
+			report_line(report, plan->tags[k], 64);
+		}
+		buf_append_cstr(report->out, "</p>\n");
+	}
+}
+
 static void append_introduction(struct report *report)
 {
 	const struct run *run = report->run;
@@ -156,6 +174,7 @@ static void append_introduction(struct report *report)
 		   outcome->samples, outcome->answered, outcome->failed, outcome->missing);
 	report_line(report, outcome->ending, 500);
 	buf_append_cstr(report->out, "</p>\n");
+	append_parts(report);
 	append_proxy(report);
 	for (unsigned i = 0; i < run->model_count; i++) {
 		const struct run_ending *ending = &run->models[i].ending;

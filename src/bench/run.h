@@ -307,7 +307,7 @@ struct run {
 	uint64_t charged_tokens;
 	double charged_usd;
 	bool interrupted, over_budget, resumed;
-	struct anchors anchors; /* none: count 0 */
+	struct anchors anchors;    /* none: count 0 */
 	struct env_timer patience; /* how long requests under way are waited for after a signal */
 	struct err fatal;          /* the journal or memory failed: nothing more is done */
 	struct buf scratch;        /* a journal line being read */
@@ -513,6 +513,13 @@ bool voucher_is_closed(const struct run *run);
 /* Receipts that were fetched by this process, and those that could not be had. */
 void voucher_receipts(const struct run_model *model, size_t *got, size_t *lost);
 void voucher_stop(struct run *run); /* no callback comes after it */
+
+/* part.c: in place of *suite the items with the plan's tags, and their twins; notes in the plan
+ * what they are a part of. ERR_INVALID where there is none. */
+enum err_code part_choose(struct run *run, unsigned number, struct suite **suite, struct err *err);
+/* A suite of the chosen items of another (an array of flags), under its name and version. */
+enum err_code part_keep(const struct suite *all, const bool *chosen, const char *directory,
+			struct suite **out, struct err *err);
 
 /* anchoring.c: what people said of the answers, from the plan or the options, of a run that goes on
  * from its bundle. Errors name file and line. */

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 struct bench_settings {
-	struct cli_list suites, models, judges, paths, same;
+	struct cli_list suites, models, judges, paths, same, tags;
 	int64_t decoy_count, concurrency, samples, timeout_seconds, graders, budget_tokens;
 	double budget_usd;
 	const char *decoys, *baseline, *output, *key, *authorities, *client_certificate,
@@ -93,6 +93,7 @@ static struct bench_options options_of(const struct bench_settings *settings, co
 		.self_judging = settings->self_judging,
 		.controls = settings->controls,
 		.anchors = settings->anchors,
+		.tags = settings->tags.items,
 		.sealed = settings->sealed,
 		.suite_paths = settings->paths.count ? settings->paths.items : NULL,
 		.output = settings->output,
@@ -198,7 +199,21 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 	{"samples", 0, CLI_INTEGER, &(s).samples, "N", "answers for each item", 1, 1000}, \
 	{"controls", 0, CLI_TEXT, &(s).controls, "N|all|none", \
 		"on how many items judges see an answer that says nothing (20)", 0, 0}, \
-	{"suites", 0, CLI_LIST, &(s).paths, "DIR", "where suites are found by name (./suites)", 0, 0}
+	{"suites", 0, CLI_LIST, &(s).paths, "DIR", "where suites are found by name (./suites)", 0, 0}, \
+	{"tag", 0, CLI_LIST, &(s).tags, "TAG", "only items with one of these tags (repeatable)", 0, 0}
+
+/* What is done with it, beyond what is asked of whom. */
+#define PLAN_OPTIONS(s) \
+	{"decoys", 0, CLI_TEXT, &(s).decoys, "SUITE", \
+		"mix in items of this suite that count in no result", 0, 0}, \
+	{"decoy-count", 0, CLI_INTEGER, &(s).decoy_count, "N", \
+		"so many of them, drawn by the plan's id (all)", 1, 1000000}, \
+	{"same", 0, CLI_LIST, &(s).same, "A=B", \
+		"two models that are said to be one: times and lengths are compared", 0, 0}, \
+	{"allow-self-judging", 0, CLI_FLAG, &(s).self_judging, NULL, \
+		"let a contestant judge itself", 0, 0}, \
+	{"sealed", 0, CLI_FLAG, &(s).sealed, NULL, \
+		"give gateways the roots of suites and not their items", 0, 0}
 /* clang-format on */
 
 /* A plan, or suites and models. Returns -1 to go on, or the status to exit with. */
@@ -211,6 +226,25 @@ static int check_selection(const char *command, const struct bench_settings *set
 	return -1;
 }
 
+/* Reads the command line of whoever takes a plan, or suites and models: *plan is its file or NULL.
+ * Returns -1 to go on, or the status to exit with. */
+static int read_selection(const struct cli_command *command, int argc, char **argv,
+			  const struct bench_settings *settings, bool writes, const char **plan)
+{
+	struct cli_arguments arguments;
+	int status = cli_parse(command, argc, argv, &arguments);
+	*plan = NULL;
+	if (status >= 0)
+		return status;
+	if (writes && !settings->output)
+		return cli_usage(command->name, "say where the results go: -o DIR");
+	if (!writes && settings->output)
+		return cli_usage(command->name, "nothing is written: leave out -o");
+	if (arguments.count > 0)
+		*plan = arguments.positional[0];
+	return check_selection(command->name, settings, *plan != NULL);
+}
+
 static int run_run(int argc, char **argv)
 {
 	struct bench_settings settings = {0};
@@ -221,20 +255,11 @@ static int run_run(int argc, char **argv)
 			"NAME=replay@FILE (repeatable)",
 			"who judges writing: a MODEL, or the name of one"),
 		EXTENT_OPTIONS(settings),
-		{"decoys",  0, CLI_TEXT, &settings.decoys, "SUITE",
-			    "mix in items of this suite that count in no result", 0, 0},
-		{"decoy-count", 0, CLI_INTEGER, &settings.decoy_count, "N",
-			    "so many of them, drawn by the plan's id (all)", 1, 1000000},
-		{"same",  0, CLI_LIST, &settings.same, "A=B",
-			    "two models that are said to be one: times and lengths are compared", 0, 0},
-		{"allow-self-judging",        0, CLI_FLAG, &settings.self_judging, NULL,
-			    "let a contestant judge itself", 0, 0},
-		{"sealed",         0, CLI_FLAG, &settings.sealed, NULL,
-			    "give gateways the roots of suites and not their items", 0, 0},
+		PLAN_OPTIONS(settings),
 		ANCHORS_OPTION(settings),
 		CACHE_OPTION(settings),
 		SHARED_OPTIONS(settings),
-		{0       },
+		{0},
 	};
 	const struct cli_command command = {
 		"bench run",
@@ -252,16 +277,9 @@ static int run_run(int argc, char **argv)
 		options,
 		0,
 		1};
-	struct cli_arguments arguments;
-	int status = cli_parse(&command, argc, argv, &arguments);
-	if (status >= 0)
-		return status;
-	if (!settings.output)
-		return cli_usage("bench run", "say where the results go: -o DIR");
-	status = check_selection("bench run", &settings, arguments.count > 0);
-	if (status >= 0)
-		return status;
-	return run(&settings, arguments.count ? arguments.positional[0] : NULL, false);
+	const char *plan;
+	int status = read_selection(&command, argc, argv, &settings, true, &plan);
+	return status >= 0 ? status : run(&settings, plan, false);
 }
 
 static void print_estimate(struct bytes line, const json_t *found)
@@ -322,6 +340,7 @@ static int run_estimate(int argc, char **argv)
 		SELECTION_OPTIONS(settings, "NAME=DIALECT@URL, as in bench run (repeatable)",
 				  "who judges writing"),
 		EXTENT_OPTIONS(settings),
+		PLAN_OPTIONS(settings),
 		{"from",    0, CLI_TEXT, &from, "DIR",
 			    "an earlier run: answers are taken to be as long as there", 0, 0},
 		SHARED_OPTIONS(settings),
@@ -337,16 +356,9 @@ static int run_estimate(int argc, char **argv)
 		options,
 		0,
 		1};
-	struct cli_arguments arguments;
-	int status = cli_parse(&command, argc, argv, &arguments);
-	if (status >= 0)
-		return status;
-	if (settings.output)
-		return cli_usage("bench estimate", "nothing is written: leave out -o");
-	status = check_selection("bench estimate", &settings, arguments.count > 0);
-	if (status >= 0)
-		return status;
-	return estimate(&settings, arguments.count ? arguments.positional[0] : NULL, from);
+	const char *plan;
+	int status = read_selection(&command, argc, argv, &settings, false, &plan);
+	return status >= 0 ? status : estimate(&settings, plan, from);
 }
 
 static int run_resume(int argc, char **argv)

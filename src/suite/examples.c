@@ -110,6 +110,29 @@ enum err_code suite_check_tags(const struct suite *suite, const json_t *fields, 
 			       suite->tags_field, SUITE_TAGS_MAX, SUITE_TAG_MAX);
 }
 
+bool suite_names_tags(const struct suite *suite)
+{
+	return suite->tags_field != NULL;
+}
+
+enum err_code suite_has_tag(const struct suite *suite, size_t index, const char *const *tags,
+			    unsigned count, bool *has, struct err *err)
+{
+	json_t *fields, *tag;
+	size_t i;
+	*has = false;
+	if (!suite->tags_field)
+		return ERR_OK;
+	ERR_TRY(json_parse(suite_item_line(suite, index), suite_id(suite, index), &fields, err));
+	json_array_foreach(json_object_get(fields, suite->tags_field), i, tag)
+	{
+		for (unsigned k = 0; k < count; k++)
+			*has |= strcmp(json_string_value(tag), tags[k]) == 0;
+	}
+	json_decref(fields);
+	return ERR_OK;
+}
+
 const char *suite_canary(const struct suite *suite)
 {
 	return suite->canary ? suite->canary : "";

@@ -86,6 +86,12 @@ bool suite_find(const struct suite *suite, struct bytes id, size_t *index);
 /* ---- twins (twins.c) ---- */
 
 /* Pairs of an item and its twin, which asks the same in other words. */
+/* Of items with tags: whether one of `tags` is among those of the item. False in suites whose
+ * suite.yaml names no field of tags. ERR_NO_MEMORY. */
+bool suite_names_tags(const struct suite *suite);
+enum err_code suite_has_tag(const struct suite *suite, size_t index, const char *const *tags,
+			    unsigned count, bool *has, struct err *err);
+
 size_t suite_twin_count(const struct suite *suite);
 /* The item whose twin this one is, and the twin that this one has; false if there is none. */
 bool suite_original(const struct suite *suite, size_t twin, size_t *original);

@@ -93,6 +93,35 @@ static enum err_code check_program(struct audit *audit, unsigned number, struct 
 		planned->name);
 }
 
+/* Of a part of a suite, chosen by tags: each item, or its twin, has one of them. */
+static enum err_code check_part(const struct audit *audit, const struct audit_suite *suite,
+				const struct plan_suite *planned, struct err *err)
+{
+	const struct plan *plan = &audit->plan;
+	bool part = planned->whole_items > 0;
+	if (part != (plan->tag_count > 0 && !planned->decoys) ||
+	    (part && suite->items > planned->whole_items))
+		return ERR_SET(err, ERR_MISMATCH,
+			       BUNDLE_PLAN
+			       ": suite %.64s is a part by tags, and the plan has no tags, "
+			       "or not these items",
+			       planned->name);
+	for (size_t i = 0; part && i < suite->items; i++) {
+		size_t other;
+		bool has, other_has = false;
+		ERR_TRY(suite_has_tag(suite->suite, i, plan->tags, plan->tag_count, &has, err));
+		if (!has && (suite_twin(suite->suite, i, &other) ||
+			     suite_original(suite->suite, i, &other)))
+			ERR_TRY(suite_has_tag(suite->suite, other, plan->tags, plan->tag_count,
+					      &other_has, err));
+		if (!has && !other_has)
+			return ERR_SET(err, ERR_MISMATCH,
+				       "item %.100s (suite %.64s): it has none of the plan's tags",
+				       suite_id(suite->suite, i), planned->name);
+	}
+	return ERR_OK;
+}
+
 /* The directory is the path given to `parley verify`: out of place in what a reader is told. */
 static enum err_code load_suite(struct audit *audit, unsigned number, struct err *err)
 {
@@ -119,6 +148,7 @@ static enum err_code load_suite(struct audit *audit, unsigned number, struct err
 		return ERR_SET(err, ERR_MISMATCH,
 			       BUNDLE_SUITES "/%.64s: it is another suite than the plan's",
 			       planned->name);
+	ERR_TRY(check_part(audit, suite, planned, err));
 	suite->facts = calloc(suite->items ? suite->items : 1, sizeof(*suite->facts));
 	if (!suite->facts)
 		return no_memory(err);

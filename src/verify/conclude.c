@@ -398,6 +398,27 @@ static size_t count_failed(const struct audit *audit)
 	return failed;
 }
 
+static void note_parts(struct audit *audit)
+{
+	char tags[300] = "", root[2 * SHA256_SIZE + 1];
+	for (unsigned i = 0; i < audit->plan.tag_count; i++) {
+		size_t used = strlen(tags);
+		snprintf(tags + used, sizeof(tags) - used, "%s%.64s", used ? ", " : "",
+			 audit->plan.tags[i]);
+	}
+	for (unsigned i = 0; i < audit->suite_count; i++) {
+		const struct plan_suite *planned = &audit->plan.suites[i];
+		if (planned->whole_items == 0)
+			continue;
+		hex_encode(planned->whole, SHA256_SIZE, root);
+		report_note(
+			audit->report, VERIFY_UNCHECKED,
+			"suite %.64s: the run was over a part, %zu items tagged %s; that these "
+			"are all such items of the %zu with root %.16s… is the evaluator's word",
+			planned->name, audit->suites[i].items, tags, planned->whole_items, root);
+	}
+}
+
 static void note_cached(struct audit *audit)
 {
 	if (audit->counts.cached > 0)
@@ -521,6 +542,7 @@ static void note_unchecked(struct audit *audit)
 	note_openings(audit);
 	withheld_note(audit);
 	note_ending(audit);
+	note_parts(audit);
 	note_cached(audit);
 	signs_note(audit);
 	audit_conduct_note(audit);

@@ -391,6 +391,49 @@ class Compare(Case):
             self.assertIn(words, done.stderr)
         self.assertFalse(out.exists())
 
+    def test_a_part_by_tags(self):
+        suite = self.suite(range(12))
+        yaml = suite / "suite.yaml"
+        yaml.write_text(yaml.read_text() + "tags: tags\n")
+        lines = [json.loads(line) for line in (suite / "items.jsonl").read_text().splitlines()]
+        for n, line in enumerate(lines):
+            line["tags"] = [["short"], ["long", "hard"], []][n % 3]
+        (suite / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        model = ("--suite", suite, "--model", f"good=replay@{self.good}")
+        out = self.directory / "part"
+        done = run("bench", "run", *model, "--tag", "hard", "--tag", "nobody's", "-o", out)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("a part, 4 of its 12 items, chosen by tags", done.stdout)
+        bundle = out / "bundle"
+        plan = json.loads((bundle / "plan.json").read_text())
+        self.assertEqual(plan["tags"], ["hard", "nobody's"])
+        whole = run("suite", "digest", suite).stdout.strip()
+        self.assertEqual(plan["suites"][0]["part_of"], {"items": 12, "root": whole})
+        self.assertEqual(plan["suites"][0]["root"], run("suite", "digest", bundle / "suite" / plan["suites"][0]["name"]).stdout.strip())
+        self.assertEqual(json.loads((out / "summary.json").read_text())["samples"]["total"], 4)
+        self.assertIn("Part of a suite", (out / "report.html").read_text())
+        done = run("verify", bundle)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("the run was over a part, 4 items tagged hard, nobody's", done.stdout)
+        self.assertEqual(run("bench", "resume", out).returncode, 0)
+
+        def other_tag(lines):
+            lines[0]["tags"] = ["short"]
+        status, first = self.altered(bundle, "plan.json", other_tag)
+        self.assertEqual(status, 1, first)
+        self.assertRegex(first, "^FALSE: item .*none of the plan's tags")
+        estimate = run("bench", "estimate", "--suite", suite, "--model", "m=anthropic@http://127.0.0.1:9", "--tag", "short",
+                       "--allow-self-judging", "--json")
+        self.assertEqual(json.loads(estimate.stdout)["requests"], 4)
+        for arguments, words in ((("--tag", "none"), "none of its 12 items has one of the tags"),
+                                 (("--tag", "short", "--sealed"), "registered as a whole")):
+            done = run("bench", "run", *model, *arguments, "-o", self.directory / "wrong")
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(words, done.stderr)
+        yaml.write_text(yaml.read_text().replace("tags: tags\n", ""))
+        done = run("bench", "run", *model, "--tag", "short", "-o", self.directory / "wrong")
+        self.assertIn("have no tags to choose by", done.stderr)
+
     def test_estimate(self):
         suite = self.suite(range(60))
         plan = self.directory / "plan.yaml"

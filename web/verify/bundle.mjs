@@ -88,6 +88,7 @@ async function loadSuites(files, audit, report) {
 		const { root, why, ...rest } = suite;
 		audit.suites.push({ version: String(planned.version), ...rest, root, name: planned.name, planned: planned.root, decoys: planned.decoys === true,
 			samples: audit.plan.samples || suite.samples || 1, places: new Map(suite.items.map(({ id }, i) => [id, i])) });
+		if (planned.part_of) report.unchecked.push(`suite ${planned.name}: the run was over a part, ${suite.items.length} of ${planned.part_of.items} items, chosen by tags (${(audit.plan.tags ?? []).join(", ")})`);
 		if (entry) report.unchecked.push(`suite ${planned.name}: its ${suite.items.length} items are withheld${root ? "; the leaves shown give the root in the plan" : ""}`);
 		else if (root !== null) report.checked.push(`suite ${planned.name}: its root from ${suite.items.length} items, as in the plan`);
 		else report.programOnly.push(`suite ${planned.name}: whether its items give the root in the plan (${why})`);
