@@ -189,10 +189,10 @@ static void append_controls(const json_t *controls, struct buf *out)
 	struct columns table;
 	size_t i;
 
-	buf_append_cstr(out,
-			"controls, no contestants and in no result: the null model says the same "
-			"words to everything, the longest answer of each sample should win about "
-			"a half\n");
+	buf_append_cstr(
+		out, "controls, no contestants and in no result: the null model says the same "
+		     "words to everything,\nthe longest answer is what wins whoever hands in the "
+		     "longest one of each sample\n");
 	if (!columns_open(&table, heads, json_array_size(rows)))
 		return;
 	json_array_foreach((json_t *)rows, i, row)

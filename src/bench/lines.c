@@ -259,6 +259,8 @@ static enum err_code take_attempt(struct run *run, const json_t *line, uint64_t 
 	else
 		take_answer(run, cell, index, &transcript);
 	model->answered += !transcript.error;
+	if (transcript.served)
+		snprintf(model->served, sizeof(model->served), "%s", transcript.served);
 	if (transcript.record)
 		voucher_want_receipt(model, transcript.record);
 	return ERR_OK;

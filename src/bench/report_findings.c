@@ -95,7 +95,13 @@ static const char *how_text(const json_t *row, char out[static 160])
 	return out;
 }
 
-static void append_comparison(struct report *report, const json_t *row)
+static bool has_failures(const json_t *row)
+{
+	return count_of(row, "failed_a") + count_of(row, "failed_b") > 0;
+}
+
+/* `failures`: some comparison has any, and there is a column for what they leave open. */
+static void append_comparison(struct report *report, const json_t *row, bool failures)
 {
 	char text[160];
 	double holm = number(row, "p_holm");
@@ -119,10 +125,11 @@ static void append_comparison(struct report *report, const json_t *row)
 	number_cell(report, text);
 	text_cell(report, how_text(row, text));
 	*text = '\0';
-	if (count_of(row, "failed_a") + count_of(row, "failed_b") > 0)
+	if (has_failures(row))
 		snprintf(text, sizeof(text), "%+.1f to %+.1f", 100 * number(row, "if_b_passed"),
 			 100 * number(row, "if_a_passed"));
-	number_cell(report, text);
+	if (failures)
+		number_cell(report, text);
 	buf_append_cstr(report->out, "</tr>\n");
 }
 
@@ -137,11 +144,16 @@ static int by_p(const void *left, const void *right)
 
 static void append_comparisons(struct report *report, const json_t *rows)
 {
-	static const char *const heads[] = {
-		"Suite", "Models",      "#Difference", "#95 % interval",          "#p",
-		"#Holm", "#Detectable", "How",         "#If failures had passed", NULL};
+	const char *heads[] = {"Suite", "Models", "#Difference", "#95 % interval",
+			       "#p",    "#Holm",  "#Detectable", "How",
+			       NULL,    NULL};
+	bool failures = false;
 	size_t count = json_array_size(rows);
 	const json_t **order = calloc(count + 1, sizeof(*order));
+	for (size_t i = 0; i < count; i++)
+		failures |= has_failures(json_array_get(rows, i));
+	if (failures)
+		heads[8] = "#If failures had passed";
 	if (count > 0 && order) {
 		begin_table(
 			report, "Comparisons",
@@ -154,7 +166,7 @@ static void append_comparisons(struct report *report, const json_t *rows)
 		if (count > REPORT_PAIRS_MAX)
 			qsort(order, count, sizeof(*order), by_p);
 		for (size_t i = 0; i < count && i < REPORT_PAIRS_MAX; i++)
-			append_comparison(report, order[i]);
+			append_comparison(report, order[i], failures);
 		end_table(report);
 	}
 	if (count > REPORT_PAIRS_MAX)

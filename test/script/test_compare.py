@@ -353,12 +353,15 @@ class Compare(Case):
         plan.write_text(json.dumps({key: value for key, value in json.loads(plan.read_text()).items() if key != "anchors"}))
         later = self.directory / "later"
         self.assertEqual(run("bench", "run", plan, "-o", later).returncode, 0)
-        self.assertNotIn("anchors", json.loads((later / "summary.json").read_text()))
+        before = json.loads((later / "summary.json").read_text())
+        self.assertNotIn("anchors", before)
+        self.assertEqual([model.get("served") for model in before["models"]], [None, None, "j"])
         done = run("bench", "resume", later, "--anchors", self.directory / "people.jsonl")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("added after it began", done.stdout)
         [after] = json.loads((later / "summary.json").read_text())["anchors"]
         self.assertEqual(after, {**found, "committed": False})
+        self.assertEqual(json.loads((later / "summary.json").read_text())["models"], before["models"])
         done = run("verify", later / "bundle")
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertIn("(added after the run began)", done.stdout)

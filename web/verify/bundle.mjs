@@ -277,6 +277,7 @@ function noteProgram(audit, files, summary, report) {
 	if (counts.wordsUnread) report.programOnly.push(`the words of ${counts.wordsUnread} requests`);
 	if (counts.bodiesUnread) report.programOnly.push(`${counts.bodiesUnread} answers against the bytes of their responses`);
 	if (audit.withheld) report.programOnly.push("what an auditor opens with the publisher's salts (--salts)");
+	if (files.includes("anchors.jsonl")) report.programOnly.push("how the judges agree with what people said");
 	if (files.some((path) => path.startsWith("grants/"))) report.programOnly.push("whether what the run used lies inside the grant");
 	if (counts.openings) report.programOnly.push("whether exactly those sealed answers were opened that the seeds of both sides chose");
 	if (suites.length) report.programOnly.push("that the bodies of requests say the item's words with the suite's settings, byte for byte");
