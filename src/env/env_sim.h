@@ -60,7 +60,7 @@ struct sim_faults sim_faults_draw(uint64_t seed, bool with_disk_errors);
 
 /* ---- the world ---- */
 
-/* Virtual time starts at 1 s, the wall clock of every node at 2026-11-03T00:00:00Z. */
+/* Virtual time starts at 1 s, the wall clock of every node at 2026-11-05T12:00:00Z. */
 struct sim_world *sim_world_new(uint64_t seed, const struct sim_faults *faults);
 /* Frees all nodes with their disks, loops, streams and files. */
 void sim_world_free(struct sim_world *world);

@@ -17,7 +17,8 @@ static const char config_text[] =
 	"  - { name: m-o, provider: o, upstream: m-o, max_output: 4000, price: { input: 3, output: 9 },\n"
 	"      limits: { tokens_per_week: 1000000000 } }\n"
 	"  - { name: m-a, provider: a, upstream: m-a, max_output: 4000, price: { input: 3, output: 9 },\n"
-	"      limits: { tokens_per_week: 1000000000 } }\n";
+	"      limits: { tokens_per_week: 1000000000 } }\n"
+	"%s";
 
 static const char access_text[] =
 	"orgs: [ { id: team } ]\\n"
@@ -156,7 +157,8 @@ enum err_code town_gateway_begin(struct town *town, bool serve, struct err *err)
 	struct env *env = town->gateway_node;
 	unsigned workers = 1 + (unsigned)(town->crashes % 2);
 	snprintf(text, sizeof(text), config_text, workers,
-		 town->relaxed || town->mistake == ACKNOWLEDGES_EARLY ? "relaxed" : "strict");
+		 town->relaxed || town->mistake == ACKNOWLEDGES_EARLY ? "relaxed" : "strict",
+		 town->log_text ? town->log_text : "");
 	ERR_TRY(config_parse(bytes_from(text), "/parley.yaml", no_variable, &town->config, err));
 	town->admin_loop = env_loop_new(env, "admin", true);
 	struct gateway_options options = {.env = env,

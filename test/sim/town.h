@@ -111,7 +111,8 @@ struct town {
 	bool initialised, stopped;
 	bool relaxed;          /* durability */
 	uint64_t segment_size; /* of its logs; 0: 1 MiB */
-	char key[128]; /* "" until it is issued */
+	const char *log_text;  /* the member `log` of its configuration, or NULL */
+	char key[128];         /* "" until it is issued */
 	char apply[2048];
 	/* Under an agreement: an evaluation grant with a registered suite of the questions, keys
 	 * that are revoked while answers are under way, users who go away. */
