@@ -94,14 +94,15 @@ static void check_text(struct ask *ask, bool whole)
 					  : "a part of an answer is not its beginning");
 }
 
-/* What may come instead: limits, a log that fails, a key that was revoked
- * meanwhile or that a gateway started again does not know. */
+/* What may come instead: limits, a log that fails, a key that was revoked meanwhile (before the
+ * command that does so has returned, too) or that a gateway started again does not know. */
 static bool is_other_refusal(const struct ask *ask)
 {
 	if (ask->manner == WITH_OTHER_WORDS && ask->status == 503)
 		return true;
 	return ask->status == 429 ||
-	       (ask->status == 401 && ask->keys_ended != ask->town->keys_ended);
+	       (ask->status == 401 && (ask->keys_ended != ask->town->keys_ended ||
+				       ask->town->errand == REVOKING));
 }
 
 void ask_check(struct ask *ask, bool ended)
