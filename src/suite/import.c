@@ -16,7 +16,7 @@ static const struct import_format *const formats[] = {
 	&import_evalplus,   &import_humaneval,  &import_mbpp,    &import_xstest,
 	&import_ailuminate, &import_truthfulqa, &import_alpaca,  &import_mt_bench,
 	&import_arena_hard, &import_inspect,    &import_lm_eval, &import_promptfoo,
-	&import_helm,       &import_csv,        &import_jsonl};
+	&import_helm,       &import_modelbench, &import_csv,     &import_jsonl};
 #define FORMATS_COUNT (sizeof(formats) / sizeof(formats[0]))
 
 const char *suite_import_format(size_t index)

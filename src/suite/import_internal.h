@@ -31,7 +31,8 @@ struct import_format {
 
 extern const struct import_format import_humaneval, import_evalplus, import_mbpp, import_xstest,
 	import_ailuminate, import_truthfulqa, import_alpaca, import_mt_bench, import_arena_hard,
-	import_inspect, import_lm_eval, import_promptfoo, import_helm, import_csv, import_jsonl;
+	import_inspect, import_lm_eval, import_promptfoo, import_helm, import_modelbench,
+	import_csv, import_jsonl;
 
 /* Calls `each` for every row of a JSON Lines file or of one JSON list; `line` counts lines or
  * elements from 1. Errors get "INPUT:LINE: " in front. */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #define STEP ((size_t)256 * 1024)
 #define GZIP_WINDOW (15 + 16) /* the largest window, gzip framing (zlib.h) */
@@ -9,12 +10,13 @@
 struct input {
 	struct env_file *file;
 	char *path;
-	uint64_t offset; /* read from the file so far */
-	bool packed;
+	uint64_t offset;        /* read from the file so far */
+	bool packed, zstandard; /* gzip, or Zstandard */
 	bool file_ended, ended; /* nothing more in the file; nothing more after unpacking */
-	bool in_member;         /* inside of a gzip member */
+	bool in_member;         /* inside of a gzip member or a Zstandard frame */
 	z_stream stream;
 	bool stream_ready;
+	ZSTD_DStream *frames;
 	unsigned char *raw; /* STEP bytes as read */
 	struct buf pending; /* unpacked, not given yet */
 	size_t given;       /* bytes of `pending` that were given */
@@ -35,8 +37,8 @@ static enum err_code read_raw(struct input *input, size_t *got, struct err *err)
 
 static enum err_code damaged(const struct input *input, const char *problem, struct err *err)
 {
-	return ERR_SET(err, ERR_CORRUPT, "%s:%zu: damaged gzip: %s", input->path,
-		       input->line_number + 1, problem);
+	return ERR_SET(err, ERR_CORRUPT, "%s:%zu: damaged %s: %s", input->path,
+		       input->line_number + 1, input->zstandard ? "Zstandard" : "gzip", problem);
 }
 
 static enum err_code line_too_long(const struct input *input, struct err *err)
@@ -66,6 +68,25 @@ static enum err_code inflate_some(struct input *input, struct err *err)
 	return ERR_OK;
 }
 
+/* The same of Zstandard; the rest of the input is kept where gzip keeps it. */
+static enum err_code unpack_frames(struct input *input, struct err *err)
+{
+	z_stream *stream = &input->stream;
+	if (!buf_reserve(&input->pending, STEP))
+		return line_too_long(input, err);
+	ZSTD_inBuffer in = {stream->next_in, stream->avail_in, 0};
+	ZSTD_outBuffer out = {input->pending.data + input->pending.size, STEP, 0};
+	size_t result = ZSTD_decompressStream(input->frames, &out, &in);
+	if (ZSTD_isError(result))
+		return damaged(input, ZSTD_getErrorName(result), err);
+	stream->next_in += in.pos;
+	stream->avail_in -= (unsigned)in.pos;
+	input->in_member = result != 0;
+	input->pending.size += out.pos;
+	input->pending.data[input->pending.size] = '\0';
+	return ERR_OK;
+}
+
 /* Gives one more piece of unpacked data to `pending`, or sets `ended`. */
 static enum err_code fill_packed(struct input *input, struct err *err)
 {
@@ -78,7 +99,8 @@ static enum err_code fill_packed(struct input *input, struct err *err)
 			input->stream.avail_in = (unsigned)got;
 		}
 		if (input->stream.avail_in > 0)
-			ERR_TRY(inflate_some(input, err));
+			ERR_TRY(input->zstandard ? unpack_frames(input, err)
+						 : inflate_some(input, err));
 		else if (input->in_member)
 			return damaged(input, "it ends too early", err);
 		else
@@ -107,17 +129,23 @@ static enum err_code detect_packing(struct input *input, struct err *err)
 {
 	size_t got;
 	ERR_TRY(read_raw(input, &got, err));
-	input->packed = got >= 2 && input->raw[0] == 0x1f && input->raw[1] == 0x8b;
+	input->zstandard = got >= 4 && memcmp(input->raw, "\x28\xb5\x2f\xfd", 4) == 0;
+	input->packed =
+		input->zstandard || (got >= 2 && input->raw[0] == 0x1f && input->raw[1] == 0x8b);
 	if (!input->packed) {
 		buf_append(&input->pending, input->raw, got);
 		input->ended = input->file_ended;
 		return input->pending.failed ? ERR_SET(err, ERR_NO_MEMORY, "out of memory")
 					     : ERR_OK;
 	}
-	input->stream_ready = inflateInit2(&input->stream, GZIP_WINDOW) == Z_OK;
 	input->stream.next_in = input->raw;
 	input->stream.avail_in = (unsigned)got;
-	return input->stream_ready ? ERR_OK : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
+	if (input->zstandard)
+		input->frames = ZSTD_createDStream();
+	else
+		input->stream_ready = inflateInit2(&input->stream, GZIP_WINDOW) == Z_OK;
+	return input->stream_ready || input->frames ? ERR_OK
+						    : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 }
 
 enum err_code input_open(struct env *env, const char *path, size_t line_max, struct input **out,
@@ -151,6 +179,7 @@ void input_close(struct input *input)
 	env_file_close(input->file);
 	if (input->stream_ready)
 		inflateEnd(&input->stream);
+	ZSTD_freeDStream(input->frames);
 	buf_release(&input->pending);
 	free(input->raw);
 	free(input->path);

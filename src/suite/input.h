@@ -1,4 +1,4 @@
-/* Input files, unpacked on the way where they are gzip (by their first bytes, not by their name),
+/* Input files, unpacked on the way where they are gzip or Zstandard (by their first bytes, not by their name),
  * as lines or as a whole. Memory does not grow with the file. */
 #ifndef SUITE_INPUT_H
 #define SUITE_INPUT_H
@@ -13,7 +13,7 @@ enum err_code input_open(struct env *env, const char *path, size_t line_max, str
 void input_close(struct input *input);
 
 /* The next line without its LF or CRLF, valid until the next call; *end after the last one.
- * ERR_TOO_LARGE for a longer line, ERR_CORRUPT for damaged gzip; messages read `PATH:LINE: …`. */
+ * ERR_TOO_LARGE for a longer line, ERR_CORRUPT for damaged ones; messages read `PATH:LINE: …`. */
 enum err_code input_line(struct input *input, struct bytes *line, bool *end, struct err *err);
 /* The number of the line given last, from 1. */
 size_t input_line_number(const struct input *input);

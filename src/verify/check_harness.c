@@ -16,7 +16,7 @@ static enum err_code unknown_file(const char *path, struct err *err)
 	return ERR_SET(err, ERR_USAGE,
 		       "%s is no receipt and no log that is known here: Inspect (.eval, .json), "
 		       "lm-eval (results_*.json), promptfoo (output .json), AlpacaEval "
-		       "(annotations .json)",
+		       "(annotations .json), modelbench (journal .jsonl, .jsonl.zst)",
 		       path);
 }
 
@@ -57,6 +57,11 @@ enum err_code check_harness_file(struct env *env, const char *path, struct verif
 	if (code == ERR_OK && bytes_starts_with(buf_bytes(&text), BYTES("PK"))) {
 		buf_release(&text);
 		return harness_inspect_archive(env, path, report, err);
+	}
+	if (code == ERR_OK && harness_modelbench_is(buf_bytes(&text))) {
+		code = harness_modelbench(buf_bytes(&text), path, report, err);
+		buf_release(&text);
+		return code;
 	}
 	if (code == ERR_OK)
 		code = looks_like_json(buf_bytes(&text))

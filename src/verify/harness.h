@@ -88,6 +88,10 @@ enum err_code harness_inspect(const json_t *log, struct verify_report *report, b
 			      struct err *err);
 enum err_code harness_promptfoo(const json_t *output, struct verify_report *report, bool *known,
 				struct err *err);
+/* A run journal of modelbench, JSON lines: whether a file's text is one, and what it says. */
+bool harness_modelbench_is(struct bytes text);
+enum err_code harness_modelbench(struct bytes text, const char *path, struct verify_report *report,
+				 struct err *err);
 /* `path` is the file's: a leaderboard.csv beside it is compared with. */
 enum err_code harness_alpaca(struct env *env, const char *path, const json_t *annotations,
 			     struct verify_report *report, bool *known, struct err *err);

@@ -190,9 +190,9 @@ static void refuse(const struct folder *folder, const char *format, const char *
 	assert_int_not_equal(access(directory, F_OK), 0);
 }
 
-#define FORMATS                                                                           \
-	"evalplus, humaneval, mbpp, xstest, ailuminate, truthfulqa, alpaca, mt_bench, "   \
-	"arena_hard, inspect, lm_eval, promptfoo, helm, csv, jsonl"
+#define FORMATS                                                                         \
+	"evalplus, humaneval, mbpp, xstest, ailuminate, truthfulqa, alpaca, mt_bench, " \
+	"arena_hard, inspect, lm_eval, promptfoo, helm, modelbench, csv, jsonl"
 
 static void test_refused(void **state)
 {
