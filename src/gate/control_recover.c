@@ -260,6 +260,8 @@ static void restore_sample(struct use *use, const json_t *admit, const json_t *s
 	unsigned slot = open->slots[place], number = (unsigned)sample + 1;
 	pick.unit = shape_unit(run->suite->shape, pick.leaf, pick.step);
 	binding_run_restore(run, slot, pick.unit, number);
+	if (json_is_true(json_object_get(admit, "blind")))
+		binding_run_restore_blind(run);
 	if (!run->suite->shape)
 		return;
 	restore_words_of(run, detail, &pick);

@@ -7,6 +7,8 @@
 #define HOUR_MS INT64_C(3600000)
 #define OPEN_RUNS_MAX 1000u
 #define DETAIL_SIZE 160
+#define UNNAMED (-1)
+#define BLIND_MAX ((int64_t)BINDING_LEAVES_MAX * BINDING_SAMPLES_MAX)
 
 /* A run about to be opened. */
 struct opening {
@@ -16,6 +18,8 @@ struct opening {
 	int64_t samples;
 	uint8_t plan[SHA256_SIZE];
 	const char *seed; /* the evaluator's, for openings; NULL: none */
+	int64_t blind; /* samples that may be asked without naming the run; UNNAMED: nobody has to
+			*/
 	bool automatic;
 	char id[CONTROL_ID_SIZE];
 };
@@ -44,6 +48,32 @@ static enum err_code check_cooldown(const struct opening *opening, struct err *e
 	return refuse(opening->operation, RULE_SUITE_RUN, err, detail);
 }
 
+/* A blind arm is agreed in the grant, or there is none. */
+static enum err_code check_blind(const struct opening *opening, struct err *err)
+{
+	struct control_operation *operation = opening->operation;
+	const struct binding_suite *suite = opening->suite->suite;
+	const json_t *grant =
+		control_spec(operation->control, STORE_GRANT, opening->suite->grant->id);
+	const json_t *share = json_object_get(grant, "blind_share_max");
+	double samples = (double)suite->leaf_count * (double)opening->samples;
+	char detail[DETAIL_SIZE];
+	if (opening->blind <= 0)
+		return ERR_OK;
+	if (!json_is_number(share))
+		return refuse(operation, RULE_SUITE_RUN, err,
+			      "the grant agrees to no blind arm (blind_share_max)");
+	if (suite->sealed)
+		return refuse(operation, RULE_SUITE_RUN, err,
+			      "requests of a sealed suite have to show their leaf: no blind arm");
+	if ((double)opening->blind <= samples * json_number_value(share) + 1e-9)
+		return ERR_OK;
+	snprintf(detail, sizeof(detail),
+		 "a blind arm of %lld of %.0f samples; the grant agrees to a share of %g",
+		 (long long)opening->blind, samples, json_number_value(share));
+	return refuse(operation, RULE_SUITE_RUN, err, detail);
+}
+
 static enum err_code check_opening(const struct opening *opening, struct err *err)
 {
 	const struct world_grant *grant = opening->suite->grant;
@@ -62,6 +92,7 @@ static enum err_code check_opening(const struct opening *opening, struct err *er
 	    !control_grading_find(opening->operation->control, opening->suite->id))
 		return refuse(opening->operation, RULE_SUITE_SCORERS, err,
 			      "none are kept here; register the suite again");
+	ERR_TRY(check_blind(opening, err));
 	const struct binding_suite *kept = opening->suite->suite;
 	if (kept->shape && (uint64_t)kept->unit_count * (uint64_t)opening->samples > ANSWERS_MAX) {
 		snprintf(detail, sizeof(detail),
@@ -92,12 +123,29 @@ static json_t *run_spec(const struct opening *opening)
 		(json_int_t)position, "automatic", opening->automatic);
 	if (spec &&
 	    ((*opening->key && json_object_set_new(spec, "key", json_string(opening->key))) ||
+	     (opening->blind != UNNAMED &&
+	      json_object_set_new(spec, "blind", json_integer(opening->blind))) ||
 	     (opening->seed &&
 	      json_object_set_new(spec, "opening_seed", json_string(opening->seed))))) {
 		json_decref(spec);
 		return NULL;
 	}
 	return spec;
+}
+
+/* What the record of the opening and its answer say beside: how what may be opened is chosen, and
+ * the blind share. NULL: nothing, or memory is out. */
+static json_t *promise_of(const struct opening *opening, const json_t *spec)
+{
+	json_t *promise = control_grading_promise(opening->operation->control, spec);
+	if (opening->blind == UNNAMED)
+		return promise;
+	if (!promise)
+		promise = json_object();
+	if (promise && json_object_set_new(promise, "blind", json_integer(opening->blind)) == 0)
+		return promise;
+	json_decref(promise);
+	return NULL;
 }
 
 static enum err_code open_run(struct opening *opening, struct err *err)
@@ -109,6 +157,8 @@ static enum err_code open_run(struct opening *opening, struct err *err)
 		.suite = opening->suite->suite,
 		.samples = (unsigned)opening->samples,
 		.opened_ms = operation->control->loop->wall_ms,
+		.named = opening->blind != UNNAMED,
+		.blind_max = opening->blind != UNNAMED ? opening->blind : 0,
 	};
 	memcpy(options.plan_digest, opening->plan, SHA256_SIZE);
 	ERR_TRY(check_opening(opening, err));
@@ -128,13 +178,13 @@ static enum err_code open_run(struct opening *opening, struct err *err)
 		json_decref(spec);
 		return opened;
 	}
-	json_t *promise = spec ? control_grading_promise(operation->control, spec) : NULL;
+	json_t *promise = spec ? promise_of(opening, spec) : NULL;
 	struct control_telling telling = {.kind = RECORD_RUN, .act = "run.open", .detail = promise};
 	operation->answer = json_pack("{s:s, s:s, s:I, s:I}", "run", opening->id, "suite",
 				      opening->suite->id, "samples", (json_int_t)opening->samples,
 				      "leaves", (json_int_t)opening->suite->suite->leaf_count);
 	enum err_code code = ERR_OK;
-	if (!spec || !operation->answer ||
+	if (!spec || !operation->answer || (!promise && opening->blind != UNNAMED) ||
 	    (promise && json_object_update(operation->answer, promise)))
 		code = ERR_SET(err, ERR_NO_MEMORY, "no memory to open a run");
 	if (code == ERR_OK)
@@ -180,7 +230,8 @@ static enum err_code read_seed(const json_t *body, const char **out, struct err 
 enum err_code control_prepare_run(struct control_operation *operation, const char *grant,
 				  const char *key, const json_t *body, struct err *err)
 {
-	static const char *const keys[] = {"suite", "samples", "plan_digest", "opening_seed", NULL};
+	static const char *const keys[] = {"suite",        "samples", "plan_digest",
+					   "opening_seed", "blind",   NULL};
 	struct opening opening = {.operation = operation, .key = key};
 	const char *suite;
 	operation->log = control_log_of_grant(operation->control, grant);
@@ -190,6 +241,8 @@ enum err_code control_prepare_run(struct control_operation *operation, const cha
 	ERR_TRY(find_suite(&opening, grant, suite, err));
 	ERR_TRY(json_get_integer_or(body, "samples", "run", 1, BINDING_SAMPLES_MAX,
 				    opening.suite->suite->samples, &opening.samples, err));
+	ERR_TRY(json_get_integer_or(body, "blind", "run", 0, BLIND_MAX, UNNAMED, &opening.blind,
+				    err));
 	ERR_TRY(read_plan(body, opening.plan, err));
 	ERR_TRY(read_seed(body, &opening.seed, err));
 	return open_run(&opening, err);
@@ -200,7 +253,8 @@ enum err_code control_prepare_run(struct control_operation *operation, const cha
 static enum err_code prepare_automatic(struct control_operation *operation, struct err *err)
 {
 	const struct control_open_run *call = operation->argument;
-	struct opening opening = {.operation = operation, .key = "", .automatic = true};
+	struct opening opening = {
+		.operation = operation, .key = "", .blind = UNNAMED, .automatic = true};
 	operation->log = control_log_of_grant(operation->control, call->grant);
 	control_random_id(operation->control, "run_", opening.id);
 	ERR_TRY(find_suite(&opening, call->grant, call->suite, err));

@@ -327,6 +327,8 @@ static enum err_code make_run(struct building *building, const char *id, const j
 		.grant_id = json_text(spec, "grant"),
 		.samples = (unsigned)control_integer(spec, "samples", 1),
 		.opened_ms = control_integer(spec, "opened_ms", 0),
+		.named = json_object_get(spec, "blind") != NULL,
+		.blind_max = control_integer(spec, "blind", 0),
 	};
 	if (!suite_spec || !hex_decode(bytes_from(json_text(spec, "plan_digest")),
 				       options.plan_digest, SHA256_SIZE))

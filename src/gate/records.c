@@ -76,6 +76,7 @@ static void add_binding(const struct gate_request *request, struct record *recor
 	const struct binding_hold *sample = request->sample ? &request->sample->hold : NULL;
 	if (sample)
 		record->sample = sample->sample - 1; /* counted from 0 in the log */
+	record->blind = sample && binding_hold_is_blind(sample);
 	if (sample && sample->noted)
 		record->exposure = sample->re_exposed ? BYTES("re-exposed") : BYTES("first");
 }

@@ -116,6 +116,8 @@ size_t record_format(const struct record *record, char *out, size_t capacity)
 	json_write_member(to, "act", record->act);
 	json_write_member(to, "admit", record->admit);
 	digest_member(to, "answer", record->answer);
+	if (record->blind)
+		json_write_raw(to, "blind", BYTES("true"));
 	json_write_member(to, "clause", record->clause);
 	number_member(to, "count", record->count, record->count > 0);
 	json_write_raw(to, "detail", record->detail);

@@ -80,6 +80,7 @@ struct record {
 	enum record_ending ending;
 	/* Admit: the gateway was in mode observe; rule and clause would have refused it. */
 	bool observed;
+	bool blind;  /* admit: of a run that counts them, asked without naming it */
 	bool opened; /* settle: the sealed answer was let out for checking */
 	double score;
 	const struct record_usage *usage;

@@ -135,6 +135,9 @@ struct binding_run_options {
 	unsigned samples;            /* of each leaf and model; 1 to BINDING_SAMPLES_MAX */
 	uint8_t plan_digest[SHA256_SIZE];
 	int64_t opened_ms;
+	/* Requests have to name the run, but for so many samples over all leaves and models. */
+	bool named;
+	int64_t blind_max;
 	/* Sealed answers: so many leaves, chosen by HMAC under the key (SHA256_SIZE bytes), may be
 	 * opened for checking, one sample of each. 0: none. */
 	const uint8_t *opening_key;
@@ -149,6 +152,9 @@ struct binding_run {
 	unsigned samples;
 	uint8_t plan_digest[SHA256_SIZE];
 	int64_t opened_ms;
+	bool named; /* those that do not name it are counted: at most blind_max */
+	int64_t blind_max;
+	_Atomic int64_t blind_used;
 	_Atomic int64_t last_use_ms; /* opened_ms, or the last binding_take */
 	_Atomic bool closed;         /* nothing is taken any more */
 	_Atomic int64_t in_flight;   /* samples held and neither kept nor released */
@@ -180,6 +186,10 @@ enum err_code binding_run_add_model(struct binding_run *run, const char *model, 
 /* At start: sample (1-based) of the unit was used, as the log shows. False where there is no such
  * unit or sample. */
 bool binding_run_restore(struct binding_run *run, unsigned slot, uint32_t unit, unsigned sample);
+/* At start: one was asked without naming the run. */
+void binding_run_restore_blind(struct binding_run *run);
+/* Whether one more may be. */
+bool binding_run_takes_blind(const struct binding_run *run);
 /* Samples of the unit that are used or in flight. */
 unsigned binding_run_used(const struct binding_run *run, unsigned slot, uint32_t unit);
 /* How many there may be: of a judge, whatever the run says. */
@@ -211,6 +221,7 @@ struct binding_pick {
 	uint32_t leaf, unit;
 	unsigned step;  /* of a conversation, from 0 */
 	uint64_t among; /* the samples it can be, a bit each */
+	bool unnamed;   /* the request does not name the run */
 	unsigned judged_count;
 	struct binding_judged judged[SCRIPT_SLOTS_MAX];
 	uint32_t free_bytes, registered_bytes; /* of its words; 0 where they are not counted */
@@ -239,6 +250,8 @@ bool binding_take(struct binding_run *run, unsigned slot, const struct binding_p
 /* Both end the hold; on one that holds nothing they do nothing. */
 void binding_keep(struct binding_hold *hold);
 void binding_release(struct binding_hold *hold);
+/* Whether it is a sample of the run's blind share. */
+bool binding_hold_is_blind(const struct binding_hold *hold);
 /* Where what is answered has to be kept; NULL: nothing will ask for it. While it is held. */
 struct served *binding_hold_answer(const struct binding_hold *hold);
 /* At start: an answer was judged, words were counted. */

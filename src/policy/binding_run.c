@@ -33,6 +33,8 @@ enum err_code binding_run_new(const struct binding_run_options *options, struct 
 	run->samples = options->samples;
 	memcpy(run->plan_digest, options->plan_digest, SHA256_SIZE);
 	run->opened_ms = options->opened_ms;
+	run->named = options->named;
+	run->blind_max = options->blind_max;
 	atomic_init(&run->last_use_ms, options->opened_ms);
 	enum err_code code = ERR_OK;
 	if (options->openings)
@@ -109,6 +111,42 @@ bool binding_run_restore(struct binding_run *run, unsigned slot, uint32_t unit, 
 		return false;
 	atomic_fetch_or(&run->used[slot][unit], (uint64_t)1 << (sample - 1));
 	return true;
+}
+
+/* ---- the blind share ---- */
+
+static bool is_blind(const struct binding_run *run, const struct binding_pick *pick)
+{
+	return pick->unnamed && run->named;
+}
+
+static bool take_blind(struct binding_run *run, const struct binding_pick *pick)
+{
+	if (!is_blind(run, pick) || atomic_fetch_add(&run->blind_used, 1) < run->blind_max)
+		return true;
+	atomic_fetch_sub(&run->blind_used, 1);
+	return false;
+}
+
+static void give_blind(struct binding_run *run, const struct binding_pick *pick)
+{
+	if (is_blind(run, pick))
+		atomic_fetch_sub(&run->blind_used, 1);
+}
+
+void binding_run_restore_blind(struct binding_run *run)
+{
+	atomic_fetch_add(&run->blind_used, 1);
+}
+
+bool binding_run_takes_blind(const struct binding_run *run)
+{
+	return !run->named || atomic_load(&run->blind_used) < run->blind_max;
+}
+
+bool binding_hold_is_blind(const struct binding_hold *hold)
+{
+	return hold->run && is_blind(hold->run, &hold->pick);
 }
 
 unsigned binding_run_used(const struct binding_run *run, unsigned slot, uint32_t unit)
@@ -247,9 +285,11 @@ bool binding_take(struct binding_run *run, unsigned slot, const struct binding_p
 	*hold = (struct binding_hold){0};
 	/* Counted first: whoever sees the run closed and nothing in flight sees the last of it. */
 	atomic_fetch_add(&run->in_flight, 1);
-	bool judged = take_verdicts(run, pick);
+	bool blind = take_blind(run, pick), judged = blind && take_verdicts(run, pick);
 	uint64_t bit = judged ? take_bit(run, slot, pick) : 0;
 	if (!bit) {
+		if (blind)
+			give_blind(run, pick);
 		if (judged)
 			give_verdicts(run, pick, pick->judged_count);
 		atomic_fetch_sub(&run->in_flight, 1);
@@ -289,6 +329,7 @@ void binding_release(struct binding_hold *hold)
 	atomic_fetch_and(&hold->run->used[hold->slot][hold->pick.unit],
 			 ~((uint64_t)1 << (hold->sample - 1)));
 	give_verdicts(hold->run, &hold->pick, hold->pick.judged_count);
+	give_blind(hold->run, &hold->pick);
 	end_hold(hold);
 }
 

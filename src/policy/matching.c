@@ -113,6 +113,15 @@ static enum match_step match_run(const struct decision *decision, const struct w
 		return MATCH_RUN;
 	}
 	match->slot = model_slot(decision, match->run);
+	match->pick.unnamed = !named && !decision->request->recorded;
+	if (match->pick.unnamed && !binding_run_takes_blind(match->run->run)) {
+		snprintf(
+			match->detail, sizeof(match->detail),
+			"run %.80s counts requests that do not name it, and has had its %lld: name "
+			"it with parley-run",
+			match->run->id, (long long)match->run->run->blind_max);
+		return MATCH_RUN;
+	}
 	return match_samples(match);
 }
 

@@ -5,13 +5,14 @@ import json
 import os
 
 import test_bench
-from parley_test import Case, evaluation, main, run
+from parley_test import Case, anthropic, evaluation, main, public, run, suite_of
 
 SUITE = ('name: foxes\nversion: 1\nlicence: Apache-2.0\nkind: qa\ntemplate: "{{question}}"\n'
          'settings: { max_tokens: 64, temperature: 0 }\nsamples: 1\n'
          'scorer: { kind: contains, target: "{{answer}}" }\n')
 KEYS = {"PARLEY_TEST_KEY": "any"}
 PAIRS = 24
+QUESTIONS = [f"Riddle {number}: red, and a thief of geese?" for number in range(5)]
 
 
 class Conduct(Case):
@@ -222,6 +223,74 @@ class Decoys(Conduct):
             self.assertIn(f"{30 + 8 * (len(admitted) - 1)} of", verified.stdout.splitlines()[0])
             self.assertIn(said, verified.stdout)
             gate.stop()
+
+
+
+class BlindShare(Case):
+    """What the gateway makes of a run of which so many samples may be asked without naming it."""
+
+    def start(self, **members):
+        self.suite = suite_of(QUESTIONS)
+        self.gate = self.gateway(self.sim(), evaluation(**members), public_suites=public(self.suite))
+        self.client = self.gate.client("eval", "southlab")
+        self.registered = self.client.post("/parley/v1/suites", self.suite).json()["suite"]
+
+    def open_run(self, status=200, **members):
+        answer = self.client.post("/parley/v1/runs", {"suite": self.registered, **members})
+        self.assertEqual(answer.status, status, answer)
+        return answer.json()
+
+    def ask(self, prompt, run=None):
+        return self.client.ask("anthropic", anthropic(prompt, temperature=0),
+                               extra={"parley-run": run} if run else None)
+
+    def test_without_an_agreement_there_is_none(self):
+        self.start()
+        refused = self.open_run(403, blind=1)
+        self.assertEqual(refused["rule"], "suite.run")
+        self.assertIn("blind_share_max", refused["detail"])
+        # Naming every request can be had without one; a run that says nothing is as ever.
+        run = self.open_run(blind=0)["run"]
+        answer = self.ask(QUESTIONS[0])
+        self.assert_refused(answer, 403, "suite.run", "anthropic")
+        self.assertIn(f"run {run} counts requests that do not name it, and has had its 0",
+                      answer.message())
+        self.assertEqual(self.ask(QUESTIONS[0], run).status, 200)
+        self.assertEqual(self.client.post(f"/parley/v1/runs/{run}/close", {}).status, 200)
+        self.open_run()
+        self.assertEqual(self.ask(QUESTIONS[0]).status, 200)
+
+    def test_the_agreed_share_is_all_there_is_and_stands_in_the_log(self):
+        self.start(blind_share_max=0.4)
+        self.assertIn("a share of 0.4", self.open_run(403, blind=3)["detail"])
+        opened = self.open_run(blind=2)
+        run = opened["run"]
+        self.assertEqual(opened["blind"], 2)
+        self.assertEqual(self.ask(QUESTIONS[0]).status, 200)
+        self.assertEqual(self.ask(QUESTIONS[1], run).status, 200)
+        # A restart counts what the log shows.
+        self.gate.stop()
+        self.gate.start()
+        self.client.port = self.gate.port
+        self.assertEqual(self.ask(QUESTIONS[2]).status, 200)
+        self.assert_refused(self.ask(QUESTIONS[3]), 403, "suite.run", "anthropic")
+        self.assertEqual(self.ask(QUESTIONS[3], run).status, 200)
+        records = self.gate.records()
+        self.assertEqual([(entry["leaf"], entry.get("blind", False)) for entry in records
+                          if entry["kind"] == "admit"],
+                         [(0, True), (1, False), (2, True), (3, False)])
+        self.assertEqual([entry["detail"]["blind"] for entry in records
+                          if entry.get("act") == "run.open"], [2])
+
+    def test_what_failed_is_given_back(self):
+        self.suite = suite_of(QUESTIONS)
+        self.gate = self.gateway("http://127.0.0.1:9", evaluation(blind_share_max=0.2),
+                                 public_suites=public(self.suite))
+        self.client = self.gate.client("eval", "southlab")
+        self.registered = self.client.post("/parley/v1/suites", self.suite).json()["suite"]
+        self.open_run(blind=1)
+        for _ in range(3):
+            self.assertGreaterEqual(self.ask(QUESTIONS[0]).status, 500)
 
 
 if __name__ == "__main__":
