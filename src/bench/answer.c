@@ -153,6 +153,7 @@ static void attempt_open(struct attempt *attempt, struct request *request)
 	out->first_token_ms = -1;
 	out->stream = request->streamed;
 	out->cached = request->cached;
+	out->blind = cells_is_blind(run, request->cell, request->index);
 	if (request->streamed && request->first_ns)
 		out->first_token_ms =
 			(int64_t)((request->first_ns - request->started_ns) / 1000000u);

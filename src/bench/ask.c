@@ -213,7 +213,7 @@ void ask_write_head(struct request *request, struct bytes target, struct bytes *
 	const struct run *run = model->run;
 	const struct cell *cell = request->cell;
 	struct buf leaf = BUF_INIT(LEAF_FIELD_MAX);
-	if (voucher_names_run(run, cell)) {
+	if (voucher_names_run(run, cell) && !cells_is_blind(run, cell, request->index)) {
 		names[count] = BYTES("parley-run");
 		values[count++] = bytes_from(model->gateway_runs[cell->suite].run);
 		if (run->suites[cell->suite].leaves) {

@@ -57,6 +57,7 @@ struct bench_options {
 	const char *const *same; /* --same A=B: models said to be one; NULL-terminated or NULL */
 	const char *decoys;      /* --decoys, a suite as above; NULL: none */
 	unsigned decoy_count;    /* --decoy-count: so many of its items; 0: all */
+	double blind;            /* --blind: a share of samples; 0: the plan's */
 	/* With either: 0 keeps the plan's or the suite's value. */
 	unsigned concurrency;     /* --concurrency: requests at once for each model, 1 to 5,000 */
 	unsigned samples;         /* --samples: answers for each item */

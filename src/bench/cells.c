@@ -138,6 +138,14 @@ static enum err_code add_suite(struct run *run, unsigned suite, struct err *err)
 	return ERR_OK;
 }
 
+bool cells_is_blind(const struct run *run, const struct cell *cell, size_t index)
+{
+	const struct run_model *model = &run->models[cell->model];
+	return !cell->judging && model->gateway_runs && model->gateway_runs[cell->suite].blind &&
+	       conduct_is_blind(&run->conduct, cell->suite, cell_item(run, cell, index),
+				cell_sample(run, cell, index));
+}
+
 static void open_conduct(struct run *run)
 {
 	plan_conduct(&run->plan, &run->conduct);
@@ -147,7 +155,8 @@ static void open_conduct(struct run *run)
 			(struct conduct_suite){.name = run->suites[i].name,
 					       .suite = run->suites[i].suite,
 					       .pairwise = run->suites[i].pairwise,
-					       .decoys = run->plan.suites[i].decoys};
+					       .decoys = run->plan.suites[i].decoys,
+					       .samples = run->suites[i].samples};
 }
 
 void cells_observe(struct run *run, const struct cell *cell, size_t index,
@@ -162,6 +171,8 @@ void cells_observe(struct run *run, const struct cell *cell, size_t index,
 enum err_code cells_build(struct run *run, struct err *err)
 {
 	open_conduct(run);
+	if (!conduct_draw_blind(&run->conduct, run->plan.id))
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	for (unsigned suite = 0; suite < run->suite_count; suite++)
 		ERR_TRY(add_suite(run, suite, err));
 	return ERR_OK;

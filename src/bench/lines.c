@@ -109,6 +109,8 @@ void lines_gateway(struct run *run, const struct run_model *model, unsigned suit
 		member(out, "verdict_key", model->verdict_note);
 	if (*registered->seed)
 		member(out, "opening_seed", registered->seed);
+	if (registered->blind)
+		buf_append_cstr(out, ",\"blind\":true");
 	member(out, "suite", registered->suite);
 	member(out, "run", registered->run);
 	member(out, "record", registered->record);
@@ -335,6 +337,7 @@ static enum err_code take_gateway(struct run *run, const json_t *line, struct er
 		json_integer_value(json_object_get(line, "words_registered"));
 	registered->free_bytes = json_integer_value(json_object_get(line, "words_free"));
 	registered->open = true;
+	registered->blind = json_is_true(json_object_get(line, "blind"));
 	voucher_want_receipt(model, registered->record);
 	if (*registered->closing)
 		voucher_want_receipt(model, registered->closing);

@@ -430,6 +430,7 @@ static enum err_code parse_numbers(struct plan *plan, const struct yaml_tree *tr
 				    PLAN_TIMEOUT_DEFAULT, &timeout, err));
 	ERR_TRY(yaml_get_bool_or(tree, root, "self_judging", false, &plan->self_judging, err));
 	ERR_TRY(yaml_get_bool_or(tree, root, "sealed", false, &plan->sealed, err));
+	ERR_TRY(yaml_get_number_or(tree, root, "blind", 0, 1, 0, &plan->blind, err));
 	plan->concurrency = (unsigned)concurrency;
 	plan->samples = (unsigned)samples;
 	plan->timeout_seconds = (unsigned)timeout;
@@ -444,7 +445,7 @@ static enum err_code parse_tree(struct plan *plan, struct env *env, const struct
 	static const char *const keys[] = {
 		"suites",  "models",          "judges",       "baseline", "budget",   "concurrency",
 		"samples", "timeout_seconds", "self_judging", "sealed",   "controls", "same",
-		"decoys",  "anchors",         "tags",         NULL};
+		"decoys",  "anchors",         "tags",         "blind",    NULL};
 	ERR_TRY(yaml_only_keys(tree, yaml_root(tree), keys, err));
 	ERR_TRY(parse_suites(plan, env, tree, suite_paths, err));
 	ERR_TRY(parse_decoys(plan, env, tree, suite_paths, err));
@@ -497,6 +498,24 @@ static enum err_code read_file(struct plan *plan, struct env *env,
 	return code;
 }
 
+/* Requests of a sealed suite show their leaf, and another harness writes its own. */
+static enum err_code check_blind(const struct plan *plan, struct err *err)
+{
+	if (!(plan->blind > 0))
+		return ERR_OK;
+	if (plan->sealed)
+		return ERR_SET(
+			err, ERR_USAGE,
+			"a sealed suite's requests have to show their leaf: leave --sealed or "
+			"--blind out");
+	if (plan->proxy)
+		return ERR_SET(err, ERR_USAGE,
+			       "bench proxy asks what its command asks: no --blind");
+	return plan->blind <= 1
+		       ? ERR_OK
+		       : ERR_SET(err, ERR_USAGE, "--blind is a share, above 0 and at most 1");
+}
+
 static enum err_code override(struct plan *plan, const struct bench_options *options,
 			      struct err *err)
 {
@@ -534,7 +553,9 @@ static enum err_code override(struct plan *plan, const struct bench_options *opt
 			       "--decoy-count says how many of --decoys SUITE are taken");
 	plan->self_judging |= options->self_judging;
 	plan->sealed |= options->sealed;
-	return ERR_OK;
+	if (options->blind > 0)
+		plan->blind = options->blind;
+	return check_blind(plan, err);
 }
 
 enum err_code plan_read(struct plan *plan, struct env *env, const struct bench_options *options,

@@ -75,6 +75,7 @@ struct plan {
 	double budget_usd;                          /* 0: none */
 	struct conduct_same same[CONDUCT_SAME_MAX]; /* models that are said to be one */
 	unsigned same_count;
+	double blind; /* share of samples asked without naming the gateway's run; 0: none */
 	bool self_judging;
 	/* Items with one of these tags are asked, and no others; 0: all. */
 	const char *tags[PLAN_TAGS_MAX];

@@ -33,6 +33,7 @@ void plan_conduct(const struct plan *plan, struct conduct *conduct)
 	for (unsigned i = 0; i < plan->model_count; i++)
 		conduct->models[i] = (struct conduct_model){
 			.name = plan->models[i].name, .stored = plan->models[i].replay != NULL};
+	conduct->blind_share = plan->blind;
 	conduct->same_count = plan->same_count;
 	memcpy(conduct->same, plan->same, sizeof(plan->same));
 }

@@ -102,6 +102,8 @@ enum err_code plan_encode(const struct plan *plan, struct buf *out, struct err *
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory writing the plan");
 	if (plan->proxy)
 		json_object_set_new(root, "proxy", json_true());
+	if (plan->blind > 0)
+		json_object_set_new(root, "blind", json_real(plan->blind));
 	if (plan->same_count)
 		json_object_set_new(root, "same", encode_same(plan));
 	if (plan->tag_count > 0)
@@ -318,6 +320,9 @@ static enum err_code decode_root(struct plan *plan, const json_t *root, const ch
 		ERR_TRY(decode_model(plan, json_array_get(models, i), what, err));
 	ERR_TRY(json_get_container(root, "same", what, JSON_ARRAY, true, &same, err));
 	ERR_TRY(decode_same(plan, same, what, err));
+	plan->blind = number_of(root, "blind");
+	if (!(plan->blind >= 0 && plan->blind <= 1))
+		return ERR_SET(err, ERR_INVALID, "%s: blind is no share", what);
 	return decode_numbers(plan, root, what, err);
 }
 

@@ -152,6 +152,7 @@ struct gateway_run {
 	char record[RUN_RECORD_ID_MAX + 1];   /* of the run's registration */
 	char suite_record[RUN_RECORD_ID_MAX + 1]; /* of the suite's; "" where none was named */
 	bool open, closed;
+	bool blind;                          /* so many samples may be asked without naming it */
 	char closing[RUN_RECORD_ID_MAX + 1]; /* the record of its end; "" where none was named */
 	/* The gateway's register, as its end told it: the place of this run among the
 	 * organisation's over this suite on this model (0: not told), and how many of its leaves
@@ -204,6 +205,7 @@ struct run_model {
 	const char *grant_id, *grant;
 	const char *policy; /* tlog-policy of its gateway, in the run's arena; NULL: not told */
 	bool sealed;        /* its gateway gives verdicts, no answers (V0) */
+	double blind_share; /* that the grant agrees to; 0: none */
 	char verdict_note[2048]; /* the key that signs them, as the log's key vouches for it */
 	char simulated[256];     /* label of a stand-in or of stored answers; "" for none */
 	char served[DIALECT_SERVED_MAX];
@@ -377,6 +379,8 @@ void cells_durable(struct run *run);
 /* An attempt of the task, for what is told of how providers behave. */
 void cells_observe(struct run *run, const struct cell *cell, size_t index,
 		   const struct run_transcript *attempt);
+/* The task is asked without naming the gateway's run. */
+bool cells_is_blind(const struct run *run, const struct cell *cell, size_t index);
 /* Every task has an outcome. */
 bool cells_complete(const struct run *run);
 

@@ -187,6 +187,8 @@ static void probe_answered(struct rest *rest, const struct err *err)
 			json_object_get(json_object_get(self, "grant"), "release"));
 		model->sealed = release && strcmp(release, "V0") == 0;
 		note_grant(model, json_text(json_object_get(self, "grant"), "id"));
+		model->blind_share = json_number_value(
+			json_object_get(json_object_get(self, "grant"), "blind_share_max"));
 		rest->done = vkey_answered;
 		rest_start(rest, model->origin, "GET", "/log/vkey", voucher_credential(model),
 			   bytes_of(NULL, 0));
@@ -316,6 +318,13 @@ static void open_run(struct gateway *gateway)
 	json_append_string(&body, bytes_from(model->gateway_runs[gateway->suite].suite));
 	buf_printf(&body, ",\"samples\":%u,\"plan_digest\":\"%s\"",
 		   run->suites[gateway->suite].samples, digest);
+	/* What the grant does not agree to is not asked for. */
+	const struct conduct_suite *suite = &run->conduct.suites[gateway->suite];
+	if (suite->blind_count > 0 && run->plan.blind <= model->blind_share + 1e-9 &&
+	    voucher_is_alone(model, gateway->suite)) {
+		model->gateway_runs[gateway->suite].blind = true;
+		buf_printf(&body, ",\"blind\":%zu", suite->blind_count);
+	}
 	/* Drawn after the gateway was bound to its own. */
 	if (model->sealed) {
 		uint8_t seed[SHA256_SIZE];

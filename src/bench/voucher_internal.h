@@ -46,6 +46,9 @@ struct gateway *voucher_new(struct run_model *model);
 /* Ids stand in paths: letters, digits, '-', '_' and '.' only, and not a leading dot. */
 bool voucher_is_plain_id(const char *text);
 
+/* No other model of the run is asked the suite at the same gateway with the same key: a request
+ * that names no run is this one's. */
+bool voucher_is_alone(const struct run_model *model, unsigned suite);
 /* voucher_shared.c: who registers the suite and opens and closes the run for this model: itself,
  * but for suites that name judges. */
 struct run_model *voucher_leader(const struct run_model *model, unsigned suite);

@@ -38,6 +38,16 @@ struct run_model *voucher_leader(const struct run_model *model, unsigned suite)
 	return &run->models[model->number];
 }
 
+bool voucher_is_alone(const struct run_model *model, unsigned suite)
+{
+	struct run *run = model->run;
+	for (unsigned i = 0; i < run->model_count; i++)
+		if (i != model->number && cells_answering(run, suite, i) &&
+		    same_door(&run->models[i], model))
+			return false;
+	return true;
+}
+
 bool voucher_needs_run(const struct run_model *model, unsigned suite)
 {
 	struct run *run = model->run;

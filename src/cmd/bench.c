@@ -14,7 +14,7 @@
 struct bench_settings {
 	struct cli_list suites, models, judges, paths, same, tags;
 	int64_t decoy_count, concurrency, samples, timeout_seconds, graders, budget_tokens;
-	double budget_usd;
+	double budget_usd, blind;
 	const char *decoys, *baseline, *output, *key, *authorities, *client_certificate,
 		*client_key, *cache;
 	const char *controls, *anchors;
@@ -82,6 +82,7 @@ static struct bench_options options_of(const struct bench_settings *settings, co
 		.baseline = settings->baseline,
 		.same = settings->same.items,
 		.decoys = settings->decoys,
+		.blind = settings->blind,
 		.decoy_count = (unsigned)settings->decoy_count,
 		.concurrency = (unsigned)settings->concurrency,
 		.samples = (unsigned)settings->samples,
@@ -204,6 +205,8 @@ static int run(const struct bench_settings *settings, const char *plan, bool res
 
 /* What is done with it, beyond what is asked of whom. */
 #define PLAN_OPTIONS(s) \
+	{"blind", 0, CLI_NUMBER, &(s).blind, "SHARE", \
+		"ask this share of samples without naming the run, where the grant agrees", 0, 1}, \
 	{"decoys", 0, CLI_TEXT, &(s).decoys, "SUITE", \
 		"mix in items of this suite that count in no result", 0, 0}, \
 	{"decoy-count", 0, CLI_INTEGER, &(s).decoy_count, "N", \

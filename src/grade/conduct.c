@@ -53,6 +53,10 @@ void conduct_release(struct conduct *conduct)
 {
 	free(conduct->times);
 	conduct->times = NULL;
+	for (unsigned i = 0; i < conduct->suite_count; i++) {
+		free(conduct->suites[i].blind);
+		conduct->suites[i].blind = NULL;
+	}
 	conduct->time_count = conduct->time_capacity = 0;
 }
 
@@ -60,7 +64,7 @@ void conduct_release(struct conduct *conduct)
 
 bool conduct_wants_times(const struct conduct *conduct)
 {
-	bool wanted = conduct->same_count > 0;
+	bool wanted = conduct->same_count > 0 || conduct->blind_share > 0;
 
 	for (unsigned i = 0; i < conduct->suite_count; i++)
 		wanted |= conduct->suites[i].decoys ||
@@ -131,7 +135,8 @@ static void take_time(struct conduct *conduct, unsigned suite, unsigned model, s
 		return;
 	}
 	struct conduct_time *time = &conduct->times[conduct->time_count++];
-	*time = (struct conduct_time){.suite = suite, .model = model, .item = (uint32_t)item};
+	*time = (struct conduct_time){
+		.suite = suite, .model = model, .item = (uint32_t)item, .blind = attempt->blind};
 	measure(attempt, time->values);
 }
 
@@ -141,6 +146,7 @@ void conduct_take(struct conduct *conduct, unsigned suite, unsigned model, size_
 	if (conduct->models[model].stored || attempt->error || attempt->cached ||
 	    attempt->step >= 0 || attempt->judge_order >= 0)
 		return;
+	conduct->blind[model] |= attempt->blind;
 	take_tokens(&conduct->tokens[model], asked, attempt);
 	if (conduct_wants_times(conduct))
 		take_time(conduct, suite, model, item, attempt);
@@ -461,6 +467,56 @@ static enum err_code compare_decoys(const struct conduct *conduct, const struct 
 	return ERR_OK;
 }
 
+/* ---- named against blind ---- */
+
+static bool find_model(const struct conduct *conduct, const char *name, unsigned *out)
+{
+	for (*out = 0; *out < conduct->model_count; ++*out)
+		if (strcmp(conduct->models[*out].name, name) == 0)
+			return true;
+	return false;
+}
+
+static enum err_code add_blind(const struct conduct *conduct, const struct part *part, json_t *rows,
+			       struct err *err)
+{
+	unsigned number = (unsigned)(part->suite - conduct->suites);
+	struct run_score *scores = calloc(part->count + 1, sizeof(*scores));
+	size_t place, count = 0;
+
+	/* The named ones first: they are `a`. */
+	for (int blind = 0; scores && blind < 2; blind++) {
+		for (size_t i = 0; i < part->count; i++) {
+			const struct run_score *score = &part->scores[i];
+			if (!suite_find(part->suite->suite, bytes_from(score->item), &place) ||
+			    conduct_is_blind(conduct, number, place, score->sample) != blind)
+				continue;
+			scores[count] = *score;
+			scores[count++].model = blind ? "blind" : "named";
+		}
+	}
+	enum err_code code =
+		scores ? add_row("blind", part->scores->model, scores, count, rows, err)
+		       : out_of_memory(err);
+	free(scores);
+	return code;
+}
+
+static enum err_code compare_blind(const struct conduct *conduct, const struct run_score *scores,
+				   size_t count, json_t *rows, struct err *err)
+{
+	struct part part;
+	unsigned model;
+
+	for (size_t at = 0; at < count; at += part.count) {
+		next_part(conduct, &scores[at], count - at, &part);
+		if (part.suite && part.suite->blind &&
+		    find_model(conduct, part.scores->model, &model) && conduct->blind[model])
+			ERR_TRY(add_blind(conduct, &part, rows, err));
+	}
+	return ERR_OK;
+}
+
 static bool name_left_out(const struct conduct *conduct, json_t *names)
 {
 	bool done = true;
@@ -523,14 +579,19 @@ enum err_code conduct_make(const struct conduct *conduct, const struct run_score
 {
 	json_t *made = json_object(), *rows = json_array(), *gaps = json_array();
 	json_t *times = json_array(), *tokens = json_array(), *left = json_array();
-	enum err_code code =
-		made && rows && gaps && times && tokens && left ? ERR_OK : out_of_memory(err);
+	json_t *unblind = json_array();
+	enum err_code code = made && rows && gaps && times && tokens && left && unblind
+				     ? ERR_OK
+				     : out_of_memory(err);
 
 	if (code == ERR_OK)
 		code = compare_twins(conduct, scores, count, rows, gaps, err);
 	if (code == ERR_OK)
 		code = compare_decoys(conduct, scores, count, rows, err);
-	if (code == ERR_OK && !name_left_out(conduct, left))
+	if (code == ERR_OK)
+		code = compare_blind(conduct, scores, count, rows, err);
+	if (code == ERR_OK &&
+	    !(name_left_out(conduct, left) && conduct_name_not_blind(conduct, unblind)))
 		code = out_of_memory(err);
 	if (code == ERR_OK && !conduct->short_of_times)
 		code = conduct_times(conduct, times, err);
@@ -542,6 +603,7 @@ enum err_code conduct_make(const struct conduct *conduct, const struct run_score
 	bool kept = put(made, "scores", rows);
 	kept &= put(made, "gaps", gaps);
 	kept &= put(made, "left_out", left);
+	kept &= put(made, "not_blind", unblind);
 	kept &= put(made, "times", times);
 	kept &= put(made, "tokens", tokens);
 	if (code == ERR_OK && !kept)

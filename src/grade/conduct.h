@@ -1,7 +1,7 @@
 /* How providers behaved, as far as a client can see (docs/formats/bundle.md): whether a model does
- * better on published items than on their twins or on decoys, whether times and lengths of answers
- * differ where they should not, whether tokens are counted as bytes suggest. Signs, not proofs. One
- * implementation for harness and verifier, pure. */
+ * better on published items than on their twins or on decoys, or when the run is named, whether
+ * times and lengths of answers differ where they should not, whether tokens are counted as bytes
+ * suggest. Signs, not proofs. One implementation for harness and verifier, pure. */
 #ifndef GRADE_CONDUCT_H
 #define GRADE_CONDUCT_H
 
@@ -27,6 +27,10 @@ struct conduct_suite {
 	const struct suite *suite; /* NULL: it is withheld */
 	bool pairwise;
 	bool decoys; /* its items count in no result */
+	unsigned samples;
+	/* Of each sample: it is drawn for the blind arm; owned. NULL: there is none. */
+	bool *blind;
+	size_t blind_count;
 };
 
 struct conduct_model {
@@ -48,6 +52,7 @@ struct conduct_tokens {
 
 struct conduct_time {
 	uint32_t suite, model, item;
+	bool blind;
 	float values[CONDUCT_MEASURES];
 };
 
@@ -59,6 +64,8 @@ struct conduct {
 	struct conduct_same same[CONDUCT_SAME_MAX];
 	unsigned suite_count, model_count, same_count;
 	bool left_out[CONDUCT_MODELS_MAX]; /* models that were not asked the decoys */
+	double blind_share;                /* of samples; 0: no blind arm is wanted */
+	bool blind[CONDUCT_MODELS_MAX];    /* models that were asked blind */
 	struct conduct_tokens tokens[CONDUCT_MODELS_MAX];
 	struct conduct_time *times; /* owned */
 	size_t time_count, time_capacity;
@@ -66,6 +73,11 @@ struct conduct {
 };
 
 void conduct_release(struct conduct *conduct);
+
+/* Draws the samples of the blind arm, once suites and `blind_share` are set: the same for the same
+ * text. False when memory is out. */
+bool conduct_draw_blind(struct conduct *conduct, const char *id);
+bool conduct_is_blind(const struct conduct *conduct, unsigned suite, size_t item, unsigned sample);
 
 /* Whether there is anything that times would be compared between. Until then none are kept. */
 bool conduct_wants_times(const struct conduct *conduct);
@@ -80,8 +92,8 @@ void conduct_take(struct conduct *conduct, unsigned suite, unsigned model, size_
  */
 bool conduct_beside_decoys(const struct conduct *conduct, unsigned suite, unsigned *decoys);
 
-/* {scores, gaps, left_out, times, tokens}, members without entries left out; NULL in *out where
- * nothing was looked at. The caller owns it. */
+/* {scores, gaps, left_out, not_blind, times, tokens}, members without entries left out; NULL in
+ * *out where nothing was looked at. The caller owns it. */
 enum err_code conduct_make(const struct conduct *conduct, const struct run_score *scores,
 			   size_t count, json_t **out, struct err *err);
 

@@ -11,6 +11,9 @@ json_t *conduct_number(double value);
  * False when memory is out. */
 bool conduct_adjust(json_t *rows);
 
+/* Models for whom a blind arm was wanted and is none. False when memory is out. */
+bool conduct_name_not_blind(const struct conduct *conduct, json_t *names);
+
 /* Appends every comparison of times to `rows`. */
 enum err_code conduct_times(const struct conduct *conduct, json_t *rows, struct err *err);
 

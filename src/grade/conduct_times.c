@@ -27,7 +27,14 @@ struct means {
 	size_t items;
 };
 
-static bool means_of(const struct conduct *conduct, unsigned suite, unsigned model,
+enum arm { ARM_BOTH, ARM_NAMED, ARM_BLIND };
+
+static bool in_arm(const struct conduct_time *time, enum arm arm)
+{
+	return arm == ARM_BOTH || time->blind == (arm == ARM_BLIND);
+}
+
+static bool means_of(const struct conduct *conduct, unsigned suite, unsigned model, enum arm arm,
 		     enum conduct_measure measure, struct means *out)
 {
 	size_t items = suite_count(conduct->suites[suite].suite);
@@ -36,7 +43,8 @@ static bool means_of(const struct conduct *conduct, unsigned suite, unsigned mod
 	*out = (struct means){.values = sums, .items = items};
 	for (size_t i = 0; sums && i < conduct->time_count; i++) {
 		const struct conduct_time *time = &conduct->times[i];
-		if (time->suite != suite || time->model != model || isnan(time->values[measure]))
+		if (time->suite != suite || time->model != model || !in_arm(time, arm) ||
+		    isnan(time->values[measure]))
 			continue;
 		sums[time->item] += (double)time->values[measure];
 		counts[time->item]++;
@@ -134,7 +142,7 @@ static bool compare_twins(const struct conduct *conduct, unsigned suite, unsigne
 	struct means means;
 	struct columns columns;
 	size_t twin;
-	bool done = means_of(conduct, suite, model, measure, &means);
+	bool done = means_of(conduct, suite, model, ARM_BOTH, measure, &means);
 
 	done &= columns_make(means.items, &columns);
 	for (size_t i = 0; done && i < means.items; i++)
@@ -143,6 +151,24 @@ static bool compare_twins(const struct conduct *conduct, unsigned suite, unsigne
 	done = done && add_rows(&subject, &columns, true, rows);
 	columns_release(&columns);
 	free(means.values);
+	return done;
+}
+
+/* Two samples of means that belong to nothing in common. */
+static bool compare_apart(const struct subject *subject, const struct means *a,
+			  const struct means *b, json_t *rows)
+{
+	struct columns columns;
+	bool done = columns_make(a->items + b->items, &columns);
+
+	for (size_t i = 0; done && i < a->items; i++)
+		if (!isnan(a->values[i]))
+			columns.a[columns.count++] = a->values[i];
+	for (size_t i = 0; done && i < b->items; i++)
+		if (!isnan(b->values[i]))
+			columns.b[columns.count_b++] = b->values[i];
+	done = done && add_rows(subject, &columns, false, rows);
+	columns_release(&columns);
 	return done;
 }
 
@@ -155,21 +181,29 @@ static bool compare_decoys(const struct conduct *conduct, unsigned suite, unsign
 				  .a = conduct->models[model].name,
 				  .measure = measure};
 	struct means own = {0}, others = {0};
-	struct columns columns = {0};
-	bool done = means_of(conduct, suite, model, measure, &own) &&
-		    means_of(conduct, decoys, model, measure, &others) &&
-		    columns_make(own.items + others.items, &columns);
+	bool done = means_of(conduct, suite, model, ARM_BOTH, measure, &own) &&
+		    means_of(conduct, decoys, model, ARM_BOTH, measure, &others) &&
+		    compare_apart(&subject, &own, &others, rows);
 
-	for (size_t i = 0; done && i < own.items; i++)
-		if (!isnan(own.values[i]))
-			columns.a[columns.count++] = own.values[i];
-	for (size_t i = 0; done && i < others.items; i++)
-		if (!isnan(others.values[i]))
-			columns.b[columns.count_b++] = others.values[i];
-	done = done && add_rows(&subject, &columns, false, rows);
-	columns_release(&columns);
 	free(own.values);
 	free(others.values);
+	return done;
+}
+
+static bool compare_blind(const struct conduct *conduct, unsigned suite, unsigned model,
+			  enum conduct_measure measure, json_t *rows)
+{
+	struct subject subject = {.what = "blind",
+				  .suite = conduct->suites[suite].name,
+				  .a = conduct->models[model].name,
+				  .measure = measure};
+	struct means named = {0}, blind = {0};
+	bool done = means_of(conduct, suite, model, ARM_NAMED, measure, &named) &&
+		    means_of(conduct, suite, model, ARM_BLIND, measure, &blind) &&
+		    compare_apart(&subject, &named, &blind, rows);
+
+	free(named.values);
+	free(blind.values);
 	return done;
 }
 
@@ -184,8 +218,8 @@ static bool compare_same(const struct conduct *conduct, unsigned suite,
 				  .measure = measure};
 	struct means a = {0}, b = {0};
 	struct columns columns = {0};
-	bool done = means_of(conduct, suite, same->a, measure, &a) &&
-		    means_of(conduct, suite, same->b, measure, &b) &&
+	bool done = means_of(conduct, suite, same->a, ARM_BOTH, measure, &a) &&
+		    means_of(conduct, suite, same->b, ARM_BOTH, measure, &b) &&
 		    columns_make(a.items, &columns);
 
 	for (size_t i = 0; done && i < a.items; i++)
@@ -219,6 +253,10 @@ enum err_code conduct_times(const struct conduct *conduct, json_t *rows, struct 
 			for (unsigned i = 0;
 			     beside && hangs_not_on_words(m) && i < conduct->model_count; i++)
 				done = done && compare_decoys(conduct, suite, decoys, i, m, rows);
+			for (unsigned i = 0;
+			     conduct->suites[suite].blind && i < conduct->model_count; i++)
+				done = done && (!conduct->blind[i] ||
+						compare_blind(conduct, suite, i, m, rows));
 			for (unsigned i = 0; i < conduct->same_count; i++)
 				done = done &&
 				       compare_same(conduct, suite, &conduct->same[i], m, rows);

@@ -197,13 +197,64 @@ static void tell_decoys(struct words *words, const json_t *made)
 	    "which run a request belongs to)");
 }
 
+/* ---- the blind arm ---- */
+
+static void tell_arm(struct words *words, const json_t *row)
+{
+	const char *model = json_text(row, "model"), *suite = json_text(row, "suite");
+	double difference = 100 * number(row, "difference");
+
+	say(words, words->found,
+	    "%.64s: %s between answers to %.64s whose run was named and blind ones: %+.1f points "
+	    "[%+.1f, "
+	    "%+.1f] (%lld and %lld items, Holm %.2g)",
+	    model, holds(row) ? "a difference" : "no difference shown", suite, difference,
+	    100 * number(row, "low"), 100 * number(row, "high"), count_of(row, "items_a"),
+	    count_of(row, "items_b"), number(row, "p_holm"));
+}
+
+static void tell_blind(struct words *words, const json_t *made)
+{
+	const json_t *rows = json_object_get(made, "scores"), *row;
+	size_t i, told = 0;
+
+	json_array_foreach(json_object_get(made, "not_blind"), i, row) say(
+		words, words->done,
+		"%.64s was not asked blind: no grant agrees to it (blind_share_max), or it is no "
+		"gateway's, where there is no run to name",
+		json_string_value(row));
+	if (count_about(rows, "blind", false) == 0)
+		return;
+	say(words, words->done,
+	    "a share of samples, drawn by the plan's id and agreed to in the grant, was asked "
+	    "without "
+	    "naming the run (blind), and is compared with the others");
+	json_array_foreach((json_t *)rows, i, row)
+	{
+		if (is_about(row, "blind") && told++ < ROWS_TOLD)
+			tell_arm(words, row);
+	}
+	say(words, words->not_shown,
+	    "a gateway knows the words of suites that are registered openly, and so a blind "
+	    "request "
+	    "as well; only a provider that does not run the gateway itself is kept from it");
+}
+
 /* ---- times ---- */
 
 static void tell_time(struct words *words, const json_t *row)
 {
 	const char *model = json_text(row, "model");
 
-	if (is_about(row, "twins"))
+	if (is_about(row, "blind"))
+		say(words, words->found,
+		    "%.64s: %s of named and of blind answers to %.64s differ, medians %.4g and "
+		    "%.4g (%s, "
+		    "Holm %.2g)",
+		    model, json_text(row, "measure"), json_text(row, "suite"),
+		    number(row, "median_a"), number(row, "median_b"), json_text(row, "test"),
+		    number(row, "p_holm"));
+	else if (is_about(row, "twins"))
 		say(words, words->found,
 		    "%.64s: %s of items of %.64s and of their twins differ, medians %.4g and %.4g "
 		    "(%s, Holm %.2g)",
@@ -306,8 +357,8 @@ bool conduct_is_told(const json_t *made)
 
 	json_array_foreach(json_object_get(made, "tokens"), i, row) off |=
 		json_is_true(json_object_get(row, "off"));
-	return off || json_object_get(made, "left_out") || json_object_get(made, "scores") ||
-	       json_object_get(made, "times");
+	return off || json_object_get(made, "left_out") || json_object_get(made, "not_blind") ||
+	       json_object_get(made, "scores") || json_object_get(made, "times");
 }
 
 json_t *conduct_words(const json_t *made)
@@ -317,6 +368,7 @@ json_t *conduct_words(const json_t *made)
 	if (words.done && words.found && words.not_shown) {
 		tell_scores(&words, made);
 		tell_decoys(&words, made);
+		tell_blind(&words, made);
 		tell_times(&words, made);
 		tell_tokens(&words, made);
 		say(&words, words.not_shown,

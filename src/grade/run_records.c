@@ -55,6 +55,7 @@ static const struct field transcript_fields[] = {
 	FIELD(run_transcript, response_digest, FIELD_STRING, false),
 	FIELD(run_transcript, stream, FIELD_BOOL, false),
 	FIELD(run_transcript, cached, FIELD_BOOL, false),
+	FIELD(run_transcript, blind, FIELD_BOOL, false),
 	FIELD(run_transcript, judge_model, FIELD_STRING, false),
 	FIELD(run_transcript, judge_opponent, FIELD_STRING, false),
 	FIELD(run_transcript, judge_order, FIELD_INT, false),

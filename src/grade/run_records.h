@@ -45,6 +45,7 @@ struct run_transcript {
 	const char *response_digest; /* hex SHA-256(nonce || exact body) as the harness saw it */
 	bool stream;                 /* response_body is a stream of events */
 	bool cached;                 /* the response is an earlier one, out of a cache */
+	bool blind;                  /* asked without naming the gateway's run */
 	/* Pairwise judging: this is the judge's answer about a pair. NULL for contestants. */
 	const char *judge_model, *judge_opponent;
 	int judge_order; /* 0: model's answer stood first; 1: second; -1: no judgement */

@@ -434,6 +434,7 @@ static enum err_code check_attempt(struct audit *audit, const struct attempt *at
 	ERR_TRY(check_answer_text(audit, attempt, err));
 	ERR_TRY(audit_vouch(audit, attempt, err));
 	count_tokens(audit, attempt);
+	ERR_TRY(audit_blind(audit, attempt, NULL, err));
 	ERR_TRY(observe(audit, attempt, err));
 	if (!attempt_answered(attempt)) {
 		audit->counts.failures++;

@@ -324,7 +324,7 @@ enum err_code audit_load(struct audit *audit, struct err *err)
 		ERR_TRY(load_suite(audit, i, err));
 	for (unsigned i = 0; i < audit->suite_count; i++)
 		ERR_TRY(lay_out(audit, i, err));
-	audit_conduct_open(audit);
+	ERR_TRY(audit_conduct_open(audit, err));
 	ERR_TRY(load_own_keys(audit, err));
 	return grants_load(audit, err);
 }

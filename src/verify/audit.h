@@ -119,7 +119,7 @@ struct audit_counts {
 	size_t comparisons; /* of models, computed again */
 	size_t anchors;     /* ratings by people */
 	bool anchors_untold;
-	size_t cached;      /* responses out of a cache, by the bundle's own account */
+	size_t cached; /* responses out of a cache, by the bundle's own account */
 	size_t sealed, signed_verdicts, opened; /* verdicts on sealed answers */
 	size_t openings[3];                     /* by enum opening_known */
 	size_t words; /* answers that are withheld: their scores are the evaluator's word */
@@ -156,7 +156,8 @@ struct audit {
 	struct audit_counts counts;
 	struct signs signs[PLAN_MODELS_MAX];
 	struct conduct conduct;
-	json_t *conduct_words; /* of what was found again; NULL: nothing */
+	size_t drawn_named[PLAN_MODELS_MAX]; /* answers drawn for the blind arm, asked by name */
+	json_t *conduct_words;               /* of what was found again; NULL: nothing */
 };
 
 /* audit.c */
@@ -292,7 +293,11 @@ enum err_code audit_scores(struct audit *audit, struct err *err);
 enum err_code audit_results(struct audit *audit, struct err *err);
 /* conduct.c: how providers behaved, of what is not withheld: set up from the plan, an answer, what
  * is published of it, and the notes. */
-void audit_conduct_open(struct audit *audit);
+enum err_code audit_conduct_open(struct audit *audit, struct err *err);
+/* Whether the attempt was asked blind exactly if it was to be; `record`: its admit record, or NULL.
+ */
+enum err_code audit_blind(struct audit *audit, const struct attempt *attempt, const json_t *record,
+			  struct err *err);
 void audit_conduct_take(struct audit *audit, const struct attempt *attempt, uint64_t asked);
 enum err_code audit_conduct(struct audit *audit, struct err *err);
 void audit_conduct_note(struct audit *audit);

@@ -6,7 +6,7 @@
 
 #define MEMBER "conduct"
 
-void audit_conduct_open(struct audit *audit)
+enum err_code audit_conduct_open(struct audit *audit, struct err *err)
 {
 	struct conduct *conduct = &audit->conduct;
 	plan_conduct(&audit->plan, conduct);
@@ -16,7 +16,11 @@ void audit_conduct_open(struct audit *audit)
 			(struct conduct_suite){.name = audit->suites[i].name,
 					       .suite = audit->suites[i].suite,
 					       .pairwise = audit->suites[i].scorer->pairwise,
-					       .decoys = audit->plan.suites[i].decoys};
+					       .decoys = audit->plan.suites[i].decoys,
+					       .samples = audit->suites[i].samples};
+	return conduct_draw_blind(conduct, audit->plan.id)
+		       ? ERR_OK
+		       : ERR_SET(err, ERR_NO_MEMORY, "out of memory for the bundle");
 }
 
 void audit_conduct_take(struct audit *audit, const struct attempt *attempt, uint64_t asked)
@@ -25,6 +29,28 @@ void audit_conduct_take(struct audit *audit, const struct attempt *attempt, uint
 		return;
 	conduct_take(&audit->conduct, attempt->cell->suite, attempt->cell->model,
 		     audit_item_of(audit, attempt->cell, attempt->slot), asked, &attempt->line);
+}
+
+/* Blind are the samples that the plan's id drew, and no others; where a record tells, it says so.
+ */
+enum err_code audit_blind(struct audit *audit, const struct attempt *attempt, const json_t *record,
+			  struct err *err)
+{
+	const struct audit_cell *cell = attempt->cell;
+	size_t item = audit_item_of(audit, cell, attempt->slot);
+	bool drawn =
+		!cell->judging && conduct_is_blind(&audit->conduct, cell->suite, item,
+						   audit_sample_of(audit, cell, attempt->slot));
+	if (attempt->line.blind && !drawn && !audit->suites[cell->suite].withheld)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: it was asked blind, and the plan does not draw it",
+			       attempt->where);
+	if (!record && drawn && !attempt->line.blind && attempt_answered(attempt))
+		audit->drawn_named[cell->model]++;
+	if (!record || json_is_true(json_object_get(record, "blind")) == attempt->line.blind)
+		return ERR_OK;
+	return ERR_SET(err, ERR_MISMATCH, "%s: by the gateway's record it was%s asked blind",
+		       attempt->where, attempt->line.blind ? " not" : "");
 }
 
 static enum err_code compare(const json_t *made, const json_t *published, struct err *err)
@@ -44,6 +70,14 @@ enum err_code audit_conduct(struct audit *audit, struct err *err)
 {
 	const json_t *published = json_object_get(audit->summary, MEMBER);
 	json_t *made;
+	for (unsigned i = 0; i < audit->plan.model_count; i++)
+		if (audit->conduct.blind[i] && audit->drawn_named[i] > 0)
+			return ERR_SET(
+				err, ERR_MISMATCH,
+				"%s: %zu samples of %.64s that are drawn for the blind arm were "
+				"not asked blind, and others were",
+				BUNDLE_TRANSCRIPTS, audit->drawn_named[i],
+				audit->plan.models[i].name);
 	if (!published || audit->withheld.tree)
 		return ERR_OK;
 	ERR_TRY(conduct_make(&audit->conduct, audit->scores,

@@ -132,6 +132,7 @@ static enum err_code check_sample(struct audit *audit, const struct attempt *att
 	ERR_TRY(read_count(admit, "sample", UINT16_MAX - 1, &sample, err));
 	ERR_TRY(check_leaf(audit, attempt, leaf, err));
 	ERR_TRY(check_step(audit, attempt, admit, err));
+	ERR_TRY(audit_blind(audit, attempt, admit->record, err));
 	size_t item = audit_item_of(audit, cell, attempt->slot);
 	if (attempt_answered(attempt) && sample >= cell->used[item])
 		cell->used[item] = (uint16_t)(sample + 1);

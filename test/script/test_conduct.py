@@ -293,5 +293,92 @@ class BlindShare(Case):
             self.assertGreaterEqual(self.ask(QUESTIONS[0]).status, 500)
 
 
+
+class BlindArm(Conduct):
+    def run_blind(self, *more, **members):
+        items = [{"id": f"{n}", "question": f"Item {n}: which animal jumps?", "answer": "fox"}
+                 for n in range(40)]
+        suite = self.write("foxes", items)
+        persona = self.persona("half", {item["question"]: "A fox." if number % 2 else "An owl."
+                                        for number, item in enumerate(items)})
+        root = run("suite", "digest", suite).stdout.strip()
+        gate = self.gateway(self.sim("--persona", persona), evaluation(**members),
+                            public_suites=[{"name": "s", "root": root}])
+        key = gate.key("eval", "southlab")
+        done = run("bench", "run", "--suite", suite, "--model",
+                   f"north-1=anthropic@http://127.0.0.1:{gate.port}#GATE_KEY", "-o", self.out,
+                   "--blind", "0.25", *more, env={**os.environ, "GATE_KEY": key})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return gate, done.stdout
+
+    def lines(self):
+        return [json.loads(line) for line in
+                (self.out / "bundle" / "transcripts.jsonl").read_text().splitlines()]
+
+    def drop_receipts(self):
+        path = self.out / "bundle" / "manifest.json"
+        manifest = json.loads(path.read_text())
+        for row in [row for row in manifest["files"] if row["path"].startswith("receipts/")]:
+            manifest["files"].remove(row)
+            (self.out / "bundle" / row["path"]).unlink()
+        manifest["count"] = len(manifest["files"])
+        path.write_text(json.dumps(manifest))
+
+    def test_the_arms_are_compared_and_verified_against_the_log(self):
+        gate, told = self.run_blind(blind_share_max=0.25)
+        blind = [line for line in self.lines() if line.get("blind")]
+        self.assertEqual(len(blind), 10)
+        admits = [entry for entry in gate.records() if entry["kind"] == "admit"]
+        self.assertEqual({entry["id"] for entry in admits if entry.get("blind")},
+                         {line["record"] for line in blind})
+        row, = self.summary()["conduct"]["scores"]
+        self.assertEqual((row["what"], row["a"], row["b"], row["items_a"], row["items_b"]),
+                         ("blind", "named", "blind", 30, 10))
+        self.assertIn({"blind"}, [{entry["what"]} for entry in self.summary()["conduct"]["times"]])
+        key = gate.admin("/log/evaluation/vkey").body.decode().strip()
+        done = run("verify", self.out / "bundle", "--key", key, "--require", "vouched")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        for text in (told, done.stdout, (self.out / "report.html").read_text()):
+            self.assertIn("between answers to foxes whose run was named and blind ones", text)
+            self.assertIn("a gateway knows the words of suites that are registered openly", text)
+        # A mark that is left out is against the record; one too many against the draw; without
+        # records, one that is missing among others.
+        path = self.out / "bundle" / "transcripts.jsonl"
+        kept = path.read_text()
+        for change, says in ((('"blind":true,', ""), "by the gateway's record it was asked blind"),
+                             (('{"answer"', '{"blind":true,"answer"'), "the plan does not draw it")):
+            text = kept if says.startswith("by") else kept.replace('"blind":true,', "")
+            path.write_text(text.replace(*change, 1) if says.startswith("by") else text.replace(*change))
+            test_bench.reseal(self.out / "bundle")
+            self.assertIn(says, self.verify(1))
+        lines = [json.loads(line) for line in kept.splitlines()]
+        for line in lines:
+            line.pop("record"), line.pop("nonce"), line.pop("response_digest")
+        next(line for line in lines if line.get("blind")).pop("blind")
+        path.write_text("".join(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n"
+                                for line in lines))
+        self.drop_receipts()
+        test_bench.reseal(self.out / "bundle")
+        self.assertIn("1 samples of north-1 that are drawn for the blind arm were not", self.verify(1))
+
+    def test_where_nobody_agreed_there_is_no_blind_arm_and_it_is_said(self):
+        gate, told = self.run_blind()
+        self.assertFalse([line for line in self.lines() if line.get("blind")])
+        self.assertEqual(self.summary()["conduct"]["not_blind"], ["north-1"])
+        for text in (told, self.verify()):
+            self.assertIn("north-1 was not asked blind: no grant agrees to it", text)
+
+    def test_a_bare_provider_has_no_run_to_name(self):
+        suite = self.write("foxes", [{"id": "1", "question": "Which?", "answer": "fox"}])
+        persona = self.persona("p", {"Which?": "A fox."})
+        self.assertIn("was not asked blind",
+                      self.bench(suite, [self.model("bare-1", persona)], "--blind", "0.5"))
+        self.verify()
+        done = run("bench", "run", "--suite", suite, "--model", "a=replay@/dev/null", "-o",
+                   self.directory / "other", "--blind", "0.5", "--sealed")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("leave --sealed or --blind out", done.stderr)
+
+
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ import { preAuthentication, verifyEd25519 } from "./notes.mjs";
 const NO_WORDS = "0".repeat(64);
 const ATTEMPT_MEMBERS = new Set(["suite", "item", "model", "sample", "attempt", "step", "words", "answer", "verdict", "finish", "served",
 	"usage", "status", "error", "started_ms", "first_token_ms", "elapsed_ms", "record", "nonce", "request_body", "response_body",
-	"response_digest", "stream", "cached", "withheld", "outcome", "judge_model", "judge_opponent", "judge_order"]);
+	"response_digest", "stream", "cached", "blind", "withheld", "outcome", "judge_model", "judge_opponent", "judge_order"]);
 const VERDICT_TYPE = "application/vnd.parley.verdict+json";
 
 export function blame(cell, item, sample, samples) {

@@ -200,6 +200,55 @@ static bool take(struct binding_run *run, unsigned slot, uint32_t leaf, int64_t 
 	return binding_take(run, slot, &pick, wall_ms, hold);
 }
 
+static bool take_unnamed(struct binding_run *run, unsigned slot, uint32_t leaf,
+			 struct binding_hold *hold)
+{
+	struct binding_pick pick = binding_pick_leaf(leaf);
+	pick.unnamed = true;
+	return binding_take(run, slot, &pick, 100, hold);
+}
+
+static void a_blind_share_is_counted_and_given_back(void **state)
+{
+	(void)state;
+	uint8_t digests[3][BINDING_DIGEST_SIZE] = {{1}, {2}, {3}};
+	struct binding_suite *suite = suite_of(3, digests[0]);
+	struct binding_run_options options = {.id = "r",
+					      .grant_id = "g",
+					      .suite = suite,
+					      .samples = 1,
+					      .named = true,
+					      .blind_max = 1};
+	struct binding_run *run;
+	struct binding_hold first, second;
+	unsigned a;
+	assert_int_equal(binding_run_new(&options, &run, NULL), ERR_OK);
+	binding_suite_drop(suite);
+	assert_int_equal(binding_run_add_model(run, "a", &a, NULL), ERR_OK);
+	assert_true(take(run, a, 0, 100, &first)); /* named: not counted */
+	assert_false(binding_hold_is_blind(&first));
+	binding_keep(&first);
+	assert_true(binding_run_takes_blind(run));
+	assert_true(take_unnamed(run, a, 1, &first));
+	assert_true(binding_hold_is_blind(&first));
+	assert_false(binding_run_takes_blind(run));
+	assert_false(take_unnamed(run, a, 2, &second));
+	assert_null(second.run);
+	assert_int_equal(binding_run_used(run, a, 2), 0);
+	binding_release(&first); /* it failed */
+	assert_true(binding_run_takes_blind(run));
+	assert_true(take_unnamed(run, a, 2, &second));
+	binding_keep(&second);
+	/* A leaf without samples takes nothing of the share; nor does a share that is used up a
+	 * leaf. */
+	assert_false(take_unnamed(run, a, 1, &first));
+	assert_int_equal(binding_run_used(run, a, 1), 0);
+	binding_run_restore_blind(run);
+	assert_int_equal(atomic_load(&run->blind_used), 2);
+	assert_int_equal(atomic_load(&run->in_flight), 0);
+	binding_run_drop(run);
+}
+
 static void samples_are_counted_by_leaf_and_model(void **state)
 {
 	(void)state;
@@ -331,6 +380,7 @@ int main(void)
 		cmocka_unit_test(samples_are_counted_by_leaf_and_model),
 		cmocka_unit_test(a_closed_run_gives_nothing),
 		cmocka_unit_test(a_run_is_restored_from_the_log),
+		cmocka_unit_test(a_blind_share_is_counted_and_given_back),
 		cmocka_unit_test(wrong_runs_are_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
