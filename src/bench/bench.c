@@ -636,6 +636,11 @@ static enum err_code verdict(const struct run *run, const struct bench_outcome *
 	enum err_code code = run->interrupted               ? ERR_INTERRUPTED
 			     : nobody_reached(run, outcome) ? ERR_NETWORK
 							    : ERR_DENIED;
+	if (outcome->missing == 0)
+		return ERR_SET(err, code,
+			       "%s; every sample has its answer, but not every judge's verdict is "
+			       "there: go on with `parley bench resume %s`",
+			       outcome->ending, directory);
 	return ERR_SET(err, code,
 		       "%s; %zu of %zu samples have no outcome: go on with `parley bench "
 		       "resume %s`",

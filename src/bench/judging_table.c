@@ -45,6 +45,18 @@ const char *judging_control_text(const char *control)
 						 : control;
 }
 
+const char *judging_null_lack(const json_t *controls)
+{
+	const json_t *null = json_object_get(controls, "null");
+
+	if (!null)
+		return "no null model: the run was made without controls";
+	return count_of(null, "n") > 0
+		       ? NULL
+		       : "no verdict on the null model: a gateway shows judges answers that it "
+			 "served only, and judges that are asked elsewhere gave none";
+}
+
 /* ---- columns ---- */
 
 /* A table whose columns are as wide as what stands in them. */
@@ -208,9 +220,9 @@ static void append_controls(const json_t *controls, struct buf *out)
 		table.rows++;
 	}
 	columns_close(&table, out);
-	if (!json_object_get(controls, "null"))
-		buf_append_cstr(out,
-				"  no null model: the run was made without (controls: none)\n");
+	const char *lack = judging_null_lack(controls);
+	if (lack)
+		buf_printf(out, "  %s\n", lack);
 }
 
 static void append_suite(const json_t *suite, struct buf *out)

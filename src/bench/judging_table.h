@@ -24,6 +24,8 @@ void anchors_text(const json_t *suite, struct buf *out);
 #define JUDGING_RATE_MAX 64
 void judging_rate_text(const json_t *rate, char out[static JUDGING_RATE_MAX]);
 const char *judging_control_text(const char *control);
+/* Why nothing is known of the null model; NULL where it is. */
+const char *judging_null_lack(const json_t *controls);
 /* A coefficient that may be unknown: "0.61", "unknown". */
 void judging_number_text(const json_t *object, const char *key, char out[static JUDGING_RATE_MAX]);
 

@@ -307,10 +307,11 @@ static void append_controls(struct report *report, const json_t *controls)
 		buf_append_cstr(report->out, "</tr>\n");
 	}
 	end_table(report);
-	if (!json_object_get(controls, "null"))
-		buf_append_cstr(report->out,
-				"<p class=\"note\" role=\"note\">No null model: the run was made "
-				"without controls.</p>\n");
+	if (judging_null_lack(controls)) {
+		buf_append_cstr(report->out, "<p class=\"note\" role=\"note\">");
+		report_line(report, judging_null_lack(controls), 300);
+		buf_append_cstr(report->out, "</p>\n");
+	}
 }
 
 /* ---- answers rated one by one ---- */

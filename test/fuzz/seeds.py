@@ -420,6 +420,14 @@ def published():
                   "models": [{"usd": 1, "ended": {"appeal": "a", "reason": "r"}}]})]
 
 
+def anchors():
+    verdict = {"item": "1", "model": "a", "opponent": "b", "verdict": "model", "rater": "r"}
+    lines = [verdict, {**verdict, "rater": "q", "verdict": "tie"}, {**verdict, "model": "b", "opponent": "a", "rater": "p"},
+             {"item": "1", "sample": 2, "model": "a", "score": 0.25}, {"suite": "t", "item": "2", "model": "b", "score": 1}]
+    return [b"".join(text(line) + b"\n" for line in lines[:count]) for count in (1, 3, 5)] + [
+        text({**verdict, "verdict": "none"}) + b"\n"]
+
+
 def signature():
     inputs = [
         b'sig=("@method" "@target-uri" "content-digest" "parley-run");created=1618884473'
@@ -458,7 +466,7 @@ def script():
 SEEDS = {"script": script, "leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
          "filter": filtered,
-         "config": config, "access": access, "csv": csv, "note": note, "segment": segment, "witness": witness, "statement": statement, "published": published, "url": url,
+         "config": config, "access": access, "csv": csv, "note": note, "segment": segment, "witness": witness, "statement": statement, "published": published, "anchors": anchors, "url": url,
          "signature": signature, "harness_log": harness_log}
 
 

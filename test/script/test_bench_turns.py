@@ -211,7 +211,8 @@ class Judges(test_bench.Bench):
         suite, persona = self.letters(6)
         sim = self.sim("--persona", persona)
         gate, keys = self.gate(suite, sim)
-        self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
+        done = self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}"), keys=keys)
+        self.assertIn("no verdict on the null model: a gateway shows judges answers that it served only", done.stdout)
         row = self.results()["win_rate"]
         self.assertEqual((row["n"], row["failed"]), (6, 0))
         admits = [entry for entry in gate.records() if entry["kind"] == "admit"]

@@ -293,7 +293,7 @@ console.log(report.verdict, report.headline);
         done = run("bench", "run", plan, "--controls", "none", "-o", none)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertEqual(judge.end_and_count(), asked - 2 * len(kept))
-        self.assertIn("no null model: the run was made without", done.stdout)
+        self.assertIn("no null model: the run was made without controls", done.stdout)
         self.assertIn("made without controls", (none / "report.html").read_text())
         self.assertIn("no null model took part", run("verify", none / "bundle").stdout)
 
