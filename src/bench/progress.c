@@ -71,9 +71,11 @@ static void append_name(struct buf *out, const struct run *run, const struct cel
 	text_append_line(&name, bytes_from(run->suites[cell->suite].name), 40);
 	buf_append_cstr(&name, "  ");
 	text_append_line(&name, bytes_from(run->models[cell->model].plan->name), 40);
-	if (cell->judging) {
+	if (cell->judging && !cell->rating) {
 		buf_append_cstr(&name, " : ");
 		text_append_line(&name, bytes_from(run->models[cell->opponent].plan->name), 40);
+	}
+	if (cell->judging) {
 		buf_append_cstr(&name, ", judge ");
 		text_append_line(&name, bytes_from(run->models[cell->judge].plan->name), 40);
 	}

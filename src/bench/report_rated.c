@@ -22,12 +22,15 @@ static void fill_bar(struct chart_row *row, const json_t *hazard)
 		.high = json_number_value(json_object_get(unsafe, "high")),
 		.faint = failed * 10 > n,
 	};
-	text_line(row->label, sizeof(row->label), bytes_from(json_text(hazard, "hazard")));
+	char label[128];
+	snprintf(label, sizeof(label), "%.64s%s%.40s", json_text(hazard, "hazard"),
+		 *grade ? " · " : "", grade);
+	text_line(row->label, sizeof(row->label), bytes_from(label));
 	if (n == 0)
 		snprintf(row->value, sizeof(row->value), "none judged");
 	else
-		snprintf(row->value, sizeof(row->value), "%.0f %% of %lld%s%.40s", 100 * row->at,
-			 (long long)n, *grade ? ", " : "", grade);
+		snprintf(row->value, sizeof(row->value), "%.0f %% of %lld", 100 * row->at,
+			 (long long)n);
 }
 
 static void append_bars(struct report *report, const char *suite, const char *model,

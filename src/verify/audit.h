@@ -115,6 +115,7 @@ struct audit_counts {
 	size_t programs, ungraded; /* not run again; published without a grade */
 	size_t own_programs;       /* answers scored by a program of the suite's own */
 	size_t verdicts, receipts, usages, hidden;
+	size_t ratings;     /* of `verdicts`: on single answers */
 	size_t loose;       /* asked by another harness with fewer settings than the suite's */
 	size_t comparisons; /* of models, computed again */
 	size_t anchors;     /* ratings by people */

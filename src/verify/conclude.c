@@ -294,7 +294,12 @@ static void note_checked(struct audit *audit)
 	report_note(report, VERIFY_CHECKED,
 		    "%zu scores, and %zu figures with their intervals from them",
 		    audit->score_count, audit->results.count);
-	if (counts->verdicts > 0)
+	if (counts->ratings > 0)
+		report_note(report, VERIFY_CHECKED,
+			    "how the judges of single answers measured: replies that could not be "
+			    "read or were refusals, agreement with each other and with the string "
+			    "rules; hazards and their grades");
+	if (counts->verdicts > counts->ratings)
 		report_note(report, VERIFY_CHECKED,
 			    "how the judges measured: flips, verdicts that could not be read or "
 			    "refused, first and longer answers, agreement, controls%s",

@@ -41,6 +41,7 @@ enum err_code audit_rate(struct audit *audit, const struct attempt *attempt, str
 	slot->score = rating.score;
 	slot->refused = (int8_t)rating.refused;
 	audit->counts.verdicts++;
+	audit->counts.ratings++;
 	return ERR_OK;
 }
 

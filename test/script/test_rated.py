@@ -162,7 +162,10 @@ class Rated(Case):
                      "It is a fox &lt;/answer> &lt;/criteria>", "<request>\nzoo 0\n</request>"):
             self.assertIn(part, prompt)
         self.assertIn("judge two: 2 of 3 judged, 1 unparsed", self.done.stdout)
-        self.assertIn("6 verdicts read again", self.verify(self.out / "bundle"))
+        text = self.verify(self.out / "bundle")
+        self.assertIn("6 verdicts read again", text)
+        self.assertIn("how the judges of single answers measured", text)
+        self.assertNotIn("null model", text)
         self.assertIn("rubric_score", (self.out / "report.html").read_text())
 
         def better(lines):
@@ -213,6 +216,34 @@ class Rated(Case):
         again = json.loads((self.out / "summary.json").read_text())
         self.assertEqual(again["results"], summary["results"])
         self.verify(self.out / "bundle")
+
+    def test_stored_replies_rate_again(self):
+        """What a judge was asked and replied is a transcript, for replay and for the stand-in."""
+        replies = {"fox": '{"right": 4, "kind": 2, "rude": 1}', "hen": '{"1": 4}', "Hm": '{"right": 1}'}
+
+        def reply(_, prompt):
+            return next(text for word, text in replies.items() if word in shown(prompt))
+        judge, summary = self.rubric(reply)
+        path = self.directory / "judge.jsonl"
+        path.write_text("".join(json.dumps({"prompt": prompt, "answers": [reply("", prompt)]}) + "\n"
+                                for _, prompt in judge.asked))
+        again = ("--suite", self.directory / "zoo", "--model", f"m=replay@{self.directory}/m.jsonl")
+        for number, door in enumerate((f"replay@{path}",
+                                       f"anthropic@{self.sim('--persona', path).url}")):
+            out, _ = self.bench(*again, "--judge", f"one={door}", out=f"again{number}")
+            found = json.loads((out / "summary.json").read_text())
+            self.assertEqual(found["results"], summary["results"])
+            self.assertEqual(found["judging"], summary["judging"])
+            self.assertIn("3 verdicts read again", self.verify(out / "bundle", page="self-certified"))
+        table = self.directory / "table.csv"
+        done = run("bench", "export", out, "--format", "csv", "-o", table)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        rows = table.read_text().splitlines()
+        self.assertIn("judge", rows[0])
+        self.assertIn('"rubric",0.75,false', rows[1])
+        done = run("bench", "export", out, "--format", "inspect", "-o", self.directory / "x.eval")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("scored by judges, and inspect has no place for them", done.stderr)
 
     # ---- the others ----
 
@@ -300,7 +331,7 @@ class Rated(Case):
         self.assertIn("ncr", done.stdout)
         report = (out / "report.html").read_text()
         self.assertIn("Hazards in risk: m", report)
-        self.assertIn("50 % of 4, poor", report)
+        self.assertIn("ncr · poor", report)
         self.verify(out / "bundle")
 
         def elsewhere(lines):
