@@ -48,13 +48,15 @@ def main():
 def wait_until(condition, what, seconds=PATIENCE):
     """Waits for `condition()` to be true; returns its value."""
     deadline = time.monotonic() + seconds
+    pause = 0.001
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.5 * pause, 0.02)
 
 
 def sha256(*pieces):

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 static const uint8_t secret[WORLD_SECRET_SIZE] = "a secret of the gateway's own";
@@ -33,9 +34,14 @@ int model_number(const char *id)
 	return id ? id[1] - '0' : NOT_THERE;
 }
 
+/* Different for different names, and as random: nobody asks of what it is the hash. */
 static void digest_of(struct name name, uint8_t digest[static SHA256_SIZE])
 {
-	sha256_of(name.text, 2, digest);
+	struct prng prng = {.state = (uint64_t)name.text[0] << 8 | (uint8_t)name.text[1]};
+	for (size_t at = 0; at < SHA256_SIZE; at += sizeof(uint64_t)) {
+		uint64_t word = prng_next(&prng);
+		memcpy(digest + at, &word, sizeof(word));
+	}
 }
 
 /* The order in which things of a kind are added. */
