@@ -406,12 +406,12 @@ static bool checkpoint_is_wanted(struct log *log)
 		atomic_store(&log->checkpoint_wanted, false);
 		return false;
 	}
-	if (!log->checkpoint_due && atomic_exchange(&log->checkpoint_wanted, false)) {
-		uint64_t soonest = log->signed_ns + CHECKPOINT_GAP_NS;
-		if (log->loop->now_ns >= soonest)
-			log->checkpoint_due = true;
-		else
-			arm_checkpoint(log, soonest);
+	if (atomic_exchange(&log->checkpoint_wanted, false))
+		log->checkpoint_due = true;
+	uint64_t soonest = log->signed_ns + CHECKPOINT_GAP_NS;
+	if (log->checkpoint_due && log->loop->now_ns < soonest) {
+		log->checkpoint_due = false;
+		arm_checkpoint(log, soonest);
 	}
 	return log->checkpoint_due;
 }

@@ -3,7 +3,8 @@
 An outside recorder, the clients themselves, keeps what was acknowledged: a head that arrived stands
 for a durable admit record, a whole answer for a durable settle record with the digest of exactly
 these bytes. After each kill -9 the gateway starts again and its log is compared. PARLEY_ROUNDS sets how
-many kills.
+many kills, PARLEY_FIRST the first one's number, which its moment is drawn from: so that many can be had
+from several logs at once (what is compared each time grows with a log).
 """
 
 import os
@@ -14,6 +15,7 @@ from parley_test import main, product
 from recorder import Recorded
 
 ROUNDS = int(os.environ.get("PARLEY_ROUNDS", "100"))
+FIRST = int(os.environ.get("PARLEY_FIRST", "0"))
 
 
 class Killed(Recorded):
@@ -33,7 +35,7 @@ class Killed(Recorded):
     def test_kill_at_random_moments_under_load(self):
         unknown, number = [], 0
         while number < ROUNDS or (not unknown and number < ROUNDS + 40):
-            self.one_round(number)
+            self.one_round(FIRST + number)
             unknown = self.check_log()
             number += 1
         print(f"{number} kills: {len(self.whole)} whole answers, {len(self.begun)} begun, "
