@@ -228,7 +228,6 @@ static void harbour_close(struct harbour *harbour)
 	if (town->violation)
 		fail_msg("%s", town->violation);
 	assert_int_equal(admits, asked); /* who was refused cost nothing */
-	sim_crash(town->gateway_node, SIM_KILLED);
 	town_gateway_end(town);
 	sim_crash(town->user_node, SIM_KILLED);
 	http_pool_free(town->pool);
