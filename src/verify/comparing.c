@@ -60,6 +60,12 @@ static const char *keep(struct comparing *all, const char *text)
 	return text ? arena_copy(&all->texts, bytes_from(text)) : NULL;
 }
 
+/* What one score says as the one before it did is kept once. */
+static const char *keep_again(struct comparing *all, const char *before, const char *text)
+{
+	return before && text && strcmp(before, text) == 0 ? before : keep(all, text);
+}
+
 static bool know_model(struct loaded *run, const char *model)
 {
 	const json_t *name;
@@ -86,14 +92,16 @@ static enum err_code add_score(struct comparing *all, const struct run_score *sc
 		all->scores = grown;
 		all->capacity = capacity;
 	}
+	static const struct run_score none = {0};
+	const struct run_score *before = all->count ? &all->scores[all->count - 1] : &none;
 	all->scores[all->count++] = (struct run_score){
-		.suite = keep(all, score->suite),
+		.suite = keep_again(all, before->suite, score->suite),
 		.item = keep(all, score->item),
-		.model = keep(all, score->model),
-		.cluster = keep(all, score->cluster),
-		.opponent = keep(all, score->opponent),
-		.judge = keep(all, score->judge),
-		.scorer = keep(all, score->scorer),
+		.model = keep_again(all, before->model, score->model),
+		.cluster = keep_again(all, before->cluster, score->cluster),
+		.opponent = keep_again(all, before->opponent, score->opponent),
+		.judge = keep_again(all, before->judge, score->judge),
+		.scorer = keep_again(all, before->scorer, score->scorer),
 		.sample = score->sample,
 		.failed = score->failed,
 		.score = score->score,
