@@ -120,6 +120,33 @@ static enum err_code take_content(struct walk *walk, struct env_file *file, int 
 	return code;
 }
 
+/* A link would bring files of this machine into the copy and the bundle. */
+static enum err_code check_plain(const struct walk *walk, const char *path, struct err *err)
+{
+	char full[PATH_SIZE];
+	struct stat facts;
+
+	ERR_TRY(join(full, walk->from, path, err));
+	for (char *end = full + strlen(walk->from) + 1; end; end = strchr(end, '/')) {
+		end += *end == '/';
+		char *slash = strchr(end, '/');
+
+		if (slash)
+			*slash = '\0';
+		if (lstat(full, &facts) != 0)
+			return ERR_SYS(err, ERR_ENVIRONMENT, "%s", full);
+		if (slash ? !S_ISDIR(facts.st_mode) : !S_ISREG(facts.st_mode))
+			return ERR_SET(
+				err, ERR_INVALID,
+				"%s: its scorer is a program, which is given the folder: %s is "
+				"a link or no plain file; put the file itself there",
+				walk->from, path);
+		if (slash)
+			*slash = '/';
+	}
+	return ERR_OK;
+}
+
 static enum err_code take_file(struct walk *walk, const char *path, struct err *err)
 {
 	char full[PATH_SIZE], hex[2 * SHA256_SIZE + 1];
@@ -127,6 +154,7 @@ static enum err_code take_file(struct walk *walk, const char *path, struct err *
 	struct env_file *file = NULL;
 	int descriptor = -1;
 
+	ERR_TRY(check_plain(walk, path, err));
 	ERR_TRY(join(full, walk->from, path, err));
 	ERR_TRY(env_file_open(walk->env, full, ENV_OPEN_READ, &file, err));
 	enum err_code code = ERR_OK;

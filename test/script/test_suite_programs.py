@@ -225,6 +225,18 @@ class Programs(Case):
         self.assertIn(f"SHA-256 {self.digest()} in the plan, which is not in the bundle", told)
         self.assertEqual(self.copies(), [])
 
+    def test_links_bring_nothing_into_the_bundle(self):
+        stored = self.items(CASES[:1])
+        (self.directory / "private").mkdir()
+        (self.directory / "private" / "key").write_text("secret")
+        for target in ("private/key", "private", "nowhere"):
+            (self.folder / "link").symlink_to(self.directory / target)
+            with self.subTest(target=target):
+                self.assertIn("link is a link or no plain file", self.bench(stored, status=1))
+                self.assertFalse((self.out / "bundle").exists())
+            (self.folder / "link").unlink()
+        self.assertEqual(self.copies(), [])
+
     def test_a_run_goes_on_with_its_program_or_not_at_all(self):
         self.bench(self.items([("bare", "fox"), ("bare", "fox")]))
         shutil.rmtree(self.folder)
