@@ -11,7 +11,14 @@ bool bytes_equal_fold(struct bytes a, struct bytes b)
 {
 	if (a.size != b.size)
 		return false;
-	for (size_t i = 0; i < a.size; i++)
+	size_t i = 0;
+	for (uint64_t x, y; i + 8 <= a.size; i += 8) { /* mostly they are equal as they are */
+		memcpy(&x, a.data + i, 8);
+		memcpy(&y, b.data + i, 8);
+		if (x != y)
+			break;
+	}
+	for (; i < a.size; i++)
 		if (fold(a.data[i]) != fold(b.data[i]))
 			return false;
 	return true;
@@ -28,11 +35,21 @@ int bytes_compare(struct bytes a, struct bytes b)
 
 bool bytes_equal_constant_time(const void *a, const void *b, size_t size)
 {
-	const volatile unsigned char *x = a;
-	const volatile unsigned char *y = b;
-	unsigned char difference = 0;
-	for (size_t i = 0; i < size; i++)
-		difference = (unsigned char)(difference | (x[i] ^ y[i]));
+	const unsigned char *x = a, *y = b;
+	uint64_t difference = 0;
+	/* Of what stands behind the barrier no compiler knows anything, so that it cannot leave
+	 * early. */
+	for (; size >= 8; size -= 8, x += 8, y += 8) {
+		uint64_t one, other;
+		memcpy(&one, x, 8);
+		memcpy(&other, y, 8);
+		difference |= one ^ other;
+		__asm__ volatile("" : "+r"(difference));
+	}
+	for (; size > 0; size--) {
+		difference |= (uint64_t)(*x++ ^ *y++);
+		__asm__ volatile("" : "+r"(difference));
+	}
 	return difference == 0;
 }
 

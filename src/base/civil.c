@@ -2,12 +2,10 @@
 
 #include <string.h>
 
-static void put_digits(char *out, unsigned value, unsigned count)
+static void put_two(char *out, unsigned value)
 {
-	while (count-- > 0) {
-		out[count] = (char)('0' + value % 10);
-		value /= 10;
-	}
+	out[0] = (char)('0' + value / 10);
+	out[1] = (char)('0' + value % 10);
 }
 
 /* Year, month and day from days since 1970-01-01, counting years from March so that the leap day
@@ -34,11 +32,13 @@ void civil_text(int64_t unix_ms, char out[static CIVIL_TEXT_SIZE])
 	civil_date(ms / 86400000, &year, &month, &day);
 	unsigned of_day = (unsigned)(ms % 86400000);
 	memcpy(out, shape, sizeof(shape));
-	put_digits(out, year, 4);
-	put_digits(out + 5, month, 2);
-	put_digits(out + 8, day, 2);
-	put_digits(out + 11, of_day / 3600000, 2);
-	put_digits(out + 14, of_day / 60000 % 60, 2);
-	put_digits(out + 17, of_day / 1000 % 60, 2);
-	put_digits(out + 20, of_day % 1000, 3);
+	put_two(out, year / 100);
+	put_two(out + 2, year % 100);
+	put_two(out + 5, month);
+	put_two(out + 8, day);
+	put_two(out + 11, of_day / 3600000);
+	put_two(out + 14, of_day / 60000 % 60);
+	put_two(out + 17, of_day / 1000 % 60);
+	put_two(out + 20, of_day % 1000 / 10);
+	out[22] = (char)('0' + of_day % 10);
 }

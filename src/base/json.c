@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #define DEPTH_MAX 256
 
 enum err_code json_parse(struct bytes text, const char *what, json_t **out, struct err *err)
@@ -35,9 +39,29 @@ static uint64_t mark_special(uint64_t word)
 	return (control | (quote - ones) | (backslash - ones) | word) & high;
 }
 
+#ifdef __SSE2__
+/* One bit for each of sixteen bytes that is; the sign takes those beyond ASCII for less than 0x20.
+ */
+static unsigned special_in(const char *text)
+{
+	__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)text);
+	__m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+	__m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+	__m128i control = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(control, _mm_or_si128(quote, backslash)));
+}
+#endif
+
 size_t json_plain_run(struct bytes text)
 {
 	size_t run = 0;
+#ifdef __SSE2__
+	for (; run + 16 <= text.size; run += 16) {
+		unsigned marks = special_in(text.data + run);
+		if (marks)
+			return run + (unsigned)__builtin_ctz(marks);
+	}
+#endif
 	/* Borrows may mark a byte after a marked one too much, never one too little, and never
 	 * before the first: what is marked is looked at byte by byte below. */
 	for (uint64_t word; run + 8 <= text.size; run += 8) {

@@ -163,6 +163,9 @@ static const char *close_container(const struct piece *in, const char *p)
 	return p + 1;
 }
 
+static const char *string(const struct piece *in, const char *p);
+static const char *number(const struct piece *in, const char *p);
+
 static const char *begin_key(const struct piece *in, const char *p)
 {
 	struct json_scan *scan = in->scan;
@@ -175,7 +178,7 @@ static const char *begin_key(const struct piece *in, const char *p)
 	scan->key_at = offset_of(in, p + 1);
 	scan->in_key = true;
 	scan->state = STRING;
-	return p + 1;
+	return string(in, p + 1);
 }
 
 #define ANY_NAME (~(uint64_t)0)
@@ -205,7 +208,12 @@ bool json_scan_may_nest(const struct json_scan *scan, struct bytes name)
 static const char *begin_literal(const struct piece *in, const char *p, const char *literal,
 				 enum json_scan_type type)
 {
+	size_t size = strlen(literal);
 	value_begins(in, p, type);
+	if ((size_t)(in->end - p) >= size && memcmp(p, literal, size) == 0) {
+		value_ends(in, p + size);
+		return p + size;
+	}
 	in->scan->literal = literal;
 	in->scan->progress = 1;
 	in->scan->state = LITERAL;
@@ -219,7 +227,7 @@ static const char *begin_value(const struct piece *in, const char *p)
 		value_begins(in, p, JSON_SCAN_STRING);
 		in->scan->in_key = false;
 		in->scan->state = STRING;
-		return p + 1;
+		return string(in, p + 1);
 	case '{':
 		return open_container(in, p, true);
 	case '[':
@@ -239,10 +247,11 @@ static const char *begin_value(const struct piece *in, const char *p)
 	}
 	value_begins(in, p, JSON_SCAN_NUMBER);
 	in->scan->state = *p == '-' ? MINUS : *p == '0' ? ZERO : INTEGER;
-	return p + 1;
+	return p + 1 < in->end ? number(in, p + 1) : p + 1;
 }
 
-/* States between tokens. `p` is not white space. */
+/* States between tokens. `p` is not white space. What mostly follows is read at once, so that the
+ * state need not be asked for each byte; a piece may end anywhere all the same. */
 static const char *structure(const struct piece *in, const char *p)
 {
 	struct json_scan *scan = in->scan;
@@ -267,7 +276,8 @@ static const char *structure(const struct piece *in, const char *p)
 		if (*p != ',')
 			return refuse(in, p, JSON_SCAN_SYNTAX);
 		scan->state = inside_object(scan) ? KEY : VALUE;
-		return p + 1;
+		p++;
+		return scan->state == KEY && p < in->end && *p == '"' ? begin_key(in, p) : p;
 	case DONE:
 		return refuse(in, p, JSON_SCAN_TRAILING);
 	default:
@@ -288,8 +298,9 @@ static const char *end_string(const struct piece *in, const char *p)
 	} else {
 		note_name(in, p);
 	}
-	scan->state = COLON;
-	return p + 1;
+	bool colon = p + 1 < in->end && p[1] == ':';
+	scan->state = colon ? VALUE : COLON;
+	return p + 1 + colon;
 }
 
 /* The lead byte of a character of two to four bytes (RFC 3629, section 4). */
@@ -512,17 +523,25 @@ bool json_scan_feed(struct json_scan *scan, const char *data, size_t size)
 	return scan->refusal == JSON_SCAN_OK;
 }
 
-static char lower(char c)
+/* Bytes that differ only in case are the same with the bit 0x20; that others may be, too, a hash
+ * need not mind. */
+static uint64_t mix_folded(uint64_t hash, const char *from, size_t size)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+	uint64_t word = 0;
+	memcpy(&word, from, size);
+	hash = (hash ^ (word | 0x2020202020202020u)) * 0x9e3779b97f4a7c15u;
+	return hash ^ hash >> 32;
 }
 
+/* The last eight bytes of a longer name are taken whole, whether or not some have been already. */
 static uint32_t hash_folded(const char *key, uint32_t size)
 {
-	uint32_t hash = 2166136261u; /* FNV-1a */
-	for (uint32_t i = 0; i < size; i++)
-		hash = (hash ^ (unsigned char)lower(key[i])) * 16777619u;
-	return hash;
+	uint64_t hash = size;
+	if (size < 8)
+		return (uint32_t)mix_folded(hash, key, size);
+	for (uint32_t i = 0; i + 8 < size; i += 8)
+		hash = mix_folded(hash, key + i, 8);
+	return (uint32_t)mix_folded(hash, key + size - 8, 8);
 }
 
 static struct bytes key_of(struct bytes text, const struct json_scan_member *member)

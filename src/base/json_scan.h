@@ -106,20 +106,26 @@ bool json_scan_may_nest(const struct json_scan *scan, struct bytes name);
 
 /* ---- reading values inside a text that was accepted ---- */
 
-/* One value: its type and its bytes (a string with its quotes). */
+/* One value: its type and its bytes (a string with its quotes). `scan`: of the whole of a text
+ * whose members are known, else NULL. */
 struct json_value {
 	enum json_scan_type type;
 	struct bytes text;
+	const struct json_scan *scan;
 };
 
 /* The value that `text` starts with, after white space. */
 struct json_value json_value_at(struct bytes text);
 
+/* The value that the whole of an accepted text is. Where it is an object, its members are taken
+ * from `scan`, which must stay: nothing is looked at twice to find where they end. */
+struct json_value json_scan_root(const struct json_scan *scan, struct bytes text);
+
 static inline struct json_value json_scan_value(struct bytes text,
 						const struct json_scan_member *member)
 {
 	return (struct json_value){(enum json_scan_type)member->type,
-				   bytes_of(text.data + member->value, member->value_size)};
+				   bytes_of(text.data + member->value, member->value_size), NULL};
 }
 
 /* Walks over an object's members or an array's elements:
@@ -130,6 +136,8 @@ struct json_walk {
 	struct bytes key;
 	struct json_value value;
 	bool object;
+	unsigned next;                /* with `scan`: the member to come */
+	const struct json_scan *scan; /* of the value, or NULL; `rest` is the whole text then */
 };
 /* A value that is neither object nor array has nothing to walk over. */
 struct json_walk json_walk_start(struct json_value value);
@@ -139,6 +147,8 @@ bool json_walk_next(struct json_walk *walk);
  * JSON_SCAN_NOTHING where there is none. A name that stands twice gives the last. Names are
  * compared as written, so a name with escapes is never found. */
 struct json_value json_scan_find(struct json_value value, const char *path);
+
+#define JSON_VALUE_MEMBERS_MAX 16
 
 /* Several members of an object in one walk: out[i] is the value named names[i]; type
  * JSON_SCAN_NOTHING where there is none, the last where a name stands twice. */

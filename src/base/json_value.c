@@ -5,6 +5,8 @@
 #include "base/encode.h"
 #include "base/utf16.h"
 
+#include <assert.h>
+
 #if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
 #include <emmintrin.h>
 #endif
@@ -53,10 +55,33 @@ static const char *skip_string(const char *p, const char *end)
 	return end;
 }
 
+/* The first quote, bracket or brace at or after `p`, or `end`. */
+static const char *structure_run(const char *p, const char *end)
+{
+#if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
+	const __m128i quote = _mm_set1_epi8('"'), bit = _mm_set1_epi8(0x20);
+	const __m128i open = _mm_set1_epi8('{'), close = _mm_set1_epi8('}');
+	while (end - p >= 16) {
+		__m128i block = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i brace = _mm_or_si128(block, bit); /* a bracket and this bit are a brace */
+		__m128i found =
+			_mm_or_si128(_mm_cmpeq_epi8(brace, open), _mm_cmpeq_epi8(brace, close));
+		unsigned mask = (unsigned)_mm_movemask_epi8(
+			_mm_or_si128(found, _mm_cmpeq_epi8(block, quote)));
+		if (mask)
+			return p + __builtin_ctz(mask);
+		p += 16;
+	}
+#endif
+	while (p < end && *p != '"' && (*p | 0x20) != '{' && (*p | 0x20) != '}')
+		p++;
+	return p;
+}
+
 static const char *skip_container(const char *p, const char *end)
 {
 	unsigned depth = 0;
-	while (p < end) {
+	while ((p = structure_run(p, end)) < end) {
 		char c = *p++;
 		if (c == '"') {
 			p = skip_string(p, end);
@@ -100,7 +125,7 @@ static enum json_scan_type type_of(char first)
 
 struct json_value json_value_at(struct bytes text)
 {
-	struct json_value value = {JSON_SCAN_NOTHING, bytes_of(text.data, 0)};
+	struct json_value value = {JSON_SCAN_NOTHING, bytes_of(text.data, 0), NULL};
 	if (text.size == 0)
 		return value;
 	const char *end = text.data + text.size;
@@ -120,10 +145,19 @@ struct json_value json_value_at(struct bytes text)
 	return value;
 }
 
+struct json_value json_scan_root(const struct json_scan *scan, struct bytes text)
+{
+	if (scan->root != JSON_SCAN_OBJECT)
+		return json_value_at(text);
+	return (struct json_value){JSON_SCAN_OBJECT, text, scan};
+}
+
 struct json_walk json_walk_start(struct json_value value)
 {
-	struct json_walk walk = {.object = value.type == JSON_SCAN_OBJECT};
-	if (walk.object || value.type == JSON_SCAN_ARRAY)
+	struct json_walk walk = {.object = value.type == JSON_SCAN_OBJECT, .scan = value.scan};
+	if (walk.scan)
+		walk.rest = value.text;
+	else if (walk.object || value.type == JSON_SCAN_ARRAY)
 		walk.rest = bytes_of(value.text.data + 1, value.text.size - 1);
 	return walk;
 }
@@ -136,20 +170,35 @@ static void advance(struct bytes *text, const char *to)
 
 static bool walk_key(struct json_walk *walk)
 {
-	struct json_value key = json_value_at(walk->rest);
-	if (key.type != JSON_SCAN_STRING || key.text.size < 2)
-		return false;
-	walk->key = bytes_of(key.text.data + 1, key.text.size - 2);
 	const char *end = walk->rest.data + walk->rest.size;
-	const char *p = skip_space(key.text.data + key.text.size, end);
+	const char *p = skip_space(walk->rest.data, end);
+	if (p == end || *p != '"')
+		return false;
+	const char *after = skip_string(p + 1, end);
+	if (after - p < 2)
+		return false;
+	walk->key = bytes_of(p + 1, (size_t)(after - p) - 2);
+	p = skip_space(after, end);
 	if (p == end || *p != ':')
 		return false;
 	advance(&walk->rest, p + 1);
 	return true;
 }
 
+static bool next_scanned(struct json_walk *walk)
+{
+	if (walk->next == walk->scan->member_count)
+		return false;
+	const struct json_scan_member *member = &walk->scan->members[walk->next++];
+	walk->key = bytes_of(walk->rest.data + member->key, member->key_size);
+	walk->value = json_scan_value(walk->rest, member);
+	return true;
+}
+
 bool json_walk_next(struct json_walk *walk)
 {
+	if (walk->scan)
+		return next_scanned(walk);
 	if (walk->rest.size == 0)
 		return false;
 	const char *end = walk->rest.data + walk->rest.size;
@@ -175,7 +224,7 @@ struct json_value json_scan_find(struct json_value value, const char *path)
 	struct bytes rest = bytes_from(path);
 	while (rest.size) {
 		struct bytes name = bytes_split(rest, '.', &rest);
-		struct json_value found = {JSON_SCAN_NOTHING, bytes_of(NULL, 0)};
+		struct json_value found = {JSON_SCAN_NOTHING, bytes_of(NULL, 0), NULL};
 		struct json_walk walk = json_walk_start(value);
 		while (walk.object && json_walk_next(&walk))
 			if (bytes_equal(walk.key, name))
@@ -188,12 +237,17 @@ struct json_value json_scan_find(struct json_value value, const char *path)
 void json_value_members(struct json_value object, const char *const *names, struct json_value *out,
 			unsigned count)
 {
-	for (unsigned i = 0; i < count; i++)
-		out[i] = (struct json_value){JSON_SCAN_NOTHING, bytes_of(NULL, 0)};
+	size_t sizes[JSON_VALUE_MEMBERS_MAX];
+	assert(count <= JSON_VALUE_MEMBERS_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		out[i] = (struct json_value){JSON_SCAN_NOTHING, bytes_of(NULL, 0), NULL};
+		sizes[i] = strlen(names[i]);
+	}
 	struct json_walk walk = json_walk_start(object);
 	while (walk.object && json_walk_next(&walk))
 		for (unsigned i = 0; i < count; i++)
-			if (bytes_is(walk.key, names[i]))
+			if (walk.key.size == sizes[i] &&
+			    memcmp(walk.key.data, names[i], sizes[i]) == 0)
 				out[i] = walk.value;
 }
 

@@ -52,25 +52,26 @@ static void put_digest(const uint32_t *state, uint8_t *digest)
 		put_u32(digest + 4 * (size_t)i, state[i]);
 }
 
-/* Section 5.1.1: a one bit, zeros, and the length in bits; `out` has room for two blocks. Returns
- * how many it takes after `held` bytes of text. */
-static size_t pad(uint8_t *out, size_t held, uint64_t size)
+/* Section 5.1.1: what is held, a one bit, zeros, and the length in bits; `out` has room for two
+ * blocks. Returns how many it takes. Whole blocks are copied, as that takes no call: what of the
+ * first is not held lies under the second. */
+static size_t pad(const struct sha256 *hash, uint8_t out[static 2 * SHA256_BLOCK])
 {
+	static const uint8_t padding[SHA256_BLOCK] = {0x80};
+	size_t held = hash->size % SHA256_BLOCK;
 	size_t blocks = held < SHA256_BLOCK - 8 ? 1 : 2;
 	size_t end = blocks * SHA256_BLOCK;
-	out[held] = 0x80;
-	memset(out + held + 1, 0, end - 8 - held - 1);
-	put_u32(out + end - 8, (uint32_t)(size >> 29));
-	put_u32(out + end - 4, (uint32_t)(size << 3));
+	memcpy(out, hash->block, SHA256_BLOCK);
+	memcpy(out + held, padding, SHA256_BLOCK);
+	put_u32(out + end - 8, (uint32_t)(hash->size >> 29));
+	put_u32(out + end - 4, (uint32_t)(hash->size << 3));
 	return blocks;
 }
 
 void sha256_finish(struct sha256 *hash, uint8_t digest[static SHA256_SIZE])
 {
 	uint8_t last[2 * SHA256_BLOCK];
-	size_t held = hash->size % SHA256_BLOCK;
-	memcpy(last, hash->block, held);
-	sha256_blocks(hash->state, last, pad(last, held, hash->size));
+	sha256_blocks(hash->state, last, pad(hash, last));
 	put_digest(hash->state, digest);
 }
 
@@ -124,10 +125,7 @@ void sha256_finish_two(struct sha256 *a, uint8_t a_digest[static SHA256_SIZE], s
 		       uint8_t b_digest[static SHA256_SIZE])
 {
 	uint8_t a_last[2 * SHA256_BLOCK], b_last[2 * SHA256_BLOCK];
-	size_t a_held = a->size % SHA256_BLOCK, b_held = b->size % SHA256_BLOCK;
-	memcpy(a_last, a->block, a_held);
-	memcpy(b_last, b->block, b_held);
-	size_t a_count = pad(a_last, a_held, a->size), b_count = pad(b_last, b_held, b->size);
+	size_t a_count = pad(a, a_last), b_count = pad(b, b_last);
 	size_t both = a_count < b_count ? a_count : b_count;
 	sha256_blocks_two(a->state, a_last, b->state, b_last, both);
 	sha256_blocks(a->state, a_last + both * SHA256_BLOCK, a_count - both);

@@ -90,14 +90,6 @@ void observer_close(struct dialect_observer *observer)
 
 /* ---- plain answers ---- */
 
-/* A text that was accepted and is an object: with white space at its end, which no walk reaches. */
-static struct json_value whole_object(struct bytes text)
-{
-	const char *start = memchr(text.data, '{', text.size);
-	size_t before = (size_t)(start - text.data);
-	return (struct json_value){JSON_SCAN_OBJECT, bytes_of(start, text.size - before)};
-}
-
 static void observe_body(struct dialect_observer *observer, struct bytes body, struct sha256 *whole)
 {
 	struct json_scan scan;
@@ -112,7 +104,8 @@ static void observe_body(struct dialect_observer *observer, struct bytes body, s
 		if (error && (error->type == JSON_SCAN_OBJECT || error->type == JSON_SCAN_STRING))
 			observer->outcome.failed = true;
 		else
-			dialect_ops_of(observer->dialect)->body(observer, whole_object(body));
+			dialect_ops_of(observer->dialect)
+				->body(observer, json_scan_root(&scan, body));
 	}
 	observer->outcome.complete = !observer->outcome.malformed && !observer->outcome.failed;
 	if (whole) {

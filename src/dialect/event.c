@@ -4,7 +4,7 @@
 
 static struct json_value nothing(void)
 {
-	return (struct json_value){JSON_SCAN_NOTHING, bytes_of(NULL, 0)};
+	return (struct json_value){.type = JSON_SCAN_NOTHING};
 }
 
 bool observer_scan(struct dialect_observer *observer, struct bytes data, struct json_scan *scan,
@@ -18,7 +18,8 @@ bool observer_scan(struct dialect_observer *observer, struct bytes data, struct 
 	const char *start = data.data, *end = data.data + data.size;
 	while (start < end && (*start == ' ' || *start == '\n' || *start == '\r' || *start == '\t'))
 		start++;
-	*root = (struct json_value){scan->root, bytes_of(start, (size_t)(end - start))};
+	*root = (struct json_value){.type = scan->root,
+				    .text = bytes_of(start, (size_t)(end - start))};
 	observer->reading->scan = scan;
 	observer->reading->scanned = data.data;
 	return true;

@@ -280,7 +280,7 @@ static struct json_value top_member(const struct json_scan *scan, struct bytes b
 {
 	const struct json_scan_member *member = json_scan_member(scan, body, name);
 	if (!member)
-		return (struct json_value){JSON_SCAN_NOTHING, bytes_of(NULL, 0)};
+		return (struct json_value){.type = JSON_SCAN_NOTHING};
 	return json_scan_value(body, member);
 }
 

@@ -159,7 +159,7 @@ static void edit_usage(struct reading *in, enum usage_edit edit, const char *at,
 /* An object that is acted on: names that could be read as include_usage by someone are refused. */
 static enum err_code read_stream_options(struct reading *in)
 {
-	struct json_value asked = {JSON_SCAN_NOTHING, bytes_of(NULL, 0)};
+	struct json_value asked = {.type = JSON_SCAN_NOTHING};
 	unsigned members = 0;
 	if (in->value.type == JSON_SCAN_NULL) {
 		edit_usage(in, USAGE_REPLACE_NULL, in->value.text.data, in->value.text.size);

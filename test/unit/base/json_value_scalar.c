@@ -1,5 +1,6 @@
 #define JSON_SCAN_SCALAR 1
 #define json_value_at scalar_value_at
+#define json_scan_root scalar_scan_root
 #define json_walk_start scalar_walk_start
 #define json_walk_next scalar_walk_next
 #define json_scan_find scalar_scan_find

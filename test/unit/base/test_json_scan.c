@@ -292,6 +292,42 @@ static void test_find_and_walk(void **state)
 	assert_false(json_walk_next(&walk));
 }
 
+/* By the scanner's table and by reading the text again: the same members. */
+static void check_root(struct bytes text)
+{
+	static struct json_scan scan;
+	assert_int_equal(json_scan_text(&scan, text, "text", NULL), ERR_OK);
+	struct json_value root = json_scan_root(&scan, text), again = json_value_at(text);
+	struct json_walk a = json_walk_start(root), b = json_walk_start(again);
+	assert_int_equal(root.type, again.type);
+	while (json_walk_next(&b)) {
+		assert_true(json_walk_next(&a));
+		assert_true(!a.object || bytes_equal(a.key, b.key));
+		assert_int_equal(a.value.type, b.value.type);
+		assert_ptr_equal(a.value.text.data, b.value.text.data);
+		assert_int_equal(a.value.text.size, b.value.text.size);
+	}
+	assert_false(json_walk_next(&a));
+}
+
+static void test_root_by_the_table(void **state)
+{
+	static const char *const texts[] = {"{}",   " { } ",    "[1,{\"a\":2}]",
+					    "true", "\"text\"", "{\"a\":{\"b\":[]},\"c\":null}"};
+	static struct json_scan scan;
+	(void)state;
+	check_root(bytes_from(document));
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		check_root(bytes_from(texts[i]));
+	struct bytes text = BYTES("\n{ \"o\" : {\"a\": [{\"]\":\"}\"}], \"b\":7} , \"n\": 1 }\n");
+	assert_int_equal(json_scan_text(&scan, text, "text", NULL), ERR_OK);
+	struct json_value root = json_scan_root(&scan, text);
+	assert_true(bytes_is(json_scan_find(root, "o.b").text, "7"));
+	assert_true(bytes_is(json_scan_find(root, "o.a").text, "[{\"]\":\"}\"}]"));
+	assert_true(bytes_is(json_scan_find(root, "n").text, "1"));
+	assert_int_equal(json_scan_find(root, "b").type, JSON_SCAN_NOTHING);
+}
+
 static void test_members_in_one_walk(void **state)
 {
 	static const char *const names[] = {"n", "missing", "t"};
@@ -453,6 +489,7 @@ int main(void)
 		cmocka_unit_test(test_usual_names_are_told_from_those_looked_for),
 		cmocka_unit_test(test_error_names_text_offset_and_problem),
 		cmocka_unit_test(test_find_and_walk),
+		cmocka_unit_test(test_root_by_the_table),
 		cmocka_unit_test(test_members_in_one_walk),
 		cmocka_unit_test(test_reading_never_leaves_the_text),
 		cmocka_unit_test(test_integers_are_plain),
