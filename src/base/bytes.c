@@ -85,9 +85,9 @@ bool bytes_to_u64(struct bytes text, uint64_t max, uint64_t *out)
 		if (text.data[i] < '0' || text.data[i] > '9')
 			return false;
 		uint64_t digit = (uint64_t)(text.data[i] - '0');
-		if (value > (max - digit) / 10 || digit > max)
+		if (__builtin_mul_overflow(value, 10, &value) ||
+		    __builtin_add_overflow(value, digit, &value) || value > max)
 			return false;
-		value = value * 10 + digit;
 	}
 	*out = value;
 	return true;

@@ -52,6 +52,8 @@ static unsigned special_in(const char *text)
 }
 #endif
 
+/* The rest is looked at byte by byte only where something is special, or where it is shorter than
+ * eight bytes: the last whole word of a text may hold bytes that were looked at already. */
 size_t json_plain_run(struct bytes text)
 {
 	size_t run = 0;
@@ -64,10 +66,16 @@ size_t json_plain_run(struct bytes text)
 #endif
 	/* Borrows may mark a byte after a marked one too much, never one too little, and never
 	 * before the first: what is marked is looked at byte by byte below. */
-	for (uint64_t word; run + 8 <= text.size; run += 8) {
+	uint64_t word;
+	for (; run + 8 <= text.size; run += 8) {
 		memcpy(&word, text.data + run, 8);
 		if (mark_special(word))
 			break;
+	}
+	if (text.size >= 8 && run + 8 > text.size) {
+		memcpy(&word, text.data + text.size - 8, 8);
+		if (!mark_special(word))
+			return text.size;
 	}
 	for (; run < text.size; run++) {
 		unsigned char c = (unsigned char)text.data[run];

@@ -61,22 +61,43 @@ void json_scan_start(struct json_scan *scan)
 	scan->state = VALUE;
 }
 
+#if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
+/* Of sixteen bytes those that end a run are set. The sign takes bytes beyond ASCII for less than a
+ * space. */
+static inline __m128i special_bytes(const char *p)
+{
+	__m128i block = _mm_loadu_si128((const __m128i *)(const void *)p);
+	__m128i control = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20));
+	__m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
+	__m128i backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
+	return _mm_or_si128(control, _mm_or_si128(quote, backslash));
+}
+
+/* A run that was long so far mostly goes on: by 64 bytes, as long as all of them belong to it. */
+static __attribute__((noinline)) const char *skip_plain(const char *p, const char *end)
+{
+	for (; end - p >= 64; p += 64) {
+		__m128i first = _mm_or_si128(special_bytes(p), special_bytes(p + 16));
+		__m128i second = _mm_or_si128(special_bytes(p + 32), special_bytes(p + 48));
+		if (_mm_movemask_epi8(_mm_or_si128(first, second)))
+			break;
+	}
+	return p;
+}
+#endif
+
 /* The first byte at or after `p` that ends a run of ordinary ASCII inside a string: a quote, a
  * backslash, a control byte, or one with the high bit set. */
 static const char *plain_run(const char *p, const char *end)
 {
 #if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
-	const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
-	const __m128i space = _mm_set1_epi8(0x20);
-	while (end - p >= 16) {
-		__m128i block = _mm_loadu_si128((const __m128i *)(const void *)p);
-		__m128i special = _mm_or_si128(_mm_cmplt_epi8(block, space),
-					       _mm_or_si128(_mm_cmpeq_epi8(block, quote),
-							    _mm_cmpeq_epi8(block, backslash)));
-		unsigned mask = (unsigned)_mm_movemask_epi8(special);
+	for (const char *start = p; end - p >= 16;) {
+		unsigned mask = (unsigned)_mm_movemask_epi8(special_bytes(p));
 		if (mask)
 			return p + __builtin_ctz(mask);
 		p += 16;
+		if (p - start == 128)
+			p = skip_plain(p, end);
 	}
 #endif
 	while (p < end && *p >= 0x20 && *p != '"' && *p != '\\')
@@ -347,18 +368,10 @@ static const char *begin_escape(const struct piece *in, const char *p)
 	return p + 1;
 }
 
-static const char *string(const struct piece *in, const char *p)
+static bool is_escape(char c)
 {
-	p = plain_run(p, in->end);
-	if (p == in->end)
-		return p;
-	if (*p == '"')
-		return end_string(in, p);
-	if (*p == '\\')
-		return begin_escape(in, p);
-	if (*p < 0)
-		return begin_utf8(in, p);
-	return refuse(in, p, JSON_SCAN_CONTROL);
+	return c == 'n' || c == '"' || c == '\\' || c == '/' || c == 't' || c == 'r' || c == 'b' ||
+	       c == 'f';
 }
 
 static const char *escape(const struct piece *in, const char *p)
@@ -370,10 +383,33 @@ static const char *escape(const struct piece *in, const char *p)
 		scan->unit = 0;
 		return p + 1;
 	}
-	if (*p == '\0' || !strchr("\"\\/bfnrt", *p))
+	if (!is_escape(*p))
 		return refuse(in, p, JSON_SCAN_ESCAPE);
 	scan->state = STRING;
 	return p + 1;
+}
+
+/* Whole escapes and characters are gone past at once; those that the piece cuts are left to their
+ * states. */
+static const char *string(const struct piece *in, const char *p)
+{
+	struct json_scan *scan = in->scan;
+	while (scan->state == STRING && (p = plain_run(p, in->end)) < in->end) {
+		if (*p == '"')
+			return end_string(in, p);
+		if (*p == '\\') {
+			p = begin_escape(in, p);
+			if (scan->state == ESCAPE && p < in->end)
+				p = escape(in, p);
+		} else if (*p < 0) {
+			p = begin_utf8(in, p);
+			if (scan->state == UTF8)
+				p = continue_utf8(in, p);
+		} else {
+			return refuse(in, p, JSON_SCAN_CONTROL);
+		}
+	}
+	return p;
 }
 
 static const char *hex(const struct piece *in, const char *p)

@@ -53,9 +53,18 @@ static void put_rest(struct json_writer *writer, struct bytes text)
 void json_write_string(struct json_writer *writer, struct bytes text)
 {
 	size_t plain = json_plain_run(text);
+	if (plain == text.size) { /* as nearly all are */
+		char *at = json_writer_take(writer, plain + 2);
+		if (!at)
+			return;
+		at[0] = '"';
+		if (plain)
+			memcpy(at + 1, text.data, plain);
+		at[plain + 1] = '"';
+		return;
+	}
 	json_write(writer, "\"", 1);
 	json_write(writer, text.data, plain);
-	if (plain < text.size)
-		put_rest(writer, bytes_of(text.data + plain, text.size - plain));
+	put_rest(writer, bytes_of(text.data + plain, text.size - plain));
 	json_write(writer, "\"", 1);
 }

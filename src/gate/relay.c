@@ -30,19 +30,21 @@ static size_t copy_fields(const struct http_exchange *exchange, enum http_field_
 			  const char *name, char *out)
 {
 	const char *data = exchange->head_bytes.data;
+	struct bytes wanted = bytes_from(name);
 	size_t size = 0;
 	if (!http_has(exchange->head, id))
 		return 0;
 	for (unsigned i = 0; i < exchange->head->field_count; i++) {
 		const struct http_field *field = &exchange->head->fields[i];
+		struct bytes found = http_bytes(data, field->name);
 		struct bytes value = http_bytes(data, field->value);
-		if (!bytes_equal_fold(http_bytes(data, field->name), bytes_from(name)))
+		if (found.size != wanted.size || !bytes_equal_fold(found, wanted))
 			continue;
 		if (out) {
 			char *to = stpcpy(stpcpy(out + size, name), ": ");
 			memcpy(mempcpy(to, value.data, value.size), "\r\n", 2);
 		}
-		size += strlen(name) + value.size + 4;
+		size += wanted.size + value.size + 4;
 	}
 	return size;
 }

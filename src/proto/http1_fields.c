@@ -98,9 +98,11 @@ enum http_refusal http_field_repeated(enum http_field_id id)
 struct bytes http_field_value(const struct http_head *head, const char *data, const char *name)
 {
 	struct bytes wanted = bytes_from(name);
-	for (unsigned i = 0; i < head->field_count; i++)
-		if (bytes_equal_fold(http_bytes(data, head->fields[i].name), wanted))
+	for (unsigned i = 0; i < head->field_count; i++) {
+		struct bytes found = http_bytes(data, head->fields[i].name);
+		if (found.size == wanted.size && bytes_equal_fold(found, wanted))
 			return http_bytes(data, head->fields[i].value);
+	}
 	return bytes_of(NULL, 0);
 }
 

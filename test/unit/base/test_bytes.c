@@ -28,6 +28,20 @@ static void comparing(void **state)
 	assert_true(bytes_equal_constant_time("abc", "abc", 3));
 	assert_false(bytes_equal_constant_time("abc", "abd", 3));
 	assert_true(bytes_equal_constant_time("a", "b", 0));
+	/* Every bit counts, in whole words and behind them; so does the case of every letter. */
+	for (size_t size = 1; size <= 35; size++) {
+		char a[35], b[35];
+		memset(a, 'k', sizeof(a));
+		memset(b, 'k', sizeof(b));
+		assert_true(bytes_equal_constant_time(a, b, size));
+		for (size_t i = 0; i < 8 * size; i++) {
+			b[i / 8] = (char)(b[i / 8] ^ 1 << i % 8);
+			assert_false(bytes_equal_constant_time(a, b, size));
+			assert_int_equal(bytes_equal_fold(bytes_of(a, size), bytes_of(b, size)),
+					 i % 8 == 5);
+			b[i / 8] = 'k';
+		}
+	}
 }
 
 static void splitting_gives_every_part(void **state)

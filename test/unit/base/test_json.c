@@ -33,6 +33,28 @@ static void assert_canonical(const char *expected, const char *text)
 	buf_release(&out);
 }
 
+/* Texts of every length, plain and with one byte that is not, at every place; nothing beyond their
+ * ends is read. */
+static void plain_runs_end_where_they_must(void **state)
+{
+	static const char special[] = "\"\\\x1f\x80\xff"; /* and NUL */
+	(void)state;
+	for (size_t size = 0; size <= 50; size++) {
+		char *text = malloc(size + !size);
+		assert_non_null(text);
+		memset(text, '~', size + !size);
+		assert_int_equal(json_plain_run(bytes_of(text, size)), size);
+		for (size_t place = 0; place < size; place++) {
+			for (size_t i = 0; i < sizeof(special); i++) {
+				text[place] = special[i];
+				assert_int_equal(json_plain_run(bytes_of(text, size)), place);
+			}
+			text[place] = '!'; /* what borrows could reach behind one */
+		}
+		free(text);
+	}
+}
+
 static void only_strict_documents_parse(void **state)
 {
 	static const char *const bad[] = {
@@ -256,6 +278,7 @@ static void members_are_typed_and_named_in_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(plain_runs_end_where_they_must),
 		cmocka_unit_test(only_strict_documents_parse),
 		cmocka_unit_test(depth_is_limited),
 		cmocka_unit_test(numbers_are_written_as_ecmascript_does),

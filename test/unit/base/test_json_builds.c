@@ -333,6 +333,27 @@ static void check_file(const char *name, const char *member, unsigned rows)
 	assert_true(count >= rows);
 }
 
+/* A string so long that it is looked at by many bytes at once, and ended by none or any of what
+ * ends a run, at every place. */
+static void long_strings_with_one_byte_at_every_place(void **state)
+{
+	static const char bytes[] = "x\"\\\x1f\x80\xc3\x7f";
+	char text[600];
+	(void)state;
+	for (size_t place = 1; place < sizeof(text) - 1; place++) {
+		for (size_t i = 0; i < sizeof(bytes); i++) { /* NUL, too */
+			struct pair pair;
+			memset(text, 'x', sizeof(text));
+			text[0] = text[sizeof(text) - 1] = '"';
+			text[place] = bytes[i];
+			start(&pair);
+			feed(&pair, bytes_of(text, sizeof(text)), 0, sizeof(text), place % 33);
+			assert_int_equal(finish(&pair, bytes_of(text, sizeof(text))),
+					 bytes[i] == 'x' || bytes[i] == '\x7f');
+		}
+	}
+}
+
 static void texts_of_the_json_test_suite(void **state)
 {
 	(void)state;
@@ -360,6 +381,7 @@ int main(void)
 		cmocka_unit_test(generated_texts_at_every_split),
 		cmocka_unit_test(generated_texts_damaged_in_many_ways),
 		cmocka_unit_test(every_byte_at_every_place),
+		cmocka_unit_test(long_strings_with_one_byte_at_every_place),
 		cmocka_unit_test(texts_of_the_json_test_suite),
 		cmocka_unit_test(texts_of_rfc_8785),
 		cmocka_unit_test(they_are_two),
