@@ -265,7 +265,10 @@ def take_suites():
         check(taken, f"the stand-in models know items of {name}")
         suite_folder(name).mkdir(parents=True)
         (suite_folder(name) / "items.jsonl").write_text("".join(taken))
-        shutil.copy(SOURCE / "suites" / name / "suite.yaml", suite_folder(name))
+        settings = (SOURCE / "suites" / name / "suite.yaml").read_text().splitlines(keepends=True)
+        # The stand-ins know no twins, and a suite without any must not name the field.
+        (suite_folder(name) / "suite.yaml").write_text("".join(
+            line for line in settings if not line.startswith("twins:")))
         print(f"  {name}: {len(taken)} of the {len(items)} items of suites/{name}")
 
 
