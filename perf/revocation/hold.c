@@ -8,7 +8,6 @@
  * stand-in), arrival of the last bytes before the error, arrival of the error (both CLOCK_MONOTONIC
  * nanoseconds as read here; 0: none), events after the error, how it was over (0: it runs, 1: the
  * body ended, 2: reset). */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
