@@ -126,6 +126,16 @@ def run(*arguments, timeout=120, **options):
                           timeout=timeout, check=False, **options)
 
 
+def on_the_page(bundle):
+    """What verify.html says of a bundle, {verdict, headline, results}; None where there is no node."""
+    node = shutil.which("node")
+    if not node:
+        return None
+    done = subprocess.run([node, SOURCE / "test" / "script" / "verify_page.mjs", bundle], check=True,
+                          capture_output=True, text=True, timeout=120)
+    return json.loads(done.stdout)
+
+
 class Sim(Process):
     """A stand-in model API."""
 

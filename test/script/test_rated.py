@@ -5,12 +5,10 @@ import http.server
 import json
 import re
 import shutil
-import subprocess
 import threading
 
-from parley_test import SOURCE, Case, canonical, main, run, seal
+from parley_test import Case, canonical, main, on_the_page, run, seal
 
-NODE = shutil.which("node")
 HEAD = ('name: {name}\nversion: 1\nlicence: Apache-2.0\nkind: {kind}\ntemplate: "{{{{prompt}}}}"\n'
         "settings: {{ max_tokens: 64, temperature: 0 }}\nsamples: 1\nscorer: {scorer}\n")
 CRITERIA = [{"name": "right", "points": 3, "text": "Names the animal."},
@@ -98,12 +96,9 @@ class Rated(Case):
         """The program's words. verify.html is asked too of what is good, and where `page` says what it finds."""
         done = run("verify", out)
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
-        if NODE and (page or not status):
-            told = json.loads(subprocess.run(
-                [NODE, SOURCE / "test" / "script" / "verify_page.mjs", out], check=True,
-                capture_output=True, text=True, timeout=120).stdout)
-            self.assertEqual(told["verdict"], page or "self-certified",
-                             told["headline"])
+        told = on_the_page(out) if page or not status else None
+        if told:
+            self.assertEqual(told["verdict"], page or "self-certified", told["headline"])
         return done.stdout
 
     def forge(self, out, change, name="scores.jsonl"):
