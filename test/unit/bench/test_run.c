@@ -493,6 +493,7 @@ static void the_null_model_is_judged(void **state)
 		const json_t *samples = json_object_get(fixture->outcome.summary, "samples");
 		assert_int_equal(json_integer_value(json_object_get(samples, "total")), 10);
 	}
+	fixture->options.output = fixture->output;
 	fixture->options.controls = "2.5";
 	assert_int_equal(run(fixture, &err), ERR_USAGE);
 	assert_non_null(strstr(err.message, "none, all"));
