@@ -32,6 +32,16 @@ struct proxied *proxied_new(struct proxy *proxy, struct http_exchange *exchange)
 	return proxied;
 }
 
+/* For the last that is done with it, with which it may be gone, or be the next request's. */
+static struct http_exchange *take_exchange(struct proxied *proxied)
+{
+	struct http_exchange *exchange = proxied->exchange;
+	proxied->exchange = NULL;
+	if (exchange)
+		exchange->user = NULL;
+	return exchange;
+}
+
 void proxied_free(struct proxied *proxied)
 {
 	struct proxy *proxy = proxied->proxy;
@@ -42,8 +52,7 @@ void proxied_free(struct proxied *proxied)
 	if (proxied->next)
 		proxied->next->previous = proxied->previous;
 	proxy->open_count--;
-	if (proxied->exchange)
-		proxied->exchange->user = NULL;
+	take_exchange(proxied);
 	buf_release(&proxied->head);
 	buf_release(&proxied->body);
 	buf_release(&proxied->fields);
@@ -57,7 +66,7 @@ void proxied_respond(struct proxied *proxied, int status, struct bytes body)
 {
 	struct http_header fields = {NULL, buf_bytes(&proxied->fields)};
 	if (proxied->exchange)
-		http_respond(proxied->exchange, status, &fields, 1, body);
+		http_respond(take_exchange(proxied), status, &fields, 1, body);
 	proxied_free(proxied);
 }
 
@@ -73,7 +82,8 @@ void proxied_respond_error(struct proxied *proxied, int status, const char *mess
 	struct dialect_error error = {.status = status, .message = buf_bytes(&line)};
 	dialect_error_body(proxied->dialect, &error, &body);
 	if (proxied->exchange)
-		http_respond(proxied->exchange, status, headers, retry ? 1 : 2, buf_bytes(&body));
+		http_respond(take_exchange(proxied), status, headers, retry ? 1 : 2,
+			     buf_bytes(&body));
 	buf_release(&body);
 	buf_release(&line);
 	proxied_free(proxied);
@@ -214,9 +224,9 @@ void proxied_finish(struct proxied *proxied, bool whole, struct bytes body)
 		proxied_free(proxied);
 	} else if (proxied->started) {
 		if (whole)
-			http_finish(proxied->exchange);
+			http_finish(take_exchange(proxied));
 		else
-			http_cut(proxied->exchange);
+			http_cut(take_exchange(proxied));
 		proxied_free(proxied);
 	} else if (whole) {
 		proxied_respond(proxied, proxied->status, body);
@@ -267,7 +277,7 @@ void proxied_end_all(struct proxy *proxy)
 		else if (proxied->call.user)
 			http_call_cancel(&proxied->call);
 		if (proxied->exchange && proxied->started)
-			http_cut(proxied->exchange);
+			http_cut(take_exchange(proxied));
 		else if (proxied->exchange) {
 			proxied_respond_error(proxied, 503, "parley bench proxy: the run has ended",
 					      false);

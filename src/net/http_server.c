@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define BUFFER_START 4096
-#define BUFFER_KEPT_MAX 65536
+#define BUFFER_KEPT_MAX (2 * 65536) /* a body of 64 KiB and its head */
 #define SPARE_MAX 64
 #define OUT_MAX ((size_t)1 << 30)
 #define ARENA_BLOCK 4096
