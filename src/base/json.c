@@ -226,18 +226,31 @@ static enum err_code canonical_array(const json_t *value, struct buf *out, int d
 	return ERR_OK;
 }
 
+/* Whether a number's text is that of an integer which not every reader keeps (RFC 8785, 3.1): it
+ * could not be read again here. From 1e21 on it has an exponent. */
+static bool is_lossy_integer(const json_t *value, double number)
+{
+	if (json_is_integer(value))
+		return json_integer_value(value) > (1LL << 53) ||
+		       json_integer_value(value) < -(1LL << 53);
+	return fabs(number) > 9007199254740992.0 && fabs(number) < 1e21;
+}
+
 static enum err_code canonical_number(const json_t *value, struct buf *out, struct err *err)
 {
 	double number = json_number_value(value);
 	char text[32];
 	if (!isfinite(number))
 		return ERR_SET(err, ERR_INVALID, "a number that is not finite has no JSON form");
-	if (json_is_integer(value) &&
-	    (json_integer_value(value) > (1LL << 53) || json_integer_value(value) < -(1LL << 53)))
+	size_t size = json_number_text(number, text);
+	if (is_lossy_integer(value, number) && json_is_integer(value))
 		return ERR_SET(err, ERR_INVALID,
 			       "integer %lld is beyond 2^53 (RFC 8785 needs a string)",
 			       (long long)json_integer_value(value));
-	buf_append(out, text, json_number_text(number, text));
+	if (is_lossy_integer(value, number))
+		return ERR_SET(err, ERR_INVALID,
+			       "number %s is beyond 2^53 (RFC 8785 needs a string)", text);
+	buf_append(out, text, size);
 	return ERR_OK;
 }
 

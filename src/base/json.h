@@ -14,7 +14,8 @@
 enum err_code json_parse(struct bytes text, const char *what, json_t **out, struct err *err);
 
 /* RFC 8785 (JSON Canonicalization Scheme) text of `value`, appended. Fails with ERR_INVALID on a
- * number that is not finite, ERR_NO_MEMORY when the buffer fails. */
+ * number that is not finite or whose text would be an integer beyond 2^53, ERR_NO_MEMORY when the
+ * buffer fails. */
 enum err_code json_canonical(const json_t *value, struct buf *out, struct err *err);
 
 /* SHA-256 of the canonical text. */

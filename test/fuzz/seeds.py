@@ -128,7 +128,9 @@ def request():
 
 
 def words():
-    return each(range(6), [text(body) for body in BODIES])
+    huge = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}],
+            "generationConfig": {"maxOutputTokens": 8, "temperature": 999999000709551606.5}}
+    return each(range(6), [text(body) for body in [*BODIES, huge]])
 
 
 def events(*rows, names=True, end="\n\n"):

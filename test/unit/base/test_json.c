@@ -177,6 +177,24 @@ static void numbers_that_would_change_are_refused(void **state)
 	}
 }
 
+/* Their text would be that of an integer which is refused. From 1e21 on it has an exponent. */
+static void reals_that_could_not_be_read_again_are_refused(void **state)
+{
+	static const char *const texts[] = {"1e18", "-1e18", "999999000709551606.5",
+					    "9007199254740994.0", "999999999999999900000.0"};
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		json_t *value = parse(texts[i]);
+		struct buf out = BUF_INIT(100);
+		struct err err = ERR_INIT;
+		assert_int_equal(ERR_INVALID, json_canonical(value, &out, &err));
+		assert_non_null(strstr(err.message, "beyond 2^53"));
+		buf_release(&out);
+		json_decref(value);
+	}
+	assert_canonical("[9007199254740992,1e+21,-1e+21]", "[9007199254740992.0,1e21,-1e21]");
+}
+
 static void a_full_buffer_is_an_error(void **state)
 {
 	json_t *value = parse("[1,2,3,4]");
@@ -284,6 +302,7 @@ int main(void)
 		cmocka_unit_test(numbers_are_written_as_ecmascript_does),
 		cmocka_unit_test(canonical_text),
 		cmocka_unit_test(numbers_that_would_change_are_refused),
+		cmocka_unit_test(reals_that_could_not_be_read_again_are_refused),
 		cmocka_unit_test(a_full_buffer_is_an_error),
 		cmocka_unit_test(published_vectors),
 		cmocka_unit_test(members_are_typed_and_named_in_errors),
