@@ -74,6 +74,10 @@ void sandbox_result_release(struct sandbox_result *result);
 enum err_code sandbox_run(const struct sandbox_program *program, struct sandbox_result *result,
 			  struct err *err);
 
+/* Lets programs of the sandbox read the folder, a new one of this process's, and no other user of
+ * the machine. */
+enum err_code sandbox_let_in(const char *folder, struct err *err);
+
 /* Runs /usr/bin/true in the sandbox: tells early whether code can be graded here. */
 enum err_code sandbox_check(struct err *err);
 

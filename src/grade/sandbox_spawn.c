@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -208,6 +209,15 @@ static void child_place_descriptors(struct launch *launch)
 			child_fail(launch, "cannot place descriptors for the sandbox");
 	if (syscall(SYS_close_range, (unsigned)FD_COUNT, ~0u, 0u) != 0)
 		child_fail(launch, "cannot close descriptors for the sandbox");
+}
+
+enum err_code sandbox_let_in(const char *folder, struct err *err)
+{
+	/* Programs of an ordinary user run as that user. */
+	if (geteuid() == 0 &&
+	    (chown(folder, (uid_t)-1, UNPRIVILEGED_ID) != 0 || chmod(folder, 0750) != 0))
+		return ERR_SYS(err, ERR_ENVIRONMENT, "cannot open %s to the sandbox", folder);
+	return ERR_OK;
 }
 
 /* Raw calls: the C library's would change the ids of every thread of the parent. */

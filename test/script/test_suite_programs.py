@@ -34,6 +34,7 @@ def surroundings(ask):
         except OSError:
             continue
         raise AssertionError(f"descriptor {number}")
+    assert os.stat(".").st_mode & 0o007 == 0  # other users of the machine have no business here
     assert sorted(os.listdir(".")) == ["items.jsonl", "score.py", "suite.yaml"]
     for act in (lambda: open("score.py", "a"), lambda: open("mine", "w"),
                 lambda: socket.create_connection(("127.0.0.1", 9), 1), lambda: os.listdir("/root"),
