@@ -245,6 +245,26 @@ void export_time(int64_t unix_ms, char out[static 40])
 
 /* ---- which ---- */
 
+enum err_code export_check_names(const struct export *export, struct err *err)
+{
+	const char *suite = export->options->suite, *model = export->options->model;
+	const char *first = NULL;
+	bool known = !model;
+	if (suite && !export_suite(export, suite))
+		return ERR_SET(err, ERR_USAGE, "the run has no suite \"%s\"; its first is %s",
+			       suite, export->plan.suites[0].name);
+	for (unsigned i = 0; i < export->plan.model_count; i++) {
+		const struct plan_model *plan = &export->plan.models[i];
+		if (!(plan->roles & (PLAN_CONTESTANT | PLAN_BASELINE)))
+			continue;
+		first = first ? first : plan->name;
+		known |= model && strcmp(model, plan->name) == 0;
+	}
+	return known ? ERR_OK
+		     : ERR_SET(err, ERR_USAGE, "the run has no model \"%s\"; its first is %s",
+			       model, first ? first : "missing");
+}
+
 enum err_code export_choose_suite(const struct export *export, const char **suite, struct err *err)
 {
 	const char *asked = export->options->suite;
@@ -255,9 +275,7 @@ enum err_code export_choose_suite(const struct export *export, const char **suit
 			       export->plan.suite_count, export->options->format,
 			       export->plan.suites[0].name);
 	*suite = asked ? asked : export->plan.suites[0].name;
-	if (!export_suite(export, *suite))
-		return ERR_SET(err, ERR_USAGE, "the run has no suite \"%s\"; its first is %s",
-			       *suite, export->plan.suites[0].name);
+	ERR_TRY(export_check_names(export, err));
 	if (export_is_judged(export_suite(export, *suite)))
 		return ERR_SET(err, ERR_USAGE,
 			       "suite %s is scored by judges, and %s has no place for them: "
@@ -270,13 +288,12 @@ enum err_code export_choose_model(const struct export *export, const char **mode
 {
 	const char *asked = export->options->model, *first = NULL;
 	unsigned count = 0;
-	bool known = false;
+	ERR_TRY(export_check_names(export, err));
 	for (unsigned i = 0; i < export->plan.model_count; i++) {
 		const struct plan_model *plan = &export->plan.models[i];
 		if (!(plan->roles & (PLAN_CONTESTANT | PLAN_BASELINE)))
 			continue;
 		first = first ? first : plan->name;
-		known |= asked && strcmp(asked, plan->name) == 0;
 		count++;
 	}
 	if (!asked && count != 1)
@@ -284,9 +301,6 @@ enum err_code export_choose_model(const struct export *export, const char **mode
 			       "the run has %u models, and %s holds one: choose it with --model "
 			       "(the first is %s)",
 			       count, export->options->format, first ? first : "missing");
-	if (asked && !known)
-		return ERR_SET(err, ERR_USAGE, "the run has no model \"%s\"; its first is %s",
-			       asked, first ? first : "missing");
 	*model = asked ? asked : first;
 	return ERR_OK;
 }

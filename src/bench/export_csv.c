@@ -71,6 +71,7 @@ enum err_code export_csv(struct export *export, struct err *err)
 {
 	struct output output;
 	struct err closing = ERR_INIT;
+	ERR_TRY(export_check_names(export, err));
 	output_open(&output, export->env, export->options->output);
 	buf_append_cstr(&output.buf,
 			"suite,item,model,sample,opponent,judge,scorer,score,failed,refused,"

@@ -42,6 +42,8 @@ enum err_code export_each(struct export *export, const char *suite, const char *
 			  enum err_code (*each)(void *argument, const struct export_row *row,
 						struct err *err),
 			  void *argument, struct err *err);
+/* Refuses a suite or model that is asked for and not in the run. */
+enum err_code export_check_names(const struct export *export, struct err *err);
 /* The suite and model that are asked for, or the only ones. */
 enum err_code export_choose_model(const struct export *export, const char **model, struct err *err);
 enum err_code export_choose_suite(const struct export *export, const char **suite, struct err *err);

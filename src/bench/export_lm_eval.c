@@ -141,6 +141,7 @@ static enum err_code write_task(struct export *export, const char *suite, const 
 	struct task task = {.export = export, .suite = suite, .results = results};
 	struct err closing = ERR_INIT;
 	char path[EXPORT_PATH_MAX], date[40];
+	ERR_TRY(env_make_directories(export->env, export->options->output, err));
 	date_of(export, date);
 	snprintf(path, sizeof(path), "%.4000s/samples_%.512s_%s.jsonl", export->options->output,
 		 suite, date);
@@ -180,15 +181,17 @@ static enum err_code write_tasks(struct export *export, const char *model, json_
 		ERR_TRY(export_choose_suite(export, &asked, err));
 	for (unsigned i = 0; i < export->plan.suite_count; i++) {
 		const char *name = export->plan.suites[i].name;
-		if ((asked && strcmp(asked, name) != 0) || export_is_judged(export->suites[i]))
+		bool decoys = export->plan.suites[i].decoys && !asked;
+		if ((asked && strcmp(asked, name) != 0) || decoys ||
+		    export_is_judged(export->suites[i]))
 			continue;
 		ERR_TRY(write_task(export, name, model, results, err));
 	}
 	return json_object_size(json_object_get(results, "results")) > 0
 		       ? ERR_OK
 		       : ERR_SET(err, ERR_USAGE,
-				 "every suite of the run is judged in pairs, and lm-eval has no "
-				 "place for comparisons: use --format csv");
+				 "every suite of the run is scored by judges, and lm-eval has no "
+				 "place for them: use --format csv");
 }
 
 enum err_code export_lm_eval(struct export *export, struct err *err)
@@ -197,7 +200,6 @@ enum err_code export_lm_eval(struct export *export, struct err *err)
 	char path[EXPORT_PATH_MAX], date[40];
 	struct buf text = BUF_INIT(TEXT_MAX);
 	ERR_TRY(export_choose_model(export, &model, err));
-	ERR_TRY(env_make_directories(export->env, export->options->output, err));
 	json_t *results = frame(export, model);
 	enum err_code code = results ? write_tasks(export, model, results, err)
 				     : ERR_SET(err, ERR_NO_MEMORY, "out of memory for the export");

@@ -21,7 +21,8 @@ struct publish_outcome {
 	size_t suites_withheld, suites_shown, items, attempts;
 	bool plan, summary;
 	size_t grants;
-	char seedless[256]; /* a withheld suite without a seed: its root can be guessed at; or "" */
+	char seedless[1024]; /* withheld suites without a seed: their roots can be guessed at; or ""
+			      */
 };
 
 /* Checks the run's bundle first. ERR_USAGE for suites that the run does not have and for places

@@ -135,8 +135,10 @@ static enum err_code add_leaves(struct publish *publish, const struct leaves *le
 	json_t *list;
 	struct err ignored = ERR_INIT;
 	if (suite_check_seed(leaves->suite, "", &ignored) != ERR_OK) {
-		snprintf(publish->outcome->seedless, sizeof(publish->outcome->seedless), "%.200s",
-			 suite_name(leaves->suite));
+		char *names = publish->outcome->seedless;
+		size_t size = strlen(names);
+		snprintf(names + size, sizeof(publish->outcome->seedless) - size, "%s%.200s",
+			 size ? ", " : "", suite_name(leaves->suite));
 		return ERR_OK;
 	}
 	list = json_array();

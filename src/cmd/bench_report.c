@@ -38,11 +38,9 @@ static void print_published(const struct publish_outcome *outcome,
 	       "    parley verify %s --salts %s\n",
 	       settings->output, salts, settings->output, salts);
 	if (*outcome->seedless)
-		printf("Suite %s has no seed: its root is the same for everybody, so that who "
-		       "guesses "
-		       "all of\nits items can tell. Give it a `seed` in suite.yaml before it is "
-		       "run "
-		       "again.\n",
+		printf("Without a seed: %s. The root of such a suite is the same for everybody, so "
+		       "that who\nguesses all of its items can tell. Give it a `seed` in "
+		       "suite.yaml before it is run again.\n",
 		       outcome->seedless);
 }
 

@@ -441,7 +441,7 @@ static enum err_code check_attempt(struct audit *audit, const struct attempt *at
 		return ERR_OK;
 	}
 	ERR_TRY(signs_take(audit, attempt->cell, audit_item_of(audit, attempt->cell, attempt->slot),
-			   &attempt->line, err));
+			   &attempt->line, attempt->hidden, err));
 	bool more = audit_step_take(attempt, steps, offset);
 	settle_vouched(attempt, vouched, more);
 	if (!more)

@@ -107,10 +107,27 @@ static enum err_code add_score(struct comparing *all, const struct run_score *sc
 		.score = score->score,
 	};
 	run->count++;
-	return all->texts.failed || !know_model(run, score->model) ? no_memory(err) : ERR_OK;
+	bool known = know_model(run, score->model) &&
+		     (!score->opponent || know_model(run, score->opponent));
+	return all->texts.failed || !known ? no_memory(err) : ERR_OK;
 }
 
 /* ---- bundles ---- */
+
+static const struct plan_suite *find_suite(const struct loaded *run, const char *name)
+{
+	for (unsigned i = 0; run->plan && i < run->plan->suite_count; i++)
+		if (strcmp(run->plan->suites[i].name, name) == 0)
+			return &run->plan->suites[i];
+	return NULL;
+}
+
+/* Decoys count in no comparison. */
+static bool is_decoy(const struct loaded *run, const char *suite)
+{
+	const struct plan_suite *planned = find_suite(run, suite);
+	return planned && planned->decoys;
+}
 
 static enum err_code read_scores(struct comparing *all, const char *path, struct err *err)
 {
@@ -123,7 +140,8 @@ static enum err_code read_scores(struct comparing *all, const char *path, struct
 		code = jsonl_next(&lines, &line, &more, err);
 		if (code == ERR_OK && more)
 			code = run_score_decode(line.tree, line.where, &score, err);
-		if (code == ERR_OK && more)
+		if (code == ERR_OK && more &&
+		    !is_decoy(&all->runs[all->run_count - 1], score.suite))
 			code = add_score(all, &score, err);
 		json_decref(line.tree);
 		line.tree = NULL;
@@ -225,14 +243,6 @@ static enum err_code load(struct comparing *all, const char *path, struct err *e
 }
 
 /* ---- which items are the same ---- */
-
-static const struct plan_suite *find_suite(const struct loaded *run, const char *name)
-{
-	for (unsigned i = 0; run->plan && i < run->plan->suite_count; i++)
-		if (strcmp(run->plan->suites[i].name, name) == 0)
-			return &run->plan->suites[i];
-	return NULL;
-}
 
 /* Whether two runs have another suite of this name. */
 static bool differs(const struct comparing *all, const char *name)
@@ -341,6 +351,8 @@ static enum err_code rename_models(struct comparing *all, struct err *err)
 				struct run_score *score = &all->scores[run->first + row];
 				if (strcmp(score->model, model) == 0)
 					score->model = label;
+				if (score->opponent && strcmp(score->opponent, model) == 0)
+					score->opponent = label;
 			}
 		}
 	}
@@ -349,13 +361,26 @@ static enum err_code rename_models(struct comparing *all, struct err *err)
 
 /* ---- what comes of it ---- */
 
+static json_t *contestants(const struct loaded *run)
+{
+	json_t *names = json_array();
+	const json_t *name;
+	size_t i;
+	json_array_foreach(run->models, i, name)
+	{
+		if (!run_is_control(json_string_value(name)))
+			json_array_append_new(names, json_string(json_string_value(name)));
+	}
+	return names;
+}
+
 static json_t *describe_runs(const struct comparing *all)
 {
 	json_t *list = json_array();
 	for (size_t i = 0; list && i < all->run_count; i++) {
 		const struct loaded *run = &all->runs[i];
-		json_array_append_new(list, json_pack("{s:s, s:s, s:O, s:I}", "path", run->path,
-						      "kind", run->kind, "models", run->models,
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:I}", "path", run->path,
+						      "kind", run->kind, "models", contestants(run),
 						      "scores", (json_int_t)run->count));
 	}
 	return list;

@@ -23,9 +23,15 @@ enum err_code audit_conduct_open(struct audit *audit, struct err *err)
 		       : ERR_SET(err, ERR_NO_MEMORY, "out of memory for the bundle");
 }
 
+/* Whether some of what the figures follow from is not shown. */
+static bool is_withheld(const struct audit *audit)
+{
+	return json_array_size(json_object_get(audit->withheld.tree, "suites")) > 0;
+}
+
 void audit_conduct_take(struct audit *audit, const struct attempt *attempt, uint64_t asked)
 {
-	if (audit->withheld.tree)
+	if (is_withheld(audit))
 		return;
 	conduct_take(&audit->conduct, attempt->cell->suite, attempt->cell->model,
 		     audit_item_of(audit, attempt->cell, attempt->slot), asked, &attempt->line);
@@ -78,7 +84,7 @@ enum err_code audit_conduct(struct audit *audit, struct err *err)
 				"not asked blind, and others were",
 				BUNDLE_TRANSCRIPTS, audit->drawn_named[i],
 				audit->plan.models[i].name);
-	if (!published || audit->withheld.tree)
+	if (!published || is_withheld(audit))
 		return ERR_OK;
 	ERR_TRY(conduct_make(&audit->conduct, audit->scores,
 			     audit->score_count + audit->decoy_count, &made, err));
@@ -100,7 +106,7 @@ static void note_list(struct audit *audit, const char *key, enum verify_section 
 
 void audit_conduct_note(struct audit *audit)
 {
-	if (audit->withheld.tree && json_object_get(audit->summary, MEMBER))
+	if (is_withheld(audit) && json_object_get(audit->summary, MEMBER))
 		report_note(audit->report, VERIFY_UNCHECKED,
 			    "how providers behaved, by the evaluator's account: what it follows "
 			    "from is withheld in part");

@@ -44,14 +44,14 @@ static enum err_code take_input(const struct audit *audit, struct audit_cell *ce
 }
 
 enum err_code signs_take(struct audit *audit, struct audit_cell *cell, size_t item,
-			 const struct run_transcript *line, struct err *err)
+			 const struct run_transcript *line, bool hidden, struct err *err)
 {
 	struct signs *signs = &audit->signs[audit_asked(cell)];
 	if (audit->plan.models[audit_asked(cell)].replay)
 		return ERR_OK;
-	signs->answers++;
+	signs->answers += !hidden;
 	take_name(signs, line->served);
-	if (line->answer && line->usage.output > 0)
+	if (!hidden && line->answer && line->usage.output > 0)
 		signs->dense += (size_t)line->usage.output > strlen(line->answer) + 1;
 	return take_input(audit, cell, item, line, signs, err);
 }

@@ -12,7 +12,7 @@
 /* Of one model. */
 struct signs {
 	char served[SIGNS_NAME_MAX], other[SIGNS_NAME_MAX]; /* "": none was named */
-	size_t answers;         /* that were asked for, and stand in the bundle */
+	size_t answers;         /* that were asked for, and are seen in the bundle */
 	size_t dense;           /* of them: more output tokens than bytes */
 	size_t repeats, uneven; /* answers to words that were asked before; counted differently */
 };
@@ -20,9 +20,9 @@ struct signs {
 struct audit;
 struct audit_cell;
 
-/* An answer. ERR_NO_MEMORY. */
+/* An answer; hidden: its text is withheld. ERR_NO_MEMORY. */
 enum err_code signs_take(struct audit *audit, struct audit_cell *cell, size_t item,
-			 const struct run_transcript *line, struct err *err);
+			 const struct run_transcript *line, bool hidden, struct err *err);
 /* Tells them, and what they do not show. */
 void signs_note(struct audit *audit);
 

@@ -125,6 +125,32 @@ class Compare(Case):
         self.assertEqual((pair["how"], pair["items"]), ("paired", 20))
         self.assertAlmostEqual(pair["difference"], 16 / 20 - 10 / 20)
 
+    def test_baselines_of_two_runs_are_two_models(self):
+        folder = self.directory / "tales"
+        folder.mkdir()
+        (folder / "suite.yaml").write_text(
+            'name: tales\nversion: 1\nlicence: Apache-2.0\nkind: writing\ntemplate: "{{prompt}}"\n'
+            'settings: { max_tokens: 64 }\nsamples: 1\nscorer: { kind: pairwise }\n')
+        (folder / "items.jsonl").write_text("".join(
+            json.dumps({"id": str(n), "prompt": f"tale {n}"}) + "\n" for n in range(8)))
+        judge, runs = self.sim("--judge").url, []
+        for out, baseline in (("one", "fox"), ("two", "a grey fox ran over old hills")):
+            models = []
+            for name, words in (("new", "the old fox ran"), ("old", baseline)):
+                path = self.directory / f"{out}-{name}.jsonl"
+                path.write_text("".join(json.dumps({"prompt": f"tale {n}", "answers": [words]}) + "\n"
+                                        for n in range(8)))
+                models.append(f"{name}=replay@{path}")
+            runs.append(self.directory / out)
+            done = run("bench", "run", "--suite", folder, "--model", models[0], "--baseline", models[1],
+                       "--judge", f"j=anthropic@{judge}", "-o", runs[-1])
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        found = self.compare(*runs)
+        self.assertEqual([each["models"] for each in found["runs"]], [["new", "old"]] * 2)
+        self.assertEqual({(pair["a"], pair["b"], pair["difference"] > 0) for pair in found["comparisons"]},
+                         {(f"new @ {runs[0]}", f"old @ {runs[0]}", True),
+                          (f"new @ {runs[1]}", f"old @ {runs[1]}", False)})
+
     def test_judges_are_measured(self):
         folder = self.directory / "tales"
         folder.mkdir()

@@ -172,8 +172,12 @@ class Exports(Runs):
         path = self.directory / "out.eval"
         self.assertIn("inspect, lm-eval, csv or in-toto",
                       self.export("word", path, status=2).stderr)
-        self.assertIn("no suite \"owls\"", self.export("inspect", path, "--suite", "owls",
-                                                       status=2).stderr)
+        for form in ("inspect", "lm-eval", "csv"):
+            self.assertIn("no suite \"owls\"", self.export(form, path, "--suite", "owls",
+                                                           status=2).stderr)
+            self.assertIn("no model \"owl\"", self.export(form, path, "--model", "owl",
+                                                          status=2).stderr)
+            self.assertFalse(path.exists())
         self.assertIn("no bundle", self.export("csv", path, source=self.directory, status=2).stderr)
         scores = self.out / "bundle" / "scores.jsonl"
         scores.write_text(scores.read_text().replace('"score":0', '"score":1', 1))

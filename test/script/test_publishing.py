@@ -397,10 +397,10 @@ class Inside(Published):
         root = run("suite", "digest", suite).stdout.strip()
         limits = {"rpm": 600, "input_tpm": 100000, "output_tpm": 100000, "concurrency": 64,
                   "tokens_per_day": 100000, "tokens_per_week": 1000000}
-        gate = self.gateway(self.sim("--persona", persona), evaluation(limits=limits),
+        # One at a time and milliseconds apart, so that what is used beyond a reservation is of one request.
+        gate = self.gateway(self.sim("--persona", persona, "--first-token-ms", 5), evaluation(limits=limits),
                             public_suites=[{"name": "s", "root": root}])
         secret = gate.key("eval", "southlab")
-        # One at a time, so that what is used beyond a reservation is of one request.
         self.bench(*self.arguments(suite, f"http://127.0.0.1:{gate.port}", "--concurrency", 1),
                    keys={"PARLEY_TEST_KEY": secret})
         bundle, key = self.out / "bundle", self.vkey(gate)
