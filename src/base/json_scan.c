@@ -46,6 +46,7 @@ static const char *const problems[] = {
 	[JSON_SCAN_SURROGATE] = "half of a surrogate pair",
 	[JSON_SCAN_KEY_CHARACTERS] = "a top-level name with an escape or a byte beyond ASCII",
 	[JSON_SCAN_KEY_DUPLICATE] = "a top-level name that stands twice, or twice but for case",
+	[JSON_SCAN_KEY_LENGTH] = "a top-level name of more than 256 bytes",
 	[JSON_SCAN_TOO_MANY_MEMBERS] = "more than 256 top-level members",
 	[JSON_SCAN_TOO_LARGE] = "4 GiB or more",
 };
@@ -316,6 +317,8 @@ static const char *end_string(const struct piece *in, const char *p)
 	if (scan->depth == 1) {
 		struct json_scan_member *member = &scan->members[scan->member_count - 1];
 		member->key_size = offset_of(in, p) - member->key;
+		if (member->key_size > JSON_SCAN_NAME_MAX)
+			return refuse(in, p, JSON_SCAN_KEY_LENGTH);
 	} else {
 		note_name(in, p);
 	}
@@ -585,7 +588,8 @@ static struct bytes key_of(struct bytes text, const struct json_scan_member *mem
 	return bytes_of(text.data + member->key, member->key_size);
 }
 
-/* At most 256 members, so comparing every pair of hashes costs at most some ten microseconds. */
+/* At most 256 members, so comparing every pair of hashes costs at most some ten microseconds, and
+ * every pair of names, where somebody has made their hashes agree, some milliseconds. */
 static bool names_are_distinct(struct json_scan *scan, struct bytes text)
 {
 	for (unsigned i = 0; i < scan->member_count; i++) {

@@ -4,7 +4,7 @@
  * anything again. It is stricter than the RFC where parsers are known to disagree: UTF-8 only and
  * valid, no byte order mark, no lone surrogate escapes, at most 64 levels, at most 256 members at
  * the top, and no two top-level names that are equal or equal but for case; top-level names are
- * plain ASCII without escapes. */
+ * plain ASCII without escapes, of 256 bytes at most. */
 #ifndef BASE_JSON_SCAN_H
 #define BASE_JSON_SCAN_H
 
@@ -13,6 +13,8 @@
 
 #define JSON_SCAN_DEPTH_MAX 64
 #define JSON_SCAN_MEMBERS_MAX 256
+/* So that to hold names against each other costs little, whatever their hashes. */
+#define JSON_SCAN_NAME_MAX 256
 
 enum json_scan_type {
 	JSON_SCAN_NOTHING, /* no such value */
@@ -38,6 +40,7 @@ enum json_scan_refusal {
 	JSON_SCAN_SURROGATE,        /* a lone or reversed surrogate escape */
 	JSON_SCAN_KEY_CHARACTERS,   /* a top-level name with an escape or a non-ASCII byte */
 	JSON_SCAN_KEY_DUPLICATE,    /* a top-level name given twice, or twice but for case */
+	JSON_SCAN_KEY_LENGTH,       /* a top-level name of more than JSON_SCAN_NAME_MAX bytes */
 	JSON_SCAN_TOO_MANY_MEMBERS, /* more than JSON_SCAN_MEMBERS_MAX at the top */
 	JSON_SCAN_TOO_LARGE,        /* 4 GiB or more */
 };

@@ -29,10 +29,25 @@ static struct log *log_of(struct gate_worker *worker, const struct gate_room *ro
 	return worker->producers[room - worker->rooms].log;
 }
 
+/* With `relaxed` nothing else holds up who asks again as soon as he is answered. */
+static bool may_lend(const struct gate_worker *worker)
+{
+	return worker->lent_count < worker->lent_max;
+}
+
 static bool take(struct gate_worker *worker, const struct gate_room *room)
 {
-	/* With `relaxed` nothing else holds up who asks again as soon as he is answered. */
-	return worker->lent_count < worker->lent_max && log_reserve(log_of(worker, room), UNITS);
+	return may_lend(worker) && log_reserve(log_of(worker, room), UNITS);
+}
+
+/* What is lent to one log keeps requests of both waiting, and comes back as that one works. */
+static uint64_t work_done(struct gate_worker *worker, const struct gate_room *room)
+{
+	uint64_t done = 0;
+	for (int log = 0; log < CONTROL_LOGS; log++)
+		if (room == &worker->rooms[log] || !may_lend(worker))
+			done += log_work_done(log_of(worker, &worker->rooms[log]));
+	return done;
 }
 
 static bool look_again(struct gate_worker *worker)
@@ -101,7 +116,7 @@ enum gate_place gate_room_take(struct gate_request *request)
 	    !look_again(worker))
 		return GATE_PLACE_NONE;
 	if (!room->first) {
-		room->progress = log_work_done(log_of(worker, room));
+		room->progress = work_done(worker, room);
 		room->progress_ns = worker->loop->now_ns;
 	}
 	enter(room, request);
@@ -118,9 +133,9 @@ static void release_first(struct gate_room *room, unsigned units)
 	gate_request_run(request);
 }
 
-static bool is_stuck(const struct gate_worker *worker, struct gate_room *room, struct log *log)
+static bool is_stuck(struct gate_worker *worker, struct gate_room *room, struct log *log)
 {
-	uint64_t progress = log_work_done(log);
+	uint64_t progress = work_done(worker, room);
 	if (progress != room->progress) {
 		room->progress = progress;
 		room->progress_ns = worker->loop->now_ns;
@@ -144,8 +159,10 @@ static void look_now(struct env_timer *timer)
 	struct gate_worker *worker =
 		(struct gate_worker *)((char *)timer - offsetof(struct gate_worker, room_timer));
 	worker->room_armed = false;
-	for (int log = 0; log < CONTROL_LOGS; log++)
-		look(worker, &worker->rooms[log]);
+	/* Each is the first in its turn: both take from what may be lent. */
+	worker->room_turn = (uint8_t)((worker->room_turn + 1u) % CONTROL_LOGS);
+	for (unsigned i = 0; i < CONTROL_LOGS; i++)
+		look(worker, &worker->rooms[(worker->room_turn + i) % CONTROL_LOGS]);
 	bool waiting =
 		worker->rooms[CONTROL_EVALUATION].first || worker->rooms[CONTROL_USAGE].first;
 	if (waiting && !look_again(worker))

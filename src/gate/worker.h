@@ -118,6 +118,7 @@ struct gate_worker {
 	struct gate_room rooms[CONTROL_LOGS];
 	struct env_timer room_timer; /* while somebody waits in one of them */
 	bool room_armed;
+	uint8_t room_turn; /* whose waiters are looked at first */
 	/* `relaxed`: texts of records whose requests need not wait for the log; and such requests,
 	 * over but for those who have called them, linked by next_text. */
 	struct gate_text *lent;

@@ -442,11 +442,15 @@ static bool is_quiet(const struct log *log)
 
 static enum log_work choose_housekeeping(struct log *log)
 {
-	if (checkpoint_is_wanted(log))
-		return LOG_WORK_CHECKPOINT;
+	/* Where a sync takes as long as the gap between checkpoints, one is wanted every time. */
+	bool scarce = prepare_is_wanted(log, low_room(log) / 2);
 	if (store_is_wanted(log))
 		return LOG_WORK_STORE;
-	if (prepare_is_wanted(log, low_room(log) / 2))
+	if (scarce && log->last_rest == LOG_WORK_CHECKPOINT)
+		return LOG_WORK_PREPARE;
+	if (checkpoint_is_wanted(log))
+		return LOG_WORK_CHECKPOINT;
+	if (scarce)
 		return LOG_WORK_PREPARE;
 	if (log->tree.full_count > 0 && is_quiet(log))
 		return LOG_WORK_TILES;
@@ -465,6 +469,8 @@ static enum log_work choose_work(struct log *log)
 	enum log_work rest = LOG_WORK_NONE;
 	if ((!ready && !holding) || log->last_work == LOG_WORK_COMMIT)
 		rest = choose_housekeeping(log);
+	if (rest != LOG_WORK_NONE)
+		log->last_rest = rest;
 	return rest != LOG_WORK_NONE ? rest : ready ? LOG_WORK_COMMIT : LOG_WORK_NONE;
 }
 

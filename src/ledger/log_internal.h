@@ -122,7 +122,7 @@ struct log {
 	struct log_entry *pending; /* by index */
 	uint64_t next_commit;      /* the index the next record must have */
 	bool woken, busy, job_ran, checkpoint_due, checkpoint_armed;
-	enum log_work work, last_work;
+	enum log_work work, last_work, last_rest;
 	struct env_job job;
 	struct env_timer checkpoint_timer, space_timer, hold_timer;
 	bool space_waiting;

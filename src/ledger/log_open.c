@@ -128,32 +128,44 @@ static enum err_code sync_directories(struct log *log, struct err *err)
 	return env_sync_directory(log->env, path, err);
 }
 
-/* Spares of an earlier run are made anew: one of them may have a header already. */
-struct spares {
-	struct log *log;
+/* Files that an earlier run left behind, by how their names begin and end. */
+struct leftovers {
+	const char *begin, *end;
 	unsigned count;
 	char names[64][64];
 };
 
-static void list_spare(void *argument, const struct env_directory_entry *entry)
+static void list_leftover(void *argument, const struct env_directory_entry *entry)
 {
-	struct spares *spares = argument;
-	if (spares->count < 64 && strncmp(entry->name, "spare.", 6) == 0 &&
-	    strlen(entry->name) < sizeof(spares->names[0]))
-		memcpy(spares->names[spares->count++], entry->name, strlen(entry->name) + 1);
+	struct leftovers *left = argument;
+	size_t size = strlen(entry->name), begin = strlen(left->begin), end = strlen(left->end);
+	if (left->count < 64 && size < sizeof(left->names[0]) && size >= begin + end &&
+	    memcmp(entry->name, left->begin, begin) == 0 &&
+	    memcmp(entry->name + size - end, left->end, end) == 0)
+		memcpy(left->names[left->count++], entry->name, size + 1);
 }
 
-static enum err_code remove_spares(struct log *log, struct err *err)
+static enum err_code remove_leftovers(struct log *log, const char *folder, const char *begin,
+				      const char *end, struct err *err)
 {
 	char path[LOG_PATH_SIZE];
-	struct spares spares = {.log = log};
-	log_path(log, path, "segments");
-	ERR_TRY(env_list_directory(log->env, path, list_spare, &spares, err));
-	for (unsigned i = 0; i < spares.count; i++) {
-		log_path(log, path, "segments/%s", spares.names[i]);
+	struct leftovers left = {.begin = begin, .end = end};
+	ERR_TRY(env_list_directory(log->env, folder, list_leftover, &left, err));
+	for (unsigned i = 0; i < left.count; i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, left.names[i]);
 		ERR_TRY(env_unlink(log->env, path, err));
 	}
 	return ERR_OK;
+}
+
+/* Spares are made anew: one of them may have a header already. A checkpoint that was being written
+ * under another name is of no use. */
+static enum err_code clear_away(struct log *log, struct err *err)
+{
+	char segments[LOG_PATH_SIZE];
+	log_path(log, segments, "segments");
+	ERR_TRY(remove_leftovers(log, segments, "spare.", "", err));
+	return remove_leftovers(log, log->directory, "checkpoint.", ".tmp", err);
 }
 
 static enum err_code first_checkpoint(struct log *log, struct err *err)
@@ -186,7 +198,7 @@ static enum err_code start(struct log *log, struct err *err)
 	ERR_TRY(lock_directory(log, err));
 	if (log->options.mark)
 		ERR_TRY(mark_open(log->env, log->options.mark, &log->mark, &log->mark_head, err));
-	ERR_TRY(remove_spares(log, err));
+	ERR_TRY(clear_away(log, err));
 	ERR_TRY(sync_directories(log, err));
 	ERR_TRY(log_recover(log, err));
 	log->options.known_checkpoint = NULL;

@@ -12,7 +12,7 @@ static bool refused_by_policy(enum json_scan_refusal refusal)
 	return refusal == JSON_SCAN_DEPTH ||          /* 64 levels; jansson: 2048 */
 	       refusal == JSON_SCAN_KEY_CHARACTERS || /* names at the top are plain ASCII */
 	       refusal == JSON_SCAN_KEY_DUPLICATE ||  /* equal but for case */
-	       refusal == JSON_SCAN_TOO_MANY_MEMBERS;
+	       refusal == JSON_SCAN_KEY_LENGTH || refusal == JSON_SCAN_TOO_MANY_MEMBERS;
 }
 
 /* More lenient on purpose: numbers are text to the scanner, and a name that stands twice below the

@@ -175,6 +175,21 @@ static void test_at_most_256_members_at_the_top(void **state)
 	buf_release(&text);
 }
 
+static void test_names_of_at_most_256_bytes_at_the_top(void **state)
+{
+	struct buf text = BUF_INIT(65536);
+	struct json_scan scan;
+	(void)state;
+	for (int size = 256; size <= 257; size++) {
+		buf_clear(&text);
+		buf_printf(&text, "{\"a\":{\"%0*d\":1},\"%0*d\":1}", 1000, 1, size, 1);
+		enum json_scan_refusal wanted = size == 256 ? JSON_SCAN_OK : JSON_SCAN_KEY_LENGTH;
+		assert_int_equal(scan_pieces(buf_bytes(&text), 7, &scan), wanted);
+		assert_int_equal(scan_whole(buf_bytes(&text)), wanted);
+	}
+	buf_release(&text);
+}
+
 /* ---- members ---- */
 
 static const char document[] =
@@ -484,6 +499,7 @@ int main(void)
 		cmocka_unit_test(test_refuses_with_the_reason),
 		cmocka_unit_test(test_depth_is_64),
 		cmocka_unit_test(test_at_most_256_members_at_the_top),
+		cmocka_unit_test(test_names_of_at_most_256_bytes_at_the_top),
 		cmocka_unit_test(test_members_are_the_same_for_every_split),
 		cmocka_unit_test(test_nested_names_are_never_missed),
 		cmocka_unit_test(test_usual_names_are_told_from_those_looked_for),
