@@ -421,6 +421,34 @@ static enum err_code load_all(struct env *env, const char *const *paths, size_t 
 	return rename_models(all, err);
 }
 
+static bool is_compared(const struct comparing *all, const struct loaded *run,
+			const struct comparisons *found)
+{
+	for (size_t i = 0; i < run->count; i++) {
+		const struct run_score *score = &all->scores[run->first + i];
+		for (size_t k = 0; k < found->count; k++) {
+			const struct compared *pair = &found->items[k];
+			if (strcmp(pair->suite, score->suite) == 0 &&
+			    (strcmp(pair->a, score->model) == 0 ||
+			     strcmp(pair->b, score->model) == 0))
+				return true;
+		}
+	}
+	return false;
+}
+
+static void note_left_out(struct comparing *all, const struct comparisons *found)
+{
+	for (size_t i = 0; i < all->run_count; i++) {
+		const struct loaded *run = &all->runs[i];
+		if (run->count > 0 && !is_compared(all, run, found))
+			note(all,
+			     "%s was compared with nothing: no other has its \"%.200s\" (a run and "
+			     "another harness's log name their items differently)",
+			     run->path, all->scores[run->first].suite);
+	}
+}
+
 static enum err_code none_to_compare(const struct comparing *all, struct err *err)
 {
 	const char *first = all->count ? all->scores[0].suite : "none";
@@ -446,6 +474,7 @@ enum err_code comparing_run(struct env *env, const char *const *paths, size_t co
 	if (code == ERR_OK && found.count == 0)
 		code = none_to_compare(all, err);
 	if (code == ERR_OK) {
+		note_left_out(all, &found);
 		*out = json_pack("{s:o, s:O, s:o, s:o}", "runs", describe_runs(all), "notes",
 				 all->notes, "comparisons", comparisons_encode(&found), "ranks",
 				 comparisons_ranks(&found));
