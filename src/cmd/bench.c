@@ -256,7 +256,7 @@ static int run_run(int argc, char **argv)
 			settings,
 			"NAME=DIALECT@URL#ENV, with #KEY_FILE where requests are signed, or "
 			"NAME=replay@FILE (repeatable)",
-			"who judges writing: a MODEL, or the name of one"),
+			"who judges answers, in pairs or alone: a MODEL, or the name of one"),
 		EXTENT_OPTIONS(settings),
 		PLAN_OPTIONS(settings),
 		ANCHORS_OPTION(settings),
@@ -341,7 +341,7 @@ static int run_estimate(int argc, char **argv)
 	const char *from = NULL;
 	const struct cli_option options[] = {
 		SELECTION_OPTIONS(settings, "NAME=DIALECT@URL, as in bench run (repeatable)",
-				  "who judges writing"),
+				  "who judges answers, in pairs or alone"),
 		EXTENT_OPTIONS(settings),
 		PLAN_OPTIONS(settings),
 		{"from",    0, CLI_TEXT, &from, "DIR",
@@ -470,7 +470,7 @@ static int run_proxy(int argc, char **argv)
 		SELECTION_OPTIONS(settings,
 				  "NAME=DIALECT@URL#ENV, with #KEY_FILE where requests are signed "
 				  "(repeatable)",
-				  "who judges writing: asked by the run itself"),
+				  "who judges answers, in pairs or alone: asked by the run itself"),
 		{"resume",					0, CLI_FLAG, &resume, NULL,
 		   "go on with the run in DIR: what has an answer is given it again, unasked", 0, 0},
 		{"record",				       0, CLI_TEXT, &proxy.record, "NAME|DIR",

@@ -73,8 +73,8 @@ static int set_number(const struct cli_command *command, const struct cli_option
 		return cli_usage(command->name, "--%s: \"%s\" is not %s", option->name, text,
 				 whole ? "an integer" : "a number");
 	if (value < option->min || value > option->max)
-		return cli_usage(command->name, "--%s: %s is outside %g to %g", option->name, text,
-				 option->min, option->max);
+		return cli_usage(command->name, "--%s: %s is outside %.16g to %.16g", option->name,
+				 text, option->min, option->max);
 	if (whole)
 		*(int64_t *)option->target = (int64_t)value;
 	else

@@ -94,7 +94,10 @@ static enum err_code start(struct env *env, const struct sim_settings *settings,
 		.key = settings->key,
 		.chat = dialect_from_name(bytes_from(settings->chat)),
 	};
-	ERR_TRY(env_address_parse(bytes_from(settings->listen), &address, err));
+	if (env_address_parse(bytes_from(settings->listen), &address, err) != ERR_OK) {
+		err->code = ERR_USAGE;
+		return err_prefix(err, "--listen");
+	}
 	if (settings->persona)
 		ERR_TRY(transcript_load(env, settings->persona, &options.persona, err));
 	if (options.persona && transcript_note(options.persona)[0])
