@@ -83,8 +83,8 @@ static enum err_code keep_capabilities(uint32_t kept, struct err *err)
 
 enum err_code confine_keeper(struct err *err)
 {
-	const uint32_t kept = 1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_KILL |
-			      1u << CAP_SETGID | 1u << CAP_SETUID;
+	const uint32_t kept =
+		1u << CAP_DAC_OVERRIDE | 1u << CAP_KILL | 1u << CAP_SETGID | 1u << CAP_SETUID;
 	ERR_TRY(no_new_privileges(err));
 	if (geteuid() == 0)
 		ERR_TRY(keep_capabilities(kept, err));
