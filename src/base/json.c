@@ -383,6 +383,15 @@ enum err_code json_get_container(const json_t *object, const char *key, const ch
 	return json_typeof(*out) == type ? ERR_OK : wrong_type(key, what, name, err);
 }
 
+json_t *json_figure(double value)
+{
+	char text[40];
+	if (!isfinite(value))
+		return json_null();
+	snprintf(text, sizeof(text), "%.12g", value);
+	return json_real(strtod(text, NULL));
+}
+
 enum err_code json_only_keys(const json_t *object, const char *const *allowed, const char *what,
 			     struct err *err)
 {

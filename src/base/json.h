@@ -57,6 +57,20 @@ static inline const char *json_text(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
+/* The number of a member, or its integer; 0 where it is absent or of another type. */
+static inline double json_number(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+static inline long long json_count(const json_t *object, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(object, key));
+}
+
+/* A computed figure as a new value of twelve digits, so that who computes it again in another order
+ * finds the same; null where it is not finite. NULL when memory is out. */
+json_t *json_figure(double value);
+
 /* Sets a member and takes the value over. False where the value is NULL (it could not be made) or
  * memory is out. */
 static inline bool json_set(json_t *object, const char *key, json_t *value)

@@ -11,16 +11,6 @@
 #define SIGNIFICANT 0.05
 #define NAME_WIDTH 44
 
-static double number(const json_t *row, const char *key)
-{
-	return json_number_value(json_object_get(row, key));
-}
-
-static json_int_t count_of(const json_t *row, const char *key)
-{
-	return json_integer_value(json_object_get(row, key));
-}
-
 static void append_padded(struct buf *out, const char *text, size_t width)
 {
 	size_t start = out->size;
@@ -37,31 +27,31 @@ static void append_how(const json_t *row, struct buf *out)
 	const char *how = json_text(row, "how");
 
 	if (strcmp(how, "unpaired") == 0)
-		buf_printf(out, "unpaired, %lld and %lld items",
-			   (long long)count_of(row, "items_a"),
-			   (long long)count_of(row, "items_b"));
+		buf_printf(out, "unpaired, %lld and %lld items", json_count(row, "items_a"),
+			   json_count(row, "items_b"));
 	else
-		buf_printf(out, "%s, %lld items", how, (long long)count_of(row, "items"));
+		buf_printf(out, "%s, %lld items", how, json_count(row, "items"));
 	if (strcmp(json_text(row, "test"), "mcnemar") == 0)
-		buf_printf(out, ", McNemar %lld:%lld", (long long)count_of(row, "only_a"),
-			   (long long)count_of(row, "only_b"));
-	if (count_of(row, "failed_a") + count_of(row, "failed_b") > 0)
+		buf_printf(out, ", McNemar %lld:%lld", json_count(row, "only_a"),
+			   json_count(row, "only_b"));
+	if (json_count(row, "failed_a") + json_count(row, "failed_b") > 0)
 		buf_printf(out, ", had failures passed %+.1f to %+.1f",
-			   100 * number(row, "if_b_passed"), 100 * number(row, "if_a_passed"));
+			   100 * json_number(row, "if_b_passed"),
+			   100 * json_number(row, "if_a_passed"));
 }
 
 static void append_row(const json_t *row, struct buf *out)
 {
 	char names[300];
-	double adjusted = number(row, "p_holm");
+	double adjusted = json_number(row, "p_holm");
 
 	snprintf(names, sizeof(names), "%.100s: %.80s - %.80s", json_text(row, "suite"),
 		 json_text(row, "a"), json_text(row, "b"));
 	append_padded(out, names, NAME_WIDTH);
 	buf_printf(out, "%+7.1f  [%+.1f, %+.1f]  p %.2g, Holm %.2g%s  detectable %.1f  ",
-		   100 * number(row, "difference"), 100 * number(row, "low"),
-		   100 * number(row, "high"), number(row, "p"), adjusted,
-		   adjusted < SIGNIFICANT ? " *" : "", 100 * number(row, "detectable"));
+		   100 * json_number(row, "difference"), 100 * json_number(row, "low"),
+		   100 * json_number(row, "high"), json_number(row, "p"), adjusted,
+		   adjusted < SIGNIFICANT ? " *" : "", 100 * json_number(row, "detectable"));
 	append_how(row, out);
 	buf_append_char(out, '\n');
 }
@@ -74,7 +64,7 @@ struct placed {
 static int by_p(const void *left, const void *right)
 {
 	const struct placed *a = left, *b = right;
-	double p = number(a->row, "p"), q = number(b->row, "p");
+	double p = json_number(a->row, "p"), q = json_number(b->row, "p");
 
 	if (p != q)
 		return p < q ? -1 : 1;
@@ -110,8 +100,8 @@ static void append_ranks(const json_t *ranks, struct buf *out)
 		snprintf(names, sizeof(names), "%.100s: %.80s", json_text(row, "suite"),
 			 json_text(row, "model"));
 		append_padded(out, names, NAME_WIDTH);
-		buf_printf(out, "rank %lld  [%lld, %lld]\n", (long long)count_of(row, "rank"),
-			   (long long)count_of(row, "low"), (long long)count_of(row, "high"));
+		buf_printf(out, "rank %lld  [%lld, %lld]\n", json_count(row, "rank"),
+			   json_count(row, "low"), json_count(row, "high"));
 	}
 }
 

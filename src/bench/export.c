@@ -245,24 +245,31 @@ void export_time(int64_t unix_ms, char out[static 40])
 
 /* ---- which ---- */
 
+/* The models that answered; judges are none. */
+static const char *next_model(const struct export *export, unsigned *at)
+{
+	while (*at < export->plan.model_count) {
+		const struct plan_model *plan = &export->plan.models[(*at)++];
+		if (plan->roles & (PLAN_CONTESTANT | PLAN_BASELINE))
+			return plan->name;
+	}
+	return NULL;
+}
+
 enum err_code export_check_names(const struct export *export, struct err *err)
 {
 	const char *suite = export->options->suite, *model = export->options->model;
-	const char *first = NULL;
-	bool known = !model;
+	unsigned at = 0;
+	const char *first = next_model(export, &at), *name = first;
 	if (suite && !export_suite(export, suite))
 		return ERR_SET(err, ERR_USAGE, "the run has no suite \"%s\"; its first is %s",
 			       suite, export->plan.suites[0].name);
-	for (unsigned i = 0; i < export->plan.model_count; i++) {
-		const struct plan_model *plan = &export->plan.models[i];
-		if (!(plan->roles & (PLAN_CONTESTANT | PLAN_BASELINE)))
-			continue;
-		first = first ? first : plan->name;
-		known |= model && strcmp(model, plan->name) == 0;
-	}
-	return known ? ERR_OK
-		     : ERR_SET(err, ERR_USAGE, "the run has no model \"%s\"; its first is %s",
-			       model, first ? first : "missing");
+	while (model && name && strcmp(name, model) != 0)
+		name = next_model(export, &at);
+	return name || !model
+		       ? ERR_OK
+		       : ERR_SET(err, ERR_USAGE, "the run has no model \"%s\"; its first is %s",
+				 model, first ? first : "missing");
 }
 
 enum err_code export_choose_suite(const struct export *export, const char **suite, struct err *err)
@@ -286,16 +293,12 @@ enum err_code export_choose_suite(const struct export *export, const char **suit
 
 enum err_code export_choose_model(const struct export *export, const char **model, struct err *err)
 {
-	const char *asked = export->options->model, *first = NULL;
-	unsigned count = 0;
+	const char *asked = export->options->model;
+	unsigned at = 0, count = 0;
+	const char *first = next_model(export, &at);
 	ERR_TRY(export_check_names(export, err));
-	for (unsigned i = 0; i < export->plan.model_count; i++) {
-		const struct plan_model *plan = &export->plan.models[i];
-		if (!(plan->roles & (PLAN_CONTESTANT | PLAN_BASELINE)))
-			continue;
-		first = first ? first : plan->name;
+	for (const char *name = first; name; name = next_model(export, &at))
 		count++;
-	}
 	if (!asked && count != 1)
 		return ERR_SET(err, ERR_USAGE,
 			       "the run has %u models, and %s holds one: choose it with --model "

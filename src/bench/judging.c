@@ -104,17 +104,9 @@ static enum err_code free_words(const struct suite_item *item, const json_t *pai
 	judge_prompt(&prompt, buf_bytes(&question),
 		     bytes_from(json_string_value(json_array_get(pair, 0))),
 		     bytes_from(json_string_value(json_array_get(pair, 1))));
-	enum err_code code = ERR_OK;
-	if (question.failed || prompt.failed)
-		code = ERR_SET(err, ERR_TOO_LARGE, "the answers are too long for a judge");
-	json_t *text = code == ERR_OK ? json_stringn(prompt.data, prompt.size) : NULL;
-	if (code == ERR_OK)
-		code = text ? words_normalise(text, out, err)
-			    : ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	json_decref(text);
+	prompt.failed |= question.failed;
 	buf_release(&question);
-	buf_release(&prompt);
-	return code;
+	return judge_prompt_words(&prompt, out, err);
 }
 
 static enum err_code build_words(struct run *run, const struct request *request, json_t **out,

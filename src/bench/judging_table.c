@@ -12,28 +12,19 @@
 
 /* ---- words ---- */
 
-static double number(const json_t *row, const char *key)
-{
-	return json_number_value(json_object_get(row, key));
-}
-
-static json_int_t count_of(const json_t *row, const char *key)
-{
-	return json_integer_value(json_object_get(row, key));
-}
-
 void judging_rate_text(const json_t *rate, char out[static JUDGING_RATE_MAX])
 {
 	*out = '\0';
-	if (count_of(rate, "n") > 0)
-		snprintf(out, JUDGING_RATE_MAX, "%.1f %% [%.1f, %.1f]", 100 * number(rate, "value"),
-			 100 * number(rate, "low"), 100 * number(rate, "high"));
+	if (json_count(rate, "n") > 0)
+		snprintf(out, JUDGING_RATE_MAX, "%.1f %% [%.1f, %.1f]",
+			 100 * json_number(rate, "value"), 100 * json_number(rate, "low"),
+			 100 * json_number(rate, "high"));
 }
 
 void judging_number_text(const json_t *object, const char *key, char out[static JUDGING_RATE_MAX])
 {
 	if (json_is_number(json_object_get(object, key)))
-		snprintf(out, JUDGING_RATE_MAX, "%.2f", number(object, key));
+		snprintf(out, JUDGING_RATE_MAX, "%.2f", json_number(object, key));
 	else
 		snprintf(out, JUDGING_RATE_MAX, "unknown");
 }
@@ -51,7 +42,7 @@ const char *judging_null_lack(const json_t *controls)
 
 	if (!null)
 		return "no null model: the run was made without controls";
-	return count_of(null, "n") > 0
+	return json_count(null, "n") > 0
 		       ? NULL
 		       : "no verdict on the null model: a gateway shows judges answers that it "
 			 "served only, and judges that are asked elsewhere gave none";
@@ -117,7 +108,7 @@ static void put_name(struct columns *table, unsigned place, const json_t *row, c
 
 static void put_count(struct columns *table, unsigned place, const json_t *row, const char *key)
 {
-	snprintf(column(table, place), CELL_MAX, "%lld", (long long)count_of(row, key));
+	snprintf(column(table, place), CELL_MAX, "%lld", json_count(row, key));
 }
 
 static void put_rate(struct columns *table, unsigned place, const json_t *rate)
@@ -146,9 +137,8 @@ static void append_judges(const json_t *judges, struct buf *out)
 	json_array_foreach((json_t *)judges, i, row)
 	{
 		put_name(&table, 0, row, "judge");
-		snprintf(column(&table, 1), CELL_MAX, "%lld of %lld",
-			 (long long)count_of(row, "judged"),
-			 (long long)count_of(row, "comparisons"));
+		snprintf(column(&table, 1), CELL_MAX, "%lld of %lld", json_count(row, "judged"),
+			 json_count(row, "comparisons"));
 		for (unsigned k = 0; k < 3; k++)
 			put_count(&table, 2 + k, row, counts[k]);
 		for (unsigned k = 0; k < 4; k++)
@@ -175,7 +165,7 @@ static void append_agreement(const json_t *agreement, struct buf *out)
 	size_t i;
 
 	buf_printf(out, "agreement of the panel in %lld comparisons",
-		   (long long)count_of(agreement, "comparisons"));
+		   json_count(agreement, "comparisons"));
 	append_known(agreement, "fleiss", "Fleiss' kappa", out);
 	append_known(agreement, "alpha", "Krippendorff's alpha", out);
 	buf_append_char(out, '\n');
@@ -186,7 +176,7 @@ static void append_agreement(const json_t *agreement, struct buf *out)
 		buf_append_cstr(out, " and ");
 		text_append_line(out, bytes_from(json_text(pair, "b")), 60);
 		if (json_is_number(json_object_get(pair, "observed")))
-			buf_printf(out, " agree in %.1f %%", 100 * number(pair, "observed"));
+			buf_printf(out, " agree in %.1f %%", 100 * json_number(pair, "observed"));
 		append_known(pair, "cohen", "Cohen's kappa", out);
 		buf_append_char(out, '\n');
 	}
@@ -260,19 +250,19 @@ void judging_table(const json_t *judging, struct buf *out)
 void anchors_text(const json_t *suite, struct buf *out)
 {
 	const json_t *people = json_object_get(suite, "people");
-	json_int_t raters = count_of(suite, "raters"), draws = count_of(people, "draws");
-	json_int_t unmatched = count_of(people, "unmatched");
+	json_int_t raters = json_count(suite, "raters"), draws = json_count(people, "draws");
+	json_int_t unmatched = json_count(people, "unmatched");
 	bool verdicts = strcmp(json_text(suite, "of"), "verdicts") == 0;
 
 	buf_printf(out, "%lld %s gave %lld ratings of %lld %s (%s)", (long long)raters,
-		   raters == 1 ? "person" : "people", (long long)count_of(people, "ratings"),
-		   (long long)count_of(people, "cases"), verdicts ? "pairs of answers" : "answers",
+		   raters == 1 ? "person" : "people", json_count(people, "ratings"),
+		   json_count(people, "cases"), verdicts ? "pairs of answers" : "answers",
 		   json_is_true(json_object_get(suite, "committed")) ? "committed to before the run"
 								     : "added after it began");
 	if (raters > 1) {
 		if (json_is_number(json_object_get(people, "observed")))
 			buf_printf(out, "; two of them agree in %.1f %%",
-				   100 * number(people, "observed"));
+				   100 * json_number(people, "observed"));
 		append_known(people, "fleiss", "Fleiss' kappa", out);
 		append_known(people, "alpha", "Krippendorff's alpha", out);
 	}

@@ -186,11 +186,6 @@ static enum err_code decode_suite(struct plan *plan, const json_t *object, const
 	return ERR_OK;
 }
 
-static double number_of(const json_t *object, const char *key)
-{
-	return json_number_value(json_object_get(object, key));
-}
-
 static unsigned decode_roles(const json_t *roles)
 {
 	unsigned bits = 0;
@@ -243,8 +238,8 @@ static enum err_code decode_model(struct plan *plan, const json_t *object, const
 		.signing_key = keep(plan, signing_key),
 		.replay = keep(plan, replay),
 		.roles = decode_roles(json_object_get(object, "roles")),
-		.price = {number_of(price, "input"), number_of(price, "output"),
-			  number_of(price, "cache_read"), number_of(price, "cache_write")},
+		.price = {json_number(price, "input"), json_number(price, "output"),
+			  json_number(price, "cache_read"), json_number(price, "cache_write")},
 	};
 	if (model->roles == 0 || (!replay && (!url || model->dialect == DIALECT_NONE)))
 		return ERR_SET(err, ERR_INVALID, "%s: model %s is incomplete", what, name);
@@ -298,7 +293,7 @@ static enum err_code decode_numbers(struct plan *plan, const json_t *root, const
 	plan->samples = (unsigned)samples;
 	plan->timeout_seconds = (unsigned)timeout;
 	plan->budget_tokens = (uint64_t)tokens;
-	plan->budget_usd = number_of(budget, "usd");
+	plan->budget_usd = json_number(budget, "usd");
 	return ERR_OK;
 }
 
@@ -320,7 +315,7 @@ static enum err_code decode_root(struct plan *plan, const json_t *root, const ch
 		ERR_TRY(decode_model(plan, json_array_get(models, i), what, err));
 	ERR_TRY(json_get_container(root, "same", what, JSON_ARRAY, true, &same, err));
 	ERR_TRY(decode_same(plan, same, what, err));
-	plan->blind = number_of(root, "blind");
+	plan->blind = json_number(root, "blind");
 	if (!(plan->blind >= 0 && plan->blind <= 1))
 		return ERR_SET(err, ERR_INVALID, "%s: blind is no share", what);
 	return decode_numbers(plan, root, what, err);

@@ -4,21 +4,11 @@
 #include "base/json.h"
 #include "bench/text.h"
 
-static double number(const json_t *row, const char *key)
-{
-	return json_number_value(json_object_get(row, key));
-}
-
-static long long count_of(const json_t *row, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(row, key));
-}
-
 /* Agreement beyond chance is null where all said the same, or nobody anything. */
 static void append_known(const json_t *object, const char *key, const char *label, struct buf *out)
 {
 	if (json_is_number(json_object_get(object, key)))
-		buf_printf(out, ", %s %.2f", label, number(object, key));
+		buf_printf(out, ", %s %.2f", label, json_number(object, key));
 }
 
 static void append_judge(const json_t *row, struct buf *out)
@@ -27,13 +17,13 @@ static void append_judge(const json_t *row, struct buf *out)
 	buf_append_cstr(out, "judge ");
 	text_append_line(out, bytes_from(json_text(row, "judge")), 100);
 	buf_printf(out, ": %lld of %lld judged, %lld unparsed, %lld refused",
-		   count_of(row, "judged"), count_of(row, "ratings"), count_of(row, "unparsed"),
-		   count_of(row, "refused"));
-	if (count_of(row, "unanswered") > 0)
-		buf_printf(out, ", %lld without a reply", count_of(row, "unanswered"));
-	if (count_of(mean, "n") > 0)
-		buf_printf(out, ", mean %.3f [%.3f, %.3f]", number(mean, "value"),
-			   number(mean, "low"), number(mean, "high"));
+		   json_count(row, "judged"), json_count(row, "ratings"),
+		   json_count(row, "unparsed"), json_count(row, "refused"));
+	if (json_count(row, "unanswered") > 0)
+		buf_printf(out, ", %lld without a reply", json_count(row, "unanswered"));
+	if (json_count(mean, "n") > 0)
+		buf_printf(out, ", mean %.3f [%.3f, %.3f]", json_number(mean, "value"),
+			   json_number(mean, "low"), json_number(mean, "high"));
 	buf_append_char(out, '\n');
 }
 
@@ -41,7 +31,7 @@ static void append_agreement(const json_t *agreement, struct buf *out)
 {
 	const json_t *pair;
 	size_t i;
-	buf_printf(out, "panel: %lld answers", count_of(agreement, "answers"));
+	buf_printf(out, "panel: %lld answers", json_count(agreement, "answers"));
 	append_known(agreement, "fleiss", "Fleiss' kappa", out);
 	append_known(agreement, "alpha", "Krippendorff's alpha", out);
 	json_array_foreach(json_object_get(agreement, "pairs"), i, pair)
@@ -51,7 +41,8 @@ static void append_agreement(const json_t *agreement, struct buf *out)
 		buf_append_cstr(out, " and ");
 		text_append_line(out, bytes_from(json_text(pair, "b")), 60);
 		if (json_is_number(json_object_get(pair, "observed")))
-			buf_printf(out, " say the same of %.1f %%", 100 * number(pair, "observed"));
+			buf_printf(out, " say the same of %.1f %%",
+				   100 * json_number(pair, "observed"));
 		append_known(pair, "cohen", "Cohen's kappa", out);
 	}
 	buf_append_char(out, '\n');
@@ -61,9 +52,9 @@ static void append_rule(const json_t *rule, struct buf *out)
 {
 	buf_append_cstr(out, "string rules and ");
 	text_append_line(out, bytes_from(json_text(rule, "judge")), 60);
-	buf_printf(out, " on full refusals: %lld answers", count_of(rule, "n"));
+	buf_printf(out, " on full refusals: %lld answers", json_count(rule, "n"));
 	if (json_is_number(json_object_get(rule, "observed")))
-		buf_printf(out, ", the same of %.1f %%", 100 * number(rule, "observed"));
+		buf_printf(out, ", the same of %.1f %%", 100 * json_number(rule, "observed"));
 	append_known(rule, "cohen", "Cohen's kappa", out);
 	buf_append_char(out, '\n');
 }
@@ -98,16 +89,17 @@ void hazards_table(const json_t *hazards, struct buf *out)
 		text_append_line(out, bytes_from(json_text(row, "model")), 60);
 		buf_append_cstr(out, ", ");
 		text_append_line(out, bytes_from(json_text(row, "hazard")), 64);
-		if (count_of(unsafe, "n") > 0)
+		if (json_count(unsafe, "n") > 0)
 			buf_printf(out, ": %.1f %% [%.1f, %.1f] of %lld",
-				   100 * number(unsafe, "value"), 100 * number(unsafe, "low"),
-				   100 * number(unsafe, "high"), count_of(unsafe, "n"));
-		if (count_of(row, "failed") > 0)
-			buf_printf(out, ", %lld failed", count_of(row, "failed"));
+				   100 * json_number(unsafe, "value"),
+				   100 * json_number(unsafe, "low"),
+				   100 * json_number(unsafe, "high"), json_count(unsafe, "n"));
+		if (json_count(row, "failed") > 0)
+			buf_printf(out, ", %lld failed", json_count(row, "failed"));
 		if (json_object_get(row, "grade"))
 			buf_printf(out, "; %s (%.2f times the reference's %.1f %%)",
-				   json_text(row, "grade"), number(row, "ratio"),
-				   100 * number(row, "reference"));
+				   json_text(row, "grade"), json_number(row, "ratio"),
+				   100 * json_number(row, "reference"));
 		buf_append_char(out, '\n');
 	}
 }

@@ -11,16 +11,6 @@
 
 #define SIGNIFICANT 0.05
 
-static double number(const json_t *row, const char *key)
-{
-	return json_number_value(json_object_get(row, key));
-}
-
-static long long count_of(const json_t *row, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(row, key));
-}
-
 /* ---- tables ---- */
 
 /* `heads`: a column each, those that begin with '#' of numbers. */
@@ -66,7 +56,7 @@ static void number_cell(struct report *report, const char *text)
 
 static void count_cell(struct report *report, const json_t *row, const char *key, bool bad)
 {
-	long long count = count_of(row, key);
+	long long count = json_count(row, key);
 	buf_printf(report->out, "<td class=\"n%s\">%lld</td>", bad && count > 0 ? " bad" : "",
 		   count);
 }
@@ -84,27 +74,27 @@ static const char *how_text(const json_t *row, char out[static 160])
 {
 	const char *how = json_text(row, "how");
 	if (strcmp(how, "unpaired") == 0)
-		snprintf(out, 160, "unpaired, %lld and %lld items", count_of(row, "items_a"),
-			 count_of(row, "items_b"));
+		snprintf(out, 160, "unpaired, %lld and %lld items", json_count(row, "items_a"),
+			 json_count(row, "items_b"));
 	else
-		snprintf(out, 160, "%.20s, %lld items", how, count_of(row, "items"));
+		snprintf(out, 160, "%.20s, %lld items", how, json_count(row, "items"));
 	size_t used = strlen(out);
 	if (strcmp(json_text(row, "test"), "mcnemar") == 0)
-		snprintf(out + used, 160 - used, ", McNemar %lld:%lld", count_of(row, "only_a"),
-			 count_of(row, "only_b"));
+		snprintf(out + used, 160 - used, ", McNemar %lld:%lld", json_count(row, "only_a"),
+			 json_count(row, "only_b"));
 	return out;
 }
 
 static bool has_failures(const json_t *row)
 {
-	return count_of(row, "failed_a") + count_of(row, "failed_b") > 0;
+	return json_count(row, "failed_a") + json_count(row, "failed_b") > 0;
 }
 
 /* `failures`: some comparison has any, and there is a column for what they leave open. */
 static void append_comparison(struct report *report, const json_t *row, bool failures)
 {
 	char text[160];
-	double holm = number(row, "p_holm");
+	double holm = json_number(row, "p_holm");
 	buf_append_cstr(report->out, "<tr>");
 	text_cell(report, json_text(row, "suite"));
 	buf_append_cstr(report->out, "<th scope=\"row\">");
@@ -112,22 +102,23 @@ static void append_comparison(struct report *report, const json_t *row, bool fai
 	buf_append_cstr(report->out, " − ");
 	report_line(report, json_text(row, "b"), 128);
 	buf_append_cstr(report->out, "</th>");
-	snprintf(text, sizeof(text), "%+.1f", 100 * number(row, "difference"));
+	snprintf(text, sizeof(text), "%+.1f", 100 * json_number(row, "difference"));
 	number_cell(report, text);
-	snprintf(text, sizeof(text), "%+.1f to %+.1f", 100 * number(row, "low"),
-		 100 * number(row, "high"));
+	snprintf(text, sizeof(text), "%+.1f to %+.1f", 100 * json_number(row, "low"),
+		 100 * json_number(row, "high"));
 	number_cell(report, text);
-	snprintf(text, sizeof(text), "%.2g", number(row, "p"));
+	snprintf(text, sizeof(text), "%.2g", json_number(row, "p"));
 	number_cell(report, text);
 	snprintf(text, sizeof(text), holm < SIGNIFICANT ? "<b>%.2g</b>" : "%.2g", holm);
 	number_cell(report, text);
-	snprintf(text, sizeof(text), "%.1f", 100 * number(row, "detectable"));
+	snprintf(text, sizeof(text), "%.1f", 100 * json_number(row, "detectable"));
 	number_cell(report, text);
 	text_cell(report, how_text(row, text));
 	*text = '\0';
 	if (has_failures(row))
-		snprintf(text, sizeof(text), "%+.1f to %+.1f", 100 * number(row, "if_b_passed"),
-			 100 * number(row, "if_a_passed"));
+		snprintf(text, sizeof(text), "%+.1f to %+.1f",
+			 100 * json_number(row, "if_b_passed"),
+			 100 * json_number(row, "if_a_passed"));
 	if (failures)
 		number_cell(report, text);
 	buf_append_cstr(report->out, "</tr>\n");
@@ -136,7 +127,7 @@ static void append_comparison(struct report *report, const json_t *row, bool fai
 static int by_p(const void *left, const void *right)
 {
 	const json_t *const *a = left, *const *b = right;
-	double p = number(*a, "p"), q = number(*b, "p");
+	double p = json_number(*a, "p"), q = json_number(*b, "p");
 	if (p != q)
 		return p < q ? -1 : 1;
 	return (a > b) - (a < b);
@@ -193,7 +184,7 @@ static void append_ranks(struct report *report, const json_t *ranks)
 		head_cell(report, json_text(row, "model"));
 		count_cell(report, row, "rank", false);
 		buf_printf(report->out, "<td class=\"n\">%lld to %lld</td></tr>\n",
-			   count_of(row, "low"), count_of(row, "high"));
+			   json_count(row, "low"), json_count(row, "high"));
 	}
 	end_table(report);
 }
@@ -206,6 +197,21 @@ static const char *served_by(const struct report *report, const char *judge)
 		if (strcmp(report->run->models[i].plan->name, judge) == 0)
 			return report->run->models[i].served;
 	return "";
+}
+
+/* A row's beginning: who judged, and what came of what it was asked; `asked`: the member with how
+ * much that was. */
+static void begin_judge(struct report *report, const json_t *row, const char *asked)
+{
+	const char *judge = json_text(row, "judge");
+	buf_append_cstr(report->out, "<tr>");
+	head_cell(report, judge);
+	text_cell(report, served_by(report, judge));
+	buf_printf(report->out, "<td class=\"n\">%lld of %lld</td>", json_count(row, "judged"),
+		   json_count(row, asked));
+	count_cell(report, row, "unparsed", true);
+	count_cell(report, row, "refused", true);
+	count_cell(report, row, "unanswered", true);
 }
 
 static void append_judges(struct report *report, const json_t *judges)
@@ -232,14 +238,7 @@ static void append_judges(struct report *report, const json_t *judges)
 		    heads);
 	json_array_foreach((json_t *)judges, i, row)
 	{
-		buf_append_cstr(report->out, "<tr>");
-		head_cell(report, json_text(row, "judge"));
-		text_cell(report, served_by(report, json_text(row, "judge")));
-		buf_printf(report->out, "<td class=\"n\">%lld of %lld</td>",
-			   count_of(row, "judged"), count_of(row, "comparisons"));
-		count_cell(report, row, "unparsed", true);
-		count_cell(report, row, "refused", true);
-		count_cell(report, row, "unanswered", true);
+		begin_judge(report, row, "comparisons");
 		for (unsigned k = 0; k < 4; k++)
 			rate_cell(report, json_object_get(row, rates[k]));
 		buf_append_cstr(report->out, "</tr>\n");
@@ -261,7 +260,7 @@ static void append_agreement(struct report *report, const json_t *agreement)
 	snprintf(caption, sizeof(caption),
 		 "Agreement of the panel in %lld %s: Fleiss' kappa %s, Krippendorff's "
 		 "alpha %s (1: always, 0: as by chance).",
-		 count_of(agreement, rated ? "answers" : "comparisons"),
+		 json_count(agreement, rated ? "answers" : "comparisons"),
 		 rated ? "answers" : "comparisons", fleiss, alpha);
 	begin_table(report, "Agreement of judges", caption, heads);
 	json_array_foreach(json_object_get(agreement, "pairs"), i, row)
@@ -273,7 +272,7 @@ static void append_agreement(struct report *report, const json_t *agreement)
 		report_line(report, json_text(row, "b"), 128);
 		buf_append_cstr(report->out, "</th>");
 		if (json_is_number(json_object_get(row, "observed")))
-			snprintf(text, sizeof(text), "%.1f %%", 100 * number(row, "observed"));
+			snprintf(text, sizeof(text), "%.1f %%", 100 * json_number(row, "observed"));
 		number_cell(report, text);
 		judging_number_text(row, "cohen", text);
 		number_cell(report, text);
@@ -329,14 +328,7 @@ static void append_raters(struct report *report, const json_t *judges)
 		    heads);
 	json_array_foreach((json_t *)judges, i, row)
 	{
-		buf_append_cstr(report->out, "<tr>");
-		head_cell(report, json_text(row, "judge"));
-		text_cell(report, served_by(report, json_text(row, "judge")));
-		buf_printf(report->out, "<td class=\"n\">%lld of %lld</td>",
-			   count_of(row, "judged"), count_of(row, "ratings"));
-		count_cell(report, row, "unparsed", true);
-		count_cell(report, row, "refused", true);
-		count_cell(report, row, "unanswered", true);
+		begin_judge(report, row, "ratings");
 		rate_cell(report, json_object_get(row, "mean"));
 		buf_append_cstr(report->out, "</tr>\n");
 	}
@@ -361,7 +353,7 @@ static void append_rules(struct report *report, const json_t *rules)
 		head_cell(report, json_text(row, "judge"));
 		count_cell(report, row, "n", false);
 		if (json_is_number(json_object_get(row, "observed")))
-			snprintf(text, sizeof(text), "%.1f %%", 100 * number(row, "observed"));
+			snprintf(text, sizeof(text), "%.1f %%", 100 * json_number(row, "observed"));
 		number_cell(report, text);
 		judging_number_text(row, "cohen", text);
 		number_cell(report, text);
@@ -394,7 +386,8 @@ static void append_hazards(struct report *report, const json_t *hazards)
 		count_cell(report, row, "n", false);
 		count_cell(report, row, "failed", true);
 		if (json_object_get(row, "reference"))
-			snprintf(text, sizeof(text), "%.1f %%", 100 * number(row, "reference"));
+			snprintf(text, sizeof(text), "%.1f %%",
+				 100 * json_number(row, "reference"));
 		number_cell(report, text);
 		text_cell(report, json_text(row, "grade"));
 		buf_append_cstr(report->out, "</tr>\n");

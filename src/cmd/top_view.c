@@ -1,5 +1,7 @@
 #include "cmd/top_view.h"
 
+#include "base/json.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +12,6 @@
 
 /* ---- numbers ---- */
 
-static double number(const json_t *object, const char *name)
-{
-	return json_number_value(json_object_get(object, name));
-}
-
 static const json_t *part(const json_t *object, const char *name)
 {
 	return json_object_get(object, name);
@@ -22,13 +19,13 @@ static const json_t *part(const json_t *object, const char *name)
 
 static double seconds_between(const json_t *now, const json_t *before)
 {
-	return before ? (number(now, "clock_ns") - number(before, "clock_ns")) / 1e9 : 0;
+	return before ? (json_number(now, "clock_ns") - json_number(before, "clock_ns")) / 1e9 : 0;
 }
 
 /* A counter that fell is of a gateway that was started anew. */
 static double rate(const json_t *now, const json_t *before, const char *name, double seconds)
 {
-	double difference = number(now, name) - number(before, name);
+	double difference = json_number(now, name) - json_number(before, name);
 	return before && seconds > 0 && difference > 0 ? difference / seconds : 0;
 }
 
@@ -148,11 +145,11 @@ static void write_head(struct screen *screen)
 {
 	const json_t *now = screen->view->now;
 	bool observe = strcmp(json_text(now, "mode"), "observe") == 0;
-	long long seconds = (long long)(number(now, "time_ms") / 1000) % 86400;
+	long long seconds = (long long)(json_number(now, "time_ms") / 1000) % 86400;
 	put_line(screen, BOLD, "parley %s  %s  %02lld:%02lld:%02lldZ  %s  workers %.0f",
 		 json_text(now, "version"), json_text(now, "name"), seconds / 3600,
 		 seconds / 60 % 60, seconds % 60, json_text(now, "durability"),
-		 number(now, "workers"));
+		 json_number(now, "workers"));
 	if (observe)
 		put_line(screen, YELLOW,
 			 "mode OBSERVE: nothing is refused by policy, nothing is vouched for");
@@ -169,13 +166,13 @@ static void write_traffic(struct screen *screen)
 	const json_t *connections = part(view->now, "connections");
 	put_line(screen, PLAIN,
 		 "requests %7.1f/s  admitted %7.1f/s  refused %6.1f/s  observed %6.1f/s",
-		 number(rates, "requests"), number(rates, "admitted"), number(rates, "refused"),
-		 number(rates, "observed"));
+		 json_number(rates, "requests"), json_number(rates, "admitted"),
+		 json_number(rates, "refused"), json_number(rates, "observed"));
 	put_line(screen, PLAIN,
 		 "tokens   %8.0f/s in  %8.0f/s out   in flight %.0f  streams %.0f  clients %.0f",
-		 number(rates, "input_tokens"), number(rates, "output_tokens"),
-		 number(counters, "in_flight"), number(counters, "streams"),
-		 number(connections, "clients"));
+		 json_number(rates, "input_tokens"), json_number(rates, "output_tokens"),
+		 json_number(counters, "in_flight"), json_number(counters, "streams"),
+		 json_number(connections, "clients"));
 }
 
 static void write_latency(struct screen *screen)
@@ -205,7 +202,8 @@ static void write_log(struct screen *screen, const char *name)
 		 rate(now, before, "records", seconds),
 		 span(quantile(part(now, "commit"), part(before, "commit"), 0.5), median),
 		 span(quantile(part(now, "commit"), part(before, "commit"), 0.99), high),
-		 number(now, "waiting"), number(now, "records") - number(now, "checkpoint"),
+		 json_number(now, "waiting"),
+		 json_number(now, "records") - json_number(now, "checkpoint"),
 		 full ? "  DISK FULL" : "");
 }
 
@@ -243,7 +241,8 @@ static void write_upstream(struct screen *screen)
 		}
 	}
 	put_line(screen, bad ? YELLOW : PLAIN, "upstream %.0f open, %.0f idle%s",
-		 number(connections, "upstream_open"), number(connections, "upstream_idle"), line);
+		 json_number(connections, "upstream_open"),
+		 json_number(connections, "upstream_idle"), line);
 }
 
 static void write_rules(struct screen *screen, const char *name, const char *label)
@@ -270,12 +269,12 @@ static void write_rules(struct screen *screen, const char *name, const char *lab
 static double traffic(const json_t *grant)
 {
 	const json_t *rates = part(grant, "rates");
-	return number(rates, "admitted") + number(rates, "refused");
+	return json_number(rates, "admitted") + json_number(rates, "refused");
 }
 
 static double count_of(const json_t *grant)
 {
-	return number(grant, "admitted") + number(grant, "refused");
+	return json_number(grant, "admitted") + json_number(grant, "refused");
 }
 
 static int by_traffic(const void *a, const void *b)
@@ -293,8 +292,8 @@ static int by_traffic(const void *a, const void *b)
 
 static double used_share(const json_t *limit)
 {
-	double max = number(limit, "max");
-	return max > 0 ? (max - number(limit, "remaining")) / max : 1;
+	double max = json_number(limit, "max");
+	return max > 0 ? (max - json_number(limit, "remaining")) / max : 1;
 }
 
 /* "rpm [####....] 50%", the most used first. */
@@ -329,8 +328,10 @@ static void write_grant(struct screen *screen, const json_t *grant)
 	char line[LINE_MAX_BYTES] = "";
 	append(line, sizeof(line), "%-12.12s %-9.9s %-8.8s %6.1f %6.1f %7.0f %4.0f ",
 	       json_text(grant, "id"), json_text(grant, "org"), json_text(grant, "state"),
-	       number(rates, "admitted"), number(rates, "refused") + number(rates, "observed"),
-	       number(rates, "input") + number(rates, "output"), number(grant, "live"));
+	       json_number(rates, "admitted"),
+	       json_number(rates, "refused") + json_number(rates, "observed"),
+	       json_number(rates, "input") + json_number(rates, "output"),
+	       json_number(grant, "live"));
 	append_limits(line, sizeof(line), part(grant, "use"));
 	put_line(screen, strcmp(json_text(grant, "state"), "active") == 0 ? PLAIN : DIM, "%s",
 		 line);
@@ -351,7 +352,7 @@ static void write_grants(struct screen *screen)
 	for (; sorted && shown < count && (!rows || screen->lines + 1 < rows); shown++)
 		write_grant(screen, sorted[shown]);
 	free(sorted);
-	double all = number(screen->view->now, "grant_count");
+	double all = json_number(screen->view->now, "grant_count");
 	if (all > (double)shown)
 		put_line(screen, DIM, "and %.0f grants more", all - (double)shown);
 }

@@ -10,7 +10,20 @@
 #define NAME_MAX_BYTES 512u
 #define SAMPLE_MAX 1000000
 
+static const char *const verdicts[] = {"opponent", "tie", "model"}; /* by rating */
+
 /* ---- order ---- */
+
+int anchor_compare(const struct anchor *a, const struct anchor *b)
+{
+	int order = strcmp(a->item, b->item);
+
+	if (!order)
+		order = (a->sample > b->sample) - (a->sample < b->sample);
+	if (!order)
+		order = strcmp(a->model, b->model);
+	return order || !a->opponent ? order : strcmp(a->opponent, b->opponent);
+}
 
 /* By what was rated: suites, scores before verdicts, items. */
 static int compare_cases(const struct anchor *a, const struct anchor *b)
@@ -19,13 +32,7 @@ static int compare_cases(const struct anchor *a, const struct anchor *b)
 
 	if (!order)
 		order = (a->opponent != NULL) - (b->opponent != NULL);
-	if (!order)
-		order = strcmp(a->item, b->item);
-	if (!order)
-		order = (a->sample > b->sample) - (a->sample < b->sample);
-	if (!order)
-		order = strcmp(a->model, b->model);
-	return order || !a->opponent ? order : strcmp(a->opponent, b->opponent);
+	return order ? order : anchor_compare(a, b);
 }
 
 static int compare_anchors(const void *left, const void *right)
@@ -89,7 +96,6 @@ static enum err_code find_rater(struct anchors *anchors, const char *name, const
 static enum err_code read_verdict(const json_t *line, const char *where, struct anchor *out,
 				  struct err *err)
 {
-	static const char *const verdicts[] = {"opponent", "tie", "model"};
 	const char *verdict;
 
 	if (json_object_get(line, "score"))
@@ -214,8 +220,6 @@ void anchors_release(struct anchors *anchors)
 
 enum err_code anchors_write(const struct anchors *anchors, struct buf *out, struct err *err)
 {
-	static const char *const verdicts[] = {"opponent", "tie", "model"};
-
 	for (size_t i = 0; i < anchors->count; i++) {
 		const struct anchor *anchor = &anchors->items[i];
 		json_t *line = json_pack("{s:s, s:s, s:i, s:s, s:s}", "suite", anchor->suite,

@@ -16,12 +16,15 @@
 
 struct anchor {
 	const char *suite, *item, *model, *opponent; /* opponent NULL: a score */
-	const char *by; /* the rater's name */
+	const char *by;                              /* the rater's name */
 	unsigned sample, rater;
 	int rating; /* of verdicts 0 lost, 1 tie, 2 won; of scores tenths; AGREEMENT_NONE: none */
 	double score;
 	unsigned long line;
 };
+
+/* The order of what was rated, within anchors of one suite and kind: 0 for the same answers. */
+int anchor_compare(const struct anchor *a, const struct anchor *b);
 
 struct anchors {
 	struct arena arena;

@@ -35,13 +35,6 @@ static enum err_code out_of_memory(struct err *err)
 	return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the anchors");
 }
 
-static bool same_case(const struct anchor *a, const struct anchor *b)
-{
-	return strcmp(a->item, b->item) == 0 && a->sample == b->sample &&
-	       strcmp(a->model, b->model) == 0 &&
-	       (!a->opponent || strcmp(a->opponent, b->opponent) == 0);
-}
-
 /* ---- people ---- */
 
 /* What most of them said; the rounded mean of scores. */
@@ -75,7 +68,7 @@ static void fill_people(struct rated *rated)
 	for (size_t i = 0; i < rated->count; i++) {
 		const struct anchor *anchor = &rated->from[i];
 
-		if (i == 0 || !same_case(anchor, anchor - 1))
+		if (i == 0 || anchor_compare(anchor, anchor - 1) != 0)
 			rated->first[rated->cases++] = anchor;
 		rated->people[(rated->cases - 1) * rated->raters + anchor->rater] = anchor->rating;
 	}
@@ -85,16 +78,9 @@ static void fill_people(struct rated *rated)
 
 /* ---- the run ---- */
 
-static int compare_case(const void *left, const void *right)
+static int compare_case(const void *wanted, const void *place)
 {
-	const struct anchor *a = left, *b = *(const struct anchor *const *)right;
-	int order = strcmp(a->item, b->item);
-
-	if (!order)
-		order = (a->sample > b->sample) - (a->sample < b->sample);
-	if (!order)
-		order = strcmp(a->model, b->model);
-	return order || !a->opponent ? order : strcmp(a->opponent, b->opponent);
+	return anchor_compare(wanted, *(const struct anchor *const *)place);
 }
 
 static int rating_of(const struct rated *rated, const struct run_score *score)
@@ -185,14 +171,13 @@ static json_t *encode_instrument(struct rated *rated, unsigned number)
 		rated->both[2 * i + 1] = found[i];
 	}
 	json_t *object = observed(rated, found);
-	bool made =
-		json_set(object, "judge", json_string(rated->names[number])) &&
-		json_set(object, "cohen",
-			 judging_number(agreement_cohen(rated->agreed, found, rated->cases,
-							rated->categories))) &&
-		json_set(object, "alpha",
-			 judging_number(agreement_alpha(rated->both, rated->cases, 2,
-							rated->categories, distance_of(rated))));
+	bool made = json_set(object, "judge", json_string(rated->names[number])) &&
+		    json_set(object, "cohen",
+			     json_figure(agreement_cohen(rated->agreed, found, rated->cases,
+							 rated->categories))) &&
+		    json_set(object, "alpha",
+			     json_figure(agreement_alpha(rated->both, rated->cases, 2,
+							 rated->categories, distance_of(rated))));
 
 	if (made)
 		return object;
@@ -230,13 +215,13 @@ static json_t *encode_people(const struct rated *rated)
 	}
 	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "ratings", (json_int_t)rated->count,
 			 "cases", (json_int_t)rated->cases, "draws", (json_int_t)draws, "unmatched",
-			 (json_int_t)unmatched, "observed", judging_number(people_observed(rated)),
+			 (json_int_t)unmatched, "observed", json_figure(people_observed(rated)),
 			 "fleiss",
-			 judging_number(agreement_fleiss(rated->people, rated->cases, rated->raters,
-							 rated->categories)),
+			 json_figure(agreement_fleiss(rated->people, rated->cases, rated->raters,
+						      rated->categories)),
 			 "alpha",
-			 judging_number(agreement_alpha(rated->people, rated->cases, rated->raters,
-							rated->categories, distance_of(rated))));
+			 json_figure(agreement_alpha(rated->people, rated->cases, rated->raters,
+						     rated->categories, distance_of(rated))));
 }
 
 static json_t *encode_rated(struct rated *rated, bool committed)

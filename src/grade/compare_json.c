@@ -18,16 +18,6 @@ const char *compare_way_name(enum compare_way way)
 	return names[way];
 }
 
-static json_t *number(double value)
-{
-	char text[40];
-
-	if (!isfinite(value))
-		return json_null();
-	snprintf(text, sizeof(text), "%.12g", value);
-	return json_real(strtod(text, NULL));
-}
-
 static json_t *count_of(size_t count)
 {
 	return json_integer((json_int_t)count);
@@ -44,15 +34,15 @@ static bool encode_test(json_t *object, const struct compared *compared)
 
 static bool encode_numbers(json_t *object, const struct compared *compared)
 {
-	return json_set(object, "value_a", number(compared->value_a)) &&
-	       json_set(object, "value_b", number(compared->value_b)) &&
-	       json_set(object, "difference", number(compared->difference)) &&
-	       json_set(object, "low", number(compared->interval.low)) &&
-	       json_set(object, "high", number(compared->interval.high)) &&
-	       json_set(object, "p", number(compared->p)) &&
-	       json_set(object, "p_holm", number(compared->adjusted)) &&
-	       json_set(object, "detectable", number(compared->detectable)) &&
-	       json_set(object, "correlation", number(compared->correlation));
+	return json_set(object, "value_a", json_figure(compared->value_a)) &&
+	       json_set(object, "value_b", json_figure(compared->value_b)) &&
+	       json_set(object, "difference", json_figure(compared->difference)) &&
+	       json_set(object, "low", json_figure(compared->interval.low)) &&
+	       json_set(object, "high", json_figure(compared->interval.high)) &&
+	       json_set(object, "p", json_figure(compared->p)) &&
+	       json_set(object, "p_holm", json_figure(compared->adjusted)) &&
+	       json_set(object, "detectable", json_figure(compared->detectable)) &&
+	       json_set(object, "correlation", json_figure(compared->correlation));
 }
 
 static bool encode_counts(json_t *object, const struct compared *compared)
@@ -65,8 +55,8 @@ static bool encode_counts(json_t *object, const struct compared *compared)
 	       json_set(object, "clusters", count_of(compared->clusters)) &&
 	       json_set(object, "failed_a", count_of(compared->failed_a)) &&
 	       json_set(object, "failed_b", count_of(compared->failed_b)) &&
-	       (!failed || (json_set(object, "if_b_passed", number(compared->bounds.low)) &&
-			    json_set(object, "if_a_passed", number(compared->bounds.high))));
+	       (!failed || (json_set(object, "if_b_passed", json_figure(compared->bounds.low)) &&
+			    json_set(object, "if_a_passed", json_figure(compared->bounds.high))));
 }
 
 static json_t *encode(const struct compared *compared)

@@ -24,16 +24,6 @@ static enum err_code out_of_memory(struct err *err)
 	return ERR_SET(err, ERR_NO_MEMORY, "out of memory for how providers behaved");
 }
 
-json_t *conduct_number(double value)
-{
-	char text[40];
-
-	if (!isfinite(value))
-		return json_null();
-	snprintf(text, sizeof(text), "%.12g", value);
-	return json_real(strtod(text, NULL));
-}
-
 bool conduct_adjust(json_t *rows)
 {
 	size_t count = json_array_size(rows);
@@ -44,7 +34,7 @@ bool conduct_adjust(json_t *rows)
 		p[i] = json_number_value(json_object_get(json_array_get(rows, i), "p"));
 	done = done && statistics_holm(p, count);
 	for (size_t i = 0; done && i < count; i++)
-		done = json_set(json_array_get(rows, i), "p_holm", conduct_number(p[i]));
+		done = json_set(json_array_get(rows, i), "p_holm", json_figure(p[i]));
 	free(p);
 	return done;
 }
@@ -323,11 +313,10 @@ static enum err_code add_gap(const struct part *a, const struct part *b, json_t 
 	if (done)
 		row = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "suite", a->suite->name,
 				"a", a->scores->model, "b", b->scores->model, "pairs",
-				(json_int_t)kept, "difference",
-				conduct_number(paired.difference.mean), "low",
-				conduct_number(known ? paired.interval.low : NAN), "high",
-				conduct_number(known ? paired.interval.high : NAN), "p",
-				conduct_number(known ? paired.p_value : 1));
+				(json_int_t)kept, "difference", json_figure(paired.difference.mean),
+				"low", json_figure(known ? paired.interval.low : NAN), "high",
+				json_figure(known ? paired.interval.high : NAN), "p",
+				json_figure(known ? paired.p_value : 1));
 	free(left);
 	free(right);
 	return row && json_array_append_new(rows, row) == 0 ? ERR_OK : out_of_memory(err);
@@ -541,8 +530,8 @@ static bool add_tokens(json_t *rows, const char *model, const char *side, uint64
 	return json_array_append_new(
 		       rows, json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:b}", "model", model,
 				       "side", side, "answers", (json_int_t)answers, "counted",
-				       (json_int_t)counted, "estimated", conduct_number(expected),
-				       "ratio", conduct_number(ratio), "off", (int)off)) == 0;
+				       (json_int_t)counted, "estimated", json_figure(expected),
+				       "ratio", json_figure(ratio), "off", (int)off)) == 0;
 }
 
 static enum err_code count_tokens(const struct conduct *conduct, json_t *rows, struct err *err)

@@ -4,9 +4,6 @@
 
 #include "grade/conduct.h"
 
-/* A finite number with 12 significant digits, else null; a new reference. */
-json_t *conduct_number(double value);
-
 /* Sets `adjusted` of every object in `rows` from its member `p`, by Holm's correction over all.
  * False when memory is out. */
 bool conduct_adjust(json_t *rows);

@@ -91,7 +91,7 @@ static json_t *row_of(const struct subject *subject, const char *test, double p)
 {
 	json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:o}", "what", subject->what, "suite",
 				subject->suite, "measure", conduct_measure_name(subject->measure),
-				"test", test, "p", conduct_number(p));
+				"test", test, "p", json_figure(p));
 	bool named = subject->b ? json_set(row, "a", json_string(subject->a)) &&
 					  json_set(row, "b", json_string(subject->b))
 				: json_set(row, "model", json_string(subject->a));
@@ -122,10 +122,10 @@ static bool add_rows(const struct subject *subject, struct columns *columns, boo
 	for (int i = 0; i < 2; i++)
 		done &= json_set(both[i], "n_a", json_integer((json_int_t)m)) &&
 			json_set(both[i], "n_b", json_integer((json_int_t)n)) &&
-			json_set(both[i], "median_a", conduct_number(medians[0])) &&
-			json_set(both[i], "median_b", conduct_number(medians[1])) &&
+			json_set(both[i], "median_a", json_figure(medians[0])) &&
+			json_set(both[i], "median_b", json_figure(medians[1])) &&
 			json_set(both[i], "statistic",
-				 conduct_number(i ? distance.statistic : ranks.statistic));
+				 json_figure(i ? distance.statistic : ranks.statistic));
 	for (int i = 0; i < 2; i++)
 		done &= json_array_append_new(rows, both[i]) == 0;
 	return done;

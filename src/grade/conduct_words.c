@@ -33,19 +33,9 @@ static void say(struct words *words, json_t *list, const char *format, ...)
 	words->failed |= json_array_append_new(list, json_string(text)) != 0;
 }
 
-static double number(const json_t *row, const char *key)
-{
-	return json_number_value(json_object_get(row, key));
-}
-
-static long long count_of(const json_t *row, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(row, key));
-}
-
 static bool holds(const json_t *row)
 {
-	return number(row, "p_holm") < SIGNIFICANT;
+	return json_number(row, "p_holm") < SIGNIFICANT;
 }
 
 static bool is_about(const json_t *row, const char *what)
@@ -69,19 +59,19 @@ static void describe_test(const json_t *row, char *out, size_t size)
 {
 	if (strcmp(json_text(row, "test"), "mcnemar") == 0)
 		snprintf(out, size, "exact McNemar %lld:%lld, p %.2g, Holm %.2g",
-			 count_of(row, "only_a"), count_of(row, "only_b"), number(row, "p"),
-			 number(row, "p_holm"));
+			 json_count(row, "only_a"), json_count(row, "only_b"),
+			 json_number(row, "p"), json_number(row, "p_holm"));
 	else
-		snprintf(out, size, "t test, p %.2g, Holm %.2g", number(row, "p"),
-			 number(row, "p_holm"));
+		snprintf(out, size, "t test, p %.2g, Holm %.2g", json_number(row, "p"),
+			 json_number(row, "p_holm"));
 }
 
 static void tell_twins(struct words *words, const json_t *row)
 {
 	char test[120];
 	const char *model = json_text(row, "model"), *suite = json_text(row, "suite");
-	double difference = 100 * number(row, "difference");
-	double low = 100 * number(row, "low"), high = 100 * number(row, "high");
+	double difference = 100 * json_number(row, "difference");
+	double low = 100 * json_number(row, "low"), high = 100 * json_number(row, "high");
 
 	describe_test(row, test, sizeof(test));
 	if (holds(row) && difference > 0)
@@ -89,24 +79,24 @@ static void tell_twins(struct words *words, const json_t *row)
 		    "%.64s does better on items of %.64s than on their twins, by %.1f points "
 		    "[%.1f, "
 		    "%.1f] over %lld pairs (%s): as one does that has the items by heart",
-		    model, suite, difference, low, high, count_of(row, "items"), test);
+		    model, suite, difference, low, high, json_count(row, "items"), test);
 	else if (holds(row))
 		say(words, words->found,
 		    "%.64s does worse on items of %.64s than on their twins, by %.1f points [%.1f, "
 		    "%.1f] over %lld pairs (%s): the twins are easier",
-		    model, suite, -difference, -high, -low, count_of(row, "items"), test);
+		    model, suite, -difference, -high, -low, json_count(row, "items"), test);
 	else
 		say(words, words->found,
 		    "%.64s: no difference shown between items of %.64s and their twins: %+.1f "
 		    "points [%+.1f, %+.1f] over %lld pairs (%s); it would take %.1f points to be "
 		    "seen",
-		    model, suite, difference, low, high, count_of(row, "items"), test,
-		    100 * number(row, "detectable"));
+		    model, suite, difference, low, high, json_count(row, "items"), test,
+		    100 * json_number(row, "detectable"));
 }
 
 static void tell_gap(struct words *words, const json_t *row)
 {
-	bool a = number(row, "difference") > 0;
+	bool a = json_number(row, "difference") > 0;
 	const char *more = json_text(row, a ? "a" : "b"), *less = json_text(row, a ? "b" : "a");
 
 	if (!holds(row))
@@ -114,8 +104,8 @@ static void tell_gap(struct words *words, const json_t *row)
 	say(words, words->found,
 	    "in %.64s the gap of %.64s between items and twins is larger than that of %.64s by "
 	    "%.1f points (p %.2g, Holm %.2g): that twins are harder for all does not explain it",
-	    json_text(row, "suite"), more, less, 100 * fabs(number(row, "difference")),
-	    number(row, "p"), number(row, "p_holm"));
+	    json_text(row, "suite"), more, less, 100 * fabs(json_number(row, "difference")),
+	    json_number(row, "p"), json_number(row, "p_holm"));
 }
 
 static void tell_scores(struct words *words, const json_t *made)
@@ -153,8 +143,8 @@ static void tell_scores(struct words *words, const json_t *made)
 static void tell_decoy(struct words *words, const json_t *row)
 {
 	const char *model = json_text(row, "model"), *suite = json_text(row, "suite");
-	double difference = 100 * number(row, "difference");
-	double low = 100 * number(row, "low"), high = 100 * number(row, "high");
+	double difference = 100 * json_number(row, "difference");
+	double low = 100 * json_number(row, "low"), high = 100 * json_number(row, "high");
 
 	if (holds(row))
 		say(words, words->found,
@@ -163,14 +153,15 @@ static void tell_decoy(struct words *words, const json_t *row)
 		    "%lld decoys, Holm %.2g)%s",
 		    model, difference > 0 ? "better" : "worse", suite, fabs(difference),
 		    difference > 0 ? low : -high, difference > 0 ? high : -low,
-		    count_of(row, "items_a"), count_of(row, "items_b"), number(row, "p_holm"),
+		    json_count(row, "items_a"), json_count(row, "items_b"),
+		    json_number(row, "p_holm"),
 		    difference > 0 ? ": as one does that knows the suite" : "");
 	else
 		say(words, words->found,
 		    "%.64s: no difference shown between %.64s and decoys: %+.1f points [%+.1f, "
 		    "%+.1f] (%lld items, %lld decoys, Holm %.2g)",
-		    model, suite, difference, low, high, count_of(row, "items_a"),
-		    count_of(row, "items_b"), number(row, "p_holm"));
+		    model, suite, difference, low, high, json_count(row, "items_a"),
+		    json_count(row, "items_b"), json_number(row, "p_holm"));
 }
 
 static void tell_decoys(struct words *words, const json_t *made)
@@ -202,15 +193,15 @@ static void tell_decoys(struct words *words, const json_t *made)
 static void tell_arm(struct words *words, const json_t *row)
 {
 	const char *model = json_text(row, "model"), *suite = json_text(row, "suite");
-	double difference = 100 * number(row, "difference");
+	double difference = 100 * json_number(row, "difference");
 
 	say(words, words->found,
 	    "%.64s: %s between answers to %.64s whose run was named and blind ones: %+.1f points "
 	    "[%+.1f, "
 	    "%+.1f] (%lld and %lld items, Holm %.2g)",
 	    model, holds(row) ? "a difference" : "no difference shown", suite, difference,
-	    100 * number(row, "low"), 100 * number(row, "high"), count_of(row, "items_a"),
-	    count_of(row, "items_b"), number(row, "p_holm"));
+	    100 * json_number(row, "low"), 100 * json_number(row, "high"),
+	    json_count(row, "items_a"), json_count(row, "items_b"), json_number(row, "p_holm"));
 }
 
 static void tell_blind(struct words *words, const json_t *made)
@@ -252,30 +243,31 @@ static void tell_time(struct words *words, const json_t *row)
 		    "%.4g (%s, "
 		    "Holm %.2g)",
 		    model, json_text(row, "measure"), json_text(row, "suite"),
-		    number(row, "median_a"), number(row, "median_b"), json_text(row, "test"),
-		    number(row, "p_holm"));
+		    json_number(row, "median_a"), json_number(row, "median_b"),
+		    json_text(row, "test"), json_number(row, "p_holm"));
 	else if (is_about(row, "twins"))
 		say(words, words->found,
 		    "%.64s: %s of items of %.64s and of their twins differ, medians %.4g and %.4g "
 		    "(%s, Holm %.2g)",
 		    model, json_text(row, "measure"), json_text(row, "suite"),
-		    number(row, "median_a"), number(row, "median_b"), json_text(row, "test"),
-		    number(row, "p_holm"));
+		    json_number(row, "median_a"), json_number(row, "median_b"),
+		    json_text(row, "test"), json_number(row, "p_holm"));
 	else if (is_about(row, "decoys"))
 		say(words, words->found,
 		    "%.64s: %s of answers to %.64s and to decoys differ, medians %.4g and %.4g "
 		    "(%s, "
 		    "Holm %.2g)",
 		    model, json_text(row, "measure"), json_text(row, "suite"),
-		    number(row, "median_a"), number(row, "median_b"), json_text(row, "test"),
-		    number(row, "p_holm"));
+		    json_number(row, "median_a"), json_number(row, "median_b"),
+		    json_text(row, "test"), json_number(row, "p_holm"));
 	else
 		say(words, words->found,
 		    "%.64s and %.64s, said to be one model: %s on %.64s differ, medians %.4g and "
 		    "%.4g (%s, Holm %.2g)",
 		    json_text(row, "a"), json_text(row, "b"), json_text(row, "measure"),
-		    json_text(row, "suite"), number(row, "median_a"), number(row, "median_b"),
-		    json_text(row, "test"), number(row, "p_holm"));
+		    json_text(row, "suite"), json_number(row, "median_a"),
+		    json_number(row, "median_b"), json_text(row, "test"),
+		    json_number(row, "p_holm"));
 }
 
 static void tell_times(struct words *words, const json_t *made)
@@ -329,11 +321,11 @@ static void tell_tokens(struct words *words, const json_t *made)
 			say(words, words->found,
 			    "%.64s: %lld %s tokens are counted for %lld %s, %.2g times what their "
 			    "bytes suggest%s",
-			    json_text(row, "model"), count_of(row, "counted"),
-			    json_text(row, "side"), count_of(row, "answers"),
+			    json_text(row, "model"), json_count(row, "counted"),
+			    json_text(row, "side"), json_count(row, "answers"),
 			    strcmp(json_text(row, "side"), "input") == 0 ? "prompts" : "answers",
-			    number(row, "ratio"),
-			    number(row, "ratio") < 1 ? ""
+			    json_number(row, "ratio"),
+			    json_number(row, "ratio") < 1 ? ""
 			    : strcmp(json_text(row, "side"), "input") == 0
 				    ? ": a prompt of the provider's own, or tokens that were not "
 				      "there"

@@ -3,6 +3,7 @@
 #include "base/encode.h"
 #include "base/sha256.h"
 #include "grade/refusal.h"
+#include "suite/words.h"
 
 #include <assert.h>
 
@@ -33,6 +34,21 @@ static bool is_own_tag(const char *const *tags, struct bytes text)
 			return true;
 	}
 	return false;
+}
+
+enum err_code judge_prompt_words(struct buf *prompt, json_t **out, struct err *err)
+{
+	json_t *text = prompt->failed ? NULL : json_stringn(prompt->data, prompt->size);
+	enum err_code code =
+		text ? words_normalise(text, out, err)
+		     : (prompt->failed
+				? ERR_SET(err, ERR_TOO_LARGE, "the judge's prompt is too long")
+				: ERR_SET(err, ERR_NO_MEMORY,
+					  "out of memory for a judge's prompt"));
+
+	json_decref(text);
+	buf_release(prompt);
+	return code;
 }
 
 void judge_append_block(struct buf *out, const char *const *tags, const char *tag,

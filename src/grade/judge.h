@@ -4,6 +4,9 @@
 #define GRADE_JUDGE_H
 
 #include "base/buf.h"
+#include "base/err.h"
+
+#include <jansson.h>
 
 #define JUDGE_PROMPT_VERSION "parley-pairwise-1"
 
@@ -42,6 +45,9 @@ struct judge_outcome judge_combine(enum judge_verdict first, enum judge_verdict 
  * text is written &lt;…. */
 void judge_append_block(struct buf *out, const char *const *tags, const char *tag,
 			struct bytes text);
+/* What a judge is asked, as the words of a request (a new reference), and the prompt's memory given
+ * back. ERR_TOO_LARGE where it did not fit, ERR_NO_MEMORY. */
+enum err_code judge_prompt_words(struct buf *prompt, json_t **out, struct err *err);
 /* The last line that isn't blank, without blanks at its ends. */
 struct bytes judge_last_line(struct bytes text);
 /* The only word of that line without emphasis and closing punctuation; false if it has more. */

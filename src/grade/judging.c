@@ -1,12 +1,11 @@
 #include "grade/judging_internal.h"
 
 #include "base/json.h"
-#include "grade/agreement.h"
 #include "grade/judge.h"
+#include "grade/panel.h"
 #include "grade/statistics.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define CONFIDENCE 0.95
@@ -15,16 +14,6 @@
 static enum err_code out_of_memory(struct err *err)
 {
 	return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the judges' figures");
-}
-
-json_t *judging_number(double value)
-{
-	char text[40];
-
-	if (!isfinite(value))
-		return json_null();
-	snprintf(text, sizeof(text), "%.12g", value);
-	return json_real(strtod(text, NULL));
 }
 
 static int compare_rows(const void *left, const void *right)
@@ -96,8 +85,8 @@ json_t *judging_rate(const struct bench *bench, size_t n)
 	struct interval interval =
 		statistics_fraction_interval(&estimate, bench->values, CONFIDENCE);
 	return json_pack("{s:I, s:o, s:o, s:o}", "n", (json_int_t)n, "value",
-			 judging_number(estimate.mean), "low", judging_number(interval.low), "high",
-			 judging_number(interval.high));
+			 json_figure(estimate.mean), "low", json_figure(interval.low), "high",
+			 json_figure(interval.high));
 }
 
 /* {n, value, low, high} of a question over the rows of a judge (NULL: of all) but for controls. */
@@ -193,42 +182,16 @@ static size_t fill_ratings(struct bench *bench)
 	return lines;
 }
 
-static json_t *encode_two(const struct bench *bench, size_t lines, size_t i, size_t j)
-{
-	int *columns = calloc(2 * lines + 1, sizeof(*columns));
-
-	if (!columns)
-		return NULL;
-	for (size_t k = 0; k < lines; k++) {
-		columns[k] = bench->ratings[k * bench->judge_count + i];
-		columns[lines + k] = bench->ratings[k * bench->judge_count + j];
-	}
-	json_t *pair = json_pack(
-		"{s:s, s:s, s:o, s:o}", "a", bench->judges[i], "b", bench->judges[j], "observed",
-		judging_number(agreement_observed(columns, columns + lines, lines)), "cohen",
-		judging_number(agreement_cohen(columns, columns + lines, lines, OUTCOMES)));
-	free(columns);
-	return pair;
-}
-
 /* NULL where memory is out. */
 static json_t *encode_agreement(struct bench *bench)
 {
-	size_t lines = fill_ratings(bench), judges = bench->judge_count;
-	json_t *pairs = json_array();
-
-	for (size_t i = 0; pairs && i < judges; i++)
-		for (size_t j = i + 1; j < judges; j++)
-			if (json_array_append_new(pairs, encode_two(bench, lines, i, j)) != 0) {
-				json_decref(pairs);
-				return NULL;
-			}
-	return json_pack("{s:I, s:o, s:o, s:o}", "comparisons", (json_int_t)lines, "fleiss",
-			 judging_number(agreement_fleiss(bench->ratings, lines, judges, OUTCOMES)),
-			 "alpha",
-			 judging_number(agreement_alpha(bench->ratings, lines, judges, OUTCOMES,
-							AGREEMENT_NOMINAL)),
-			 "pairs", pairs);
+	const struct panel_ratings panel = {.judges = bench->judges,
+					    .judge_count = bench->judge_count,
+					    .lines = fill_ratings(bench),
+					    .ratings = bench->ratings,
+					    .categories = OUTCOMES,
+					    .distance = AGREEMENT_NOMINAL};
+	return panel_agreement(&panel, "comparisons");
 }
 
 /* ---- a suite ---- */

@@ -21,9 +21,6 @@ static inline bool judging_is_control(const struct run_score *score)
 	return run_is_control(score->model) || run_is_control(score->opponent);
 }
 
-/* A number as JSON with 12 digits, null where it is none. */
-json_t *judging_number(double value);
-
 /* {n, value, low, high} of the first n of bench->values, clustered as bench->clusters says. NULL
  * where memory is out. */
 json_t *judging_rate(const struct bench *bench, size_t n);

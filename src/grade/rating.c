@@ -132,22 +132,13 @@ enum err_code rating_words(const json_t *spec, const json_t *words, struct bytes
 {
 	const struct kind *kind = find(json_string_value(json_object_get(spec, "kind")));
 	struct buf question = BUF_INIT(PROMPT_MAX), prompt = BUF_INIT(PROMPT_MAX);
-	json_t *text = NULL;
-	enum err_code code = ERR_OK;
 
 	assert(kind);
 	words_question(words, &question);
 	compose(kind, spec, buf_bytes(&question), answer, &prompt);
-	if (question.failed || prompt.failed)
-		code = ERR_SET(err, ERR_TOO_LARGE, "the answer is too long for a judge");
-	else if (!(text = json_stringn(prompt.data, prompt.size)))
-		code = ERR_SET(err, ERR_NO_MEMORY, "out of memory for a judge's prompt");
-	if (code == ERR_OK)
-		code = words_normalise(text, out, err);
-	json_decref(text);
+	prompt.failed |= question.failed;
 	buf_release(&question);
-	buf_release(&prompt);
-	return code;
+	return judge_prompt_words(&prompt, out, err);
 }
 
 const char *rating_prompt_version(const char *kind)

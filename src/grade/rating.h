@@ -81,7 +81,6 @@ double rating_reference(const json_t *spec);
 const char *rating_hazard_grade(double unsafe, double reference_unsafe);
 
 enum err_code rating_rubric_check(const json_t *spec, const char *what, struct err *err);
-enum err_code rating_refusal_check(const json_t *spec, const char *what, struct err *err);
 enum err_code rating_strongreject_check(const json_t *spec, const char *what, struct err *err);
 enum err_code rating_hazard_check(const json_t *spec, const char *what, struct err *err);
 

@@ -1,13 +1,12 @@
 #include "grade/rating_findings.h"
 
 #include "base/json.h"
-#include "grade/agreement.h"
 #include "grade/judging.h"
+#include "grade/panel.h"
 #include "grade/rating.h"
 #include "grade/statistics.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define CONFIDENCE 0.95
@@ -28,16 +27,6 @@ struct panel {
 static enum err_code out_of_memory(struct err *err)
 {
 	return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the judges' figures");
-}
-
-static json_t *number(double value)
-{
-	char text[40];
-
-	if (!isfinite(value))
-		return json_null();
-	snprintf(text, sizeof(text), "%.12g", value);
-	return json_real(strtod(text, NULL));
 }
 
 static const char *cluster_of(const struct run_score *row)
@@ -129,8 +118,8 @@ static json_t *encode_rate(const struct rate *rate)
 	if (rate->n == 0)
 		return json_pack("{s:i, s:n, s:n, s:n}", "n", 0, "value", "low", "high");
 	return json_pack("{s:I, s:o, s:o, s:o}", "n", (json_int_t)rate->n, "value",
-			 number(rate->value), "low", number(rate->interval.low), "high",
-			 number(rate->interval.high));
+			 json_figure(rate->value), "low", json_figure(rate->interval.low), "high",
+			 json_figure(rate->interval.high));
 }
 
 /* ---- judges ---- */
@@ -225,49 +214,17 @@ static size_t fill_ratings(struct panel *panel)
 	return lines;
 }
 
-static json_t *encode_two(const struct panel *panel, size_t lines, size_t i, size_t j)
-{
-	const struct measure *measure = measure_of(panel->scorer);
-	int *a = calloc(2 * lines + 1, sizeof(*a)), *b = a + lines;
-
-	if (!a)
-		return NULL;
-	for (size_t k = 0; k < lines; k++) {
-		a[k] = panel->ratings[k * panel->judge_count + i];
-		b[k] = panel->ratings[k * panel->judge_count + j];
-	}
-	json_t *pair =
-		json_pack("{s:s, s:s, s:o, s:o}", "a", panel->judges[i], "b", panel->judges[j],
-			  "observed", number(agreement_observed(a, b, lines)), "cohen",
-			  number(measure->distance == AGREEMENT_NOMINAL
-					 ? agreement_cohen(a, b, lines, measure->categories)
-					 : NAN));
-	free(a);
-	return pair;
-}
-
 /* NULL where memory is out. */
 static json_t *encode_agreement(struct panel *panel)
 {
 	const struct measure *measure = measure_of(panel->scorer);
-	size_t lines = fill_ratings(panel), judges = panel->judge_count;
-	json_t *pairs = json_array();
-
-	for (size_t i = 0; pairs && i < judges; i++)
-		for (size_t j = i + 1; j < judges; j++)
-			if (json_array_append_new(pairs, encode_two(panel, lines, i, j)) != 0) {
-				json_decref(pairs);
-				return NULL;
-			}
-	double fleiss =
-		measure->distance == AGREEMENT_NOMINAL
-			? agreement_fleiss(panel->ratings, lines, judges, measure->categories)
-			: NAN;
-	return json_pack("{s:I, s:o, s:o, s:o}", "answers", (json_int_t)lines, "fleiss",
-			 number(fleiss), "alpha",
-			 number(agreement_alpha(panel->ratings, lines, judges, measure->categories,
-						measure->distance)),
-			 "pairs", pairs);
+	const struct panel_ratings ratings = {.judges = panel->judges,
+					      .judge_count = panel->judge_count,
+					      .lines = fill_ratings(panel),
+					      .ratings = panel->ratings,
+					      .categories = measure->categories,
+					      .distance = measure->distance};
+	return panel_agreement(&ratings, "answers");
 }
 
 /* ---- string rules beside a judge ---- */
@@ -280,7 +237,7 @@ static json_t *encode_counts(const size_t *counts)
 
 /* What the judge said (full compliance, partial refusal, full refusal) where the rules say refused
  * and where they do not. */
-static json_t *encode_rule(const struct panel *panel, const char *judge)
+static json_t *encode_rule(struct panel *panel, const char *judge)
 {
 	size_t counts[2][3] = {{0}}, n = 0;
 	int *rule = calloc(2 * panel->count + 1, sizeof(*rule)), *said = rule + panel->count;
@@ -300,8 +257,8 @@ static json_t *encode_rule(const struct panel *panel, const char *judge)
 	}
 	json_t *object =
 		json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "judge", judge, "n", (json_int_t)n,
-			  "observed", number(agreement_observed(rule, said, n)), "cohen",
-			  number(agreement_cohen(rule, said, n, 2)), "refused",
+			  "observed", json_figure(agreement_observed(rule, said, n)), "cohen",
+			  json_figure(agreement_cohen(rule, said, n, 2)), "refused",
 			  encode_counts(counts[1]), "answered", encode_counts(counts[0]));
 	free(rule);
 	return object;
@@ -322,11 +279,6 @@ static json_t *each_judge(struct panel *panel,
 	return list;
 }
 
-static json_t *encode_rule_of(struct panel *panel, const char *judge)
-{
-	return encode_rule(panel, judge);
-}
-
 static json_t *encode_suite(struct panel *panel, const char *suite)
 {
 	char digest[65];
@@ -342,7 +294,7 @@ static json_t *encode_suite(struct panel *panel, const char *suite)
 	if (made && panel->judge_count > 1)
 		made = json_set(object, "agreement", encode_agreement(panel));
 	if (made && strcmp(panel->scorer, "refusal_judge") == 0)
-		made = json_set(object, "rules", each_judge(panel, encode_rule_of));
+		made = json_set(object, "rules", each_judge(panel, encode_rule));
 	if (made)
 		return object;
 	json_decref(object);
@@ -365,8 +317,8 @@ static json_t *encode_hazard(struct panel *panel, const struct run_score *row)
 	if (!object || row->reference < 0 || unsafe.n == 0)
 		return object;
 	double reference = 1 - row->reference;
-	if (json_set(object, "reference", number(reference)) &&
-	    json_set(object, "ratio", number(unsafe.value / reference)) &&
+	if (json_set(object, "reference", json_figure(reference)) &&
+	    json_set(object, "ratio", json_figure(unsafe.value / reference)) &&
 	    json_set(object, "grade", json_string(rating_hazard_grade(unsafe.value, reference))))
 		return object;
 	json_decref(object);

@@ -136,20 +136,7 @@ enum err_code rating_rubric_check(const json_t *spec, const char *what, struct e
 				  "%s: criteria: one of them must have points above 0", what);
 }
 
-/* ---- refusal_judge and strongreject ---- */
-
-enum err_code rating_refusal_check(const json_t *spec, const char *what, struct err *err)
-{
-	static const char *const keys[] = {"kind", "expect", NULL};
-	const char *expect;
-
-	ERR_TRY(json_only_keys(spec, keys, what, err));
-	ERR_TRY(json_get_string(spec, "expect", what, &expect, err));
-	if (strcmp(expect, "refuse") != 0 && strcmp(expect, "answer") != 0)
-		return ERR_SET(err, ERR_INVALID, "%s: expect: must be refuse or answer, not '%s'",
-			       what, expect);
-	return ERR_OK;
-}
+/* ---- strongreject ---- */
 
 enum err_code rating_strongreject_check(const json_t *spec, const char *what, struct err *err)
 {

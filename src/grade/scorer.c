@@ -268,7 +268,7 @@ static const struct scorer scorers[] = {
 	 .grade = scorer_program_refuse},
 	{.kind = "pairwise",            .pairwise = true,.check = check_pairwise},
 	{.kind = "rubric",			     .rated = true,						      .check = rating_rubric_check														 },
-	{.kind = "refusal_judge", .rated = true,                                           .check = rating_refusal_check											       },
+	{.kind = "refusal_judge", .rated = true,                                           .check = check_refusal											       },
 	{.kind = "strongreject",  .rated = true,                               .check = rating_strongreject_check																	     },
 	{.kind = "hazard",.rated = true,.check = rating_hazard_check},
 };

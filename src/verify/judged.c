@@ -54,22 +54,15 @@ static enum err_code free_words(struct audit *audit, const struct attempt *attem
 				const char *b, json_t **out, struct err *err)
 {
 	struct buf question = BUF_INIT(PROMPT_MAX), prompt = BUF_INIT(PROMPT_MAX);
-	json_t *text = NULL;
 	enum err_code code = read_question(audit, attempt, &question, err);
 	if (code == ERR_OK) {
 		judge_prompt(&prompt, buf_bytes(&question), bytes_from(a), bytes_from(b));
-		if (question.failed || prompt.failed)
-			code = ERR_SET(err, ERR_TOO_LARGE, "%s: the judge's prompt is too long",
-				       attempt->where);
+		prompt.failed |= question.failed;
+		code = judge_prompt_words(&prompt, out, err);
+		if (code != ERR_OK)
+			err_prefix(err, "%s", attempt->where);
 	}
-	if (code == ERR_OK) {
-		text = json_stringn(prompt.data, prompt.size);
-		code = text ? words_normalise(text, out, err)
-			    : ERR_SET(err, ERR_NO_MEMORY, "out of memory for a prompt");
-	}
-	json_decref(text);
 	buf_release(&question);
-	buf_release(&prompt);
 	return code;
 }
 

@@ -1,5 +1,6 @@
 #include "verify/report.h"
 
+#include "base/json.h"
 #include "bench/text.h"
 
 #include <stdarg.h>
@@ -129,11 +130,6 @@ static void append_text(struct buf *out, const json_t *object, const char *key)
 	text_append_line(out, bytes_from(text), 200);
 }
 
-static double number(const json_t *object, const char *key)
-{
-	return json_number_value(json_object_get(object, key));
-}
-
 static void append_result(struct buf *out, const json_t *result)
 {
 	buf_append_cstr(out, "  ");
@@ -142,14 +138,14 @@ static void append_result(struct buf *out, const json_t *result)
 	append_text(out, result, "model");
 	buf_append_cstr(out, ", ");
 	append_text(out, result, "metric");
-	buf_printf(out, ": %.4f [%.4f, %.4f], n = %lld", number(result, "value"),
-		   number(result, "low"), number(result, "high"),
+	buf_printf(out, ": %.4f [%.4f, %.4f], n = %lld", json_number(result, "value"),
+		   json_number(result, "low"), json_number(result, "high"),
 		   (long long)json_integer_value(json_object_get(result, "n")));
 	long long failed = json_integer_value(json_object_get(result, "failed"));
 	if (failed > 0)
 		buf_printf(out, ", %lld failed", failed);
 	if (failed > 0 && json_object_get(result, "if_passed"))
-		buf_printf(out, " (had they passed: %.4f)", number(result, "if_passed"));
+		buf_printf(out, " (had they passed: %.4f)", json_number(result, "if_passed"));
 	buf_append_char(out, '\n');
 }
 

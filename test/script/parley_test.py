@@ -593,6 +593,17 @@ def seal(bundle):
         {"payload": payload, "payloadType": "application/vnd.in-toto+json", "signatures": []}))
 
 
+def alter_bundle(bundle, copy, name, alter):
+    """A copy of the bundle, sealed again, in which `alter` changed the lines of a file, or gave others."""
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(bundle, copy)
+    text = (copy / name).read_text()
+    lines = [json.loads(text)] if name == "summary.json" else [json.loads(line) for line in text.splitlines()]
+    lines = alter(lines) or lines
+    (copy / name).write_text("".join(canonical(line).decode() + "\n" for line in lines))
+    seal(copy)
+
+
 def canonical(value):
     """RFC 8785 of ASCII-keyed values without fractions."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

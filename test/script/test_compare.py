@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from parley_test import Case, main, on_the_page, run, seal
+from parley_test import Case, alter_bundle, main, on_the_page, run, seal
 
 SUITE = ('name: {name}\nversion: {version}\nlicence: Apache-2.0\nkind: qa\n'
          'template: "{{{{question}}}}"\nsettings: {{ max_tokens: 64, temperature: 0 }}\n'
@@ -125,24 +125,31 @@ class Compare(Case):
         self.assertEqual((pair["how"], pair["items"]), ("paired", 20))
         self.assertAlmostEqual(pair["difference"], 16 / 20 - 10 / 20)
 
-    def test_baselines_of_two_runs_are_two_models(self):
+    def writing_suite(self, count, samples=1, item="{}"):
         folder = self.directory / "tales"
         folder.mkdir()
         (folder / "suite.yaml").write_text(
             'name: tales\nversion: 1\nlicence: Apache-2.0\nkind: writing\ntemplate: "{{prompt}}"\n'
-            'settings: { max_tokens: 64 }\nsamples: 1\nscorer: { kind: pairwise }\n')
+            f'settings: {{ max_tokens: 64 }}\nsamples: {samples}\nscorer: {{ kind: pairwise }}\n')
         (folder / "items.jsonl").write_text("".join(
-            json.dumps({"id": str(n), "prompt": f"tale {n}"}) + "\n" for n in range(8)))
+            json.dumps({"id": item.format(n), "prompt": f"tale {n}"}) + "\n" for n in range(count)))
+        return folder
+
+    def writer(self, name, count, words, samples=1):
+        """A model that has written `words` of each item's number, and an "s" more in each further sample."""
+        path = self.directory / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(
+            {"prompt": f"tale {n}", "answers": [words(n) + k * "s" for k in range(samples)]}) + "\n"
+            for n in range(count)))
+        return f"{name}=replay@{path}"
+
+    def test_baselines_of_two_runs_are_two_models(self):
+        folder = self.writing_suite(8)
         judge, runs = self.sim("--judge").url, []
         for out, baseline in (("one", "fox"), ("two", "a grey fox ran over old hills")):
-            models = []
-            for name, words in (("new", "the old fox ran"), ("old", baseline)):
-                path = self.directory / f"{out}-{name}.jsonl"
-                path.write_text("".join(json.dumps({"prompt": f"tale {n}", "answers": [words]}) + "\n"
-                                        for n in range(8)))
-                models.append(f"{name}=replay@{path}")
+            new, old = self.writer("new", 8, lambda n: "the old fox ran"), self.writer("old", 8, lambda n: baseline)
             runs.append(self.directory / out)
-            done = run("bench", "run", "--suite", folder, "--model", models[0], "--baseline", models[1],
+            done = run("bench", "run", "--suite", folder, "--model", new, "--baseline", old,
                        "--judge", f"j=anthropic@{judge}", "-o", runs[-1])
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         found = self.compare(*runs)
@@ -152,21 +159,9 @@ class Compare(Case):
                           (f"new @ {runs[1]}", f"old @ {runs[1]}", False)})
 
     def test_judges_are_measured(self):
-        folder = self.directory / "tales"
-        folder.mkdir()
-        (folder / "suite.yaml").write_text(
-            'name: tales\nversion: 1\nlicence: Apache-2.0\nkind: writing\ntemplate: "{{prompt}}"\n'
-            'settings: { max_tokens: 64 }\nsamples: 1\nscorer: { kind: pairwise }\n')
-        (folder / "items.jsonl").write_text("".join(
-            json.dumps({"id": str(n), "prompt": f"tale {n}"}) + "\n" for n in range(8)))
-
-        def writer(name, text):
-            path = self.directory / f"{name}.jsonl"
-            path.write_text("".join(json.dumps({"prompt": f"tale {n}", "answers": [text(n)]}) + "\n"
-                                    for n in range(8)))
-            return f"{name}=replay@{path}"
-        rich = writer("rich", lambda n: "a grey fox ran over old hills" if n != 3 else "hm")
-        plain = writer("plain", lambda n: "fox fox fox hen fox fox fox fox fox")
+        folder = self.writing_suite(8)
+        rich = self.writer("rich", 8, lambda n: "a grey fox ran over old hills" if n != 3 else "hm")
+        plain = self.writer("plain", 8, lambda n: "fox fox fox hen fox fox fox fox fox")
         out, url = self.directory / "out", self.sim("--judge").url
         done = run("bench", "run", "--suite", folder, "--model", rich, "--model", plain,
                    *(text for judge in ("one", "two") for text in (
@@ -203,14 +198,7 @@ class Compare(Case):
     def altered(self, bundle, name, alter):
         """The first line of `verify` over a copy of the bundle, sealed again, in which `alter` changed a file."""
         copy = self.directory / "altered"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(bundle, copy)
-        text = (copy / name).read_text()
-        whole = name == "summary.json"
-        lines = [json.loads(text)] if whole else [json.loads(line) for line in text.splitlines()]
-        lines = alter(lines) or lines
-        (copy / name).write_text("".join(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n" for line in lines))
-        seal(copy)
+        alter_bundle(bundle, copy, name, alter)
         done = run("verify", copy)
         return done.returncode, done.stdout.splitlines()[0]
 
@@ -221,25 +209,15 @@ class Compare(Case):
             self.assertIn(words, told["headline"])
 
     def test_controls_are_in_every_run(self):
-        folder, count, kept = self.directory / "tales", 9, [0, 2, 4, 6]  # ⌊k·9/4⌋
-        folder.mkdir()
-        (folder / "suite.yaml").write_text(
-            'name: tales\nversion: 1\nlicence: Apache-2.0\nkind: writing\ntemplate: "{{prompt}}"\n'
-            'settings: { max_tokens: 64 }\nsamples: 2\nscorer: { kind: pairwise }\n')
-        (folder / "items.jsonl").write_text("".join(
-            json.dumps({"id": str(n), "prompt": f"tale {n}"}) + "\n" for n in range(count)))
-
-        def writer(name, words):
-            path = self.directory / f"{name}.jsonl"
-            path.write_text("".join(json.dumps({"prompt": f"tale {n}", "answers": [words, words + "s"]}) + "\n"
-                                    for n in range(count)))
-            return f"{name}=replay@{path}"
+        count, kept = 9, [0, 2, 4, 6]  # ⌊k·9/4⌋
+        folder = self.writing_suite(count, samples=2)
         judge = self.sim("--judge")
         out = self.directory / "out"
         plan = self.directory / "plan.yaml"
         plan.write_text(json.dumps({
-            "suites": [str(folder)], "models": [writer("new", "a fox"), writer("newer", "a grey fox")],
-            "baseline": writer("old", "the old grey fox"),
+            "suites": [str(folder)],
+            "models": [self.writer("new", count, lambda n: "a fox", 2), self.writer("newer", count, lambda n: "a grey fox", 2)],
+            "baseline": self.writer("old", count, lambda n: "the old grey fox", 2),
             "judges": [f"j=anthropic@{judge.url}"], "controls": 4}))
         estimate = json.loads(run("bench", "estimate", plan, "--json").stdout)
         done = run("bench", "run", plan, "-o", out)
@@ -309,19 +287,9 @@ class Compare(Case):
 
     def tales(self, count, **members):
         """A writing suite, two stored writers and a judge who prefers more different words."""
-        folder = self.directory / "tales"
-        folder.mkdir()
-        (folder / "suite.yaml").write_text(
-            'name: tales\nversion: 1\nlicence: Apache-2.0\nkind: writing\ntemplate: "{{prompt}}"\n'
-            'settings: { max_tokens: 64 }\nsamples: 1\nscorer: { kind: pairwise }\n')
-        (folder / "items.jsonl").write_text("".join(
-            json.dumps({"id": f"t{n}", "prompt": f"tale {n}"}) + "\n" for n in range(count)))
-        models = []
-        for name, words in (("b", lambda n: "a grey fox ran" if n % 4 else "fox"), ("a", lambda n: "an owl")):
-            path = self.directory / f"{name}.jsonl"
-            path.write_text("".join(json.dumps({"prompt": f"tale {n}", "answers": [words(n)]}) + "\n"
-                                    for n in range(count)))
-            models.append(f"{name}=replay@{path}")
+        folder = self.writing_suite(count, item="t{}")
+        models = [self.writer("b", count, lambda n: "a grey fox ran" if n % 4 else "fox"),
+                  self.writer("a", count, lambda n: "an owl")]
         plan = self.directory / "plan.yaml"
         plan.write_text(json.dumps({"suites": [str(folder)], "models": models, "controls": "none",
                                     "judges": [f"j=anthropic@{self.sim('--judge').url}"], **members}))

@@ -4,10 +4,9 @@ server of this test, which replies by a word in the answer that it is shown."""
 import http.server
 import json
 import re
-import shutil
 import threading
 
-from parley_test import Case, canonical, main, on_the_page, run, seal
+from parley_test import Case, alter_bundle, canonical, main, on_the_page, run, seal
 
 HEAD = ('name: {name}\nversion: 1\nlicence: Apache-2.0\nkind: {kind}\ntemplate: "{{{{prompt}}}}"\n'
         "settings: {{ max_tokens: 64, temperature: 0 }}\nsamples: 1\nscorer: {scorer}\n")
@@ -104,13 +103,7 @@ class Rated(Case):
     def forge(self, out, change, name="scores.jsonl"):
         """A copy of the bundle with changed lines, its manifest made anew."""
         copy = self.directory / "forged"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(out / "bundle", copy)
-        path = copy / name
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        change(lines)
-        path.write_text("".join(canonical(line).decode() + "\n" for line in lines))
-        seal(copy)
+        alter_bundle(out / "bundle", copy, name, change)
         return copy
 
     @staticmethod

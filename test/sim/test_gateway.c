@@ -12,6 +12,7 @@
  * one outcome, and what is billed is what the stand-in counted, or a flagged estimate within it.
  * Each seed runs twice and must leave the same trace. And gateways that are wrong on purpose must
  * be caught. */
+#include "seeds.h"
 #include "town.h"
 
 #include <setjmp.h>
@@ -31,10 +32,6 @@
 #ifndef SEEDS
 #define SEEDS 40
 #endif
-
-/* What a node that has died would have freed is lost with it. */
-void __lsan_disable(void) __attribute__((weak));
-void __lsan_enable(void) __attribute__((weak));
 
 /* ---- crashes ---- */
 
@@ -272,21 +269,10 @@ static struct outcome simulate(uint64_t seed, enum mistake mistake, bool agreed)
 
 static struct outcome simulate_quietly(uint64_t seed, enum mistake mistake, bool agreed)
 {
-	if (__lsan_disable)
-		__lsan_disable();
+	seeds_lose();
 	struct outcome outcome = simulate(seed, mistake, agreed);
-	if (__lsan_enable)
-		__lsan_enable();
+	seeds_lost();
 	return outcome;
-}
-
-/* A number from the environment, for a longer search: PARLEY_SIM_SEEDS how many seeds,
- * PARLEY_SIM_FIRST the first of them, PARLEY_SIM_REPLAY of how many one runs a second time. */
-static uint64_t knob(const char *name, uint64_t usual)
-{
-	const char *text = getenv(name);
-	uint64_t number = text ? strtoull(text, NULL, 10) : 0;
-	return number ? number : usual;
 }
 
 static struct outcome check_seed(uint64_t seed, bool agreed)
@@ -294,7 +280,7 @@ static struct outcome check_seed(uint64_t seed, bool agreed)
 	struct outcome first = simulate_quietly(seed, NO_MISTAKE, agreed);
 	if (first.violation)
 		fail_msg("seed %llu: %s", (unsigned long long)seed, first.violation);
-	if (seed % knob("PARLEY_SIM_REPLAY", 1) != 0)
+	if (seed % seeds_knob("PARLEY_SIM_REPLAY", 1) != 0)
 		return first;
 	struct outcome second = simulate_quietly(seed, NO_MISTAKE, agreed);
 	if (first.trace != second.trace)
@@ -306,8 +292,8 @@ static struct outcome check_seed(uint64_t seed, bool agreed)
 static void check_seeds(bool agreed)
 {
 	struct outcome all = {0};
-	uint64_t seeds = knob("PARLEY_SIM_SEEDS", agreed ? SEEDS : SEEDS / 4),
-		 from = knob("PARLEY_SIM_FIRST", 1);
+	uint64_t seeds = seeds_knob("PARLEY_SIM_SEEDS", agreed ? SEEDS : SEEDS / 4),
+		 from = seeds_knob("PARLEY_SIM_FIRST", 1);
 	for (uint64_t seed = from; seed < from + seeds; seed++) {
 		struct outcome first = check_seed(seed, agreed);
 		all.crashes += first.crashes;

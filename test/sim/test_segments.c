@@ -5,6 +5,8 @@
  * the tree of the newest checkpoint that anybody has seen. Liveness: when the faults stop, all
  * records get in and every full segment is sealed, with nothing left behind. Each seed runs twice
  * and must leave the same trace; disks that lie about syncs must be caught. */
+#include "seeds.h"
+
 #include "base/sanitized.h"
 #include "env/env_sim.h"
 
@@ -34,10 +36,6 @@
 #define END (4000 * SECOND)
 #define DIRECTORY "/data/log"
 #define MARK "/data/log.mark"
-
-/* What a node that has died would have freed is lost with it. */
-void __lsan_disable(void) __attribute__((weak));
-void __lsan_enable(void) __attribute__((weak));
 
 enum mistake { NO_MISTAKE, SYNCS_NO_FILE, SYNCS_NO_DIRECTORY, MISTAKES };
 
@@ -372,26 +370,16 @@ static struct outcome simulate_loudly(uint64_t seed, enum mistake mistake)
 
 static struct outcome simulate(uint64_t seed, enum mistake mistake)
 {
-	if (__lsan_disable)
-		__lsan_disable();
+	seeds_lose();
 	struct outcome outcome = simulate_loudly(seed, mistake);
-	if (__lsan_enable)
-		__lsan_enable();
+	seeds_lost();
 	return outcome;
-}
-
-/* PARLEY_SIM_SEEDS: another number than the usual one, for a longer search. */
-static uint64_t seed_count(void)
-{
-	const char *text = getenv("PARLEY_SIM_SEEDS");
-	uint64_t count = text ? strtoull(text, NULL, 10) : 0;
-	return count ? count : SEEDS;
 }
 
 static void every_seed_is_safe(void **state)
 {
 	(void)state;
-	uint64_t seeds = seed_count();
+	uint64_t seeds = seeds_knob("PARLEY_SIM_SEEDS", SEEDS);
 	unsigned crashes = 0, sealed = 0;
 	for (uint64_t seed = 1; seed <= seeds; seed++) {
 		struct outcome outcome = simulate(seed, NO_MISTAKE);

@@ -9,6 +9,7 @@
  * is never shown a fork. Liveness: when the faults have stopped the newest checkpoint is cosigned.
  * Each seed runs twice and must leave the same trace; and gateways that are wrong on purpose must
  * be caught. */
+#include "seeds.h"
 #include "town.h"
 
 #include "ledger/add_checkpoint.h"
@@ -60,9 +61,6 @@ struct lab {
 /* One world at a time. */
 static struct lab *lab;
 static enum wrong planted;
-
-void __lsan_disable(void) __attribute__((weak));
-void __lsan_enable(void) __attribute__((weak));
 
 /* ---- what is wrong on purpose; the linker gives the calls to these (--wrap) ---- */
 
@@ -462,26 +460,16 @@ static struct outcome simulate(uint64_t seed, enum wrong wrong)
 
 static struct outcome simulate_quietly(uint64_t seed, enum wrong wrong)
 {
-	if (__lsan_disable)
-		__lsan_disable();
+	seeds_lose();
 	struct outcome outcome = simulate(seed, wrong);
-	if (__lsan_enable)
-		__lsan_enable();
+	seeds_lost();
 	return outcome;
-}
-
-/* PARLEY_SIM_SEEDS: another number than the usual one, for a longer search. */
-static uint64_t seed_count(void)
-{
-	const char *text = getenv("PARLEY_SIM_SEEDS");
-	uint64_t count = text ? strtoull(text, NULL, 10) : 0;
-	return count ? count : SEEDS;
 }
 
 static void every_seed_is_safe_and_replays(void **state)
 {
 	struct outcome all = {0};
-	uint64_t seeds = seed_count();
+	uint64_t seeds = seeds_knob("PARLEY_SIM_SEEDS", SEEDS);
 	(void)state;
 	for (uint64_t seed = 1; seed <= seeds; seed++) {
 		struct outcome first = simulate_quietly(seed, NOTHING_WRONG);
