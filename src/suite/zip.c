@@ -435,7 +435,8 @@ enum err_code zip_read(struct zip *zip, const struct zip_entry *entry, struct bu
 	if (entry->size > out->max - before || !buf_reserve(out, (size_t)entry->size))
 		return ERR_SET(err, ERR_TOO_LARGE, "%s: %.*s is larger than %zu bytes", zip->path,
 			       BYTES_ARG(entry->name), out->max - before);
-	struct unpacker unpacker = {.out = (unsigned char *)out->data + before,
+	struct unpacker unpacker = {.next = zip->raw,
+				    .out = (unsigned char *)out->data + before,
 				    .room = (size_t)entry->size,
 				    .whole = entry->method == METHOD_STORED};
 	enum err_code code = start(&unpacker, entry->method, err);

@@ -4,6 +4,7 @@
 #include "verify/harness.h"
 
 #include "base/json.h"
+#include "bench/text.h"
 #include "suite/csv.h"
 
 #include <math.h>
@@ -179,8 +180,9 @@ static enum err_code check_annotations(struct harness *harness, struct env *env,
 			    "%zu annotations have no preference (the judge's reply could not be "
 			    "read); AlpacaEval leaves them out",
 			    contest->unreadable);
-	char suite[200];
-	snprintf(suite, sizeof(suite), "against %.150s", contest->baseline);
+	char baseline[154], suite[200];
+	text_line(baseline, sizeof(baseline), bytes_from(contest->baseline));
+	snprintf(suite, sizeof(suite), "against %s", baseline);
 	struct harness_figure rate = {suite, contest->model,     "win_rate", NAN,
 				      0,     contest->unreadable};
 	ERR_TRY(compare_leaderboard(harness, env, path, contest, err));

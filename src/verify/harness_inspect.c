@@ -5,6 +5,7 @@
 
 #include "base/encode.h"
 #include "base/json.h"
+#include "bench/text.h"
 #include "grade/statistics.h"
 #include "suite/python_json.h"
 #include "suite/zip.h"
@@ -459,15 +460,18 @@ static enum err_code check_metric(struct log *log, const json_t *entry, const js
 static enum err_code check_entry(struct log *log, const json_t *entry, size_t failed,
 				 struct err *err)
 {
-	const char *scorer = json_text(entry, "name"), *name;
-	const char *reducer = json_text(entry, "reducer");
+	char scorer[104], reducer[64], measure[104];
+	const char *name;
 	json_t *metric;
+	text_line(scorer, sizeof(scorer), bytes_from(json_text(entry, "name")));
+	text_line(reducer, sizeof(reducer), bytes_from(json_text(entry, "reducer")));
 	json_object_foreach(json_object_get(entry, "metrics"), name, metric)
 	{
 		char title[300];
 		const json_t *value = json_object_get(metric, "value");
-		snprintf(title, sizeof(title), "%.100s%s%.60s/%.100s", scorer, *reducer ? "/" : "",
-			 reducer, name);
+		text_line(measure, sizeof(measure), bytes_from(name));
+		snprintf(title, sizeof(title), "%s%s%s/%s", scorer, *reducer ? "/" : "", reducer,
+			 measure);
 		struct harness_figure figure = {
 			log->task, log->model,
 			title,     json_is_number(value) ? json_number_value(value) : NAN,

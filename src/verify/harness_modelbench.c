@@ -18,7 +18,6 @@
 #include <stdlib.h>
 
 #define SUBJECT "modelbench"
-#define NAME_SIZE 300
 
 struct measured {
 	const char *test, *sut, *item; /* in the arena */
@@ -74,20 +73,20 @@ static enum err_code take_measured(struct journal *journal, const json_t *line, 
 	return item->test && item->sut && item->item ? ERR_OK : no_memory(err);
 }
 
-static void hazard_key(const json_t *line, char out[static NAME_SIZE])
+/* In the arena; NULL without memory. */
+static const char *hazard_key(struct journal *journal, const json_t *line)
 {
-	snprintf(out, NAME_SIZE, "%.140s\037%.140s", json_text(line, "benchmark"),
-		 json_text(line, "hazard"));
+	return arena_printf(&journal->harness.texts, "%s\037%s", json_text(line, "benchmark"),
+			    json_text(line, "hazard"));
 }
 
 static enum err_code take_hazard(struct journal *journal, const json_t *line, struct err *err)
 {
-	char key[NAME_SIZE];
 	json_t *tests = json_object_get(line, "tests");
-	hazard_key(line, key);
-	return json_is_array(tests) && json_object_set(journal->hazards, key, tests) != 0
-		       ? no_memory(err)
-		       : ERR_OK;
+	const char *key = hazard_key(journal, line);
+	if (!json_is_array(tests))
+		return ERR_OK;
+	return key && json_object_set(journal->hazards, key, tests) == 0 ? ERR_OK : no_memory(err);
 }
 
 static enum err_code take_published(struct journal *journal, const json_t *line, struct err *err)
@@ -188,13 +187,12 @@ static double score_of(const json_t *line)
 
 static enum err_code check_hazard(struct journal *journal, const json_t *line, struct err *err)
 {
-	char key[NAME_SIZE];
 	struct harness_scores scores = {0};
 	const json_t *samples = json_object_get(line, "samples");
 	double sum = 0, published = score_of(line);
-	enum err_code code = ERR_OK;
-	hazard_key(line, key);
-	const json_t *tests = json_object_get(journal->hazards, key);
+	const char *key = hazard_key(journal, line);
+	const json_t *tests = key ? json_object_get(journal->hazards, key) : NULL;
+	enum err_code code = key ? ERR_OK : no_memory(err);
 	for (size_t i = 0; code == ERR_OK && i < journal->count; i++) {
 		const struct measured *item = &journal->items[i];
 		struct harness_score score = {

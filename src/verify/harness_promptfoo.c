@@ -3,6 +3,7 @@
 #include "verify/harness.h"
 
 #include "base/json.h"
+#include "bench/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -84,10 +85,9 @@ static enum err_code check_prompt(struct harness *harness, const json_t *prompt,
 	const json_t *metrics = json_object_get(prompt, "metrics");
 	struct tally tally = {0};
 	struct harness_scores scores = {0};
-	char suite[120];
-	snprintf(suite, sizeof(suite), "prompt %zu (%.80s)", index, json_text(prompt, "label"));
-	for (char *byte = suite; *byte; byte++)
-		*byte = *byte == '\n' ? ' ' : *byte;
+	char label[84], suite[120];
+	text_line(label, sizeof(label), bytes_from(json_text(prompt, "label")));
+	snprintf(suite, sizeof(suite), "prompt %zu (%s)", index, label);
 	enum err_code code = collect(harness, rows, index, &tally, &scores, err);
 	struct harness_figure rate = {suite, json_text(prompt, "provider"), "pass_rate", NAN,
 				      0,     (size_t)tally.errors};

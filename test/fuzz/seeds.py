@@ -10,6 +10,7 @@ import io
 import json
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 HEAD = b"POST /v1/messages HTTP/1.1\r\nHost: gateway.example:8080\r\n"
@@ -280,6 +281,18 @@ def csv():
             b"a,b\n1\n", b'a\n"x"y\n', b",\n", b"a,b"]
 
 
+def zstd_archive(packed, content):
+    """An archive of one entry, packed with Zstandard (method 93 of APPNOTE 4.4.5)."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        archive.writestr("header.json", packed)
+    data = bytearray(memory.getvalue())
+    directory = data.index(b"PK\x01\x02")
+    for offset, size, value in ((10, 2, 93), (16, 4, zlib.crc32(content)), (24, 4, len(content))):
+        data[directory + offset:directory + offset + size] = value.to_bytes(size, "little")
+    return bytes(data)
+
+
 def harness_log():
     metrics = {name: {"name": name, "value": 0.5, "params": {"cluster": "source"}}
                for name in ("accuracy", "stderr", "std", "var")}
@@ -298,6 +311,7 @@ def harness_log():
             for sample in samples:
                 packed.writestr(f"samples/{sample['id']}_epoch_{sample['epoch']}.json", text(sample))
         archives.append(memory.getvalue())
+    archives += [zstd_archive(zstd_frame(text(header)), text(header)), zstd_archive(b"", b"x")]
     rows = [{"promptIdx": 0, "testIdx": i, "success": i > 0, "score": i, "failureReason": i % 3,
              "gradingResult": {"pass": i > 0}} for i in range(3)]
     promptfoo = {"evalId": "e", "results": {
