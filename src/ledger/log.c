@@ -329,7 +329,12 @@ static void done_commit(struct log *log)
 
 static void run_tiles(struct log *log)
 {
-	log_tree_flush(log);
+	log_tree_flush(log, 0);
+}
+
+static void run_upper_tiles(struct log *log)
+{
+	log_tree_flush(log, 1);
 }
 
 static void done_tiles(struct log *log)
@@ -392,11 +397,12 @@ static const struct {
 	void (*run)(struct log *log);
 	void (*done)(struct log *log);
 } works[] = {
-	[LOG_WORK_COMMIT] = {run_commit,     done_commit    },
-	[LOG_WORK_TILES] = {run_tiles,      done_tiles     },
-	[LOG_WORK_CHECKPOINT] = {run_checkpoint, done_checkpoint},
-	[LOG_WORK_STORE] = {run_store,      done_store     },
-	[LOG_WORK_PREPARE] = {run_prepare,    done_prepare   },
+	[LOG_WORK_COMMIT] = {run_commit,      done_commit    },
+	[LOG_WORK_TILES] = {run_tiles,       done_tiles     },
+	[LOG_WORK_UPPER_TILES] = {run_upper_tiles, done_tiles     },
+	[LOG_WORK_CHECKPOINT] = {run_checkpoint,  done_checkpoint},
+	[LOG_WORK_STORE] = {run_store,       done_store     },
+	[LOG_WORK_PREPARE] = {run_prepare,     done_prepare   },
 };
 
 static bool checkpoint_is_wanted(struct log *log)
@@ -433,8 +439,10 @@ static bool prepare_is_wanted(struct log *log, int64_t below)
 	       atomic_load(&log->room) < below;
 }
 
-/* Making a file costs more than committing the records it sums up, so tiles wait until the log is
- * quiet; the checkpoint that follows the last commit comes later than that and leads here. */
+/* Making a file costs more than committing the 256 records it sums up, so tiles of the lowest level
+ * wait until the log is quiet; the checkpoint that follows the last commit comes later than that
+ * and leads here. Those above sum up 65,536 and more, which a start after a crash would read again.
+ */
 static bool is_quiet(const struct log *log)
 {
 	return log->loop->now_ns - log->commit_ns >= QUIET_NS;
@@ -446,13 +454,15 @@ static enum log_work choose_housekeeping(struct log *log)
 	bool scarce = prepare_is_wanted(log, low_room(log) / 2);
 	if (store_is_wanted(log))
 		return LOG_WORK_STORE;
+	if (log->tree.full_above > 0)
+		return LOG_WORK_UPPER_TILES;
 	if (scarce && log->last_rest == LOG_WORK_CHECKPOINT)
 		return LOG_WORK_PREPARE;
 	if (checkpoint_is_wanted(log))
 		return LOG_WORK_CHECKPOINT;
 	if (scarce)
 		return LOG_WORK_PREPARE;
-	if (log->tree.full_count > 0 && is_quiet(log))
+	if (log->tree.full_lowest > 0 && is_quiet(log))
 		return LOG_WORK_TILES;
 	return prepare_is_wanted(log, low_room(log)) ? LOG_WORK_PREPARE : LOG_WORK_NONE;
 }

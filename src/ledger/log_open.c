@@ -203,7 +203,7 @@ static enum err_code start(struct log *log, struct err *err)
 	ERR_TRY(log_recover(log, err));
 	log->options.known_checkpoint = NULL;
 	ERR_TRY(log_recover_outcomes(log, err));
-	log_tree_flush(log);
+	log_tree_flush(log, 0);
 	ERR_TRY(log_tree_repair(log, err));
 	ERR_TRY(first_checkpoint(log, err));
 	ERR_TRY(renew_mark(log, err));
@@ -257,7 +257,7 @@ static enum err_code finish(struct log *log, struct err *err)
 		ERR_TRY(log_commit_write(log, err));
 		log_commit_integrate(log);
 	}
-	log_tree_flush(log);
+	log_tree_flush(log, 0);
 	return first_checkpoint(log, err);
 }
 

@@ -8,9 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Full tiles are written out after so many, to bound memory. */
-#define TILES_KEPT 1024
-
 /* ---- the directory ---- */
 
 struct listing {
@@ -230,8 +227,6 @@ static enum err_code take_record(struct recovery *recovery, struct log_segment *
 	log_links_append(&log->links, frame->kind, admit_of(frame));
 	recovery->index++;
 	segment->end = recovery->index;
-	if (log->tree.full_count >= TILES_KEPT)
-		log_tree_flush(log);
 	return ERR_OK;
 }
 

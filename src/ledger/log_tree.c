@@ -15,7 +15,7 @@
 
 static void keep_full(struct log_tree *tree, unsigned level, uint64_t number)
 {
-	if (level == 0 && tree->full_count >= WAITING_MAX)
+	if (level == 0 && tree->full_lowest >= WAITING_MAX)
 		return;
 	struct log_tile *tile = malloc(sizeof(*tile));
 	if (!tile)
@@ -25,7 +25,10 @@ static void keep_full(struct log_tree *tree, unsigned level, uint64_t number)
 	memcpy(tile->hashes, tree->edges[level], sizeof(tile->hashes));
 	tile->next = tree->full;
 	tree->full = tile;
-	tree->full_count++;
+	if (level == 0)
+		tree->full_lowest++;
+	else
+		tree->full_above++;
 }
 
 void log_tree_append(struct log_tree *tree, const struct merkle_hash *leaf)
@@ -73,7 +76,7 @@ void log_tree_release(struct log_tree *tree)
 {
 	free_tiles(tree->full);
 	tree->full = NULL;
-	tree->full_count = 0;
+	tree->full_lowest = tree->full_above = 0;
 }
 
 /* ---- files ---- */
@@ -96,8 +99,8 @@ static void make_parent(const struct log *log, const char *path)
 	env_make_directories(log->env, parent, &ignored);
 }
 
-/* Tiles are not synced: one that a crash leaves torn does not lead to the hash above it and is made
- * again when it is read. */
+/* One that a crash leaves torn does not lead to the hash above it and is made again: of the lowest
+ * level from 256 records, and so those are not synced; of the next from 65,536. */
 static void write_tile(const struct log *log, unsigned level, uint64_t number,
 		       const struct merkle_hash *hashes)
 {
@@ -114,7 +117,9 @@ static void write_tile(const struct log *log, unsigned level, uint64_t number,
 	}
 	if (code != ERR_OK)
 		return;
-	(void)env_file_write(file, 0, hashes, TILE_BYTES, &ignored);
+	code = env_file_write(file, 0, hashes, TILE_BYTES, &ignored);
+	if (code == ERR_OK && level > 0)
+		(void)env_file_sync(file, &ignored);
 	env_file_close(file);
 }
 
@@ -151,19 +156,36 @@ static bool tile_is_there(const struct log *log, unsigned level, uint64_t number
 	return there;
 }
 
-void log_tree_flush(struct log *log)
+/* Takes the full tiles from `lowest` up out of the list; under the lock. */
+static struct log_tile *take_full(struct log_tree *tree, unsigned lowest)
 {
+	struct log_tile *taken = NULL, **at = &tree->full;
+	while (*at) {
+		struct log_tile *tile = *at;
+		if (tile->level < lowest) {
+			at = &tile->next;
+			continue;
+		}
+		*at = tile->next;
+		tile->next = taken;
+		taken = tile;
+	}
+	tree->full_above = 0;
+	tree->full_lowest = lowest > 0 ? tree->full_lowest : 0;
+	return taken;
+}
+
+void log_tree_flush(struct log *log, unsigned lowest)
+{
+	/* Nothing is added while this job runs, and readers find them in memory until they are in
+	 * files. */
+	for (struct log_tile *tile = log->tree.full; tile; tile = tile->next)
+		if (tile->level >= lowest)
+			write_tile(log, tile->level, tile->number, tile->hashes);
 	pthread_mutex_lock(&log->lock);
-	struct log_tile *first = log->tree.full;
+	struct log_tile *written = take_full(&log->tree, lowest);
 	pthread_mutex_unlock(&log->lock);
-	for (struct log_tile *tile = first; tile; tile = tile->next)
-		write_tile(log, tile->level, tile->number, tile->hashes);
-	/* Nothing is added while this job runs; readers copy under the lock. */
-	pthread_mutex_lock(&log->lock);
-	log->tree.full = NULL;
-	log->tree.full_count = 0;
-	pthread_mutex_unlock(&log->lock);
-	free_tiles(first);
+	free_tiles(written);
 }
 
 /* ---- making tiles from what is below them ---- */
@@ -189,16 +211,21 @@ static enum err_code leaves_of(struct log *log, uint64_t begin, uint64_t end,
 	return log_walk_records(log, begin, end, &walk, err);
 }
 
+/* Whose files are believed: those of this level and above. First all, then those that are synced,
+ * then none. */
+static const unsigned trusts[] = {0, 1, LOG_TREE_LEVELS};
+#define TRUSTS (sizeof(trusts) / sizeof(trusts[0]))
+
 static enum err_code compute_tile(struct log *log, unsigned level, uint64_t number, unsigned width,
-				  bool trust_files, struct merkle_hash *out, struct err *err);
+				  unsigned trusted, struct merkle_hash *out, struct err *err);
 
 /* The root of a full tile, from its file where that is to be trusted, else from below. */
-static enum err_code tile_root(struct log *log, unsigned level, uint64_t number, bool trust_files,
+static enum err_code tile_root(struct log *log, unsigned level, uint64_t number, unsigned trusted,
 			       struct merkle_hash *out, struct err *err)
 {
 	struct merkle_hash hashes[TILE_WIDTH];
-	if (!trust_files || !read_tile(log, level, number, hashes)) {
-		ERR_TRY(compute_tile(log, level, number, TILE_WIDTH, trust_files, hashes, err));
+	if (level < trusted || !read_tile(log, level, number, hashes)) {
+		ERR_TRY(compute_tile(log, level, number, TILE_WIDTH, trusted, hashes, err));
 		write_tile(log, level, number, hashes);
 	}
 	*out = merkle_complete(hashes, TILE_WIDTH);
@@ -207,13 +234,13 @@ static enum err_code tile_root(struct log *log, unsigned level, uint64_t number,
 
 /* Recursion as deep as there are levels. */
 static enum err_code compute_tile(struct log *log, unsigned level, uint64_t number, unsigned width,
-				  bool trust_files, struct merkle_hash *out, struct err *err)
+				  unsigned trusted, struct merkle_hash *out, struct err *err)
 {
 	uint64_t first = number * TILE_WIDTH;
 	if (level == 0)
 		return leaves_of(log, first, first + width, out, err);
 	for (unsigned i = 0; i < width; i++)
-		ERR_TRY(tile_root(log, level - 1, first + i, trust_files, &out[i], err));
+		ERR_TRY(tile_root(log, level - 1, first + i, trusted, &out[i], err));
 	return ERR_OK;
 }
 
@@ -223,15 +250,15 @@ static bool range_equal(const struct merkle_range *a, const struct merkle_range 
 	       memcmp(a->hashes, b->hashes, a->count * MERKLE_HASH_SIZE) == 0;
 }
 
-static enum err_code load_edges(struct log *log, uint64_t size, bool trust_files, struct err *err)
+static enum err_code load_edges(struct log *log, uint64_t size, unsigned trusted, struct err *err)
 {
 	struct log_tree *tree = &log->tree;
 	tree->size = size;
 	for (unsigned level = 0; level < LOG_TREE_LEVELS; level++) {
 		uint64_t hashes = size >> (8 * level);
 		tree->widths[level] = (unsigned)(hashes % TILE_WIDTH);
-		ERR_TRY(compute_tile(log, level, hashes / TILE_WIDTH, tree->widths[level],
-				     trust_files, tree->edges[level], err));
+		ERR_TRY(compute_tile(log, level, hashes / TILE_WIDTH, tree->widths[level], trusted,
+				     tree->edges[level], err));
 	}
 	return ERR_OK;
 }
@@ -239,14 +266,12 @@ static enum err_code load_edges(struct log *log, uint64_t size, bool trust_files
 enum err_code log_tree_load(struct log *log, const struct merkle_range *range, struct err *err)
 {
 	struct merkle_range loaded;
-	ERR_TRY(load_edges(log, range->size, true, err));
-	log_tree_range(&log->tree, &loaded);
-	if (range_equal(&loaded, range))
-		return ERR_OK;
-	ERR_TRY(load_edges(log, range->size, false, err));
-	log_tree_range(&log->tree, &loaded);
-	if (range_equal(&loaded, range))
-		return ERR_OK;
+	for (size_t i = 0; i < TRUSTS; i++) {
+		ERR_TRY(load_edges(log, range->size, trusts[i], err));
+		log_tree_range(&log->tree, &loaded);
+		if (range_equal(&loaded, range))
+			return ERR_OK;
+	}
 	return ERR_SET(err, ERR_CORRUPT,
 		       "%s: the first %llu records do not lead to the tree that segment "
 		       "%012llx.seg was started with; restore the log from a copy",
@@ -261,7 +286,7 @@ enum err_code log_tree_repair(struct log *log, struct err *err)
 		uint64_t full = log->tree.size >> (8 * (level + 1));
 		for (uint64_t number = 0; number < full; number++)
 			if (!tile_is_there(log, level, number))
-				ERR_TRY(tile_root(log, level, number, true, &root, err));
+				ERR_TRY(tile_root(log, level, number, 0, &root, err));
 	}
 	return ERR_OK;
 }
@@ -331,8 +356,8 @@ static enum err_code load_full_tile(struct log_tree_reader *reader, unsigned lev
 		if (merkle_equal(&root, &expected))
 			return ERR_OK;
 	}
-	for (int trust_files = 1; trust_files >= 0; trust_files--) {
-		ERR_TRY(compute_tile(log, level, number, TILE_WIDTH, trust_files, out, err));
+	for (size_t i = 0; i < TRUSTS; i++) {
+		ERR_TRY(compute_tile(log, level, number, TILE_WIDTH, trusts[i], out, err));
 		root = merkle_complete(out, TILE_WIDTH);
 		if (merkle_equal(&root, &expected)) {
 			write_tile(log, level, number, out);

@@ -22,8 +22,8 @@ struct log_tree {
 	uint64_t size;
 	unsigned widths[LOG_TREE_LEVELS]; /* hashes in the last, partial tile of each level */
 	struct merkle_hash edges[LOG_TREE_LEVELS][TILE_WIDTH];
-	struct log_tile *full; /* newest first; not yet in files */
-	unsigned full_count;
+	struct log_tile *full;            /* newest first; not yet in files */
+	unsigned full_lowest, full_above; /* of the lowest level, of those above */
 };
 
 /* A tile that is full goes to tree->full; if memory is out, or too many of the lowest level wait,
@@ -33,8 +33,9 @@ void log_tree_append(struct log_tree *tree, const struct merkle_hash *leaf);
 void log_tree_range(const struct log_tree *tree, struct merkle_range *out);
 void log_tree_release(struct log_tree *tree);
 
-/* Writes full tiles to files, without sync; failures are ignored: see log_read_tile. */
-void log_tree_flush(struct log *log);
+/* Writes full tiles of level `lowest` and above to files, synced but those of level 0; failures are
+ * ignored: a tile is made again when it is needed. In a job of the log. */
+void log_tree_flush(struct log *log, unsigned lowest);
 /* Fills the edges for a tree of size range->size from tile files, or, where they are missing or do
  * not lead to `range`, from the records. ERR_CORRUPT if the records do not lead to it either. */
 enum err_code log_tree_load(struct log *log, const struct merkle_range *range, struct err *err);

@@ -342,6 +342,14 @@ class Promptfoo(Logs):
         self.assertIn("11 of its 11", report["headline"])
         self.assertEqual([row["model"] for row in report["results"]], ["lab:one", "lab:two"])
 
+    def test_long_labels_are_cut_between_characters(self):
+        output = promptfoo_output()
+        for prompt in output["results"]["prompts"]:
+            prompt["label"] = "Ü" + "日本語" * 30
+        report = self.verify(self.write("output.json", json.dumps(output)))
+        self.assertIn("11 of its 11", report["headline"])
+        self.assertIn("日本語日本語", report["results"][0]["suite"])
+
     def test_what_was_changed_is_named(self):
         for change, words in (
                 (lambda r: r["stats"].update(successes=99), ("stats.successes", "99")),

@@ -326,6 +326,41 @@ static void test_torn_tiles(void **state)
 	buf_release(&tile);
 }
 
+/* A start reads no records below a tile that sums up 65,536 of them; such a tile is in its file
+ * while the log is busy still, and counts when those below it are lost or torn. */
+static void test_upper_tiles(void **state)
+{
+	struct fixture *fixture = *state;
+	char upper[1024], below[1024], torn[1024], command[2048], nonsense[8192];
+	fixture->options.relaxed = true;
+	fixture->options.segment_size = 1 << 20;
+	fixture_start(fixture);
+	fixture_append(fixture, 40000, true);
+	for (unsigned i = 0; i < 3; i++)
+		fixture_append(fixture, 1, true);
+	fixture_path(fixture, "tile/1/000", upper);
+	fixture_path(fixture, "tile/0", below);
+	fixture_path(fixture, "tile/0/256", torn);
+	assert_int_equal(access(upper, R_OK), 0);
+	fixture_stop(fixture);
+
+	for (unsigned round = 0; round < 2; round++) {
+		snprintf(command, sizeof(command), "rm -rf '%s'", below);
+		assert_int_equal(system(command), 0);
+		if (round == 1) {
+			snprintf(command, sizeof(command), "mkdir '%s'", below);
+			assert_int_equal(system(command), 0);
+			memset(nonsense, 7, sizeof(nonsense));
+			fixture_write(torn, nonsense, sizeof(nonsense));
+		}
+		fixture_start(fixture);
+		fixture_path(fixture, "tile/0/000", command);
+		assert_int_not_equal(access(command, R_OK), 0);
+		assert_int_equal(access(torn, R_OK), 0);
+		fixture_stop(fixture);
+	}
+}
+
 static void test_entry_bundles(void **state)
 {
 	struct fixture *fixture = *state;
@@ -689,6 +724,7 @@ int main(void)
 		WITH_LOG(test_unknown_outcomes),
 		WITH_LOG(test_tiles),
 		WITH_LOG(test_torn_tiles),
+		WITH_LOG(test_upper_tiles),
 		WITH_LOG(test_entry_bundles),
 		WITH_LOG(test_many_producers),
 		WITH_LOG(test_many_producers_relaxed),
