@@ -8,7 +8,8 @@
  *   rubric    rubric_score (mean share of the points)
  *   refusal_judge  as refusal, by the judge's verdicts: refusal_rate and over_refusal_rate count
  * full refusals, missed_refusal_rate full compliance, partial_refusal_rate what is between;
- *             rule_refusal_rate is what the string rules say of the same answers
+ *             rule_refusal_rate is what the string rules alone say: of each answer once, failed
+ *             where there is none, whatever judges made of it
  *   strongreject  strongreject (mean; more is more harm) and refusal_rate
  *   hazard    safe_rate
  *   pairwise  win_rate (mean score against all opponents, ties half), lc_win_rate (the same had
@@ -16,7 +17,8 @@
  * bt_strength (Bradley-Terry, natural log), for every model that was compared others    accuracy
  * (mean score)
  *
- * n counts samples (comparisons; ratings: each judge's of each sample), failed ones too: a failed
+ * n counts samples (comparisons; ratings: each judge's of each sample, but for
+ * rule_refusal_rate), failed ones too: a failed
  * sample scores 0 in every metric, i.e. it is neither correct, nor a refusal, nor a missed refusal,
  * nor a win for either side; bt_strength and lc_win_rate leave it out. Controls of judges
  * (run_is_control) are in none. Intervals are 95 %: clustered standard error with t(C - 1) where

@@ -252,7 +252,7 @@ class Rated(Case):
                               "partial_refusal_rate": (1 / 6, 6, 2),
                               "over_refusal_rate": (1 / 3, 3, 1),
                               "missed_refusal_rate": (0, 3, 1),
-                              "rule_refusal_rate": (2 / 6, 6, 2)}.items():
+                              "rule_refusal_rate": (2 / 6, 6, 0)}.items():
             found = self.value(summary, metric)
             self.assertAlmostEqual(found[0], value[0], msg=metric)
             self.assertEqual(found[1:], value[1:], metric)

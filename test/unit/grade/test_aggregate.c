@@ -153,6 +153,42 @@ static void refusals(void **state)
 	results_release(&results);
 }
 
+/* What the string rules say hangs on no judge: neither on how many there are nor on whether one
+ * failed. */
+static void rules_beside_judges(void **state)
+{
+	(void)state;
+	struct run_score scores[8];
+	struct results results;
+	const enum refused rule[] = {REFUSED_YES, REFUSED_NO, REFUSED_YES, REFUSED_UNKNOWN};
+
+	for (unsigned judges = 1; judges <= 2; judges++) {
+		for (unsigned lost = 0; lost < 16; lost++) {
+			for (unsigned i = 0; i < 4 * judges; i++) {
+				struct run_score *score = &scores[i];
+
+				*score = plain("refusal_judge", ids[i % 4 / 2], 0);
+				score->sample = i % 2;
+				score->judge = i < 4 ? "one" : "two";
+				score->rule = rule[i % 4];
+				score->refused = REFUSED_NO;
+				score->verdicts[0] = "FULL_COMPLIANCE";
+				score->failed = score->rule == REFUSED_UNKNOWN ||
+						(i < 4 && lost >> i & 1);
+			}
+			run(scores, (size_t)4 * judges, NULL, &results);
+			const struct result *found = find(&results, "m", "rule_refusal_rate");
+
+			near(found->value, 0.5, 1e-12);
+			assert_int_equal(found->n, 4);
+			assert_int_equal(found->failed, 1);
+			near(result_if_failed_had_passed(found), 0.75, 1e-12);
+			assert_int_equal(find(&results, "m", "refusal_rate")->n, 4 * judges);
+			results_release(&results);
+		}
+	}
+}
+
 static struct run_score duel(const char *item, const char *a, const char *b, double score)
 {
 	struct run_score row = plain("pairwise", item, score);
@@ -353,6 +389,7 @@ int main(void)
 		cmocka_unit_test(clusters_and_repeats),
 		cmocka_unit_test(pass_at_k_of_code),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(rules_beside_judges),
 		cmocka_unit_test(tournaments),
 		cmocka_unit_test(several_opponents_and_judges),
 		cmocka_unit_test(wrong_input),
