@@ -95,11 +95,30 @@ static int cut(const struct report_settings *settings)
 	return code == ERR_OK ? 0 : cli_fail(&err);
 }
 
+/* A suite named by both --show and --withhold; NULL: there is none. */
+static const char *find_contradiction(const struct report_settings *settings)
+{
+	for (size_t i = 0; i < settings->show.count; i++)
+		for (size_t k = 0; k < settings->withhold.count; k++)
+			if (strcmp(settings->show.items[i], settings->withhold.items[k]) == 0)
+				return settings->show.items[i];
+	return NULL;
+}
+
 static int check(const struct report_settings *settings, size_t runs)
 {
 	bool cutting = settings->items.count > 0;
+	const char *both = find_contradiction(settings);
+	if (both)
+		return cli_usage("bench report",
+				 "--show %s and --withhold %s contradict each other: leave one "
+				 "out (a suite's name counts for more than \"all\")",
+				 both, both);
 	if (!settings->output)
 		return cli_usage("bench report", "say where it goes: -o OUT");
+	if (cutting && (settings->show.count || settings->withhold.count || settings->key))
+		return cli_usage("bench report", "--item cuts a file of salts and publishes "
+						 "nothing: leave out --show, --withhold and --key");
 	if (cutting && (runs || settings->publish || !settings->salts))
 		return cli_usage("bench report", "--item cuts a file of salts: --salts FILE --item "
 						 "SUITE/NUMBER … -o PART, and no DIR");

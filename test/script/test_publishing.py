@@ -367,6 +367,15 @@ class Publishing(Published):
             done = self.bench("bench", "report", self.out, "--publish", *(
                 arguments or ("-o", published)), status=2 if "stay" in reason or "no such" in reason else 1)
             self.assertIn(reason, done.stderr)
+        for options, reason in (
+                (("--show", "quails", "--withhold", "quails"), "--show quails and --withhold quails contradict"),
+                (("--withhold", "all", "--show", "all"), "--show all and --withhold all contradict")):
+            done = self.bench("bench", "report", self.out, "--publish", "-o", self.directory / "new",
+                              *options, status=2)
+            self.assertIn(reason, done.stderr)
+        self.assertIn("publishes nothing", self.bench(
+            "bench", "report", "--salts", salts, "--item", "quails/0", "--show", "quails", "-o",
+            self.directory / "new", status=2).stderr)
         self.assertFalse((self.directory / "new").exists())
         for arguments, reason in (
                 (("bench", "report", published, "--publish", "-o", self.directory / "new"),
