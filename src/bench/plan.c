@@ -540,6 +540,7 @@ static enum err_code override(struct plan *plan, const struct bench_options *opt
 		plan->budget_usd = options->budget_usd;
 	for (const char *const *at = options->same; at && *at; at++)
 		ERR_TRY(plan_add_same(plan, *at, err));
+	ERR_TRY(plan_check_same(plan, err));
 	if (options->tags && *options->tags)
 		plan->tag_count = 0;
 	for (const char *const *at = options->tags; at && *at; at++)

@@ -144,6 +144,8 @@ static inline bool plan_spread_place(size_t item, size_t items, size_t spread, s
 /* A=B: two models of the plan that are said to be one, whose times and lengths are to be compared.
  * ERR_USAGE for a name that is not there. */
 enum err_code plan_add_same(struct plan *plan, const char *text, struct err *err);
+/* ERR_USAGE where the answers of such a model are stored: nothing could be compared. */
+enum err_code plan_check_same(const struct plan *plan, struct err *err);
 /* Its models, and which are said to be one; names are borrowed. */
 void plan_conduct(const struct plan *plan, struct conduct *conduct);
 

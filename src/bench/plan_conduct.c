@@ -27,6 +27,23 @@ enum err_code plan_add_same(struct plan *plan, const char *text, struct err *err
 	return ERR_OK;
 }
 
+enum err_code plan_check_same(const struct plan *plan, struct err *err)
+{
+	for (unsigned i = 0; i < plan->same_count; i++) {
+		const struct plan_model *a = &plan->models[plan->same[i].a];
+		const struct plan_model *b = &plan->models[plan->same[i].b];
+		if (a->replay || b->replay)
+			return ERR_SET(
+				err, ERR_USAGE,
+				"same: \"%s=%s\": answers of %s are read from a file (replay@), "
+				"which "
+				"shows no times: only models that are both asked can be compared; "
+				"leave the pair out (their scores are compared by every run)",
+				a->name, b->name, a->replay ? a->name : b->name);
+	}
+	return ERR_OK;
+}
+
 void plan_conduct(const struct plan *plan, struct conduct *conduct)
 {
 	conduct->model_count = plan->model_count;

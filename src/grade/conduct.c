@@ -568,8 +568,8 @@ enum err_code conduct_make(const struct conduct *conduct, const struct run_score
 {
 	json_t *made = json_object(), *rows = json_array(), *gaps = json_array();
 	json_t *times = json_array(), *tokens = json_array(), *left = json_array();
-	json_t *unblind = json_array();
-	enum err_code code = made && rows && gaps && times && tokens && left && unblind
+	json_t *unblind = json_array(), *apart = json_array();
+	enum err_code code = made && rows && gaps && times && tokens && left && unblind && apart
 				     ? ERR_OK
 				     : out_of_memory(err);
 
@@ -584,6 +584,8 @@ enum err_code conduct_make(const struct conduct *conduct, const struct run_score
 		code = out_of_memory(err);
 	if (code == ERR_OK && !conduct->short_of_times)
 		code = conduct_times(conduct, times, err);
+	if (code == ERR_OK && !conduct_name_not_compared(conduct, times, apart))
+		code = out_of_memory(err);
 	if (code == ERR_OK)
 		code = count_tokens(conduct, tokens, err);
 	if (code == ERR_OK &&
@@ -593,6 +595,7 @@ enum err_code conduct_make(const struct conduct *conduct, const struct run_score
 	kept &= put(made, "gaps", gaps);
 	kept &= put(made, "left_out", left);
 	kept &= put(made, "not_blind", unblind);
+	kept &= put(made, "not_compared", apart);
 	kept &= put(made, "times", times);
 	kept &= put(made, "tokens", tokens);
 	if (code == ERR_OK && !kept)

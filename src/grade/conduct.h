@@ -92,8 +92,8 @@ void conduct_take(struct conduct *conduct, unsigned suite, unsigned model, size_
  */
 bool conduct_beside_decoys(const struct conduct *conduct, unsigned suite, unsigned *decoys);
 
-/* {scores, gaps, left_out, not_blind, times, tokens}, members without entries left out; NULL in
- * *out where nothing was looked at. The caller owns it. */
+/* {scores, gaps, left_out, not_blind, not_compared, times, tokens}, members without entries left
+ * out; NULL in *out where nothing was looked at. The caller owns it. */
 enum err_code conduct_make(const struct conduct *conduct, const struct run_score *scores,
 			   size_t count, json_t **out, struct err *err);
 

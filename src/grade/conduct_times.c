@@ -264,3 +264,31 @@ enum err_code conduct_times(const struct conduct *conduct, json_t *rows, struct 
 	}
 	return done ? ERR_OK : out_of_memory(err);
 }
+
+static bool has_row(const json_t *times, const char *a, const char *b)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach((json_t *)times, i, row)
+	{
+		if (strcmp(json_text(row, "what"), "same") == 0 &&
+		    strcmp(json_text(row, "a"), a) == 0 && strcmp(json_text(row, "b"), b) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool conduct_name_not_compared(const struct conduct *conduct, const json_t *times, json_t *pairs)
+{
+	bool done = true;
+
+	for (unsigned i = 0; i < conduct->same_count; i++) {
+		const char *a = conduct->models[conduct->same[i].a].name;
+		const char *b = conduct->models[conduct->same[i].b].name;
+		if (!has_row(times, a, b))
+			done &= json_array_append_new(pairs,
+						      json_pack("{s:s, s:s}", "a", a, "b", b)) == 0;
+	}
+	return done;
+}

@@ -53,6 +53,50 @@ static size_t count_about(const json_t *rows, const char *what, bool held)
 	return count;
 }
 
+/* ---- failures ---- */
+
+/* Whether a side of a comparison has no score at all: by how much its mean would be another had its
+ * failures passed. */
+static bool all_failed(const json_t *row, const char *failed, const char *if_passed)
+{
+	return json_count(row, failed) > 0 &&
+	       fabs(json_number(row, if_passed) - json_number(row, "difference")) > 1 - 1e-9;
+}
+
+/* Where one side of a comparison has nothing but failures, it is a comparison with nothing,
+ * whatever its figures are. */
+static bool tell_all_failed(struct words *words, const json_t *row, const char *a, const char *b)
+{
+	bool no_a = all_failed(row, "failed_a", "if_a_passed");
+	bool no_b = all_failed(row, "failed_b", "if_b_passed");
+	const char *model = json_text(row, "model"), *suite = json_text(row, "suite");
+
+	if (no_a && no_b)
+		say(words, words->found,
+		    "%.64s in %.64s: %s and %s are not compared: all of both failed (%lld and %lld "
+		    "samples), so that neither a difference nor its absence is shown",
+		    model, suite, a, b, json_count(row, "failed_a"), json_count(row, "failed_b"));
+	else if (no_a || no_b)
+		say(words, words->found,
+		    "%.64s in %.64s: %s and %s are not compared: all %lld samples of %s failed, "
+		    "and "
+		    "what the figures differ by is that",
+		    model, suite, a, b, json_count(row, no_a ? "failed_a" : "failed_b"),
+		    no_a ? a : b);
+	return no_a || no_b;
+}
+
+/* "; 3 and 0 samples failed and count as 0", or nothing. */
+static const char *failures(const json_t *row, char out[static 80])
+{
+	long long a = json_count(row, "failed_a"), b = json_count(row, "failed_b");
+
+	*out = '\0';
+	if (a + b > 0)
+		snprintf(out, 80, "; %lld and %lld samples failed and count as 0", a, b);
+	return out;
+}
+
 /* ---- twins ---- */
 
 static void describe_test(const json_t *row, char *out, size_t size)
@@ -68,30 +112,57 @@ static void describe_test(const json_t *row, char *out, size_t size)
 
 static void tell_twins(struct words *words, const json_t *row)
 {
-	char test[120];
+	char test[120], lost[80];
 	const char *model = json_text(row, "model"), *suite = json_text(row, "suite");
 	double difference = 100 * json_number(row, "difference");
 	double low = 100 * json_number(row, "low"), high = 100 * json_number(row, "high");
 
+	if (tell_all_failed(words, row, "items", "twins"))
+		return;
 	describe_test(row, test, sizeof(test));
+	failures(row, lost);
 	if (holds(row) && difference > 0)
 		say(words, words->found,
 		    "%.64s does better on items of %.64s than on their twins, by %.1f points "
 		    "[%.1f, "
-		    "%.1f] over %lld pairs (%s): as one does that has the items by heart",
-		    model, suite, difference, low, high, json_count(row, "items"), test);
+		    "%.1f] over %lld pairs (%s%s): as one does that has the items by heart",
+		    model, suite, difference, low, high, json_count(row, "items"), test, lost);
 	else if (holds(row))
 		say(words, words->found,
 		    "%.64s does worse on items of %.64s than on their twins, by %.1f points [%.1f, "
-		    "%.1f] over %lld pairs (%s): the twins are easier",
-		    model, suite, -difference, -high, -low, json_count(row, "items"), test);
+		    "%.1f] over %lld pairs (%s%s): the twins are easier",
+		    model, suite, -difference, -high, -low, json_count(row, "items"), test, lost);
 	else
 		say(words, words->found,
 		    "%.64s: no difference shown between items of %.64s and their twins: %+.1f "
-		    "points [%+.1f, %+.1f] over %lld pairs (%s); it would take %.1f points to be "
+		    "points [%+.1f, %+.1f] over %lld pairs (%s%s); it would take %.1f points to be "
 		    "seen",
-		    model, suite, difference, low, high, json_count(row, "items"), test,
+		    model, suite, difference, low, high, json_count(row, "items"), test, lost,
 		    100 * json_number(row, "detectable"));
+}
+
+/* Whether a model's twins are compared in a suite with more than failures. */
+static bool has_pairs(const json_t *scores, const char *suite, const char *model)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach((json_t *)scores, i, row)
+	{
+		if (is_about(row, "twins") && strcmp(json_text(row, "suite"), suite) == 0 &&
+		    strcmp(json_text(row, "model"), model) == 0)
+			return !all_failed(row, "failed_a", "if_a_passed") &&
+			       !all_failed(row, "failed_b", "if_b_passed");
+	}
+	return false;
+}
+
+static bool is_found_gap(const json_t *scores, const json_t *row)
+{
+	const char *suite = json_text(row, "suite");
+
+	return holds(row) && has_pairs(scores, suite, json_text(row, "a")) &&
+	       has_pairs(scores, suite, json_text(row, "b"));
 }
 
 static void tell_gap(struct words *words, const json_t *row)
@@ -99,8 +170,6 @@ static void tell_gap(struct words *words, const json_t *row)
 	bool a = json_number(row, "difference") > 0;
 	const char *more = json_text(row, a ? "a" : "b"), *less = json_text(row, a ? "b" : "a");
 
-	if (!holds(row))
-		return;
 	say(words, words->found,
 	    "in %.64s the gap of %.64s between items and twins is larger than that of %.64s by "
 	    "%.1f points (p %.2g, Holm %.2g): that twins are harder for all does not explain it",
@@ -127,9 +196,8 @@ static void tell_scores(struct words *words, const json_t *made)
 	told = 0;
 	json_array_foreach(json_object_get(made, "gaps"), i, row)
 	{
-		if (told < ROWS_TOLD)
+		if (is_found_gap(rows, row) && told++ < ROWS_TOLD)
 			tell_gap(words, row);
-		told += holds(row);
 	}
 	say(words, words->not_shown,
 	    "a gap between items and twins can also come from twins that are harder, or from a "
@@ -146,22 +214,27 @@ static void tell_decoy(struct words *words, const json_t *row)
 	double difference = 100 * json_number(row, "difference");
 	double low = 100 * json_number(row, "low"), high = 100 * json_number(row, "high");
 
+	char lost[80];
+
+	if (tell_all_failed(words, row, "items", "decoys"))
+		return;
+	failures(row, lost);
 	if (holds(row))
 		say(words, words->found,
 		    "%.64s does %s on %.64s than on decoys, by %.1f points [%.1f, %.1f] (%lld "
 		    "items, "
-		    "%lld decoys, Holm %.2g)%s",
+		    "%lld decoys, Holm %.2g%s)%s",
 		    model, difference > 0 ? "better" : "worse", suite, fabs(difference),
 		    difference > 0 ? low : -high, difference > 0 ? high : -low,
 		    json_count(row, "items_a"), json_count(row, "items_b"),
-		    json_number(row, "p_holm"),
+		    json_number(row, "p_holm"), lost,
 		    difference > 0 ? ": as one does that knows the suite" : "");
 	else
 		say(words, words->found,
 		    "%.64s: no difference shown between %.64s and decoys: %+.1f points [%+.1f, "
-		    "%+.1f] (%lld items, %lld decoys, Holm %.2g)",
+		    "%+.1f] (%lld items, %lld decoys, Holm %.2g%s)",
 		    model, suite, difference, low, high, json_count(row, "items_a"),
-		    json_count(row, "items_b"), json_number(row, "p_holm"));
+		    json_count(row, "items_b"), json_number(row, "p_holm"), lost);
 }
 
 static void tell_decoys(struct words *words, const json_t *made)
@@ -194,14 +267,18 @@ static void tell_arm(struct words *words, const json_t *row)
 {
 	const char *model = json_text(row, "model"), *suite = json_text(row, "suite");
 	double difference = 100 * json_number(row, "difference");
+	char lost[80];
 
+	if (tell_all_failed(words, row, "named samples", "blind ones"))
+		return;
 	say(words, words->found,
 	    "%.64s: %s between answers to %.64s whose run was named and blind ones: %+.1f points "
 	    "[%+.1f, "
-	    "%+.1f] (%lld and %lld items, Holm %.2g)",
+	    "%+.1f] (%lld and %lld items, Holm %.2g%s)",
 	    model, holds(row) ? "a difference" : "no difference shown", suite, difference,
 	    100 * json_number(row, "low"), 100 * json_number(row, "high"),
-	    json_count(row, "items_a"), json_count(row, "items_b"), json_number(row, "p_holm"));
+	    json_count(row, "items_a"), json_count(row, "items_b"), json_number(row, "p_holm"),
+	    failures(row, lost));
 }
 
 static void tell_blind(struct words *words, const json_t *made)
@@ -275,6 +352,12 @@ static void tell_times(struct words *words, const json_t *made)
 	const json_t *rows = json_object_get(made, "times"), *row;
 	size_t i, held = 0;
 
+	json_array_foreach(json_object_get(made, "not_compared"), i, row) say(
+		words, words->done,
+		"%.64s and %.64s, said to be one model, were not compared: in no suite have five "
+		"items answers of both that this run asked for (answers out of a cache or a file, "
+		"and failed ones, tell no times)",
+		json_text(row, "a"), json_text(row, "b"));
 	if (json_array_size(rows) == 0)
 		return;
 	say(words, words->done,
@@ -350,7 +433,8 @@ bool conduct_is_told(const json_t *made)
 	json_array_foreach(json_object_get(made, "tokens"), i, row) off |=
 		json_is_true(json_object_get(row, "off"));
 	return off || json_object_get(made, "left_out") || json_object_get(made, "not_blind") ||
-	       json_object_get(made, "scores") || json_object_get(made, "times");
+	       json_object_get(made, "not_compared") || json_object_get(made, "scores") ||
+	       json_object_get(made, "times");
 }
 
 json_t *conduct_words(const json_t *made)

@@ -119,6 +119,74 @@ class Twins(Conduct):
 
 
 
+    def test_where_everything_failed_nothing_is_found(self):
+        suite, items, _ = self.pairs()
+        known = self.persona("known", {item["question"]: "A fox." for item in items})
+        stored = [f"half-1=replay@{known}", f"none-1=replay@{self.persona('none', {'Else?': 'x'})}"]
+        told = self.bench(suite, stored, status=1)
+        words = self.summary()["conduct_words"]["found"]
+        for text in (told, " ".join(words), self.verify(), (self.out / "report.html").read_text()):
+            self.assertIn(f"none-1 in foxes: items and twins are not compared: all of both failed "
+                          f"({PAIRS} and {PAIRS} samples)", text)
+            self.assertIn(f"half-1 in foxes: items and twins are not compared: all {PAIRS} samples of "
+                          "twins failed, and what the figures differ by is that", text)
+            self.assertNotIn("by heart", text)
+            self.assertNotIn("no difference shown", text)
+            self.assertNotIn("the gap of", text)
+
+
+class Same(Conduct):
+    """Two models that are said to be one."""
+
+    def start(self, count=8):
+        items = [{"id": f"{n}", "question": f"Item {n}: which animal jumps?", "answer": "fox"}
+                 for n in range(count)]
+        self.answers = self.persona("p", {item["question"]: "A fox." for item in items})
+        return self.write("foxes", items)
+
+    def test_asked_models_are_compared(self):
+        suite = self.start()
+        told = self.bench(suite, [self.model("a-1", self.answers), self.model("b-1", self.answers)],
+                          "--same", "a-1=b-1")
+        self.assertEqual({(row["what"], row["a"], row["b"]) for row in self.summary()["conduct"]["times"]},
+                         {("same", "a-1", "b-1")})
+        self.assertNotIn("not_compared", self.summary()["conduct"])
+        self.assertIn("times and lengths of answers were compared", told)
+        self.assertIn("times and lengths of answers were compared", self.verify())
+
+    def test_stored_answers_show_no_times_and_are_refused(self):
+        suite = self.start()
+        stored = [f"a-1=replay@{self.answers}", f"b-1=replay@{self.answers}"]
+        plan = self.directory / "plan.yaml"
+        plan.write_text(f'suites: [ "{suite}" ]\nmodels:\n'
+                        f'  - {{ name: a-1, replay: "{self.answers}" }}\n'
+                        '  - { name: b-1, dialect: anthropic, url: "http://127.0.0.1:9" }\n'
+                        'same: [ "b-1=a-1" ]\n')
+        for arguments in (("--suite", suite, "--model", stored[0], "--model", stored[1], "--same", "a-1=b-1"),
+                          (plan,)):
+            done = run("bench", "run", *arguments, "-o", self.out)
+            self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+            self.assertIn("answers of a-1 are read from a file (replay@), which shows no times", done.stderr)
+            self.assertFalse(self.out.exists())
+
+    def test_too_few_answers_are_told(self):
+        suite = self.start(4)
+        told = self.bench(suite, [self.model("a-1", self.answers), self.model("b-1", self.answers)],
+                          "--same", "a-1=b-1")
+        self.assertEqual(self.summary()["conduct"]["not_compared"], [{"a": "a-1", "b": "b-1"}])
+        for text in (told, self.verify(), (self.out / "report.html").read_text()):
+            self.assertIn("a-1 and b-1, said to be one model, were not compared", text)
+
+    def test_answers_out_of_a_cache_are_told(self):
+        suite = self.start()
+        models = [self.model("a-1", self.answers), self.model("b-1", self.answers)]
+        for number in range(2):
+            self.out = self.directory / f"out-{number}"
+            told = self.bench(suite, models, "--same", "a-1=b-1", "--cache", self.directory / "cache")
+            self.assertEqual("were not compared" in told, number == 1, told)
+            self.assertEqual("were not compared" in self.verify(), number == 1)
+
+
 class Decoys(Conduct):
     def run_with_decoys(self, decoys=20):
         items = [{"id": f"{n}", "question": f"Item {n}: which animal jumps?", "answer": "fox"}
