@@ -13,8 +13,8 @@ struct arena_block {
 
 void arena_init(struct arena *arena, size_t block_size, size_t max)
 {
-	assert(block_size >= 256);
-	*arena = (struct arena){.block_size = block_size, .max = max};
+	assert(block_size >= 256 && block_size <= 1u << 31);
+	*arena = (struct arena){.block_size = (uint32_t)block_size, .max = max};
 }
 
 void arena_reset(struct arena *arena)

@@ -11,11 +11,11 @@ struct arena {
 	struct arena_block *first, *current;
 	size_t used;       /* in the current block */
 	size_t total, max; /* bytes of all blocks, and their limit */
-	size_t block_size;
+	uint32_t block_size;
 	bool failed;
 };
 
-/* No memory is taken before the first allocation. `block_size` >= 256. */
+/* No memory is taken before the first allocation. `block_size` is 256 to 2^31. */
 void arena_init(struct arena *arena, size_t block_size, size_t max);
 /* Everything handed out becomes invalid; the first block is kept for the next use. */
 void arena_reset(struct arena *arena);

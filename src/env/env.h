@@ -110,7 +110,6 @@ struct env_loop {
  * written, a connect finished, or the peer is gone. It is edge-triggered: act on the state until it
  * is exhausted, or remember that something is left. */
 struct env_stream {
-	const struct env_ops *ops;
 	struct env_loop *loop;
 	void (*ready)(struct env_stream *stream);
 	void *argument;
@@ -287,6 +286,11 @@ static inline void env_timer_disarm(struct env_loop *loop, struct env_timer *tim
 {
 	loop->ops->timer_disarm(loop, timer);
 }
+/* When it fires; UINT64_MAX where it is not armed. */
+static inline uint64_t env_timer_due(const struct env_timer *timer)
+{
+	return timer->node.index ? timer->node.key : UINT64_MAX;
+}
 
 /* ---- network ---- */
 
@@ -331,23 +335,23 @@ static inline struct env_stream *env_connect(struct env_loop *loop,
 }
 static inline ssize_t env_receive(struct env_stream *stream, void *data, size_t size)
 {
-	return stream->ops->receive(stream, data, size);
+	return stream->loop->ops->receive(stream, data, size);
 }
 /* Bytes taken (all, or fewer and `writable` is cleared), ENV_AGAIN or ENV_RESET. */
 static inline ssize_t env_send(struct env_stream *stream, const struct iovec *parts, int count)
 {
-	return stream->ops->send(stream, parts, count);
+	return stream->loop->ops->send(stream, parts, count);
 }
 /* No more will be sent; receiving goes on. */
 static inline void env_shutdown(struct env_stream *stream)
 {
-	stream->ops->shutdown(stream);
+	stream->loop->ops->shutdown(stream);
 }
 /* No callback comes after it. `reset`: unsent bytes are thrown away and the peer sees a reset. */
 static inline void env_close(struct env_stream *stream, bool reset)
 {
 	if (stream)
-		stream->ops->close(stream, reset);
+		stream->loop->ops->close(stream, reset);
 }
 /* `lookup->done` is called on the loop. Numeric addresses are answered without asking anyone. */
 static inline void env_lookup_start(struct env_loop *loop, struct env_lookup *lookup)

@@ -41,7 +41,7 @@ void os_source_sweep(struct os_loop *loop)
 	while (loop->dead) {
 		struct os_source *source = loop->dead;
 		loop->dead = source->next_dead;
-		source->free(source);
+		free(source);
 	}
 }
 

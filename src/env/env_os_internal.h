@@ -7,11 +7,10 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 
-/* What an epoll event points to. Objects closed within a turn are freed after it, so that an event
- * already fetched never meets freed memory. */
+/* What an epoll event points to; the first member of what calloc gave. Objects closed within a turn
+ * are freed after it, so that an event already fetched never meets freed memory. */
 struct os_source {
 	void (*event)(struct os_source *source, uint32_t events);
-	void (*free)(struct os_source *source);
 	struct os_source *next_dead;
 	int fd;
 	bool dead;

@@ -32,7 +32,7 @@ struct os_stream {
 	struct env_stream base;
 };
 
-_Static_assert(sizeof(struct os_stream) <= 72, "two for every stream");
+_Static_assert(sizeof(struct os_stream) <= 56, "two for every stream");
 
 struct env_listener {
 	struct os_source source;
@@ -122,11 +122,6 @@ static void from_socket(const union socket_address *from, struct env_address *ou
 
 /* ---- streams ---- */
 
-static void stream_free(struct os_source *source)
-{
-	free(source);
-}
-
 static void finish_connect(struct os_stream *stream)
 {
 	int error = 0;
@@ -176,9 +171,8 @@ static struct env_stream *adopt(struct os_loop *loop, int fd, bool connected)
 		close(fd);
 		return NULL;
 	}
-	stream->source = (struct os_source){.event = stream_event, .free = stream_free, .fd = fd};
-	stream->base = (struct env_stream){.ops = loop->base.ops,
-					   .loop = &loop->base,
+	stream->source = (struct os_source){.event = stream_event, .fd = fd};
+	stream->base = (struct env_stream){.loop = &loop->base,
 					   .connected = connected,
 					   .readable = connected,
 					   .writable = connected};
@@ -294,11 +288,6 @@ void os_close(struct env_stream *base, bool reset)
 
 /* ---- listeners ---- */
 
-static void listener_free(struct os_source *source)
-{
-	free(source);
-}
-
 static void listener_event(struct os_source *source, uint32_t events)
 {
 	struct env_listener *listener = (struct env_listener *)source;
@@ -393,8 +382,7 @@ static struct env_listener *new_listener(struct os_loop *loop, int fd)
 	socklen_t size = sizeof(bound);
 	if (!listener)
 		return NULL;
-	listener->source =
-		(struct os_source){.event = listener_event, .free = listener_free, .fd = fd};
+	listener->source = (struct os_source){.event = listener_event, .fd = fd};
 	listener->loop = loop;
 	listener->retry.fire = retry_accept;
 	if (getsockname(fd, &bound.any, &size) == 0)

@@ -25,11 +25,6 @@ struct os_process {
 	bool own_group;
 };
 
-static void free_process(struct os_source *source)
-{
-	free(source);
-}
-
 static void read_output(int fd, char out[static ENV_PROCESS_OUTPUT])
 {
 	ssize_t got = fd >= 0 ? pread(fd, out, ENV_PROCESS_OUTPUT - 1, 0) : 0;
@@ -154,8 +149,7 @@ static int spawn_attached(const struct env_process *process, pid_t *pid)
 static enum err_code watch(struct os_process *own, struct env_loop *loop,
 			   const struct env_process *process, struct err *err)
 {
-	own->source = (struct os_source){
-		.event = process_ended, .free = free_process, .fd = pidfd_open(own->pid, 0)};
+	own->source = (struct os_source){.event = process_ended, .fd = pidfd_open(own->pid, 0)};
 	own->timer.fire = out_of_time;
 	if (own->source.fd >= 0 && os_source_add(own->loop, &own->source, EPOLLIN) &&
 	    (!process->deadline_ns || env_timer_arm(loop, &own->timer, process->deadline_ns)))

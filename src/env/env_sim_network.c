@@ -41,7 +41,6 @@ struct sim_stream *sim_stream_new(struct sim_loop *loop, struct sim_connection *
 				  unsigned side)
 {
 	struct sim_stream *stream = sim_allocate(sizeof(*stream));
-	stream->base.ops = loop->base.ops;
 	stream->base.loop = &loop->base;
 	stream->source.dispatch = dispatch_stream;
 	stream->connection = connection;

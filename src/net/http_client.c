@@ -58,11 +58,8 @@ static void set_deadline(struct http_client_connection *connection, uint64_t aft
 	connection->deadline_ns = after_ns ? loop->now_ns + after_ns : 0;
 	if (connection->yields)
 		return; /* fires at once, and sees to it */
-	if (after_ns == 0 ||
-	    (connection->armed_ns && connection->armed_ns <= connection->deadline_ns))
-		return;
-	if (env_timer_arm(loop, &connection->timer, connection->deadline_ns))
-		connection->armed_ns = connection->deadline_ns;
+	if (after_ns > 0 && env_timer_due(&connection->timer) > connection->deadline_ns)
+		env_timer_arm(loop, &connection->timer, connection->deadline_ns);
 }
 
 /* What is sealed and not sent counts as memory of bodies. */
@@ -633,7 +630,6 @@ static void deadline_passed(struct env_timer *timer)
 						  offsetof(struct http_client_connection, timer));
 	struct env_loop *loop = connection->origin->pool->loop;
 	bool yields = connection->yields;
-	connection->armed_ns = 0;
 	connection->yields = false;
 	if (connection->deadline_ns > loop->now_ns)
 		set_deadline(connection, connection->deadline_ns - loop->now_ns);

@@ -15,23 +15,23 @@ struct http_client_connection {
 	struct http_client_connection *next, *previous; /* among the origin's idle, newest first */
 	struct channel channel;
 	struct env_timer timer;
-	uint64_t armed_ns, deadline_ns;
+	uint64_t deadline_ns; /* the timer is armed again lazily; 0: none */
 	uint64_t
 		connect_by_ns; /* when connecting must be over, whichever address it is; 0: never */
 	struct http_body body;
 	struct buf pending; /* of a head that did not come in one piece */
-	unsigned address_index, interim;
-	int part; /* the first of call->parts that is not wholly sent */
-	enum connection_state state;
-	size_t asked;    /* bytes of the tunnel's request that were sent */
-	size_t charged;  /* to the budget, for what is sealed and not sent */
+	size_t charged;     /* to the budget, for what is sealed and not sent */
+	uint32_t asked;     /* bytes of the tunnel's request that were sent */
+	uint8_t state;      /* enum connection_state */
+	uint8_t address_index, interim;
+	uint8_t part;    /* the first of call->parts that is not wholly sent */
 	bool in_tunnel;  /* it stands, or there is none */
 	bool keep_alive; /* as the head of the response says */
 	bool reused, sent_any, advancing, closed;
 	bool yields; /* the timer stands for the next turn, not for the deadline */
 };
 
-_Static_assert(sizeof(struct http_client_connection) <= 240, "one for every stream");
+_Static_assert(sizeof(struct http_client_connection) <= 200, "one for every stream");
 
 /* Outlives its origin where the pool is freed while the name is still being asked for. */
 struct origin_lookup {

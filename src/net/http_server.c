@@ -31,17 +31,18 @@ struct http_connection {
 	struct http_connection *next, *previous;
 	struct channel channel;
 	struct env_timer timer;
-	uint64_t armed_ns, deadline_ns; /* the timer is re-armed lazily; 0: none */
-	struct buf in;                  /* head, decoded body, then bytes not looked at */
-	struct buf out;                 /* what the stream did not take */
-	struct chunked chunked;
-	size_t body_size, body_max, lingered;
+	uint64_t deadline_ns; /* the timer is armed again lazily; 0: none */
+	struct buf in;        /* head, decoded body, then bytes not looked at */
+	struct buf out;       /* what the stream did not take */
+	size_t body_size, body_max;
 	size_t told;           /* bytes of the body that `progress` was told of */
-	size_t taken;          /* bytes received in this turn */
 	size_t charged;        /* to the budget, for `in` and `out` */
 	size_t charged_unread; /* for `out` */
-	size_t owed;           /* unsent bytes when they were last looked at */
-	enum connection_state state;
+	struct chunked chunked;
+	uint32_t owed;  /* unsent bytes when they were last looked at */
+	uint32_t taken; /* bytes received in this turn */
+	uint32_t lingered;
+	uint8_t state;  /* enum connection_state */
 	bool yields;    /* the timer stands for the next turn, not for the deadline */
 	bool advancing; /* inside advance(): calls from handlers only set flags */
 	bool closed;    /* to be freed when advance() is left */
@@ -49,7 +50,7 @@ struct http_connection {
 	bool above_high;
 };
 
-_Static_assert(sizeof(struct http_connection) <= 448, "one for every client");
+_Static_assert(sizeof(struct http_connection) <= 408, "one for every client");
 
 struct http_server {
 	struct http_server_options options;
@@ -150,11 +151,8 @@ static void set_deadline(struct http_connection *connection, uint64_t after_ns)
 	connection->deadline_ns = after_ns ? loop->now_ns + after_ns : 0;
 	if (connection->yields)
 		return; /* fires at once, and sees to it */
-	if (after_ns == 0 ||
-	    (connection->armed_ns && connection->armed_ns <= connection->deadline_ns))
-		return;
-	if (env_timer_arm(loop, &connection->timer, connection->deadline_ns))
-		connection->armed_ns = connection->deadline_ns;
+	if (after_ns > 0 && env_timer_due(&connection->timer) > connection->deadline_ns)
+		env_timer_arm(loop, &connection->timer, connection->deadline_ns);
 }
 
 /* ---- closing ---- */
@@ -228,7 +226,7 @@ static size_t unsent(const struct http_connection *connection)
 static void after_send(struct http_connection *connection, bool progress)
 {
 	struct http_server *server = connection->server;
-	connection->owed = unsent(connection);
+	connection->owed = (uint32_t)unsent(connection);
 	if (connection->owed > 0 && progress)
 		set_deadline(connection, server->options.write_timeout_ns);
 	if (connection->owed > HTTP_SERVER_UNSENT_HIGH)
@@ -297,7 +295,7 @@ static bool flush_out(struct http_connection *connection)
 			buf_release(&connection->out);
 	}
 	size_t before = connection->owed;
-	connection->owed = unsent(connection);
+	connection->owed = (uint32_t)unsent(connection);
 	charge(connection); /* also where plain bytes have only become sealed ones */
 	if (connection->owed < before)
 		after_progress(connection);
@@ -504,7 +502,7 @@ static bool fill(struct http_connection *connection, size_t want)
 	if (got > 0) {
 		counter_add(&connection->server->stats.received, got);
 		in->size += (size_t)got;
-		connection->taken += (size_t)got;
+		connection->taken += (uint32_t)got;
 		return true;
 	}
 	if (got != ENV_AGAIN)
@@ -747,8 +745,8 @@ static bool step_linger(struct http_connection *connection)
 	if (got == ENV_AGAIN)
 		return false;
 	if (got > 0) {
-		connection->lingered += (size_t)got;
-		connection->taken += (size_t)got;
+		connection->lingered += (uint32_t)got;
+		connection->taken += (uint32_t)got;
 	}
 	if (got <= 0 || connection->lingered > LINGER_BYTES_MAX) {
 		close_connection(connection, got == ENV_RESET);
@@ -823,7 +821,6 @@ static void deadline_passed(struct env_timer *timer)
 	struct http_connection *connection =
 		(struct http_connection *)((char *)timer - offsetof(struct http_connection, timer));
 	struct env_loop *loop = connection->server->loop;
-	connection->armed_ns = 0;
 	if (connection->yields) {
 		connection->yields = false;
 		connection->taken = 0;

@@ -144,7 +144,7 @@ static bool ask(struct http_client_connection *connection)
 			return false;
 		if (sent <= 0)
 			return true;
-		connection->asked += (size_t)sent;
+		connection->asked += (uint32_t)sent;
 	}
 	return true;
 }

@@ -44,9 +44,9 @@ size_t chunked_write_size(char out[static 18], size_t size);
 
 /* A body by the rule of its head. */
 struct http_body {
-	enum http_body_kind kind;
 	uint64_t left; /* HTTP_BODY_LENGTH */
 	struct chunked chunked;
+	enum http_body_kind kind;
 };
 
 void http_body_start(struct http_body *body, const struct http_head *head);
