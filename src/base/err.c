@@ -61,6 +61,17 @@ enum err_code err_prefix(struct err *err, const char *format, ...)
 	return err->code;
 }
 
+enum err_code err_to_usage(struct err *err)
+{
+	bool given = err->code == ERR_NOT_FOUND || err->code == ERR_INVALID ||
+		     err->code == ERR_TOO_LARGE || err->code == ERR_UNSUPPORTED;
+	bool path = err->code == ERR_ENVIRONMENT &&
+		    (err->sys == EISDIR || err->sys == ENOTDIR || err->sys == ENAMETOOLONG);
+	if (given || path)
+		err->code = ERR_USAGE;
+	return err->code;
+}
+
 const char *err_name(enum err_code code)
 {
 	return error_rows[code].name;

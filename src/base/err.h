@@ -48,6 +48,12 @@ enum err_code err_set(struct err *err, enum err_code code, int sys, const char *
 enum err_code err_prefix(struct err *err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* For what a command was given (a file, a folder, a plan) and cannot use: an error that says that
+ * it is not there, not what it should be or too large becomes ERR_USAGE, whose exit status is 2.
+ * Others stay: what exists already, what does not verify, and whatever the environment could not
+ * do. Returns err's code. */
+enum err_code err_to_usage(struct err *err);
+
 const char *err_name(enum err_code code); /* "INVALID" */
 const char *err_text(enum err_code code); /* the text a client may see */
 int err_exit_status(enum err_code code);  /* 0, 1, 2 or 3 (DESIGN.md section 3) */

@@ -475,6 +475,7 @@ static enum err_code copy_suites(struct run *run, struct err *err)
 static enum err_code make_directory(struct run *run, struct err *err)
 {
 	const char *journal = path_in(run, "journal.jsonl");
+	ERR_TRY(env_make_directories(run->env, run->directory, err));
 	if (env_file_exists(run->env, journal))
 		return ERR_SET(
 			err, ERR_EXISTS,
@@ -482,7 +483,6 @@ static enum err_code make_directory(struct run *run, struct err *err)
 			"another folder",
 			run->directory, run->proxy ? "proxy --resume -o " : "resume ",
 			run->directory);
-	ERR_TRY(env_make_directories(run->env, run->directory, err));
 	ERR_TRY(make_folder(run, "bundle/" BUNDLE_RECEIPTS, err));
 	ERR_TRY(copy_suites(run, err));
 	ERR_TRY(anchoring_write(run, err));
@@ -684,8 +684,8 @@ enum err_code bench_run(struct env *env, const struct bench_options *options,
 	struct run run;
 	*outcome = (struct bench_outcome){0};
 	enum err_code code = run_open(&run, env, options, err);
-	if (code == ERR_OK)
-		code = start(&run, err);
+	if (code == ERR_OK && (code = start(&run, err)) != ERR_OK)
+		code = err_to_usage(err);
 	if (code == ERR_OK)
 		code = work(&run, err);
 	if (code == ERR_OK)
@@ -707,6 +707,8 @@ enum err_code bench_estimate(struct env *env, const struct bench_options *option
 		code = lay_out(&run, false, err);
 	if (code == ERR_OK)
 		code = forecast_make(&run, from, &forecast, err);
+	if (code != ERR_OK)
+		code = err_to_usage(err);
 	if (code == ERR_OK) {
 		forecast_line(&run, &forecast, line);
 		*out = forecast_encode(&run, &forecast);
@@ -719,13 +721,17 @@ enum err_code bench_estimate(struct env *env, const struct bench_options *option
 
 /* ---- a suite of what is asked ---- */
 
-static enum err_code record(struct run *run, struct err *err)
+static enum err_code start_recording(struct run *run, struct err *err)
 {
 	ERR_TRY(plan_read(&run->plan, run->env, run->options, err));
 	ERR_TRY(open_models(run, err));
 	for (unsigned i = 0; i < run->model_count; i++)
 		run->models[i].gateway_state = GATEWAY_NONE;
-	ERR_TRY(proxy_open(run, err));
+	return proxy_open(run, err);
+}
+
+static enum err_code record(struct run *run, struct err *err)
+{
 	ERR_TRY(open_pool(run, err));
 	ERR_TRY(attach_signals(run, err));
 	run_wake(run);
@@ -741,6 +747,8 @@ enum err_code bench_record(struct env *env, const struct bench_options *options,
 	ERR_TRY(recording_folder(env, options->proxy->record, recorded->folder,
 				 sizeof(recorded->folder), err));
 	enum err_code code = run_open(&run, env, options, err);
+	if (code == ERR_OK && (code = start_recording(&run, err)) != ERR_OK)
+		code = err_to_usage(err);
 	if (code == ERR_OK)
 		code = record(&run, err);
 	if (code == ERR_OK)
@@ -810,8 +818,8 @@ enum err_code bench_resume(struct env *env, const struct bench_options *options,
 	struct run run;
 	*outcome = (struct bench_outcome){0};
 	enum err_code code = run_open(&run, env, options, err);
-	if (code == ERR_OK)
-		code = reopen(&run, err);
+	if (code == ERR_OK && (code = reopen(&run, err)) != ERR_OK)
+		code = err_to_usage(err);
 	if (code == ERR_OK)
 		code = work(&run, err);
 	if (code == ERR_OK)

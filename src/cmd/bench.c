@@ -516,7 +516,7 @@ static int run_proxy(int argc, char **argv)
 		0,
 		1};
 	struct cli_arguments arguments;
-	int status = cli_parse(&command, argc, argv, &arguments);
+	int status = cli_parse_with_rest(&command, argc, argv, &arguments);
 	if (status >= 0)
 		return status;
 	proxy.variables = variables.items;

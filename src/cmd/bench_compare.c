@@ -92,7 +92,7 @@ int run_bench_compare(int argc, char **argv)
 		code = comparing_run(env, arguments.positional, arguments.count, &found, &err);
 	status = 0;
 	if (code != ERR_OK)
-		status = cli_fail(&err);
+		status = cli_fail_given(&err);
 	else if (json)
 		cli_print_json(found);
 	else
@@ -278,7 +278,7 @@ static int power_run(const struct question *question)
 					    : ask_suite(env, question, rows, &err);
 	int status = 0;
 	if (code != ERR_OK) {
-		status = cli_fail(&err);
+		status = cli_fail_given(&err);
 	} else if (question->json) {
 		json_t *whole =
 			json_pack("{s:f, s:f, s:f, s:I, s:b, s:O}", "difference",
@@ -336,5 +336,8 @@ int run_bench_power(int argc, char **argv)
 	if (question.difference <= 0 && question.items == 0 && !question.suite && !question.from)
 		return cli_usage("bench power", "say what is to be seen: --difference 0.03 (three "
 						"points), or --items N");
+	if (question.items && question.suite && !question.from)
+		return cli_usage("bench power", "--items N and --suite S both say how many items "
+						"there are: choose one");
 	return power_run(&question);
 }

@@ -13,7 +13,7 @@ static int write_export(const struct export_options *options, bool json)
 	enum err_code code = bench_export(env, options, &outcome, &err);
 	env_os_free(env);
 	if (code != ERR_OK)
-		return cli_fail(&err);
+		return cli_fail_given(&err);
 	if (json) {
 		json_t *object = json_pack("{s:s, s:s, s:I}", "format", options->format, "output",
 					   options->output, "samples", (json_int_t)outcome.samples);

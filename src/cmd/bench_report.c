@@ -67,7 +67,7 @@ static int publish(const char *run, const struct report_settings *settings)
 	if (code == ERR_OK)
 		print_published(&outcome, settings, options.salts);
 	env_os_free(env);
-	return code == ERR_OK ? 0 : cli_fail(&err);
+	return code == ERR_OK ? 0 : cli_fail_given(&err);
 }
 
 static int cut(const struct report_settings *settings)
@@ -92,7 +92,7 @@ static int cut(const struct report_settings *settings)
 		       settings->output, settings->items.count, count);
 	}
 	env_os_free(env);
-	return code == ERR_OK ? 0 : cli_fail(&err);
+	return code == ERR_OK ? 0 : cli_fail_given(&err);
 }
 
 /* A suite named by both --show and --withhold; NULL: there is none. */

@@ -133,34 +133,56 @@ static int take_option(const struct cli_command *command, int argc, char **argv,
 	return set_value(command, option, argv[*at]);
 }
 
-int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *out)
+static int take_positional(const struct cli_command *command, const char *word,
+			   struct cli_arguments *out)
 {
+	if (out->count == command->positional_max || out->count == CLI_LIST_MAX)
+		return cli_usage(command->name, "unexpected argument \"%s\"", word);
+	out->positional[out->count++] = word;
+	return -1;
+}
+
+/* Behind "--" nothing is an option; with `rest` it is none of this command's either. */
+static int parse(const struct cli_command *command, int argc, char **argv, bool rest,
+		 struct cli_arguments *out)
+{
+	bool literal = false;
+	int status = -1;
 	memset(out, 0, sizeof(*out));
-	for (int i = 0; i < argc; i++) {
+	for (int i = 0; i < argc && status < 0; i++) {
 		const char *word = argv[i];
-		if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+		if (literal) {
+			status = take_positional(command, word, out);
+		} else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
 			print_help(command);
-			return 0;
-		}
-		if (strcmp(word, "--") == 0) {
+			status = 0;
+		} else if (strcmp(word, "--") == 0 && rest) {
 			out->rest = (const char *const *)argv + i + 1;
 			out->rest_count = (size_t)(argc - i - 1);
 			break;
+		} else if (strcmp(word, "--") == 0) {
+			literal = true;
+		} else if (word[0] == '-' && word[1]) {
+			status = take_option(command, argc, argv, &i);
+		} else {
+			status = take_positional(command, word, out);
 		}
-		if (word[0] == '-' && word[1]) {
-			int status = take_option(command, argc, argv, &i);
-			if (status >= 0)
-				return status;
-			continue;
-		}
-		if (out->count == command->positional_max || out->count == CLI_LIST_MAX)
-			return cli_usage(command->name, "unexpected argument \"%s\"", word);
-		out->positional[out->count++] = word;
 	}
-	if (out->count < command->positional_min)
+	if (status < 0 && out->count < command->positional_min)
 		return cli_usage(command->name, "too few arguments (usage: parley %s %s)",
 				 command->name, command->usage);
-	return -1;
+	return status;
+}
+
+int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *out)
+{
+	return parse(command, argc, argv, false, out);
+}
+
+int cli_parse_with_rest(const struct cli_command *command, int argc, char **argv,
+			struct cli_arguments *out)
+{
+	return parse(command, argc, argv, true, out);
 }
 
 int cli_overview(const char *group, const struct cli_verb *verbs, int argc, char **argv)
@@ -191,6 +213,12 @@ int cli_fail(const struct err *err)
 {
 	fprintf(stderr, "parley: %s\n", err->message[0] ? err->message : err_text(err->code));
 	return err_exit_status(err->code);
+}
+
+int cli_fail_given(struct err *err)
+{
+	err_to_usage(err);
+	return cli_fail(err);
 }
 
 void cli_print_json(const json_t *value)

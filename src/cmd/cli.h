@@ -45,7 +45,7 @@ struct cli_command {
 struct cli_arguments {
 	const char *positional[CLI_LIST_MAX];
 	size_t count;
-	const char *const *rest; /* after "--"; NULL without one */
+	const char *const *rest; /* after "--"; NULL without one, and of cli_parse */
 	size_t rest_count;
 };
 
@@ -53,6 +53,10 @@ struct cli_arguments {
  * after
  * --help, 2 after wrong use (told on stderr with what to do). */
 int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *out);
+/* The same of a command that takes another command behind "--": out->rest. In others only
+ * positional arguments stand there. */
+int cli_parse_with_rest(const struct cli_command *command, int argc, char **argv,
+			struct cli_arguments *out);
 
 /* A group of verbs ("key": issue, list, revoke). */
 struct cli_verb {
@@ -69,6 +73,9 @@ int cli_overview(const char *group, const struct cli_verb *verbs, int argc, char
 
 /* "parley: <message>" on stderr; the error's exit status. */
 int cli_fail(const struct err *err);
+/* The same of an error that tells of what the command was given, before it did anything else:
+ * err_to_usage first. */
+int cli_fail_given(struct err *err);
 /* The same for wrong use: status 2 and a pointer to --help. */
 int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

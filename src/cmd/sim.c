@@ -98,8 +98,9 @@ static enum err_code start(struct env *env, const struct sim_settings *settings,
 		err->code = ERR_USAGE;
 		return err_prefix(err, "--listen");
 	}
-	if (settings->persona)
-		ERR_TRY(transcript_load(env, settings->persona, &options.persona, err));
+	if (settings->persona &&
+	    transcript_load(env, settings->persona, &options.persona, err) != ERR_OK)
+		return err_to_usage(err);
 	if (options.persona && transcript_note(options.persona)[0])
 		printf("%s\n", transcript_note(options.persona));
 	enum err_code code = run(env, &options, &address, err);

@@ -91,7 +91,7 @@ static int run_import(int argc, char **argv)
 						    &imported, &err);
 	env_os_free(env);
 	if (code != ERR_OK)
-		return cli_fail(&err);
+		return cli_fail_given(&err);
 	if (annotations)
 		return 0;
 	if (json)
@@ -151,7 +151,7 @@ static int run_digest(int argc, char **argv)
 		code = print_digest(suite, json, &err);
 	suite_free(suite);
 	env_os_free(env);
-	return code == ERR_OK ? 0 : cli_fail(&err);
+	return code == ERR_OK ? 0 : cli_fail_given(&err);
 }
 
 /* ---- registered suites ---- */

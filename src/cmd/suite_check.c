@@ -76,9 +76,21 @@ static void print_json(const struct checking *checking)
 	json_decref(told);
 }
 
+/* What is wrong in suite.yaml and items.jsonl is what was to be found; without them there is
+ * nothing to check. */
+static enum err_code find_folder(struct env *env, const char *directory, struct err *err)
+{
+	char path[4200];
+	snprintf(path, sizeof(path), "%.4100s/suite.yaml", directory);
+	return env_file_exists(env, path)
+		       ? ERR_OK
+		       : ERR_SET(err, ERR_USAGE, "%s is no suite: there is no %s", directory, path);
+}
+
 static enum err_code check_folder(struct env *env, struct checking *checking, struct err *err)
 {
 	struct suite *suite;
+	ERR_TRY(find_folder(env, checking->directory, err));
 	ERR_TRY(suite_load(env, checking->directory, &suite, err));
 	checking->suite = suite;
 	enum err_code code = suite_check(suite, &checking->findings, err);
@@ -107,6 +119,8 @@ static int run(struct checking *checking, bool json)
 	enum err_code code = check_folder(env, checking, &err);
 	json_decref(checking->found);
 	env_os_free(env);
+	if (code == ERR_ENVIRONMENT)
+		err_to_usage(&err); /* a path that leads to no folder */
 	if (code != ERR_OK)
 		return cli_fail(&err);
 	return checking->findings.count > 0;
@@ -145,6 +159,8 @@ int suite_check_folder(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &arguments);
 	if (status >= 0)
 		return status;
+	if (no_run && every > 1)
+		return cli_usage("suite check", "--no-run tries no answers: leave --every out");
 	if (!read_skip(&skip, &checking.findings.skip, &unknown))
 		return cli_usage("suite check", "--skip %s: there is no such check", unknown);
 	checking.directory = arguments.positional[0];

@@ -32,8 +32,11 @@ static enum err_code register_folder(struct env *env, const struct remote_suites
 {
 	struct suite *suite;
 	json_t *answer;
-	ERR_TRY(suite_load(env, folder, &suite, err));
+	if (suite_load(env, folder, &suite, err) != ERR_OK)
+		return err_to_usage(err);
 	enum err_code code = asked->sealed ? suite_check_seed(suite, folder, err) : ERR_OK;
+	if (code != ERR_OK)
+		code = err_to_usage(err);
 	if (code == ERR_OK)
 		code = registration_register(env, &asked->remote.account, suite, asked->sealed,
 					     &answer, err);

@@ -73,6 +73,9 @@ static int run(const char *path, const struct verify_command *command)
 	int status;
 	if (code != ERR_OK) {
 		status = cli_fail(&err);
+		/* What is damaged does not hold; what is too large or of a later version may. */
+		if (code == ERR_TOO_LARGE || code == ERR_UNSUPPORTED)
+			status = 3;
 	} else {
 		status = print_report(&report, path, command);
 		if (status == 0)

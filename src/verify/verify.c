@@ -23,6 +23,41 @@ static void look_at(void *argument, const struct env_directory_entry *entry)
 	look->log |= entry->is_directory && strcmp(entry->name, "segments") == 0;
 }
 
+/* ---- options ---- */
+
+enum subject { SUBJECT_BUNDLE = 1, SUBJECT_LOG = 2, SUBJECT_RECEIPT = 4, SUBJECT_OTHER = 8 };
+
+/* An option that would change nothing is not taken for a check that was made. Keys and policies may
+ * be given for anything: without a signature by them nothing is vouched for. */
+static enum err_code check_options(const struct verify_options *options, enum subject subject,
+				   const char *what, struct err *err)
+{
+	const struct {
+		const char *name, *meant_for;
+		bool given;
+		enum subject subject;
+	} rows[] = {
+		{"--record", "a .tlog-proof",      options->record != NULL, SUBJECT_RECEIPT},
+		{"--salts",  "a published bundle", options->salts != NULL,  SUBJECT_BUNDLE },
+		{"--rerun",  "a bundle",           options->rerun,          SUBJECT_BUNDLE },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (rows[i].given && rows[i].subject != subject)
+			return ERR_SET(err, ERR_USAGE,
+				       "%s means nothing for %s (it is for %s): leave it out",
+				       rows[i].name, what, rows[i].meant_for);
+	return ERR_OK;
+}
+
+static enum err_code bundle(struct env *env, const char *path, const struct verify_options *options,
+			    struct verify_report *report, struct err *err)
+{
+	ERR_TRY(check_options(options, SUBJECT_BUNDLE, "a bundle", err));
+	return check_bundle(env, path, options, report, err);
+}
+
+/* ---- what it is ---- */
+
 static enum err_code unknown(const char *path, struct err *err)
 {
 	return ERR_SET(err, ERR_USAGE,
@@ -39,16 +74,19 @@ static enum err_code check_directory(struct env *env, const char *path, const st
 	char inner[PATH_SIZE];
 	struct look inside = {0};
 	if (look->bundle)
-		return check_bundle(env, path, options, report, err);
-	if (look->log)
+		return bundle(env, path, options, report, err);
+	if (look->log) {
+		ERR_TRY(check_options(options, SUBJECT_LOG, "a log's directory", err));
 		return check_log(env, path, options, report, err);
+	}
 	snprintf(inner, sizeof(inner), "%s/bundle", path);
 	if (strlen(path) + 8 < sizeof(inner) &&
 	    env_list_directory(env, inner, look_at, &inside, NULL) == ERR_OK && inside.bundle)
-		return check_bundle(env, inner, options, report, err);
+		return bundle(env, inner, options, report, err);
 	bool known;
 	ERR_TRY(check_harness_directory(env, path, report, &known, err));
-	return known ? ERR_OK : unknown(path, err);
+	return known ? check_options(options, SUBJECT_OTHER, "another harness's log", err)
+		     : unknown(path, err);
 }
 
 /* Receipts have the name, or begin with the first line, of a proof, or are JSON with `receipts`. */
@@ -78,8 +116,14 @@ enum err_code verify_path(struct env *env, const char *path, const struct verify
 		return check_directory(env, path, &look, options, report, err);
 	if (!env_file_exists(env, path))
 		return ERR_SET(err, ERR_USAGE, "%s: there is no such file or directory", path);
-	if (is_receipt(env, path))
+	if (is_receipt(env, path)) {
+		ERR_TRY(check_options(options, SUBJECT_RECEIPT, "a receipt", err));
 		return check_receipt(env, path, options, report, err);
-	return is_paper(env, path) ? check_paper(env, path, options, report, err)
-				   : check_harness_file(env, path, report, err);
+	}
+	if (is_paper(env, path)) {
+		ERR_TRY(check_options(options, SUBJECT_OTHER, "a signed paper", err));
+		return check_paper(env, path, options, report, err);
+	}
+	ERR_TRY(check_harness_file(env, path, report, err)); /* it tells what is known */
+	return check_options(options, SUBJECT_OTHER, "another harness's log", err);
 }

@@ -113,7 +113,7 @@ class Runs(Bench):
         suite, persona = self.suite(21)
         gate, keys = self.gate(suite, self.sim("--persona", persona))
         arguments = self.arguments(suite, f"http://127.0.0.1:{gate.port}", "--sealed")
-        done = self.bench(*arguments, keys=keys, status=1)
+        done = self.bench(*arguments, keys=keys, status=2)
         self.assertIn("needs a seed", done.stderr)
         with open(suite / "suite.yaml", "a") as file:
             file.write(f'seed: "{"5a" * 32}"\n')

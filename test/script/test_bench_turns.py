@@ -97,7 +97,7 @@ class Turns(test_bench.Bench):
         suite, persona = self.talks(1)
         with open(suite / "suite.yaml", "a") as file:
             file.write(f'seed: "{"5a" * 32}"\n')
-        done = self.bench(*self.arguments(suite, self.sim("--persona", persona).url, "--sealed"), status=1)
+        done = self.bench(*self.arguments(suite, self.sim("--persona", persona).url, "--sealed"), status=2)
         self.assertIn("conversations, whose turns the gateway has to know", done.stderr)
 
     def test_resume_after_an_interrupt_goes_on_from_the_step_that_was_reached(self):

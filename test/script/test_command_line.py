@@ -103,6 +103,70 @@ class Files(Case):
         for part in parts:
             self.assertIn(part, done.stderr)
 
+    def test_what_cannot_be_used_exits_2(self):
+        """What a command is given and cannot use: exit 2, and nothing is made. A check of it is another
+        thing."""
+        suite, out = self.suite(), self.directory / "out"
+        stored = self.directory / "stored.jsonl"
+        stored.write_text('{"prompt": "What?", "answers": ["fox"]}\n')
+        broken = self.directory / "broken"
+        broken.write_text("suites: [ foxes\n")
+        (self.directory / "void").mkdir()
+        done = self.directory / "done"
+        ask = ("--suite", suite, "--model", f"m=replay@{stored}")
+        self.assertEqual(run("bench", "run", *ask, "-o", done).returncode, 0)
+        none, void = self.directory / "none", self.directory / "void"
+        to = ("-o", out)
+        for words in (
+                *(("bench", verb, plan, *more) for verb, more in (("run", to), ("estimate", ()))
+                  for plan in (broken, none, suite, "/dev/null")),
+                *(("bench", "run", "--suite", each, "--model", ask[3], *to) for each in (none, void)),
+                *(("bench", "run", *ask[:2], "--model", f"m={model}", *to) for model in (
+                    f"replay@{none}", f"replay@{broken}", f"replay@{suite}", "openai@nowhere",
+                    "openai@http://127.0.0.1:9#NOT_SET")),
+                ("bench", "run", *ask, "--tag", "none", *to), ("bench", "run", *ask, "--anchors", none, *to),
+                ("bench", "run", *ask, *to, "--", "true"), ("bench", "resume", none), ("bench", "resume", void),
+                ("bench", "resume", stored), ("bench", "estimate", *ask, "--from", none),
+                ("bench", "power", "--difference", "0.1", "--suite", none),
+                ("bench", "power", "--difference", "0.1", "--suite", suite, "--items", "9"),
+                ("bench", "compare", none), ("bench", "compare", void),
+                *(("bench", "export", each, "--format", "csv", *to) for each in (none, void)),
+                ("bench", "export", done, "--format", "csv", "-o", void),
+                ("bench", "export", done, "--format", "csv", "-o", none / "x"),
+                ("bench", "export", done, "--format", "in-toto", "--key", broken, *to),
+                ("bench", "report", void, "--publish", *to),
+                ("bench", "report", done, "--publish", *to, "--key", none),
+                ("bench", "report", "--salts", none, "--item", "foxes/0", *to),
+                ("bench", "proxy", "--resume", "-o", void, "--", "true"),
+                *(("suite", verb, each) for verb in ("check", "digest") for each in (none, void, stored)),
+                ("suite", "check", suite, "--no-run", "--every", "2"),
+                ("suite", "import", none, *to), ("suite", "import", stored, "--format", "none", *to),
+                ("verify", none), ("verify", void), ("verify", done, "--record", stored)):
+            with self.subTest(" ".join(map(str, words))):
+                told = run(*words)
+                self.assertEqual(told.returncode, 2, told.stdout + told.stderr)
+                self.assertEqual(told.stdout, "")
+                self.assertIn("parley", told.stderr)
+                self.assertFalse(out.exists())
+        # What is there already is not overwritten, and what does not hold does not.
+        self.assertEqual(run("bench", "run", *ask, "-o", done).returncode, 1)
+        (done / "bundle" / "scores.jsonl").write_text("")
+        self.assertEqual(run("bench", "export", done, "--format", "csv", *to).returncode, 1)
+        self.assertEqual(run("verify", done).returncode, 1)
+
+    def test_a_file_that_is_too_large_is_no_verdict(self):
+        path = self.directory / "large.json"
+        with path.open("wb") as file:
+            file.write(b'{"version": 2,')
+            file.truncate(1 << 34)
+        done = run("verify", path)
+        self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
+
+    def test_behind_two_hyphens_nothing_is_an_option(self):
+        path = self.directory / "--json"
+        path.mkdir()
+        self.assertIn("no bundle", run("verify", "--", "--json", cwd=self.directory).stderr)
+
     def test_a_sound_suite(self):
         done = run("suite", "check", self.suite(), "--skip", "canary")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -222,7 +286,6 @@ class Files(Case):
 
     def test_unreadable_suites_are_told_by_file_and_line(self):
         good = '{"id": "1", "question": "What?", "answer": "fox"}\n'
-        self.unreadable(self.directory / "nowhere", "suite.yaml")
         self.unreadable(self.suite(lambda text: text.replace("kind: qa", "kind: magic")),
                         "suite.yaml:4", "kind")
         self.unreadable(self.suite(lambda text: text + "surprise: 1\n"), "suite.yaml:9", "surprise")
@@ -241,11 +304,11 @@ class Files(Case):
                         "items.jsonl:1")
 
     def test_imports_that_cannot_be(self):
-        for data in (b"", b"{", b"\x1f\x8b broken", b"a,b\n1,2\n"):
+        for data, status in ((b"", 2), (b"{", 2), (b"\x1f\x8b broken", 1), (b"a,b\n1,2\n", 2)):
             path = self.directory / "input"
             path.write_bytes(data)
             done = run("suite", "import", path, "-o", self.directory / "made")
-            self.assertEqual(done.returncode, 1, f"{data!r}: {done.stdout}{done.stderr}")
+            self.assertEqual(done.returncode, status, f"{data!r}: {done.stdout}{done.stderr}")
             self.assertIn(str(path), done.stderr)
             self.assertFalse((self.directory / "made" / "suite.yaml").exists())
 

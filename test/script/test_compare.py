@@ -394,7 +394,7 @@ class Compare(Case):
                              ({"item": "t1", "model": "b", "opponent": "a", "verdict": "model"}, "in line 1")):
             path = self.anchors([{**right, "item": "t1"}, wrong])
             done = run("bench", "run", plan, "--anchors", path, "-o", out)
-            self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+            self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
             self.assertIn(f"{path}:2: ", done.stderr)
             self.assertIn(words, done.stderr)
         self.assertFalse(out.exists())
@@ -479,7 +479,7 @@ class Compare(Case):
                         <= 2 * found["input_tokens"]["high"], (found, total))
         for arguments, status in ((("--suite", "nowhere", "--model", "m=anthropic@http://x"), 2),
                                   ((plan, "-o", out), 2), ((), 2),
-                                  ((plan, "--from", self.directory), 1)):
+                                  ((plan, "--from", self.directory), 2)):
             done = run("bench", "estimate", *arguments)
             self.assertEqual(done.returncode, status, done.stdout + done.stderr)
             self.assertTrue(done.stderr)

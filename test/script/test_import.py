@@ -48,10 +48,10 @@ class Imports(Case):
         items = [json.loads(line) for line in text.split("\n") if line]
         return folder, {item["id"]: item for item in items}, told, done.stderr
 
-    def refused(self, name, content, *words, options=()):
+    def refused(self, name, content, *words, options=(), status=2):
         folder = self.directory / "refused"
         done = run("suite", "import", self.write(name, content), "-o", folder, *options)
-        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
         for word in words:
             self.assertIn(word, done.stderr)
         self.assertFalse(folder.exists())
@@ -201,7 +201,7 @@ class Imports(Case):
             self.assertIn("sample c are not only text", stderr)
             self.assertEqual(self.scores(folder), {"1": 1, "b": 1, "d": 0})
         self.refused("no.eval", archive([("other.json", b"{}")]), "header.json is missing")
-        self.refused("no.eval", archive(entries)[:-9], "no.eval")
+        self.refused("no.eval", archive(entries)[:-9], "no.eval", status=1)
 
     def test_lm_eval(self):
         def row(document, prompt, target, answer, settings={"until": ["\n"]}, **more):

@@ -774,7 +774,7 @@ class Registration(Bench):
         self.assertEqual(self.call("register", suite, "-g", where, key=key).stdout.strip(), identity)
         done = self.call("register", other, "--gateway", where, key=key)
         self.assertIn("owls 1: 3 items, class private.\nIt cannot be run yet:", done.stderr)
-        done = self.call("register", other, "--gateway", where, "--sealed", key=key, status=1)
+        done = self.call("register", other, "--gateway", where, "--sealed", key=key, status=2)
         self.assertIn("needs a seed", done.stderr)
         done = self.call("register", suite, "--gateway", where, "--sealed", "--json", key=key)
         sealed = json.loads(done.stdout)["suite"]
@@ -802,7 +802,7 @@ class Registration(Bench):
                 ((suite,), 2, "--gateway URL#VARIABLE"),
                 ((suite, "--gateway", url), 2, "names no key"),
                 ((suite, "--gateway", f"{url}#NOT_SET"), 2, "NOT_SET is not set"),
-                (("nowhere", "--gateway", where), 1, "nowhere"),
+                (("nowhere", "--gateway", where), 2, "nowhere"),
                 ((suite, "--gateway", "http://127.0.0.1:1#PARLEY_TEST_KEY"), 3, "cannot connect"),
                 ((suite, "--gateway", self.sim().url + "#PARLEY_TEST_KEY"), 1,
                  "is no Parley gateway")):

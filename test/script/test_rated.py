@@ -392,11 +392,11 @@ class Rated(Case):
         folder = self.suite("harm", HARM, [{}])
         model = self.model("m", {"harm": ["x"]})
         done = run("bench", "run", "--suite", folder, "--model", model, "-o", self.directory / "a")
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 2)
         self.assertIn("rated by a judge: add --judge", done.stderr)
         done = run("bench", "run", "--suite", folder, "--model", model, "--judge", "m", "-o",
                    self.directory / "b")
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 2)
         self.assertIn("would judge its own answers", done.stderr)
 
     def test_an_estimate_counts_what_judges_are_asked(self):

@@ -155,12 +155,12 @@ class Persona(Case):
             path = self.directory / "broken.jsonl"
             path.write_text(text)
             done = run("sim", "--listen", "127.0.0.1:0", "--persona", path, timeout=20)
-            self.assertEqual(done.returncode, 1, f"{text!r}: {done.stdout}{done.stderr}")
+            self.assertEqual(done.returncode, 2, f"{text!r}: {done.stdout}{done.stderr}")
             self.assertIn(f"{path}:1", done.stderr)
 
     def test_a_missing_file_and_a_port_in_use(self):
         done = run("sim", "--persona", self.directory / "nowhere", timeout=20)
-        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.returncode, 2, done.stderr)
         sim = self.sim()
         done = run("sim", "--listen", f"127.0.0.1:{sim.port}", timeout=20)
         self.assertEqual(done.returncode, 3, done.stderr)

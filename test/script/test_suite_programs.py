@@ -233,7 +233,7 @@ class Programs(Case):
         for target in ("private/key", "private", "nowhere"):
             (self.folder / "link").symlink_to(self.directory / target)
             with self.subTest(target=target):
-                self.assertIn("link is a link or no plain file", self.bench(stored, status=1))
+                self.assertIn("link is a link or no plain file", self.bench(stored, status=2))
                 self.assertFalse((self.out / "bundle").exists())
             (self.folder / "link").unlink()
         self.assertEqual(self.copies(), [])
