@@ -8,11 +8,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define PATH_SIZE 4096u
 #define PIECE_SIZE ((size_t)64 << 10)
+#define FOLDER "parley-program-XXXXXX"
+#define FOLDER_TRIES 8u
+#define LEFTOVERS_MAX 64u
 #define MODE 0755 /* of files too: which of them is a program is not told apart */
 
 /* One walk over a folder: each file is read once, digested, and written where `to` is a folder. */
@@ -226,28 +230,6 @@ enum err_code program_copy_digest(struct env *env, const char *folder, struct pr
 	return walk_run(&walk, out, err);
 }
 
-enum err_code program_copy_make(struct env *env, const char *folder, struct program_copy *out,
-				struct err *err)
-{
-	const char *parent = getenv("TMPDIR");
-	struct walk walk = {.env = env, .from = folder, .whole = true};
-	char path[PATH_SIZE];
-
-	*out = (struct program_copy){0};
-	ERR_TRY(join(path, parent && *parent == '/' ? parent : "/tmp", "parley-program-XXXXXX",
-		     err));
-	if (!mkdtemp(path))
-		return ERR_SYS(err, ERR_ENVIRONMENT, "cannot make a folder %s", path);
-	out->path = strdup(path);
-	if (!out->path) {
-		rmdir(path);
-		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the suite's program");
-	}
-	ERR_TRY(sandbox_let_in(path, err)); /* answers to items lie in it */
-	walk.to = out->path;
-	return walk_run(&walk, out, err);
-}
-
 /* ---- the end of a copy ---- */
 
 /* The deepest last. */
@@ -262,24 +244,123 @@ static void remove_folders(const char *top, char *path)
 	}
 }
 
-void program_copy_remove(struct env *env, struct program_copy *copy)
+static void remove_all(struct env *env, const char *path)
 {
 	struct bundle_files files;
 	char full[PATH_SIZE];
 
-	if (!copy->path)
-		return;
-	if (bundle_files_list_all(env, copy->path, &files, NULL) == ERR_OK) {
+	if (bundle_files_list_all(env, path, &files, NULL) == ERR_OK) {
 		for (size_t i = 0; i < files.count; i++)
-			if (join(full, copy->path, files.paths[i], NULL) == ERR_OK)
+			if (join(full, path, files.paths[i], NULL) == ERR_OK)
 				unlink(full);
 		for (size_t i = 0; i < files.count; i++)
-			remove_folders(copy->path, files.paths[i]);
+			remove_folders(path, files.paths[i]);
 		bundle_files_release(&files);
 	}
-	rmdir(copy->path);
+	rmdir(path);
+}
+
+void program_copy_remove(struct env *env, struct program_copy *copy)
+{
+	if (!copy->path)
+		return;
+	remove_all(env, copy->path);
+	close(copy->lock);
 	free(copy->path);
 	copy->path = NULL;
+}
+
+/* ---- leftovers ---- */
+
+/* A copy is locked while its process lives; kill -9 leaves one that nobody holds. */
+static int lock_folder(const char *path)
+{
+	struct stat facts;
+	int lock = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0 && fstat(lock, &facts) == 0 &&
+	    facts.st_uid == geteuid() && facts.st_nlink > 0)
+		return lock;
+	if (lock >= 0)
+		close(lock);
+	return -1;
+}
+
+struct leftovers {
+	char names[LEFTOVERS_MAX][sizeof(FOLDER)];
+	size_t count;
+};
+
+static void note_leftover(void *argument, const struct env_directory_entry *entry)
+{
+	struct leftovers *leftovers = argument;
+
+	if (entry->is_directory && leftovers->count < LEFTOVERS_MAX &&
+	    strlen(entry->name) == strlen(FOLDER) &&
+	    strncmp(entry->name, FOLDER, strlen(FOLDER) - 6) == 0)
+		snprintf(leftovers->names[leftovers->count++], sizeof(FOLDER), "%s", entry->name);
+}
+
+static void remove_leftovers(struct env *env, const char *parent)
+{
+	struct leftovers leftovers = {.count = 0};
+	char path[PATH_SIZE];
+
+	if (env_list_directory(env, parent, note_leftover, &leftovers, NULL) != ERR_OK)
+		return;
+	for (size_t i = 0; i < leftovers.count; i++) {
+		int lock = -1;
+
+		if (join(path, parent, leftovers.names[i], NULL) == ERR_OK)
+			lock = lock_folder(path);
+		if (lock >= 0) {
+			remove_all(env, path);
+			close(lock);
+		}
+	}
+}
+
+/* ---- making one ---- */
+
+/* Between the two calls another process may take the new folder for a leftover. */
+static enum err_code make_folder(const char *parent, char path[static PATH_SIZE], int *lock,
+				 struct err *err)
+{
+	for (unsigned i = 0; i < FOLDER_TRIES; i++) {
+		ERR_TRY(join(path, parent, FOLDER, err));
+		if (!mkdtemp(path))
+			return ERR_SYS(err, ERR_ENVIRONMENT, "cannot make a folder %s", path);
+		*lock = lock_folder(path);
+		if (*lock >= 0)
+			return ERR_OK;
+		rmdir(path);
+	}
+	return ERR_SET(err, ERR_ENVIRONMENT, "cannot lock a folder in %s", parent);
+}
+
+enum err_code program_copy_make(struct env *env, const char *folder, struct program_copy *out,
+				struct err *err)
+{
+	const char *parent = getenv("TMPDIR");
+	struct walk walk = {.env = env, .from = folder, .whole = true};
+	char path[PATH_SIZE];
+	int lock = -1;
+
+	*out = (struct program_copy){0};
+	if (!parent || *parent != '/')
+		parent = "/tmp";
+	remove_leftovers(env, parent);
+	ERR_TRY(make_folder(parent, path, &lock, err));
+	out->path = strdup(path);
+	if (!out->path) {
+		rmdir(path);
+		close(lock);
+		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the suite's program");
+	}
+	out->lock = lock;
+	ERR_TRY(sandbox_let_in(path, err)); /* answers to items lie in it */
+	walk.to = out->path;
+	return walk_run(&walk, out, err);
 }
 
 enum err_code program_copy_into(struct env *env, const struct program_copy *copy,

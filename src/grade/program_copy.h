@@ -17,6 +17,7 @@
 
 struct program_copy {
 	char *path; /* owned; absolute; NULL: there is no copy */
+	int lock;   /* where there is a path: held while this process lives */
 	uint8_t digest[SHA256_SIZE];
 	size_t files; /* besides suite.yaml and items.jsonl */
 };
@@ -26,7 +27,8 @@ enum err_code program_copy_digest(struct env *env, const char *folder, struct pr
 				  struct err *err);
 /* The same of a copy in a new folder under TMPDIR (or /tmp), which any uid can read, so that the
  * sandbox's can; nothing that changes in `folder` later changes the copy. ERR_TOO_LARGE names the
- * bounds above. program_copy_remove is needed in every case. */
+ * bounds above. Copies of this user there whose process was killed are removed. program_copy_remove
+ * is needed in every case. */
 enum err_code program_copy_make(struct env *env, const char *folder, struct program_copy *out,
 				struct err *err);
 void program_copy_remove(struct env *env, struct program_copy *copy);

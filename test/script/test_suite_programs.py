@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 
-from parley_test import Case, main, run
+from parley_test import PARLEY, Case, main, run, wait_until
 from test_publishing import reseal
 
 YAML = """name: judged
@@ -225,6 +225,32 @@ class Programs(Case):
         told = self.verify(bundle, 0, "--rerun")
         self.assertIn(f"SHA-256 {self.digest()} in the plan, which is not in the bundle", told)
         self.assertEqual(self.copies(), [])
+
+    def test_a_copy_that_kill_9_leaves_is_removed_by_the_next_run_and_no_other(self):
+        slow = self.items([("spin", "fox")] * 40)
+        arguments = ("bench", "run", "--suite", self.folder, "--model", f"m=replay@{slow}", "-o")
+        killed, other = (subprocess.Popen([PARLEY, *map(str, arguments), str(self.directory / name)],
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                         for name in ("killed", "other"))
+        try:
+            for name in ("killed", "other"):
+                wait_until(lambda: (self.directory / name / "journal.jsonl").exists(), f"{name} began")
+            self.assertEqual(len(self.copies()), 2)
+            killed.kill()
+            killed.wait()
+            self.assertEqual(len(self.copies()), 2)
+            (self.scratch / "parley-program-abcdef").write_text("a file of somebody else's")
+            self.bench(self.items([("bare", "fox")]))
+            copies = self.copies()
+            self.assertIn("parley-program-abcdef", copies)
+            self.assertEqual(len(copies), 2)
+            self.assertIsNone(other.poll())
+        finally:
+            killed.kill()
+            other.terminate()
+            other.wait()
+            killed.wait()
+        self.assertEqual(self.copies(), ["parley-program-abcdef"])
 
     def test_links_bring_nothing_into_the_bundle(self):
         stored = self.items(CASES[:1])
