@@ -114,13 +114,19 @@ static int open_base(void)
 
 /* ---- preparing ---- */
 
+/* The root of all groups has no type. Whoever is root there could enable controllers for every
+ * group of the machine, and nobody asked for that. */
+static bool is_machines_root(int base)
+{
+	struct stat facts;
+
+	return fstatat(base, "cgroup.type", &facts, 0) != 0;
+}
+
 static bool is_alone(int base)
 {
 	char text[TEXT_SIZE], *end;
-	struct stat facts;
 
-	if (fstatat(base, "cgroup.type", &facts, 0) != 0)
-		return true; /* the root of all groups, where processes may stand beside groups */
 	if (!read_at(base, "cgroup.procs", text, sizeof(text)))
 		return false;
 	long first = strtol(text, &end, 10);
@@ -180,6 +186,10 @@ bool sandbox_groups_prepare_with(const char *const *wanted,
 		base = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (base < 0)
 		snprintf(why, SANDBOX_GROUP_NOTE_SIZE, "there is no cgroup v2 here");
+	else if (is_machines_root(base))
+		snprintf(why, SANDBOX_GROUP_NOTE_SIZE,
+			 "this process is in the machine's root control group, which is left as it "
+			 "is (systemd-run --scope -p Delegate=yes gives it one of its own)");
 	else if (!offers(base, wanted))
 		snprintf(why, SANDBOX_GROUP_NOTE_SIZE,
 			 "this process's control group has no controllers (Delegate=yes gives it "

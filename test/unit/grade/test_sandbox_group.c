@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -167,45 +168,153 @@ static void test_memory_of_the_whole_tree(void **state)
 	sandbox_result_release(&result);
 }
 
+/* ---- the machine's root group ---- */
+
+#define ROOT "cgroup.subtree_control"
+
+/* Where cgroup2 is mounted: a descriptor of its root, which is left alone but by this test itself.
+ */
+static int open_root(void)
+{
+	char line[8192], point[4096] = "";
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+
+	while (mounts && fgets(line, sizeof(line), mounts))
+		if (strstr(line, " - cgroup2 "))
+			sscanf(line, "%*s %*s %*s %*s %4095s", point);
+	if (mounts)
+		fclose(mounts);
+	return *point ? open(point, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+}
+
+static void read_at(int folder, const char *name, char *text, size_t size)
+{
+	int file = openat(folder, name, O_RDONLY | O_CLOEXEC);
+	ssize_t got = file >= 0 ? read(file, text, size - 1) : 0;
+
+	text[got > 0 ? got : 0] = '\0';
+	if (file >= 0)
+		close(file);
+}
+
+static bool write_at(int folder, const char *name, const char *text)
+{
+	int file = openat(folder, name, O_WRONLY | O_CLOEXEC);
+	bool done = file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (file >= 0)
+		close(file);
+	return done;
+}
+
+static bool in_machines_root(int root)
+{
+	char own[4096];
+
+	group_of(getpid(), own);
+	return root >= 0 && strcmp(own, "/") == 0 && faccessat(root, "cgroup.type", F_OK, 0) != 0;
+}
+
+static void test_the_machines_root_is_left_as_it_is(void **state)
+{
+	char why[SANDBOX_GROUP_NOTE_SIZE], before[4096], after[4096];
+	struct sandbox_group group;
+	int root = open_root();
+
+	(void)state;
+	if (!in_machines_root(root)) {
+		print_message("SKIP: this process is not in the machine's root control group\n");
+		close(root);
+		skip();
+	}
+	read_at(root, ROOT, before, sizeof(before));
+	assert_false(sandbox_groups_prepare_with(any, why));
+	assert_non_null(strstr(why, "root control group"));
+	read_at(root, ROOT, after, sizeof(after));
+	assert_string_equal(before, after);
+	assert_true(in_machines_root(root));
+	assert_int_not_equal(faccessat(root, "parley.own", F_OK, 0), 0);
+	sandbox_group_open(&group);
+	assert_true(group.directory < 0);
+	sandbox_group_close(&group);
+	close(root);
+}
+
+/* A group of its own below the root, for the tests that follow, with the controllers there are. */
+struct place {
+	int root;
+	char name[64], enabled[256];
+};
+
+static int enter(void **state)
+{
+	static struct place place;
+	char on[4096], order[96];
+
+	*state = &place;
+	place.root = open_root();
+	if (!in_machines_root(place.root))
+		return 0;
+	read_at(place.root, ROOT, on, sizeof(on));
+	for (size_t i = 0; any[i]; i++) {
+		snprintf(order, sizeof(order), "+%s", any[i]);
+		if (!strstr(on, any[i]) && write_at(place.root, ROOT, order))
+			snprintf(place.enabled + strlen(place.enabled),
+				 sizeof(place.enabled) - strlen(place.enabled), "-%s ", any[i]);
+	}
+	snprintf(place.name, sizeof(place.name), "parley.test-%d", (int)getpid());
+	if (mkdirat(place.root, place.name, 0755) != 0)
+		return 0;
+	snprintf(order, sizeof(order), "%s/cgroup.procs", place.name);
+	write_at(place.root, order, "0");
+	return 0;
+}
+
 /* Everything as it was. */
 static int leave(void **state)
 {
-	char own[4096], text[8192], point[4096] = "", path[9000];
-	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	struct place *place = *state;
+	char own[4096], path[9000], order[64];
 
-	(void)state;
-	while (mounts && fgets(text, sizeof(text), mounts))
-		if (strstr(text, " - cgroup2 "))
-			sscanf(text, "%*s %*s %*s %*s %4095s", point);
-	if (mounts)
-		fclose(mounts);
 	group_of(getpid(), own);
 	char *name = strrchr(own, '/');
-	if (!*point || strcmp(name, "/parley.own") != 0)
-		return 0;
-	*name = '\0';
-	for (size_t i = 0; any[i]; i++) {
-		snprintf(path, sizeof(path), "%.4000s%s/cgroup.subtree_control", point, own);
-		int file = open(path, O_WRONLY | O_CLOEXEC);
-		snprintf(text, sizeof(text), "-%s", any[i]);
-		if (file >= 0 && write(file, text, strlen(text)) < 0)
-			text[0] = '\0'; /* was not on */
-		close(file);
+	bool moved = place->root >= 0 && strcmp(name, "/parley.own") == 0;
+	if (moved) {
+		*name = '\0';
+		for (size_t i = 0; any[i]; i++) {
+			snprintf(path, sizeof(path), ".%s/" ROOT, own);
+			snprintf(order, sizeof(order), "-%s", any[i]);
+			write_at(place->root, path, order); /* or it was not on */
+		}
+		snprintf(path, sizeof(path), ".%s/cgroup.procs", own);
+		moved = write_at(place->root, path, "0");
+		snprintf(path, sizeof(path), ".%s/parley.own", own);
+		if (!moved || unlinkat(place->root, path, AT_REMOVEDIR) != 0)
+			return 1;
 	}
-	snprintf(path, sizeof(path), "%.4000s%s/cgroup.procs", point, own);
-	int file = open(path, O_WRONLY | O_CLOEXEC);
-	bool moved = file >= 0 && write(file, "0", 1) == 1;
-	close(file);
-	snprintf(path, sizeof(path), "%.4000s%s/parley.own", point, own);
-	return moved && rmdir(path) != 0;
+	if (place->name[0]) {
+		if (!write_at(place->root, "cgroup.procs", "0") ||
+		    unlinkat(place->root, place->name, AT_REMOVEDIR) != 0)
+			return 1;
+		for (char *rest = place->enabled, *word; (word = strsep(&rest, " "));)
+			if (*word)
+				write_at(place->root, ROOT, word);
+	}
+	if (place->root >= 0)
+		close(place->root);
+	return 0;
 }
 
 int main(void)
 {
+	const struct CMUnitTest root[] = {
+		cmocka_unit_test(test_the_machines_root_is_left_as_it_is),
+	};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_group_takes_in_and_ends),
 		cmocka_unit_test(test_programs_leave_no_group),
 		cmocka_unit_test(test_memory_of_the_whole_tree),
 	};
-	return cmocka_run_group_tests(tests, NULL, leave);
+	return cmocka_run_group_tests(root, NULL, NULL) +
+	       cmocka_run_group_tests(tests, enter, leave);
 }
