@@ -308,8 +308,11 @@ static void replay(struct run *run, struct request *request)
 		return;
 	}
 	if (err.code == ERR_OK)
-		ERR_SET(&err, ERR_NOT_FOUND, "%s has no answer to this prompt",
-			request->model->plan->replay);
+		ERR_SET(&err, ERR_NOT_FOUND, "%s has no answer to this prompt%s",
+			request->model->plan->replay,
+			transcript_withheld(transcript)
+				? " (it is published, and some of its answers are withheld)"
+				: "");
 	answer_impossible(request, &err);
 }
 

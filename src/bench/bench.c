@@ -15,6 +15,7 @@
 
 #include <assert.h>
 #include <signal.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -313,6 +314,19 @@ static bool is_run(struct env *env, const char *path)
 	return true;
 }
 
+static enum err_code load_answers(struct run *run, struct run_model *model, struct err *err)
+{
+	const char *path = model->plan->replay;
+	if (is_run(run->env, path))
+		return transcript_load_run(run->env, path, model->plan->name, &model->transcript,
+					   err);
+	enum err_code code = transcript_load(run->env, path, &model->transcript, err);
+	if (code != ERR_OK && err->sys == EISDIR)
+		return ERR_SET(err, ERR_NOT_FOUND,
+			       "%s holds no run to replay: there is no %s/plan.json", path, path);
+	return code;
+}
+
 static enum err_code open_model(struct run *run, unsigned number, struct err *err)
 {
 	struct run_model *model = &run->models[number];
@@ -328,10 +342,7 @@ static enum err_code open_model(struct run *run, unsigned number, struct err *er
 	if (plan->roles & PLAN_CONTROL)
 		return ERR_OK;
 	if (plan->replay) {
-		ERR_TRY(is_run(run->env, plan->replay)
-				? transcript_load_run(run->env, plan->replay, plan->name,
-						      &model->transcript, err)
-				: transcript_load(run->env, plan->replay, &model->transcript, err));
+		ERR_TRY(load_answers(run, model, err));
 		snprintf(model->simulated, sizeof(model->simulated), "stored answers%s%s",
 			 *transcript_note(model->transcript) ? ": " : "",
 			 transcript_note(model->transcript));

@@ -47,6 +47,7 @@ struct transcript {
 	struct table usages;  /* struct line_facts */
 	uint32_t *slots;      /* open addressing: prompt number + 1, 0: free */
 	size_t mask;
+	size_t withheld; /* lines of a published run whose answers are withheld */
 	bool run;
 };
 
@@ -212,6 +213,10 @@ static enum err_code add_line(struct transcript *transcript, const json_t *line,
 	static const char *const keys[] = {"prompt", "answers", "usage", "reasoning", NULL};
 	uint8_t digest[SHA256_SIZE];
 	json_t *answers;
+	if (json_object_get(line, "attempt") && json_object_get(line, "model"))
+		return ERR_SET(err, ERR_INVALID,
+			       "it is an attempt in a run's transcripts: name the run's folder, or "
+			       "its bundle, and not the file");
 	ERR_TRY(json_only_keys(line, keys, "the line", err));
 	if (!json_object_get(line, "prompt"))
 		return ERR_SET(err, ERR_INVALID, "\"prompt\" is missing");
@@ -312,6 +317,10 @@ static enum err_code take_run_line(struct transcript *transcript, const json_t *
 	const json_t *answer = json_object_get(line, "answer");
 	ERR_TRY(json_get_string(line, "model", "the line", &contestant, err));
 	ERR_TRY(json_get_string_or(line, "judge_model", "the line", contestant, &asked, err));
+	if (json_object_get(line, "withheld")) {
+		transcript->withheld += strcmp(asked, model) == 0;
+		return ERR_OK;
+	}
 	ERR_TRY(json_get_string(line, "words", "the line", &words, err));
 	ERR_TRY(json_get_integer(line, "sample", "the line", 0, UINT32_MAX, &sample, err));
 	if (!answer || json_object_get(line, "error") || strcmp(asked, model) != 0)
@@ -350,6 +359,11 @@ static enum err_code read_run(struct transcript *transcript, struct input *input
 			return err_prefix(err, "%s:%zu", transcript->path,
 					  input_line_number(input));
 	}
+	if (!transcript->prompts.count && transcript->withheld)
+		return ERR_SET(err, ERR_NOT_FOUND,
+			       "%s is of a published bundle, from which all %zu answers of %s are "
+			       "withheld: replay the run that it was made of",
+			       transcript->path, transcript->withheld, model);
 	return transcript->prompts.count ? ERR_OK
 					 : ERR_SET(err, ERR_NOT_FOUND,
 						   "%s holds no answer of a model named \"%s\": "
@@ -407,6 +421,11 @@ void transcript_free(struct transcript *transcript)
 const char *transcript_note(const struct transcript *transcript)
 {
 	return transcript->note ? transcript->note : "";
+}
+
+size_t transcript_withheld(const struct transcript *transcript)
+{
+	return transcript->withheld;
 }
 
 size_t transcript_prompts(const struct transcript *transcript)

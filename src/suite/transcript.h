@@ -33,6 +33,8 @@ void transcript_free(struct transcript *transcript);
 /* The label of the first line, "" without one. */
 const char *transcript_note(const struct transcript *transcript);
 size_t transcript_prompts(const struct transcript *transcript);
+/* How many answers of the model a published run withholds: they are not among the others. */
+size_t transcript_withheld(const struct transcript *transcript);
 
 /* How many answers are stored for words with this match digest (words_match_digest); 0: unknown. */
 size_t transcript_count(const struct transcript *transcript,

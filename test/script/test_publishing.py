@@ -354,6 +354,30 @@ class Publishing(Published):
                                   self.check(published))
                     self.assert_nothing_leaks(published, ["an owl", "what is"])
 
+    def test_replay_of_what_was_published(self):
+        secret, persona = self.safety(3)
+        open_, other = self.suite(3)
+        both = self.directory / "both.jsonl"
+        both.write_text(persona.read_text() + other.read_text())
+        self.bench("bench", "run", "--suite", secret, "--suite", open_, "--model",
+                   f"north-1=replay@{both}", "-o", self.out)
+        published, *_ = self.publish()
+
+        def replay(suites, path, status=0):
+            chosen = [part for suite in suites for part in ("--suite", suite)]
+            return self.bench("bench", "run", *chosen, "--model", f"north-1=replay@{path}", "-o",
+                              self.directory / f"again-{len(suites)}-{status}", status=status)
+        replay([open_], published)
+        replay([secret, open_], published)  # all have an outcome: of some a failure
+        self.assertIn("it is published, and some of its answers are withheld",
+                      (self.directory / "again-2-0" / "bundle" / "transcripts.jsonl").read_text())
+        sealed, *_ = self.publish("--withhold", "all", out="sealed")
+        self.assertIn("is of a published bundle, from which all 9 answers of north-1 are withheld: replay "
+                      "the run that it was made of", replay([open_], sealed, status=2).stderr)
+        self.assertIn("it is an attempt in a run's transcripts: name the run's folder",
+                      replay([open_], self.out / "bundle" / "transcripts.jsonl", status=2).stderr)
+        self.assertIn("holds no run to replay", replay([open_], self.directory, status=2).stderr)
+
     def test_what_is_refused(self):
         suite, persona = self.safety(2)
         self.bench("bench", "run", "--suite", suite, "--model", f"north-1=replay@{persona}", "-o", self.out)
