@@ -68,6 +68,7 @@ static json_t *encode_row(struct task *task, const struct export_row *row,
 		   json_set(object, "prompt_hash", hash_of(task, prompt)) &&
 		   json_set(object, "target_hash", hash_of(task, expected)) &&
 		   json_set(object, "acc", json_real(row->score.score)) &&
+		   json_set_text(object, "parley_cluster", row->score.cluster) &&
 		   json_set_text(object, "parley_failure", export_failure(row));
 	free(document);
 	free(written);

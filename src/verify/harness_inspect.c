@@ -102,21 +102,33 @@ static enum err_code add_sample(struct log *log, const json_t *tree, const char 
 	return ERR_OK;
 }
 
+/* What items share is a parameter of one of an entry's metrics (its stderr); the entry's others are
+ * over the same items, so that their intervals are clustered by it, too. */
 static const char *cluster_key(const json_t *metric)
 {
 	const json_t *params = json_object_get(metric, "params");
 	return json_string_value(json_object_get(params, "cluster"));
 }
 
+static const char *cluster_key_of(const json_t *entry)
+{
+	json_t *metric;
+	const char *name;
+	json_object_foreach(json_object_get(entry, "metrics"), name, metric)
+	{
+		if (cluster_key(metric))
+			return cluster_key(metric);
+	}
+	return NULL;
+}
+
 /* Does any metric ask for clusters? */
 static bool wants_metadata(const json_t *header)
 {
 	const json_t *scores = json_object_get(json_object_get(header, "results"), "scores");
-	json_t *metric;
-	const char *name;
 	for (size_t i = 0; i < json_array_size(scores); i++)
-		json_object_foreach(json_object_get(json_array_get(scores, i), "metrics"), name,
-				    metric) if (cluster_key(metric)) return true;
+		if (cluster_key_of(json_array_get(scores, i)))
+			return true;
 	return false;
 }
 
@@ -443,6 +455,8 @@ static enum err_code check_metric(struct log *log, const json_t *entry, const js
 					  : "how epochs are reduced for it is not known here");
 		return ERR_OK;
 	}
+	if (!key && quantity == QUANTITY_MEAN)
+		key = cluster_key_of(entry);
 	enum err_code code = collect(log, entry, key, &scores, &odd, err);
 	if (code == ERR_OK)
 		code = reduce(&scores, reducer, k, err);

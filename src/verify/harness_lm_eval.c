@@ -18,6 +18,7 @@
 #define PATH_SIZE 4200
 #define FIGURES_MAX 256u
 #define ERROR_SUFFIX "_stderr"
+#define CLUSTER "parley_cluster" /* lm-eval has no word for it; of `parley bench export` */
 
 /* One METRIC,FILTER of a task. */
 struct series {
@@ -96,14 +97,17 @@ static enum err_code add_row(struct harness *harness, struct task *task, const j
 	const json_t *document = json_object_get(row, "doc_id");
 	snprintf(item, sizeof(item), "%lld", (long long)json_integer_value(document));
 	const char *kept = arena_copy(&harness->texts, bytes_from(item));
-	if (!kept)
+	const char *shared = json_string_value(json_object_get(row, CLUSTER));
+	const char *cluster = shared ? arena_copy(&harness->texts, bytes_from(shared)) : NULL;
+	if (!kept || (shared && !cluster))
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for documents");
 	hash_row(task, row);
 	task->rows++;
 	for (size_t i = 0; i < task->count; i++) {
 		struct series *series = &task->series[i];
 		const json_t *value = json_object_get(row, series->metric);
-		struct harness_score score = {.item = kept, .order = (int64_t)task->rows};
+		struct harness_score score = {
+			.item = kept, .cluster = cluster, .order = (int64_t)task->rows};
 		if (!value || strcmp(*filter ? filter : "none", series->filter) != 0)
 			continue;
 		if (number_of(value, &score.value))
