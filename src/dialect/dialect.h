@@ -69,8 +69,9 @@ const struct dialect_endpoint *dialect_gemini_list(const struct dialect_endpoint
 enum dialect_id dialect_guess(struct bytes path, bool anthropic_version);
 /* The model that the path of such an endpoint names (Gemini); empty where the body does. */
 struct bytes dialect_path_model(const struct dialect_endpoint *endpoint, struct bytes path);
-/* What is wrong with a query, as a sentence for the client, or NULL. Only Gemini's endpoints read
- * theirs: streams are asked for with alt=sse, and nothing else is known. Never quotes the query. */
+/* What is wrong with a query, as a sentence for the client, or NULL. It may hold no credential.
+ * Only Gemini's endpoints read theirs: streams are asked for with alt=sse, and nothing else is
+ * known. Never quotes the query. */
 const char *dialect_query_problem(const struct dialect_endpoint *endpoint, struct bytes query);
 /* Whether a query holds a credential (`key=`). It is never read: it has been in logs already. */
 bool dialect_query_has_key(struct bytes query);

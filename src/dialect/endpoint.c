@@ -108,6 +108,9 @@ const char *dialect_query_problem(const struct dialect_endpoint *endpoint, struc
 {
 	struct bytes name, value;
 	bool sse = false;
+	if (dialect_query_has_key(query))
+		return "a key does not belong into the query, which stands in logs: send it in a "
+		       "header, and revoke it if it was real";
 	if (endpoint->dialect != DIALECT_GEMINI)
 		return NULL;
 	while (next_parameter(&query, &name, &value)) {

@@ -27,25 +27,26 @@ static const struct finish_row finishes[] = {
 	{"content_filter", DIALECT_FINISH_REFUSAL   },
 };
 
-/* prompt_tokens has the cached ones in it, which are told apart here. */
-static bool read_usage(struct dialect_observer *observer, struct json_value value)
+/* prompt_tokens has the cached ones in it, which are told apart here. xAI leaves its reasoning out
+ * of completion_tokens, though it makes it and bills it: it is in total_tokens alone. */
+static void read_usage(struct dialect_observer *observer, struct json_value value)
 {
 	static const char *const names[] = {"prompt_tokens", "completion_tokens",
-					    "prompt_tokens_details"};
+					    "prompt_tokens_details", "total_tokens"};
 	struct dialect_usage *usage = &observer->outcome.usage;
-	struct json_value member[3];
-	int64_t prompt, completion, cached = 0;
+	struct json_value member[4];
+	int64_t prompt, completion, cached = 0, total = 0;
 	if (value.type != JSON_SCAN_OBJECT)
-		return false;
-	json_value_members(value, names, member, 3);
+		return;
+	json_value_members(value, names, member, 4);
 	if (!observer_tokens(member[0], &prompt) || !observer_tokens(member[1], &completion))
-		return false;
+		return;
 	observer_tokens(json_scan_find(member[2], "cached_tokens"), &cached);
+	observer_tokens(member[3], &total);
 	usage->cache_read = cached < prompt ? cached : prompt;
 	usage->input = prompt - usage->cache_read;
-	usage->output = completion;
+	usage->output = total - prompt > completion ? total - prompt : completion;
 	usage->input_known = usage->known = true;
-	return true;
 }
 
 static void read_call(struct dialect_observer *observer, struct json_value value, int64_t position)
@@ -154,13 +155,13 @@ static enum dialect_event_kind read_chunk(struct dialect_observer *observer, str
 		observer->outcome.failed = true;
 	if (observer->outcome.served[0] == '\0')
 		observer_served(observer, member[2]);
-	bool usage = read_usage(observer, member[1]);
+	bool usage = member[1].type == JSON_SCAN_OBJECT;
+	read_usage(observer, member[1]);
 	uint64_t before = observer->outcome.text_bytes;
 	bool choices = read_choices(observer, member[0], "delta");
 	if (observer->outcome.text_bytes > before)
 		observer->outcome.deltas++;
-	return usage && !choices && member[0].type == JSON_SCAN_ARRAY ? EVENT_USAGE_ONLY
-								      : EVENT_ORDINARY;
+	return usage && !choices ? EVENT_USAGE_ONLY : EVENT_ORDINARY;
 }
 
 enum dialect_event_kind openai_event(struct dialect_observer *observer,

@@ -89,6 +89,13 @@ static char *upstream_head(struct gate_request *request, const struct gate_upstr
 	return head;
 }
 
+/* RFC 9110, 8.3.1: a media type is compared without case, and parameters may follow. */
+static bool is_event_stream(struct bytes type)
+{
+	return bytes_equal_fold(bytes_trim(bytes_split(type, ';', &type)),
+				BYTES("text/event-stream"));
+}
+
 static void call_head(struct http_call *call, const struct http_head *head, struct bytes bytes);
 static void call_body(struct http_call *call, struct bytes piece);
 static void call_ended(struct http_call *call, const struct err *err);
@@ -496,8 +503,9 @@ static void take_plain(struct gate_request *request, struct bytes piece)
 /* ---- the upstream's answer ---- */
 
 /* Fields of the provider's answer that the client gets; all else is ours or nobody's. */
-static const char *const passed_fields[] = {"content-type", "request-id",     "x-request-id",
-					    "retry-after",  "x-should-retry", "x-parley-simulated"};
+static const char *const passed_fields[] = {"content-type",      "request-id",     "x-request-id",
+					    "retry-after",       "retry-after-ms", "x-should-retry",
+					    "x-parley-simulated"};
 
 static void keep_fields(struct gate_request *request, const struct http_head *head,
 			struct bytes bytes)
@@ -542,8 +550,7 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	keep_fields(request, head, bytes);
 	sha256_start(&request->response_hash);
 	sha256_add_bytes(&request->response_hash, answer_nonce(request));
-	bool streams = head->status == 200 && request->streams &&
-		       bytes_starts_with(type, BYTES("text/event-stream"));
+	bool streams = head->status == 200 && request->streams && is_event_stream(type);
 	if (head->status == 200 &&
 	    (!gate_final_start(request, streams) || !gate_served_start(request))) {
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, "out of memory");

@@ -277,6 +277,22 @@ static void read_head(struct gate_request *request)
 	gate_read_peer(exchange, facts);
 }
 
+/* Whether a Content-Type names no other character set (RFC 9110, 5.6.6: parameters). */
+static bool is_utf8_type(struct bytes type)
+{
+	bytes_split(type, ';', &type);
+	while (type.size) {
+		struct bytes value, parameter = bytes_split(type, ';', &type);
+		struct bytes name = bytes_trim(bytes_split(parameter, '=', &value));
+		value = bytes_trim(value);
+		if (bytes_equal_fold(name, BYTES("charset")) &&
+		    !bytes_equal_fold(value, BYTES("utf-8")) &&
+		    !bytes_equal_fold(value, BYTES("\"utf-8\"")))
+			return false;
+	}
+	return true;
+}
+
 /* Bodies in another coding or character set are not what the scanner reads. */
 static const char *coding_problem(const struct http_exchange *exchange)
 {
@@ -284,15 +300,7 @@ static const char *coding_problem(const struct http_exchange *exchange)
 	struct bytes type = known(exchange, HTTP_FIELD_CONTENT_TYPE);
 	if (coding.size && !bytes_equal_fold(coding, BYTES("identity")))
 		return "Content-Encoding must be identity";
-	const char *charset = type.size ? memmem(type.data, type.size, "charset=", 8) : NULL;
-	if (!charset)
-		return NULL;
-	struct bytes value = {charset + 8, (size_t)(type.data + type.size - charset - 8)};
-	if (value.size >= 5 && bytes_equal_fold(bytes_of(value.data, 5), BYTES("utf-8")))
-		return NULL;
-	if (value.size >= 7 && bytes_equal_fold(bytes_of(value.data, 7), BYTES("\"utf-8\"")))
-		return NULL;
-	return "the body must be UTF-8";
+	return is_utf8_type(type) ? NULL : "the body must be UTF-8";
 }
 
 /* The canonical words and settings, where the grant binds them. */

@@ -124,41 +124,58 @@ static BIO *memory_of(struct bytes pem)
 	return pem.size <= INT32_MAX ? BIO_new_mem_buf(pem.data, (int)pem.size) : NULL;
 }
 
-/* Adds every certificate of the PEM text to the trusted ones; the number is returned. */
-static unsigned trust(SSL_CTX *ssl, struct bytes pem, bool tell_clients)
+/* Calls `take`, which keeps what it needs by a reference of its own, with every certificate of the
+ * PEM text; false: not wanted. ERR_INVALID where there is none, and where one cannot be used: a
+ * chain or a list of authorities without it would be another one. */
+static enum err_code each_certificate(SSL_CTX *ssl, struct bytes pem,
+				      bool (*take)(SSL_CTX *ssl, X509 *certificate, bool first),
+				      const char *what, struct err *err)
 {
-	unsigned count = 0;
 	BIO *bio = memory_of(pem);
 	X509 *certificate;
-	while (bio && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
-		if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), certificate) == 1)
-			count++;
-		if (tell_clients) /* so that one with several certificates knows which to show */
-			SSL_CTX_add_client_CA(ssl, certificate);
+	unsigned count = 0;
+	bool good = bio != NULL;
+	while (good && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+		good = take(ssl, certificate, count == 0);
+		count += good;
 		X509_free(certificate);
 	}
 	BIO_free(bio);
-	ERR_clear_error(); /* the last read fails by reaching the end */
-	return count;
+	unsigned long last = ERR_peek_last_error();
+	bool ended =
+		ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
+	if (good && ended && count > 0) {
+		ERR_clear_error();
+		return ERR_OK;
+	}
+	if (good && ended)
+		return ERR_SET(err, ERR_INVALID, "cannot use the %s: there is none (PEM)", what);
+	return ERR_SET(err, ERR_INVALID, "cannot use the %s, number %u in its file: %s", what,
+		       count + 1, library_reason());
+}
+
+static bool take_authority(SSL_CTX *ssl, X509 *certificate, bool first)
+{
+	(void)first;
+	return X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), certificate) == 1;
+}
+
+/* Clients are told, so that one with several certificates knows which to show. */
+static bool take_client_authority(SSL_CTX *ssl, X509 *certificate, bool first)
+{
+	return take_authority(ssl, certificate, first) &&
+	       SSL_CTX_add_client_CA(ssl, certificate) == 1;
+}
+
+static bool take_chain(SSL_CTX *ssl, X509 *certificate, bool first)
+{
+	return first ? SSL_CTX_use_certificate(ssl, certificate) == 1
+		     : SSL_CTX_add1_chain_cert(ssl, certificate) == 1;
 }
 
 static enum err_code use_certificate(SSL_CTX *ssl, struct bytes pem, struct err *err)
 {
-	BIO *bio = memory_of(pem);
-	X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-	bool good = certificate && SSL_CTX_use_certificate(ssl, certificate) == 1;
-	X509_free(certificate);
-	while (good && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
-		good = SSL_CTX_add0_chain_cert(ssl, certificate) == 1;
-		if (!good)
-			X509_free(certificate);
-	}
-	BIO_free(bio);
-	if (!good)
-		return ERR_SET(err, ERR_INVALID, "cannot use the TLS certificate: %s",
-			       library_reason());
-	ERR_clear_error();
-	return ERR_OK;
+	return each_certificate(ssl, pem, take_chain, "TLS certificate", err);
 }
 
 static enum err_code use_key(SSL_CTX *ssl, struct bytes pem, struct err *err)
@@ -261,9 +278,8 @@ static enum err_code set_up_client(struct tls_context *context, struct bytes aut
 {
 	static const unsigned char http1[] = "\x08http/1.1";
 	SSL_CTX *ssl = context->ssl;
-	if (trust(ssl, authorities, false) == 0)
-		return ERR_SET(err, ERR_INVALID,
-			       "there is no usable certificate of an authority to trust (PEM)");
+	ERR_TRY(each_certificate(ssl, authorities, take_authority,
+				 "certificate of an authority to trust", err));
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_session_cache_mode(ssl,
 				       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
@@ -306,9 +322,8 @@ static enum err_code set_up_server(struct tls_context *context, struct bytes cer
 	SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"parley", 6);
 	if (client_authorities.size == 0)
 		return ERR_OK;
-	if (trust(ssl, client_authorities, true) == 0)
-		return ERR_SET(err, ERR_INVALID,
-			       "there is no usable certificate of an authority for clients (PEM)");
+	ERR_TRY(each_certificate(ssl, client_authorities, take_client_authority,
+				 "certificate of an authority for clients", err));
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	return ERR_OK;
 }

@@ -386,6 +386,16 @@ class Refusals(Gated):
             self.check_refusal(api if api.path() != "/v1/chat/completions" else Chat("x"), differ,
                                400, "request.syntax")
 
+    def test_a_key_in_the_query_is_refused_in_every_api(self):
+        key = self.gate.key("prod", "acme")
+        for name, api in APIS.items():
+            with self.subTest(name):
+                path = api.path() + f"?key={key}"
+                answer = ask(self.gate.port, "POST", path, headers(api, key),
+                             encode(api.body("Hello")))
+                self.assertEqual(answer.status, 400, answer)
+                self.assertNotIn(key, answer.message())
+
     def test_a_key_in_the_query_is_not_read_and_goes_nowhere(self):
         api, key = APIS["gemini"], self.gate.key("prod", "acme")
         path = api.path() + f"?key={key}"

@@ -300,8 +300,10 @@ class Expectations(Case):
         self.assert_final(404, "endpoint.unknown", key, self.length(),
                           request="POST /v1/files HTTP/1.1")
         self.assert_final(400, "request.syntax", key, self.length(), "content-encoding: gzip")
-        self.assert_final(400, "request.syntax", key, self.length(),
-                          "content-type: application/json; charset=utf-16")
+        for charset in ("charset=utf-16", "CHARSET=utf-16", "charset =utf-16", "charset=utf-8-evil",
+                        'charset="utf-16"', "charset=utf-8; charset=utf-16", "a=b;charset=latin1"):
+            self.assert_final(400, "request.syntax", key, self.length(),
+                              f"content-type: application/json; {charset}")
         self.assert_final(413, "request.too_large", key, self.length(9999999999))
         self.assert_nothing_upstream()
 

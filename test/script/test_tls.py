@@ -211,6 +211,22 @@ class Listener(Case):
             self.assertEqual(serial(gate.port, context), "1000")
             self.assertEqual(ask_tls(gate.port, self.key, context).status, 200)
 
+    def test_a_damaged_certificate_is_not_passed_over(self):
+        """A chain without it would be another one, and so would a list of authorities."""
+        clients = Authority(self.directory, "clients")
+        gate = self.serve(client_ca=clients)
+        context = trusting(self.authority, clients.issue("alice"))
+        for path, what in ((self.files[0], "TLS certificate, number 2"),
+                           (clients.path, "certificate of an authority for clients, number 2")):
+            good, more = path.read_bytes(), self.authority.path.read_bytes()
+            path.write_bytes(good + more)
+            self.reload("reloaded .*parley.yaml\n")
+            path.write_bytes(good + more.replace(b"M", b"?", 1) + more)
+            found = self.reload(r"not reloaded, the old configuration stays in force: (.*)\n")
+            self.assertRegex(found.group(1), rf"parley\.yaml:1: tls: cannot use the {what}")
+            self.assertEqual(ask_tls(gate.port, self.key, context).status, 200)
+            path.write_bytes(good)
+
     def test_other_authorities_after_a_reload_ask_resumed_clients_again(self):
         first, second = Authority(self.directory, "first"), Authority(self.directory, "second")
         gate = self.serve(client_ca=first)

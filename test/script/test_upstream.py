@@ -293,6 +293,29 @@ class Strict(Case):
         self.assertIn(b"error", got)
         self.assertEqual(settle["ending"], "upstream_reset")
 
+    def test_media_types_are_compared_without_case_and_as_a_whole(self):
+        body = (b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
+                b"data: [DONE]\n\n")
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n"
+        for number, kind in enumerate((b"Text/Event-Stream", b"text/event-stream ; charset=utf-8")):
+            _, got, settle, _ = self.ask(head % (kind, len(body)) + body, stream=True,
+                                         name=f"stream-{number}")
+            self.assertIn(b"[DONE]", got)
+            self.assertEqual(settle["ending"], "finish")
+        _, got, settle, _ = self.ask(head % (b"text/event-streamx", len(body)) + body, stream=True,
+                                     name="other")
+        self.assertNotIn(b"[DONE]", got)
+        self.assertNotEqual(settle["ending"], "finish")
+
+    def test_when_to_come_back_is_passed_on(self):
+        said = (b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 2\r\n"
+                b"retry-after-ms: 1500\r\nset-cookie: a=b\r\ncontent-length: 2\r\n\r\n{}")
+        gate = self.gateway(Server(self, [[said]]).url, product(), workers=1)
+        answer = gate.client("prod", "acme").chat()
+        self.assertEqual((answer.status, answer.headers["retry-after"],
+                          answer.headers["retry-after-ms"]), (429, "2", "1500"))
+        self.assertNotIn("set-cookie", answer.headers)
+
     def test_a_line_without_an_end_is_cut(self):
         """What is kept of an event is bounded (16 MiB): more of it is no answer."""
         said = (b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: " +

@@ -308,6 +308,33 @@ static void test_usage_is_stripped_many_times(void **state)
 	buf_release(&done);
 }
 
+/* What was asked for by the gateway alone is taken out by its shape, whatever it says. */
+static void test_usage_that_cannot_be_read_is_stripped(void **state)
+{
+	static const char *const chunks[] = {
+		"data: "
+		"{\"choices\":[],\"usage\":{\"prompt_tokens\":1.0,\"completion_tokens\":1}}\n\n",
+		"data: "
+		"{\"choices\":[],\"usage\":{\"prompt_tokens\":-1,\"completion_tokens\":1}}\n\n",
+		"data: {\"choices\":[],\"usage\":{}}\n\n",
+		"data: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1e15}}\n\n",
+	};
+	struct seen seen;
+	(void)state;
+	seen_init(&seen);
+	for (size_t i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++) {
+		struct buf stream = BUF_INIT(65536), kept = BUF_INIT(65536), done = BUF_INIT(64);
+		join(&stream, openai_head, openai_usage, chunks[i], openai_done);
+		join(&kept, openai_head, "", "", "");
+		buf_append_cstr(&done, openai_done);
+		check_openai(buf_bytes(&stream), &kept, &done, true, &seen);
+		buf_release(&stream);
+		buf_release(&kept);
+		buf_release(&done);
+	}
+	seen_release(&seen);
+}
+
 static void test_plain_answers_have_the_same_digest(void **state)
 {
 	struct dialect_outcome outcome;
@@ -585,6 +612,7 @@ int main(void)
 		cmocka_unit_test(test_anthropic_stream_for_every_split),
 		cmocka_unit_test(test_openai_stream_for_every_split),
 		cmocka_unit_test(test_usage_is_stripped_many_times),
+		cmocka_unit_test(test_usage_that_cannot_be_read_is_stripped),
 		cmocka_unit_test(test_plain_answers_have_the_same_digest),
 		cmocka_unit_test(test_cut_stream_estimates),
 		cmocka_unit_test(test_comments_between_events_change_nothing),

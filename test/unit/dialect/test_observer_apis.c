@@ -111,17 +111,20 @@ static const char xai_stream[] =
 	"data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{"
 	"\"arguments\":\"\\\"a\\\":[2]}\"}}]},\"finish_reason\":\"tool_calls\"}],\"usage\":null}"
 	"\n\n";
-/* Its client has not asked for usage: this chunk is taken out. */
+/* Its client has not asked for usage: this chunk is taken out. Of the 42 tokens ten are reasoning,
+ * which xAI counts in the total alone. */
 static const char xai_usage[] =
-	"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":35,\"completion_tokens\":42,"
-	"\"prompt_tokens_details\":{\"cached_tokens\":7}}}\n\n";
+	"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":35,\"completion_tokens\":32,"
+	"\"total_tokens\":77,\"prompt_tokens_details\":{\"cached_tokens\":7},"
+	"\"completion_tokens_details\":{\"reasoning_tokens\":10}}}\n\n";
 static const char xai_end[] = "data: [DONE]\n\n";
 static const char xai_body[] =
 	"{\"model\":\"up-1\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
 	"\"content\":\"Say \\\"\\u20ac\\\"!\\n\",\"reasoning_content\":\"hm\",\"tool_calls\":[{"
 	"\"id\":\"abc\",\"function\":{\"name\":\"look\",\"arguments\":\"{\\\"a\\\":[2],\\\"b\\\":1}"
 	"\"}}]},\"finish_reason\":\"tool_calls\"}],\"usage\":{\"prompt_tokens\":35,"
-	"\"completion_tokens\":42,\"prompt_tokens_details\":{\"cached_tokens\":7}}}";
+	"\"completion_tokens\":32,\"total_tokens\":77,\"prompt_tokens_details\":{\"cached_tokens\":"
+	"7},\"completion_tokens_details\":{\"reasoning_tokens\":10}}}";
 
 static const struct {
 	enum dialect_id dialect;
