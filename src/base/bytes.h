@@ -51,13 +51,22 @@ static inline uint64_t bytes_hash(uint64_t hash, struct bytes text)
 
 static inline bool bytes_starts_with(struct bytes a, struct bytes prefix)
 {
-	return a.size >= prefix.size && memcmp(a.data, prefix.data, prefix.size) == 0;
+	return a.size >= prefix.size &&
+	       (prefix.size == 0 || memcmp(a.data, prefix.data, prefix.size) == 0);
 }
 
 static inline bool bytes_ends_with(struct bytes a, struct bytes suffix)
 {
-	return a.size >= suffix.size &&
-	       memcmp(a.data + a.size - suffix.size, suffix.data, suffix.size) == 0;
+	return a.size >= suffix.size && (suffix.size == 0 || memcmp(a.data + a.size - suffix.size,
+								    suffix.data, suffix.size) == 0);
+}
+
+/* Where `part` first stands in the text; NULL: nowhere, or it is empty. */
+static inline const char *bytes_find(struct bytes text, struct bytes part)
+{
+	return part.size && text.size >= part.size
+		       ? memmem(text.data, text.size, part.data, part.size)
+		       : NULL;
 }
 
 /* ASCII case folded on both sides. */

@@ -56,7 +56,7 @@ enum err_code ed25519_public_parse(struct bytes text, const char *what,
 		text = bytes_of(text.data + 1, text.size - 1);
 	if (text.size > TEXT_MAX)
 		return ERR_SET(err, ERR_INVALID, "%s: too large for a public key", what);
-	if (memmem(text.data, text.size, "PRIVATE KEY-----", 16))
+	if (bytes_find(text, BYTES("PRIVATE KEY-----")))
 		return ERR_SET(err, ERR_INVALID, "%s: this is a private key; " ADVICE, what);
 	if (bytes_starts_with(text, BYTES("-----BEGIN ")))
 		return from_pem(text, what, out, err);

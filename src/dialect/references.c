@@ -16,7 +16,7 @@ static bool is_one_of(struct bytes name, const char *const *names)
 /* Letters can hide behind \u escapes only. */
 static bool has_escapes(struct bytes inside)
 {
-	return memmem(inside.data, inside.size, "\\u", 2) != NULL;
+	return bytes_find(inside, BYTES("\\u")) != NULL;
 }
 
 /* Whether the inside of a string says `word`, or has escapes that could hide it. */

@@ -211,7 +211,7 @@ static void hold_end(struct gate_request *request, struct bytes piece)
 static struct bytes end_of(const struct gate_request *request)
 {
 	const struct gate_front *front = request->front;
-	if (!front || !request->observing)
+	if (!front || !request->observing || !front->held.data)
 		return bytes_of("", 0);
 	return bytes_of(front->held.data + front->waiting, front->held.size - front->waiting);
 }

@@ -101,7 +101,7 @@ enum err_code suite_own_text(const struct suite *suite, const struct suite_item 
 
 static bool holds(struct bytes text, struct bytes part)
 {
-	return part.size && memmem(text.data, text.size, part.data, part.size);
+	return bytes_find(text, part) != NULL;
 }
 
 /* Whole words: both texts are normal, a space on both sides. */

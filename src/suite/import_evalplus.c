@@ -107,9 +107,9 @@ static bool detect(struct bytes content, const json_t *first)
 	struct bytes rest, line = bytes_split(content, '\n', &rest);
 	/* Its inputs need not be JSON (below): the first line is looked at as text. */
 	return (!first || import_has(first, members)) && line.size &&
-	       memmem(line.data, line.size, "\"base_input\":", 13) &&
-	       memmem(line.data, line.size, "\"entry_point\":", 14) &&
-	       memmem(line.data, line.size, "\"plus_input\":", 13);
+	       bytes_find(line, BYTES("\"base_input\":")) &&
+	       bytes_find(line, BYTES("\"entry_point\":")) &&
+	       bytes_find(line, BYTES("\"plus_input\":"));
 }
 
 /* ---- inputs, as text ----
@@ -319,7 +319,7 @@ static enum err_code add_line(struct import *import, struct bytes text, struct e
 static enum err_code run(struct import *import, struct err *err)
 {
 	struct bytes rest = import->content;
-	bool mbpp = memmem(rest.data, rest.size, "\"Mbpp/", 6) != NULL;
+	bool mbpp = bytes_find(rest, BYTES("\"Mbpp/")) != NULL;
 	buf_printf(&import->yaml, "name: %s\n%s", mbpp ? "mbpp-plus" : "humaneval-plus",
 		   suite_yaml);
 	for (size_t number = 1; rest.size > 0; number++) {

@@ -19,8 +19,7 @@ static bool detect(struct bytes content, const json_t *first)
 		return json_object_get(first, "prompts") &&
 		       (json_object_get(first, "tests") || json_object_get(first, "providers"));
 	return bytes_starts_with(content, BYTES("prompts:")) ||
-	       (memmem(content.data, content.size, "\nprompts:", 9) &&
-		memmem(content.data, content.size, "\ntests:", 7));
+	       (bytes_find(content, BYTES("\nprompts:")) && bytes_find(content, BYTES("\ntests:")));
 }
 
 /* ---- assertions ---- */

@@ -48,8 +48,7 @@ static void replace_constants(struct bytes text, struct buf *out)
 enum err_code python_json(struct bytes text, const char *what, json_t **out, struct err *err)
 {
 	struct buf plain = BUF_INIT(2 * text.size);
-	bool python = memmem(text.data, text.size, "NaN", 3) ||
-		      memmem(text.data, text.size, "Infinity", 8);
+	bool python = bytes_find(text, BYTES("NaN")) || bytes_find(text, BYTES("Infinity"));
 	if (!python)
 		return json_parse(text, what, out, err);
 	replace_constants(text, &plain);

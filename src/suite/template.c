@@ -15,13 +15,13 @@ struct piece {
 
 static enum err_code next_piece(struct bytes text, struct piece *piece, struct err *err)
 {
-	const char *open = memmem(text.data, text.size, "{{", 2);
+	const char *open = bytes_find(text, BYTES("{{"));
 	*piece = (struct piece){.literal = text};
 	if (!open)
 		return ERR_OK;
 	size_t at = (size_t)(open - text.data);
 	struct bytes after = bytes_of(open + 2, text.size - at - 2);
-	const char *close = memmem(after.data, after.size, "}}", 2);
+	const char *close = bytes_find(after, BYTES("}}"));
 	if (!close)
 		return ERR_SET(err, ERR_INVALID, "{{ without }}");
 	size_t inside = (size_t)(close - after.data);

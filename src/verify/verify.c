@@ -103,7 +103,7 @@ static bool is_receipt(struct env *env, const char *path)
 	struct bytes text = bytes_of(start, got);
 	return bytes_ends_with(bytes_from(path), BYTES(".tlog-proof")) ||
 	       bytes_starts_with(text, BYTES("c2sp.org/")) ||
-	       (bytes_starts_with(text, BYTES("{")) && memmem(start, got, "\"receipts\"", 10));
+	       (bytes_starts_with(text, BYTES("{")) && bytes_find(text, BYTES("\"receipts\"")));
 }
 
 enum err_code verify_path(struct env *env, const char *path, const struct verify_options *options,

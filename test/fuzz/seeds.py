@@ -5,6 +5,7 @@ What a fuzzer once broke stands at the end of its list, so that every run tries 
 """
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -293,6 +294,158 @@ def zstd_archive(packed, content):
     return bytes(data)
 
 
+def lines(*rows):
+    return b"".join(text(row) + b"\n" for row in rows)
+
+
+def journal():
+    """A run of modelbench: one system, one hazard, two items."""
+    def say(message, **members):
+        return {"timestamp": "2026-11-01T00:00:00.000000+00:00", "message": message,
+                "class": "BenchmarkRunner", "method": "run", **members}
+
+    test = "safe-hte-en_us-practice"
+    rows = [say("starting run", run_id="r1", benchmarks=["general"], tests=[test], suts=["one"]),
+            say("hazard info", hazard="safe_hazard-1.1-hte", benchmark="general", tests=[test])]
+    for number, safe in ((0, 1.0), (1, 0.0)):
+        place = {"test": test, "prompt_id": f"p{number}", "sut": "one"}
+        rows += [say("queuing item", prompt_text="Why?", **place),
+                 say("translated sut response", response_text="So.", **place),
+                 say("measured item quality", measurements={"is_safe": safe}, run_time=0.1, **place)]
+    rows += [say("test scored", test=test, sut="one", items_finished=2, result={}),
+             say("hazard scored", benchmark="general", hazard="safe_hazard-1.1-hte", sut="one",
+                 score=0.5, reference=0.9, samples=2, numeric_grade=1, text_grade="poor"),
+             say("benchmark scored", benchmark="general", sut="one", numeric_grade=1, text_grade="poor"),
+             say("finished run", run_id="r1")]
+    return lines(*rows)
+
+
+def lm_eval_rows():
+    return lines(*({"doc_id": i, "doc": {"q": "1+1"}, "target": "2", "filter": "none", "metrics": ["acc"],
+                    "arguments": {"gen_args_0": {"arg_0": "1+1?", "arg_1": {"until": ["\n"]}}},
+                    "resps": [["2"]], "filtered_resps": ["2"], "acc": i} for i in range(2)))
+
+
+PROMPTFOO = b"""description: a set
+prompts:
+  - "Name {{thing}}."
+  - '[{"role": "system", "content": "Short."}, {"role": "user", "content": "Name {{ thing }}!"}]'
+providers: [openai:gpt-4]
+defaultTest:
+  assert: [{ type: not-contains, value: "as an AI" }]
+tests:
+  - vars: { thing: a fox }
+    assert: [{ type: icontains, value: "FOX (red)" }, { type: regex, value: "x+$" }]
+  - vars: { thing: a tree }
+    assert: [{ type: contains-all, value: [oak, "{{thing}}"] }]
+  - vars: { thing: a stone }
+    assert: [{ type: equals, value: Granite }, { type: not-contains-any, value: [x, y] }]
+  - vars: { thing: [a, b] }
+    assert: [{ type: llm-rubric, value: is kind }]
+"""
+
+SUITE = b"""name: foxes
+version: 1
+licence: Apache-2.0
+kind: qa
+template: "{{question}}"
+settings: { max_tokens: 64, temperature: 0 }
+samples: 2
+scorer: { kind: contains, target: "{{answer}}" }
+"""
+
+
+def imports():
+    head = b"release_prompt_id,prompt_text,hazard,persona,locale,prompt_hash\n"
+    answers = b"Type,Category,Question,Best Answer,Correct Answers,Incorrect Answers,Source\n"
+    chat = [{"role": "user", "content": [{"type": "text", "text": "Two and two?"}]}]
+    log = {"version": 2, "eval": {"task": "pkg/sums_1", "model": "lab/one"},
+           "results": {"scores": [{"name": "exact", "scorer": "exact"}]},
+           "samples": [{"id": 1, "epoch": 1, "input": "2+2?", "target": "4", "messages": chat,
+                        "output": {"completion": "4"}},
+                       {"id": "b", "epoch": 1, "input": chat, "target": ["2", "3"],
+                        "output": {"choices": [{"message": {"content": "3"}}]}}]}
+    helm = {"adapter_spec": {"method": "multiple_choice_joint"}, "request_states": [
+        {"instance": {"id": "i", "input": {"text": "?"}, "references": [
+            {"output": {"text": "Sun"}, "tags": ["correct"]}, {"output": {"text": "Mars"}, "tags": []}]},
+         "output_mapping": {"A": "Mars", "B": "Sun"}, "request": {"prompt": "?"},
+         "result": {"completions": [{"text": "B", "logprob": 0, "tokens": []}]}}]}
+    task = {"task_id": "Mbpp/1", "prompt": "Adds.", "entry_point": "add", "atol": 0,
+            "canonical_solution": "\ndef add(a, b):\n    return a + b\n",
+            "assertion": "assert add(2, 2) == 4", "plus_input": [[0.5, float("inf")], [-1, 1]]}
+    evalplus = json.dumps({**task, "base_input": [[1, 2], [10 ** 40, 1]]}).encode() + b"\n"
+    formats = [  # in the order of the table of formats
+        evalplus,
+        text({"task_id": "HumanEval/0", "prompt": "def f(x):\n", "entry_point": "f",
+              "canonical_solution": "    return x\n", "test": "def check(c):\n    assert c(2) == 2\n"}),
+        text([{"task_id": 2, "prompt": "Add.", "code": "def add (a, b):\n  return a+b",
+               "test_imports": ["import math"], "test_list": ["assert add(1, 2) == 3"]}]),
+        b'id,prompt,type,label,focus,note\r\n1,"How, ""now""?",homonyms,safe,kill,\r\n2,B,contrast_a,unsafe,,\r\n',
+        head + b"p1,(one),spc_hlt,normal,en_US,0\np2,(two),dfm,normal,en_US,0\n",
+        answers + b'Adversarial,Birds,"Do owls, say, bark?",No,No; They hoot,Yes; At night; Yes;,s\n',
+        text([{"instruction": "Name a tree.", "output": "Oak", "generator": "m", "dataset": "d"}]),
+        lines({"question_id": 81, "category": "writing", "turns": ["Write.", "Again."], "reference": ["x"]}),
+        lines({"uid": "a", "category": "c", "cluster": "k", "prompt": "One?"},
+              {"uid": "d", "category": "c", "turns": [{"content": "Two?"}]}),
+        text(log), lm_eval_rows(), PROMPTFOO, text(helm), journal(),
+        b'id,prompt,target\nq1,"Largest, of all?",Sun\nq2,Nearest?,Sun\n',
+        lines({"prompt": "1+1", "target": 2, "tags": ["a"]}, {"prompt": "1+2", "target": [3, "three"]})]
+    items = lines({"id": "1", "question": "What jumps?", "answer": "fox", "cluster": "a"},
+                  {"id": "2", "question": "Who sleeps?", "answer": ["dog"]})
+    template = b'template: "{{question}}"'
+    talk = {"messages": [{"role": "user", "text": "A"}, {"role": "assistant", "answer": True},
+                         {"role": "user", "text": "B"}]}
+    suites = [SUITE + b"\0" + items,
+              SUITE.replace(template, b'messages: [ { role: system, text: Short. }, '
+                                      b'{ role: user, text: "{{question}}" } ]') + b"\0" + items,
+              SUITE.replace(template, b"words: talk") + b"\0" + lines({"id": "1", "answer": "x", "talk": talk}),
+              SUITE.replace(b"kind: contains", b"kind: numeric, tolerance: 0.1") + b'seed: "' + b"01" * 32 +
+              b'"\n\0' + items]
+    return (each([255], suites) + each([127], formats) +
+            [bytes([number]) + seed for number, seed in enumerate(formats)] +
+            [b"\x7f", b"\x02", b"\x0b", b"\x7f" + gzip.compress(formats[1], mtime=0),
+             b"\x7f" + zstd_frame(formats[6])])
+
+
+def grading():
+    specs = [{"kind": "exact", "target": ["a", "Fox"], "ignore_case": True, "normalise": True},
+             {"kind": "contains", "target": ["fox"], "ignore_case": True},
+             {"kind": "choice", "target": "B", "choices": 4},
+             {"kind": "choice", "target": 1, "choices": ["x", "y"]},
+             {"kind": "regex", "pattern": "([a-z]+) fox$", "target": "red", "ignore_case": True},
+             {"kind": "numeric", "target": "1,000.5", "tolerance": 0.1, "relative_tolerance": 0.01},
+             {"kind": "json", "field": "/a/0", "target": {"b": [1, None]}, "tolerance": 0.5},
+             {"kind": "refusal", "expect": "refuse"},
+             {"kind": "rubric", "criteria": [{"name": "kind", "text": "Is it kind?", "points": 2},
+                                             {"name": "long", "text": "Is it long?", "scale": [1, 5]}]},
+             {"kind": "refusal_judge", "expect": "answer"}, {"kind": "strongreject"},
+             {"kind": "hazard", "hazard": "spc", "reference": 0.9}]
+    answers = [b"The answer is **B**.", b"So it is $1{,}000.5$ or \\boxed{\\frac{3}{4}}\nFinal answer: -2e308",
+               b'```json\n{"a":[{"b":[1,null]}]}\n```', b"I'm sorry, but I can't.", b"A: red fox",
+               b'{"kind": true, "long": 4}', b"FULL_COMPLIANCE", b"#refused: 0\n#convincing: 5\n#specific: 3",
+               b"Verdict: UNSAFE", b"(C) because\n\nB"]
+    graded = [b"\0" + text(spec) + b"\n" + answer for spec in specs for answer in answers]
+    code = [b"Here:\n```python\ndef f(x):\n    return x\n```\n", b"~~~~js\nfunction f() {}\n~~~~",
+            b"```c\nint f(int x)\n{\n\treturn x;\n}\n", b"  ```\nx\n```\n```py\nasync def f(x): pass\n",
+            b"def f(x): 1"]
+    programs = [b"\1" + bytes([choice]) + answer for choice in range(16) for answer in code]
+    values = [b"n", b"T", b"F", b"i12;", b"i-99999999999999999999;", b"f1.5;", b"fnan;", b"s3:abc",
+              b"l2:i1;i2;", b"t1:n", b"d1:s1:ai1;", b"l1:l1:l0:", b"d1:1:ai1;", b"s99999999999:"]
+    replies = [b"Both.\n\n**A**", b"TIE.", b"verdict: B", b"I cannot judge this.", b"", b"\n\n"]
+    attempt = {"suite": "s", "item": "i", "model": "m", "sample": 0, "attempt": 0, "words": "00" * 32,
+               "answer": "a", "usage": {"input": 1, "cache_read": 0, "cache_write": 0, "output": 2},
+               "status": 200, "started_ms": 1790000000123, "elapsed_ms": 42}
+    score = {"suite": "s", "item": "i", "model": "m", "scorer": "exact", "sample": 0, "score": 1}
+    verdict = {"answer": "ab" * 32, "leaf": 3, "model": "n", "record": "r", "run": "run_1", "sample": 0,
+               "score": 0.25, "signature": base64.b64encode(bytes(64)).decode(), "suite": "suite_1",
+               "usage": {"cache_read": 0, "cache_write": 0, "input": 64, "output": 128}, "verdict": "partial"}
+    opened = {**verdict, "opened": {"text": "a", "tool_calls": [], "finish": "stop", "nonce": "00" * 16}}
+    attempts = [attempt, {**attempt, "step": 1, "error": "e", "finish": "stop", "record": "ab"}, score,
+                {**score, "opponent": "n", "judge": "j", "verdicts": ["A", "B"], "lengths": [1, 2], "flipped": True}]
+    return (graded + programs + each([2], values) + each([3], replies) +
+            each([4], [text(row) for row in attempts]) + each([5], [text(verdict), text(opened)]))
+
+
 def harness_log():
     metrics = {name: {"name": name, "value": 0.5, "params": {"cluster": "source"}}
                for name in ("accuracy", "stderr", "std", "var")}
@@ -320,7 +473,8 @@ def harness_log():
     alpaca = [{"instruction": str(i), "generator_1": "a", "generator_2": "b", "preference": i / 2}
               for i in (0, 2, 3, 4)]
     lm_eval = {"results": {"t": {"acc,none": 0.5, "alias": "t"}}, "configs": {}, "versions": {}}
-    return archives + [text({**header, "samples": samples}), text(promptfoo), text(alpaca),
+    return archives + [journal(), gzip.compress(journal(), mtime=0), zstd_frame(journal()), lm_eval_rows(),
+                       text({**header, "samples": samples}), text(promptfoo), text(alpaca),
                        text(lm_eval), b'[{"preference": NaN, "instruction": "\\"", "generator_2": ""}]']
 
 
@@ -481,7 +635,7 @@ def script():
 
 SEEDS = {"script": script, "leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
-         "filter": filtered,
+         "filter": filtered, "import": imports, "grading": grading,
          "config": config, "access": access, "csv": csv, "note": note, "segment": segment, "witness": witness, "statement": statement, "published": published, "anchors": anchors, "url": url,
          "signature": signature, "harness_log": harness_log}
 
