@@ -203,7 +203,7 @@ static int log_prove(int argc, char **argv)
 
 /* ---- checkpoint ---- */
 
-/* The stored one, or the newest that witnesses have cosigned: where both are of one size that is
+/* The newest one, or the newest that witnesses have cosigned: where both are of one size that is
  * the same checkpoint with more signatures. */
 static enum err_code read_checkpoint(struct env *env, const char *directory, bool cosigned,
 				     struct buf *text, struct note *note, struct checkpoint *head,
@@ -212,11 +212,9 @@ static enum err_code read_checkpoint(struct env *env, const char *directory, boo
 	struct buf other = BUF_INIT(NOTE_SIZE_MAX);
 	struct note other_note;
 	struct checkpoint other_head;
-	enum err_code code = log_read_stored_checkpoint(env, directory, text, err);
+	enum err_code code = log_read_newest_checkpoint(env, directory, text, head, err);
 	if (code == ERR_OK)
 		code = note_parse(buf_bytes(text), note, err);
-	if (code == ERR_OK)
-		code = checkpoint_parse(note->text, head, err);
 	enum err_code found =
 		code == ERR_OK ? log_read_cosigned_checkpoint(env, directory, &other, NULL) : code;
 	bool usable = found == ERR_OK &&

@@ -233,6 +233,9 @@ void log_copy_key(struct log *log, struct note_key *out);
 /* checkpoint_open with the log's key, or one that was handed on to it. At open. */
 enum err_code log_open_checkpoint(struct log *log, struct bytes note, struct checkpoint *head,
 				  struct err *err);
+/* Before anything else is read: that the stored checkpoint, if there is one, is of this log and of
+ * a key that leads to ours. ERR_MISMATCH says whose it is and what to do. */
+enum err_code log_check_signer(struct log *log, struct err *err);
 
 /* Adds a segment at the end of the list. False when memory is out. */
 bool log_segments_add(struct log *log, uint64_t first);

@@ -200,6 +200,7 @@ static enum err_code start(struct log *log, struct err *err)
 		ERR_TRY(mark_open(log->env, log->options.mark, &log->mark, &log->mark_head, err));
 	ERR_TRY(clear_away(log, err));
 	ERR_TRY(sync_directories(log, err));
+	ERR_TRY(log_check_signer(log, err));
 	ERR_TRY(log_recover(log, err));
 	log->options.known_checkpoint = NULL;
 	ERR_TRY(log_recover_outcomes(log, err));

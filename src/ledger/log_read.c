@@ -319,22 +319,6 @@ enum err_code log_reader_seek(struct log_reader *reader, uint64_t index, struct 
 	return ERR_OK;
 }
 
-enum err_code log_read_stored_checkpoint(struct env *env, const char *directory, struct buf *out,
-					 struct err *err)
-{
-	char path[PATH_SIZE];
-	snprintf(path, sizeof(path), "%s/checkpoint", directory);
-	return env_read_file(env, path, out, err);
-}
-
-enum err_code log_read_cosigned_checkpoint(struct env *env, const char *directory, struct buf *out,
-					   struct err *err)
-{
-	char path[PATH_SIZE];
-	snprintf(path, sizeof(path), "%s/checkpoint.cosigned", directory);
-	return env_read_file(env, path, out, err);
-}
-
 /* ---- checking a whole log ---- */
 
 struct expected_root {
@@ -355,21 +339,26 @@ struct check {
 	struct merkle_hash hashes[TILE_LEVELS][TILE_WIDTH];
 };
 
-static enum err_code open_checkpoint(const struct check *check, struct bytes message,
+/* Whose signature it is counts for the newest one; what that covers is vouched for by it, and an
+ * older one may be of before the key was handed on: its root must be the tree's all the same. */
+static enum err_code open_checkpoint(const struct check *check, struct bytes message, bool newest,
 				     struct checkpoint *out, struct err *err)
 {
 	struct note note;
-	if (check->wanted->key)
-		return checkpoint_open(message, check->wanted->key, out, err);
+	if (check->wanted->key) {
+		enum err_code code = checkpoint_open(message, check->wanted->key, out, err);
+		if (code != ERR_NOT_FOUND || newest)
+			return code;
+	}
 	ERR_TRY(note_parse(message, &note, err));
 	return checkpoint_parse(note.text, out, err);
 }
 
 static enum err_code add_root(struct check *check, struct bytes message, const char *what,
-			      struct err *err)
+			      bool newest, struct err *err)
 {
 	struct expected_root *root = &check->roots[check->root_count];
-	enum err_code code = open_checkpoint(check, message, &root->head, err);
+	enum err_code code = open_checkpoint(check, message, newest, &root->head, err);
 	if (code != ERR_OK) {
 		err_prefix(err, "%s", what);
 		return code;
@@ -385,34 +374,71 @@ static int compare_roots(const void *a, const void *b)
 	return left->head.size < right->head.size ? -1 : left->head.size > right->head.size;
 }
 
+/* There is none where none was signed yet. */
+static enum err_code add_newest(struct check *check, struct err *err)
+{
+	struct checkpoint head;
+	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
+	struct bytes newest = check->wanted->newest;
+	if (newest.size == 0) {
+		enum err_code code =
+			log_read_newest_checkpoint(check->env, check->directory, &text, &head, err);
+		newest = buf_bytes(&text);
+		if (code != ERR_OK) {
+			buf_release(&text);
+			return code == ERR_NOT_FOUND ? ERR_OK : code;
+		}
+	}
+	enum err_code code = add_root(check, newest, "the newest checkpoint", true, err);
+	if (code == ERR_OK) {
+		check->result->newest = check->roots[0].head;
+		check->result->covered = check->roots[0].head.size;
+	}
+	buf_release(&text);
+	return code;
+}
+
+/* The stored one, unless it is the newest. */
+static void drop_twin(struct check *check)
+{
+	const struct checkpoint *newest = &check->roots[0].head, *stored = &check->roots[1].head;
+	if (check->root_count == 2 && newest->size == stored->size &&
+	    merkle_equal(&newest->root, &stored->root))
+		check->root_count = 1;
+}
+
+typedef enum err_code read_checkpoint(struct env *env, const char *directory, struct buf *out,
+				      struct err *err);
+
+/* One that is kept besides, if it is there. */
+static enum err_code add_kept(struct check *check, read_checkpoint *read, const char *what,
+			      struct err *err)
+{
+	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
+	enum err_code code = read(check->env, check->directory, &text, err);
+	if (code == ERR_OK)
+		code = add_root(check, buf_bytes(&text), what, false, err);
+	buf_release(&text);
+	return code == ERR_NOT_FOUND ? ERR_OK : code;
+}
+
 static enum err_code gather_roots(struct check *check, struct err *err)
 {
-	struct buf stored = BUF_INIT(NOTE_SIZE_MAX);
 	const struct log_check *wanted = check->wanted;
 	assert(wanted->checkpoint_count <= LOG_CHECK_MAX);
-	/* The stored one, the cosigned one, and those that were given. */
-	check->roots = calloc(wanted->checkpoint_count + 2, sizeof(*check->roots));
+	/* The newest, the stored, the cosigned one, and those that were given. */
+	check->roots = calloc(wanted->checkpoint_count + 3, sizeof(*check->roots));
 	if (!check->roots)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
-	enum err_code code = log_read_stored_checkpoint(check->env, check->directory, &stored, err);
-	if (code == ERR_OK) {
-		code = add_root(check, buf_bytes(&stored), "the stored checkpoint", err);
-		check->result->stored = check->roots[0].head;
-		check->result->covered = check->roots[0].head.size;
-	} else if (code == ERR_NOT_FOUND) {
-		code = ERR_OK;
-	}
-	if (code == ERR_OK) {
-		buf_clear(&stored);
-		code = log_read_cosigned_checkpoint(check->env, check->directory, &stored, err);
-		code = code == ERR_OK
-			       ? add_root(check, buf_bytes(&stored), "the cosigned checkpoint", err)
-		       : code == ERR_NOT_FOUND ? ERR_OK
-					       : code;
-	}
+	enum err_code code = add_newest(check, err);
+	if (code == ERR_OK)
+		code = add_kept(check, log_read_stored_checkpoint, "the stored checkpoint", err);
+	drop_twin(check);
+	if (code == ERR_OK)
+		code = add_kept(check, log_read_cosigned_checkpoint, "the cosigned checkpoint",
+				err);
 	for (size_t i = 0; code == ERR_OK && i < wanted->checkpoint_count; i++)
-		code = add_root(check, wanted->checkpoints[i], "a given checkpoint", err);
-	buf_release(&stored);
+		code = add_root(check, wanted->checkpoints[i], "a given checkpoint", true, err);
 	qsort(check->roots, check->root_count, sizeof(*check->roots), compare_roots);
 	return code;
 }
@@ -607,7 +633,7 @@ static enum err_code prove(struct env *env, const char *directory, uint64_t inde
 		struct merkle_hash root = merkle_root(log_reader_tree(reader));
 		if (!merkle_equal(&root, &head->root))
 			code = ERR_SET(err, ERR_MISMATCH,
-				       "the stored checkpoint has another root than the records");
+				       "the newest checkpoint has another root than the records");
 	}
 	log_reader_close(reader);
 	free(proving);
@@ -624,13 +650,11 @@ static enum err_code choose_checkpoint(struct env *env, const char *directory, u
 	    checkpoint_parse(note.text, head, NULL) == ERR_OK && index < head->size)
 		return ERR_OK;
 	buf_clear(text);
-	ERR_TRY(log_read_stored_checkpoint(env, directory, text, err));
-	ERR_TRY(note_parse(buf_bytes(text), &note, err));
-	ERR_TRY(checkpoint_parse(note.text, head, err));
+	ERR_TRY(log_read_newest_checkpoint(env, directory, text, head, err));
 	if (index < head->size)
 		return ERR_OK;
 	return ERR_SET(err, ERR_NOT_FOUND,
-		       "the stored checkpoint covers %llu records, not record %llu",
+		       "the newest checkpoint covers %llu records, not record %llu",
 		       (unsigned long long)head->size, (unsigned long long)index);
 }
 

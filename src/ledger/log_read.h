@@ -35,7 +35,8 @@ const struct merkle_range *log_reader_tree(struct log_reader *reader);
 uint64_t log_reader_torn_bytes(const struct log_reader *reader);
 void log_reader_close(struct log_reader *reader);
 
-/* DIRECTORY/checkpoint, appended. ERR_NOT_FOUND if there is none. */
+/* DIRECTORY/checkpoint, appended. ERR_NOT_FOUND if there is none. It may be up to 0.1 s behind what
+ * was signed, for good where a crash came then. */
 enum err_code log_read_stored_checkpoint(struct env *env, const char *directory, struct buf *out,
 					 struct err *err);
 
@@ -44,10 +45,23 @@ enum err_code log_read_stored_checkpoint(struct env *env, const char *directory,
 enum err_code log_read_cosigned_checkpoint(struct env *env, const char *directory, struct buf *out,
 					   struct err *err);
 
+/* The one that was signed last, kept in ../../marks where a gateway has its logs and marks in one
+ * data directory, of the log `origin`; appended. ERR_NOT_FOUND if there is none. Records were
+ * durable before it was signed: what reads both reads it first. */
+enum err_code log_read_marked_checkpoint(struct env *env, const char *directory, const char *origin,
+					 struct buf *out, struct err *err);
+/* The larger of the stored and the marked one. ERR_NOT_FOUND where no checkpoint is stored,
+ * ERR_INVALID where what is stored is none. `out` is empty before. */
+enum err_code log_read_newest_checkpoint(struct env *env, const char *directory, struct buf *out,
+					 struct checkpoint *head, struct err *err);
+
 /* A whole log checked: every record's CRC, place and chain; the tree recomputed; the root at the
  * size of each checkpoint; every hash tile on the disk. */
 struct log_check {
-	const struct note_key *key; /* who must have signed; NULL: signatures are not checked */
+	/* Who must have signed the newest one, and all that are in its name; NULL: signatures are
+	 * not checked. Of before a rotation of the key there may be others. */
+	const struct note_key *key;
+	struct bytes newest; /* as log_read_newest_checkpoint gave it; empty: it is read */
 	const struct bytes *checkpoints; /* signed notes beside the stored one; may be NULL */
 	size_t checkpoint_count;         /* at most LOG_CHECK_MAX */
 	/* Called for each record, for further checks; may be NULL. Its error ends the check. */
@@ -58,12 +72,12 @@ struct log_check {
 
 struct log_check_result {
 	uint64_t records;         /* read and found whole */
-	uint64_t covered;         /* by the stored checkpoint */
+	uint64_t covered;         /* by the newest checkpoint */
 	uint64_t tiles;           /* compared */
 	uint64_t checkpoints;     /* compared */
 	uint64_t torn_bytes;      /* of an interrupted write behind the last record */
 	struct merkle_hash root;  /* over all records */
-	struct checkpoint stored; /* size 0 and an empty origin when there is none */
+	struct checkpoint newest; /* size 0 and an empty origin when there is none */
 };
 
 /* ERR_CORRUPT or ERR_MISMATCH names the first thing that is wrong (segment and offset, tile,
@@ -73,7 +87,7 @@ enum err_code log_check_directory(struct env *env, const char *directory,
 				  struct err *err);
 
 /* Makes the receipt of a record from the directory alone: its text and the proof against the newest
- * cosigned checkpoint that covers it, else the stored one, both appended. Reads the whole log, in
+ * cosigned checkpoint that covers it, else the newest one, both appended. Reads the whole log, in
  * flat memory. ERR_NOT_FOUND if the checkpoint does not cover it. */
 enum err_code log_prove_directory(struct env *env, const char *directory, uint64_t index,
 				  struct buf *record, struct buf *proof_text, struct err *err);

@@ -1,5 +1,6 @@
 /* The key of a running log handed on to another one. Notes that say so, signed by both keys, are
  * kept in the directory; the log goes over to the new key with the next checkpoint it makes. */
+#include "base/encode.h"
 #include "ledger/key_rotation.h"
 #include "ledger/log_internal.h"
 
@@ -155,5 +156,80 @@ enum err_code log_open_checkpoint(struct log *log, struct bytes note, struct che
 		log->signed_before |= code == ERR_OK;
 	}
 	buf_release(&notes);
+	return code;
+}
+
+/* ---- a log that is started with another key ---- */
+
+/* Whether notes at hand lead from the key with this id to a key with the other one. */
+static bool leads_to(struct bytes notes, const uint8_t from[4], const uint8_t to[4])
+{
+	uint8_t at[4];
+	memcpy(at, from, sizeof(at));
+	for (unsigned i = 0; i < KEY_ROTATIONS_MAX && notes.size > 0; i++) {
+		struct key_rotation rotation; /* in the order in which it was handed on */
+		if (key_rotation_open(key_rotation_next(notes, &notes), &rotation, NULL) !=
+			    ERR_OK ||
+		    memcmp(rotation.from.id, at, sizeof(at)) != 0)
+			continue;
+		memcpy(at, rotation.to.id, sizeof(at));
+		if (memcmp(at, to, sizeof(at)) == 0)
+			return true;
+	}
+	return false;
+}
+
+static enum err_code wrong_key(struct log *log, const struct note *note,
+			       const struct checkpoint *head, struct err *err)
+{
+	char signer[9], ours[9];
+	const uint8_t *id = note->signatures[0].id;
+	struct buf notes = BUF_INIT(KEY_ROTATIONS_TEXT_MAX);
+	bool older = log_read_rotations(log, &notes, NULL) == ERR_OK &&
+		     leads_to(buf_bytes(&notes), log->key.id, id);
+	buf_release(&notes);
+	hex_encode(id, 4, signer);
+	hex_encode(log->key.id, 4, ours);
+	if (older)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: the log is signed with the key %s, to which yours (%s) was "
+			       "handed on: it signs no more; put the newest signing.key in place",
+			       log->directory, signer, ours);
+	if (log->mark_head.size > head->size)
+		return ERR_SET(err, ERR_MISMATCH,
+			       "%s: this is an old copy of the log, of %llu records and of before "
+			       "its key %s was followed by yours (%s): %llu were signed since, "
+			       "says %s; restore the newest copy",
+			       log->directory, (unsigned long long)head->size, signer, ours,
+			       (unsigned long long)log->mark_head.size, log->options.mark);
+	return ERR_SET(
+		err, ERR_MISMATCH,
+		"%s: the log is signed with the key %s, and yours is %s: put the signing.key "
+		"in place that this log was made with; if its key was handed on to yours "
+		"since (parley log rotate-key), this is an old copy: restore the newest",
+		log->directory, signer, ours);
+}
+
+enum err_code log_check_signer(struct log *log, struct err *err)
+{
+	char path[LOG_PATH_SIZE];
+	struct note note;
+	struct checkpoint head;
+	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
+	log_path(log, path, "checkpoint");
+	bool there = env_read_file(log->env, path, &text, NULL) == ERR_OK &&
+		     note_parse(buf_bytes(&text), &note, NULL) == ERR_OK &&
+		     checkpoint_parse(note.text, &head, NULL) == ERR_OK;
+	enum err_code code = ERR_OK;
+	if (there && strcmp(head.origin, log->key.name) != 0)
+		code = ERR_SET(
+			err, ERR_MISMATCH,
+			"%s: this is the log %s, and the name in parley.yaml makes it %s: put "
+			"the name back; another name takes another data directory",
+			log->directory, head.origin, log->key.name);
+	else if (there && log_open_checkpoint(log, buf_bytes(&text), &head, NULL) == ERR_NOT_FOUND)
+		code = wrong_key(log, &note, &head, err);
+	log->signed_before = false; /* recovery finds that out */
+	buf_release(&text);
 	return code;
 }

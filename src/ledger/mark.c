@@ -114,6 +114,29 @@ enum err_code mark_open(struct env *env, const char *path, struct mark **out,
 	return ERR_OK;
 }
 
+enum err_code mark_read(struct env *env, const char *path, struct checkpoint *head,
+			struct buf *note, struct err *err)
+{
+	bool used = false;
+	struct mark *mark = calloc(1, sizeof(*mark));
+	memset(head, 0, sizeof(*head));
+	if (!mark)
+		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", path);
+	enum err_code code = env_file_open(env, path, ENV_OPEN_READ, &mark->file, err);
+	for (unsigned i = 0; code == ERR_OK && i < 2; i++) {
+		uint64_t before = mark->sequence;
+		code = read_slot(mark, i, head, &used, err);
+		if (code == ERR_OK && mark->sequence > before) {
+			buf_clear(note);
+			buf_append_bytes(note, parse_slot(mark->slot));
+		}
+	}
+	if (code == ERR_OK && (mark->sequence == 0 || note->failed))
+		code = ERR_SET(err, ERR_NOT_FOUND, "%s holds no checkpoint", path);
+	mark_close(mark);
+	return code;
+}
+
 enum err_code mark_set(struct mark *mark, struct bytes note, struct err *err)
 {
 	uint8_t *slot = mark->slot;

@@ -151,15 +151,6 @@ static enum err_code check_entry(void *argument, const struct log_read_entry *en
 
 /* ---- whose log it is ---- */
 
-static enum err_code read_head(struct env *env, const char *directory, struct buf *text,
-			       struct checkpoint *head, struct err *err)
-{
-	struct note note;
-	ERR_TRY(log_read_stored_checkpoint(env, directory, text, err));
-	ERR_TRY(note_parse(buf_bytes(text), &note, err));
-	return checkpoint_parse(note.text, head, err);
-}
-
 static enum err_code read_own_key(struct env *env, const char *directory, struct verify_keys *own,
 				  struct err *err)
 {
@@ -175,29 +166,31 @@ static enum err_code read_own_key(struct env *env, const char *directory, struct
 	return code;
 }
 
-/* The key that signed the stored checkpoint: of the reader's, else the one that lies beside. */
-static enum err_code choose_key(const struct verify_keys *keys, struct bytes text,
-				const struct checkpoint *head, const struct note_key **out,
-				struct err *err)
+/* The key that signed the newest checkpoint: of the reader's, else the one that lies beside. */
+static enum err_code choose_key(const struct verify_keys *keys, const char *whose,
+				struct bytes text, const struct checkpoint *head,
+				const struct note_key **out, struct err *err)
 {
 	struct checkpoint opened;
+	struct note note;
 	const struct note_key *key;
+	char why[600];
 	size_t at = 0;
 	bool named = false;
 	*out = NULL;
 	while ((key = verify_keys_next(keys, head->origin, &at))) {
 		named = true;
-		if (checkpoint_open(text, key, &opened, NULL) == ERR_OK) {
+		enum err_code code = checkpoint_open(text, key, &opened, err);
+		if (code == ERR_OK)
 			*out = key;
-			return ERR_OK;
-		}
+		if (code != ERR_NOT_FOUND)
+			return code == ERR_OK ? code : err_prefix(err, "checkpoint");
 	}
 	if (!named)
 		return ERR_OK;
-	return ERR_SET(
-		err, ERR_MISMATCH,
-		"checkpoint: it is not signed with the key for %s that was given or lies beside",
-		head->origin);
+	ERR_TRY(note_parse(text, &note, err));
+	verify_keys_differ(keys, &note, head->origin, whose, why, sizeof(why));
+	return ERR_SET(err, ERR_MISMATCH, "checkpoint: it is %s", why);
 }
 
 /* ---- witnesses ---- */
@@ -273,7 +266,7 @@ static void note_log(const struct log_check_result *result, struct verify_report
 		    (unsigned long long)result->tiles, (unsigned long long)result->checkpoints);
 	if (result->covered < result->records)
 		report_note(report, VERIFY_UNCHECKED,
-			    "%llu records at the end are not covered by the stored checkpoint",
+			    "%llu records at the end are not covered by the newest checkpoint",
 			    (unsigned long long)(result->records - result->covered));
 	if (result->torn_bytes > 0)
 		report_note(report, VERIFY_UNCHECKED,
@@ -284,7 +277,7 @@ static void note_log(const struct log_check_result *result, struct verify_report
 static void conclude(const struct log_check_result *result, bool signed_by, bool vouched,
 		     const struct witnessed *witnessed, struct verify_report *report)
 {
-	const char *origin = result->stored.origin;
+	const char *origin = result->newest.origin;
 	unsigned long long covered = (unsigned long long)result->covered;
 	if (vouched && *witnessed->why)
 		report_verdict(report, VERIFY_SELF_CERTIFIED, "CONSISTENT, SELF-CERTIFIED: %s",
@@ -315,7 +308,7 @@ static enum err_code run_check(struct env *env, const char *directory, struct ve
 			       struct verify_report *report, struct err *err)
 {
 	struct buf text = BUF_INIT(NOTE_SIZE_MAX);
-	struct checkpoint head;
+	struct checkpoint head = {0};
 	struct log_check check = {.each = check_entry, .argument = walk};
 	struct log_check_result result = {0};
 	const struct note_key *key = NULL;
@@ -323,19 +316,25 @@ static enum err_code run_check(struct env *env, const char *directory, struct ve
 	struct witnessed witnessed = {0};
 	char path[4096];
 	snprintf(path, sizeof(path), "%s/" KEY_ROTATIONS_FILE, directory);
-	ERR_TRY(verify_keys_follow_file(env, path, KEY_ROTATIONS_FILE, reader, err));
-	enum err_code code = read_head(env, directory, &text, &head, err);
-	if (code == ERR_OK) {
-		code = choose_key(reader, buf_bytes(&text), &head, &key, err);
+	/* In a log in use the notes come before the checkpoint that needs them. */
+	enum err_code code = log_read_newest_checkpoint(env, directory, &text, &head, err);
+	bool none = code == ERR_NOT_FOUND; /* a log without any checkpoint yet */
+	if (code == ERR_OK || none)
+		code = verify_keys_follow_file(env, path, KEY_ROTATIONS_FILE, reader, err);
+	if (code == ERR_OK && !none) {
+		code = choose_key(reader, "that you gave for it", buf_bytes(&text), &head, &key,
+				  err);
 		vouched = key != NULL;
 	}
-	if (code == ERR_OK && !key)
+	if (code == ERR_OK && !none && !key)
 		code = read_own_key(env, directory, own, err);
-	if (code == ERR_OK && !key)
-		code = choose_key(own, buf_bytes(&text), &head, &key, err);
-	if (code == ERR_NOT_FOUND)
-		code = ERR_OK; /* a log without any checkpoint yet */
+	if (code == ERR_OK && !none && !key)
+		code = verify_keys_follow_file(env, path, KEY_ROTATIONS_FILE, own, err);
+	if (code == ERR_OK && !none && !key)
+		code = choose_key(own, "in the file " VKEY_FILE " beside it", buf_bytes(&text),
+				  &head, &key, err);
 	check.key = key;
+	check.newest = buf_bytes(&text);
 	if (code == ERR_OK)
 		code = log_check_directory(env, directory, &check, &result, err);
 	buf_release(&text);

@@ -3,6 +3,7 @@
 #define VERIFY_KEYS_H
 
 #include "env/env.h"
+#include "ledger/key_rotation.h"
 #include "ledger/note.h"
 #include "ledger/trust_policy.h"
 
@@ -16,10 +17,14 @@ struct verify_keys {
 	size_t evaluator_count;
 	struct trust_policy *policy; /* owned: witnesses and quorum; NULL: none */
 	size_t rotated;              /* logs' keys that came by rotation */
+	struct buf notes;            /* of rotations, that the reader gave */
+	struct key_rotation *handed; /* owned: the rotations of which notes were read */
+	size_t handed_count;
 };
 
-/* From the texts of --key. ERR_USAGE tells which is neither a key nor a file of keys. `keys` is
- * overwritten; release it in any case. */
+/* From the texts of --key: keys, and files of keys, behind which notes may stand by which logs'
+ * keys were handed on: they are followed. ERR_USAGE tells which is neither a key nor a file of
+ * keys. `keys` is overwritten; release it in any case. */
 enum err_code verify_keys_read(struct env *env, const char *const *texts, size_t count,
 			       struct verify_keys *keys, struct err *err);
 /* From a text with one key a line, the last word of it; empty lines and those that begin with # are
@@ -40,6 +45,11 @@ enum err_code verify_keys_follow(struct bytes notes, const char *what, struct ve
 /* Reads the notes at `path`, if there are any. */
 enum err_code verify_keys_follow_file(struct env *env, const char *path, const char *what,
 				      struct verify_keys *keys, struct err *err);
+/* Why a note about the log `origin` is signed by none of `keys`, of which some have its name, in
+ * words: which key signed it, which there are, and what may be done. `whose` is where they are
+ * from: "that you gave for it". */
+void verify_keys_differ(const struct verify_keys *keys, const struct note *note, const char *origin,
+			const char *whose, char *out, size_t size);
 void verify_keys_release(struct verify_keys *keys);
 
 /* The next key of that log from *at on (start with 0); NULL after the last. */

@@ -64,6 +64,7 @@ static enum err_code open_head(const struct verify_keys *reader, const struct ve
 			       struct bytes note_text, struct known_head *known, struct err *err)
 {
 	struct note note;
+	char why[600];
 	bool named, found;
 	ERR_TRY(note_parse(note_text, &note, err));
 	ERR_TRY(checkpoint_parse(note.text, &known->head, err));
@@ -74,11 +75,11 @@ static enum err_code open_head(const struct verify_keys *reader, const struct ve
 	if (found)
 		return ERR_OK;
 	if (named)
-		return ERR_SET(
-			err, ERR_MISMATCH,
-			"the checkpoint of %s is not signed with the key that you gave for it: "
-			"somebody else made this log",
-			known->head.origin);
+		verify_keys_differ(reader, &note, known->head.origin, "that you gave for it", why,
+				   sizeof(why));
+	if (named)
+		return ERR_SET(err, ERR_MISMATCH, "the checkpoint of %s is %s", known->head.origin,
+			       why);
 	known->signer = SIGNER_BUNDLE;
 	ERR_TRY(open_with(own, note_text, known, &named, &found, err));
 	if (named && !found)

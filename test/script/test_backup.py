@@ -74,6 +74,46 @@ class Backup(Case):
         self.assertIn("--restored", refused.stderr)
         self.check_restored(told)
 
+    def test_readers_of_the_disk_take_the_mark(self):
+        """A crash leaves the file `checkpoint` up to 0.1 s behind what was signed."""
+        self.ask(3)
+        vkey = self.vkey("usage")
+        log = self.gate.directory / "log" / "usage"
+        self.gate.stop()
+        behind = (log / "checkpoint").read_bytes()
+        older = self.directory / "older"
+        shutil.copytree(log, older)
+        self.gate.start()
+        self.client.port = self.gate.port
+        self.ask(3)
+        self.gate.stop()
+        newest = (log / "checkpoint").read_bytes()
+        size = int(newest.split(b"\n")[1])
+        self.assertGreater(size, int(behind.split(b"\n")[1]))
+        (log / "checkpoint").write_bytes(behind)
+        done = run("verify", log, "--key", vkey, "--require", "vouched", "--json")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        told = json.loads(done.stdout)
+        self.assertIn(f"; {size} records", told["headline"])
+        self.assertEqual(told["unchecked"], [])
+        self.assertIn("0 hash tiles and 2 checkpoints against the tree", told["checked"])
+        self.assertEqual(run("log", "checkpoint", log).stdout.encode(), newest)
+        receipt = self.directory / "last.tlog-proof"
+        receipt.write_text(run("log", "prove", log, size - 1).stdout)
+        done = run("verify", receipt, "--key", vkey, "--require", "vouched")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        # A log that is older than what was signed; marks of nobody, and of another log.
+        shutil.rmtree(log)
+        shutil.copytree(older, log)
+        done = run("verify", log, "--key", vkey)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn(f"covers {size} records and the log has only", done.stdout)
+        mark = self.gate.directory / "marks" / "usage.mark"
+        for content in (b"", b"PARLEYMK" + bytes(99), mark.with_name("evaluation.mark").read_bytes()):
+            mark.write_bytes(content)
+            done = run("verify", log, "--key", vkey, "--require", "vouched")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
     def vkey(self, log):
         return self.gate.admin(f"/log/{log}/vkey").body.decode().strip()
 

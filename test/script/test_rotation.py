@@ -110,6 +110,44 @@ class Rotation(Witnessed, Bench):
         self.assertEqual(ask(port, "GET", "/log/vkey").body.decode().strip(), new)
         self.assertIn(self.old.encode(), ask(port, "GET", "/log/key-rotations").body)
 
+    def test_an_old_copy_of_before_the_rotation(self):
+        """A log and a receipt of before it, with the newer key; a receipt of after it, with the older."""
+        self.gate.stop()
+        before = self.directory / "before"
+        shutil.copytree(self.gate.directory, before)
+        self.gate.start()
+        new = self.rotate()["vkey"]
+        old_id, new_id = self.old.split("+")[1], new.split("+")[1]
+        self.gate.stop()
+        receipts = []
+        for name, folder in (("old", before / "log" / "evaluation"), ("new", self.log)):
+            receipts.append(self.directory / f"{name}.tlog-proof")
+            receipts[-1].write_text(run("log", "prove", folder, "0").stdout)
+        for path in (before / "log" / "evaluation", receipts[0]):
+            said = self.vouched(path, new, 1, f"FALSE: ")
+            self.assertIn(f"({new_id}) but with another ({old_id})", said)
+            self.assertIn("give the other one too", said)
+        self.assertIn(f"({old_id}) but with another ({new_id})", self.vouched(receipts[1], self.old, 1, "FALSE: "))
+        # The log's notes lead there; from the newer key to the older one nothing does, and that is said.
+        notes = self.directory / "keys"
+        notes.write_text(self.old + "\n" + (self.log / "key-rotations").read_text())
+        self.assertIn("handed on", self.vouched(receipts[1], notes))
+        notes.write_text(new + "\n" + (self.log / "key-rotations").read_text())
+        said = self.vouched(receipts[0], notes, 1, "FALSE: ")
+        self.assertIn(f"with the one before it ({old_id}), which was handed on later", said)
+        # Started with the newer key, the old copy is known as one, by the mark or without it.
+        for log in ("evaluation", "usage"):
+            shutil.rmtree(self.gate.directory / "log" / log)
+            shutil.copytree(before / "log" / log, self.gate.directory / "log" / log)
+        done = self.gate.run("serve")
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("this is an old copy of the log", done.stderr)
+        self.assertIn("restore the newest copy", done.stderr)
+        shutil.rmtree(self.gate.directory / "marks")
+        done = self.gate.run("serve")
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn(f"signed with the key {old_id}, and yours is {new_id}", done.stderr)
+
     def test_the_wrong_key_is_refused(self):
         old = (self.gate.directory / "signing.key").read_bytes()
         new = self.rotate()
@@ -118,11 +156,13 @@ class Rotation(Witnessed, Bench):
         self.assertNotEqual(old, right)
         (self.directory / "x").mkdir()
         run("keygen", "-o", self.directory / "x" / "key")
-        for wrong in (old, (self.directory / "x" / "key").read_bytes()):
+        for wrong, words in ((old, "it signs no more; put the newest signing.key in place"),
+                             ((self.directory / "x" / "key").read_bytes(),
+                              "put the signing.key in place that this log was made with")):
             (self.gate.directory / "signing.key").write_bytes(wrong)
             done = self.gate.run("serve")
             self.assertEqual(done.returncode, 1, done)
-            self.assertIn("was made with another name or signing key", done.stderr)
+            self.assertIn(words, done.stderr)
         (self.gate.directory / "signing.key").write_bytes(right)
         self.gate.start()
         self.assertEqual(self.vkey_of(), new["vkey"])

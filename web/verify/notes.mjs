@@ -77,7 +77,7 @@ export function parseCheckpoint(note) {
 
 const POLICY_WORDS = new Set(["log", "witness", "group", "quorum"]);
 
-export const noKeys = () => ({ logs: [], evaluators: [], policy: null, rotated: 0 });
+export const noKeys = () => ({ logs: [], evaluators: [], policy: null, rotated: 0, handed: [] });
 
 function policyNode(policy, name, line) {
 	need(name && name !== "none" && !policy.nodes.some((node) => node.name === name), `line ${line}: the name is taken: "${name}"`);
@@ -111,8 +111,11 @@ async function policyLine(policy, words, line) {
 }
 
 // Keys, one a line (the last word of it), or the lines of a tlog-policy, or both.
-export async function readKeys(text, what) {
+// Notes by which logs' keys were handed on may stand behind them.
+export async function readKeys(whole, what) {
 	const keys = noKeys();
+	const at = whole.search(/^parley log key rotation 1$/m);
+	const text = at < 0 ? whole : whole.slice(0, at);
 	const policy = { logs: [], nodes: [], quorum: undefined };
 	let isPolicy = false;
 	for (const [number, raw] of text.split("\n").entries()) {
@@ -140,6 +143,7 @@ export async function readKeys(text, what) {
 		need(policy.quorum !== undefined, `${what}: there is no line "quorum NAME" (or "quorum none")`);
 		keys.policy = policy;
 	}
+	if (at >= 0) await followRotations(keys, whole.slice(at).trimEnd() + "\n", "notes of rotations");
 	return keys;
 }
 
@@ -155,6 +159,7 @@ export async function followRotations(keys, text, what) {
 				`${what}: a note is no key rotation`);
 			decimal(size, `${what}: the size`);
 			need(await signedBy(note, old) && await signedBy(note, next), `${what}: a rotation that one of its keys did not sign`);
+			keys.handed.push({ from: old, to: next });
 			if (!keys.logs.some((key) => sameKey(key, old)) || keys.logs.some((key) => sameKey(key, next))) continue;
 			keys.logs.push(next);
 			keys.rotated++;
@@ -184,6 +189,27 @@ async function openWith(keys, note, origin) {
 	return { named: named.length > 0, key: null };
 }
 
+// Whether the key with this id was handed on, and on, to one that is known.
+function leadsToKnown(keys, origin, id) {
+	for (let step = 0; step <= keys.handed.length; step++) {
+		const next = keys.handed.find((each) => each.from.name === origin && same(each.from.id, id));
+		if (!next) return false;
+		if (keys.logs.some((key) => sameKey(key, next.to))) return true;
+		id = next.to.id;
+	}
+	return false;
+}
+
+// Why none of the keys has signed, in the program's words.
+function howKeysDiffer(keys, note, origin, whose) {
+	const line = note.signatures.find((each) => each.name === origin && each.bytes.length === 64);
+	const ids = keys.logs.filter((key) => key.name === origin).map((key) => hex(key.id)).join(", ");
+	if (!line) return `not signed with the key ${whose} (${ids}), nor by its log at all`;
+	if (leadsToKnown(keys, origin, line.id))
+		return `not signed with the key ${whose} (${ids}) but with the one before it (${hex(line.id)}), which was handed on later: a key vouches for those after it, not for those before; give the older one with --key too`;
+	return `not signed with the key ${whose} (${ids}) but with another (${hex(line.id)}): somebody else made this log, or it is of before or after a rotation of its key; then give the other one too, or the log's notes on it (a file of what /log/key-rotations serves), with --key`;
+}
+
 // A log that the reader has a key of must be signed with it, whatever else is brought along.
 export async function openHead(reader, own, text) {
 	const note = parseNote(text);
@@ -191,7 +217,7 @@ export async function openHead(reader, own, text) {
 		finding: await lookAtWitnesses(reader.policy ?? own?.policy, note) };
 	const mine = await openWith(reader, note, head.origin);
 	if (mine.key) return { ...head, key: mine.key.id };
-	need(!mine.named, `the checkpoint of ${head.origin} is not signed with the key that you gave for it: somebody else made this log`);
+	need(!mine.named, `the checkpoint of ${head.origin} is ${howKeysDiffer(reader, note, head.origin, "that you gave for it")}`);
 	const theirs = await openWith(own, note, head.origin);
 	need(!theirs.named || theirs.key, `the checkpoint of ${head.origin} is not signed with the key in policy`);
 	return { ...head, key: theirs.key?.id ?? head.key, signer: theirs.key ? SIGNER_BUNDLE : SIGNER_NONE };
