@@ -427,12 +427,17 @@ struct env_address sim_node_address(struct env *node, uint16_t port)
 	return address;
 }
 
+static struct sim_name *find_name(struct sim_world *world, const char *host)
+{
+	for (unsigned i = 0; i < world->name_count; i++)
+		if (strcmp(world->names[i].host, host) == 0)
+			return &world->names[i];
+	return NULL;
+}
+
 void sim_name_add(struct sim_world *world, const char *host, const struct env_address *address)
 {
-	struct sim_name *name = NULL;
-	for (unsigned i = 0; i < world->name_count && !name; i++)
-		if (strcmp(world->names[i].host, host) == 0)
-			name = &world->names[i];
+	struct sim_name *name = find_name(world, host);
 	if (!name) {
 		assert(world->name_count < SIM_NAMES_MAX);
 		name = &world->names[world->name_count++];
@@ -440,6 +445,14 @@ void sim_name_add(struct sim_world *world, const char *host, const struct env_ad
 	}
 	assert(name->count < sizeof(name->addresses) / sizeof(name->addresses[0]));
 	name->addresses[name->count++] = *address;
+}
+
+void sim_name_move(struct sim_world *world, const char *host, const struct env_address *address)
+{
+	struct sim_name *name = find_name(world, host);
+	assert(name);
+	name->addresses[0] = *address;
+	name->count = 1;
 }
 
 void sim_partition(struct sim_world *world, struct env *a, struct env *b, bool cut)

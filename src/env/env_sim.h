@@ -103,6 +103,8 @@ struct sim_world *sim_world_of(struct env *node);
 struct env_address sim_node_address(struct env *node, uint16_t port);
 /* Makes `host` resolve to the address (up to 8 per name). */
 void sim_name_add(struct sim_world *world, const char *host, const struct env_address *address);
+/* From now on a name that was added resolves to this address alone. */
+void sim_name_move(struct sim_world *world, const char *host, const struct env_address *address);
 /* Between the two nodes nothing arrives while cut; afterwards what was sent arrives late. */
 void sim_partition(struct sim_world *world, struct env *a, struct env *b, bool cut);
 /* A stopped process: its loops do not run, its connections stay. */

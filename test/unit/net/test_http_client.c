@@ -733,6 +733,43 @@ static void old_addresses_are_used_while_names_cannot_be_looked_up(void **state)
 	site_stop(&site);
 }
 
+/* A name that moves is followed once its addresses are old, not before. */
+static void names_are_looked_up_again(void **state)
+{
+	struct net *net = *state;
+	struct site site;
+	struct ask ask;
+	char url[64];
+	if (!net->sim)
+		return;
+	site_start(&site, net, 4);
+	struct env *far = sim_node_new(net->sim, "far"); /* where nobody listens */
+	struct env_address here = site.peer.address, there = sim_node_address(far, here.port);
+	sim_name_add(net->sim, "api.example", &here);
+	snprintf(url, sizeof(url), "http://api.example:%u", here.port);
+	assert_int_equal(ERR_OK, http_pool_origin(site.pool, bytes_from(url), &site.origin, NULL));
+	for (unsigned i = 0; i < 2; i++) {
+		ask_start(&ask, &site);
+		answer_and_close(peer_accept(&site.peer, i), "here");
+		assert_answered(&ask, 200, "here");
+		ask_end(&ask);
+		sim_name_move(net->sim, "api.example", &there);
+	}
+	net_sleep(net, 400 * SECOND);
+	ask_start(&ask, &site);
+	ask_wait(&ask);
+	assert_int_not_equal(ERR_OK, ask.err.code);
+	assert_true(ask.call.unprocessed);
+	ask_end(&ask);
+	sim_name_move(net->sim, "api.example", &here);
+	net_sleep(net, 400 * SECOND);
+	ask_start(&ask, &site);
+	answer_and_close(peer_accept(&site.peer, 2), "back");
+	assert_answered(&ask, 200, "back");
+	ask_end(&ask);
+	site_stop(&site);
+}
+
 /* Whatever is still under way when the pool goes must not come back to it. */
 static void a_pool_may_go_while_a_name_is_looked_up(void **state)
 {
@@ -805,6 +842,7 @@ int main(void)
 		cmocka_unit_test(further_addresses_are_tried),
 		cmocka_unit_test(a_host_that_never_answers_is_given_up),
 		cmocka_unit_test(old_addresses_are_used_while_names_cannot_be_looked_up),
+		cmocka_unit_test(names_are_looked_up_again),
 		cmocka_unit_test(a_pool_may_go_while_a_name_is_looked_up),
 		cmocka_unit_test(origins_are_told_apart_by_their_url),
 	};
