@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import re
+import resource
 import socket
 import subprocess
 import threading
@@ -362,6 +363,56 @@ class Memory(BoundsCase):
             connection.close()
         wait_until(lambda: self.buffered() == 0, "the memory to be given back")
         self.assertEqual(self.upstream.requests, 0)
+
+
+def resident(pid):
+    """Bytes of memory that a process has."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) << 10
+
+
+class SlowCrowd(BoundsCase):
+    """Faults 18: five thousand that send a head or a body byte by byte."""
+
+    PEERS = 5000
+    EACH = 8192  # bytes of the gateway's memory
+
+    def setUp(self):
+        super().setUp()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limits[1] < 2 * self.PEERS + 1000:
+            self.skipTest(f"{limits[1]} descriptors are too few")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+
+    def test_they_cost_little_keep_nobody_waiting_and_are_cut(self):
+        self.start(self.raw(), timeouts={"head": 12, "body": 12, "body_rate": 1000})
+        self.assertEqual(self.client.chat().status, 200)
+        before = resident(self.gate.process.child.pid)
+        head = b"POST /v1/messages HTTP/1.1\r\nhost: a\r\nx-a: "
+        body = self.head("openai", 50000) + b"{"
+        crowd = []
+        for number in range(self.PEERS):
+            connection = self.connect()
+            connection.sendall(body if number % 2 else head)
+            crowd.append(connection)
+        wait_until(lambda: self.gate.metric("parley_client_connections") >= self.PEERS,
+                   "all to be accepted")
+        for connection in crowd[::50]:
+            connection.sendall(b"b")
+        for _ in range(20):
+            self.assertEqual(self.client.chat().status, 200)
+        with open(PARLEY, "rb") as binary:
+            if b"__asan_init" not in binary.read():
+                grown = resident(self.gate.process.child.pid) - before
+                self.assertLess(grown, self.PEERS * self.EACH)
+        for connection in crowd:
+            received = read_to_end(connection)
+            self.assertTrue(received.startswith(b"HTTP/1.1 408 "), received)
+        self.assertEqual(self.client.chat().status, 200)
+        wait_until(lambda: self.buffered() == 0, "the memory to be given back")
+        self.assert_quiet(self.gate, "prod")
+        self.assertEqual(self.upstream.requests, 22)
 
 
 class SlowPeers(BoundsCase):
