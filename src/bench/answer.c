@@ -534,7 +534,7 @@ static void answered(struct request *request)
 				outcome->usage.input, outcome->usage.cache_read,
 				outcome->usage.cache_write, outcome->usage.output, false};
 		out->finish = dialect_finish_name(outcome->finish);
-		out->served = outcome->served[0] ? outcome->served : NULL;
+		out->served = outcome->served ? dialect_served(outcome) : NULL;
 		if (out->served)
 			snprintf(model->served, sizeof(model->served), "%s", out->served);
 		if (!request->cached)

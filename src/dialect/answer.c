@@ -127,7 +127,7 @@ void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct byt
 	observe_body(&observer, body, whole);
 	if (tool_calls && !list_calls(&observer, tool_calls))
 		observer.outcome.malformed = true;
-	*out = observer.outcome;
+	*out = dialect_outcome_copy(&observer.outcome);
 	dialect_observer_release(&observer);
 }
 
@@ -142,6 +142,7 @@ void dialect_answer_init(struct dialect_answer *answer, size_t text_max)
 void dialect_answer_release(struct dialect_answer *answer)
 {
 	buf_release(&answer->text);
+	dialect_outcome_release(&answer->outcome);
 	json_decref(answer->tool_calls);
 	answer->tool_calls = NULL;
 }
@@ -176,6 +177,7 @@ enum err_code dialect_answer_read(enum dialect_id dialect, struct bytes body,
 				  struct dialect_answer *out, struct err *err)
 {
 	json_t *calls = json_array();
+	dialect_outcome_release(&out->outcome);
 	dialect_observe_body(dialect, body, bytes_of("", 0), &out->outcome, &out->text, calls, NULL,
 			     NULL);
 	keep_calls(out, calls);
@@ -189,7 +191,8 @@ enum err_code dialect_answer_finish(struct dialect_observer *observer, struct di
 	if (!calls || !list_calls(observer, calls))
 		observer->outcome.malformed = true;
 	keep_calls(out, calls);
-	out->outcome = observer->outcome;
+	dialect_outcome_release(&out->outcome);
+	out->outcome = dialect_outcome_copy(&observer->outcome);
 	return check_outcome(out, err);
 }
 

@@ -214,7 +214,8 @@ const char *dialect_finish_name(enum dialect_finish finish);
 /* What one event may take in all, comments and unknown fields included. */
 #define DIALECT_EVENT_BYTES_MAX ((uint64_t)16 << 20)
 
-/* What is known of an answer, from a plain body or a stream. */
+/* What is known of an answer, from a plain body or a stream. It holds a reference. */
+struct dialect_name;
 struct dialect_outcome {
 	struct dialect_usage usage;
 	enum dialect_finish finish;
@@ -227,8 +228,17 @@ struct dialect_outcome {
 	uint64_t text_bytes; /* of text, reasoning and tool arguments so far: output is about a
 				third */
 	uint64_t deltas;     /* events that carried any of them */
-	char served[DIALECT_SERVED_MAX]; /* the model the provider names, "" if none */
+	struct dialect_name *served; /* the model the provider names, NULL if none */
 };
+
+/* The model that the provider names, shorter than DIALECT_SERVED_MAX; "" if none. It is valid as
+ * long as the outcome holds it. */
+const char *dialect_served(const struct dialect_outcome *outcome);
+/* A copy that holds a reference of its own. What came of a workspace must be released before it,
+ * and on its thread. */
+struct dialect_outcome dialect_outcome_copy(const struct dialect_outcome *outcome);
+/* Gives the reference back; the rest of it stays. A second call does nothing. */
+void dialect_outcome_release(struct dialect_outcome *outcome);
 
 /* Output tokens so far: what the provider said in the end, else the larger of what it said first
  * and ceil(text_bytes / 3). */
@@ -243,13 +253,15 @@ struct dialect_workspace {
 	struct buf joined;  /* parts of the last call that the flow has no place for */
 	struct buf decoded; /* a decoded string */
 	struct dialect_reading *spares;
-	unsigned spare_count;
+	struct dialect_name *names, *spare_names;
+	unsigned spare_count, spare_name_count;
 };
 void dialect_workspace_release(struct dialect_workspace *workspace);
 
 /* Observes a complete plain answer (a 200's body). `text` (appended to) and `tool_calls` (an array
  * to append {"arguments", "name"} to) may be NULL. `whole`, if not NULL, has the body added to it,
- * beside the answer's own hash, which saves time. `workspace` may be NULL. */
+ * beside the answer's own hash, which saves time. `workspace` may be NULL. `out` is to be released
+ * by dialect_outcome_release. */
 void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct bytes nonce,
 			  struct dialect_outcome *out, struct buf *text, json_t *tool_calls,
 			  struct sha256 *whole, struct dialect_workspace *workspace);

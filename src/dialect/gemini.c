@@ -252,7 +252,7 @@ static bool read_answer(struct dialect_observer *observer, struct json_value roo
 	observer_members(observer, root, names, member, 5);
 	if (member[4].type == JSON_SCAN_OBJECT)
 		observer->outcome.failed = true;
-	if (observer->outcome.served[0] == '\0')
+	if (!observer->outcome.served)
 		observer_served(observer, member[2]);
 	bool over = read_candidates(observer, member[0]);
 	if (json_scan_find(member[3], "blockReason").type == JSON_SCAN_STRING) {

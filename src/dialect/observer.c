@@ -43,6 +43,7 @@ void dialect_workspace_release(struct dialect_workspace *workspace)
 		free_reading(reading);
 	}
 	workspace->spare_count = 0;
+	observer_names_release(workspace);
 }
 
 void dialect_observer_lend(struct dialect_observer *observer, struct dialect_workspace *workspace)
@@ -114,6 +115,7 @@ void dialect_observer_release(struct dialect_observer *observer)
 	free(observer->calls);
 	observer->calls = NULL;
 	observer->call_count = 0;
+	dialect_outcome_release(&observer->outcome);
 	give_reading(observer);
 	if (observer->owns_workspace) {
 		dialect_workspace_release(observer->workspace);
@@ -277,8 +279,14 @@ void observer_served(struct dialect_observer *observer, struct json_value model)
 	struct bytes text;
 	if (!json_value_plain_string(model, &text) || text.size >= DIALECT_SERVED_MAX)
 		return;
-	memcpy(observer->outcome.served, text.data, text.size);
-	observer->outcome.served[text.size] = '\0';
+	dialect_outcome_release(&observer->outcome);
+	if (text.size == 0)
+		return;
+	/* What outlives the observer cannot be in a workspace of its own. */
+	observer->outcome.served =
+		observer_name(observer->owns_workspace ? NULL : observer->workspace, text);
+	if (!observer->outcome.served)
+		observer->outcome.malformed = true;
 }
 
 bool observer_tokens(struct json_value value, int64_t *out)

@@ -153,7 +153,7 @@ static enum dialect_event_kind read_chunk(struct dialect_observer *observer, str
 	observer_members(observer, root, names, member, 4);
 	if (member[3].type == JSON_SCAN_OBJECT || member[3].type == JSON_SCAN_STRING)
 		observer->outcome.failed = true;
-	if (observer->outcome.served[0] == '\0')
+	if (!observer->outcome.served)
 		observer_served(observer, member[2]);
 	bool usage = member[1].type == JSON_SCAN_OBJECT;
 	read_usage(observer, member[1]);

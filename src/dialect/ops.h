@@ -305,6 +305,11 @@ void observer_call_name(struct dialect_observer *observer, struct dialect_call *
 void observer_call_arguments(struct dialect_observer *observer, struct dialect_call *call,
 			     struct json_value arguments);
 void observer_served(struct dialect_observer *observer, struct json_value model);
+/* name.c: a reference to the name `text` (shorter than DIALECT_SERVED_MAX), shared within the
+ * workspace (NULL: with nobody). NULL where memory is out. */
+struct dialect_name *observer_name(struct dialect_workspace *workspace, struct bytes text);
+/* No outcome holds any of them. */
+void observer_names_release(struct dialect_workspace *workspace);
 /* A count of tokens; false where it is not one. */
 bool observer_tokens(struct json_value value, int64_t *out);
 

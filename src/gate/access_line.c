@@ -148,7 +148,7 @@ static void write_otel(struct json_writer *to, const struct gate_request *reques
 			metrics_otel_provider((enum dialect_id)verdict->model->provider->dialect));
 		text_member(to, "gen_ai.request.model", verdict->model->id);
 	}
-	text_member(to, "gen_ai.response.model", request->observer.outcome.served);
+	text_member(to, "gen_ai.response.model", dialect_served(&request->observer.outcome));
 	if (!request->admitted || request->status != 200)
 		return;
 	const struct record_usage *usage = &request->settle_text->usage;

@@ -221,7 +221,7 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	record.ending = request->ending;
 	record.status = request->status > 0 ? (unsigned)request->status : 0;
 	record.usage = usage;
-	record.served = bytes_from(request->observer.outcome.served);
+	record.served = bytes_from(dialect_served(&request->observer.outcome));
 	if (request->has_response) {
 		sha256_finish(&request->response_hash, response);
 		record.response = response;

@@ -406,7 +406,7 @@ static void cut_by_limit(struct gate_request *request, const struct limits_refus
 	struct verdict verdict = {.world = request->world, .grant = request->terms.grant};
 	policy_refuse_limit(&verdict, refusal);
 	policy_message(&verdict, &text);
-	request->terms.rule = verdict.rule;
+	request->terms.rule = (uint8_t)verdict.rule;
 	request->terms.clause = verdict.clause;
 	const char *copy = arena ? arena_copy(arena, buf_bytes(&text)) : NULL;
 	buf_release(&text);
@@ -618,7 +618,7 @@ static void call_ended(struct http_call *call, const struct err *err)
 	if (request->told)
 		return; /* its end is known already */
 	request->failure = err->code;
-	request->ending = ending_of(request, err);
+	request->ending = (uint8_t)ending_of(request, err);
 	request->answer = ANSWER_OVER;
 	gate_request_run(request);
 }
@@ -636,7 +636,7 @@ void gate_request_cut(struct gate_request *request, enum record_ending ending, c
 	if (request->calling)
 		http_call_cancel(&request->call);
 	request->calling = false;
-	request->ending = ending;
+	request->ending = (uint8_t)ending;
 	request->cut_reason = reason;
 	request->answer = ANSWER_OVER;
 	if (request->exchange && request->started && ending == RECORD_ENDING_REVOKED &&

@@ -95,6 +95,7 @@ void gate_request_free(struct gate_request *request)
 	env_timer_disarm(worker->loop, &request->slice_timer);
 	if (request->observing)
 		dialect_observer_release(&request->observer);
+	dialect_outcome_release(&request->observer.outcome);
 	if (request->admitted)
 		watch_end(request->terms.key->watch);
 	gate_room_return(request);
@@ -190,10 +191,10 @@ static void keep_terms(struct gate_request *request)
 		.run = verdict->run,
 		.clause = verdict->clause,
 		.observed_clause = verdict->observed_clause,
-		.rule = verdict->rule,
-		.observed = verdict->observed,
-		.purpose = verdict->purpose,
-		.release = verdict->release,
+		.rule = (uint8_t)verdict->rule,
+		.observed = (uint8_t)verdict->observed,
+		.purpose = (uint8_t)verdict->purpose,
+		.release = (uint8_t)verdict->release,
 		.leaf = verdict->pick.leaf,
 		.unbound = verdict->unbound,
 	};
@@ -261,8 +262,8 @@ static void read_head(struct gate_request *request)
 		dialect_endpoint_find(http_bytes(data, exchange->head->method), path, versioned);
 	if (http_has(exchange->head, HTTP_FIELD_GOOGLE_API_KEY))
 		request->endpoint = dialect_gemini_list(request->endpoint);
-	request->dialect =
-		request->endpoint ? request->endpoint->dialect : dialect_guess(path, versioned);
+	request->dialect = (uint8_t)(request->endpoint ? request->endpoint->dialect
+						       : dialect_guess(path, versioned));
 	struct policy_request *facts = &request->front->facts;
 	facts->max_output = -1;
 	facts->n = 1;
@@ -270,7 +271,7 @@ static void read_head(struct gate_request *request)
 	facts->dialect = request->dialect;
 	facts->endpoint = request->endpoint ? gate_endpoint_use(request->endpoint->kind)
 					    : ENDPOINT_USE_UNKNOWN;
-	request->use = facts->endpoint;
+	request->use = (uint8_t)facts->endpoint;
 	facts->wants_verdict = bytes_is(known(exchange, HTTP_FIELD_PARLEY_ACCEPT), "verdict");
 	facts->run = known(exchange, HTTP_FIELD_PARLEY_RUN);
 	gate_read_credential(exchange, facts);
@@ -357,7 +358,7 @@ static enum err_code read_facts(struct gate_request *request, struct err *err)
 		route.dialect = dialect_variant(route.dialect, model->provider->dialect);
 	if (route.dialect == request->dialect)
 		return ERR_OK;
-	request->dialect = route.dialect;
+	request->dialect = (uint8_t)route.dialect;
 	return dialect_request_read(&route, front->scan, exchange->body, &front->body, err);
 }
 

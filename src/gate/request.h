@@ -67,10 +67,10 @@ struct gate_terms {
 	const struct world_suite *suite;
 	const struct world_run *run;
 	const struct world_clause *clause, *observed_clause;
-	enum rule rule, observed;
-	enum purpose purpose;
-	enum release release;
 	uint32_t leaf;
+	uint8_t rule, observed; /* enum rule */
+	uint8_t purpose;        /* enum purpose */
+	uint8_t release;        /* enum release */
 	bool unbound;
 };
 
@@ -105,6 +105,10 @@ struct gate_request {
 	bool retiring;      /* its memory waits for nothing but the end of this turn */
 	bool admit_written; /* the log reads its text no more; durable is what need not be waited
 			       for */
+	uint8_t dialect;    /* enum dialect_id */
+	uint8_t use;        /* enum endpoint_use */
+	uint8_t log;        /* enum control_log */
+	uint8_t ending;     /* enum record_ending */
 	uint64_t slice_deadline_ns; /* of waiting for a slice or for memory; 0: for neither */
 	uint64_t sent;              /* bytes of the answer's body */
 	uint64_t passed_ns;         /* when the client was last sent a part of it */
@@ -116,41 +120,39 @@ struct gate_request {
 
 	/* The request */
 	const struct dialect_endpoint *endpoint;
-	enum dialect_id dialect;
-	enum endpoint_use use;
-	enum control_log log;
-	int client_status; /* HTTP, as the client was sent it; 0: nothing */
 	struct gate_terms terms;
 	size_t prompt_bytes;
 	int64_t most_output; /* tokens that its answers may have together, once it is admitted */
 	uint64_t started_ns;
 	/* For the account of it (account.h) */
-	uint64_t first_byte_ns;  /* of a streamed answer, to the client; 0: none yet */
-	uint64_t received;       /* bytes of the request's body */
-	uint8_t peer_family;     /* enum env_family */
-	uint8_t peer_network[6]; /* the start of its address */
+	uint64_t first_byte_ns; /* of a streamed answer, to the client; 0: none yet */
+	uint64_t received;      /* bytes of the request's body */
 
 	/* Admission */
-	struct gate_final *final;             /* final.c; NULL: the answer goes out as it comes */
-	struct gate_sealed *sealed;           /* verdict.c; NULL: the answer is not sealed */
-	struct gate_served *served;           /* served.c; NULL: nothing goes on from the answer */
-	struct gate_sample *sample;           /* NULL: it uses none */
-	uint16_t reserved_units, admit_units; /* of the log; 0: nothing is reserved */
+	struct gate_final *final;   /* final.c; NULL: the answer goes out as it comes */
+	struct gate_sealed *sealed; /* verdict.c; NULL: the answer is not sealed */
+	struct gate_served *served; /* served.c; NULL: nothing goes on from the answer */
+	struct gate_sample *sample; /* NULL: it uses none */
 	uint64_t admit_index;
 	struct gate_text *settle_text;  /* once it settles */
 	struct gate_request *next_text; /* while it waits for one; or retires */
 	struct gate_request *next_told; /* while `told` */
-	char admit_id[RECORD_ID_SIZE + 1];
 
 	/* Upstream and answer */
 	struct http_call call;
-	enum record_ending ending;
-	int status;             /* of the upstream, or of our own refusal; 0: none yet */
-	enum err_code failure;  /* what went wrong upstream; ERR_OK: nothing */
 	const char *cut_reason; /* with ENDING_REVOKED or SHUTDOWN: rule-like text for the client */
 	size_t charged;         /* to the gateway's memory, for what is held */
 	/* Waiting for a slice of output, or for memory for a plain answer. */
 	struct env_timer slice_timer;
+
+	/* What is shorter than a word */
+	enum err_code failure; /* what went wrong upstream; ERR_OK: nothing */
+	int status;            /* of the upstream, or of our own refusal; 0: none yet */
+	int client_status;     /* HTTP, as the client was sent it; 0: nothing */
+	uint16_t reserved_units, admit_units; /* of the log; 0: nothing is reserved */
+	uint8_t peer_family;                  /* enum env_family */
+	uint8_t peer_network[6];              /* the start of its address */
+	char admit_id[RECORD_ID_SIZE + 1];
 
 	/* From here on nothing is zeroed for the next request: each is filled before it is read. */
 	struct limits_reservation reservation; /* but for its beginning */
@@ -158,7 +160,7 @@ struct gate_request {
 	struct dialect_observer observer;
 };
 
-_Static_assert(sizeof(struct gate_request) <= 1328, "one for every stream");
+_Static_assert(sizeof(struct gate_request) <= 1128, "one for every stream");
 
 #define GATE_REQUEST_ZEROED                           \
 	(offsetof(struct gate_request, reservation) + \

@@ -76,7 +76,7 @@ bool gate_limits_slice(struct gate_request *request, int64_t tokens, struct limi
 	return limits_take_output_slice(&request->reservation, scopes, &clock, wants, refusal);
 }
 
-size_t gate_limits_read_max(const struct gate_request *request)
+uint32_t gate_limits_read_max(const struct gate_request *request)
 {
 	static const enum limit of_output[] = {LIMIT_OUTPUT_TPM, LIMIT_TOKENS_PER_DAY,
 					       LIMIT_TOKENS_PER_WEEK, LIMIT_USD_PER_MONTH};
@@ -87,7 +87,7 @@ size_t gate_limits_read_max(const struct gate_request *request)
 	for (unsigned i = 0; i < count; i++)
 		for (size_t k = 0; k < sizeof(of_output) / sizeof(of_output[0]); k++)
 			if (scopes[i].values->max[of_output[k]] != LIMIT_NONE)
-				return (size_t)3 * LIMITS_OUTPUT_SLICE; /* a token is 3 bytes */
+				return 3u * LIMITS_OUTPUT_SLICE; /* a token is 3 bytes */
 	return 0;
 }
 

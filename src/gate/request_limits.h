@@ -12,7 +12,7 @@ bool gate_limits_slice(struct gate_request *request, int64_t tokens,
 		       struct limits_refusal *refusal);
 /* Bytes of a stream that may be taken at once, so that no more than a slice of output comes before
  * it is looked at whether there is another; 0: any number, where nothing limits output. */
-size_t gate_limits_read_max(const struct gate_request *request);
+uint32_t gate_limits_read_max(const struct gate_request *request);
 /* Refused after it had reserved. Does nothing where nothing is reserved. */
 void gate_limits_cancel(struct gate_request *request);
 /* What it used in the end. */

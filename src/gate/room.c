@@ -106,7 +106,7 @@ enum gate_place gate_room_take(struct gate_request *request)
 	if (request->reserved_units && request->log == log)
 		return GATE_PLACE_TAKEN; /* it has waited for it */
 	gate_room_return(request);
-	request->log = log;
+	request->log = (uint8_t)log;
 	struct gate_room *room = room_of(request);
 	if (!room->first && take(worker, room)) {
 		request->reserved_units = UNITS;

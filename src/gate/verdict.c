@@ -343,7 +343,7 @@ static json_t *verdict_json(struct gate_request *request)
 		"verdict", word.data, word.size, "usage", "cache_read",
 		(json_int_t)usage->cache_read, "cache_write", (json_int_t)usage->cache_write,
 		"input", (json_int_t)usage->input, "output", (json_int_t)usage->output);
-	const char *served = request->observer.outcome.served;
+	const char *served = dialect_served(&request->observer.outcome);
 	bool good = out != NULL;
 	if (good && *served)
 		good = json_object_set_new(out, "served", json_string(served)) == 0;

@@ -23,9 +23,10 @@ struct http_call {
 	/* Head and body, ready to send; changed while sending. */
 	struct iovec parts[HTTP_CALL_OWN_PARTS];
 	struct iovec *many_parts; /* instead, where there are more; NULL: `parts` */
-	int part_count;
+	uint8_t part_count;
 	bool head_method;       /* HEAD: the response has no body */
-	size_t read_max;        /* bytes of the answer taken at once; 0: as many as have come */
+	bool paused;            /* private */
+	uint32_t read_max;      /* bytes of the answer taken at once; 0: as many as have come */
 	uint64_t first_byte_ns; /* from the start of the call to the response head; 0: no limit */
 	uint64_t idle_ns;       /* between two pieces of the response; 0: no limit */
 	void *user;
@@ -40,16 +41,15 @@ struct http_call {
 	/* Told by the pool */
 	bool head_seen;
 	bool unprocessed;    /* after an error or a cancel: no byte of the request was sent, or can
-			      * have    been acted upon */
-	unsigned retries;    /* connections it was taken off, unprocessed, for another one */
+			      * have been acted upon */
 	bool until_close;    /* the body was framed by the end of the connection only */
+	uint32_t retries;    /* connections it was taken off, unprocessed, for another one */
 	uint64_t started_ns; /* when it was started */
 	uint64_t head_ns;    /* when the response head was complete */
 	/* private */
 	struct http_client_connection *connection;
 	struct http_origin *origin;
 	struct http_call *next, *previous; /* waiting for a connection */
-	bool paused;
 };
 
 /* What pools have done so far: written by their loop, read by any thread. */

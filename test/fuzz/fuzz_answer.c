@@ -26,6 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	dialect_failure_read(dialect, body, &failure);
 	dialect_answer_release(&answer);
+	dialect_outcome_release(&outcome);
 	json_decref(calls);
 	buf_release(&text);
 	free((char *)body.data);

@@ -36,7 +36,7 @@ static void observe(enum dialect_id dialect, bool strip, struct bytes input, uns
 	}
 	dialect_observer_end(&observer, &flow);
 	take_flow(&flow, seen);
-	seen->outcome = observer.outcome;
+	seen->outcome = dialect_outcome_copy(&observer.outcome);
 	dialect_observer_release(&observer);
 }
 
@@ -48,7 +48,7 @@ static void check_same(const struct dialect_outcome *one, const struct dialect_o
 	FUZZ_CHECK(one->text_bytes == other->text_bytes && one->deltas == other->deltas);
 	FUZZ_CHECK(one->digest_known == other->digest_known);
 	FUZZ_CHECK(!one->digest_known || !memcmp(one->answer, other->answer, sizeof(one->answer)));
-	FUZZ_CHECK(!strcmp(one->served, other->served));
+	FUZZ_CHECK(!strcmp(dialect_served(one), dialect_served(other)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -71,5 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_release(&one.text);
 	buf_release(&other.out);
 	buf_release(&other.text);
+	dialect_outcome_release(&one.outcome);
+	dialect_outcome_release(&other.outcome);
 	return 0;
 }

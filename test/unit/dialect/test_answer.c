@@ -35,7 +35,7 @@ static void check_answer(const struct dialect_answer *answer, const char *text,
 	assert_int_equal(answer->outcome.usage.cache_read, 4);
 	assert_int_equal(answer->outcome.usage.output, 20);
 	assert_true(answer->outcome.usage.known);
-	assert_string_equal(answer->outcome.served, "north-1");
+	assert_string_equal(dialect_served(&answer->outcome), "north-1");
 }
 
 /* Renders the text in pieces of at most five bytes and collects it again. */

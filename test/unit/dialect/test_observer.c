@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
@@ -26,6 +27,7 @@ static void seen_release(struct seen *seen)
 	buf_release(&seen->now);
 	buf_release(&seen->last);
 	buf_release(&seen->text);
+	dialect_outcome_release(&seen->outcome);
 }
 
 static void take(struct seen *seen, const struct dialect_flow *flow)
@@ -63,7 +65,7 @@ static void observe_cut(enum dialect_id dialect, struct bytes stream, size_t fir
 	}
 	dialect_observer_end(&observer, &flow);
 	take(seen, &flow);
-	seen->outcome = observer.outcome;
+	seen->outcome = dialect_outcome_copy(&observer.outcome);
 	dialect_observer_release(&observer);
 }
 
@@ -203,7 +205,7 @@ static void check_outcome(const struct dialect_outcome *outcome, int64_t cache_w
 	assert_int_equal(outcome->usage.cache_write, cache_write);
 	assert_int_equal(outcome->usage.output, 42);
 	assert_int_equal(outcome->finish, DIALECT_FINISH_TOOL_CALLS);
-	assert_string_equal(outcome->served, "north-1-2026");
+	assert_string_equal(dialect_served(outcome), "north-1-2026");
 	assert_true(outcome->complete);
 	assert_false(outcome->failed || outcome->malformed);
 	expect_digest(outcome, canonical);
@@ -344,11 +346,13 @@ static void test_plain_answers_have_the_same_digest(void **state)
 	dialect_observe_body(DIALECT_ANTHROPIC, bytes_from(anthropic_body), BYTES("nonce"),
 			     &outcome, &text, calls, NULL, NULL);
 	check_outcome(&outcome, 3);
+	dialect_outcome_release(&outcome);
 	assert_string_equal(text.data, "Say \"\xe2\x82\xac\"!\n");
 	assert_int_equal(json_array_size(calls), 1);
 	dialect_observe_body(DIALECT_OPENAI, bytes_from(openai_body), BYTES("nonce"), &outcome,
 			     NULL, NULL, NULL, NULL);
 	check_outcome(&outcome, 0);
+	dialect_outcome_release(&outcome);
 	struct buf whole = BUF_INIT(1024);
 	dialect_canonical_answer(buf_bytes(&text), calls, DIALECT_FINISH_TOOL_CALLS, &whole);
 	assert_string_equal(whole.data, canonical);
@@ -606,6 +610,53 @@ static void test_cumulative_usage_takes_the_last(void **state)
 	seen_release(&seen);
 }
 
+/* An observer that a workspace was lent, of a stream that names a model. */
+static void observe_name(struct dialect_workspace *workspace, const char *name,
+			 struct dialect_observer *observer)
+{
+	struct buf event = BUF_INIT(1024);
+	struct dialect_flow flow;
+	buf_printf(&event, "data: {\"model\":\"%s\",\"choices\":[]}\n\n", name);
+	dialect_observer_init(observer, DIALECT_OPENAI, BYTES(""), false, NULL);
+	dialect_observer_lend(observer, workspace);
+	dialect_observer_feed(observer, event.data, event.size, &flow);
+	assert_string_equal(name, dialect_served(&observer->outcome));
+	buf_release(&event);
+}
+
+static void test_names_are_shared(void **state)
+{
+	struct dialect_workspace workspace = {0};
+	struct dialect_observer observers[60];
+	struct dialect_outcome body, kept;
+	char name[32];
+	(void)state;
+	for (unsigned i = 0; i < 60; i++) {
+		snprintf(name, sizeof(name), "north-%u", i < 30 ? i % 3 : i);
+		observe_name(&workspace, name, &observers[i]);
+	}
+	for (unsigned i = 0; i < 27; i++)
+		assert_ptr_equal(observers[i].outcome.served, observers[i + 3].outcome.served);
+	assert_ptr_not_equal(observers[0].outcome.served, observers[1].outcome.served);
+	dialect_observe_body(DIALECT_OPENAI, BYTES("{\"model\":\"north-59\",\"choices\":[]}"),
+			     BYTES(""), &body, NULL, NULL, NULL, &workspace);
+	assert_ptr_equal(observers[59].outcome.served, body.served);
+	for (unsigned i = 0; i < 60; i++)
+		dialect_observer_release(&observers[i]);
+	assert_string_equal("north-59", dialect_served(&body));
+	kept = dialect_outcome_copy(&body);
+	dialect_outcome_release(&body);
+	assert_string_equal("", dialect_served(&body));
+	assert_string_equal("north-59", dialect_served(&kept));
+	/* What is in use no more serves the next one. */
+	struct dialect_name *spare = workspace.spare_names;
+	observe_name(&workspace, "north-1", &observers[0]);
+	assert_ptr_equal(spare, observers[0].outcome.served);
+	dialect_observer_release(&observers[0]);
+	dialect_outcome_release(&kept);
+	dialect_workspace_release(&workspace);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -624,6 +675,7 @@ int main(void)
 		cmocka_unit_test(test_words_of_the_protocol_in_the_text),
 		cmocka_unit_test(test_bytes_after_the_end_wait_with_it),
 		cmocka_unit_test(test_cumulative_usage_takes_the_last),
+		cmocka_unit_test(test_names_are_shared),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

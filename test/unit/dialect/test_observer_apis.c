@@ -147,6 +147,7 @@ static void seen_release(struct seen *seen)
 {
 	buf_release(&seen->now);
 	buf_release(&seen->last);
+	dialect_outcome_release(&seen->outcome);
 }
 
 /* A piece in memory of its own, so that nothing is read beyond it. */
@@ -182,7 +183,7 @@ static void observe_cut(enum dialect_id dialect, struct bytes stream, size_t fir
 			feed(&observer, bytes_of(stream.data + at, size), seen);
 	}
 	feed(&observer, bytes_of(stream.data, 0), seen);
-	seen->outcome = observer.outcome;
+	seen->outcome = dialect_outcome_copy(&observer.outcome);
 	dialect_observer_release(&observer);
 }
 
@@ -211,7 +212,7 @@ static void check_outcome(const struct dialect_outcome *outcome)
 	assert_int_equal(outcome->usage.cache_read, 7);
 	assert_int_equal(outcome->usage.output, 42);
 	assert_int_equal(outcome->finish, DIALECT_FINISH_TOOL_CALLS);
-	assert_string_equal(outcome->served, "up-1");
+	assert_string_equal(dialect_served(outcome), "up-1");
 	expect_digest(outcome, canonical);
 }
 
@@ -315,6 +316,7 @@ static void test_plain_answers_have_the_same_digest(void **state)
 		dialect_observe_body(apis[i].dialect, bytes_from(apis[i].body), BYTES("nonce"),
 				     &outcome, NULL, NULL, NULL, NULL);
 		check_outcome(&outcome);
+		dialect_outcome_release(&outcome);
 	}
 }
 
@@ -377,11 +379,13 @@ static void test_how_answers_end(void **state)
 		assert_true(outcome.complete);
 		if (outcome.finish != rows[i].finish)
 			fail_msg("%s: %s", rows[i].body, dialect_finish_name(outcome.finish));
+		dialect_outcome_release(&outcome);
 	}
 	dialect_observe_body(DIALECT_RESPONSES,
 			     BYTES("{\"output\":[],\"status\":\"failed\",\"error\":{}}"), BYTES(""),
 			     &outcome, NULL, NULL, NULL, NULL);
 	assert_true(outcome.failed && !outcome.complete);
+	dialect_outcome_release(&outcome);
 }
 
 /* Of several candidates none ends the stream alone, and only the first makes the answer. */

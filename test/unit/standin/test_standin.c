@@ -69,6 +69,7 @@ static void stage_close(struct stage *stage)
 	sim_world_free(stage->sim);
 	buf_release(&stage->body);
 	buf_release(&stage->text);
+	dialect_outcome_release(&stage->outcome);
 }
 
 static void on_head(struct http_call *call, const struct http_head *head, struct bytes bytes)
@@ -102,7 +103,7 @@ static void read_stream(struct stage *stage, enum dialect_id dialect)
 	dialect_observer_init(&observer, dialect, BYTES(""), false, &stage->text);
 	dialect_observer_feed(&observer, stage->body.data, stage->body.size, &flow);
 	dialect_observer_end(&observer, &flow);
-	stage->outcome = observer.outcome;
+	stage->outcome = dialect_outcome_copy(&observer.outcome);
 	dialect_observer_release(&observer);
 }
 
@@ -116,6 +117,7 @@ static void ask_with(struct stage *stage, const char *path, const char *key, con
 	stage->status = 0;
 	buf_clear(&stage->body);
 	buf_clear(&stage->text);
+	dialect_outcome_release(&stage->outcome);
 	memset(&stage->outcome, 0, sizeof(stage->outcome));
 	stage->call = (struct http_call){
 		.parts = {{head.data, head.size}, {(void *)body, strlen(body)}},
