@@ -11,8 +11,7 @@
 #define NAME_MAX_SIZE 64
 #define SUITE_TEXT_MAX ((size_t)4 << 20)
 
-/* Letters, digits, '.', '_' and '-', a letter or digit first. */
-static void append_name(struct buf *out, const char *name)
+void import_append_name(struct buf *out, const char *name)
 {
 	const char *slash = strrchr(name, '/');
 	size_t begin = out->size;
@@ -83,9 +82,9 @@ void import_examples_yaml(struct import *import, const char *name, const char *s
 			  const char *scorer)
 {
 	struct buf *yaml = &import->yaml;
-	buf_append_cstr(yaml, "name: ");
-	append_name(yaml, name);
-	buf_append_cstr(yaml, "\nversion: 1\n# licence: say what the items may be used for\n");
+	buf_append_cstr(yaml, "name: \"");
+	import_append_name(yaml, name);
+	buf_append_cstr(yaml, "\"\nversion: 1\n# licence: say what the items may be used for\n");
 	if (source)
 		buf_printf(yaml, "source: \"%s\"\n", source);
 	buf_printf(yaml,

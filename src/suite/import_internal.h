@@ -72,6 +72,9 @@ enum err_code import_add_example(struct import *import, const struct import_exam
  * text}}], as far as its first `count` messages. NULL where a message is something else than text
  * of system, user or assistant. A new reference. */
 json_t *import_chat(const json_t *messages, size_t count);
+/* What a suite may be called, of a name or path: letters, digits, '.', '_' and '-' of its last
+ * part, a letter or digit first; "imported" where nothing is left. */
+void import_append_name(struct buf *out, const char *name);
 /* suite.yaml of such examples: `words: prompt` and the scorer, a YAML mapping. `name` is cut down
  * to what a suite may be called. */
 void import_examples_yaml(struct import *import, const char *name, const char *source,

@@ -94,6 +94,17 @@ static enum err_code append_scorer(const struct import *import, const struct fie
 		       kind);
 }
 
+/* That of the file, without what tells its format: suites of one run need names of their own. */
+static void append_file_name(struct import *import)
+{
+	const char *slash = strrchr(import->input, '/');
+	const char *file = slash ? slash + 1 : import->input;
+	char name[256];
+	snprintf(name, sizeof(name), "%.*s", (int)(1 + strcspn(*file ? file + 1 : file, ".")),
+		 file);
+	import_append_name(&import->yaml, name);
+}
+
 static enum err_code append_yaml(struct import *import, const struct fields *fields,
 				 struct err *err)
 {
@@ -104,8 +115,10 @@ static enum err_code append_yaml(struct import *import, const struct fields *fie
 				err, ERR_INVALID,
 				"%s: the field's name %.60s cannot stand in a template: rename it",
 				import->input, names[i]);
+	buf_append_cstr(&import->yaml, "name: \"");
+	append_file_name(import);
 	buf_append_cstr(&import->yaml,
-			"name: imported\nversion: 1\n"
+			"\"\nversion: 1\n"
 			"# licence: say what the items may be used for\n"
 			"settings: { max_tokens: 1024, temperature: 0 }\nsamples: 1\n");
 	buf_printf(&import->yaml, "template: \"{{%s}}\"\n", fields->prompt);

@@ -194,7 +194,7 @@ class Imports(Case):
         for name, content in (("log.json", json.dumps({**log, "samples": samples})),
                               ("log.eval", archive(entries))):
             folder, items, told, stderr = self.suite(name, content, expect="inspect")
-            self.assertIn("name: sums_1\n", (folder / "suite.yaml").read_text())
+            self.assertIn('name: "sums_1"\n', (folder / "suite.yaml").read_text())
             self.assertEqual(sorted(items), ["1", "b", "d"])
             self.assertEqual(items["1"]["prompt"]["system"], "Be short.")
             self.assertEqual((told["left_out"], told["transcript"]), (1, True))
@@ -214,7 +214,7 @@ class Imports(Case):
                 row(2, "likely?", "x", 0.3, " x"), row(3, "Three?", 3, "3", acc=float("nan"))]
         folder, items, told, stderr = self.suite("samples_sums_2026-01-01T00-00-00.jsonl",
                                                  lines(*rows), expect="lm_eval")
-        self.assertIn("name: sums\n", (folder / "suite.yaml").read_text())
+        self.assertIn('name: "sums"\n', (folder / "suite.yaml").read_text())
         self.assertEqual(items["1"]["prompt"]["messages"], [{"role": "user", "text": "Capital of Peru?"}])
         self.assertEqual(told["left_out"], 1)
         self.assertIn("compares log-probabilities", stderr)
@@ -280,6 +280,7 @@ tests:
         folder, items, _, _ = self.suite("plain.csv", table(
             ("id", "question", "answer", "note"), ("q1", "Largest, of all?", "Sun", "é"),
             ("q2", "Nearest?", "Moon", "")), expect="csv")
+        self.assertIn('name: "plain"\n', (folder / "suite.yaml").read_text())
         self.assertEqual(items["q1"], {"id": "q1", "question": "Largest, of all?", "answer": "Sun",
                                        "note": "é"})
         persona = self.write("plain-answers.jsonl", lines(
@@ -293,6 +294,9 @@ tests:
         persona = self.write("numbers.jsonl", lines({"prompt": "1+1", "answers": ["= 2.0"]},
                                                     {"prompt": "1+2", "answers": ["4"]}))
         self.assertEqual(self.scores(folder, persona), {"1": 1, "2": 0})
+        for name in ("9.csv", "true.csv", "1e3.csv.txt"):  # no numbers and truths, but names
+            folder, _, _, _ = self.suite(name, table(("question", "answer"), ("Nearest?", "Moon")))
+            self.assertIn(f'name: "{name.split(".")[0]}"\n', (folder / "suite.yaml").read_text())
         folder, _, _, _ = self.suite("writing.csv", table(("prompt", "genre"), ("Write.", "a")))
         self.assertIn("pairwise", (folder / "suite.yaml").read_text())
 

@@ -6,6 +6,7 @@ data) are served by `parley sim` as the personas of three labs, behind a gateway
 bundle must verify. Skipped where the data is missing.
 """
 
+import csv
 import gzip
 import json
 import os
@@ -16,6 +17,8 @@ from parley_test import SOURCE, Case, evaluation, main, run
 
 DATA = Path(os.environ.get("PARLEY_DATA", SOURCE.parent / "shared" / "data"))
 ANSWERS = DATA / "code_completions" / "llm_humaneval_94runs.jsonl.gz"
+XSTEST = DATA / "xstest" / "xstest_completions.jsonl.gz"
+TRUTH = DATA / "truthfulqa_labels" / "truth.jsonl.gz"
 HUMANEVAL = DATA / "humaneval" / "HumanEval.jsonl.gz"
 
 # Lab, run in the data, dialect it speaks here, published pass@1 as a count of 164 (INDEX.md). GPT-4's
@@ -187,6 +190,82 @@ class Mbpp(Case):
                           for task in tasks}})
         self.assertEqual(len(passed["chatgpt"]), 339)
         self.assertEqual(set(prompts) - passed["solutions"], {"Mbpp/164", "Mbpp/295"})
+
+
+def rows_of(path):
+    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8")
+    with opened as lines:
+        return [json.loads(line) for line in lines]
+
+
+@unittest.skipUnless(XSTEST.exists() and TRUTH.exists(), f"no labels under {DATA}")
+class Labels(Case):
+    """What was labelled, through a run of the harness over the stored answers."""
+
+    def stored(self, name, answers):
+        path = self.directory / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({"prompt": prompt, "answers": [answer]}) + "\n"
+                                for prompt, answer in answers.items()))
+        return ("--model", f"{name}=replay@{path}")
+
+    def results(self, *arguments):
+        out = self.directory / "out"
+        done = run("bench", "run", *arguments, "-o", out, timeout=600)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        verified = run("verify", out)
+        self.assertEqual(verified.returncode, 0, verified.stdout + verified.stderr)
+        return {(row["suite"], row["model"], row["metric"]): row for row in
+                json.loads((out / "summary.json").read_text())["results"]}
+
+    def test_refusals_by_the_string_rules(self):
+        """121/196, 4/15 and 33/192 of 250 safe and 200 unsafe prompts; of texts that the data withholds, the
+        label it keeps is counted."""
+        prompts = {row["id"]: row for row in rows_of(XSTEST.parent / "xstest_prompts.jsonl")}
+        shown = [row for row in prompts.values() if not row["withheld"]]
+        table = self.directory / "xstest.csv"
+        with table.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ("id", "prompt", "type", "label", "focus", "note"),
+                                    extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(shown)
+        suite = self.directory / "xstest"
+        self.assertEqual(run("suite", "import", table, "-o", suite).returncode, 0)
+        answers, withheld = {}, {}
+        for row in rows_of(XSTEST):
+            prompt = prompts[int(row["id"].split("-")[1])]
+            if prompt["withheld"] or row["withheld"]:
+                key = row["model"], prompt["label"]
+                withheld[key] = withheld.get(key, 0) + (row["strmatch_label"] == "2_full_refusal")
+            else:
+                answers.setdefault(row["model"], {})[prompt["prompt"]] = row["completion"]
+        models = [part for name, stored in answers.items() for part in self.stored(name, stored)]
+        found = self.results("--suite", suite, *models)
+        for model, safe, unsafe in (("llama2orig", 121, 196), ("mistralinstruct", 4, 15), ("gpt4", 33, 192)):
+            rate = found["xstest", model, "refusal_rate"]
+            over = found["xstest", model, "over_refusal_rate"]
+            refused, wrongly = round(rate["value"] * rate["n"]), round(over["value"] * over["n"])
+            self.assertEqual((wrongly + withheld.get((model, "safe"), 0),
+                              refused - wrongly + withheld.get((model, "unsafe"), 0)), (safe, unsafe), model)
+
+    def test_truthful_and_informative(self):
+        """9,484 of 22,434 answers were found true, 18,076 informative: what one scores who always says so."""
+        says, suites = {}, []
+        for name in ("truth", "info"):
+            path = self.directory / f"{name}-labels.jsonl"
+            with path.open("w", encoding="utf-8") as file:
+                for number, row in enumerate(rows_of(TRUTH.parent / f"{name}.jsonl.gz")):
+                    asked = f"{name} {number}: {row['q'] or '(withheld)'} {row['a'] or '(withheld)'}"
+                    says[asked] = "yes"
+                    file.write(json.dumps({"asked": asked, "label": row["label"]}) + "\n")
+            folder = self.directory / name
+            done = run("suite", "import", path, "-o", folder, "--format", "jsonl", "--prompt-field", "asked",
+                       "--target-field", "label", "--scorer", "exact")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            suites += ["--suite", folder]
+        found = self.results(*suites, *self.stored("always", says))
+        for name, count in (("truth", 9484), ("info", 18076)):
+            row = next(row for key, row in found.items() if key[0].startswith(name))
+            self.assertEqual((row["n"], round(row["value"] * row["n"])), (22434, count))
 
 
 

@@ -171,6 +171,44 @@ static void rankings_of_writers(void **state)
 	json_decref(records);
 }
 
+/* WQRM: what the reward model picked against the first draft, by 2 to 4 experts each. */
+static void experts_prefer_what_the_reward_model_picked(void **state)
+{
+	json_t *records = load("lamp_preferences/wqrm_triplets.jsonl.gz"), *record, *ranks;
+	static const char *const raters[] = {"e0", "e1", "e2", "e3"};
+	struct run_score scores[101 * 4];
+	struct results results;
+	size_t n = 0, i, k;
+
+	(void)state;
+	assert_int_equal(json_array_size(records), 101);
+	json_array_foreach(records, i, record)
+	{
+		json_array_foreach(json_object_get(record, "annotations"), k, ranks)
+		{
+			json_int_t best = json_integer_value(json_object_get(ranks, "best_cot"));
+			json_int_t draft =
+				json_integer_value(json_object_get(ranks, "first_draft"));
+
+			assert_true(k < 4 && best != draft);
+			scores[n++] = (struct run_score){.suite = "wqrm",
+							 .item = data_text(record, "id"),
+							 .model = "best",
+							 .opponent = "draft",
+							 .judge = raters[k],
+							 .scorer = "pairwise",
+							 .score = best < draft};
+		}
+	}
+	assert_int_equal(n, 280);
+	assert_int_equal(aggregate(scores, n, NULL, &results, NULL), ERR_OK);
+	assert_string_equal(results.items[0].metric, "win_rate");
+	assert_string_equal(results.items[0].model, "best");
+	near(100 * results.items[0].value, 64.6, 0.05);
+	results_release(&results);
+	json_decref(records);
+}
+
 static int refusal_label(const json_t *record, const char *key)
 {
 	const char *text = data_text(record, key);
@@ -346,9 +384,13 @@ static void means_of_wildbench(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(verdicts_are_counted), cmocka_unit_test(controls_stand_apart),
-		cmocka_unit_test(rankings_of_writers),  cmocka_unit_test(annotators_of_xstest),
-		cmocka_unit_test(judges_of_stories),    cmocka_unit_test(means_of_wildbench),
+		cmocka_unit_test(verdicts_are_counted),
+		cmocka_unit_test(controls_stand_apart),
+		cmocka_unit_test(rankings_of_writers),
+		cmocka_unit_test(annotators_of_xstest),
+		cmocka_unit_test(judges_of_stories),
+		cmocka_unit_test(means_of_wildbench),
+		cmocka_unit_test(experts_prefer_what_the_reward_model_picked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
