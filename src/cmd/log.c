@@ -5,6 +5,7 @@
 #include "cmd/commands.h"
 #include "cmd/log_files.h"
 #include "ledger/cosignature.h"
+#include "ledger/key_rotation.h"
 #include "ledger/log_read.h"
 
 #include <errno.h>
@@ -115,15 +116,28 @@ static enum err_code embed(struct bytes record, const struct buf *bare, struct b
 	return failed ? ERR_SET(err, ERR_NO_MEMORY, "out of memory for the proof") : ERR_OK;
 }
 
-static enum err_code print_pair(const struct buf *record, const struct buf *proof, struct err *err)
+/* With the notes by which the log's key was handed on, if it was. */
+static enum err_code print_pair(struct env *env, const char *directory, const struct buf *record,
+				const struct buf *proof, struct err *err)
 {
-	json_t *object = json_pack("{s:[{s:s%, s:s%}]}", "receipts", "record", record->data,
-				   record->size, "proof", proof->data, proof->size);
-	if (!object)
-		return ERR_SET(err, ERR_NO_MEMORY, "out of memory for the proof");
-	cli_print_json(object);
-	json_decref(object);
-	return ERR_OK;
+	struct buf notes = BUF_INIT(KEY_ROTATIONS_TEXT_MAX);
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/" KEY_ROTATIONS_FILE, directory);
+	enum err_code code =
+		env_file_exists(env, path) ? env_read_file(env, path, &notes, err) : ERR_OK;
+	if (code == ERR_OK) {
+		json_t *object =
+			json_pack("{s:[{s:s%, s:s%}], s:o*}", "receipts", "record", record->data,
+				  record->size, "proof", proof->data, proof->size, "rotations",
+				  notes.size ? json_stringn(notes.data, notes.size) : NULL);
+		if (object)
+			cli_print_json(object);
+		else
+			code = ERR_SET(err, ERR_NO_MEMORY, "out of memory for the proof");
+		json_decref(object);
+	}
+	buf_release(&notes);
+	return code;
 }
 
 /* A record's id names its index; that the record there has this id is checked. */
@@ -154,7 +168,7 @@ static enum err_code run_prove(struct env *env, const char *directory, const cha
 	if (code == ERR_OK && !prove->bare)
 		code = embed(buf_bytes(&record), &proof, &receipt, err);
 	if (code == ERR_OK && prove->json)
-		code = print_pair(&record, &proof, err);
+		code = print_pair(env, directory, &record, &proof, err);
 	else if (code == ERR_OK && prove->bare)
 		fwrite(proof.data, 1, proof.size, stdout);
 	else if (code == ERR_OK)
@@ -171,8 +185,8 @@ static int log_prove(int argc, char **argv)
 	const struct cli_option options[] = {
 		{"bare",    0, CLI_FLAG, &prove.bare, NULL,
 		 "leave the record out of the proof's extra line", 0, 0},
-		{"json", 0, CLI_FLAG, &prove.json, NULL, "as a gateway serves it: {receipts: […]}",
-		 0, 0},
+		{"json", 0, CLI_FLAG, &prove.json, NULL,
+		 "as a gateway serves it: {receipts: […], rotations?}", 0, 0},
 		{0    },
 	};
 	const struct cli_command command = {

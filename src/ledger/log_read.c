@@ -72,6 +72,10 @@ static enum err_code list(struct log_reader *reader, struct err *err)
 {
 	char path[PATH_SIZE];
 	snprintf(path, sizeof(path), "%s/segments", reader->directory);
+	if (!env_file_exists(reader->env, path))
+		return ERR_SET(err, ERR_NOT_FOUND,
+			       "%s is no log's directory: it has no segments (" LOG_READ_WHERE ")",
+			       reader->directory);
 	ERR_TRY(env_list_directory(reader->env, path, add_segment, reader, err));
 	if (reader->out_of_memory)
 		return ERR_SET(err, ERR_NO_MEMORY, "%s: out of memory", path);

@@ -20,6 +20,10 @@ struct log_read_entry {
 	uint64_t offset;     /* of the record's frame in it */
 };
 
+/* For messages about a directory that is none. */
+#define LOG_READ_WHERE \
+	"a gateway's logs are in log/evaluation and log/usage of its data directory"
+
 /* ERR_NOT_FOUND if the directory holds no log. */
 enum err_code log_reader_open(struct env *env, const char *directory, struct log_reader **out,
 			      struct err *err);

@@ -59,7 +59,11 @@ enum err_code log_read_newest_checkpoint(struct env *env, const char *directory,
 {
 	struct checkpoint marked;
 	struct buf note = BUF_INIT(NOTE_SIZE_MAX);
-	ERR_TRY(log_read_stored_checkpoint(env, directory, out, err));
+	enum err_code code = log_read_stored_checkpoint(env, directory, out, err);
+	if (code == ERR_NOT_FOUND)
+		ERR_SET(err, code, "%s holds no checkpoint of a log (" LOG_READ_WHERE ")",
+			directory);
+	ERR_TRY(code);
 	ERR_TRY(parse(out, head, err));
 	if (log_read_marked_checkpoint(env, directory, head->origin, &note, NULL) == ERR_OK &&
 	    parse(&note, &marked, NULL) == ERR_OK && marked.size > head->size) {

@@ -96,6 +96,11 @@ static enum err_code read_file(struct env *env, const char *path, struct verify_
 	struct buf text = BUF_INIT(VERIFY_KEY_FILE_MAX);
 	enum err_code code = env_read_file(env, path, &text, err);
 	size_t keys_end = notes_start(buf_bytes(&text));
+	if (code == ERR_OK && bytes_find(buf_bytes(&text), BYTES("PRIVATE KEY-----")))
+		code = ERR_SET(err, ERR_INVALID,
+			       "%s is a private key: keep it, and give the public one (a log's is "
+			       "what /log/vkey serves; `parley keygen` prints an evaluator's)",
+			       path);
 	if (code == ERR_OK)
 		code = verify_keys_parse(bytes_of(text.data, keys_end), path, keys, err);
 	if (code == ERR_OK && keys_end < text.size)

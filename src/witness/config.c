@@ -135,6 +135,11 @@ enum err_code witness_config_load(struct env *env, const char *path, struct witn
 	buf_init(&out->certificate, PEM_MAX);
 	buf_init(&out->certificate_key, PEM_MAX);
 	enum err_code code = env_read_file(env, path, &text, err);
+	if (code == ERR_NOT_FOUND)
+		ERR_SET(err, code,
+			"%s: there is no such file; `parley witness --help` tells what stands in "
+			"it, and `-c FILE` names another",
+			path);
 	if (code == ERR_OK)
 		code = yaml_parse(buf_bytes(&text), path, &reading.tree, err);
 	if (code == ERR_OK)

@@ -128,6 +128,9 @@ class Rotation(Witnessed, Bench):
             self.assertIn(f"({new_id}) but with another ({old_id})", said)
             self.assertIn("give the other one too", said)
         self.assertIn(f"({old_id}) but with another ({new_id})", self.vouched(receipts[1], self.old, 1, "FALSE: "))
+        told = self.directory / "new.json"
+        told.write_text(run("log", "prove", self.log, "0", "--json").stdout)
+        self.assertIn("handed on", self.vouched(told, self.old))
         # The log's notes lead there; from the newer key to the older one nothing does, and that is said.
         notes = self.directory / "keys"
         notes.write_text(self.old + "\n" + (self.log / "key-rotations").read_text())
@@ -135,6 +138,12 @@ class Rotation(Witnessed, Bench):
         notes.write_text(new + "\n" + (self.log / "key-rotations").read_text())
         said = self.vouched(receipts[0], notes, 1, "FALSE: ")
         self.assertIn(f"with the one before it ({old_id}), which was handed on later", said)
+        done = run("verify", receipts[0], "--key", self.gate.directory / "signing.key")
+        self.assertEqual(done.returncode, 2, done)
+        self.assertIn("signing.key is a private key: keep it", done.stderr)
+        for verb, *rest in (("show",), ("prove", "0"), ("checkpoint",)):
+            done = run("log", verb, self.gate.directory, *rest)
+            self.assertIn("a gateway's logs are in log/evaluation and log/usage", done.stderr)
         # Started with the newer key, the old copy is known as one, by the mark or without it.
         for log in ("evaluation", "usage"):
             shutil.rmtree(self.gate.directory / "log" / log)
