@@ -18,6 +18,7 @@ struct import {
 	json_t *ids; /* of the items so far, as members; owned */
 	size_t left_out;
 	char first_left[200];
+	char prompt_field[132]; /* of plain files: what is asked */
 };
 
 /* One row of the table of formats. */

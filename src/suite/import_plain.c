@@ -41,15 +41,12 @@ static enum err_code find_fields(const struct import *import,
 	out->prompt = find_name(options->prompt_field, prompt_names, has, row);
 	out->target = find_name(options->target_field, target_names, has, row);
 	if (!*out->prompt && options->prompt_field)
-		return ERR_SET(err, ERR_INVALID, "%s: there is no field %s", import->input,
-			       options->prompt_field);
+		return ERR_SET(err, ERR_INVALID, "there is no field %s", options->prompt_field);
 	if (!*out->prompt)
 		return ERR_SET(err, ERR_INVALID,
-			       "%s: say which field holds the prompt: --prompt-field NAME",
-			       import->input);
+			       "say which field holds the prompt: --prompt-field NAME");
 	if (!*out->target && options->target_field)
-		return ERR_SET(err, ERR_INVALID, "%s: there is no field %s", import->input,
-			       options->target_field);
+		return ERR_SET(err, ERR_INVALID, "there is no field %s", options->target_field);
 	return ERR_OK;
 }
 
@@ -78,10 +75,9 @@ static enum err_code append_scorer(const struct import *import, const struct fie
 		if (strcmp(kind ? kind : SCORER_DEFAULT, kinds[i].kind) != 0)
 			continue;
 		if (!*fields->target)
-			return ERR_SET(
-				err, ERR_INVALID,
-				"%s: say which field holds the scorer's %s: --target-field NAME",
-				import->input, kinds[i].member);
+			return ERR_SET(err, ERR_INVALID,
+				       "say which field holds the scorer's %s: --target-field NAME",
+				       kinds[i].member);
 		buf_printf(out, "kind: %s\nscorer: { kind: %s, %s: ",
 			   strcmp(kinds[i].kind, "refusal") == 0 ? "safety" : "qa", kinds[i].kind,
 			   kinds[i].member);
@@ -113,8 +109,8 @@ static enum err_code append_yaml(struct import *import, const struct fields *fie
 		if (strpbrk(names[i], "{}\"\\\n") || strlen(names[i]) > 128)
 			return ERR_SET(
 				err, ERR_INVALID,
-				"%s: the field's name %.60s cannot stand in a template: rename it",
-				import->input, names[i]);
+				"the field's name %.60s cannot stand in a template: rename it",
+				names[i]);
 	buf_append_cstr(&import->yaml, "name: \"");
 	append_file_name(import);
 	buf_append_cstr(&import->yaml,
@@ -138,6 +134,31 @@ static enum err_code add_counted(struct import *import, json_t *item, struct err
 	return import_add_item(import, item, err);
 }
 
+/* The first row says how all are read. */
+static enum err_code begin(struct import *import, bool (*has)(const void *row, const char *name),
+			   const void *row, struct err *err)
+{
+	struct fields fields;
+	if (import->yaml.size > 0)
+		return ERR_OK;
+	ERR_TRY(find_fields(import, has, row, &fields, err));
+	snprintf(import->prompt_field, sizeof(import->prompt_field), "%s", fields.prompt);
+	return append_yaml(import, &fields, err);
+}
+
+/* A row in which nothing is asked is no item. Takes the reference. */
+static enum err_code add_asked(struct import *import, json_t *item, size_t row, struct err *err)
+{
+	const json_t *prompt = json_object_get(item, import->prompt_field);
+	if (item && (!prompt || json_is_null(prompt) ||
+		     (json_is_string(prompt) && json_string_length(prompt) == 0))) {
+		import_leave_out(import, "row %zu has nothing in %s", row, import->prompt_field);
+		json_decref(item);
+		return ERR_OK;
+	}
+	return add_counted(import, item, err);
+}
+
 /* ---- CSV ---- */
 
 static bool has_column(const void *row, const char *name)
@@ -147,18 +168,10 @@ static bool has_column(const void *row, const char *name)
 
 static enum err_code add_csv_row(struct import *import, const struct csv *csv, struct err *err)
 {
-	json_t *item = json_object();
 	const char *name = csv->header;
-	struct fields fields;
-	if (import->count == 0) {
-		enum err_code code = find_fields(import, has_column, csv, &fields, err);
-		if (code == ERR_OK)
-			code = append_yaml(import, &fields, err);
-		if (code != ERR_OK) {
-			json_decref(item);
-			return code;
-		}
-	}
+	if (begin(import, has_column, csv, err) != ERR_OK)
+		return err_prefix(err, "%s", import->input);
+	json_t *item = json_object();
 	for (size_t i = 0; item && i < csv->columns; i++, name += strlen(name) + 1)
 		if (json_object_set_new(item, name,
 					json_stringn(csv->fields[i].data, csv->fields[i].size)) !=
@@ -166,7 +179,7 @@ static enum err_code add_csv_row(struct import *import, const struct csv *csv, s
 			json_decref(item);
 			item = NULL;
 		}
-	return add_counted(import, item, err);
+	return add_asked(import, item, csv->row_line, err);
 }
 
 static bool detect_csv(struct bytes content, const json_t *first)
@@ -192,14 +205,11 @@ static bool has_member(const void *row, const char *name)
 
 static enum err_code add_json_row(struct import *import, const json_t *row, struct err *err)
 {
-	struct fields fields;
 	if (!json_is_object(row))
 		return ERR_SET(err, ERR_INVALID, "an object is needed");
-	if (import->count == 0) {
-		ERR_TRY(find_fields(import, has_member, row, &fields, err));
-		ERR_TRY(append_yaml(import, &fields, err));
-	}
-	return add_counted(import, json_copy((json_t *)row), err);
+	ERR_TRY(begin(import, has_member, row, err));
+	return add_asked(import, json_copy((json_t *)row), import->count + import->left_out + 1,
+			 err);
 }
 
 static bool detect_json(struct bytes content, const json_t *first)

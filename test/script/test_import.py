@@ -297,6 +297,14 @@ tests:
         for name in ("9.csv", "true.csv", "1e3.csv.txt"):  # no numbers and truths, but names
             folder, _, _, _ = self.suite(name, table(("question", "answer"), ("Nearest?", "Moon")))
             self.assertIn(f'name: "{name.split(".")[0]}"\n', (folder / "suite.yaml").read_text())
+        rows = lines({"prompt": "Nearest?", "answer": "Moon"}, {"prompt": None, "answer": "x"},
+                     {"answer": "x"}, {"prompt": "Largest?", "answer": "Sun"})
+        for name, content in (("gaps.jsonl", rows), ("gaps.csv", table(
+                ("prompt", "answer"), ("", "x"), ("Nearest?", "Moon"), ("Largest?", "Sun"), ("", "y")))):
+            _, items, told, stderr = self.suite(name, content)
+            self.assertEqual([item["prompt"] for item in items.values()], ["Nearest?", "Largest?"])
+            self.assertEqual(told["left_out"], 2)
+            self.assertIn("row 2 has nothing in prompt", stderr)
         folder, _, _, _ = self.suite("writing.csv", table(("prompt", "genre"), ("Write.", "a")))
         self.assertIn("pairwise", (folder / "suite.yaml").read_text())
 
@@ -309,6 +317,8 @@ tests:
         self.refused("no.csv", 'prompt,target\n"x,2\n', "not closed")
         self.refused("no.csv", "prompt,target\nx\n", "no.csv:2:")
         self.refused("no.jsonl", '{"prompt": "a"}\n[1]\n', "no.jsonl:2:")
+        self.refused("no.jsonl", '{"a": "a"}\n', "no.jsonl:1: say which field")
+        self.refused("no.jsonl", '{"prompt": ""}\n', "no items: 1 were left out")
 
     # ---- published files ----
 
