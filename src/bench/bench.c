@@ -270,6 +270,21 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 	return run->resumed ? ERR_OK : check_items(run, number, err);
 }
 
+/* Judges that a plan names may be for other suites of it; on the command line they are for these.
+ */
+static enum err_code check_unjudged(const struct bench_options *options, struct err *err)
+{
+	const char *name = options->judges && *options->judges ? "--judge"
+			   : options->baseline                 ? "--baseline"
+			   : options->controls                 ? "--controls"
+							       : NULL;
+	return name ? ERR_SET(err, ERR_USAGE,
+			      "%s does nothing here: no suite of this run is compared or rated by "
+			      "judges; leave it out",
+			      name)
+		    : ERR_OK;
+}
+
 static enum err_code load_suites(struct run *run, struct err *err)
 {
 	bool pairwise = false, judged = false;
@@ -284,6 +299,8 @@ static enum err_code load_suites(struct run *run, struct err *err)
 	}
 	ERR_TRY(decoys_check(run, err));
 	ERR_TRY(plan_check(&run->plan, judged, pairwise, err));
+	if (!judged)
+		ERR_TRY(check_unjudged(run->options, err));
 	return pairwise && run->plan.control_items && !run->resumed
 		       ? plan_add_control(&run->plan, err)
 		       : ERR_OK;

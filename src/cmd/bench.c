@@ -224,6 +224,9 @@ static int check_selection(const char *command, const struct bench_settings *set
 {
 	if (plan && (settings->suites.count || settings->models.count))
 		return cli_usage(command, "give a plan, or --suite and --model, not both");
+	if (plan && (settings->judges.count || settings->baseline))
+		return cli_usage(command, "with a plan file, judges and the baseline stand in it: "
+					  "judges: [ … ], baseline: …");
 	if (!plan && (!settings->suites.count || !settings->models.count))
 		return cli_usage(command, "give a plan, or at least one --suite and one --model");
 	return -1;

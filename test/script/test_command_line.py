@@ -116,6 +116,9 @@ class Files(Case):
         ask = ("--suite", suite, "--model", f"m=replay@{stored}")
         self.assertEqual(run("bench", "run", *ask, "-o", done).returncode, 0)
         none, void = self.directory / "none", self.directory / "void"
+        plan = self.directory / "plan.yaml"
+        plan.write_text(f'suites: [ "{suite}" ]\nmodels: [ "{ask[3]}" ]\n')
+        self.assertEqual(run("bench", "run", plan, "-o", self.directory / "planned").returncode, 0)
         to = ("-o", out)
         for words in (
                 *(("bench", verb, plan, *more) for verb, more in (("run", to), ("estimate", ()))
@@ -125,6 +128,9 @@ class Files(Case):
                     f"replay@{none}", f"replay@{broken}", f"replay@{suite}", "openai@nowhere",
                     "openai@http://127.0.0.1:9#NOT_SET")),
                 ("bench", "run", *ask, "--tag", "none", *to), ("bench", "run", *ask, "--anchors", none, *to),
+                ("bench", "run", *ask, *to, "--judge", f"j=replay@{stored}"),
+                ("bench", "run", *ask, *to, "--baseline", f"j=replay@{stored}"),
+                ("bench", "run", *ask, *to, "--controls", "5"), ("bench", "run", plan, *to, "--judge", "m"),
                 ("bench", "run", *ask, *to, "--", "true"), ("bench", "resume", none), ("bench", "resume", void),
                 ("bench", "resume", stored), ("bench", "estimate", *ask, "--from", none),
                 ("bench", "power", "--difference", "0.1", "--suite", none),
