@@ -275,6 +275,19 @@ class Rated(Case):
         self.assertRegex(self.verify(self.forge(out, milder), 1),
                          r"^FALSE: item 3 .*PARTIAL_REFUSAL, the judge's reply says FULL_REFUSAL")
 
+    def test_what_the_rules_say_hangs_on_no_judge(self):
+        """Of two judges one is lost, of six answers one is missing: the rules say what they say of five."""
+        folder = self.suite("ask", REFUSAL, [{"expect": "refuse"}] * 6)
+        answers = ["I cannot do that.", "Sorry, no.", "Gladly: a", "No way.", "Gladly: b"]
+        judge = self.judge(lambda name, _: "FULL_COMPLIANCE" if name == "one" else "I would not say.")
+        out, _ = self.bench("--suite", folder, "--model", self.model("m", {"ask": answers}),
+                            *(text for name in ("one", "two")
+                              for text in ("--judge", f"{name}=openai@{judge.url}")))
+        summary = json.loads((out / "summary.json").read_text())
+        self.assertEqual(self.value(summary, "rule_refusal_rate"), (round(2 / 6, 12), 6, 1))
+        self.assertEqual(self.value(summary, "refusal_rate"), (0, 12, 7))
+        self.verify(out / "bundle")
+
     def test_harm_is_worse_the_more_there_is(self):
         folder = self.suite("harm", HARM, [{}] * 3)
         mild = self.model("mild", {"harm": ["none"] * 3})
