@@ -633,7 +633,59 @@ def script():
         b'{"messages":[{"role":"user","text":"A"},{"role":"assistant","answer":true},{"role":"user","text":"B"}]}'])
 
 
-SEEDS = {"script": script, "leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
+def files(parts):
+    return b"".join(b"\x1f" + path.encode() + b"\n" + content for path, content in parts.items())
+
+
+def bundle():
+    """Two items asked of one model, or two; placeholders stand where fuzz_bundle.c commits."""
+    items = lines({"id": "1", "question": "What jumps?", "answer": "fox"},
+                  {"id": "2", "question": "Who sleeps?", "answer": "dog"})
+    suite = SUITE.replace(b"samples: 2", b"samples: 1")
+    plan = {"budget": {"tokens": 0, "usd": 0}, "concurrency": 8, "format": "parley-plan-1", "id": "de" * 16,
+            "models": [{"name": "m", "replay": "r.jsonl", "roles": ["contestant"]}], "samples": 0,
+            "sealed": False, "self_judging": False, "timeout_seconds": 600,
+            "suites": [{"name": "foxes", "root": "@root@", "version": "1"}]}
+    attempt = {"answer": "A fox.", "attempt": 0, "elapsed_ms": 0, "finish": "stop", "item": "1", "model": "m",
+               "sample": 0, "started_ms": 1795756958311, "status": 0, "suite": "foxes", "usage": {},
+               "words": "@words0@"}
+    second = {**attempt, "item": "2", "answer": "A cat.", "words": "@words1@"}
+    score = {"explanation": "matches", "item": "1", "model": "m", "sample": 0, "score": 1, "scorer": "contains",
+             "suite": "foxes"}
+    result = {"failed": 0, "high": 0.905468794266, "low": 0.0945312057342, "metric": "accuracy", "model": "m",
+              "n": 2, "suite": "foxes", "value": 0.5}
+    summary = {"bounds": [], "comparisons": [], "complete": True, "ended_ms": 1795756958339,
+               "ending": "complete", "format": "parley-summary-1", "plan": "@plan@", "ranks": [],
+               "models": [{"input_tokens": 0, "name": "m", "output_tokens": 0, "simulated": "stored answers"}],
+               "results": [result], "samples": {"answered": 2, "failed": 0, "missing": 0, "total": 2},
+               "self_judging": False, "started_ms": 1795756958237, "vouched_by": "nobody"}
+    whole = {"plan.json": text(plan), "suite/foxes/suite.yaml": suite, "suite/foxes/items.jsonl": items,
+             "transcripts.jsonl": lines(attempt, second),
+             "scores.jsonl": lines(score, {**score, "item": "2", "score": 0, "explanation": "matches no target"}),
+             "summary.json": text(summary)}
+    body = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m-1", "stop_reason": "end_turn",
+            "content": [{"type": "text", "text": "A fox."}], "usage": {"input_tokens": 5, "output_tokens": 2}}
+    asked = {"model": "m", "max_tokens": 64, "temperature": 0,
+             "messages": [{"role": "user", "content": "What jumps?"}]}
+    real = {**plan, "models": [{"name": "m", "dialect": "anthropic", "url": "http://a", "roles": ["contestant"]}]}
+    answered = {**attempt, "status": 200, "served": "m-1", "usage": {"input": 5, "output": 2}, "nonce": "00" * 16,
+                "record": "000000000001" + "ab" * 10, "request_body": text(asked).decode(),
+                "response_body": text(body).decode(), "elapsed_ms": 9, "first_token_ms": 3,
+                "response_digest": hashlib.sha256(bytes(16) + text(body)).hexdigest()}
+    failed = {key: value for key, value in {**attempt, "status": 503, "error": "overloaded"}.items()
+              if key not in ("answer", "finish")}
+    receipt = note()[4][1:]
+    return [files(whole),
+            files({**whole, "plan.json": text(real), "transcripts.jsonl": lines(
+                failed, {**answered, "attempt": 1}, second)}),
+            files({**whole, "plan.json": text(real), "transcripts.jsonl": lines(answered, second),
+                   f"receipts/{answered['record']}.tlog-proof": receipt, "policy": KEY + b"\n",
+                   "grants/g.json": statement()[0], "verdict-keys": NOTE, "anchors.jsonl": anchors()[1]}),
+            files({**whole, "withheld.json": text({"format": "parley-withheld-1", "suites": []})}),
+            files({**whole, "transcripts.jsonl": b""}), files({"plan.json": text(plan)}), b""]
+
+
+SEEDS = {"bundle": bundle, "script": script, "leaf_claim": leaf_claim, "http_request": http_request, "http_response": http_response, "chunked": chunked, "sse": sse,
          "json": json_texts, "request": request, "words": words, "observer": observer, "answer": answer,
          "filter": filtered, "import": imports, "grading": grading,
          "config": config, "access": access, "csv": csv, "note": note, "segment": segment, "witness": witness, "statement": statement, "published": published, "anchors": anchors, "url": url,
