@@ -44,7 +44,7 @@ void observer_members(const struct dialect_observer *observer, struct json_value
 		const struct json_scan_member *member = &scan->members[k];
 		const char *key = reading->scanned + member->key;
 		for (unsigned i = 0; i < count; i++)
-			if (member->key_size == names[i].size &&
+			if (member->key_size == names[i].size && *key == *names[i].data &&
 			    memcmp(key, names[i].data, names[i].size) == 0)
 				out[i] = json_scan_value(bytes_of(reading->scanned, scan->size),
 							 member);

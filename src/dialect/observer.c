@@ -490,7 +490,8 @@ static bool read_events(struct flowing *in)
 	const struct dialect_ops *ops = dialect_ops_of(observer->dialect);
 	size_t at = in->done, used;
 	struct sse_event event;
-	while (sse_next(&observer->reading->sse, in->data + at, in->size - at, &used, &event)) {
+	while (at < in->size &&
+	       sse_next(&observer->reading->sse, in->data + at, in->size - at, &used, &event)) {
 		at += used;
 		if (event.oversized)
 			observer->outcome.malformed = true;

@@ -27,13 +27,16 @@ static bool refuse(struct chunked *chunked, enum http_refusal refusal)
 	return false;
 }
 
+static int size_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+}
+
 static bool size_byte(struct chunked *chunked, char c)
 {
-	int digit = -1;
-	if (c >= '0' && c <= '9')
-		digit = c - '0';
-	else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-		digit = (c | 0x20) - 'a' + 10;
+	int digit = size_digit(c);
 	if (digit >= 0) {
 		if (++chunked->digits > 8)
 			return refuse(chunked, HTTP_REFUSAL_CHUNK_SIZE);
@@ -127,6 +130,26 @@ static bool framing_byte(struct chunked *chunked, char c)
 	}
 }
 
+/* Between two chunks: the end of the first and the size line of the second, where all of both is
+ * here and the line is nothing but a size. Returns what was taken, 0 where it must be read byte by
+ * byte. */
+static size_t between_chunks(struct chunked *chunked, const char *data, size_t size)
+{
+	size_t i = chunked->state == DATA_CR ? 2 : 0, first = i;
+	uint32_t left = 0;
+	int digit;
+	if (size < i || (i > 0 && (data[0] != '\r' || data[1] != '\n')))
+		return 0;
+	for (; i < size && i - first < 8 && (digit = size_digit(data[i])) >= 0; i++)
+		left = left << 4 | (uint32_t)digit;
+	if (i == first || left == 0 || size - i < 2 || data[i] != '\r' || data[i + 1] != '\n')
+		return 0;
+	chunked->left = left;
+	chunked->counted = 0;
+	chunked->state = DATA;
+	return i + 2;
+}
+
 enum http_body_event chunked_next(struct chunked *chunked, const char *data, size_t size,
 				  size_t *used, struct bytes *piece)
 {
@@ -143,6 +166,12 @@ enum http_body_event chunked_next(struct chunked *chunked, const char *data, siz
 				chunked->state = DATA_CR;
 			*used = i + take;
 			return HTTP_BODY_PIECE;
+		}
+		if (chunked->state == DATA_CR || (chunked->state == SIZE && chunked->digits == 0)) {
+			size_t taken = between_chunks(chunked, data + i, size - i);
+			i += taken;
+			if (taken)
+				continue;
 		}
 		if (!framing_byte(chunked, data[i]))
 			return HTTP_BODY_REFUSED;

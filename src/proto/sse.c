@@ -311,8 +311,11 @@ static bool read_until_event(struct reader *in)
 				return true;
 			continue;
 		}
-		if (sse->state == LINE_START && take_known_field(in))
+		if (sse->state == LINE_START && take_known_field(in)) {
+			if (in->p < in->end)
+				read_value(in);
 			continue;
+		}
 		if (sse->state == LINE_START) {
 			sse->state = FIELD_NAME;
 			sse->field_size = 0;
