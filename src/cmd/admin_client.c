@@ -50,7 +50,8 @@ static enum err_code socket_url(struct env *env, const char *config_file, struct
 {
 	struct config *config = NULL;
 	char path[1024];
-	ERR_TRY(config_load_text(env, config_file, any_variable, &config, err));
+	if (config_load_text(env, config_file, any_variable, &config, err) != ERR_OK)
+		return err_to_usage(err);
 	enum err_code code = config_data_path(config, "admin.sock", path, sizeof(path), err);
 	config_free(config);
 	buf_printf(out, "unix:%s", path);

@@ -93,7 +93,8 @@ static enum err_code run(struct env *env, const char *file, const char *path, bo
 	json_t *cut = NULL;
 	bool terminal = !json && isatty(STDERR_FILENO);
 	ERR_TRY(absolute(path, directory, err));
-	ERR_TRY(config_load_text(env, file, any_variable, &config, err));
+	if (config_load_text(env, file, any_variable, &config, err) != ERR_OK)
+		return err_to_usage(err);
 	enum err_code code = backup_begin(env, config, directory, err);
 	if (code == ERR_OK)
 		code = ask_cut(file, directory, &cut, err);

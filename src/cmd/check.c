@@ -206,7 +206,7 @@ int grant_check(int argc, char **argv)
 	    ((grant && json_object_set_new(question, "grant", json_string(grant))) ||
 	     (key && json_object_set_new(question, "key", json_string(key)))))
 		code = ERR_SET(&err, ERR_INVALID, "the grant or the key is not UTF-8");
-	status = code == ERR_OK ? ask(config, question, json) : cli_fail(&err);
+	status = code == ERR_OK ? ask(config, question, json) : cli_fail_given(&err);
 	json_decref(question);
 	buf_release(&text);
 	return status;

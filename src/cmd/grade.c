@@ -158,7 +158,8 @@ static enum err_code address_of(const char *text, struct env_address *out, struc
 static enum err_code run(struct env *env, const struct grade_settings *settings, struct err *err)
 {
 	struct env_address address;
-	ERR_TRY(address_of(settings->listen, &address, err));
+	if (address_of(settings->listen, &address, err) != ERR_OK)
+		return err_to_usage(err);
 	ERR_TRY(check_tls(&address, settings, err));
 	struct grading grading = {.loop = env_loop_new(env, "grade", false)};
 	struct grade_service_options options = {.loop = grading.loop,

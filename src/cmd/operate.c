@@ -485,7 +485,7 @@ int cmd_apply(int argc, char **argv)
 		status = apply_text(config, arguments.positional[0], buf_bytes(&text), dry_run,
 				    what_if, json);
 	else
-		status = cli_fail(&err);
+		status = cli_fail_given(&err);
 	buf_release(&text);
 	env_os_free(env);
 	return status;

@@ -100,9 +100,9 @@ class Check(Case):
         directory = self.place.directory
         (directory / "body.json").write_text(json.dumps(anthropic()))
         for arguments, status, told in (
-                (("prod", directory / "body.json"), 1, "for a body alone give --path /v1/messages"),
+                (("prod", directory / "body.json"), 2, "for a body alone give --path /v1/messages"),
                 (("nobody", directory / "body.json", "--path", "/v1/messages"), 1, "there is no grant nobody"),
-                (("prod", directory / "missing.json"), 1, "cannot open"),
+                (("prod", directory / "missing.json"), 2, "cannot open"),
                 ((), 2, "grant check --help"),
                 (("eval", directory / "body.json", "--path", "/v1/messages", "--key", "key_no"), 1,
                  "there is no key key_no")):

@@ -147,6 +147,8 @@ class Files(Case):
                 *(("suite", verb, each) for verb in ("check", "digest") for each in (none, void, stored)),
                 ("suite", "check", suite, "--no-run", "--every", "2"),
                 ("suite", "import", none, *to), ("suite", "import", stored, "--format", "none", *to),
+                ("suite", "list", "-c", none), ("apply", none, "-c", none), ("org", "list", "-c", broken),
+                ("grade", "--listen", "nowhere"),
                 ("verify", none), ("verify", void), ("verify", done, "--record", stored)):
             with self.subTest(" ".join(map(str, words))):
                 told = run(*words)

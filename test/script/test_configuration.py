@@ -195,7 +195,7 @@ class Apply(Case):
 
     def test_a_missing_file(self):
         done = self.gate.run("apply", self.directory / "nowhere.yaml")
-        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.returncode, 2, done.stderr)
         self.assertIn("nowhere.yaml", done.stderr)
 
 
