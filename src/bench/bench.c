@@ -7,6 +7,7 @@
 #include "bench/forecast.h"
 #include "bench/progress.h"
 #include "bench/proxy.h"
+#include "env/key_file.h"
 #include "grade/bundle.h"
 #include "grade/sandbox.h"
 #include "grade/scorer_program.h"
@@ -14,8 +15,8 @@
 #include "suite/recording.h"
 
 #include <assert.h>
-#include <signal.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -621,7 +622,6 @@ static void say_forecast(struct run *run)
 /* Runs the loop until everything is done that can be. */
 static enum err_code work(struct run *run, struct err *err)
 {
-	ERR_TRY(open_pool(run, err));
 	ERR_TRY(attach_signals(run, err));
 	journal_attach(&run->journal, run->loop, journal_durable, run);
 	run->progress = progress_new(run);
@@ -697,11 +697,23 @@ static enum err_code lay_out(struct run *run, bool asks, struct err *err)
 	return cells_build(run, err);
 }
 
+/* The key signs at the end; that it cannot is told before anything is spent. */
+static enum err_code check_key(const struct run *run, struct err *err)
+{
+	struct ed25519_private *key = NULL;
+	if (run->options->key)
+		ERR_TRY(key_file_read(run->env, run->options->key, &key, err));
+	ed25519_free(key);
+	return ERR_OK;
+}
+
 static enum err_code start(struct run *run, struct err *err)
 {
 	ERR_TRY(lay_out(run, true, err));
+	ERR_TRY(check_key(run, err));
 	ERR_TRY(anchoring_open(run, err));
 	ERR_TRY(cache_open(run, err));
+	ERR_TRY(open_pool(run, err));
 	ERR_TRY(proxy_open(run, err));
 	return make_directory(run, err);
 }
@@ -755,12 +767,12 @@ static enum err_code start_recording(struct run *run, struct err *err)
 	ERR_TRY(open_models(run, err));
 	for (unsigned i = 0; i < run->model_count; i++)
 		run->models[i].gateway_state = GATEWAY_NONE;
+	ERR_TRY(open_pool(run, err));
 	return proxy_open(run, err);
 }
 
 static enum err_code record(struct run *run, struct err *err)
 {
-	ERR_TRY(open_pool(run, err));
 	ERR_TRY(attach_signals(run, err));
 	run_wake(run);
 	env_loop_run(run->loop);
@@ -830,8 +842,10 @@ static enum err_code reopen(struct run *run, struct err *err)
 	ERR_TRY(load_suites(run, err));
 	ERR_TRY(open_models(run, err));
 	ERR_TRY(cells_build(run, err));
+	ERR_TRY(check_key(run, err));
 	ERR_TRY(anchoring_open(run, err));
 	ERR_TRY(cache_open(run, err));
+	ERR_TRY(open_pool(run, err));
 	ERR_TRY(journal_open(&run->journal, run->env, path_in(run, "journal.jsonl"),
 			     run->plan_digest, lines_take, run, &torn, err));
 	run->journal_open = true;

@@ -128,6 +128,10 @@ class Files(Case):
                     f"replay@{none}", f"replay@{broken}", f"replay@{suite}", "openai@nowhere",
                     "openai@http://127.0.0.1:9#NOT_SET")),
                 ("bench", "run", *ask, "--tag", "none", *to), ("bench", "run", *ask, "--anchors", none, *to),
+                *(("bench", "run", *ask, *to, *more) for more in (
+                    ("--key", none), ("--key", broken), ("--ca", none), ("--client-cert", none),
+                    ("--client-cert", none, "--client-key", none))),
+                ("bench", "resume", done, "--key", none), ("bench", "resume", done, "--ca", none),
                 ("bench", "run", *ask, *to, "--judge", f"j=replay@{stored}"),
                 ("bench", "run", *ask, *to, "--baseline", f"j=replay@{stored}"),
                 ("bench", "run", *ask, *to, "--controls", "5"), ("bench", "run", plan, *to, "--judge", "m"),
