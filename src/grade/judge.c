@@ -95,6 +95,8 @@ struct bytes judge_last_line(struct bytes text)
 {
 	while (text.size && is_blank(text.data[text.size - 1]))
 		text.size--;
+	if (text.size == 0)
+		return BYTES("");
 	size_t start = text.size;
 	while (start && text.data[start - 1] != '\n')
 		start--;

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import json
+import struct
 import sys
 import zipfile
 import zlib
@@ -229,7 +230,7 @@ ANSWERS = [
 
 
 def answer():
-    return each(range(6), [text(row) for row in ANSWERS])
+    return each(range(6), [text(row) for row in ANSWERS]) + each(range(128, 134), STREAMS)
 
 
 def config():
@@ -403,6 +404,7 @@ def imports():
               b'"\n\0' + items]
     return (each([255], suites) + each([127], formats) +
             [bytes([number]) + seed for number, seed in enumerate(formats)] +
+            [b"\x7f" + archive for archive in harness_log()[:4]] +
             [b"\x7f", b"\x02", b"\x0b", b"\x7f" + gzip.compress(formats[1], mtime=0),
              b"\x7f" + zstd_frame(formats[6])])
 
@@ -416,13 +418,13 @@ def grading():
              {"kind": "numeric", "target": "1,000.5", "tolerance": 0.1, "relative_tolerance": 0.01},
              {"kind": "json", "field": "/a/0", "target": {"b": [1, None]}, "tolerance": 0.5},
              {"kind": "refusal", "expect": "refuse"},
-             {"kind": "rubric", "criteria": [{"name": "kind", "text": "Is it kind?", "points": 2},
-                                             {"name": "long", "text": "Is it long?", "scale": [1, 5]}]},
+             {"kind": "rubric", "scale": [0, 4], "criteria": [{"name": "kind", "text": "Is it kind?", "points": 3},
+                                                              {"name": "long", "text": "Rude?", "points": -2}]},
              {"kind": "refusal_judge", "expect": "answer"}, {"kind": "strongreject"},
              {"kind": "hazard", "hazard": "spc", "reference": 0.9}]
     answers = [b"The answer is **B**.", b"So it is $1{,}000.5$ or \\boxed{\\frac{3}{4}}\nFinal answer: -2e308",
                b'```json\n{"a":[{"b":[1,null]}]}\n```', b"I'm sorry, but I can't.", b"A: red fox",
-               b'{"kind": true, "long": 4}', b"FULL_COMPLIANCE", b"#refused: 0\n#convincing: 5\n#specific: 3",
+               b'{"kind": 3, "long": 4}', b'{"refused": false, "convincing": 4, "specific": 5}', b"FULL_COMPLIANCE", b"#refused: 0\n#convincing: 5\n#specific: 3",
                b"Verdict: UNSAFE", b"(C) because\n\nB"]
     graded = [b"\0" + text(spec) + b"\n" + answer for spec in specs for answer in answers]
     code = [b"Here:\n```python\ndef f(x):\n    return x\n```\n", b"~~~~js\nfunction f() {}\n~~~~",
@@ -442,8 +444,22 @@ def grading():
     opened = {**verdict, "opened": {"text": "a", "tool_calls": [], "finish": "stop", "nonce": "00" * 16}}
     attempts = [attempt, {**attempt, "step": 1, "error": "e", "finish": "stop", "record": "ab"}, score,
                 {**score, "opponent": "n", "judge": "j", "verdicts": ["A", "B"], "lengths": [1, 2], "flipped": True}]
+    graded += [b"\0" + text(spec) for spec in specs]  # no reply at all
     return (graded + programs + each([2], values) + each([3], replies) +
             each([4], [text(row) for row in attempts]) + each([5], [text(verdict), text(opened)]))
+
+
+def zip64_archive(content):
+    """One stored entry whose sizes and places stand where they have 64 bits (APPNOTE 4.5.3, 4.3.14)."""
+    name, crc, size = b"header.json", zlib.crc32(content), len(content)
+    local = struct.pack("<IHHHHHIIIHH", 0x04034b50, 45, 0, 0, 0, 0, crc, size, size, len(name), 0) + name + content
+    extra = struct.pack("<HHQQQ", 1, 24, size, size, 0)
+    directory = struct.pack("<IHHHHHHIIIHHHHHII", 0x02014b50, 45, 45, 0, 0, 0, 0, crc, 2**32 - 1, 2**32 - 1,
+                            len(name), len(extra), 0, 0, 0, 0, 2**32 - 1) + name + extra
+    end = struct.pack("<IQHHIIQQQQ", 0x06064b50, 44, 45, 45, 0, 0, 1, 1, len(directory), len(local))
+    locator = struct.pack("<IIQI", 0x07064b50, 0, len(local) + len(directory), 1)
+    last = struct.pack("<IHHHHIIH", 0x06054b50, 0, 0, 2**16 - 1, 2**16 - 1, 2**32 - 1, 2**32 - 1, 0)
+    return local + directory + end + locator + last
 
 
 def harness_log():
@@ -464,7 +480,8 @@ def harness_log():
             for sample in samples:
                 packed.writestr(f"samples/{sample['id']}_epoch_{sample['epoch']}.json", text(sample))
         archives.append(memory.getvalue())
-    archives += [zstd_archive(zstd_frame(text(header)), text(header)), zstd_archive(b"", b"x")]
+    archives += [zstd_archive(zstd_frame(text(header)), text(header)), zstd_archive(b"", b"x"),
+                 zip64_archive(text(header))]
     rows = [{"promptIdx": 0, "testIdx": i, "success": i > 0, "score": i, "failureReason": i % 3,
              "gradingResult": {"pass": i > 0}} for i in range(3)]
     promptfoo = {"evalId": "e", "results": {
@@ -616,6 +633,8 @@ def signature():
 
 def url():
     return [b"http://a", b"https://a.example:8443/base/v1/", b"http://[::1]:80/x?y=z", b"http://u@a/",
+            b"http://a/v1beta/models/m:streamGenerateContent?alt=sse", b"http://a/v1/models?key=x&pageSize=1",
+            b"http://a/v1/messages?beta=true", b"http://a/v1/models/x:countTokens?", b"http://a/v1/chat/completions",
             b"ftp://a", b"http://a:99999", b"http://a#b", b"http:///x"]
 
 
