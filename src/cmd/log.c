@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 
 #define SHOWN_DEFAULT 20
 #define INDEX_MAX 9007199254740991.0
@@ -55,6 +56,62 @@ static enum err_code run_show(struct env *env, const char *directory, const stru
 	return code;
 }
 
+/* ---- tail ---- */
+
+#define TAIL_DEFAULT 10
+#define TAIL_PAUSE_MS 500 /* a look reads the last segment: 16 MB at most, usually */
+
+struct tail {
+	int64_t count;
+	bool follow, json;
+	uint64_t next; /* the index of the next record to show */
+	bool gone;     /* nobody reads any more */
+};
+
+/* What there is from `next` on. */
+static enum err_code show_rest(struct log_reader *reader, struct tail *tail, struct err *err)
+{
+	struct log_read_entry entry;
+	bool more = true;
+	ERR_TRY(log_reader_seek(reader, tail->next, err));
+	while (!ferror(stdout)) {
+		ERR_TRY(log_reader_next(reader, &entry, &more, err));
+		if (!more)
+			break;
+		show_entry(&entry, tail->json);
+		tail->next = entry.index + 1;
+	}
+	if (fflush(stdout) != 0 || ferror(stdout))
+		tail->gone = errno == EPIPE;
+	return ERR_OK;
+}
+
+/* The last records, then those that come: the directory is looked at anew each time, for there may
+ * be further segments. */
+static enum err_code run_tail(struct env *env, const char *directory, struct tail *tail,
+			      struct err *err)
+{
+	uint64_t size;
+	enum err_code code = ERR_OK;
+	for (bool first = true; code == ERR_OK && (first || tail->follow); first = false) {
+		struct log_reader *reader = NULL;
+		if (!first)
+			poll(NULL, 0, TAIL_PAUSE_MS);
+		code = log_reader_open(env, directory, &reader, err);
+		if (code == ERR_OK && first)
+			code = log_reader_size(reader, &size, err);
+		if (code == ERR_OK && first)
+			tail->next =
+				size > (uint64_t)tail->count ? size - (uint64_t)tail->count : 0;
+		if (code == ERR_OK)
+			code = show_rest(reader, tail, err);
+		log_reader_close(reader);
+		if (ferror(stdout))
+			break;
+	}
+	return code;
+}
+
 /* ---- what the verbs share ---- */
 
 static int finish(struct env *env, enum err_code code, const struct err *err)
@@ -93,6 +150,39 @@ static int log_show(int argc, char **argv)
 	if (!env)
 		return 3;
 	return finish(env, run_show(env, arguments.positional[0], &show, &err), &err);
+}
+
+static int log_tail(int argc, char **argv)
+{
+	struct tail tail = {.count = TAIL_DEFAULT};
+	const struct cli_option options[] = {
+		{"count",      0, CLI_INTEGER, &tail.count, "N", "how many; default 10", 0, INDEX_MAX},
+		{"follow", 'f', CLI_FLAG, &tail.follow, NULL,
+		 "go on with those that come, until Ctrl-C", 0, 0},
+		{"json",         0, CLI_FLAG, &tail.json, NULL, "the records alone, one a line", 0, 0},
+		{0          },
+	};
+	const struct cli_command command = {
+		"log tail",
+		"DIR [--count N] [--follow] [--json]",
+		"Shows the last records of a log's directory, each with its "
+		"index. Also of a log in use.",
+		options,
+		1,
+		1};
+	struct cli_arguments arguments;
+	struct err err = ERR_INIT;
+	int status = cli_parse(&command, argc, argv, &arguments);
+	if (status >= 0)
+		return status;
+	struct env *env = env_os_new(1);
+	if (!env)
+		return 3;
+	enum err_code code = run_tail(env, arguments.positional[0], &tail, &err);
+	if (!tail.gone)
+		return finish(env, code, &err);
+	env_os_free(env);
+	return 0;
 }
 
 /* ---- prove ---- */
@@ -382,6 +472,7 @@ static int log_rotate_key(int argc, char **argv)
 int cmd_log(int argc, char **argv)
 {
 	static const struct cli_verb verbs[] = {
+		{"tail",       log_tail,       "show the last records, and those that come"                },
 		{"show",       log_show,       "show records"                                              },
 		{"prove",      log_prove,      "print the receipt of a record"                             },
 		{"checkpoint", log_checkpoint, "print the signed checkpoint"                               },

@@ -323,6 +323,19 @@ enum err_code log_reader_seek(struct log_reader *reader, uint64_t index, struct 
 	return ERR_OK;
 }
 
+enum err_code log_reader_size(struct log_reader *reader, uint64_t *size, struct err *err)
+{
+	struct log_read_entry entry;
+	bool more = true;
+	*size = reader->firsts[reader->count - 1];
+	ERR_TRY(log_reader_seek(reader, *size, err));
+	while (more) {
+		ERR_TRY(log_reader_next(reader, &entry, &more, err));
+		*size += more;
+	}
+	return ERR_OK;
+}
+
 /* ---- checking a whole log ---- */
 
 struct expected_root {

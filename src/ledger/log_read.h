@@ -33,6 +33,8 @@ enum err_code log_reader_next(struct log_reader *reader, struct log_read_entry *
 			      struct err *err);
 /* Starts at record `index` (at most the size of the log) with the next call. */
 enum err_code log_reader_seek(struct log_reader *reader, uint64_t index, struct err *err);
+/* How many records the log has; the last segment is read for it, and a seek must follow. */
+enum err_code log_reader_size(struct log_reader *reader, uint64_t *size, struct err *err);
 /* The tree of everything read so far from the first record on; after a seek, of nothing. */
 const struct merkle_range *log_reader_tree(struct log_reader *reader);
 /* Bytes after the last record that are no record: the rest of an interrupted write. */
