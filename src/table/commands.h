@@ -19,7 +19,7 @@
 	X(witness, "cosign checkpoints of other gateways' logs") \
 	X(grade,  "grade sealed answers for a gateway, in a process of its own") \
 	X(top,    "live rates, streams and limits of a running gateway") \
-	X(log,    "show or prove records of a log directory") \
+	X(log,    "show, follow or prove records of a log directory") \
 	X(backup, "copy a running gateway: documents, logs and keys") \
 	X(sim,    "a stand-in model API for demonstrations, tests and load") \
 	X(load,   "measure a model API or a gateway: closed or open loop, plain or streamed") \
