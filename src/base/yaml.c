@@ -493,7 +493,8 @@ enum err_code yaml_parse(struct bytes text, const char *file, struct yaml_tree *
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory reading %s", file);
 	}
 	yaml_parser_set_encoding(&builder.parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&builder.parser, (const unsigned char *)text.data, text.size);
+	yaml_parser_set_input_string(
+		&builder.parser, (const unsigned char *)(text.data ? text.data : ""), text.size);
 	enum err_code code = read_document(&builder);
 	yaml_parser_delete(&builder.parser);
 	if (code == ERR_OK)

@@ -188,7 +188,8 @@ size_t packing_pack(struct bytes text, uint8_t *out)
 
 size_t packing_unpack(struct bytes packed, char out[static PACKING_ROOM])
 {
-	const unsigned char *in = (const unsigned char *)packed.data, *end = in + packed.size;
+	const unsigned char *in = (const unsigned char *)packed.data;
+	const unsigned char *end = packed.size ? in + packed.size : in;
 	size_t size = 0;
 	while (in < end) {
 #ifdef __SSE2__

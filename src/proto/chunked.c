@@ -188,8 +188,8 @@ enum http_body_event chunked_decode(struct chunked *chunked, char *data, size_t 
 	for (;;) {
 		size_t step;
 		struct bytes piece;
-		enum http_body_event event =
-			chunked_next(chunked, data + *used, size - *used, &step, &piece);
+		enum http_body_event event = chunked_next(chunked, size ? data + *used : data,
+							  size - *used, &step, &piece);
 		*used += step;
 		if (event != HTTP_BODY_PIECE)
 			return event;

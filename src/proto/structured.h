@@ -27,7 +27,8 @@ struct structured_item {
 
 static inline struct structured_reader structured_read(struct bytes field)
 {
-	return (struct structured_reader){field.data, field.data + field.size};
+	return (struct structured_reader){field.data,
+					  field.size ? field.data + field.size : field.data};
 }
 
 static inline bool structured_at_end(const struct structured_reader *reader)

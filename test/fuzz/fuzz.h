@@ -38,12 +38,13 @@ static inline struct bytes fuzz_input(const uint8_t *data, size_t size)
 	return bytes_of((const char *)data, size);
 }
 
-/* A copy in memory of exactly its size, so that a read beyond it is seen. Free the data. */
+/* A copy in memory of exactly its size, so that a read beyond it is seen; a null pointer for
+ * nothing, as a buffer that never held anything has it. Free the data. */
 static inline struct bytes fuzz_copy(struct bytes input)
 {
-	char *copy = malloc(input.size ? input.size : 1);
-	FUZZ_CHECK(copy);
-	if (input.size)
+	char *copy = input.size ? malloc(input.size) : NULL;
+	FUZZ_CHECK(copy || input.size == 0);
+	if (copy)
 		memcpy(copy, input.data, input.size);
 	return bytes_of(copy, input.size);
 }

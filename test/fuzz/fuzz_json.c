@@ -117,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(!taken || !memcmp(pieces.members, whole.members,
 				     whole.member_count * sizeof(whole.members[0])));
 	/* jansson loses a NUL that it has looked at ahead: base/json.c refuses them by itself. */
-	if (memchr(text.data, '\0', text.size)) {
+	if (text.size && memchr(text.data, '\0', text.size)) {
 		FUZZ_CHECK(!taken);
 		free((char *)text.data);
 		return 0;
