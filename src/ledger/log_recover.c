@@ -69,13 +69,12 @@ static enum err_code read_mark(struct log *log, struct err *err)
 	if (code == ERR_OK)
 		code = log_open_checkpoint(log, buf_bytes(&log->checkpoint), &log->checkpoint_head,
 					   err);
-	if (code == ERR_NOT_FOUND || code == ERR_MISMATCH) {
+	/* Another name or key has been told before: log_check_signer. */
+	if (code == ERR_MISMATCH)
 		return ERR_SET(err, ERR_MISMATCH,
-			       "%s: the stored checkpoint was made with another name or signing "
-			       "key; start with those this log was made with (a key that was "
-			       "handed on to another one signs no more: put the newest in place)",
+			       "%s: the signature of the stored checkpoint is wrong: it is damaged "
+			       "or was altered; restore it from a copy",
 			       path);
-	}
 	if (code == ERR_INVALID)
 		return ERR_SET(err, ERR_CORRUPT,
 			       "%s: the stored checkpoint is damaged; restore it from a copy",
