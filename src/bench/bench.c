@@ -272,12 +272,13 @@ static enum err_code load_suite(struct run *run, unsigned number, struct err *er
 }
 
 /* Judges that a plan names may be for other suites of it; on the command line they are for these.
- */
+ * No controls is what such a run has anyway. */
 static enum err_code check_unjudged(const struct bench_options *options, struct err *err)
 {
+	bool controls = options->controls && strcmp(options->controls, "none") != 0;
 	const char *name = options->judges && *options->judges ? "--judge"
 			   : options->baseline                 ? "--baseline"
-			   : options->controls                 ? "--controls"
+			   : controls                          ? "--controls"
 							       : NULL;
 	return name ? ERR_SET(err, ERR_USAGE,
 			      "%s does nothing here: no suite of this run is compared or rated by "

@@ -238,7 +238,7 @@ class Again(Runs):
             self.assertEqual(run("verify", out / "bundle").returncode, 0)
         self.assertEqual(provider.total(), 40)
         done = self.bench("run", "--suite", suite, "--model", f"other=replay@{self.out}",
-                          "-o", self.directory / "wrong", status=1)
+                          "-o", self.directory / "wrong", status=2)
         self.assertIn('named "other"', done.stderr)
 
 
@@ -262,7 +262,8 @@ class Signs(Runs):
 
     def test_an_even_provider_is_not_accused(self):
         provider = self.provider()
-        provider.change = lambda body, number: body["usage"].update(completion_tokens=3)
+        provider.change = lambda body, number: body["usage"].update(completion_tokens=3,
+                                                                      total_tokens=13)
         told = self.verified(provider)
         self.assertNotIn("more than one model", told)
         self.assertNotIn("are billed", told)

@@ -275,7 +275,7 @@ static void a_missing_key_is_told_before_anything_is_asked(void **state)
 	struct err err;
 	write_suite(fixture, fixture->suite, suite_yaml, markers);
 	unsetenv("PARLEY_TEST_KEY");
-	assert_int_equal(run(fixture, &err), ERR_INVALID);
+	assert_int_equal(run(fixture, &err), ERR_USAGE);
 	assert_non_null(strstr(err.message, "PARLEY_TEST_KEY"));
 	assert_int_equal(fixture->provider.requests, 0);
 }
@@ -549,14 +549,14 @@ static void writing_needs_an_opponent_and_a_judge(void **state)
 	struct err err;
 	write_suite(fixture, fixture->writing, writing_yaml, markers);
 	fixture->suites[0] = fixture->writing;
-	assert_int_equal(run(fixture, &err), ERR_INVALID);
+	assert_int_equal(run(fixture, &err), ERR_USAGE);
 	assert_non_null(strstr(err.message, "--judge"));
 	fixture->judges[0] = fixture->judge;
-	assert_int_equal(run(fixture, &err), ERR_INVALID);
+	assert_int_equal(run(fixture, &err), ERR_USAGE);
 	assert_non_null(strstr(err.message, "--baseline"));
 	fixture->models[1] = fixture->loser;
 	fixture->judges[0] = "winner";
-	assert_int_equal(run(fixture, &err), ERR_INVALID);
+	assert_int_equal(run(fixture, &err), ERR_USAGE);
 	assert_non_null(strstr(err.message, "--allow-self-judging"));
 	assert_int_equal(fixture->provider.requests, 0);
 }
