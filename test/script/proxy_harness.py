@@ -3,7 +3,7 @@ environment, asks one question after another (or several at once) in the API of 
 writes down what it got as JSON lines.
 
     proxy_harness.py OUT [--api anthropic|openai] [--stream] [--threads N] [--model NAME]
-                     [--settings JSON] [--exit N] [--after N COMMAND] QUESTION …
+                     [--settings JSON] [--exit N] [--after N COMMAND] [--hang-up-at TEXT] QUESTION …
 
 A question "A || B || C" is a conversation: B is asked after the answer to A.
 """
@@ -27,6 +27,16 @@ def connect(api, timeout):
     return http.client.HTTPConnection(url.hostname, url.port, timeout=timeout), url.path
 
 
+def read(answer, hang_up_at):
+    """The whole body, or as far as one does not hang up because a text stands in it."""
+    body = b""
+    while piece := answer.read1(65536):
+        body += piece
+        if hang_up_at and hang_up_at.encode() in body:
+            raise ConnectionAbortedError
+    return body.decode()
+
+
 def ask(options, question, timeout=60, key=None):
     """One request; (status, headers, body)."""
     prefix, path, field, scheme = APIS[options.api]
@@ -42,7 +52,7 @@ def ask(options, question, timeout=60, key=None):
     try:
         connection.request("POST", base + path, json.dumps(body), headers)
         answer = connection.getresponse()
-        text = answer.read().decode()
+        text = read(answer, options.hang_up_at)
         return answer.status, dict((name.lower(), value) for name, value in answer.getheaders()), text
     finally:
         connection.close()
@@ -128,6 +138,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tries", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=60)
+    parser.add_argument("--hang-up-at")
     parser.add_argument("--exit", type=int, default=0)
     parser.add_argument("--hang", action="store_true")
     parser.add_argument("--environment")

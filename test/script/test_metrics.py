@@ -17,7 +17,7 @@ def series_of(text):
 class Metrics(Case):
     def served(self):
         """Everything that can become of a request, and what /metrics says then."""
-        self.upstream = self.sim("--output-tokens", 400, "--tokens-per-second", 2000)
+        self.upstream = self.sim("--output-tokens", 40000, "--tokens-per-second", 2000)
         self.gate = self.gateway(self.upstream, product(), product("tight", limits={"rpm": 1}),
                                  evaluation(), access_log="access.log")
         client = self.gate.client("prod", "acme")
@@ -25,7 +25,7 @@ class Metrics(Case):
             client.stream(dialect).rest()
         self.assertEqual(client.messages().status, 200)
         self.assertEqual(client.chat().status, 200)
-        gone = client.stream("anthropic", max_tokens=4000)
+        gone = client.stream("anthropic", max_tokens=40000)
         gone.read_until(b"content_block_delta")
         gone.close()
         tight = self.gate.client("tight", "acme")
@@ -35,7 +35,7 @@ class Metrics(Case):
         self.gate.client("eval", "southlab").messages()
         others = key_ids(self.gate)
         revoked = self.gate.client("prod", "acme")
-        stream = revoked.stream("anthropic", max_tokens=4000)
+        stream = revoked.stream("anthropic", max_tokens=40000)
         stream.read_until(b"content_block_delta")
         self.gate.act("key", "revoke", *(key_ids(self.gate) - others))
         stream.rest()

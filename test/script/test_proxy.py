@@ -425,8 +425,8 @@ class Failures(Proxy):
         harness = f"'{sys.executable}' '{HARNESS}' --stream '{self.lines}'"
         script = self.directory / "harness.sh"
         script.write_text(
-            f"{harness} --timeout 0.5 '{question(0)}'\ntouch '{steps[0]}'\n"
-            f"{harness} '{question(0)}'\n{harness} --timeout 0.5 '{question(1)}'\n"
+            f"{harness} --hang-up-at text_delta '{question(0)}'\ntouch '{steps[0]}'\n"
+            f"{harness} '{question(0)}'\n{harness} --hang-up-at text_delta '{question(1)}'\n"
             f"touch '{steps[1]}'\nwhile ! test -e '{steps[2]}'; do sleep 0.05; done\n"
             f"{harness} '{question(1)}'\n")
         process = Process(self.directory, "proxy", [
