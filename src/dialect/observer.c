@@ -294,6 +294,25 @@ bool observer_tokens(struct json_value value, int64_t *out)
 	return json_value_integer(value, 0, (int64_t)1 << 48, out);
 }
 
+void observer_usage(struct dialect_observer *observer, struct json_value value,
+		    const char *const names[static OBSERVER_USAGE_NAMES])
+{
+	struct dialect_usage *usage = &observer->outcome.usage;
+	struct json_value member[OBSERVER_USAGE_NAMES];
+	int64_t input, output, cached = 0, total = 0;
+	if (value.type != JSON_SCAN_OBJECT)
+		return;
+	json_value_members(value, names, member, OBSERVER_USAGE_NAMES);
+	if (!observer_tokens(member[0], &input) || !observer_tokens(member[1], &output))
+		return;
+	observer_tokens(json_scan_find(member[2], "cached_tokens"), &cached);
+	observer_tokens(member[3], &total);
+	usage->cache_read = cached < input ? cached : input;
+	usage->input = input - usage->cache_read;
+	usage->output = total - input > output ? total - input : output;
+	usage->input_known = usage->known = true;
+}
+
 void observer_finish(struct dialect_observer *observer, struct json_value reason,
 		     const struct finish_row *rows, size_t count)
 {

@@ -27,26 +27,11 @@ static const struct finish_row finishes[] = {
 	{"content_filter", DIALECT_FINISH_REFUSAL   },
 };
 
-/* prompt_tokens has the cached ones in it, which are told apart here. xAI leaves its reasoning out
- * of completion_tokens, though it makes it and bills it: it is in total_tokens alone. */
 static void read_usage(struct dialect_observer *observer, struct json_value value)
 {
-	static const char *const names[] = {"prompt_tokens", "completion_tokens",
-					    "prompt_tokens_details", "total_tokens"};
-	struct dialect_usage *usage = &observer->outcome.usage;
-	struct json_value member[4];
-	int64_t prompt, completion, cached = 0, total = 0;
-	if (value.type != JSON_SCAN_OBJECT)
-		return;
-	json_value_members(value, names, member, 4);
-	if (!observer_tokens(member[0], &prompt) || !observer_tokens(member[1], &completion))
-		return;
-	observer_tokens(json_scan_find(member[2], "cached_tokens"), &cached);
-	observer_tokens(member[3], &total);
-	usage->cache_read = cached < prompt ? cached : prompt;
-	usage->input = prompt - usage->cache_read;
-	usage->output = total - prompt > completion ? total - prompt : completion;
-	usage->input_known = usage->known = true;
+	static const char *const names[OBSERVER_USAGE_NAMES] = {
+		"prompt_tokens", "completion_tokens", "prompt_tokens_details", "total_tokens"};
+	observer_usage(observer, value, names);
 }
 
 static void read_call(struct dialect_observer *observer, struct json_value value, int64_t position)

@@ -312,6 +312,12 @@ struct dialect_name *observer_name(struct dialect_workspace *workspace, struct b
 void observer_names_release(struct dialect_workspace *workspace);
 /* A count of tokens; false where it is not one. */
 bool observer_tokens(struct json_value value, int64_t *out);
+/* OpenAI's usage by its members' names: input, with the cached ones in it, which are told apart
+ * here; output; the details of the input; the total. What is in the total alone is output too: xAI
+ * leaves its reasoning out of completion_tokens, though it makes it and bills it. */
+#define OBSERVER_USAGE_NAMES 4
+void observer_usage(struct dialect_observer *observer, struct json_value value,
+		    const char *const names[static OBSERVER_USAGE_NAMES]);
 
 /* event.c: checks an event's data; false where it is not JSON as it should be (the observer is
  * malformed then). `root` is its outermost value, `scan` the caller's, in use until the event has

@@ -42,26 +42,11 @@ static const char *const settings[] = {
 
 /* ---- answers ---- */
 
-/* input_tokens has the cached ones in it, which are told apart here; what is in total_tokens alone
- * was made and is billed, as in Chat Completions. */
 static void read_usage(struct dialect_observer *observer, struct json_value value)
 {
-	static const char *const names[] = {"input_tokens", "output_tokens", "input_tokens_details",
-					    "total_tokens"};
-	struct dialect_usage *usage = &observer->outcome.usage;
-	struct json_value member[4];
-	int64_t input, output, cached = 0, total = 0;
-	if (value.type != JSON_SCAN_OBJECT)
-		return;
-	json_value_members(value, names, member, 4);
-	if (!observer_tokens(member[0], &input) || !observer_tokens(member[1], &output))
-		return;
-	observer_tokens(json_scan_find(member[2], "cached_tokens"), &cached);
-	observer_tokens(member[3], &total);
-	usage->cache_read = cached < input ? cached : input;
-	usage->input = input - usage->cache_read;
-	usage->output = total - input > output ? total - input : output;
-	usage->input_known = usage->known = true;
+	static const char *const names[OBSERVER_USAGE_NAMES] = {
+		"input_tokens", "output_tokens", "input_tokens_details", "total_tokens"};
+	observer_usage(observer, value, names);
 }
 
 static void read_refusal(struct dialect_observer *observer, struct json_value text)
