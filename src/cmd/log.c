@@ -30,9 +30,9 @@ static void show_entry(const struct log_read_entry *entry, bool json)
 	putchar('\n');
 }
 
-/* Records stand as they are, one a line; with --json without the index in front. */
-static enum err_code show_records(struct log_reader *reader, const struct show *show,
-				  struct err *err)
+/* Records stand as they are, one a line; with --json without the index in front. `from` becomes the
+ * index behind the last one shown. */
+static enum err_code show_records(struct log_reader *reader, struct show *show, struct err *err)
 {
 	struct log_read_entry entry;
 	bool more = true;
@@ -42,11 +42,12 @@ static enum err_code show_records(struct log_reader *reader, const struct show *
 		if (!more)
 			break;
 		show_entry(&entry, show->json);
+		show->from = (int64_t)entry.index + 1;
 	}
 	return ERR_OK;
 }
 
-static enum err_code run_show(struct env *env, const char *directory, const struct show *show,
+static enum err_code run_show(struct env *env, const char *directory, struct show *show,
 			      struct err *err)
 {
 	struct log_reader *reader = NULL;
@@ -61,55 +62,37 @@ static enum err_code run_show(struct env *env, const char *directory, const stru
 #define TAIL_DEFAULT 10
 #define TAIL_PAUSE_MS 500 /* a look reads the last segment: 16 MB at most, usually */
 
-struct tail {
-	int64_t count;
-	bool follow, json;
-	uint64_t next; /* the index of the next record to show */
-	bool gone;     /* nobody reads any more */
-};
-
-/* What there is from `next` on. */
-static enum err_code show_rest(struct log_reader *reader, struct tail *tail, struct err *err)
+/* Where the last `count` records begin, or the first one of fewer. */
+static enum err_code find_tail(struct env *env, const char *directory, int64_t count, int64_t *from,
+			       struct err *err)
 {
-	struct log_read_entry entry;
-	bool more = true;
-	ERR_TRY(log_reader_seek(reader, tail->next, err));
-	while (!ferror(stdout)) {
-		ERR_TRY(log_reader_next(reader, &entry, &more, err));
-		if (!more)
-			break;
-		show_entry(&entry, tail->json);
-		tail->next = entry.index + 1;
-	}
-	if (fflush(stdout) != 0 || ferror(stdout))
-		tail->gone = errno == EPIPE;
-	return ERR_OK;
+	struct log_reader *reader = NULL;
+	uint64_t size;
+	ERR_TRY(log_reader_open(env, directory, &reader, err));
+	enum err_code code = log_reader_size(reader, &size, err);
+	if (code == ERR_OK)
+		*from = (int64_t)size > count ? (int64_t)size - count : 0;
+	log_reader_close(reader);
+	return code;
 }
 
 /* The last records, then those that come: the directory is looked at anew each time, for there may
- * be further segments. */
-static enum err_code run_tail(struct env *env, const char *directory, struct tail *tail,
-			      struct err *err)
+ * be further segments. True in *gone when nobody reads any more. */
+static enum err_code run_tail(struct env *env, const char *directory, struct show *show,
+			      bool follow, bool *gone, struct err *err)
 {
-	uint64_t size;
-	enum err_code code = ERR_OK;
-	for (bool first = true; code == ERR_OK && (first || tail->follow); first = false) {
-		struct log_reader *reader = NULL;
-		if (!first)
-			poll(NULL, 0, TAIL_PAUSE_MS);
-		code = log_reader_open(env, directory, &reader, err);
-		if (code == ERR_OK && first)
-			code = log_reader_size(reader, &size, err);
-		if (code == ERR_OK && first)
-			tail->next =
-				size > (uint64_t)tail->count ? size - (uint64_t)tail->count : 0;
-		if (code == ERR_OK)
-			code = show_rest(reader, tail, err);
-		log_reader_close(reader);
-		if (ferror(stdout))
-			break;
+	ERR_TRY(find_tail(env, directory, show->count, &show->from, err));
+	show->count = INT64_MAX;
+	for (;;) {
+		ERR_TRY(run_show(env, directory, show, err));
+		if (fflush(stdout) != 0 || ferror(stdout)) {
+			*gone = errno == EPIPE;
+			return ERR_OK;
+		}
+		if (!follow)
+			return ERR_OK;
+		poll(NULL, 0, TAIL_PAUSE_MS);
 	}
-	return code;
 }
 
 /* ---- what the verbs share ---- */
@@ -154,12 +137,13 @@ static int log_show(int argc, char **argv)
 
 static int log_tail(int argc, char **argv)
 {
-	struct tail tail = {.count = TAIL_DEFAULT};
+	struct show show = {.count = TAIL_DEFAULT};
+	bool follow = false, gone = false;
 	const struct cli_option options[] = {
-		{"count",      0, CLI_INTEGER, &tail.count, "N", "how many; default 10", 0, INDEX_MAX},
-		{"follow", 'f', CLI_FLAG, &tail.follow, NULL,
-		 "go on with those that come, until Ctrl-C", 0, 0},
-		{"json",         0, CLI_FLAG, &tail.json, NULL, "the records alone, one a line", 0, 0},
+		{"count",      0, CLI_INTEGER, &show.count, "N", "how many; default 10", 0, INDEX_MAX},
+		{"follow", 'f', CLI_FLAG, &follow, NULL, "go on with those that come, until Ctrl-C",
+		 0, 0},
+		{"json",         0, CLI_FLAG, &show.json, NULL, "the records alone, one a line", 0, 0},
 		{0          },
 	};
 	const struct cli_command command = {
@@ -178,8 +162,8 @@ static int log_tail(int argc, char **argv)
 	struct env *env = env_os_new(1);
 	if (!env)
 		return 3;
-	enum err_code code = run_tail(env, arguments.positional[0], &tail, &err);
-	if (!tail.gone)
+	enum err_code code = run_tail(env, arguments.positional[0], &show, follow, &gone, &err);
+	if (!gone)
 		return finish(env, code, &err);
 	env_os_free(env);
 	return 0;
