@@ -657,12 +657,29 @@ static void answer_and_close(struct raw *raw, const char *body)
 	raw_send_text(raw, text);
 }
 
+/* The site's origin is this name from now on, at the peer's port. */
+static void name_site(struct site *site, const char *host)
+{
+	char url[64];
+	snprintf(url, sizeof(url), "http://%s:%u", host, site->peer.address.port);
+	assert_int_equal(ERR_OK,
+			 http_pool_origin(site->pool, bytes_from(url), &site->origin, NULL));
+}
+
+/* Asks, and the peer answers on its connection `number`. */
+static void ask_and_hear(struct site *site, unsigned number, const char *text)
+{
+	struct ask ask;
+	ask_start(&ask, site);
+	answer_and_close(peer_accept(&site->peer, number), text);
+	assert_answered(&ask, 200, text);
+	ask_end(&ask);
+}
+
 static void further_addresses_are_tried(void **state)
 {
 	struct net *net = *state;
 	struct site site;
-	struct ask ask;
-	char url[64];
 	if (!net->sim)
 		return; /* it takes a network that loses what is sent */
 	site_start(&site, net, 4);
@@ -670,16 +687,12 @@ static void further_addresses_are_tried(void **state)
 	struct env_address silent = sim_node_address(far, 0), good = site.peer.address;
 	sim_name_add(net->sim, "api.example", &silent);
 	sim_name_add(net->sim, "api.example", &good);
-	snprintf(url, sizeof(url), "http://api.example:%u", good.port);
-	assert_int_equal(ERR_OK, http_pool_origin(site.pool, bytes_from(url), &site.origin, NULL));
+	name_site(&site, "api.example");
 	for (unsigned i = 0; i < 2; i++) { /* refused; then not answered at all */
 		sim_partition(net->sim, net->env, far, i == 1);
 		uint64_t start_ns = net->loop->now_ns;
-		ask_start(&ask, &site);
-		answer_and_close(peer_accept(&site.peer, i), "found");
-		assert_answered(&ask, 200, "found");
+		ask_and_hear(&site, i, "found");
 		assert_true(net->loop->now_ns - start_ns < 10 * SECOND);
-		ask_end(&ask);
 	}
 	site_stop(&site);
 }
@@ -709,27 +722,18 @@ static void old_addresses_are_used_while_names_cannot_be_looked_up(void **state)
 {
 	struct net *net = *state;
 	struct site site;
-	struct ask ask;
-	char url[64];
 	if (!net->sim)
 		return;
 	site_start(&site, net, 4);
 	struct env_address address = site.peer.address;
 	sim_name_add(net->sim, "api.example", &address);
-	snprintf(url, sizeof(url), "http://api.example:%u", address.port);
-	assert_int_equal(ERR_OK, http_pool_origin(site.pool, bytes_from(url), &site.origin, NULL));
-	ask_start(&ask, &site);
-	answer_and_close(peer_accept(&site.peer, 0), "found");
-	assert_answered(&ask, 200, "found");
-	ask_end(&ask);
+	name_site(&site, "api.example");
+	ask_and_hear(&site, 0, "found");
 	struct sim_faults faults = net->world->faults;
 	faults.lookup_failure = 1000000;
 	sim_set_faults(net->sim, &faults);
 	net_sleep(net, 400 * SECOND);
-	ask_start(&ask, &site);
-	answer_and_close(peer_accept(&site.peer, 1), "still");
-	assert_answered(&ask, 200, "still");
-	ask_end(&ask);
+	ask_and_hear(&site, 1, "still");
 	site_stop(&site);
 }
 
@@ -739,20 +743,15 @@ static void names_are_looked_up_again(void **state)
 	struct net *net = *state;
 	struct site site;
 	struct ask ask;
-	char url[64];
 	if (!net->sim)
 		return;
 	site_start(&site, net, 4);
 	struct env *far = sim_node_new(net->sim, "far"); /* where nobody listens */
 	struct env_address here = site.peer.address, there = sim_node_address(far, here.port);
 	sim_name_add(net->sim, "api.example", &here);
-	snprintf(url, sizeof(url), "http://api.example:%u", here.port);
-	assert_int_equal(ERR_OK, http_pool_origin(site.pool, bytes_from(url), &site.origin, NULL));
+	name_site(&site, "api.example");
 	for (unsigned i = 0; i < 2; i++) {
-		ask_start(&ask, &site);
-		answer_and_close(peer_accept(&site.peer, i), "here");
-		assert_answered(&ask, 200, "here");
-		ask_end(&ask);
+		ask_and_hear(&site, i, "here");
 		sim_name_move(net->sim, "api.example", &there);
 	}
 	net_sleep(net, 400 * SECOND);
@@ -763,10 +762,7 @@ static void names_are_looked_up_again(void **state)
 	ask_end(&ask);
 	sim_name_move(net->sim, "api.example", &here);
 	net_sleep(net, 400 * SECOND);
-	ask_start(&ask, &site);
-	answer_and_close(peer_accept(&site.peer, 2), "back");
-	assert_answered(&ask, 200, "back");
-	ask_end(&ask);
+	ask_and_hear(&site, 2, "back");
 	site_stop(&site);
 }
 
