@@ -409,6 +409,27 @@ static enum err_code export_in_toto(struct export *export, struct err *err)
 
 /* ---- all of them ---- */
 
+static void saw_entry(void *argument, const struct env_directory_entry *entry)
+{
+	(void)argument;
+	(void)entry;
+}
+
+enum err_code export_check_free(const struct export *export, const char *path, struct err *err)
+{
+	struct env_file *file;
+	uint64_t size = 0;
+	if (env_list_directory(export->env, path, saw_entry, NULL, NULL) == ERR_OK ||
+	    env_file_open(export->env, path, ENV_OPEN_READ, &file, NULL) != ERR_OK)
+		return ERR_OK;
+	enum err_code code = env_file_size(file, &size, NULL);
+	env_file_close(file);
+	return code == ERR_OK && size > 0
+		       ? ERR_SET(err, ERR_EXISTS, "%s is there and not empty: choose another -o",
+				 path)
+		       : ERR_OK;
+}
+
 static const struct {
 	const char *name;
 	enum err_code (*write)(struct export *export, struct err *err);
@@ -426,6 +447,7 @@ static enum err_code write_format(struct export *export, size_t format, struct e
 	ERR_TRY(find_bundle(export, err));
 	ERR_TRY(load_plan(export, err));
 	ERR_TRY(load_summary(export, err));
+	ERR_TRY(export_check_free(export, export->options->output, err));
 	if (formats[format].samples)
 		ERR_TRY(index_attempts(export, err));
 	return formats[format].write(export, err);

@@ -23,7 +23,8 @@ struct export_outcome {
 
 /* The bundle is held against its manifest first. ERR_USAGE for an unknown format, a suite or model
  * that has to be chosen or is not there, or a suite judged in pairs where the format has no place
- * for it; ERR_MISMATCH for a bundle that was altered. */
+ * for it; ERR_MISMATCH for a bundle that was altered. A file that is there and not empty is
+ * never written over: ERR_EXISTS. */
 enum err_code bench_export(struct env *env, const struct export_options *options,
 			   struct export_outcome *outcome, struct err *err);
 

@@ -49,6 +49,8 @@ enum err_code export_choose_model(const struct export *export, const char **mode
 enum err_code export_choose_suite(const struct export *export, const char **suite, struct err *err);
 bool export_is_judged(const struct suite *suite);
 const struct suite *export_suite(const struct export *export, const char *name);
+/* ERR_EXISTS where a file with something in it is there already; of a folder its writer tells. */
+enum err_code export_check_free(const struct export *export, const char *path, struct err *err);
 /* Why a sample has no answer, or "". */
 const char *export_failure(const struct export_row *row);
 /* "2026-11-26T22:30:00.123+00:00". */

@@ -146,6 +146,7 @@ static enum err_code write_task(struct export *export, const char *suite, const 
 	date_of(export, date);
 	snprintf(path, sizeof(path), "%.4000s/samples_%.512s_%s.jsonl", export->options->output,
 		 suite, date);
+	ERR_TRY(export_check_free(export, path, err));
 	sha256_start(&task.hash);
 	output_open(&task.samples, export->env, path);
 	enum err_code code = export_each(export, suite, model, false, write_row, &task, err);
@@ -201,11 +202,12 @@ enum err_code export_lm_eval(struct export *export, struct err *err)
 	char path[EXPORT_PATH_MAX], date[40];
 	struct buf text = BUF_INIT(TEXT_MAX);
 	ERR_TRY(export_choose_model(export, &model, err));
+	date_of(export, date);
+	snprintf(path, sizeof(path), "%.4000s/results_%s.json", export->options->output, date);
+	ERR_TRY(export_check_free(export, path, err));
 	json_t *results = frame(export, model);
 	enum err_code code = results ? write_tasks(export, model, results, err)
 				     : ERR_SET(err, ERR_NO_MEMORY, "out of memory for the export");
-	date_of(export, date);
-	snprintf(path, sizeof(path), "%.4000s/results_%s.json", export->options->output, date);
 	char *dump = code == ERR_OK ? json_dumps(results, JSON_INDENT(2)) : NULL;
 	buf_append_cstr(&text, dump ? dump : "");
 	if (code == ERR_OK && (!dump || text.failed))

@@ -21,7 +21,7 @@ static enum err_code read_text(const char *path, struct buf *out, struct err *er
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	enum err_code code = env_read_file(env, path, out, err);
 	env_os_free(env);
-	return code;
+	return code == ERR_OK ? ERR_OK : err_to_usage(err);
 }
 
 static enum err_code write_text(const char *path, struct bytes text, struct err *err)
@@ -122,7 +122,7 @@ static enum err_code take_back(const struct offering *offering, const char *gran
 		code = json_parse(buf_bytes(&text), offering->countersigned, &body, err);
 	buf_release(&text);
 	if (code != ERR_OK)
-		return code;
+		return err_to_usage(err);
 	snprintf(target, sizeof(target), "/admin/v1/grants/%s/countersign", grant);
 	code = call(offering, "POST", target, body, &answer, err);
 	json_decref(body);
@@ -325,8 +325,9 @@ static enum err_code open_file(struct signing *signing, struct err *err)
 	if (signing->log)
 		ERR_TRY(note_key_parse(bytes_from(signing->log), &log, err));
 	enum err_code code = read_text(signing->file, &text, err);
-	if (code == ERR_OK)
-		code = json_parse(buf_bytes(&text), signing->file, &signing->envelope, err);
+	if (code == ERR_OK &&
+	    json_parse(buf_bytes(&text), signing->file, &signing->envelope, err) != ERR_OK)
+		code = err_to_usage(err);
 	if (code == ERR_OK)
 		code = paper_open(buf_bytes(&text), signing->file, PAPER_GRANT,
 				  signing->provider ? &trusted : NULL, &signing->paper, err);
@@ -383,6 +384,8 @@ static enum err_code load_key(struct signing *signing, struct err *err)
 		if (code != ERR_OK)
 			err_prefix(err, "%s", signing->key);
 	}
+	if (code != ERR_OK)
+		code = err_to_usage(err);
 	if (pem.data)
 		explicit_bzero(pem.data, pem.size);
 	buf_release(&pem);

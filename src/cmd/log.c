@@ -97,7 +97,7 @@ static enum err_code run_tail(struct env *env, const char *directory, struct sho
 
 /* ---- what the verbs share ---- */
 
-static int finish(struct env *env, enum err_code code, const struct err *err)
+static int finish(struct env *env, enum err_code code, struct err *err)
 {
 	env_os_free(env);
 	errno = 0;
@@ -105,7 +105,7 @@ static int finish(struct env *env, enum err_code code, const struct err *err)
 		fprintf(stderr, "parley: the output cannot be written\n");
 		return 3;
 	}
-	return code == ERR_OK ? 0 : cli_fail(err);
+	return code == ERR_OK ? 0 : cli_fail_given(err);
 }
 
 static int log_show(int argc, char **argv)

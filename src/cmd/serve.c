@@ -279,6 +279,8 @@ int cmd_serve(int argc, char **argv)
 	if (!env)
 		return 3;
 	enum err_code code = config_load(env, file, variable, &config, &err);
+	if (code != ERR_OK)
+		err_to_usage(&err);
 	if (code == ERR_OK && config->grader_spawned)
 		code = spawn_grader(config->grader, &err);
 	if (code == ERR_OK)

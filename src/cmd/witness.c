@@ -168,9 +168,11 @@ int cmd_witness(int argc, char **argv)
 	if (!env)
 		return 3;
 	enum err_code code = witness_config_load(env, path, &config, &err);
-	if (code == ERR_OK && vkey)
+	if (code != ERR_OK)
+		err_to_usage(&err);
+	else if (vkey)
 		print_vkey(&config);
-	else if (code == ERR_OK)
+	else
 		code = run(env, &config, json, &err);
 	witness_config_release(&config);
 	env_os_free(env);

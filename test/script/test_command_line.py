@@ -153,6 +153,10 @@ class Files(Case):
                 ("suite", "import", none, *to), ("suite", "import", stored, "--format", "none", *to),
                 ("suite", "list", "-c", none), ("apply", none, "-c", none), ("org", "list", "-c", broken),
                 ("grade", "--listen", "nowhere"),
+                *(("log", verb, each, *index) for each in (none, void, broken) for verb, *index in (
+                    ("show",), ("tail",), ("prove", "0"), ("checkpoint",))),
+                *((verb, "-c", each) for verb in ("serve", "witness") for each in (none, void, broken)),
+                *(("grant", "sign", each) for each in (none, void, broken)),
                 ("verify", none), ("verify", void), ("verify", done, "--record", stored)):
             with self.subTest(" ".join(map(str, words))):
                 told = run(*words)

@@ -30,26 +30,26 @@ class Serve(Case):
         return self.gate.config_path
 
     def test_no_file(self):
-        self.fails(1, "nowhere.yaml", "parley init", config=self.directory / "nowhere.yaml")
+        self.fails(2, "nowhere.yaml", "parley init", config=self.directory / "nowhere.yaml")
 
     def test_a_directory_and_an_unreadable_file(self):
-        self.fails(3, self.directory, config=self.directory)
+        self.fails(2, self.directory, config=self.directory)
 
     def test_what_is_no_yaml(self):
         for text in ("name: [", "\tname: x", "name: 'x", "- a\nb: c", "\0", "name: &a [*a]"):
             with self.subTest(repr(text)):
-                self.fails(1, f"{self.with_text(text)}:")
+                self.fails(2, f"{self.with_text(text)}:")
 
     def test_an_empty_file(self):
-        self.fails(1, self.with_text(""))
+        self.fails(2, self.with_text(""))
 
     def test_an_unknown_key_is_named_with_its_line(self):
         path = self.with_text("name: n/p\nlisten: 127.0.0.1:0\nlisten_on: 127.0.0.1:1\n")
-        self.fails(1, f"{path}:3", "listen_on")
+        self.fails(2, f"{path}:3", "listen_on")
 
     def test_a_key_that_stands_twice(self):
         path = self.with_text("name: n/p\nlisten: 127.0.0.1:0\nname: other/p\n")
-        self.fails(1, f"{path}:3", "name")
+        self.fails(2, f"{path}:3", "name")
 
     def test_wrong_values_are_named_with_their_line(self):
         for line, key in (("workers: many", "workers"), ("workers: -1", "workers"),
@@ -67,13 +67,13 @@ class Serve(Case):
             with self.subTest(line):
                 text = "name: n/p\n" + ("" if line.startswith("listen") else "listen: 127.0.0.1:0\n")
                 path = self.with_text(text + line + "\n")
-                self.fails(1, f"{path}:{text.count(chr(10)) + 1}", key)
+                self.fails(2, f"{path}:{text.count(chr(10)) + 1}", key)
 
     def test_a_variable_that_is_not_set(self):
         path = self.with_text("name: n/p\nlisten: 127.0.0.1:0\nproviders:\n"
                               "  - { name: n, dialect: openai, url: \"http://a\", "
                               "key: \"${PARLEY_TEST_UNSET}\" }\n")
-        self.fails(1, f"{path}:4", "PARLEY_TEST_UNSET")
+        self.fails(2, f"{path}:4", "PARLEY_TEST_UNSET")
 
     def test_a_port_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:

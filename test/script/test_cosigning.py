@@ -243,7 +243,7 @@ class Cosigning(Witnessed):
                 ({"witness": []}, "witness")):
             gate.write_config(self.upstream.url, log=log)
             done = gate.run("serve")
-            self.assertEqual(done.returncode, 1, done)
+            self.assertEqual(done.returncode, 2, done)
             self.assertTrue(re.search(words, done.stderr), done.stderr)
 
 

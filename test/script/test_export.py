@@ -160,6 +160,19 @@ class Exports(Runs):
         self.assertAlmostEqual(sum(float(row["score"]) for row in rows) / 40, self.value, 11)
         self.assertEqual([row["item"] for row in rows if row["failed"] == "true"], ["zoo/7"] * 2)
 
+    def test_what_is_there_is_not_written_over(self):
+        for form in ("inspect", "csv", "in-toto", "lm-eval"):
+            path = self.directory / f"out.{form}"
+            self.export(form, path)
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            before = [file.read_bytes() for file in files]
+            self.assertIn("is there and not empty", self.export(form, path, status=1).stderr)
+            self.assertEqual([file.read_bytes() for file in files], before)
+            for file in files:
+                file.write_text("")  # as mktemp leaves it
+            self.export(form, path)
+            self.assertTrue(all(file.stat().st_size for file in files))
+
     def test_in_toto(self):
         key, path = self.directory / "lab.key", self.directory / "statement.json"
         run("keygen", "-o", key)

@@ -247,7 +247,7 @@ class Elsewhere(Grading):
                 "name": "n.example/t", "listen": "127.0.0.1:0", "grade": grade,
                 "providers": [], "models": []}))
             done = run("serve", "-c", path)
-            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(said, done.stderr)
             self.assertIn("grade", done.stderr)
         for arguments, said in (

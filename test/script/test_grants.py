@@ -145,7 +145,7 @@ class Grants(Case):
         self.assertEqual(done.returncode, 1)
         self.assertIn("one-sided", done.stderr)
         done = self.gate.run("grant", "offer", "eval", "--countersigned", self.directory / "none")
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 2)
         done = run("grant", "sign", path, "-o", "x")
         self.assertEqual(done.returncode, 2)
         self.assertEqual(self.show()["state"], "offered")

@@ -46,7 +46,7 @@ class Tail(Case):
         for words in (("tail",), ("tail", self.log, self.log), ("tail", self.log, "--count", "-1")):
             self.assertEqual(run("log", *words).returncode, 2)
         done = run("log", "tail", self.directory)
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("is no log's directory", done.stderr)
 
 

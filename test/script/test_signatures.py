@@ -217,7 +217,7 @@ class Bound(Signed):
         for text in ("eval.northlab.example", "https://a/?b", "ftp://a"):
             self.gate.write_config("http://127.0.0.1:1", public_url=text)
             done = self.gate.run("serve")
-            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn("public_url: must be the URL", done.stderr)
 
     def test_binding_and_lifting(self):

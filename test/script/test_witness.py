@@ -125,9 +125,9 @@ class Witness(Case):
                  "not an Ed25519 key of a log")):
             with self.subTest(changes=changes):
                 self.write(**changes)
-                self.refused(1, words)
+                self.refused(2, words)
         done = run("witness", "-c", self.directory / "none.yaml")
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 2)
         self.assertIn("none.yaml", done.stderr)
 
     def test_vkey(self):
