@@ -183,8 +183,8 @@ struct bytes http_field_value(const struct http_head *head, const char *data, co
 bool http_list_has(struct bytes list, const char *element);
 
 /* The credential of a request: x-api-key, Authorization: Bearer, or x-goog-api-key, whichever is
- * given; empty with a NULL pointer when there is none; false when two of them are given and differ.
- */
+ * given; empty with a NULL pointer when there is none; false when two of them are given and do not
+ * hold one key: they differ, or Authorization holds something else. */
 bool http_credential(const struct http_head *head, const char *data, struct bytes *key);
 
 /* RFC 9110, 5.6.2: a non-empty token. */

@@ -119,16 +119,17 @@ bool http_credential(const struct http_head *head, const char *data, struct byte
 {
 	static const enum http_field_id fields[] = {HTTP_FIELD_API_KEY, HTTP_FIELD_GOOGLE_API_KEY};
 	static const struct bytes scheme = {"bearer ", 7};
-	struct bytes found = http_known(head, data, HTTP_FIELD_AUTHORIZATION);
-	if (found.size > scheme.size && bytes_equal_fold(bytes_of(found.data, scheme.size), scheme))
-		found = bytes_trim(bytes_of(found.data + scheme.size, found.size - scheme.size));
-	else
-		found = bytes_of(NULL, 0);
+	struct bytes authorization = http_known(head, data, HTTP_FIELD_AUTHORIZATION);
+	struct bytes found = bytes_of(NULL, 0);
+	if (authorization.size > scheme.size &&
+	    bytes_equal_fold(bytes_of(authorization.data, scheme.size), scheme))
+		found = bytes_trim(bytes_of(authorization.data + scheme.size,
+					    authorization.size - scheme.size));
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		struct bytes other = http_known(head, data, fields[i]);
 		if (!other.data)
 			continue;
-		if (found.data && !bytes_equal(found, other))
+		if ((found.data || authorization.data) && !bytes_equal(found, other))
 			return false;
 		found = other;
 	}

@@ -84,7 +84,21 @@ class Smuggling(Case):
         self.check(self.head(length, host="x: y") + BODY)
 
     def test_two_keys(self):
-        self.check(self.head("x-api-key: plk_other", f"content-length: {len(BODY)}") + BODY)
+        """A field twice is refused whatever stands in it; beside another one, where that is no bearer of
+        the same key."""
+        length = f"content-length: {len(BODY)}"
+        self.check(self.head("x-api-key: plk_other", length) + BODY)
+        self.check(self.head(f"X-Api-Key: {self.key}", length) + BODY)
+        for name, value in (("authorization", f"Bearer {self.key}"), ("x-goog-api-key", self.key)):
+            self.check(self.head(*[f"{name}: {value}"] * 2, length) + BODY)
+        for field in ("authorization: Bearer plk_other", "x-goog-api-key: plk_other",
+                      f"authorization: Basic {self.key}", f"authorization: {self.key}",
+                      "authorization: Bearer", "x-goog-api-key:"):
+            with self.subTest(field):
+                answer = ask(self.gate.port, "POST", "/v1/messages",
+                             {"x-api-key": self.key, **dict([field.split(":")])}, BODY)
+                self.assertEqual(answer.status, 400, answer)
+                self.assertIn("rule request.syntax", answer.message())
 
     def test_connection_names_what_must_reach_its_end(self):
         length = f"content-length: {len(BODY)}"

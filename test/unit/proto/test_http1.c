@@ -395,6 +395,13 @@ static void test_credentials(void **state)
 		{"Authorization: Basic abc\r\n",                    NULL, true },
 		{"Authorization: Bearer k\r\nx-api-key: k\r\n",     "k",  true },
 		{"Authorization: Bearer k\r\nx-api-key: other\r\n", NULL, false},
+		{"x-goog-api-key: k\r\nx-api-key: k\r\n",           "k",  true },
+		{"x-goog-api-key: k\r\nx-api-key: K\r\n",           NULL, false},
+		{"Authorization: Basic k\r\nx-api-key: k\r\n",      NULL, false},
+		{"Authorization: k\r\nx-goog-api-key: k\r\n",       NULL, false},
+		{"Authorization: Bearer\r\nx-api-key: k\r\n",       NULL, false},
+		{"Authorization:\r\nx-api-key: k\r\n",              NULL, false},
+		{"Authorization: Bearer k\r\nx-api-key:\r\n",       NULL, false},
 		{"Accept: */*\r\n",                                 NULL, true },
 	};
 	(void)state;
