@@ -52,26 +52,26 @@ static void put_digest(const uint32_t *state, uint8_t *digest)
 		put_u32(digest + 4 * (size_t)i, state[i]);
 }
 
-/* Section 5.1.1: what is held, a one bit, zeros, and the length in bits; `out` has room for two
- * blocks. Returns how many it takes. Whole blocks are copied, as that takes no call: what of the
- * first is not held lies under the second. */
-static size_t pad(const struct sha256 *hash, uint8_t out[static 2 * SHA256_BLOCK])
+/* Section 5.1.1: `last` holds the text's last size % 64 bytes, and gets a one bit, zeros, and the
+ * length in bits. Returns how many blocks it has. A whole block is copied, as that takes no call.
+ */
+static size_t pad(uint64_t size, uint8_t last[static 2 * SHA256_BLOCK])
 {
 	static const uint8_t padding[SHA256_BLOCK] = {0x80};
-	size_t held = hash->size % SHA256_BLOCK;
+	size_t held = size % SHA256_BLOCK;
 	size_t blocks = held < SHA256_BLOCK - 8 ? 1 : 2;
 	size_t end = blocks * SHA256_BLOCK;
-	memcpy(out, hash->block, SHA256_BLOCK);
-	memcpy(out + held, padding, SHA256_BLOCK);
-	put_u32(out + end - 8, (uint32_t)(hash->size >> 29));
-	put_u32(out + end - 4, (uint32_t)(hash->size << 3));
+	memcpy(last + held, padding, SHA256_BLOCK);
+	put_u32(last + end - 8, (uint32_t)(size >> 29));
+	put_u32(last + end - 4, (uint32_t)(size << 3));
 	return blocks;
 }
 
 void sha256_finish(struct sha256 *hash, uint8_t digest[static SHA256_SIZE])
 {
 	uint8_t last[2 * SHA256_BLOCK];
-	sha256_blocks(hash->state, last, pad(hash, last));
+	memcpy(last, hash->block, SHA256_BLOCK); /* what of it is not held lies under the padding */
+	sha256_blocks(hash->state, last, pad(hash->size, last));
 	put_digest(hash->state, digest);
 }
 
@@ -121,28 +121,112 @@ void sha256_add_two(struct sha256 *a, struct bytes a_text, struct sha256 *b, str
 	sha256_add_bytes(b, b_text);
 }
 
-void sha256_finish_two(struct sha256 *a, uint8_t a_digest[static SHA256_SIZE], struct sha256 *b,
-		       uint8_t b_digest[static SHA256_SIZE])
+/* ---- many at once ---- */
+
+/* With fewer than this, pairs are faster: all lanes cost the same, however many are used. */
+#define LANES_MIN 10
+
+/* A task on its way: what is left of it, as runs of whole blocks. */
+struct lane {
+	struct sha256_task *task;
+	const uint8_t *from[3]; /* the block that was held, whole ones of the text, the last */
+	size_t blocks[3];
+	unsigned run, runs;
+	uint8_t last[2 * SHA256_BLOCK];
+};
+
+static void add_run(struct lane *lane, const uint8_t *from, size_t blocks)
 {
-	uint8_t a_last[2 * SHA256_BLOCK], b_last[2 * SHA256_BLOCK];
-	size_t a_count = pad(a, a_last), b_count = pad(b, b_last);
-	size_t both = a_count < b_count ? a_count : b_count;
-	sha256_blocks_two(a->state, a_last, b->state, b_last, both);
-	sha256_blocks(a->state, a_last + both * SHA256_BLOCK, a_count - both);
-	sha256_blocks(b->state, b_last + both * SHA256_BLOCK, b_count - both);
-	put_digest(a->state, a_digest);
-	put_digest(b->state, b_digest);
+	if (blocks == 0)
+		return;
+	lane->from[lane->runs] = from;
+	lane->blocks[lane->runs++] = blocks;
 }
 
-void sha256_two(const struct sha256_task *a, const struct sha256_task *b)
+static void start_lane(struct lane *lane, struct sha256_task *task)
 {
-	struct sha256 x, y;
-	sha256_start(&x);
-	sha256_start(&y);
-	sha256_add(&x, &a->before, 1);
-	sha256_add(&y, &b->before, 1);
-	sha256_add_two(&x, bytes_of(a->data, a->size), &y, bytes_of(b->data, b->size));
-	sha256_finish_two(&x, a->digest, &y, b->digest);
+	struct sha256 *hash = &task->hash;
+	struct bytes text = task->text;
+	lane->task = task;
+	lane->run = lane->runs = 0;
+	if (fill_block(hash, &text))
+		add_run(lane, hash->block, 1);
+	size_t held = hash->size % SHA256_BLOCK; /* then the text does not complete the block */
+	size_t whole = held > 0 ? 0 : text.size / SHA256_BLOCK;
+	size_t rest = text.size - whole * SHA256_BLOCK;
+	add_run(lane, (const uint8_t *)text.data, whole);
+	memcpy(lane->last, hash->block, held);
+	if (rest > 0)
+		memcpy(lane->last + held, text.data + whole * SHA256_BLOCK, rest);
+	hash->size += text.size;
+	add_run(lane, lane->last, pad(hash->size, lane->last));
+}
+
+/* Takes the next `blocks` of every one of the `count` lanes. */
+static void run_lanes(struct lane *const *lanes, size_t count, size_t blocks)
+{
+	uint32_t *state[SHA256_TASKS], unused[8] = {0};
+	const uint8_t *from[SHA256_TASKS];
+	for (size_t i = 0; i < count; i++) {
+		state[i] = lanes[i]->task->hash.state;
+		from[i] = lanes[i]->from[lanes[i]->run];
+	}
+	if (count == 1) {
+		sha256_blocks(state[0], from[0], blocks);
+	} else if (count == 2) {
+		sha256_blocks_two(state[0], from[0], state[1], from[1], blocks);
+	} else {
+		for (size_t i = count; i < SHA256_TASKS; i++) {
+			state[i] = unused;
+			from[i] = from[0];
+		}
+		sha256_blocks_lanes(state, from, blocks);
+	}
+}
+
+/* False where that was the last of it: the digest is there. */
+static bool advance_lane(struct lane *lane, size_t blocks)
+{
+	lane->from[lane->run] += blocks * SHA256_BLOCK;
+	lane->blocks[lane->run] -= blocks;
+	if (lane->blocks[lane->run] == 0)
+		lane->run++;
+	if (lane->run < lane->runs)
+		return true;
+	put_digest(lane->task->hash.state, lane->task->digest);
+	return false;
+}
+
+size_t sha256_tasks_wanted(void)
+{
+	return sha256_has_lanes() ? SHA256_TASKS : 2;
+}
+
+void sha256_many(struct sha256_task *tasks, size_t count)
+{
+	struct lane memory[SHA256_TASKS], *lanes[SHA256_TASKS];
+	size_t most = sha256_tasks_wanted(), active = 0, next = 0;
+	for (size_t i = 0; i < most; i++)
+		lanes[i] = &memory[i];
+	for (;;) {
+		while (active < most && next < count)
+			start_lane(lanes[active++], &tasks[next++]);
+		if (active == 0)
+			return;
+		size_t width = active >= LANES_MIN || active == 1 ? active : 2;
+		size_t blocks = SIZE_MAX;
+		for (size_t i = 0; i < width; i++)
+			if (lanes[i]->blocks[lanes[i]->run] < blocks)
+				blocks = lanes[i]->blocks[lanes[i]->run];
+		run_lanes(lanes, width, blocks);
+		for (size_t i = width; i-- > 0;) {
+			struct lane *lane = lanes[i];
+			if (advance_lane(lane, blocks))
+				continue;
+			lanes[i] = lanes[--active];
+			lanes[active] = lane;
+		}
+	}
 }
 
 /* ---- HMAC ---- */

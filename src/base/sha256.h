@@ -1,6 +1,6 @@
 /* SHA-256 (FIPS 180-4) and HMAC-SHA-256 (RFC 2104). The state is embedded in the caller and nothing
  * allocates. Own code, because a request hashes a dozen short texts, where a library spends more on
- * the call than on the blocks, and because the log hashes two records at once. */
+ * the call than on the blocks, and because the log and the gateway hash several texts at once. */
 #ifndef BASE_SHA256_H
 #define BASE_SHA256_H
 
@@ -27,17 +27,17 @@ void sha256_of(const void *data, size_t size, uint8_t digest[static SHA256_SIZE]
 /* Two hashes side by side: the processor's instructions wait for their own results, so that two
  * cost little more than one. */
 void sha256_add_two(struct sha256 *a, struct bytes a_text, struct sha256 *b, struct bytes b_text);
-void sha256_finish_two(struct sha256 *a, uint8_t a_digest[static SHA256_SIZE], struct sha256 *b,
-		       uint8_t b_digest[static SHA256_SIZE]);
 
-/* The same for two whole texts, each with one byte before it. */
+/* Any number of hashes side by side. Each text is added to its hash, which is then finished. */
 struct sha256_task {
-	uint8_t before;
-	const void *data;
-	size_t size;
+	struct sha256 hash; /* started, and perhaps added to */
+	struct bytes text;
 	uint8_t *digest; /* SHA256_SIZE bytes */
 };
-void sha256_two(const struct sha256_task *a, const struct sha256_task *b);
+void sha256_many(struct sha256_task *tasks, size_t count);
+/* With how many at once a hash is cheapest on this processor: at most SHA256_TASKS. */
+#define SHA256_TASKS 16
+size_t sha256_tasks_wanted(void);
 
 /* HMAC with the two padded key blocks hashed beforehand, for keys that are used often. */
 struct hmac_key {

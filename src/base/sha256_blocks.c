@@ -1,4 +1,5 @@
-/* FIPS 180-4, section 6.2.2: in plain C, and with the SHA extensions of x86-64. */
+/* FIPS 180-4, section 6.2.2: in plain C, with the SHA extensions of x86-64, and for many texts at
+ * once in the lanes of AVX-512. */
 #include "base/sha256_blocks.h"
 
 #include <string.h>
@@ -200,6 +201,127 @@ static void two_with_instructions(uint32_t *a_state, const uint8_t *a, uint32_t 
 {
 	sha256_blocks_plain(a_state, a, count);
 	sha256_blocks_plain(b_state, b, count);
+}
+
+#endif
+
+/* ---- in lanes ---- */
+
+bool sha256_has_lanes(void)
+{
+#if HAVE_INSTRUCTIONS
+	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+#else
+	return false;
+#endif
+}
+
+#if HAVE_INSTRUCTIONS
+#define WITH_LANES __attribute__((target("avx512f,avx512bw")))
+
+WITH_LANES static inline __m512i exclusive_or(__m512i a, __m512i b, __m512i c)
+{
+	return _mm512_ternarylogic_epi32(a, b, c, 0x96);
+}
+
+/* Word t of every text in words[t]: a transposed matrix of sixteen rows. */
+WITH_LANES static inline void load_lanes(__m512i words[static 16],
+					 const uint8_t *const from[static SHA256_LANES], size_t at)
+{
+	const __m512i swap =
+		_mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203));
+	__m512i rows[16], pairs[16];
+	for (unsigned i = 0; i < 16; i++)
+		rows[i] = _mm512_shuffle_epi8(_mm512_loadu_si512(from[i] + at), swap);
+	for (unsigned i = 0; i < 16; i += 2) {
+		pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+		pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+	}
+	for (unsigned i = 0; i < 16; i += 4) {
+		rows[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+		rows[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+		rows[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+		rows[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		__m512i low = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0x88);
+		__m512i low_odd = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0xdd);
+		__m512i high = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0x88);
+		__m512i high_odd = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0xdd);
+		words[i] = _mm512_shuffle_i32x4(low, high, 0x88);
+		words[i + 4] = _mm512_shuffle_i32x4(low_odd, high_odd, 0x88);
+		words[i + 8] = _mm512_shuffle_i32x4(low, high, 0xdd);
+		words[i + 12] = _mm512_shuffle_i32x4(low_odd, high_odd, 0xdd);
+	}
+}
+
+/* The word of round t, in place of that of sixteen rounds before. */
+WITH_LANES static inline void expand_lanes(__m512i words[static 16], unsigned t)
+{
+	__m512i x = words[(t + 1) & 15], y = words[(t + 14) & 15];
+	__m512i s0 = exclusive_or(_mm512_ror_epi32(x, 7), _mm512_ror_epi32(x, 18),
+				  _mm512_srli_epi32(x, 3));
+	__m512i s1 = exclusive_or(_mm512_ror_epi32(y, 17), _mm512_ror_epi32(y, 19),
+				  _mm512_srli_epi32(y, 10));
+	__m512i sum = _mm512_add_epi32(words[(t + 9) & 15], s1);
+	words[t & 15] = _mm512_add_epi32(_mm512_add_epi32(words[t & 15], s0), sum);
+}
+
+/* One round; the caller turns the variables instead of moving them. */
+WITH_LANES static inline void round_lanes(__m512i v[static 8], unsigned t, __m512i word)
+{
+	__m512i a = v[-t & 7], b = v[(1 - t) & 7], c = v[(2 - t) & 7];
+	__m512i e = v[(4 - t) & 7], f = v[(5 - t) & 7], g = v[(6 - t) & 7];
+	__m512i *d = &v[(3 - t) & 7], *h = &v[(7 - t) & 7];
+	__m512i s1 = exclusive_or(_mm512_ror_epi32(e, 6), _mm512_ror_epi32(e, 11),
+				  _mm512_ror_epi32(e, 25));
+	__m512i s0 = exclusive_or(_mm512_ror_epi32(a, 2), _mm512_ror_epi32(a, 13),
+				  _mm512_ror_epi32(a, 22));
+	__m512i choice = _mm512_ternarylogic_epi32(e, f, g, 0xca);
+	__m512i majority = _mm512_ternarylogic_epi32(a, b, c, 0xe8);
+	__m512i sum = _mm512_add_epi32(word, _mm512_set1_epi32((int)constants[t]));
+	__m512i first = _mm512_add_epi32(_mm512_add_epi32(*h, sum), _mm512_add_epi32(s1, choice));
+	*d = _mm512_add_epi32(*d, first);
+	*h = _mm512_add_epi32(first, _mm512_add_epi32(s0, majority));
+}
+
+WITH_LANES void sha256_blocks_lanes(uint32_t *const state[static SHA256_LANES],
+				    const uint8_t *const from[static SHA256_LANES], size_t count)
+{
+	uint32_t turned[8][SHA256_LANES];
+	__m512i sums[8];
+	for (unsigned lane = 0; lane < SHA256_LANES; lane++)
+		for (unsigned i = 0; i < 8; i++)
+			turned[i][lane] = state[lane][i];
+	for (unsigned i = 0; i < 8; i++)
+		sums[i] = _mm512_loadu_si512(turned[i]);
+	for (size_t at = 0; at < 64 * count; at += 64) {
+		__m512i words[16], v[8];
+		load_lanes(words, from, at);
+		memcpy(v, sums, sizeof(v));
+#pragma GCC unroll 64
+		for (unsigned t = 0; t < 64; t++) {
+			if (t >= 16)
+				expand_lanes(words, t);
+			round_lanes(v, t, words[t & 15]);
+		}
+		for (unsigned i = 0; i < 8; i++)
+			sums[i] = _mm512_add_epi32(sums[i], v[i]);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		_mm512_storeu_si512(turned[i], sums[i]);
+	for (unsigned lane = 0; lane < SHA256_LANES; lane++)
+		for (unsigned i = 0; i < 8; i++)
+			state[lane][i] = turned[i][lane];
+}
+
+#else
+
+void sha256_blocks_lanes(uint32_t *const state[static SHA256_LANES],
+			 const uint8_t *const from[static SHA256_LANES], size_t count)
+{
+	for (unsigned lane = 0; lane < SHA256_LANES; lane++)
+		sha256_blocks_plain(state[lane], from[lane], count);
 }
 
 #endif

@@ -158,8 +158,7 @@ static bool take_sample(struct gate_request *request)
 
 void gate_request_abandon(struct gate_request *request)
 {
-	if (request->worker->unsubmitted == request)
-		request->worker->unsubmitted = NULL;
+	gate_submit_forget(request);
 	if (request->calling)
 		http_call_cancel(&request->call);
 	request->calling = false;

@@ -233,10 +233,10 @@ void gate_pings_start(struct gate_worker *worker);
  * taken all it was sent. Part of the body, for its digest too. */
 void gate_send_ping(struct gate_request *request);
 
-/* records.c: what the log is told. An admit record may wait for that of another request, because
- * two bodies are hashed in little more time than one: until there is one, the worker idles, or
- * gate_worker_turn finds that it has waited long enough. The request goes on once its record is
- * submitted (`admit_submitted`). False where memory is out. */
+/* records.c: what the log is told. An admit record may wait for those of other requests, because
+ * bodies are hashed faster side by side (sha256_many): until there are as many as are wanted, the
+ * worker idles, or gate_worker_turn finds that it has waited long enough. The request goes on once
+ * its record is submitted (`admit_submitted`). False where memory is out. */
 bool gate_submit_admit(struct gate_request *request);
 void gate_submit_settle(struct gate_request *request, const struct record_usage *usage);
 /* Whether the request's refusal was put on record; it is freed when the record is durable. */

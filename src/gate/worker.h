@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/json_scan.h"
+#include "base/sha256.h"
 #include "dialect/dialect.h"
 #include "gate/access_log.h"
 #include "gate/control.h"
@@ -104,8 +105,10 @@ struct gate_worker {
 	struct gate_request *passes;
 	struct gate_request *spare; /* kept for reuse, linked by next */
 	unsigned spare_count, live_count;
-	/* Admitted, and its record not submitted yet (records.c); NULL: none. */
-	struct gate_request *unsubmitted;
+	/* Admitted, and their records not submitted yet (records.c), since the first came. */
+	struct gate_request *unsubmitted[SHA256_TASKS];
+	unsigned unsubmitted_count;
+	size_t unsubmitted_bytes; /* of their bodies */
 	uint64_t unsubmitted_since_ns;
 	/* Memory for settle records: at least one is always here or in use, so that a request can
 	 * wait for one where there is no more memory. */
@@ -193,18 +196,22 @@ void gate_worker_give_text(struct gate_worker *worker, struct gate_text *text);
 void gate_worker_lend_text(struct gate_worker *worker, struct gate_text *text);
 void gate_worker_lent_durable(struct gate_text *text);
 
-/* How long an admit record may wait for another while the worker is busy. */
+/* How long an admit record may wait for others while the worker is busy. */
 #define GATE_UNSUBMITTED_NS 500000u
+/* So many bytes of bodies wait for no more: hashing them is work of one turn, a millisecond. */
+#define GATE_UNSUBMITTED_BYTES ((size_t)2 << 20)
 /* request.c: a request that is over is freed a little later, where nobody deals with it. */
 void gate_worker_retire(struct gate_worker *worker, struct gate_request *request);
 void gate_worker_free_retiring(struct gate_worker *worker);
-/* Submits the admit record that waits, if one does (records.c). */
+/* Submits the admit records that wait (records.c), and their requests go on. */
 void gate_submit_waiting(struct gate_worker *worker);
+/* The request is no more: its record, if it waits, is not written. */
+void gate_submit_forget(const struct gate_request *request);
 
 /* Now and then while the loop is busy: records that have waited long enough go to the log. */
 static inline void gate_worker_turn(struct gate_worker *worker)
 {
-	if (worker->unsubmitted &&
+	if (worker->unsubmitted_count > 0 &&
 	    worker->loop->now_ns - worker->unsubmitted_since_ns >= GATE_UNSUBMITTED_NS)
 		gate_submit_waiting(worker);
 	for (int log = 0; log < CONTROL_LOGS; log++)

@@ -183,13 +183,14 @@ static struct bytes text_of(const struct log_committed *record)
 
 static void hash_records(struct log_commit *commit)
 {
-	struct log_committed *records = commit->records;
-	size_t i = 0;
-	for (; i + 1 < commit->count; i += 2)
-		merkle_two_leaves(text_of(&records[i]), text_of(&records[i + 1]), &records[i].leaf,
-				  &records[i + 1].leaf);
-	if (i < commit->count)
-		records[i].leaf = merkle_leaf(records[i].entry->text, records[i].entry->size);
+	struct merkle_text texts[MERKLE_TEXTS];
+	for (size_t done = 0; done < commit->count;) {
+		size_t size = 0;
+		for (; size < MERKLE_TEXTS && done < commit->count; size++, done++)
+			texts[size] = (struct merkle_text){text_of(&commit->records[done]),
+							   &commit->records[done].leaf};
+		merkle_leaves(texts, size);
+	}
 }
 
 static void frame_record(struct log *log, struct log_committed *record)

@@ -15,12 +15,24 @@ struct merkle_hash merkle_leaf(const void *data, size_t size)
 	return out;
 }
 
-void merkle_two_leaves(struct bytes a, struct bytes b, struct merkle_hash *out_a,
-		       struct merkle_hash *out_b)
+static void start_task(struct sha256_task *task, const char *prefix, struct bytes text,
+		       struct merkle_hash *out)
 {
-	struct sha256_task first = {0, a.data, a.size, out_a->bytes};
-	struct sha256_task second = {0, b.data, b.size, out_b->bytes};
-	sha256_two(&first, &second);
+	sha256_start(&task->hash);
+	sha256_add(&task->hash, prefix, 1);
+	task->text = text;
+	task->digest = out->bytes;
+}
+
+void merkle_leaves(const struct merkle_text *texts, size_t count)
+{
+	struct sha256_task tasks[MERKLE_TEXTS];
+	for (size_t done = 0; done < count;) {
+		size_t size = 0;
+		for (; size < MERKLE_TEXTS && done < count; size++, done++)
+			start_task(&tasks[size], "\0", texts[done].text, texts[done].leaf);
+		sha256_many(tasks, size);
+	}
 }
 
 struct merkle_hash merkle_node(const struct merkle_hash *left, const struct merkle_hash *right)
@@ -41,20 +53,19 @@ struct merkle_hash merkle_empty(void)
 	return out;
 }
 
-/* The `count` nodes above twice as many hashes, two at a time; `out` may be `hashes`. */
+/* The `count` nodes above twice as many hashes, side by side; `out` may be `hashes`: what a task
+ * reads lies no lower than what those before it write. */
 static void parents(const struct merkle_hash *hashes, size_t count, struct merkle_hash *out)
 {
-	size_t i = 0;
-	for (; i + 1 < count; i += 2) {
-		struct merkle_hash a, b;
-		struct sha256_task first = {1, &hashes[2 * i], 2 * MERKLE_HASH_SIZE, a.bytes};
-		struct sha256_task second = {1, &hashes[2 * i + 2], 2 * MERKLE_HASH_SIZE, b.bytes};
-		sha256_two(&first, &second);
-		out[i] = a;
-		out[i + 1] = b;
+	struct sha256_task tasks[MERKLE_TEXTS];
+	for (size_t done = 0; done < count;) {
+		size_t size = 0;
+		for (; size < MERKLE_TEXTS && done < count; size++, done++)
+			start_task(&tasks[size], "\1",
+				   bytes_of((const char *)&hashes[2 * done], 2 * MERKLE_HASH_SIZE),
+				   &out[done]);
+		sha256_many(tasks, size);
 	}
-	if (i < count)
-		out[i] = merkle_node(&hashes[2 * i], &hashes[2 * i + 1]);
 }
 
 struct merkle_hash merkle_complete(const struct merkle_hash *hashes, size_t count)

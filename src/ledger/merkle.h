@@ -15,9 +15,14 @@ struct merkle_hash {
 
 /* SHA-256(0x00 || data), SHA-256(0x01 || left || right), SHA-256(""). */
 struct merkle_hash merkle_leaf(const void *data, size_t size);
-/* Two leaves at once, which costs less than one after the other. */
-void merkle_two_leaves(struct bytes a, struct bytes b, struct merkle_hash *out_a,
-		       struct merkle_hash *out_b);
+/* Any number of leaves, which costs less than one after the other (sha256_many); best are
+ * MERKLE_TEXTS or a multiple of it. */
+struct merkle_text {
+	struct bytes text;
+	struct merkle_hash *leaf;
+};
+#define MERKLE_TEXTS 64
+void merkle_leaves(const struct merkle_text *texts, size_t count);
 struct merkle_hash merkle_node(const struct merkle_hash *left, const struct merkle_hash *right);
 struct merkle_hash merkle_empty(void);
 static inline bool merkle_equal(const struct merkle_hash *a, const struct merkle_hash *b)

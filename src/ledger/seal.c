@@ -326,16 +326,16 @@ static struct bytes text_at(const struct seal_reader *reader, size_t place)
 static bool leads_to_seal(struct seal_reader *reader, uint64_t number, size_t count)
 {
 	uint8_t levels[SEAL_SUBTREES_MAX];
-	size_t place = 0;
-	for (; place + 1 < count; place += 2)
-		merkle_two_leaves(text_at(reader, place), text_at(reader, place + 1),
-				  &reader->leaves[place], &reader->leaves[place + 1]);
-	if (place < count) {
-		struct bytes text = text_at(reader, place);
-		reader->leaves[place] = merkle_leaf(text.data, text.size);
+	for (size_t place = 0; place < count;) {
+		struct merkle_text texts[MERKLE_TEXTS];
+		size_t size = 0;
+		for (; size < MERKLE_TEXTS && place < count; size++, place++)
+			texts[size] = (struct merkle_text){text_at(reader, place),
+							   &reader->leaves[place]};
+		merkle_leaves(texts, size);
 	}
 	unsigned subtrees = seal_subtrees(reader->begin, reader->end, levels);
-	place = 0;
+	size_t place = 0;
 	for (unsigned i = 0; i < subtrees; i++) {
 		struct merkle_hash want = table_hash(reader, reader->blocks[number].hashes + i);
 		struct merkle_hash have =

@@ -104,43 +104,88 @@ static void agrees_with_openssl(void **state)
 
 static void two_at_once_are_as_one_after_the_other(void **state)
 {
-	uint8_t data[600], a[SHA256_SIZE], b[SHA256_SIZE], expected[SHA256_SIZE];
+	uint8_t data[600], digest[SHA256_SIZE], expected[SHA256_SIZE];
 	struct prng prng;
 	(void)state;
 	prng.state = 8;
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (uint8_t)prng_next(&prng);
 	for (unsigned round = 0; round < 5000; round++) {
-		size_t from_a = prng_next(&prng) % 40, from_b = prng_next(&prng) % 40;
-		size_t size_a = prng_next(&prng) % 500, size_b = prng_next(&prng) % 500;
-		struct sha256_task first = {data[0], data + 1 + from_a, size_a, a};
-		struct sha256_task second = {data[100], data + 101 + from_b, size_b % 400, b};
-		sha256_two(&first, &second);
-		uint8_t text[600];
-		text[0] = first.before;
-		memcpy(text + 1, first.data, first.size);
-		SHA256(text, first.size + 1, expected);
-		assert_memory_equal(expected, a, SHA256_SIZE);
-		text[0] = second.before;
-		memcpy(text + 1, second.data, second.size);
-		SHA256(text, second.size + 1, expected);
-		assert_memory_equal(expected, b, SHA256_SIZE);
+		size_t before = prng_next(&prng) % 100, size[2];
+		struct sha256 hash[2];
+		for (unsigned i = 0; i < 2; i++) {
+			size[i] = prng_next(&prng) % 500;
+			sha256_start(&hash[i]);
+			sha256_add(&hash[i], data, before);
+		}
+		sha256_add_two(&hash[0], bytes_of((char *)data + before, size[0]), &hash[1],
+			       bytes_of((char *)data + before, size[1]));
+		for (unsigned i = 0; i < 2; i++) {
+			SHA256(data, before + size[i], expected);
+			sha256_finish(&hash[i], digest);
+			assert_memory_equal(expected, digest, SHA256_SIZE);
+		}
+	}
+}
+
+/* Of every number up to some more than two groups of lanes, with lengths as they come, short and
+ * long ones side by side, and with what was added before. */
+static void many_at_once_are_as_one_after_the_other(void **state)
+{
+	enum { MOST = 40, TEXT = 5000 };
+	static struct sha256_task tasks[MOST];
+	static uint8_t digests[MOST][SHA256_SIZE], data[TEXT + MOST];
+	size_t begin[MOST], before[MOST], size[MOST];
+	uint8_t expected[SHA256_SIZE];
+	struct prng prng;
+	(void)state;
+	prng.state = 10;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)prng_next(&prng);
+	for (unsigned round = 0; round < 600; round++) {
+		size_t count = round % (MOST + 1), longest = round % 3 ? 300 : TEXT;
+		for (size_t i = 0; i < count; i++) {
+			begin[i] = prng_next(&prng) % MOST;
+			size[i] = prng_next(&prng) % (longest + 1);
+			before[i] = prng_next(&prng) % (size[i] + 1) % 200;
+			sha256_start(&tasks[i].hash);
+			sha256_add(&tasks[i].hash, data + begin[i], before[i]);
+			tasks[i].text =
+				bytes_of((char *)data + begin[i] + before[i], size[i] - before[i]);
+			tasks[i].digest = digests[i];
+		}
+		sha256_many(tasks, count);
+		for (size_t i = 0; i < count; i++) {
+			SHA256(data + begin[i], size[i], expected);
+			assert_memory_equal(expected, digests[i], SHA256_SIZE);
+		}
 	}
 }
 
 static void a_text_that_is_nowhere_is_empty(void **state)
 {
 	uint8_t a[SHA256_SIZE], b[SHA256_SIZE], expected[SHA256_SIZE];
+	struct sha256_task tasks[2] = {
+		{.text = bytes_of(NULL, 0), .digest = a},
+		{.text = BYTES("text"),                     .digest = b  },
+	};
 	struct sha256 x, y;
 	(void)state;
 	sha256_start(&x);
 	sha256_start(&y);
 	sha256_add_two(&x, bytes_of(NULL, 0), &y, BYTES("text"));
-	sha256_finish_two(&x, a, &y, b);
+	sha256_finish(&x, a);
+	sha256_finish(&y, b);
 	SHA256((const uint8_t *)"", 0, expected);
 	assert_memory_equal(expected, a, SHA256_SIZE);
 	SHA256((const uint8_t *)"text", 4, expected);
 	assert_memory_equal(expected, b, SHA256_SIZE);
+	sha256_start(&tasks[0].hash);
+	sha256_start(&tasks[1].hash);
+	sha256_many(tasks, 2);
+	assert_memory_equal(expected, b, SHA256_SIZE);
+	SHA256((const uint8_t *)"", 0, expected);
+	assert_memory_equal(expected, a, SHA256_SIZE);
 }
 
 static void plain_code_and_instructions_agree(void **state)
@@ -163,6 +208,31 @@ static void plain_code_and_instructions_agree(void **state)
 	}
 }
 
+static void plain_code_and_lanes_agree(void **state)
+{
+	static uint8_t data[SHA256_LANES][64 * 5 + 1];
+	struct prng prng;
+	(void)state;
+	if (!sha256_has_lanes())
+		skip();
+	prng.state = 11;
+	for (size_t count = 0; count <= 5; count++) {
+		uint32_t plain[SHA256_LANES][8], fast[SHA256_LANES][8], *states[SHA256_LANES];
+		const uint8_t *from[SHA256_LANES];
+		for (size_t lane = 0; lane < SHA256_LANES; lane++) {
+			for (size_t i = 0; i < sizeof(data[lane]); i++)
+				data[lane][i] = (uint8_t)prng_next(&prng);
+			for (size_t i = 0; i < 8; i++)
+				plain[lane][i] = fast[lane][i] = (uint32_t)prng_next(&prng);
+			states[lane] = fast[lane];
+			from[lane] = data[lane] + lane % 2;
+			sha256_blocks_plain(plain[lane], from[lane], count);
+		}
+		sha256_blocks_lanes(states, from, count);
+		assert_memory_equal(plain, fast, sizeof(plain));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,8 +241,10 @@ int main(void)
 		cmocka_unit_test(hmac_vectors),
 		cmocka_unit_test(agrees_with_openssl),
 		cmocka_unit_test(two_at_once_are_as_one_after_the_other),
+		cmocka_unit_test(many_at_once_are_as_one_after_the_other),
 		cmocka_unit_test(a_text_that_is_nowhere_is_empty),
 		cmocka_unit_test(plain_code_and_instructions_agree),
+		cmocka_unit_test(plain_code_and_lanes_agree),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
