@@ -239,6 +239,7 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	if (request->sealed)
 		gate_verdict_of(request, &record.verdict, &record.score);
 	record.opened = record.answer && gate_is_opened(request);
+	record.truncated = request->call.until_close;
 	record.detail = gate_served_settle_detail(request, detail);
 	size_t size = record_format(&record, text, GATE_SETTLE_TEXT_MAX);
 	assert(size > 0); /* every member is bounded where it enters */

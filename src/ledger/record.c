@@ -156,6 +156,8 @@ size_t record_format(const struct record *record, char *out, size_t capacity)
 	json_write_member(to, "target", record->target);
 	json_write_member(to, "team", record->team);
 	time_member(to, record->time_ms);
+	if (record->truncated)
+		json_write_raw(to, "truncated", BYTES("\"possible\""));
 	digest_member(to, "upstream", record->upstream);
 	usage_member(to, record->usage);
 	json_write_member(to, "verdict", record->verdict);

@@ -82,6 +82,8 @@ struct record {
 	bool observed;
 	bool blind;  /* admit: of a run that counts them, asked without naming it */
 	bool opened; /* settle: the sealed answer was let out for checking */
+	/* Settle: nothing but the end of its connection told where the provider's answer ends. */
+	bool truncated;
 	double score;
 	const struct record_usage *usage;
 };

@@ -8,9 +8,9 @@ import socket
 import threading
 import zlib
 
-from parley_test import Case, ask, encode, main, parse_events, product, wait_until
+from parley_test import Case, ask, encode, main, parse_events, product, run, wait_until
 from raw_upstream import (LAST_CHUNK, STREAM_HEAD, TERMINALS, Gone, RawUpstream, answer, chunk,
-                          closing, delta, event, failure, opening, plain, plain_head)
+                          closing, delta, event, failure, gemini_value, opening, plain, plain_head)
 from test_dialects import Chat, Gemini, Responses, headers
 
 # Limits so high that they refill at once: what is not given back shows.
@@ -286,6 +286,51 @@ class Upstreams(EndingsCase):
         if not begun:
             self.assertNotIn("response", settle)
             self.assertNotIn("answer", settle)
+
+    def test_where_only_the_connection_tells_the_end(self):
+        """RFC 9112, 6.3: without a length or chunks a break looks like the end, and the record says so."""
+        def unframed(call, status="200 OK", cut=None):
+            body = stream_text(call) if call.streams else plain(call.dialect)
+            kind = "text/event-stream" if call.streams else "application/json"
+            call.send(f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n\r\n".encode() + body[:cut])
+
+        def whole(call):
+            unframed(call)
+
+        def breaks_in_the_middle(call):
+            unframed(call, cut=-60)
+
+        def breaks_in_an_error(call):
+            call.send(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n\r\n"
+                      b'{"error": {"message": "the')
+
+        def breaks_before_the_usage(call):  # Gemini's finish, then perhaps more
+            call.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+            call.send(opening("gemini") + event(gemini_value(SAID, 7, None, "STOP")))
+
+        what = {}
+        self.start(lambda call: what["now"](call))
+        marked = {"framed": 0, "unframed": 0}
+        for handler, endings in ((answer, ("finish",)), (whole, ("finish",)),
+                                 (breaks_in_the_middle, (RESET, ERROR)), (breaks_in_an_error, (ERROR,)),
+                                 (breaks_before_the_usage, ("finish",))):
+            what["now"] = handler
+            for way, stream in KINDS:
+                if handler is breaks_before_the_usage and (way, stream) != ("gemini", True):
+                    continue
+                with self.subTest(f"{way} {'stream' if stream else 'plain'} {handler.__name__}"):
+                    answered = self.ask(way, stream)
+                    settle = self.gate.settled(answered.headers["parley-record"], "usage")
+                    self.assertIn(settle["ending"], endings)
+                    self.assertEqual(settle.get("truncated"), None if handler is answer else "possible")
+                    marked["framed" if handler is answer else "unframed"] += 1
+        self.check_once(sum(marked.values()))
+        log = self.gate.directory / "log" / "usage"
+        shown = run("log", "show", log, "--count", "1000").stdout
+        self.assertEqual(shown.count('"truncated":"possible"'), marked["unframed"])
+        self.assertEqual(self.gate.stop(), 0)
+        done = run("verify", log)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_an_endless_line_is_cut(self):
         def endless(call):

@@ -64,11 +64,13 @@ static void test_all_members_in_order(void **state)
 	record.ending = RECORD_ENDING_CLIENT_GONE;
 	record.score = 0.25;
 	record.usage = &usage;
+	record.truncated = true;
 	size_t size = record_format(&record, line, sizeof(line));
 	assert_true(size > 0);
 	expect_canonical(line, size);
 	json_t *tree = json_loadb(line, size, 0, NULL);
-	assert_int_equal(json_object_size(tree), 20 + 3 + 1 + 6 + 2 + 3 + 1 + 1 + 1);
+	assert_int_equal(json_object_size(tree), 20 + 3 + 1 + 6 + 2 + 3 + 1 + 1 + 1 + 1);
+	assert_string_equal(json_string_value(json_object_get(tree, "truncated")), "possible");
 	assert_string_equal(json_string_value(json_object_get(tree, "ending")), "client_gone");
 	json_t *used = json_object_get(tree, "usage");
 	assert_int_equal(json_integer_value(json_object_get(used, "input")), 1);
