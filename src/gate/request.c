@@ -436,7 +436,7 @@ static enum gate_next refuse_keyless(struct gate_request *request)
 {
 	if (gate_credentials_differ(request->exchange))
 		return refuse_by(request, RULE_REQUEST_SYNTAX,
-				 "two credential fields hold different keys; send one");
+				 "two credential fields do not hold one key; send one");
 	if (dialect_query_has_key(query_of(request)))
 		return refuse_by(request, RULE_KEY_MISSING,
 				 "a key in the query is not read, for queries end up in logs: send "
