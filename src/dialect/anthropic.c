@@ -61,11 +61,11 @@ static void read_usage(struct dialect_observer *observer, struct json_value valu
 	if (value.type != JSON_SCAN_OBJECT)
 		return;
 	json_value_members(value, names, counts, 4);
-	if (observer_tokens(counts[0], &usage->input))
+	if (observer_tokens(usage, counts[0], &usage->input))
 		usage->input_known = true;
-	observer_tokens(counts[1], &usage->cache_read);
-	observer_tokens(counts[2], &usage->cache_write);
-	if (observer_tokens(counts[3], &usage->output) && final)
+	observer_tokens(usage, counts[1], &usage->cache_read);
+	observer_tokens(usage, counts[2], &usage->cache_write);
+	if (observer_tokens(usage, counts[3], &usage->output) && final)
 		usage->known = true;
 }
 

@@ -189,7 +189,8 @@ struct dialect_usage {
 	int64_t cache_write; /* input tokens written to a cache */
 	int64_t output;      /* with reasoning */
 	bool input_known;    /* the provider has told the input; else those are 0 */
-	bool known; /* the provider has told the output, in the end; else it is what came first */
+	bool known;  /* the provider has told the output, in the end; else it is what came first */
+	bool absurd; /* a number that is no count was left out: a fraction, below 0, above 2^48 */
 };
 
 /* How an answer ended: id, name in the canonical answer. */

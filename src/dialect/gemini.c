@@ -180,16 +180,16 @@ static void read_usage(struct dialect_observer *observer, struct json_value valu
 	if (value.type != JSON_SCAN_OBJECT)
 		return;
 	json_value_members(value, names, member, 5);
-	for (unsigned i = 0; i < 5; i++)
-		observer_tokens(member[i], &counts[i]);
-	if (member[0].type == JSON_SCAN_NUMBER) {
+	for (unsigned i = 1; i < 5; i++)
+		observer_tokens(usage, member[i], &counts[i]);
+	if (observer_tokens(usage, member[0], &counts[0])) {
 		int64_t prompt = counts[0] + counts[1];
 		usage->cache_read = counts[4] < prompt ? counts[4] : prompt;
 		usage->input = prompt - usage->cache_read;
 		usage->input_known = true;
 	}
 	usage->output = counts[2] + counts[3];
-	usage->known = final;
+	usage->known = final && !usage->absurd;
 }
 
 static void read_call(struct dialect_observer *observer, struct json_value value)

@@ -289,9 +289,11 @@ void observer_served(struct dialect_observer *observer, struct json_value model)
 		observer->outcome.malformed = true;
 }
 
-bool observer_tokens(struct json_value value, int64_t *out)
+bool observer_tokens(struct dialect_usage *usage, struct json_value value, int64_t *out)
 {
-	return json_value_integer(value, 0, (int64_t)1 << 48, out);
+	bool told = json_value_integer(value, 0, (int64_t)1 << 48, out);
+	usage->absurd |= !told && value.type == JSON_SCAN_NUMBER;
+	return told;
 }
 
 void observer_usage(struct dialect_observer *observer, struct json_value value,
@@ -303,10 +305,11 @@ void observer_usage(struct dialect_observer *observer, struct json_value value,
 	if (value.type != JSON_SCAN_OBJECT)
 		return;
 	json_value_members(value, names, member, OBSERVER_USAGE_NAMES);
-	if (!observer_tokens(member[0], &input) || !observer_tokens(member[1], &output))
+	if (!observer_tokens(usage, member[0], &input) ||
+	    !observer_tokens(usage, member[1], &output))
 		return;
-	observer_tokens(json_scan_find(member[2], "cached_tokens"), &cached);
-	observer_tokens(member[3], &total);
+	observer_tokens(usage, json_scan_find(member[2], "cached_tokens"), &cached);
+	observer_tokens(usage, member[3], &total);
 	usage->cache_read = cached < input ? cached : input;
 	usage->input = input - usage->cache_read;
 	usage->output = total - input > output ? total - input : output;

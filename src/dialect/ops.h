@@ -311,7 +311,7 @@ struct dialect_name *observer_name(struct dialect_workspace *workspace, struct b
 /* No outcome holds any of them. */
 void observer_names_release(struct dialect_workspace *workspace);
 /* A count of tokens; false where it is not one. */
-bool observer_tokens(struct json_value value, int64_t *out);
+bool observer_tokens(struct dialect_usage *usage, struct json_value value, int64_t *out);
 /* OpenAI's usage by its members' names: input, with the cached ones in it, which are told apart
  * here; output; the details of the input; the total. What is in the total alone is output too: xAI
  * leaves its reasoning out of completion_tokens, though it makes it and bills it. */

@@ -45,6 +45,10 @@ void gateway_stop(struct gateway *gateway);
 void gateway_free(struct gateway *gateway);
 /* How many clients may be connected at once; 0: no bound. */
 unsigned gateway_clients_max(const struct gateway *gateway);
+/* From any thread: what the operator should know, to options.notify on the main loop. Without
+ * memory it is not told. */
+void gateway_tell(struct gateway *gateway, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 /* On the main loop: the access log, if there is one, goes on in a new file of its name. */
 void gateway_reopen_access_log(struct gateway *gateway);
 

@@ -4,6 +4,7 @@
 #include "gate/request.h"
 
 #include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -274,34 +275,41 @@ json_t *gateway_hook_log_state(void *argument, enum control_log which, bool scru
 		"scrub_ms", (json_int_t)stats.scrub_ms, "rot", rows);
 }
 
-/* ---- rot ---- */
+/* ---- what the operator should know ---- */
 
-struct rot_notice {
+struct told {
 	struct env_message message;
 	void (*notify)(void *argument, const char *text);
 	void *argument;
-	char text[640];
+	char text[800];
 };
 
-static void tell_rot(struct env_message *message)
+static void tell_now(struct env_message *message)
 {
-	struct rot_notice *notice = (struct rot_notice *)message;
-	notice->notify(notice->argument, notice->text);
-	free(notice);
+	struct told *told = (struct told *)message;
+	told->notify(told->argument, told->text);
+	free(told);
+}
+
+void gateway_tell(struct gateway *gateway, const char *format, ...)
+{
+	struct told *told = gateway->options.notify ? calloc(1, sizeof(*told)) : NULL;
+	va_list arguments;
+	if (!told)
+		return;
+	told->message.run = tell_now;
+	told->notify = gateway->options.notify;
+	told->argument = gateway->options.argument;
+	va_start(arguments, format);
+	vsnprintf(told->text, sizeof(told->text), format, arguments);
+	va_end(arguments);
+	env_post(gateway->admin_loop, &told->message);
 }
 
 /* Without memory for it, /readyz and /metrics tell. */
 void gateway_hook_rot(void *argument, const struct err *err)
 {
-	struct gateway *gateway = argument;
-	struct rot_notice *notice = gateway->options.notify ? calloc(1, sizeof(*notice)) : NULL;
-	if (!notice)
-		return;
-	notice->message.run = tell_rot;
-	notice->notify = gateway->options.notify;
-	notice->argument = gateway->options.argument;
-	snprintf(notice->text, sizeof(notice->text),
-		 "%s. Nothing of it is served; the file can be put back while the gateway runs",
-		 err->message);
-	env_post(gateway->admin_loop, &notice->message);
+	gateway_tell(argument,
+		     "%s. Nothing of it is served; the file can be put back while the gateway runs",
+		     err->message);
 }

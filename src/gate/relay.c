@@ -11,6 +11,7 @@
 #include "gate/served.h"
 #include "gate/gateway.h"
 #include "gate/request_limits.h"
+#include "gate/usage.h"
 #include "gate/verdict.h"
 
 #include <assert.h>
@@ -351,7 +352,7 @@ static void send_error_event(struct gate_request *request)
 /* Whether what was seen of the stream is covered by the reservation. */
 static bool take_slices(struct gate_request *request, struct limits_refusal *refusal)
 {
-	int64_t seen = dialect_output_estimate(&request->observer.outcome);
+	int64_t seen = gate_usage_seen(request);
 	if (!request->reservation.open || request->slices_waived)
 		return true; /* in mode observe, a limit stood in its way already */
 	for (;;) {

@@ -6,6 +6,7 @@
 #include "watch/watch.h"
 #include "gate/request_limits.h"
 #include "gate/served.h"
+#include "gate/usage.h"
 #include "gate/verdict.h"
 
 #include <assert.h>
@@ -182,6 +183,7 @@ void gate_request_abandon(struct gate_request *request)
 static void keep_terms(struct gate_request *request)
 {
 	const struct verdict *verdict = &request->front->verdict;
+	const struct policy_request *facts = &request->front->facts;
 	request->terms = (struct gate_terms){
 		.key = verdict->key,
 		.grant = verdict->grant,
@@ -196,6 +198,8 @@ static void keep_terms(struct gate_request *request)
 		.release = (uint8_t)verdict->release,
 		.leaf = verdict->pick.leaf,
 		.unbound = verdict->unbound,
+		.asked_output = facts->max_output > 0 ? (uint32_t)facts->max_output : 0,
+		.answers = (uint8_t)facts->n,
 	};
 }
 
@@ -613,35 +617,6 @@ static enum gate_next step_admit(struct gate_request *request)
 
 /* ---- settle ---- */
 
-static struct record_usage usage_of(const struct gate_request *request)
-{
-	const struct dialect_usage *said = &request->observer.outcome.usage;
-	struct record_usage usage = {(uint64_t)said->input, (uint64_t)said->cache_read,
-				     (uint64_t)said->cache_write, (uint64_t)said->output, false};
-	bool generates = request->use == ENDPOINT_USE_GENERATE;
-	bool sealed = request->sealed != NULL;
-	bool reached =
-		request->status == 200 || (request->status == 0 && !request->call.unprocessed);
-	if (!generates || !reached)
-		return (struct record_usage){0};
-	if (!said->input_known) {
-		usage.input = (uint64_t)limits_estimate_input(request->prompt_bytes);
-		usage.estimated = true;
-	}
-	/* A stream that was cut tells its input at the start and its output only at the end. */
-	/* No provider makes more tokens than it may, whatever else it sends. */
-	if (!said->known) {
-		uint64_t seen = (uint64_t)dialect_output_estimate(&request->observer.outcome);
-		uint64_t most = (uint64_t)request->most_output;
-		seen = seen < most ? seen : most;
-		usage.output = seen > usage.output ? seen : usage.output;
-		usage.estimated = true;
-	}
-	if (sealed)
-		gate_round_usage(&usage);
-	return usage;
-}
-
 static void settle_limits(struct gate_request *request, const struct record_usage *usage)
 {
 	gate_limits_settle(request, usage);
@@ -676,7 +651,7 @@ static enum gate_next step_settle(struct gate_request *request)
 		if (!take_text(request))
 			return GATE_WAIT;
 		struct record_usage *usage = &request->settle_text->usage;
-		*usage = usage_of(request);
+		*usage = gate_usage(request);
 		request->settle_submitted = true;
 		settle_limits(request, usage);
 		gate_account_settled(request, usage);

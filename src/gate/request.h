@@ -59,7 +59,7 @@ struct gate_front {
 	unsigned upstream_header_count;
 };
 
-/* What lasts of a verdict. */
+/* What lasts of a verdict, and of what was asked for. */
 struct gate_terms {
 	const struct world_key *key;
 	const struct world_grant *grant;
@@ -68,6 +68,8 @@ struct gate_terms {
 	const struct world_run *run;
 	const struct world_clause *clause, *observed_clause;
 	uint32_t leaf;
+	uint32_t asked_output;  /* tokens an answer; 0: nothing was said */
+	uint8_t answers;        /* 1 to 128 */
 	uint8_t rule, observed; /* enum rule */
 	uint8_t purpose;        /* enum purpose */
 	uint8_t release;        /* enum release */

@@ -146,6 +146,7 @@ struct gate_worker {
 	struct access_log_writer access;
 	/* Refusals before authentication: one record a second for each rule and source network. */
 	struct refusal_window *refusals;
+	uint64_t implausible_ns; /* when a usage that cannot be was last told of; 0: never */
 	bool observe; /* `mode: observe`: what only policy forbids goes through, and is told */
 	bool relaxed; /* answers do not wait for their records */
 	bool stopping;

@@ -15,6 +15,7 @@
 	X(cache_write_tokens,   "parley_tokens_total",             "type=\"cache_write\"",  COUNTER, "Tokens of settled requests.") \
 	X(output_tokens,        "parley_tokens_total",             "type=\"output\"",       COUNTER, "Tokens of settled requests.") \
 	X(estimated,            "parley_usage_estimated_total",    "",                      COUNTER, "Settled requests whose usage is an estimate.") \
+	X(implausible,          "parley_usage_implausible_total",  "",                      COUNTER, "Settled requests whose provider told tokens that they cannot have taken.") \
 	X(in_flight,            "parley_in_flight",                "",                      GAUGE,   "Admitted requests whose settle record is not in the log yet.") \
 	X(streams,              "parley_streams",                  "",                      GAUGE,   "Streamed answers being relayed.") \
 	X(log_waits,            "parley_log_waits_total",          "",                      COUNTER, "Requests that had to wait for room in the log.") \

@@ -532,5 +532,98 @@ class ClientsGone(EndingsCase):
         self.check_once(len(WAYS))
 
 
+class Absurd(EndingsCase):
+    """A usage that cannot be is no usage: estimated, counted, told, and nobody is locked out by it."""
+
+    ways = {**WAYS, "mistral": Chat("north-m"), "xai": Chat("north-x")}
+    # Counts beyond all bounds, by a little and by far; what is no count.
+    figures = (16385, 10**12, 2**48, 9 * 10**15, 2**64 - 1, 10**400, -500, 100.5)
+
+    def begin(self, handler, **config):
+        self.upstream = RawUpstream(handler)
+        self.addCleanup(self.upstream.stop)
+        names = {way: PROVIDERS.get(way, way) for way in self.ways}
+        self.gate = self.gateway(
+            self.upstream.url, product(limits=HIGH, models=[api.model for api in self.ways.values()]),
+            providers=[{"name": way, "dialect": dialect, "url": self.upstream.url, "key": "upstream-secret"}
+                       for way, dialect in names.items()],
+            models=[{"name": api.model, "provider": way, "max_output": 8192, "context": 200000}
+                    for way, api in self.ways.items()], **config)
+        self.key = self.gate.key("prod", "acme")
+
+    def say(self, call, inputs, outputs):
+        if not call.streams:
+            body = plain(call.dialect, SAID, inputs, outputs)
+            call.send(plain_head(len(body)).encode() + body)
+        else:
+            call.send(STREAM_HEAD)
+            call.send(chunk(opening(call.dialect, inputs) + delta(call.dialect, SAID) +
+                            closing(call.dialect, outputs, inputs)))
+            call.send(LAST_CHUNK)
+        return True
+
+    def ask(self, way, stream):
+        api = self.ways[way]
+        return ask(self.gate.port, "POST", api.path(stream), headers(api, self.key),
+                   encode(api.body("Hello", stream)))
+
+    def each(self, *pairs):
+        """What the records of each way say where the provider tells so much input and output."""
+        answers = []
+        for self.said in pairs:
+            for way in self.ways:
+                for stream in (True, False):
+                    answers.append((self.said, way, stream, self.ask(way, stream)))
+        self.check_once(len(answers))
+        settles = {entry["admit"]: entry for entry in self.settles()}
+        for said, way, stream, answered in answers:
+            with self.subTest(f"{way} {'stream' if stream else 'plain'} {said}"):
+                settle = settles[answered.headers["parley-record"]]
+                self.assertEqual((answered.status, settle["ending"]), (200, "finish"))
+                yield said, stream, answered, settle["usage"]
+
+    def test_what_cannot_be(self):
+        self.begin(lambda call: self.say(call, *self.said))
+        pairs = [(7, figure) for figure in self.figures] + [(figure, 5) for figure in self.figures[1:]]
+        count = 0
+        for said, stream, answered, usage in self.each(*pairs):
+            count += 1
+            self.assertTrue(usage["estimated"])
+            self.assertIn(usage["output"], (5, 9))  # 9: an estimate of 25 bytes
+            self.assertLess(usage["input"] + usage["cache_read"] + usage["cache_write"], 200)
+            if not stream:  # byte for byte all the same
+                self.assertIn(str(max(said, key=abs)).encode(), answered.body)
+        self.assertEqual(self.gate.metric("parley_usage_implausible_total"), count)
+        told = [line for line in self.gate.process.stderr.splitlines() if "told a usage" in line]
+        self.assertIn(len(told), (1, 2), told)  # once for each worker, then not for a minute
+        self.assertRegex(told[0], r"provider \w+ told a usage that record [0-9a-f]{32} of model north-\w+ cannot")
+
+    def test_much_is_believed(self):
+        self.begin(lambda call: self.say(call, *self.said))
+        # More than was asked for, and more than the window: reasoning, and tools of the provider's.
+        for (inputs, outputs), _, _, usage in self.each((1500000, 5), (7, 16384)):
+            self.assertEqual(usage, {"input": inputs, "cache_read": 0, "cache_write": 0,
+                                     "output": outputs})
+        self.assertEqual(self.gate.metric("parley_usage_implausible_total"), 0)
+
+    def test_an_absurd_start_of_a_stream_takes_no_slices(self):
+        """A stream's first count, under a limit that it would pass: the stream is not cut for it."""
+        def stalls_(call):
+            call.send(STREAM_HEAD)
+            call.send(chunk(opening("anthropic").replace('"output_tokens": 1}', '"output_tokens": 900000}') +
+                            delta("anthropic", SAID)))
+            call.wait_for_close()
+
+        self.begin(stalls_, timeouts={"stall": 3, "first_byte": 20})
+        self.gate.apply(product(limits={**HIGH, "output_tpm": 2048}, models=["north-1"]))
+        api = self.ways["anthropic"]
+        answered = ask(self.gate.port, "POST", api.path(True), headers(api, self.key),
+                       encode(api.body("Hello", True, most=8192)))
+        self.assertIn(SAID.encode(), answered.body)
+        settle = self.gate.settled(answered.headers["parley-record"], "usage")
+        self.assertEqual((settle["ending"], settle["usage"]["output"]), (TIMEOUT, 9))
+        self.assertTrue(settle["usage"]["estimated"])
+
+
 if __name__ == "__main__":
     main()
