@@ -76,19 +76,29 @@ struct bytes bytes_trim(struct bytes text)
 	return text;
 }
 
+/* As many digits never overflow. */
+#define DIGITS_SAFE 19
+
 bool bytes_to_u64(struct bytes text, uint64_t max, uint64_t *out)
 {
 	uint64_t value = 0;
+	size_t i = 0;
 	if (text.size == 0)
 		return false;
-	for (size_t i = 0; i < text.size; i++) {
-		if (text.data[i] < '0' || text.data[i] > '9')
+	for (size_t safe = text.size < DIGITS_SAFE ? text.size : DIGITS_SAFE; i < safe; i++) {
+		unsigned digit = (unsigned char)text.data[i] - '0';
+		if (digit > 9)
 			return false;
-		uint64_t digit = (uint64_t)(text.data[i] - '0');
-		if (__builtin_mul_overflow(value, 10, &value) ||
-		    __builtin_add_overflow(value, digit, &value) || value > max)
+		value = value * 10 + digit;
+	}
+	for (; i < text.size; i++) {
+		unsigned digit = (unsigned char)text.data[i] - '0';
+		if (digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
+		    __builtin_add_overflow(value, digit, &value))
 			return false;
 	}
+	if (value > max)
+		return false;
 	*out = value;
 	return true;
 }

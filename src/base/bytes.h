@@ -13,6 +13,11 @@ struct bytes {
 };
 
 #define BYTES(literal) ((struct bytes){"" literal, sizeof(literal) - 1})
+/* The same where a constant is wanted. */
+#define BYTES_INIT(literal)                     \
+	{                                       \
+		"" literal, sizeof(literal) - 1 \
+	}
 /* For printf: "%.*s", BYTES_ARG(b) */
 #define BYTES_ARG(b) (int)(b).size, (b).data
 

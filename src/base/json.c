@@ -30,7 +30,7 @@ enum err_code json_parse(struct bytes text, const char *what, json_t **out, stru
 
 /* Eight bytes at a time (Lamport, "Multiple byte processing with full-word instructions", 1975): a
  * byte is marked if it is below 0x20, a quote, a backslash, or has its high bit set. */
-static uint64_t mark_special(uint64_t word)
+static inline uint64_t mark_special(uint64_t word)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
 	uint64_t quote = word ^ ones * '"';
@@ -39,10 +39,19 @@ static uint64_t mark_special(uint64_t word)
 	return (control | (quote - ones) | (backslash - ones) | word) & high;
 }
 
+/* Whether any of eight to sixteen bytes is special; some are looked at twice. */
+static inline bool short_has_special(struct bytes text)
+{
+	uint64_t first, last;
+	memcpy(&first, text.data, 8);
+	memcpy(&last, text.data + text.size - 8, 8);
+	return mark_special(first) | mark_special(last);
+}
+
 #ifdef __SSE2__
 /* One bit for each of sixteen bytes that is; the sign takes those beyond ASCII for less than 0x20.
  */
-static unsigned special_in(const char *text)
+static inline unsigned special_in(const char *text)
 {
 	__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)text);
 	__m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
@@ -52,8 +61,8 @@ static unsigned special_in(const char *text)
 }
 #endif
 
-/* The rest is looked at byte by byte only where something is special, or where it is shorter than
- * eight bytes: the last whole word of a text may hold bytes that were looked at already. */
+/* Byte by byte only where something is special, or where the text is shorter than eight: the last
+ * bytes of a longer one may have been looked at already. */
 size_t json_plain_run(struct bytes text)
 {
 	size_t run = 0;
@@ -63,20 +72,13 @@ size_t json_plain_run(struct bytes text)
 		if (marks)
 			return run + (unsigned)__builtin_ctz(marks);
 	}
+	if (text.size >= 16 && run < text.size) {
+		unsigned marks = special_in(text.data + text.size - 16) >> (16 - (text.size - run));
+		return marks ? run + (unsigned)__builtin_ctz(marks) : text.size;
+	}
 #endif
-	/* Borrows may mark a byte after a marked one too much, never one too little, and never
-	 * before the first: what is marked is looked at byte by byte below. */
-	uint64_t word;
-	for (; run + 8 <= text.size; run += 8) {
-		memcpy(&word, text.data + run, 8);
-		if (mark_special(word))
-			break;
-	}
-	if (text.size >= 8 && run + 8 > text.size) {
-		memcpy(&word, text.data + text.size - 8, 8);
-		if (!mark_special(word))
-			return text.size;
-	}
+	if (text.size >= 8 && text.size <= 16 && !short_has_special(text))
+		return text.size;
 	for (; run < text.size; run++) {
 		unsigned char c = (unsigned char)text.data[run];
 		if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')

@@ -6,7 +6,7 @@
 #include <assert.h>
 
 #if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 enum state {
@@ -17,7 +17,7 @@ enum state {
 	COLON,         /* after a name */
 	AFTER_VALUE,   /* inside a container: ',' or its end */
 	DONE,          /* the value is complete: only white space */
-	STRING,        /* inside quotes */
+	STRING,        /* inside quotes; from here on within a token */
 	UTF8,          /* inside a multi-byte character */
 	ESCAPE,        /* after '\' */
 	HEX,           /* inside \uXXXX */
@@ -58,24 +58,25 @@ const char *json_scan_problem(enum json_scan_refusal refusal)
 
 void json_scan_start(struct json_scan *scan)
 {
-	memset(scan, 0, offsetof(struct json_scan, members));
+	memset(scan, 0, offsetof(struct json_scan, open));
 	scan->state = VALUE;
 }
 
+/* ---- runs of ordinary bytes ---- */
+
 #if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
-/* Of sixteen bytes those that end a run are set. The sign takes bytes beyond ASCII for less than a
- * space. */
+/* Of sixteen bytes those that end a run are set. A quote less the bit 2 is a space, so that one
+ * comparison finds it with the control bytes, and the sign takes bytes beyond ASCII for less. */
 static inline __m128i special_bytes(const char *p)
 {
 	__m128i block = _mm_loadu_si128((const __m128i *)(const void *)p);
-	__m128i control = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20));
-	__m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
-	__m128i backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
-	return _mm_or_si128(control, _mm_or_si128(quote, backslash));
+	__m128i low = _mm_xor_si128(block, _mm_set1_epi8('"' ^ ' '));
+	return _mm_or_si128(_mm_cmplt_epi8(low, _mm_set1_epi8(' ' + 1)),
+			    _mm_cmpeq_epi8(block, _mm_set1_epi8('\\')));
 }
 
-/* A run that was long so far mostly goes on: by 64 bytes, as long as all of them belong to it. */
-static __attribute__((noinline)) const char *skip_plain(const char *p, const char *end)
+/* By 64 bytes, as long as all of them belong to the run. */
+static const char *skip_plain(const char *p, const char *end)
 {
 	for (; end - p >= 64; p += 64) {
 		__m128i first = _mm_or_si128(special_bytes(p), special_bytes(p + 16));
@@ -85,23 +86,78 @@ static __attribute__((noinline)) const char *skip_plain(const char *p, const cha
 	}
 	return p;
 }
-#endif
 
-/* The first byte at or after `p` that ends a run of ordinary ASCII inside a string: a quote, a
- * backslash, a control byte, or one with the high bit set. */
-static const char *plain_run(const char *p, const char *end)
+/* The same by 128. */
+#define WITH_AVX2 __attribute__((target("avx2")))
+
+WITH_AVX2 static inline __m256i special_bytes_avx2(const char *p)
 {
-#if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
-	for (const char *start = p; end - p >= 16;) {
+	__m256i block = _mm256_loadu_si256((const __m256i *)(const void *)p);
+	__m256i low = _mm256_xor_si256(block, _mm256_set1_epi8('"' ^ ' '));
+	return _mm256_or_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(' ' + 1), low),
+			       _mm256_cmpeq_epi8(block, _mm256_set1_epi8('\\')));
+}
+
+WITH_AVX2 static const char *skip_plain_avx2(const char *p, const char *end)
+{
+	for (; end - p >= 128; p += 128) {
+		__m256i first = _mm256_or_si256(special_bytes_avx2(p), special_bytes_avx2(p + 32));
+		__m256i second =
+			_mm256_or_si256(special_bytes_avx2(p + 64), special_bytes_avx2(p + 96));
+		__m256i any = _mm256_or_si256(first, second);
+		if (!_mm256_testz_si256(any, any))
+			break;
+	}
+	return p;
+}
+
+/* The bytes before the end, of which there are sixteen at least; those before `p` do not count. */
+static inline const char *last_of_run(const char *p, const char *end)
+{
+	unsigned mask = (unsigned)_mm_movemask_epi8(special_bytes(end - 16));
+	mask >>= 16 - (end - p);
+	return mask ? p + __builtin_ctz(mask) : end;
+}
+
+/* A run that was long so far mostly goes on. */
+static __attribute__((noinline)) const char *long_run(const char *p, const char *end)
+{
+	const char *start = p;
+	while (end - p >= 16) {
 		unsigned mask = (unsigned)_mm_movemask_epi8(special_bytes(p));
 		if (mask)
 			return p + __builtin_ctz(mask);
 		p += 16;
-		if (p - start == 128)
-			p = skip_plain(p, end);
+		if (p - start == 64)
+			p = __builtin_cpu_supports("avx2") ? skip_plain_avx2(p, end)
+							   : skip_plain(p, end);
 	}
+	return last_of_run(p, end);
+}
 #endif
-	while (p < end && *p >= 0x20 && *p != '"' && *p != '\\')
+
+/* A piece being fed. All of it is in registers where it goes by value. */
+struct piece {
+	struct json_scan *scan;
+	const char *data, *end;
+	uint32_t shift; /* from an address to an offset in the text, modulo 2^32 */
+};
+
+/* The first byte at or after `p` that ends a run of ordinary ASCII inside a string: a quote, a
+ * backslash, a control byte, or one with the high bit set. */
+static inline const char *plain_run(struct piece in, const char *p)
+{
+#if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
+	if (in.end - p >= 16) {
+		unsigned mask = (unsigned)_mm_movemask_epi8(special_bytes(p));
+		if (mask)
+			return p + __builtin_ctz(mask);
+		return long_run(p + 16, in.end);
+	}
+	if (in.end - in.data >= 16)
+		return last_of_run(p, in.end);
+#endif
+	while (p < in.end && *p >= 0x20 && *p != '"' && *p != '\\')
 		p++; /* plain char is signed here: bytes beyond ASCII are negative */
 	return p;
 }
@@ -110,98 +166,90 @@ _Static_assert((char)-1 < 0, "plain_run relies on signed char");
 
 /* ---- the automaton: every function takes bytes at `p` and returns where it stopped ---- */
 
-/* A piece being fed: offsets in the text are scan->size + (p - data). */
-struct piece {
-	struct json_scan *scan;
-	const char *data, *end;
-};
-
-static uint32_t offset_of(const struct piece *in, const char *p)
+static inline uint32_t offset_of(struct piece in, const char *p)
 {
-	return in->scan->size + (uint32_t)(p - in->data);
+	return (uint32_t)(uintptr_t)p + in.shift;
 }
 
-static const char *refuse(const struct piece *in, const char *p, enum json_scan_refusal refusal)
+static const char *refuse(struct piece in, const char *p, enum json_scan_refusal refusal)
 {
-	in->scan->refusal = refusal;
-	in->scan->refused_at = offset_of(in, p);
-	return in->end;
+	in.scan->refusal = refusal;
+	in.scan->refused_at = offset_of(in, p);
+	return in.end;
 }
 
-static bool at_top_member(const struct json_scan *scan)
+static inline bool inside_object(const struct json_scan *scan)
 {
-	return scan->depth == 1 && (scan->in_object & 1);
+	return (scan->in_object >> ((scan->depth - 1) & 63)) & 1; /* at depth 0: none */
 }
 
-static bool inside_object(const struct json_scan *scan)
+static inline bool root_is_object(const struct json_scan *scan)
 {
-	return (scan->in_object >> (scan->depth - 1)) & 1;
+	return scan->in_object & 1;
 }
 
-static void value_begins(const struct piece *in, const char *p, enum json_scan_type type)
+/* A place in the table for a value that begins; the caller has seen that one more member may come
+ * at the top. */
+static inline struct json_scan_member *add_place(struct json_scan *scan)
 {
-	struct json_scan *scan = in->scan;
-	if (scan->depth == 0) {
-		scan->root = type;
-	} else if (at_top_member(scan)) {
-		struct json_scan_member *member = &scan->members[scan->member_count - 1];
-		member->value = offset_of(in, p);
-		member->type = (uint8_t)type;
-	}
+	unsigned at = JSON_SCAN_SPILL_AT;
+	if (scan->depth == 0)
+		at = JSON_SCAN_ROOT_AT;
+	else if (scan->depth == 1 && root_is_object(scan))
+		at = scan->member_count++;
+	else if (scan->inner_count < JSON_SCAN_INNER_MAX)
+		at = JSON_SCAN_INNER_AT + scan->inner_count++;
+	else
+		scan->spilled = true;
+	scan->place = (uint16_t)at;
+	scan->members[at] = (struct json_scan_member){.next = 1};
+	return &scan->members[at];
 }
 
-/* `p` is the byte after the value. */
-static void value_ends(const struct piece *in, const char *p)
+/* Where the next place for what lies in the container at `at` is. */
+static inline int inside_at(const struct json_scan *scan, unsigned at)
 {
-	struct json_scan *scan = in->scan;
-	if (scan->depth == 0) {
-		scan->state = DONE;
-		return;
-	}
-	if (at_top_member(scan)) {
-		struct json_scan_member *member = &scan->members[scan->member_count - 1];
-		member->value_size = offset_of(in, p) - member->value;
-	}
-	scan->state = AFTER_VALUE;
+	return at == JSON_SCAN_ROOT_AT && root_is_object(scan)
+		       ? scan->member_count
+		       : JSON_SCAN_INNER_AT + scan->inner_count;
 }
 
-static const char *open_container(const struct piece *in, const char *p, bool object)
+/* `p` is the byte after the value that is at `place`. */
+static inline void value_ends(struct piece in, const char *p, struct json_scan_member *place)
 {
-	struct json_scan *scan = in->scan;
+	place->value_size = offset_of(in, p) - place->value;
+	in.scan->state = in.scan->depth == 0 ? DONE : AFTER_VALUE;
+}
+
+static inline const char *open_container(struct piece in, const char *p, bool object)
+{
+	struct json_scan *scan = in.scan;
 	if (scan->depth == JSON_SCAN_DEPTH_MAX)
 		return refuse(in, p, JSON_SCAN_DEPTH);
-	value_begins(in, p, object ? JSON_SCAN_OBJECT : JSON_SCAN_ARRAY);
 	uint64_t bit = (uint64_t)1 << scan->depth;
 	scan->in_object = object ? scan->in_object | bit : scan->in_object & ~bit;
-	scan->depth++;
+	scan->open[scan->depth++] = scan->place;
+	scan->members[scan->place].first = (int16_t)(inside_at(scan, scan->place) - scan->place);
 	scan->state = object ? FIRST_KEY : FIRST_ELEMENT;
 	return p + 1;
 }
 
-static const char *close_container(const struct piece *in, const char *p)
+static inline const char *close_container(struct piece in, const char *p)
 {
-	in->scan->depth--;
-	value_ends(in, p + 1);
+	struct json_scan *scan = in.scan;
+	unsigned at = scan->open[--scan->depth];
+	struct json_scan_member *place = &scan->members[at];
+	place->end = (int16_t)(inside_at(scan, at) - (int)at);
+	if (at >= JSON_SCAN_INNER_AT)
+		place->next = place->end;
+	if (scan->spilled && !(at == JSON_SCAN_ROOT_AT && root_is_object(scan)))
+		place->first = 0;
+	value_ends(in, p + 1, place);
 	return p + 1;
 }
 
-static const char *string(const struct piece *in, const char *p);
-static const char *number(const struct piece *in, const char *p);
-
-static const char *begin_key(const struct piece *in, const char *p)
-{
-	struct json_scan *scan = in->scan;
-	if (scan->depth == 1) {
-		if (scan->member_count == JSON_SCAN_MEMBERS_MAX)
-			return refuse(in, p, JSON_SCAN_TOO_MANY_MEMBERS);
-		struct json_scan_member *member = &scan->members[scan->member_count++];
-		*member = (struct json_scan_member){.key = offset_of(in, p + 1)};
-	}
-	scan->key_at = offset_of(in, p + 1);
-	scan->in_key = true;
-	scan->state = STRING;
-	return string(in, p + 1);
-}
+static const char *string(struct piece in, const char *p);
+static const char *number(struct piece in, const char *p);
 
 #define ANY_NAME (~(uint64_t)0)
 
@@ -214,11 +262,10 @@ static uint64_t name_bit(uint32_t size, char last)
 
 /* A name below the top ends at `p`. What its last byte was is not known if that was in an earlier
  * piece. */
-static void note_name(const struct piece *in, const char *p)
+static inline void note_name(struct piece in, const char *p, uint32_t size)
 {
-	uint32_t size = offset_of(in, p) - in->scan->key_at;
 	if (size > 0)
-		in->scan->nested_names |= p > in->data ? name_bit(size, p[-1]) : ANY_NAME;
+		in.scan->nested_names |= p > in.data ? name_bit(size, p[-1]) : ANY_NAME;
 }
 
 bool json_scan_may_nest(const struct json_scan *scan, struct bytes name)
@@ -227,110 +274,193 @@ bool json_scan_may_nest(const struct json_scan *scan, struct bytes name)
 	       scan->nested_names & name_bit((uint32_t)name.size, name.data[name.size - 1]);
 }
 
-static const char *begin_literal(const struct piece *in, const char *p, const char *literal,
-				 enum json_scan_type type)
+/* `p` is the quote after a name. */
+static inline const char *end_name(struct piece in, const char *p)
 {
-	size_t size = strlen(literal);
-	value_begins(in, p, type);
-	if ((size_t)(in->end - p) >= size && memcmp(p, literal, size) == 0) {
-		value_ends(in, p + size);
-		return p + size;
-	}
-	in->scan->literal = literal;
-	in->scan->progress = 1;
-	in->scan->state = LITERAL;
-	return p + 1;
-}
-
-static const char *begin_value(const struct piece *in, const char *p)
-{
-	switch (*p) {
-	case '"':
-		value_begins(in, p, JSON_SCAN_STRING);
-		in->scan->in_key = false;
-		in->scan->state = STRING;
-		return string(in, p + 1);
-	case '{':
-		return open_container(in, p, true);
-	case '[':
-		return open_container(in, p, false);
-	case 't':
-		return begin_literal(in, p, "true", JSON_SCAN_TRUE);
-	case 'f':
-		return begin_literal(in, p, "false", JSON_SCAN_FALSE);
-	case 'n':
-		return begin_literal(in, p, "null", JSON_SCAN_NULL);
-	default:
-		break;
-	}
-	if (*p != '-' && (*p < '0' || *p > '9')) {
-		bool mark = *p == '\xef' && offset_of(in, p) == 0;
-		return refuse(in, p, mark ? JSON_SCAN_UTF8 : JSON_SCAN_SYNTAX);
-	}
-	value_begins(in, p, JSON_SCAN_NUMBER);
-	in->scan->state = *p == '-' ? MINUS : *p == '0' ? ZERO : INTEGER;
-	return p + 1 < in->end ? number(in, p + 1) : p + 1;
-}
-
-/* States between tokens. `p` is not white space. What mostly follows is read at once, so that the
- * state need not be asked for each byte; a piece may end anywhere all the same. */
-static const char *structure(const struct piece *in, const char *p)
-{
-	struct json_scan *scan = in->scan;
-	switch ((enum state)scan->state) {
-	case FIRST_ELEMENT:
-		if (*p == ']')
-			return close_container(in, p);
-		return begin_value(in, p);
-	case FIRST_KEY:
-	case KEY:
-		if (*p == '}' && scan->state == FIRST_KEY)
-			return close_container(in, p);
-		return *p == '"' ? begin_key(in, p) : refuse(in, p, JSON_SCAN_SYNTAX);
-	case COLON:
-		if (*p != ':')
-			return refuse(in, p, JSON_SCAN_SYNTAX);
-		scan->state = VALUE;
-		return p + 1;
-	case AFTER_VALUE:
-		if (*p == (inside_object(scan) ? '}' : ']'))
-			return close_container(in, p);
-		if (*p != ',')
-			return refuse(in, p, JSON_SCAN_SYNTAX);
-		scan->state = inside_object(scan) ? KEY : VALUE;
-		p++;
-		return scan->state == KEY && p < in->end && *p == '"' ? begin_key(in, p) : p;
-	case DONE:
-		return refuse(in, p, JSON_SCAN_TRAILING);
-	default:
-		return begin_value(in, p);
-	}
-}
-
-static const char *end_string(const struct piece *in, const char *p)
-{
-	struct json_scan *scan = in->scan;
-	if (!scan->in_key) {
-		value_ends(in, p + 1);
-		return p + 1;
-	}
-	if (scan->depth == 1) {
-		struct json_scan_member *member = &scan->members[scan->member_count - 1];
-		member->key_size = offset_of(in, p) - member->key;
-		if (member->key_size > JSON_SCAN_NAME_MAX)
-			return refuse(in, p, JSON_SCAN_KEY_LENGTH);
-	} else {
-		note_name(in, p);
-	}
-	bool colon = p + 1 < in->end && p[1] == ':';
+	struct json_scan *scan = in.scan;
+	struct json_scan_member *place = &scan->members[scan->place];
+	place->key_size = offset_of(in, p) - place->key;
+	if (scan->depth > 1)
+		note_name(in, p, place->key_size);
+	else if (place->key_size > JSON_SCAN_NAME_MAX)
+		return refuse(in, p, JSON_SCAN_KEY_LENGTH);
+	bool colon = p + 1 < in.end && p[1] == ':';
 	scan->state = colon ? VALUE : COLON;
 	return p + 1 + colon;
 }
 
-/* The lead byte of a character of two to four bytes (RFC 3629, section 4). */
-static const char *begin_utf8(const struct piece *in, const char *p)
+static inline const char *begin_name(struct piece in, const char *p)
 {
-	struct json_scan *scan = in->scan;
+	struct json_scan *scan = in.scan;
+	if (scan->member_count == JSON_SCAN_MEMBERS_MAX && scan->depth == 1)
+		return refuse(in, p, JSON_SCAN_TOO_MANY_MEMBERS);
+	add_place(scan)->key = offset_of(in, p + 1);
+	p = plain_run(in, p + 1);
+	if (p < in.end && *p == '"')
+		return end_name(in, p);
+	scan->in_key = true;
+	scan->state = STRING;
+	return string(in, p);
+}
+
+static inline const char *begin_string(struct piece in, const char *p,
+				       struct json_scan_member *place)
+{
+	p = plain_run(in, p + 1);
+	if (p < in.end && *p == '"') {
+		value_ends(in, p + 1, place);
+		return p + 1;
+	}
+	in.scan->in_key = false;
+	in.scan->state = STRING;
+	return string(in, p);
+}
+
+static inline bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Whole numbers are read at once; `number` knows what else there is. */
+static inline const char *begin_number(struct piece in, const char *p,
+				       struct json_scan_member *place)
+{
+	char first = *p++;
+	if (first > '0')
+		while (p < in.end && is_digit(*p))
+			p++;
+	if (first > '0' && p < in.end && (*p == ',' || *p == '}')) {
+		value_ends(in, p, place);
+		return p;
+	}
+	in.scan->state = first == '-' ? MINUS : first == '0' ? ZERO : INTEGER;
+	return p < in.end ? number(in, p) : p;
+}
+
+static const char *begin_literal(struct piece in, const char *p, const char *literal,
+				 struct json_scan_member *place)
+{
+	size_t size = strlen(literal);
+	if ((size_t)(in.end - p) >= size && memcmp(p, literal, size) == 0) {
+		value_ends(in, p + size, place);
+		return p + size;
+	}
+	in.scan->literal = literal;
+	in.scan->progress = 1;
+	in.scan->state = LITERAL;
+	return p + 1;
+}
+
+/* clang-format off */
+static const uint8_t type_of_first[256] = {
+	['"'] = JSON_SCAN_STRING, ['{'] = JSON_SCAN_OBJECT, ['['] = JSON_SCAN_ARRAY,
+	['t'] = JSON_SCAN_TRUE, ['f'] = JSON_SCAN_FALSE, ['n'] = JSON_SCAN_NULL,
+	['-'] = JSON_SCAN_NUMBER, ['0' ... '9'] = JSON_SCAN_NUMBER,
+};
+/* clang-format on */
+
+static inline const char *begin_value(struct piece in, const char *p)
+{
+	struct json_scan *scan = in.scan;
+	uint8_t type = type_of_first[(unsigned char)*p];
+	if (type == JSON_SCAN_NOTHING) {
+		bool mark = *p == '\xef' && offset_of(in, p) == 0;
+		return refuse(in, p, mark ? JSON_SCAN_UTF8 : JSON_SCAN_SYNTAX);
+	}
+	struct json_scan_member *place =
+		inside_object(scan) ? &scan->members[scan->place] : add_place(scan);
+	place->value = offset_of(in, p);
+	place->type = type;
+	if (scan->depth == 0)
+		scan->root = (enum json_scan_type)type;
+	switch ((enum json_scan_type)type) {
+	case JSON_SCAN_STRING:
+		return begin_string(in, p, place);
+	case JSON_SCAN_OBJECT:
+		return open_container(in, p, true);
+	case JSON_SCAN_ARRAY:
+		return open_container(in, p, false);
+	case JSON_SCAN_TRUE:
+		return begin_literal(in, p, "true", place);
+	case JSON_SCAN_FALSE:
+		return begin_literal(in, p, "false", place);
+	case JSON_SCAN_NULL:
+		return begin_literal(in, p, "null", place);
+	default:
+		return begin_number(in, p, place);
+	}
+}
+
+static inline const char *after_value(struct piece in, const char *p)
+{
+	struct json_scan *scan = in.scan;
+	bool object = inside_object(scan);
+	if (*p == ',') {
+		scan->state = object ? KEY : VALUE;
+		return p + 1;
+	}
+	return *p == (object ? '}' : ']') ? close_container(in, p)
+					  : refuse(in, p, JSON_SCAN_SYNTAX);
+}
+
+static inline bool is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* From token to token. Of one that is not as most are, some may be left to continue_token. */
+static const char *tokens(struct piece in, const char *p)
+{
+	struct json_scan *scan = in.scan;
+	while (p < in.end && scan->state < STRING) {
+		if (is_space(*p)) {
+			p++;
+			continue;
+		}
+		switch ((enum state)scan->state) {
+		case FIRST_KEY:
+		case KEY:
+			if (*p == '"')
+				p = begin_name(in, p);
+			else if (*p == '}' && scan->state == FIRST_KEY)
+				p = close_container(in, p);
+			else
+				return refuse(in, p, JSON_SCAN_SYNTAX);
+			break;
+		case COLON:
+			if (*p != ':')
+				return refuse(in, p, JSON_SCAN_SYNTAX);
+			scan->state = VALUE;
+			p++;
+			break;
+		case FIRST_ELEMENT:
+			p = *p == ']' ? close_container(in, p) : begin_value(in, p);
+			break;
+		case VALUE:
+			p = begin_value(in, p);
+			break;
+		case AFTER_VALUE:
+			p = after_value(in, p);
+			break;
+		default:
+			return refuse(in, p, JSON_SCAN_TRAILING);
+		}
+	}
+	return p;
+}
+
+static const char *end_string(struct piece in, const char *p)
+{
+	if (in.scan->in_key)
+		return end_name(in, p);
+	value_ends(in, p + 1, &in.scan->members[in.scan->place]);
+	return p + 1;
+}
+
+/* The lead byte of a character of two to four bytes (RFC 3629, section 4). */
+static const char *begin_utf8(struct piece in, const char *p)
+{
+	struct json_scan *scan = in.scan;
 	unsigned char c = (unsigned char)*p;
 	if (scan->in_key && scan->depth == 1)
 		return refuse(in, p, JSON_SCAN_KEY_CHARACTERS);
@@ -343,10 +473,10 @@ static const char *begin_utf8(const struct piece *in, const char *p)
 	return p + 1;
 }
 
-static const char *continue_utf8(const struct piece *in, const char *p)
+static const char *continue_utf8(struct piece in, const char *p)
 {
-	struct json_scan *scan = in->scan;
-	for (; p < in->end && scan->utf8_left; p++, scan->utf8_left--) {
+	struct json_scan *scan = in.scan;
+	for (; p < in.end && scan->utf8_left; p++, scan->utf8_left--) {
 		unsigned char c = (unsigned char)*p;
 		if (c < scan->utf8_low || c > scan->utf8_high)
 			return refuse(in, p, JSON_SCAN_UTF8);
@@ -358,15 +488,15 @@ static const char *continue_utf8(const struct piece *in, const char *p)
 	return p;
 }
 
-static const char *begin_escape(const struct piece *in, const char *p)
+static const char *begin_escape(struct piece in, const char *p)
 {
-	struct json_scan *scan = in->scan;
+	struct json_scan *scan = in.scan;
 	if (scan->depth == 1 && scan->in_key)
 		return refuse(in, p, JSON_SCAN_KEY_CHARACTERS);
-	if (at_top_member(scan))
-		scan->members[scan->member_count - 1].escaped = true;
 	if (scan->in_key)
 		scan->nested_names = ANY_NAME;
+	else
+		scan->members[scan->place].escaped = true;
 	scan->state = ESCAPE;
 	return p + 1;
 }
@@ -377,9 +507,9 @@ static bool is_escape(char c)
 	       c == 'f';
 }
 
-static const char *escape(const struct piece *in, const char *p)
+static const char *escape(struct piece in, const char *p)
 {
-	struct json_scan *scan = in->scan;
+	struct json_scan *scan = in.scan;
 	if (*p == 'u') {
 		scan->state = HEX;
 		scan->progress = 0;
@@ -394,15 +524,15 @@ static const char *escape(const struct piece *in, const char *p)
 
 /* Whole escapes and characters are gone past at once; those that the piece cuts are left to their
  * states. */
-static const char *string(const struct piece *in, const char *p)
+static const char *string(struct piece in, const char *p)
 {
-	struct json_scan *scan = in->scan;
-	while (scan->state == STRING && (p = plain_run(p, in->end)) < in->end) {
+	struct json_scan *scan = in.scan;
+	while (scan->state == STRING && (p = plain_run(in, p)) < in.end) {
 		if (*p == '"')
 			return end_string(in, p);
 		if (*p == '\\') {
 			p = begin_escape(in, p);
-			if (scan->state == ESCAPE && p < in->end)
+			if (scan->state == ESCAPE && p < in.end)
 				p = escape(in, p);
 		} else if (*p < 0) {
 			p = begin_utf8(in, p);
@@ -415,9 +545,9 @@ static const char *string(const struct piece *in, const char *p)
 	return p;
 }
 
-static const char *hex(const struct piece *in, const char *p)
+static const char *hex(struct piece in, const char *p)
 {
-	struct json_scan *scan = in->scan;
+	struct json_scan *scan = in.scan;
 	int digit = hex_digit_value(*p);
 	if (digit < 0)
 		return refuse(in, p, JSON_SCAN_ESCAPE);
@@ -431,9 +561,9 @@ static const char *hex(const struct piece *in, const char *p)
 	return p + 1;
 }
 
-static const char *low_surrogate(const struct piece *in, const char *p)
+static const char *low_surrogate(struct piece in, const char *p)
 {
-	struct json_scan *scan = in->scan;
+	struct json_scan *scan = in.scan;
 	if (*p != (scan->state == LOW_BACKSLASH ? '\\' : 'u'))
 		return refuse(in, p, JSON_SCAN_SURROGATE);
 	scan->state = scan->state == LOW_BACKSLASH ? LOW_U : HEX;
@@ -442,20 +572,15 @@ static const char *low_surrogate(const struct piece *in, const char *p)
 	return p + 1;
 }
 
-static const char *literal(const struct piece *in, const char *p)
+static const char *literal(struct piece in, const char *p)
 {
-	struct json_scan *scan = in->scan;
+	struct json_scan *scan = in.scan;
 	if (*p != scan->literal[scan->progress])
 		return refuse(in, p, JSON_SCAN_SYNTAX);
 	scan->progress++;
 	if (scan->literal[scan->progress] == '\0')
-		value_ends(in, p + 1);
+		value_ends(in, p + 1, &scan->members[scan->place]);
 	return p + 1;
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
 }
 
 /* In a state where the number may end. */
@@ -464,9 +589,9 @@ static bool number_may_end(unsigned state)
 	return state == ZERO || state == INTEGER || state == FRACTION || state == EXPONENT_DIGITS;
 }
 
-static const char *number(const struct piece *in, const char *p)
+static const char *number(struct piece in, const char *p)
 {
-	struct json_scan *scan = in->scan;
+	struct json_scan *scan = in.scan;
 	char c = *p;
 	switch ((enum state)scan->state) {
 	case MINUS:
@@ -489,9 +614,9 @@ static const char *number(const struct piece *in, const char *p)
 		break;
 	}
 	if (scan->state != ZERO)
-		while (p < in->end && is_digit(*p))
+		while (p < in.end && is_digit(*p))
 			p++;
-	if (p == in->end)
+	if (p == in.end)
 		return p;
 	if (*p == '.' && (scan->state == ZERO || scan->state == INTEGER))
 		scan->state = POINT;
@@ -500,22 +625,16 @@ static const char *number(const struct piece *in, const char *p)
 	else if (is_digit(*p))
 		return refuse(in, p, JSON_SCAN_SYNTAX); /* 01 */
 	else {
-		value_ends(in, p);
+		value_ends(in, p, &scan->members[scan->place]);
 		return p;
 	}
 	return p + 1;
 }
 
-static const char *skip_space(const char *p, const char *end)
+/* What of a token the pieces before have left. */
+static const char *continue_token(struct piece in, const char *p)
 {
-	while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
-		p++;
-	return p;
-}
-
-static const char *step(const struct piece *in, const char *p)
-{
-	switch ((enum state)in->scan->state) {
+	switch ((enum state)in.scan->state) {
 	case STRING:
 		return string(in, p);
 	case UTF8:
@@ -529,18 +648,8 @@ static const char *step(const struct piece *in, const char *p)
 		return low_surrogate(in, p);
 	case LITERAL:
 		return literal(in, p);
-	case MINUS:
-	case ZERO:
-	case INTEGER:
-	case POINT:
-	case FRACTION:
-	case EXPONENT:
-	case EXPONENT_SIGN:
-	case EXPONENT_DIGITS:
-		return number(in, p);
 	default:
-		p = skip_space(p, in->end);
-		return p < in->end ? structure(in, p) : p;
+		return number(in, p);
 	}
 }
 
@@ -555,32 +664,43 @@ bool json_scan_feed(struct json_scan *scan, const char *data, size_t size)
 		scan->refused_at = scan->size;
 		return false;
 	}
-	struct piece in = {scan, data, data + size};
+	struct piece in = {scan, data, data + size, scan->size - (uint32_t)(uintptr_t)data};
 	for (const char *p = data; p < in.end;)
-		p = step(&in, p);
+		p = scan->state < STRING ? tokens(in, p) : continue_token(in, p);
 	scan->size += (uint32_t)size;
 	return scan->refusal == JSON_SCAN_OK;
 }
 
-/* Bytes that differ only in case are the same with the bit 0x20; that others may be, too, a hash
- * need not mind. */
-static uint64_t mix_folded(uint64_t hash, const char *from, size_t size)
+static inline uint32_t mix(uint64_t a, uint64_t b, uint64_t size)
 {
-	uint64_t word = 0;
-	memcpy(&word, from, size);
-	hash = (hash ^ (word | 0x2020202020202020u)) * 0x9e3779b97f4a7c15u;
-	return hash ^ hash >> 32;
+	uint64_t hash = (a ^ size) * 0x9e3779b97f4a7c15u;
+	hash = (b ^ hash ^ hash >> 32) * 0x9e3779b97f4a7c15u;
+	return (uint32_t)(hash >> 32);
 }
 
-/* The last eight bytes of a longer name are taken whole, whether or not some have been already. */
+/* Of the first sixteen bytes and the last eight; in a shorter name some are taken twice. Bytes that
+ * differ only in case are the same with the bit 0x20; that others may be, too, a hash need not
+ * mind. */
 static uint32_t hash_folded(const char *key, uint32_t size)
 {
-	uint64_t hash = size;
-	if (size < 8)
-		return (uint32_t)mix_folded(hash, key, size);
-	for (uint32_t i = 0; i + 8 < size; i += 8)
-		hash = mix_folded(hash, key + i, 8);
-	return (uint32_t)mix_folded(hash, key + size - 8, 8);
+	const uint64_t fold = 0x2020202020202020u;
+	uint64_t a = 0, b = 0, c = 0;
+	if (size >= 8) {
+		memcpy(&a, key, 8);
+		memcpy(&b, key + size - 8, 8);
+		memcpy(&c, key + (size >= 16 ? 8 : 0), 8);
+	} else if (size >= 4) {
+		uint32_t x, y;
+		memcpy(&x, key, 4);
+		memcpy(&y, key + size - 4, 4);
+		a = x;
+		b = y;
+	} else if (size > 0) {
+		a = (unsigned char)key[0];
+		b = (unsigned)(unsigned char)key[size / 2] << 8 | (unsigned char)key[size - 1];
+	}
+	c |= fold;
+	return mix((a | fold) ^ (c << 1 | c >> 63), b | fold, size);
 }
 
 static struct bytes key_of(struct bytes text, const struct json_scan_member *member)
@@ -588,21 +708,35 @@ static struct bytes key_of(struct bytes text, const struct json_scan_member *mem
 	return bytes_of(text.data + member->key, member->key_size);
 }
 
-/* At most 256 members, so comparing every pair of hashes costs at most some ten microseconds, and
- * every pair of names, where somebody has made their hashes agree, some milliseconds. */
+/* Whether one of the names before is the same but for case. */
+static bool stands_before(const struct json_scan *scan, struct bytes text, unsigned name,
+			  const uint32_t *hashes)
+{
+	for (unsigned k = 0; k < name; k++)
+		if (hashes[k] == hashes[name] &&
+		    bytes_equal_fold(key_of(text, &scan->members[k]),
+				     key_of(text, &scan->members[name])))
+			return true;
+	return false;
+}
+
+/* Names whose hash marks a place that none before has marked need not be compared. At most 256, so
+ * comparing every pair of hashes costs at most some ten microseconds, and every pair of names,
+ * where somebody has made their hashes agree, some milliseconds. */
 static bool names_are_distinct(struct json_scan *scan, struct bytes text)
 {
+	uint32_t hashes[JSON_SCAN_MEMBERS_MAX];
+	uint64_t marks[4] = {0};
 	for (unsigned i = 0; i < scan->member_count; i++) {
-		struct json_scan_member *member = &scan->members[i];
-		member->key_hash = hash_folded(text.data + member->key, member->key_size);
-		for (unsigned k = 0; k < i; k++) {
-			const struct json_scan_member *other = &scan->members[k];
-			if (other->key_hash == member->key_hash &&
-			    bytes_equal_fold(key_of(text, other), key_of(text, member))) {
-				scan->refused_at = member->key;
-				return false;
-			}
+		const struct json_scan_member *member = &scan->members[i];
+		uint32_t hash = hash_folded(text.data + member->key, member->key_size);
+		uint64_t *mark = &marks[hash % 4], bit = (uint64_t)1 << (hash / 4 % 64);
+		hashes[i] = hash;
+		if (*mark & bit && stands_before(scan, text, i, hashes)) {
+			scan->refused_at = member->key;
+			return false;
 		}
+		*mark |= bit;
 	}
 	return true;
 }
@@ -612,8 +746,11 @@ bool json_scan_finish(struct json_scan *scan, struct bytes text)
 	if (scan->refusal != JSON_SCAN_OK)
 		return false;
 	assert(text.size == scan->size);
-	if (scan->depth == 0 && number_may_end(scan->state))
+	if (scan->depth == 0 && number_may_end(scan->state)) {
+		struct json_scan_member *root = &scan->members[JSON_SCAN_ROOT_AT];
+		root->value_size = scan->size - root->value;
 		scan->state = DONE;
+	}
 	if (scan->state != DONE) {
 		scan->refusal = JSON_SCAN_INCOMPLETE;
 		scan->refused_at = scan->size;

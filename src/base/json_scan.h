@@ -15,6 +15,8 @@
 #define JSON_SCAN_MEMBERS_MAX 256
 /* So that to hold names against each other costs little, whatever their hashes. */
 #define JSON_SCAN_NAME_MAX 256
+/* Values below the top that are noted, too; what comes after them is looked for in the text. */
+#define JSON_SCAN_INNER_MAX 120
 
 enum json_scan_type {
 	JSON_SCAN_NOTHING, /* no such value */
@@ -45,14 +47,25 @@ enum json_scan_refusal {
 	JSON_SCAN_TOO_LARGE,        /* 4 GiB or more */
 };
 
-/* A member of the outermost object, as offsets from the start of the text. The key is without its
- * quotes, a string value with them. */
+/* A member of an object or an element of an array (without a key), as offsets from the start of the
+ * text. The key is without its quotes, a string value with them. */
 struct json_scan_member {
 	uint32_t key, key_size;
 	uint32_t value, value_size;
-	uint32_t key_hash; /* private: of the name in lower case */
-	uint8_t type;      /* enum json_scan_type */
-	bool escaped;      /* a string value with at least one backslash */
+	/* Private, as distances in the table: the first of a container's own members or elements
+	 * (0: they are not noted), the place behind them, and the next of its kind. */
+	int16_t first, end, next;
+	uint8_t type; /* enum json_scan_type */
+	bool escaped; /* a string value with at least one backslash */
+};
+
+/* Places of the table: the top-level members; what lies below them, in the order of the text; the
+ * whole; and the one for whatever has no place of its own. */
+enum {
+	JSON_SCAN_INNER_AT = JSON_SCAN_MEMBERS_MAX,
+	JSON_SCAN_ROOT_AT = JSON_SCAN_INNER_AT + JSON_SCAN_INNER_MAX,
+	JSON_SCAN_SPILL_AT,
+	JSON_SCAN_PLACES
 };
 
 struct json_scan {
@@ -71,13 +84,17 @@ struct json_scan {
 	bool after_high;       /* a high surrogate wants its low one */
 	uint16_t unit;         /* of the escape being read */
 	uint64_t in_object;    /* bit d: level d + 1 is an object */
-	uint32_t key_at;       /* where the name being read began, below the top */
 	uint64_t nested_names; /* a bit for each name below the top, by size and last byte */
 	const char *literal;
-	struct json_scan_member members[JSON_SCAN_MEMBERS_MAX];
+	uint16_t inner_count; /* of the places below the top */
+	uint16_t place;       /* of the value being read */
+	bool spilled;         /* there were more */
+	/* Not cleared at the start. */
+	uint16_t open[JSON_SCAN_DEPTH_MAX];                /* places of the containers it lies in */
+	struct json_scan_member members[JSON_SCAN_PLACES]; /* at the top: the first member_count */
 };
 
-/* Starts a text. Only the fixed part is written, not the member table. */
+/* Starts a text. Only the fixed part is written, not the table. */
 void json_scan_start(struct json_scan *scan);
 
 /* The next piece. False once the text is refused; `refusal` and `refused_at` say why and where. */
@@ -109,38 +126,38 @@ bool json_scan_may_nest(const struct json_scan *scan, struct bytes name);
 
 /* ---- reading values inside a text that was accepted ---- */
 
-/* One value: its type and its bytes (a string with its quotes). `scan`: of the whole of a text
- * whose members are known, else NULL. */
+/* One value: its type and its bytes (a string with its quotes). `place`: in the table of the scan
+ * that noted it, which must stay; NULL where it was found in the text. */
 struct json_value {
 	enum json_scan_type type;
 	struct bytes text;
-	const struct json_scan *scan;
+	const struct json_scan_member *place;
 };
 
 /* The value that `text` starts with, after white space. */
 struct json_value json_value_at(struct bytes text);
 
-/* The value that the whole of an accepted text is. Where it is an object, its members are taken
- * from `scan`, which must stay: nothing is looked at twice to find where they end. */
+/* The value that an accepted text (json_scan_finish) is. What lies in it is taken from the table of
+ * `scan`, which must stay: nothing is looked at twice to find where it ends. */
 struct json_value json_scan_root(const struct json_scan *scan, struct bytes text);
 
+/* The same of a member in the table. */
 static inline struct json_value json_scan_value(struct bytes text,
 						const struct json_scan_member *member)
 {
 	return (struct json_value){(enum json_scan_type)member->type,
-				   bytes_of(text.data + member->value, member->value_size), NULL};
+				   bytes_of(text.data + member->value, member->value_size), member};
 }
 
 /* Walks over an object's members or an array's elements:
  *     struct json_walk walk = json_walk_start(value);
  *     while (json_walk_next(&walk)) … walk.key (objects, without quotes, raw), walk.value … */
 struct json_walk {
-	struct bytes rest;
+	struct bytes rest; /* by the table: the text that its offsets are of, without a size */
 	struct bytes key;
 	struct json_value value;
 	bool object;
-	unsigned next;                /* with `scan`: the member to come */
-	const struct json_scan *scan; /* of the value, or NULL; `rest` is the whole text then */
+	const struct json_scan_member *next, *last; /* in the table, or NULL */
 };
 /* A value that is neither object nor array has nothing to walk over. */
 struct json_walk json_walk_start(struct json_value value);
@@ -151,11 +168,9 @@ bool json_walk_next(struct json_walk *walk);
  * compared as written, so a name with escapes is never found. */
 struct json_value json_scan_find(struct json_value value, const char *path);
 
-#define JSON_VALUE_MEMBERS_MAX 16
-
 /* Several members of an object in one walk: out[i] is the value named names[i]; type
  * JSON_SCAN_NOTHING where there is none, the last where a name stands twice. */
-void json_value_members(struct json_value object, const char *const *names, struct json_value *out,
+void json_value_members(struct json_value object, const struct bytes *names, struct json_value *out,
 			unsigned count);
 
 /* A plain integer (no fraction, exponent or sign but '-') within the range; false otherwise. */

@@ -5,8 +5,6 @@
 #include "base/encode.h"
 #include "base/utf16.h"
 
-#include <assert.h>
-
 #if defined(__SSE2__) && !defined(JSON_SCAN_SCALAR)
 #include <emmintrin.h>
 #endif
@@ -147,18 +145,20 @@ struct json_value json_value_at(struct bytes text)
 
 struct json_value json_scan_root(const struct json_scan *scan, struct bytes text)
 {
-	if (scan->root != JSON_SCAN_OBJECT)
-		return json_value_at(text);
-	return (struct json_value){JSON_SCAN_OBJECT, text, scan};
+	return json_scan_value(text, &scan->members[JSON_SCAN_ROOT_AT]);
 }
 
 struct json_walk json_walk_start(struct json_value value)
 {
-	struct json_walk walk = {.object = value.type == JSON_SCAN_OBJECT, .scan = value.scan};
-	if (walk.scan)
-		walk.rest = value.text;
-	else if (walk.object || value.type == JSON_SCAN_ARRAY)
+	const struct json_scan_member *place = value.place;
+	struct json_walk walk = {.object = value.type == JSON_SCAN_OBJECT};
+	if (place && place->first) {
+		walk.rest.data = value.text.data - place->value;
+		walk.next = place + place->first;
+		walk.last = place + place->end;
+	} else if (walk.object || value.type == JSON_SCAN_ARRAY) {
 		walk.rest = bytes_of(value.text.data + 1, value.text.size - 1);
+	}
 	return walk;
 }
 
@@ -185,20 +185,21 @@ static bool walk_key(struct json_walk *walk)
 	return true;
 }
 
-static bool next_scanned(struct json_walk *walk)
+static bool next_noted(struct json_walk *walk)
 {
-	if (walk->next == walk->scan->member_count)
+	const struct json_scan_member *member = walk->next;
+	if (member == walk->last)
 		return false;
-	const struct json_scan_member *member = &walk->scan->members[walk->next++];
 	walk->key = bytes_of(walk->rest.data + member->key, member->key_size);
 	walk->value = json_scan_value(walk->rest, member);
+	walk->next = member + member->next;
 	return true;
 }
 
 bool json_walk_next(struct json_walk *walk)
 {
-	if (walk->scan)
-		return next_scanned(walk);
+	if (walk->next)
+		return next_noted(walk);
 	if (walk->rest.size == 0)
 		return false;
 	const char *end = walk->rest.data + walk->rest.size;
@@ -234,20 +235,32 @@ struct json_value json_scan_find(struct json_value value, const char *path)
 	return value;
 }
 
-void json_value_members(struct json_value object, const char *const *names, struct json_value *out,
+/* Of names as short as these are, without a call. */
+static inline bool same_name(struct bytes a, struct bytes b)
+{
+	uint64_t x, y;
+	if (a.size != b.size)
+		return false;
+	if (a.size < 8 || a.size > 16)
+		return a.size == 0 || (a.data[0] == b.data[0] && !memcmp(a.data, b.data, a.size));
+	memcpy(&x, a.data, 8);
+	memcpy(&y, b.data, 8);
+	if (x != y)
+		return false;
+	memcpy(&x, a.data + a.size - 8, 8);
+	memcpy(&y, b.data + b.size - 8, 8);
+	return x == y;
+}
+
+void json_value_members(struct json_value object, const struct bytes *names, struct json_value *out,
 			unsigned count)
 {
-	size_t sizes[JSON_VALUE_MEMBERS_MAX];
-	assert(count <= JSON_VALUE_MEMBERS_MAX);
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < count; i++)
 		out[i] = (struct json_value){JSON_SCAN_NOTHING, bytes_of(NULL, 0), NULL};
-		sizes[i] = strlen(names[i]);
-	}
 	struct json_walk walk = json_walk_start(object);
 	while (walk.object && json_walk_next(&walk))
 		for (unsigned i = 0; i < count; i++)
-			if (walk.key.size == sizes[i] &&
-			    memcmp(walk.key.data, names[i], sizes[i]) == 0)
+			if (same_name(walk.key, names[i]))
 				out[i] = walk.value;
 }
 
@@ -274,7 +287,7 @@ bool json_value_plain_string(struct json_value value, struct bytes *out)
 	if (value.type != JSON_SCAN_STRING || value.text.size < 2)
 		return false;
 	struct bytes inside = bytes_of(value.text.data + 1, value.text.size - 2);
-	if (memchr(inside.data, '\\', inside.size))
+	if (value.place ? value.place->escaped : memchr(inside.data, '\\', inside.size) != NULL)
 		return false;
 	*out = inside;
 	return true;

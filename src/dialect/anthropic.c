@@ -1,11 +1,6 @@
 /* The Anthropic Messages API: members of a request, events and answers, errors, lists. */
 #include "dialect/ops.h"
 
-#define NAME(text)                     \
-	{                              \
-		text, sizeof(text) - 1 \
-	}
-
 /* The commonest first: the request path looks names up in this order. */
 static const struct member_row members[] = {
 	{NAME("model"),              USE_MODEL,      NULL                        },
@@ -54,8 +49,9 @@ static void read_finish(struct dialect_observer *observer, struct json_value rea
  * what the beginning of a stream says. */
 static void read_usage(struct dialect_observer *observer, struct json_value value, bool final)
 {
-	static const char *const names[] = {"input_tokens", "cache_read_input_tokens",
-					    "cache_creation_input_tokens", "output_tokens"};
+	static const struct bytes names[] = {NAME("input_tokens"), NAME("cache_read_input_tokens"),
+					     NAME("cache_creation_input_tokens"),
+					     NAME("output_tokens")};
 	struct dialect_usage *usage = &observer->outcome.usage;
 	struct json_value counts[4];
 	if (value.type != JSON_SCAN_OBJECT)
@@ -71,7 +67,8 @@ static void read_usage(struct dialect_observer *observer, struct json_value valu
 
 static void read_block(struct dialect_observer *observer, struct json_value block, int64_t index)
 {
-	static const char *const names[] = {"type", "text", "name", "input", "thinking"};
+	static const struct bytes names[] = {NAME("type"), NAME("text"), NAME("name"),
+					     NAME("input"), NAME("thinking")};
 	struct json_value member[5];
 	struct bytes type = bytes_of("", 0);
 	json_value_members(block, names, member, 5);
@@ -95,7 +92,8 @@ static void read_block(struct dialect_observer *observer, struct json_value bloc
 
 static void body(struct dialect_observer *observer, struct json_value root)
 {
-	static const char *const names[] = {"model", "content", "stop_reason", "usage"};
+	static const struct bytes names[] = {NAME("model"), NAME("content"), NAME("stop_reason"),
+					     NAME("usage")};
 	struct json_value member[4];
 	int64_t index = 0;
 	json_value_members(root, names, member, 4);
@@ -112,9 +110,9 @@ static void body(struct dialect_observer *observer, struct json_value root)
 static enum dialect_event_kind message_start(struct dialect_observer *observer,
 					     struct json_value root)
 {
-	static const char *const names[] = {"model", "usage"};
+	static const struct bytes names[] = {NAME("model"), NAME("usage")};
 	struct json_value member[2];
-	json_value_members(observer_member(observer, root, BYTES("message")), names, member, 2);
+	json_value_members(json_scan_find(root, "message"), names, member, 2);
 	observer_served(observer, member[0]);
 	read_usage(observer, member[1], false);
 	return EVENT_ORDINARY;
@@ -134,7 +132,7 @@ static enum dialect_event_kind block_start(struct dialect_observer *observer,
 	static const struct bytes names[] = {NAME("index"), NAME("content_block")};
 	struct json_value member[2];
 	int64_t index;
-	observer_members(observer, root, names, member, 2);
+	json_value_members(root, names, member, 2);
 	if (block_index(observer, member[0], &index))
 		read_block(observer, member[1], index);
 	return EVENT_ORDINARY;
@@ -144,10 +142,10 @@ static enum dialect_event_kind block_delta(struct dialect_observer *observer,
 					   struct json_value root)
 {
 	static const struct bytes names[] = {NAME("index"), NAME("delta")};
-	static const char *const kinds[] = {"text", "partial_json", "thinking"};
+	static const struct bytes kinds[] = {NAME("text"), NAME("partial_json"), NAME("thinking")};
 	struct json_value member[2], piece[3];
 	int64_t index;
-	observer_members(observer, root, names, member, 2);
+	json_value_members(root, names, member, 2);
 	json_value_members(member[1], kinds, piece, 3);
 	observer->outcome.deltas++;
 	observer_text(observer, piece[0]);

@@ -3,11 +3,6 @@
  * that the chunk with a finish reason counts as its end. */
 #include "dialect/ops.h"
 
-#define NAME(text)                     \
-	{                              \
-		text, sizeof(text) - 1 \
-	}
-
 /* ---- requests ---- */
 
 static enum err_code bind_generation(struct words *words, const char *name, const json_t *value);
@@ -171,9 +166,10 @@ static const struct finish_row finishes[] = {
  * beside the answer. Counts are cumulative; `final` with the answer's end. */
 static void read_usage(struct dialect_observer *observer, struct json_value value, bool final)
 {
-	static const char *const names[] = {"promptTokenCount", "toolUsePromptTokenCount",
-					    "candidatesTokenCount", "thoughtsTokenCount",
-					    "cachedContentTokenCount"};
+	static const struct bytes names[] = {
+		NAME("promptTokenCount"), NAME("toolUsePromptTokenCount"),
+		NAME("candidatesTokenCount"), NAME("thoughtsTokenCount"),
+		NAME("cachedContentTokenCount")};
 	struct dialect_usage *usage = &observer->outcome.usage;
 	struct json_value member[5];
 	int64_t counts[5] = {0}; /* what is 0 may be left out */
@@ -194,7 +190,7 @@ static void read_usage(struct dialect_observer *observer, struct json_value valu
 
 static void read_call(struct dialect_observer *observer, struct json_value value)
 {
-	static const char *const names[] = {"name", "args"};
+	static const struct bytes names[] = {NAME("name"), NAME("args")};
 	struct json_value member[2];
 	json_value_members(value, names, member, 2);
 	/* A call comes whole; its number is its place. */
@@ -208,7 +204,7 @@ static void read_call(struct dialect_observer *observer, struct json_value value
 
 static void read_part(struct dialect_observer *observer, struct json_value part, bool first)
 {
-	static const char *const names[] = {"text", "thought", "functionCall"};
+	static const struct bytes names[] = {NAME("text"), NAME("thought"), NAME("functionCall")};
 	struct json_value member[3];
 	json_value_members(part, names, member, 3);
 	if (!first || member[1].type == JSON_SCAN_TRUE)
@@ -223,7 +219,7 @@ static void read_part(struct dialect_observer *observer, struct json_value part,
  * several makes the canonical answer; the others count. */
 static bool read_candidates(struct dialect_observer *observer, struct json_value candidates)
 {
-	static const char *const names[] = {"index", "content", "finishReason"};
+	static const struct bytes names[] = {NAME("index"), NAME("content"), NAME("finishReason")};
 	struct json_walk walk = json_walk_start(candidates);
 	bool any = false, over = true;
 	while (json_walk_next(&walk)) {
@@ -249,7 +245,7 @@ static bool read_answer(struct dialect_observer *observer, struct json_value roo
 					     NAME("modelVersion"), NAME("promptFeedback"),
 					     NAME("error")};
 	struct json_value member[5];
-	observer_members(observer, root, names, member, 5);
+	json_value_members(root, names, member, 5);
 	if (member[4].type == JSON_SCAN_OBJECT)
 		observer->outcome.failed = true;
 	if (!observer->outcome.served)

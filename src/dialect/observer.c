@@ -78,7 +78,6 @@ static bool take_reading(struct dialect_observer *observer)
 			return false;
 		sse_init(&reading->sse, DIALECT_EVENT_MAX);
 		buf_init(&reading->held, HELD_MAX);
-		reading->scan = NULL;
 	}
 	sse_resume(&reading->sse, &observer->place);
 	observer->reading = reading;
@@ -192,7 +191,6 @@ void observer_hash_later(struct dialect_observer *observer)
 /* The text as it stands inside an RFC 8785 string. */
 static void hash_escaped(struct dialect_observer *observer, struct bytes text)
 {
-	observer_hash_later(observer);
 	if (!needs_escape(text)) {
 		hash_plain(observer, text);
 		return;
@@ -208,11 +206,18 @@ static void hash_escaped(struct dialect_observer *observer, struct bytes text)
 
 void observer_text(struct dialect_observer *observer, struct json_value value)
 {
-	struct bytes text = decoded(observer, value);
+	struct bytes text;
+	bool plain = json_value_plain_string(value, &text);
+	if (!plain)
+		text = decoded(observer, value);
 	if (text.size == 0)
 		return;
 	observer->outcome.text_bytes += text.size;
-	hash_escaped(observer, text);
+	observer_hash_later(observer);
+	if (plain) /* what needed an escape would have had one there already */
+		hash_plain(observer, text);
+	else
+		hash_escaped(observer, text);
 	if (observer->text)
 		buf_append_bytes(observer->text, text);
 }
@@ -297,7 +302,7 @@ bool observer_tokens(struct dialect_usage *usage, struct json_value value, int64
 }
 
 void observer_usage(struct dialect_observer *observer, struct json_value value,
-		    const char *const names[static OBSERVER_USAGE_NAMES])
+		    const struct bytes names[static OBSERVER_USAGE_NAMES])
 {
 	struct dialect_usage *usage = &observer->outcome.usage;
 	struct json_value member[OBSERVER_USAGE_NAMES];
@@ -328,6 +333,18 @@ void observer_finish(struct dialect_observer *observer, struct json_value reason
 	for (size_t i = 0; i < count; i++)
 		if (bytes_is(word, rows[i].word))
 			observer->outcome.finish = rows[i].finish;
+}
+
+bool observer_scan(struct dialect_observer *observer, struct bytes data, struct json_scan *scan,
+		   struct json_value *root)
+{
+	if (json_scan_text(scan, data, "an event", NULL) == ERR_OK) {
+		*root = json_scan_root(scan, data);
+		return true;
+	}
+	observer->outcome.malformed = true;
+	*root = json_value_at(data);
+	return false;
 }
 
 enum dialect_event_kind observer_named_event(struct dialect_observer *observer,
@@ -479,15 +496,6 @@ static void treat_tail(struct flowing *in)
 	observer->lost |= reading->held.failed;
 }
 
-static enum dialect_event_kind read_event(struct dialect_observer *observer,
-					  const struct dialect_ops *ops,
-					  const struct sse_event *event)
-{
-	enum dialect_event_kind kind = ops->event(observer, event);
-	observer->reading->scan = NULL; /* it was the reader's */
-	return kind;
-}
-
 /* A dialect without an event that is the last by its kind: usage may follow what was taken for it.
  */
 static void read_after_end(struct dialect_observer *observer, const char *data, size_t size)
@@ -501,7 +509,7 @@ static void read_after_end(struct dialect_observer *observer, const char *data, 
 		if (event.oversized)
 			observer->outcome.malformed = true;
 		if (event.has_data)
-			read_event(observer, ops, &event);
+			ops->event(observer, &event);
 	}
 }
 
@@ -517,8 +525,7 @@ static bool read_events(struct flowing *in)
 		at += used;
 		if (event.oversized)
 			observer->outcome.malformed = true;
-		act(in, event.has_data ? read_event(observer, ops, &event) : EVENT_ORDINARY,
-		    &event);
+		act(in, event.has_data ? ops->event(observer, &event) : EVENT_ORDINARY, &event);
 		if (observer->ended) {
 			read_after_end(observer, in->data + at, in->size - at);
 			return false;

@@ -29,15 +29,16 @@ static const struct finish_row finishes[] = {
 
 static void read_usage(struct dialect_observer *observer, struct json_value value)
 {
-	static const char *const names[OBSERVER_USAGE_NAMES] = {
-		"prompt_tokens", "completion_tokens", "prompt_tokens_details", "total_tokens"};
+	static const struct bytes names[OBSERVER_USAGE_NAMES] = {
+		NAME("prompt_tokens"), NAME("completion_tokens"), NAME("prompt_tokens_details"),
+		NAME("total_tokens")};
 	observer_usage(observer, value, names);
 }
 
 static void read_call(struct dialect_observer *observer, struct json_value value, int64_t position)
 {
-	static const char *const names[] = {"index", "function"};
-	static const char *const inner[] = {"name", "arguments"};
+	static const struct bytes names[] = {NAME("index"), NAME("function")};
+	static const struct bytes inner[] = {NAME("name"), NAME("arguments")};
 	struct json_value member[2], function[2];
 	int64_t index = position;
 	json_value_members(value, names, member, 2);
@@ -56,7 +57,7 @@ static void read_call(struct dialect_observer *observer, struct json_value value
 /* A content is a text, or a list of parts of which some are reasoning (Mistral). */
 static void read_content(struct dialect_observer *observer, struct json_value content)
 {
-	static const char *const names[] = {"type", "text", "thinking"};
+	static const struct bytes names[] = {NAME("type"), NAME("text"), NAME("thinking")};
 	struct json_walk walk = json_walk_start(content);
 	if (content.type != JSON_SCAN_ARRAY) {
 		observer_text(observer, content);
@@ -77,8 +78,8 @@ static void read_content(struct dialect_observer *observer, struct json_value co
  * others count. */
 static void read_message(struct dialect_observer *observer, struct json_value message, bool first)
 {
-	static const char *const names[] = {"content", "refusal", "tool_calls", "reasoning_content",
-					    "reasoning"};
+	static const struct bytes names[] = {NAME("content"), NAME("refusal"), NAME("tool_calls"),
+					     NAME("reasoning_content"), NAME("reasoning")};
 	struct json_value member[5];
 	int64_t position = 0;
 	json_value_members(message, names, member, 5);
@@ -100,9 +101,9 @@ static void read_message(struct dialect_observer *observer, struct json_value me
 
 /* `key` is "message" or "delta". False if there is no choice. */
 static bool read_choices(struct dialect_observer *observer, struct json_value choices,
-			 const char *key)
+			 struct bytes key)
 {
-	const char *const names[] = {"index", key, "finish_reason"};
+	const struct bytes names[] = {NAME("index"), key, NAME("finish_reason")};
 	struct json_value member[3];
 	bool any = false;
 	struct json_walk walk = json_walk_start(choices);
@@ -121,11 +122,11 @@ static bool read_choices(struct dialect_observer *observer, struct json_value ch
 
 void openai_body(struct dialect_observer *observer, struct json_value root)
 {
-	static const char *const names[] = {"model", "choices", "usage"};
+	static const struct bytes names[] = {NAME("model"), NAME("choices"), NAME("usage")};
 	struct json_value member[3];
 	json_value_members(root, names, member, 3);
 	observer_served(observer, member[0]);
-	if (!read_choices(observer, member[1], "message"))
+	if (!read_choices(observer, member[1], BYTES("message")))
 		observer->outcome.malformed = true;
 	read_usage(observer, member[2]);
 }
@@ -135,7 +136,7 @@ static enum dialect_event_kind read_chunk(struct dialect_observer *observer, str
 	static const struct bytes names[] = {NAME("choices"), NAME("usage"), NAME("model"),
 					     NAME("error")};
 	struct json_value member[4];
-	observer_members(observer, root, names, member, 4);
+	json_value_members(root, names, member, 4);
 	if (member[3].type == JSON_SCAN_OBJECT || member[3].type == JSON_SCAN_STRING)
 		observer->outcome.failed = true;
 	if (!observer->outcome.served)
@@ -143,7 +144,7 @@ static enum dialect_event_kind read_chunk(struct dialect_observer *observer, str
 	bool usage = member[1].type == JSON_SCAN_OBJECT;
 	read_usage(observer, member[1]);
 	uint64_t before = observer->outcome.text_bytes;
-	bool choices = read_choices(observer, member[0], "delta");
+	bool choices = read_choices(observer, member[0], BYTES("delta"));
 	if (observer->outcome.text_bytes > before)
 		observer->outcome.deltas++;
 	return usage && !choices ? EVENT_USAGE_ONLY : EVENT_ORDINARY;

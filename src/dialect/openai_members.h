@@ -4,11 +4,6 @@
 
 #include "dialect/ops.h"
 
-#define NAME(text)                     \
-	{                              \
-		text, sizeof(text) - 1 \
-	}
-
 /* The commonest first: the request path looks names up in this order. */
 /* clang-format off */
 #define CHAT_MEMBERS \

@@ -5,6 +5,9 @@
 #include "base/json.h"
 #include "dialect/dialect.h"
 
+/* Names of members, in tables. */
+#define NAME(text) BYTES_INIT(text)
+
 /* ---- requests ---- */
 
 /* What the request path reads of a member; most are only known. */
@@ -95,10 +98,6 @@ struct dialect_reading {
 	struct dialect_reading *next; /* in the stock */
 	struct sse sse;
 	struct buf held; /* the beginning of an unfinished event */
-	/* While an event is read: where its members lie in its data; NULL: they must be looked for.
-	 */
-	const struct json_scan *scan;
-	const char *scanned;
 };
 
 enum dialect_event_kind { EVENT_ORDINARY, EVENT_USAGE_ONLY, EVENT_TERMINAL };
@@ -317,19 +316,13 @@ bool observer_tokens(struct dialect_usage *usage, struct json_value value, int64
  * leaves its reasoning out of completion_tokens, though it makes it and bills it. */
 #define OBSERVER_USAGE_NAMES 4
 void observer_usage(struct dialect_observer *observer, struct json_value value,
-		    const char *const names[static OBSERVER_USAGE_NAMES]);
+		    const struct bytes names[static OBSERVER_USAGE_NAMES]);
 
-/* event.c: checks an event's data; false where it is not JSON as it should be (the observer is
- * malformed then). `root` is its outermost value, `scan` the caller's, in use until the event has
- * been read. */
+/* Checks an event's data; false where it is not JSON as it should be (the observer is malformed
+ * then). `root` is its outermost value, whose members `scan`, the caller's, has noted: it must stay
+ * as long as they are read. */
 bool observer_scan(struct dialect_observer *observer, struct bytes data, struct json_scan *scan,
 		   struct json_value *root);
-/* Members of the outermost object of the event at hand, or of a plain body, which is `root`: as
- * json_value_members. */
-void observer_members(const struct dialect_observer *observer, struct json_value root,
-		      const struct bytes *names, struct json_value *out, unsigned count);
-struct json_value observer_member(const struct dialect_observer *observer, struct json_value root,
-				  struct bytes name);
 
 /* Where an API names its events: the row of that name reads the event's data, which is checked
  * first; an event without a row is ordinary. */

@@ -142,7 +142,7 @@ static bool may_say(struct json_value object, const char *name, const char *text
 /* An item says what it is: without type and role it refers to an earlier one. */
 static enum err_code check_items(struct reading *in)
 {
-	static const char *const names[] = {"type", "role"};
+	static const struct bytes names[] = {NAME("type"), NAME("role")};
 	struct json_walk walk = json_walk_start(in->value);
 	for (size_t i = 0; json_walk_next(&walk); i++) {
 		struct json_value members[2];
@@ -291,7 +291,7 @@ static bool content_non_text(struct json_value content, const char *const *texts
 	if (content.type != JSON_SCAN_ARRAY)
 		return false;
 	while (json_walk_next(&walk)) {
-		static const char *const names[] = {"type", "content"};
+		static const struct bytes names[] = {NAME("type"), NAME("content")};
 		struct json_value members[2];
 		json_value_members(walk.value, names, members, 2);
 		*type = bytes_of("", 0);
@@ -320,7 +320,7 @@ bool responses_non_text(const struct json_scan *scan, struct bytes body, struct 
 	static const char *const texts[] = {"input_text", "output_text", "refusal", NULL};
 	static const char *const items[] = {"message", "function_call", "function_call_output",
 					    NULL};
-	static const char *const names[] = {"type", "content", "output"};
+	static const struct bytes names[] = {NAME("type"), NAME("content"), NAME("output")};
 	struct json_walk walk = json_walk_start(top_member(scan, body, BYTES("input")));
 	while (json_walk_next(&walk)) {
 		struct json_value members[3];

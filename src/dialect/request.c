@@ -43,17 +43,18 @@ static enum err_code read_known(struct reading *in)
 	return ERR_OK;
 }
 
-static bool is_model_byte(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-	       (c != '\0' && strchr("._:/@-", c));
-}
+/* clang-format off */
+static const bool model_bytes[256] = {
+	['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
+	['.'] = true, ['_'] = true, [':'] = true, ['/'] = true, ['@'] = true, ['-'] = true,
+};
+/* clang-format on */
 
 static bool is_model(struct bytes model)
 {
 	bool good = model.size > 0 && model.size <= MODEL_MAX;
 	for (size_t i = 0; good && i < model.size; i++)
-		good = is_model_byte(model.data[i]);
+		good = model_bytes[(unsigned char)model.data[i]];
 	return good;
 }
 
@@ -371,8 +372,7 @@ enum err_code dialect_request_read(const struct dialect_route *route, const stru
 		return ERR_SET(err, ERR_INVALID, "the request body is not a JSON object");
 	if (endpoint->verb && !is_model(out->model))
 		return ERR_SET(err, ERR_INVALID, "the model in the path must be " MODEL_WANTED);
-	out->object_at =
-		(uint32_t)((const char *)memchr(body.data, '{', body.size) - body.data) + 1;
+	out->object_at = (uint32_t)(json_scan_root(scan, body).text.data - body.data) + 1;
 	edit_usage(&in, USAGE_NEW_MEMBER, body.data + out->object_at, 0);
 	ERR_TRY(read_members(&in, ops, scan));
 	if (out->model.size == 0)

@@ -44,8 +44,9 @@ static const char *const settings[] = {
 
 static void read_usage(struct dialect_observer *observer, struct json_value value)
 {
-	static const char *const names[OBSERVER_USAGE_NAMES] = {
-		"input_tokens", "output_tokens", "input_tokens_details", "total_tokens"};
+	static const struct bytes names[OBSERVER_USAGE_NAMES] = {
+		NAME("input_tokens"), NAME("output_tokens"), NAME("input_tokens_details"),
+		NAME("total_tokens")};
 	observer_usage(observer, value, names);
 }
 
@@ -59,7 +60,7 @@ static void read_refusal(struct dialect_observer *observer, struct json_value te
 
 static void read_content(struct dialect_observer *observer, struct json_value content)
 {
-	static const char *const names[] = {"type", "text", "refusal"};
+	static const struct bytes names[] = {NAME("type"), NAME("text"), NAME("refusal")};
 	struct json_walk walk = json_walk_start(content);
 	while (json_walk_next(&walk)) {
 		struct json_value member[3];
@@ -87,7 +88,8 @@ static struct dialect_call *read_call(struct dialect_observer *observer, struct 
 /* A finished item of the answer. */
 static void read_item(struct dialect_observer *observer, struct json_value item, int64_t index)
 {
-	static const char *const names[] = {"type", "content", "arguments", "summary"};
+	static const struct bytes names[] = {NAME("type"), NAME("content"), NAME("arguments"),
+					     NAME("summary")};
 	struct json_value member[4];
 	struct bytes type = bytes_of("", 0);
 	json_value_members(item, names, member, 4);
@@ -125,8 +127,8 @@ static void read_finish(struct dialect_observer *observer, struct json_value sta
 
 static void body(struct dialect_observer *observer, struct json_value root)
 {
-	static const char *const names[] = {"model", "output", "status", "incomplete_details",
-					    "usage"};
+	static const struct bytes names[] = {NAME("model"), NAME("output"), NAME("status"),
+					     NAME("incomplete_details"), NAME("usage")};
 	struct json_value member[5];
 	int64_t index = 0;
 	json_value_members(root, names, member, 5);
@@ -151,7 +153,7 @@ static enum dialect_event_kind created(struct dialect_observer *observer, struct
 static enum dialect_event_kind text_delta(struct dialect_observer *observer, struct json_value root)
 {
 	observer->outcome.deltas++;
-	observer_text(observer, observer_member(observer, root, BYTES("delta")));
+	observer_text(observer, json_scan_find(root, "delta"));
 	return EVENT_ORDINARY;
 }
 
@@ -159,7 +161,7 @@ static enum dialect_event_kind refusal_delta(struct dialect_observer *observer,
 					     struct json_value root)
 {
 	observer->outcome.deltas++;
-	read_refusal(observer, observer_member(observer, root, BYTES("delta")));
+	read_refusal(observer, json_scan_find(root, "delta"));
 	return EVENT_ORDINARY;
 }
 
@@ -167,7 +169,7 @@ static enum dialect_event_kind counted_delta(struct dialect_observer *observer,
 					     struct json_value root)
 {
 	observer->outcome.deltas++;
-	observer_count(observer, observer_member(observer, root, BYTES("delta")));
+	observer_count(observer, json_scan_find(root, "delta"));
 	return EVENT_ORDINARY;
 }
 
@@ -186,7 +188,7 @@ static enum dialect_event_kind arguments_delta(struct dialect_observer *observer
 	static const struct bytes names[] = {NAME("output_index"), NAME("delta")};
 	struct json_value member[2];
 	int64_t index;
-	observer_members(observer, root, names, member, 2);
+	json_value_members(root, names, member, 2);
 	observer->outcome.deltas++;
 	if (member[1].type != JSON_SCAN_STRING || !output_index(observer, member[0], &index))
 		return EVENT_ORDINARY;
@@ -203,7 +205,7 @@ static enum dialect_event_kind item_seen(struct dialect_observer *observer, stru
 	struct json_value member[2];
 	struct bytes type;
 	int64_t index;
-	observer_members(observer, root, names, member, 2);
+	json_value_members(root, names, member, 2);
 	if (!json_value_plain_string(json_scan_find(member[1], "type"), &type) ||
 	    !bytes_is(type, "function_call") || !output_index(observer, member[0], &index))
 		return EVENT_ORDINARY;
@@ -213,9 +215,10 @@ static enum dialect_event_kind item_seen(struct dialect_observer *observer, stru
 
 static void finished(struct dialect_observer *observer, struct json_value root)
 {
-	static const char *const names[] = {"model", "status", "incomplete_details", "usage"};
+	static const struct bytes names[] = {NAME("model"), NAME("status"),
+					     NAME("incomplete_details"), NAME("usage")};
 	struct json_value member[4];
-	json_value_members(observer_member(observer, root, BYTES("response")), names, member, 4);
+	json_value_members(json_scan_find(root, "response"), names, member, 4);
 	observer_served(observer, member[0]);
 	read_finish(observer, member[1], member[2]);
 	read_usage(observer, member[3]);

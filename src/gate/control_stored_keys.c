@@ -61,9 +61,11 @@ static bool keep_rest(struct key_fields *fields, const char *name, struct json_v
 static bool read_text(struct json_scan *scan, struct bytes text, struct key_fields *out)
 {
 	enum { GRANT, TEAM, COUNTERS, DIGEST, EXPIRES, LIMITS, NETWORKS, BINDING, MEMBERS };
-	static const char *const outer[] = {"state", "spec"};
-	static const char *const names[MEMBERS] = {"grant",      "team",   "counters", "digest",
-						   "expires_ms", "limits", "networks", "binding"};
+	static const struct bytes outer[] = {BYTES_INIT("state"), BYTES_INIT("spec")};
+	static const struct bytes names[MEMBERS] = {
+		BYTES_INIT("grant"),    BYTES_INIT("team"),       BYTES_INIT("counters"),
+		BYTES_INIT("digest"),   BYTES_INIT("expires_ms"), BYTES_INIT("limits"),
+		BYTES_INIT("networks"), BYTES_INIT("binding")};
 	struct json_value document[2], spec[MEMBERS];
 	out->rest = out->made = NULL;
 	out->expires_ms = WORLD_ALWAYS;
@@ -85,7 +87,7 @@ static bool read_text(struct json_scan *scan, struct bytes text, struct key_fiel
 	    !json_value_integer(spec[EXPIRES], INT64_MIN, INT64_MAX, &out->expires_ms))
 		return false;
 	for (int i = LIMITS; i < MEMBERS; i++)
-		if (!keep_rest(out, names[i], spec[i]))
+		if (!keep_rest(out, names[i].data, spec[i]))
 			return false;
 	return true;
 }

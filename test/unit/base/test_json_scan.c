@@ -345,7 +345,8 @@ static void test_root_by_the_table(void **state)
 
 static void test_members_in_one_walk(void **state)
 {
-	static const char *const names[] = {"n", "missing", "t"};
+	static const struct bytes names[] = {BYTES_INIT("n"), BYTES_INIT("missing"),
+					     BYTES_INIT("t")};
 	struct json_value values[3];
 	(void)state;
 	json_value_members(json_value_at(bytes_from(document)), names, values, 3);
