@@ -1,44 +1,53 @@
 #include "base/civil.h"
 
+#include "base/encode.h"
+
 #include <string.h>
 
-static void put_two(char *out, unsigned value)
+#define DAY_MS 86400000
+
+/* Numbers below 100, each a lane of decimal_pairs. */
+static uint64_t lanes(unsigned a, unsigned b, unsigned c, unsigned d)
 {
-	out[0] = (char)('0' + value / 10);
-	out[1] = (char)('0' + value % 10);
+	return a | b << 16 | (uint64_t)c << 32 | (uint64_t)d << 48;
 }
 
-/* Year, month and day from days since 1970-01-01, counting years from March so that the leap day
- * comes last. */
-static void civil_date(int64_t days, unsigned *year, unsigned *month, unsigned *day)
+/* Century, year in it, month and day from days since 1970-01-01, counting years from March so that
+ * the leap day comes last (Neri and Schneider, "Euclidean affine functions and their application to
+ * calendar algorithms", 2022, figure 12). */
+static uint64_t civil_date(uint32_t days)
 {
-	int64_t shifted = days + 719468; /* since 0000-03-01 */
-	int64_t era = shifted / 146097;
-	unsigned of_era = (unsigned)(shifted - era * 146097);
-	unsigned year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-	unsigned of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-	unsigned from_march = (5 * of_year + 2) / 153;
-	*day = of_year - (153 * from_march + 2) / 5 + 1;
-	*month = from_march < 10 ? from_march + 3 : from_march - 9;
-	*year = year_of_era + (unsigned)(era * 400) + (*month <= 2);
+	uint32_t quarters = 4 * (days + 719468) + 3; /* of days since 0000-03-01 */
+	uint32_t century = quarters / 146097;
+	uint32_t of_century = quarters % 146097 | 3;
+	uint64_t years = UINT64_C(2939745) * of_century; /* in units of 2^-32 */
+	uint32_t of_year = (uint32_t)years / 2939745 / 4;
+	uint32_t months = 2141 * of_year + 197913; /* in units of 2^-16 */
+	bool next = of_year >= 306;                /* January or February */
+	uint32_t year = 100 * century + (uint32_t)(years >> 32) + next;
+	return lanes(year / 100, year % 100, (months >> 16) - (next ? 12 : 0),
+		     (months & 0xffff) / 2141 + 1);
 }
 
 void civil_text(int64_t unix_ms, char out[static CIVIL_TEXT_SIZE])
 {
 	static const char shape[] = "0000-00-00T00:00:00.000Z";
 	const int64_t last = INT64_C(253402300799999); /* the end of 9999 */
-	unsigned year, month, day;
-	int64_t ms = unix_ms < 0 ? 0 : unix_ms > last ? last : unix_ms;
-	civil_date(ms / 86400000, &year, &month, &day);
-	unsigned of_day = (unsigned)(ms % 86400000);
+	uint64_t ms = unix_ms < 0 ? 0 : (uint64_t)(unix_ms > last ? last : unix_ms);
+	uint32_t days = (uint32_t)(ms / DAY_MS), of_day = (uint32_t)(ms % DAY_MS);
+	uint32_t second = of_day / 1000, minute = second / 60, milli = of_day % 1000;
+	char date[8], time[8];
+	uint64_t digits = decimal_pairs(civil_date(days));
+	memcpy(date, &digits, 8);
+	digits = decimal_pairs(lanes(minute / 60, minute % 60, second % 60, milli / 10));
+	memcpy(time, &digits, 8);
 	memcpy(out, shape, sizeof(shape));
-	put_two(out, year / 100);
-	put_two(out + 2, year % 100);
-	put_two(out + 5, month);
-	put_two(out + 8, day);
-	put_two(out + 11, of_day / 3600000);
-	put_two(out + 14, of_day / 60000 % 60);
-	put_two(out + 17, of_day / 1000 % 60);
-	put_two(out + 20, of_day % 1000 / 10);
-	out[22] = (char)('0' + of_day % 10);
+	memcpy(out, date, 4);
+	memcpy(out + 5, date + 4, 2);
+	memcpy(out + 8, date + 6, 2);
+	memcpy(out + 11, time, 2);
+	memcpy(out + 14, time + 2, 2);
+	memcpy(out + 17, time + 4, 2);
+	memcpy(out + 20, time + 6, 2);
+	out[22] = (char)('0' + milli % 10);
 }

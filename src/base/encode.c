@@ -28,7 +28,7 @@ static void encode_sixteen(const unsigned char *in, char *out)
 }
 #endif
 
-void hex_encode(const void *data, size_t size, char *out)
+void hex_digits_of(const void *data, size_t size, char *out)
 {
 	const unsigned char *in = data;
 #ifdef __SSE2__
@@ -39,53 +39,57 @@ void hex_encode(const void *data, size_t size, char *out)
 		*out++ = hex_digits[*in >> 4];
 		*out++ = hex_digits[*in & 15];
 	}
-	*out = '\0';
 }
 
-static size_t digits_of(uint64_t value)
+void hex_encode(const void *data, size_t size, char *out)
 {
-	static const uint64_t powers[] = {1ull,
-					  10ull,
-					  100ull,
-					  1000ull,
-					  10000ull,
-					  100000ull,
-					  1000000ull,
-					  10000000ull,
-					  100000000ull,
-					  1000000000ull,
-					  10000000000ull,
-					  100000000000ull,
-					  1000000000000ull,
-					  10000000000000ull,
-					  100000000000000ull,
-					  1000000000000000ull,
-					  10000000000000000ull,
-					  100000000000000000ull,
-					  1000000000000000000ull,
-					  10000000000000000000ull};
-	/* 1233 / 4096 is a little more than log10(2): one too many at most. */
-	unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
-	unsigned guess = bits * 1233 >> 12;
-	return guess + (value >= powers[guess]) + (value == 0);
+	hex_digits_of(data, size, out);
+	out[2 * size] = '\0';
+}
+
+/* Eight digits in the order of memory, of a value below 10^8: first four digits in each half, then
+ * two in each quarter (10486 / 2^20 is near enough to 1/100 for them). */
+static uint64_t eight_digits(uint32_t value)
+{
+	uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
+	uint64_t hundreds = (fours * 10486 >> 20) & UINT64_C(0x7f0000007f);
+	return decimal_pairs(hundreds | (fours - 100 * hundreds) << 16);
+}
+
+/* Those without the zeros before them; the last one stays. */
+static size_t put_first(uint32_t value, char *out)
+{
+	uint64_t digits = le64toh(eight_digits(value));
+	unsigned zeros = (unsigned)__builtin_ctzll((digits ^ ASCII_ZEROS) | UINT64_C(1) << 56) / 8;
+	digits = htole64(digits >> 8 * zeros);
+	memcpy(out, &digits, 8);
+	return 8 - zeros;
+}
+
+static void put_eight(uint32_t value, char *out)
+{
+	uint64_t digits = eight_digits(value);
+	memcpy(out, &digits, 8);
 }
 
 size_t decimal_text(uint64_t value, char out[static DECIMAL_SIZE])
 {
-	/* Two digits at a time. */
-	static const char pairs[] =
-		"00010203040506070809101112131415161718192021222324252627282930313233343536"
-		"37383940414243444546474849505152535455565758596061626364656667686970717273"
-		"7475767778798081828384858687888990919293949596979899";
-	size_t size = digits_of(value);
-	char *to = out + size;
-	for (; value >= 100; value /= 100)
-		memcpy(to -= 2, pairs + 2 * (value % 100), 2);
-	if (value >= 10)
-		memcpy(to - 2, pairs + 2 * value, 2);
-	else
-		to[-1] = (char)('0' + value);
-	return size;
+	const uint64_t eight = 100000000;
+	if (value < 10) {
+		out[0] = (char)('0' + value);
+		return 1;
+	}
+	if (value < eight)
+		return put_first((uint32_t)value, out);
+	uint64_t high = value / eight;
+	size_t size = high < eight ? put_first((uint32_t)high, out)
+				   : put_first((uint32_t)(high / eight), out);
+	if (high >= eight) {
+		put_eight((uint32_t)(high % eight), out + size);
+		size += 8;
+	}
+	put_eight((uint32_t)(value % eight), out + size);
+	return size + 8;
 }
 
 /* One more than each digit's value: 0 for what is none. */

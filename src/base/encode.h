@@ -4,11 +4,24 @@
 
 #include "base/buf.h"
 
+#include <endian.h>
+
 /* Decimal digits of the value into `out`, without NUL; returns how many. */
 #define DECIMAL_SIZE 20
 size_t decimal_text(uint64_t value, char out[static DECIMAL_SIZE]);
 
-/* Lower case; `out` holds 2 * size + 1 bytes and is NUL-terminated. */
+/* Four numbers below 100, the first in the lowest sixteen bits, as eight digits in the order of
+ * memory: all together (103 / 1024 is near enough to 1/10 for them). */
+#define ASCII_ZEROS UINT64_C(0x3030303030303030)
+static inline uint64_t decimal_pairs(uint64_t numbers)
+{
+	uint64_t tens = (numbers * 103 >> 10) & UINT64_C(0x000f000f000f000f);
+	return htole64(ASCII_ZEROS + tens + ((numbers - 10 * tens) << 8));
+}
+
+/* Lower case; `out` holds 2 * size bytes. */
+void hex_digits_of(const void *data, size_t size, char *out);
+/* The same, and a NUL. */
 void hex_encode(const void *data, size_t size, char *out);
 /* 0 to 15 for a digit of either case, else -1. */
 int hex_digit_value(char digit);

@@ -87,6 +87,56 @@ size_t json_plain_run(struct bytes text)
 	return run;
 }
 
+static uint64_t copy_word(const char *text, char *out)
+{
+	uint64_t word;
+	memcpy(&word, text, 8);
+	memcpy(out, &word, 8);
+	return mark_special(word);
+}
+
+/* Fewer than eight bytes: both ends, which together are all. */
+static uint64_t copy_short(const char *text, size_t size, char *out)
+{
+	uint32_t first, last;
+	uint64_t marks = 0;
+	if (size < 4) {
+		for (size_t i = 0; i < size; i++)
+			marks |= mark_special(UINT64_C(0x2020202020202000) |
+					      (unsigned char)(out[i] = text[i]));
+		return marks;
+	}
+	memcpy(&first, text, 4);
+	memcpy(&last, text + size - 4, 4);
+	memcpy(out, &first, 4);
+	memcpy(out + size - 4, &last, 4);
+	return mark_special(first | (uint64_t)last << 32);
+}
+
+/* The last bytes of many are copied together, whether or not some have been already. */
+bool json_copy_plain(struct bytes text, char *out)
+{
+	size_t size = text.size, at = 0;
+	uint64_t marks = 0;
+	if (size < 8)
+		return copy_short(text.data, size, out) == 0;
+#ifdef __SSE2__
+	if (size >= 16) {
+		unsigned special = 0;
+		for (; at + 16 < size; at += 16) {
+			special |= special_in(text.data + at);
+			memcpy(out + at, text.data + at, 16);
+		}
+		special |= special_in(text.data + size - 16);
+		memcpy(out + size - 16, text.data + size - 16, 16);
+		return special == 0;
+	}
+#endif
+	for (; at + 8 < size; at += 8)
+		marks |= copy_word(text.data + at, out + at);
+	return (marks | copy_word(text.data + size - 8, out + size - 8)) == 0;
+}
+
 void json_append_string(struct buf *out, struct bytes text)
 {
 	static const char *const short_forms[32] = {

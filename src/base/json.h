@@ -24,6 +24,8 @@ enum err_code json_canonical_digest(const json_t *value, uint8_t digest[static 3
 
 /* How many of the first bytes are printable ASCII that a JSON string holds as they are. */
 size_t json_plain_run(struct bytes text);
+/* Copies all of it; false if a JSON string does not hold it as it is. */
+bool json_copy_plain(struct bytes text, char *out);
 
 /* The string as RFC 8785 writes it, with quotes. */
 void json_append_string(struct buf *out, struct bytes text);

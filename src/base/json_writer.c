@@ -6,7 +6,10 @@
 void json_write_u64(struct json_writer *writer, uint64_t value)
 {
 	char digits[DECIMAL_SIZE];
-	json_write(writer, digits, decimal_text(value, digits));
+	if (!writer->failed && writer->capacity - writer->size >= DECIMAL_SIZE)
+		writer->size += decimal_text(value, writer->out + writer->size);
+	else
+		json_write(writer, digits, decimal_text(value, digits));
 }
 
 static void put_escape(struct json_writer *writer, unsigned char c)
@@ -52,19 +55,14 @@ static void put_rest(struct json_writer *writer, struct bytes text)
 
 void json_write_string(struct json_writer *writer, struct bytes text)
 {
-	size_t plain = json_plain_run(text);
-	if (plain == text.size) { /* as nearly all are */
-		char *at = json_writer_take(writer, plain + 2);
-		if (!at)
-			return;
-		at[0] = '"';
-		if (plain)
-			memcpy(at + 1, text.data, plain);
-		at[plain + 1] = '"';
+	char *at = json_writer_take(writer, text.size + 2);
+	if (!at)
 		return;
-	}
-	json_write(writer, "\"", 1);
-	json_write(writer, text.data, plain);
-	put_rest(writer, bytes_of(text.data + plain, text.size - plain));
+	at[0] = '"';
+	at[text.size + 1] = '"';
+	if (json_copy_plain(text, at + 1)) /* as nearly all are */
+		return;
+	writer->size -= text.size + 1;
+	put_rest(writer, text);
 	json_write(writer, "\"", 1);
 }

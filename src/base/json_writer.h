@@ -38,20 +38,39 @@ void json_write_u64(struct json_writer *writer, uint64_t value);
 /* A string in quotes, with the escapes of RFC 8785; a byte that is no UTF-8 becomes U+FFFD. */
 void json_write_string(struct json_writer *writer, struct bytes text);
 
-/* `"name":`, after a comma unless it is the first member of the outermost object. */
-static inline void json_write_name(struct json_writer *writer, const char *name)
+/* `"name":`, after a comma unless it is the first member of the outermost object, and room for
+ * `size` bytes behind it, which are counted as written. */
+static inline char *json_write_name_of(struct json_writer *writer, const char *name, size_t size)
 {
-	size_t size = strlen(name);
-	char *at = json_writer_take(writer, size + 4);
+	size_t named = strlen(name) + 4;
+	char *at = json_writer_take(writer, named + size);
 	if (!at)
-		return;
-	if (writer->size - (size + 4) > 1)
+		return NULL;
+	if (writer->size - (named + size) > 1)
 		*at++ = ',';
 	else
 		writer->size--;
 	*at++ = '"';
-	memcpy(at, name, size);
-	memcpy(at + size, "\":", 2);
+	memcpy(at, name, named - 4);
+	memcpy(at + named - 4, "\":", 2);
+	return at + named - 2;
+}
+
+static inline void json_write_name(struct json_writer *writer, const char *name)
+{
+	(void)json_write_name_of(writer, name, 0);
+}
+
+/* A member whose value is a string of `size` bytes that need no escape, which the caller writes to
+ * what is returned; NULL where there is no room. */
+static inline char *json_write_plain(struct json_writer *writer, const char *name, size_t size)
+{
+	char *at = json_write_name_of(writer, name, size + 2);
+	if (!at)
+		return NULL;
+	at[0] = '"';
+	at[size + 1] = '"';
+	return at + 1;
 }
 
 /* A member whose value is a string, or is JSON already; empty ones are left out. */

@@ -15,21 +15,21 @@
 #define TEXT_MAX 4096
 
 /* Who and what, as far as the decision came. */
-static struct record record_of(const struct gate_request *request, enum record_kind kind)
+static void record_begin(const struct gate_request *request, enum record_kind kind,
+			 struct record *record)
 {
 	const struct gate_terms *verdict = &request->terms;
-	struct record record = RECORD_INIT;
-	record.kind = kind;
-	record.time_ms = request->worker->loop->wall_ms;
+	*record = (struct record)RECORD_INIT;
+	record->kind = kind;
+	record->time_ms = request->worker->loop->wall_ms;
 	if (verdict->key)
-		record.key = bytes_from(verdict->key->id);
+		record->key = bytes_from(verdict->key->id);
 	if (verdict->grant) {
-		record.grant = bytes_from(verdict->grant->id);
-		record.org = bytes_from(verdict->grant->org->pseudonym);
+		record->grant = bytes_from(verdict->grant->id);
+		record->org = bytes_from(verdict->grant->org->pseudonym);
 	}
 	if (verdict->model)
-		record.model = bytes_from(verdict->model->id);
-	return record;
+		record->model = bytes_from(verdict->model->id);
 }
 
 /* From here on the log loop reads the entry: nothing of it may change before it is durable. */
@@ -128,7 +128,8 @@ static bool submit_copy(struct gate_request *request, const char *text, size_t s
 
 static void write_admit(struct gate_request *request, const uint8_t *digest)
 {
-	struct record record = record_of(request, RECORD_ADMIT);
+	struct record record;
+	record_begin(request, RECORD_ADMIT, &record);
 	uint8_t words[BINDING_DIGEST_SIZE];
 	struct gate_front *front = request->front;
 	char *text = front->admit_text, detail[GATE_DETAIL_MAX];
@@ -218,7 +219,8 @@ void gate_submit_settle(struct gate_request *request, const struct record_usage 
 	uint64_t index = log_take_index(log);
 	gate_limits_count(request, usage, index);
 	log_record_id(log, index, id);
-	struct record record = record_of(request, RECORD_SETTLE);
+	struct record record;
+	record_begin(request, RECORD_SETTLE, &record);
 	record.id = id;
 	record.admit = bytes_from(request->admit_id);
 	record.ending = request->ending;
@@ -279,7 +281,8 @@ bool gate_submit_refusal(struct gate_request *request)
 		request->log = product ? CONTROL_USAGE : CONTROL_EVALUATION;
 	}
 	struct log *log = worker->producers[request->log].log;
-	struct record record = record_of(request, RECORD_REFUSE);
+	struct record record;
+	record_begin(request, RECORD_REFUSE, &record);
 	record.rule = bytes_from(rule_id(verdict->rule));
 	record.count = count > 1 ? count : 0;
 	if (verdict->clause)

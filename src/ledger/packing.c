@@ -8,17 +8,25 @@
 #include <emmintrin.h>
 #endif
 
-/* Shorter runs of digits stay as they are. */
-#define RUN_MIN 16
+/* Shorter runs of digits stay as they are: each costs time, and most of what is to be won is in ids
+ * and digests. */
+#define RUN_MIN 32
 /* A byte below this one is one less than the number of bytes behind it that stand for digits. */
 #define CODES 32
 
-/* The most words of sixty-four bits, one for each byte of a record, and one that holds none. */
-#define WORDS_MAX (RECORD_SIZE_MAX / 64 + 1)
+/* Wherever a run begins, one of the blocks that follow each other is full of its digits. */
+#define BLOCK 16
+_Static_assert(RUN_MIN >= 2 * BLOCK - 1, "a run holds a whole block");
+#define ALL_DIGITS 0xffffu
 
-_Static_assert(RECORD_SIZE_MAX % 64 == 0, "words are whole");
+static bool is_digit(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
 
 #ifdef __SSE2__
+typedef __m128i lowest;
+
 static __m128i load(const void *bytes)
 {
 	return _mm_loadu_si128((const __m128i *)bytes);
@@ -32,78 +40,83 @@ static unsigned codes_in(__m128i bytes)
 }
 
 /* One bit for each of sixteen bytes that is a digit. */
-static uint64_t digits_in(__m128i bytes)
+static unsigned digits_in(__m128i bytes)
 {
 	__m128i number = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
 	__m128i letter = _mm_sub_epi8(bytes, _mm_set1_epi8('a'));
 	__m128i is_number = _mm_cmpeq_epi8(_mm_min_epu8(number, _mm_set1_epi8(9)), number);
 	__m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(5)), letter);
-	return (uint64_t)_mm_movemask_epi8(_mm_or_si128(is_number, is_letter));
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(is_number, is_letter));
 }
 
-/* One bit for each of sixty-four bytes that is a digit. */
-static uint64_t look(const char *text, bool *codes)
+static unsigned digits_at(const char *block)
 {
-	__m128i a = load(text), b = load(text + 16), c = load(text + 32), d = load(text + 48);
-	*codes |= codes_in(_mm_min_epu8(_mm_min_epu8(a, b), _mm_min_epu8(c, d))) != 0;
-	return digits_in(a) | digits_in(b) << 16 | digits_in(c) << 32 | digits_in(d) << 48;
+	return digits_in(load(block));
+}
+
+static lowest lowest_init(void)
+{
+	return _mm_set1_epi8(-1);
+}
+
+static bool has_codes(lowest seen)
+{
+	return codes_in(seen) != 0;
+}
+
+/* Which of the block's bytes are digits; the lowest seen in each place is kept. */
+static unsigned copy_block(const char *block, uint8_t *out, lowest *seen)
+{
+	__m128i bytes = load(block);
+	_mm_storeu_si128((__m128i *)(void *)out, bytes);
+	*seen = _mm_min_epu8(*seen, bytes);
+	return digits_in(bytes);
+}
+
+/* The values of sixteen digits, each pair's in the low half of a word. */
+static __m128i values(__m128i digits)
+{
+	__m128i letters = _mm_cmpgt_epi8(digits, _mm_set1_epi8('9'));
+	__m128i halves = _mm_add_epi8(_mm_and_si128(digits, _mm_set1_epi8(15)),
+				      _mm_and_si128(letters, _mm_set1_epi8(9)));
+	__m128i both = _mm_or_si128(_mm_slli_epi16(halves, 4), _mm_srli_epi16(halves, 8));
+	return _mm_and_si128(both, _mm_set1_epi16(255));
+}
+
+static void decode_sixteen(const char *digits, uint8_t *out)
+{
+	__m128i bytes = _mm_packus_epi16(values(load(digits)), values(load(digits + 16)));
+	_mm_storeu_si128((__m128i *)(void *)out, bytes);
 }
 #else
-static bool is_digit(unsigned char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-}
+typedef unsigned char lowest;
 
-static uint64_t look(const char *text, bool *codes)
+static unsigned digits_at(const char *block)
 {
-	uint64_t digits = 0;
-	for (unsigned i = 0; i < 64; i++) {
-		digits |= (uint64_t)is_digit((unsigned char)text[i]) << i;
-		*codes |= (unsigned char)text[i] < CODES;
-	}
+	unsigned digits = 0;
+	for (unsigned i = 0; i < BLOCK; i++)
+		digits |= (unsigned)is_digit(block[i]) << i;
 	return digits;
 }
+
+static lowest lowest_init(void)
+{
+	return 255;
+}
+
+static bool has_codes(lowest seen)
+{
+	return seen < CODES;
+}
+
+static unsigned copy_block(const char *block, uint8_t *out, lowest *seen)
+{
+	memcpy(out, block, BLOCK);
+	for (unsigned i = 0; i < BLOCK; i++)
+		*seen = (unsigned char)block[i] < *seen ? (unsigned char)block[i] : *seen;
+	return digits_at(block);
+}
 #endif
-
-/* Returns how many words the text takes, behind which one without a bit stands; 0 if there are
- * codes in it. */
-static size_t look_at_all(struct bytes text, uint64_t words[static WORDS_MAX])
-{
-	size_t count = text.size / 64, rest = text.size % 64;
-	bool codes = false;
-	for (size_t i = 0; i < count; i++)
-		words[i] = look(text.data + 64 * i, &codes);
-	if (rest > 0) {
-		char last[64];
-		memset(last, ' ', sizeof(last));
-		memcpy(last, text.data + 64 * count, rest);
-		words[count++] = look(last, &codes);
-	}
-	words[count] = 0;
-	return codes ? 0 : count;
-}
-
-/* One bit where RUN_MIN digits or more begin. */
-static uint64_t run_starts(uint64_t word, uint64_t next)
-{
-	for (unsigned shift = 1; shift < RUN_MIN; shift *= 2) {
-		word &= word >> shift | next << (64 - shift);
-		next &= next >> shift;
-	}
-	return word;
-}
-
-static size_t run_end(const uint64_t *words, size_t begin)
-{
-	size_t i = begin / 64;
-	uint64_t others = ~words[i] >> begin % 64;
-	if (others)
-		return begin + (unsigned)__builtin_ctzll(others);
-	do
-		i++;
-	while (words[i] == ~(uint64_t)0);
-	return 64 * i + (unsigned)__builtin_ctzll(~words[i]);
-}
 
 /* What two digits write, which are known to be some. */
 static uint8_t byte_of(const char *digits)
@@ -114,27 +127,14 @@ static uint8_t byte_of(const char *digits)
 	return (uint8_t)(high << 4 | low);
 }
 
-#ifdef __SSE2__
-static void decode_eight(const char *digits, uint8_t *out)
-{
-	__m128i text = load(digits);
-	__m128i letters = _mm_cmpgt_epi8(text, _mm_set1_epi8('9'));
-	__m128i halves = _mm_add_epi8(_mm_and_si128(text, _mm_set1_epi8(15)),
-				      _mm_and_si128(letters, _mm_set1_epi8(9)));
-	__m128i both = _mm_or_si128(_mm_slli_epi16(halves, 4), _mm_srli_epi16(halves, 8));
-	both = _mm_and_si128(both, _mm_set1_epi16(255));
-	_mm_storel_epi64((__m128i *)(void *)out, _mm_packus_epi16(both, both));
-}
-#endif
-
-/* The last eight bytes of many are decoded together, whether or not some have been already. */
+/* The last sixteen bytes of many are decoded together, whether or not some have been already. */
 static void decode(const char *digits, size_t count, uint8_t *out)
 {
 #ifdef __SSE2__
-	for (size_t i = 0; i + 8 < count; i += 8)
-		decode_eight(digits + 2 * i, out + i);
-	if (count >= 8) {
-		decode_eight(digits + 2 * (count - 8), out + count - 8);
+	for (size_t i = 0; i + 16 < count; i += 16)
+		decode_sixteen(digits + 2 * i, out + i);
+	if (count >= 16) {
+		decode_sixteen(digits + 2 * (count - 16), out + count - 16);
 		return;
 	}
 #endif
@@ -154,36 +154,58 @@ static size_t pack_run(const char *digits, size_t count, uint8_t *out)
 		digits += 2 * bytes;
 		count -= 2 * bytes;
 	}
-	memcpy(out + size, digits, count);
-	return size + count;
+	for (; count > 0; count--)
+		out[size++] = (uint8_t)*digits++;
+	return size;
 }
 
-/* The runs are found in the words alone; the text is touched again only to be copied. */
+static const char *run_end(const char *at, const char *end)
+{
+	while (end - at >= BLOCK) {
+		unsigned others = ~digits_at(at) & ALL_DIGITS;
+		if (others)
+			return at + __builtin_ctz(others);
+		at += BLOCK;
+	}
+	while (at < end && is_digit(*at))
+		at++;
+	return at;
+}
+
+/* Copies block after block; one full of digits belongs to a run, which is packed over what of it
+ * has been copied. What is written never lies further on than what is read. */
 size_t packing_pack(struct bytes text, uint8_t *out)
 {
-	uint64_t words[WORDS_MAX];
-	size_t at = 0, size = 0;
+	const char *in = text.data, *end = text.size ? in + text.size : in;
+	unsigned before =
+		0; /* which of the bytes of the block before `in` are digits of no run yet */
+	lowest seen = lowest_init();
+	uint8_t *to = out;
 	assert(text.size <= RECORD_SIZE_MAX);
-	size_t count = look_at_all(text, words);
-	for (size_t i = 0; i < count; i++) {
-		uint64_t starts = run_starts(words[i], words[i + 1]);
-		while (starts && at < 64 * (i + 1)) {
-			size_t begin = 64 * i + (unsigned)__builtin_ctzll(starts);
-			starts &= starts - 1;
-			if (begin < at)
+	while (end - in >= BLOCK) {
+		unsigned digits = copy_block(in, to, &seen);
+		if (digits == ALL_DIGITS) {
+			unsigned back = (unsigned)__builtin_clz(~(before << 16));
+			const char *stop = run_end(in + BLOCK, end);
+			size_t count = (size_t)(stop - in) + back;
+			if (count >= RUN_MIN) {
+				to -= back;
+				to += pack_run(in - back, count, to);
+				in = stop;
+				before = 0;
 				continue;
-			size_t end = run_end(words, begin);
-			memcpy(out + size, text.data + at, begin - at);
-			size += begin - at;
-			size += pack_run(text.data + begin, end - begin, out + size);
-			at = end;
-			starts &= end < 64 * (i + 1) ? ~(uint64_t)0 << end % 64 : 0;
+			}
 		}
+		before = digits;
+		in += BLOCK;
+		to += BLOCK;
 	}
-	if (count == 0)
-		return 0;
-	memcpy(out + size, text.data + at, text.size - at);
-	return size + text.size - at;
+	bool codes = has_codes(seen);
+	for (; in < end; in++) {
+		codes = codes || (unsigned char)*in < CODES;
+		*to++ = (uint8_t)*in;
+	}
+	return codes ? 0 : (size_t)(to - out);
 }
 
 size_t packing_unpack(struct bytes packed, char out[static PACKING_ROOM])

@@ -7,52 +7,63 @@
 
 #include <assert.h>
 
+#define TEXT(text)                     \
+	{                              \
+		text, sizeof(text) - 1 \
+	}
+static const struct bytes kind_texts[] = {
+#define X(name, number, text) [RECORD_##name] = TEXT(text),
+	RECORD_KIND_TABLE(X)
+#undef X
+};
+
+static const struct bytes ending_texts[] = {
+#define X(name, text) [RECORD_ENDING_##name] = TEXT(text),
+	RECORD_ENDING_TABLE(X)
+#undef X
+};
+#undef TEXT
+
 const char *record_kind_text(enum record_kind kind)
 {
-	switch (kind) {
-#define X(name, number, text) \
-	case RECORD_##name:   \
-		return text;
-		RECORD_KIND_TABLE(X)
-#undef X
-	}
-	return NULL;
+	return (size_t)kind < sizeof(kind_texts) / sizeof(kind_texts[0]) ? kind_texts[kind].data
+									 : NULL;
 }
 
 const char *record_ending_text(enum record_ending ending)
 {
-	static const char *const texts[] = {NULL,
-#define X(name, text) text,
-					    RECORD_ENDING_TABLE(X)
-#undef X
-	};
-	return (size_t)ending < sizeof(texts) / sizeof(texts[0]) ? texts[ending] : NULL;
+	return (size_t)ending < sizeof(ending_texts) / sizeof(ending_texts[0])
+		       ? ending_texts[ending].data
+		       : NULL;
 }
 
-static void put_digest(struct json_writer *writer, const uint8_t *digest)
+static inline void hex_member(struct json_writer *writer, const char *name, const uint8_t *value,
+			      size_t size)
 {
-	char hex[67] = "\"";
-	hex_encode(digest, 32, hex + 1);
-	hex[65] = '"';
-	json_write(writer, hex, 66);
+	char *at = value ? json_write_plain(writer, name, 2 * size) : NULL;
+	if (at)
+		hex_digits_of(value, size, at);
 }
 
 static inline void digest_member(struct json_writer *writer, const char *name,
 				 const uint8_t *digest)
 {
-	if (!digest)
-		return;
-	json_write_name(writer, name);
-	put_digest(writer, digest);
+	hex_member(writer, name, digest, 32);
 }
 
-static void words_member(struct json_writer *writer, const uint8_t *words)
+static inline void id_member(struct json_writer *writer, const char *id)
 {
-	char hex[33];
-	if (!words)
-		return;
-	hex_encode(words, 16, hex);
-	json_write_member(writer, "words", (struct bytes){hex, 32});
+	char *at = json_write_plain(writer, "id", RECORD_ID_SIZE);
+	if (at)
+		memcpy(at, id, RECORD_ID_SIZE);
+}
+
+/* A text of this file. */
+static inline void plain_member(struct json_writer *writer, const char *name, struct bytes text)
+{
+	char *at = text.size ? json_write_plain(writer, name, text.size) : NULL;
+	if (at)
+		memcpy(at, text.data, text.size);
 }
 
 static inline void number_member(struct json_writer *writer, const char *name, uint64_t value,
@@ -101,8 +112,10 @@ void record_time(int64_t unix_ms, char out[static RECORD_TIME_SIZE])
 static void time_member(struct json_writer *writer, int64_t unix_ms)
 {
 	char text[RECORD_TIME_SIZE];
+	char *at = json_write_plain(writer, "time", RECORD_TIME_SIZE - 1);
 	record_time(unix_ms, text);
-	json_write_member(writer, "time", (struct bytes){text, RECORD_TIME_SIZE - 1});
+	if (at)
+		memcpy(at, text, RECORD_TIME_SIZE - 1);
 }
 
 /* Names in the order RFC 8785 wants: sorted by their UTF-16 code units, here plain ASCII. */
@@ -112,6 +125,7 @@ size_t record_format(const struct record *record, char *out, size_t capacity)
 		out, 0, capacity < RECORD_SIZE_MAX ? capacity : RECORD_SIZE_MAX, false};
 	struct json_writer *to = &writer;
 	assert(record->id && record_kind_text(record->kind));
+	assert((size_t)record->ending < sizeof(ending_texts) / sizeof(ending_texts[0]));
 	json_write(to, "{", 1);
 	json_write_member(to, "act", record->act);
 	json_write_member(to, "admit", record->admit);
@@ -122,12 +136,12 @@ size_t record_format(const struct record *record, char *out, size_t capacity)
 	number_member(to, "count", record->count, record->count > 0);
 	json_write_raw(to, "detail", record->detail);
 	digest_member(to, "document", record->document);
-	json_write_member(to, "ending", bytes_from(record_ending_text(record->ending)));
+	plain_member(to, "ending", ending_texts[record->ending]);
 	json_write_member(to, "exposure", record->exposure);
 	json_write_member(to, "grant", record->grant);
-	json_write_member(to, "id", bytes_from(record->id));
+	id_member(to, record->id);
 	json_write_member(to, "key", record->key);
-	json_write_member(to, "kind", bytes_from(record_kind_text(record->kind)));
+	plain_member(to, "kind", kind_texts[record->kind]);
 	number_member(to, "leaf", (uint64_t)record->leaf, record->leaf >= 0);
 	json_write_member(to, "model", record->model);
 	json_write_member(to, "name", record->name);
@@ -161,7 +175,7 @@ size_t record_format(const struct record *record, char *out, size_t capacity)
 	digest_member(to, "upstream", record->upstream);
 	usage_member(to, record->usage);
 	json_write_member(to, "verdict", record->verdict);
-	words_member(to, record->words);
+	hex_member(to, "words", record->words, 16);
 	json_write(to, "}", 1);
 	return writer.failed ? 0 : writer.size;
 }

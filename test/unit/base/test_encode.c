@@ -1,10 +1,12 @@
 #include "base/encode.h"
 #include "base/prng.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -24,6 +26,31 @@ static void hexadecimal(void **state)
 	assert_true(hex_decode(BYTES(""), data, 0));
 	hex_encode("", 0, text);
 	assert_string_equal("", text);
+}
+
+/* Around every power of ten, and what the C library makes of any. */
+static void decimals(void **state)
+{
+	char expected[32], text[DECIMAL_SIZE];
+	struct prng prng = {.state = 3};
+	uint64_t values[61 + 20000];
+	size_t count = 0;
+	(void)state;
+	for (uint64_t power = 1; count < 60; power *= 10) {
+		values[count++] = power - 1;
+		values[count++] = power;
+		values[count++] = power + 1;
+	}
+	values[count++] = UINT64_MAX;
+	while (count < sizeof(values) / sizeof(values[0])) {
+		values[count] = prng_next(&prng) >> count % 64;
+		count++;
+	}
+	for (size_t i = 0; i < count; i++) {
+		int size = snprintf(expected, sizeof(expected), "%" PRIu64, values[i]);
+		assert_int_equal(decimal_text(values[i], text), size);
+		assert_memory_equal(text, expected, size);
+	}
 }
 
 /* RFC 4648, section 10. */
@@ -121,6 +148,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hexadecimal),
+		cmocka_unit_test(decimals),
 		cmocka_unit_test(base64_vectors),
 		cmocka_unit_test(base64_takes_only_the_canonical_form),
 		cmocka_unit_test(base64url_is_the_other_alphabet_without_padding),

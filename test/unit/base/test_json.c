@@ -40,18 +40,24 @@ static void plain_runs_end_where_they_must(void **state)
 	static const char special[] = "\"\\\x1f\x80\xff"; /* and NUL */
 	(void)state;
 	for (size_t size = 0; size <= 50; size++) {
-		char *text = malloc(size + !size);
-		assert_non_null(text);
+		char *text = malloc(size + !size), *copy = malloc(size + !size);
+		assert_true(text && copy);
 		memset(text, '~', size + !size);
 		assert_int_equal(json_plain_run(bytes_of(text, size)), size);
+		assert_true(json_copy_plain(bytes_of(text, size), copy));
+		assert_memory_equal(copy, text, size);
 		for (size_t place = 0; place < size; place++) {
 			for (size_t i = 0; i < sizeof(special); i++) {
 				text[place] = special[i];
 				assert_int_equal(json_plain_run(bytes_of(text, size)), place);
+				assert_false(json_copy_plain(bytes_of(text, size), copy));
 			}
 			text[place] = '!'; /* what borrows could reach behind one */
+			assert_true(json_copy_plain(bytes_of(text, size), copy));
+			assert_memory_equal(copy, text, size);
 		}
 		free(text);
+		free(copy);
 	}
 }
 

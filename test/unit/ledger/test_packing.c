@@ -29,10 +29,11 @@ static size_t round_trip(const char *text, size_t size)
 static void test_known(void **state)
 {
 	(void)state;
-	static const char text[] = "{\"admit\":\"00ff0000000102030405060708090a01\"}";
+	static const char text[] = "{\"admit\":\"00ff0000000102030405060708090a01\","
+				   "\"org\":\"0123456789abcdef0123456789abcde\"}";
 	static const char want[] =
 		"{\"admit\":\"\x0f\x00\xff\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07"
-		"\x08\x09\x0a\x01\"}";
+		"\x08\x09\x0a\x01\",\"org\":\"0123456789abcdef0123456789abcde\"}";
 	uint8_t packed[sizeof(text)];
 	assert_int_equal(packing_pack(bytes_from(text), packed), sizeof(want) - 1);
 	assert_memory_equal(packed, want, sizeof(want) - 1);
@@ -49,11 +50,11 @@ static void test_runs(void **state)
 			memset(text + before, 'a', length);
 			memset(text + before + length + 1, '0', 64);
 			size_t packed = round_trip(text, before + length + 1 + 64 + before % 3);
-			size_t saved = length < 16 ? 0 : length - length % 2;
+			size_t saved = length < 32 ? 0 : length - length % 2;
 			for (unsigned left = (unsigned)saved; left >= 4;
 			     left -= left < 64 ? left : 64)
 				saved -= left < 64 ? left / 2 + 1 : 33;
-			if (length >= 16 && length % 64 < 4)
+			if (length >= 32 && length % 64 < 4)
 				saved -= length % 64 - length % 2;
 			assert_int_equal(packed, before + length + 1 + 33 + before % 3 - saved);
 		}
