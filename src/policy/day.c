@@ -2,7 +2,7 @@
 
 #define LAST_DAY 2932896 /* 9999-12-31 */
 
-/* Days since 1970 of a civil date and back (H. Hinnant, "chrono-compatible low-level date
+/* Days since 1970 of a civil date (H. Hinnant, "chrono-compatible low-level date
  * algorithms"): years start in March, eras have 400 of them. */
 static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
 {
@@ -13,18 +13,20 @@ static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
 	return year / 400 * 146097 + day_of_era - 719468;
 }
 
+/* The inverse after C. Neri and L. Schneider, "Euclidean affine functions and their application to
+ * calendar algorithms" (2022), figure 12: divisions of 32 bits by constants, since every request
+ * asks for its month. */
 static void civil_from_days(int64_t days, int *year, int *month, int *day)
 {
-	days += 719468;
-	int64_t era = days / 146097, day_of_era = days % 146097;
-	int64_t year_of_era =
-		(day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-	int64_t day_of_year =
-		day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-	int64_t march = (5 * day_of_year + 2) / 153;
-	*day = (int)(day_of_year - (153 * march + 2) / 5 + 1);
-	*month = (int)(march < 10 ? march + 3 : march - 9);
-	*year = (int)(year_of_era + era * 400 + (*month <= 2));
+	uint32_t quarters = 4 * (uint32_t)(days + 719468) + 3;
+	uint32_t century = quarters / 146097, day_of_century = quarters % 146097 / 4;
+	uint64_t scaled = (uint64_t)2939745 * (4 * day_of_century + 3);
+	uint32_t day_of_year = (uint32_t)scaled / 2939745 / 4;
+	uint32_t months = 2141 * day_of_year + 197913;
+	bool next_year = day_of_year >= 306; /* January or February */
+	*day = (int)((months & 0xffff) / 2141 + 1);
+	*month = (int)(months >> 16) - (next_year ? 12 : 0);
+	*year = (int)(100 * century + (uint32_t)(scaled >> 32)) + next_year;
 }
 
 bool world_parse_day(struct bytes text, int64_t *start_ms)

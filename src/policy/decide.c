@@ -199,11 +199,12 @@ static bool check_grant(struct decision *decision)
 
 unsigned decision_purposes(const struct world_grant *grant)
 {
-	unsigned set = 0;
-	for (enum purpose purpose = 0; purpose < PURPOSE_COUNT; purpose++)
-		if (purpose_binds(purpose))
-			set |= 1u << purpose;
-	return set & grant->purposes;
+	static const unsigned binding = 0
+#define X(name, id, binds, ...) | (unsigned)(binds) << PURPOSE_##name
+		PURPOSE_TABLE(X)
+#undef X
+		;
+	return binding & grant->purposes;
 }
 
 static bool check_endpoint(struct decision *decision)
@@ -485,7 +486,10 @@ static bool run_checks(struct decision *decision, const struct check *checks, si
 
 static void start(const struct world *world, struct verdict *verdict)
 {
-	*verdict = (struct verdict){.outcome = POLICY_REFUSE, .world = world, .appeal = ""};
+	memset(verdict, 0, VERDICT_ZEROED);
+	verdict->outcome = POLICY_REFUSE;
+	verdict->world = world;
+	verdict->appeal = "";
 }
 
 void policy_authenticate(const struct world *world, const struct policy_request *request,

@@ -64,7 +64,6 @@ struct verdict {
 	enum rule rule;                    /* RULE_NONE where admitted */
 	const struct world_clause *clause; /* that the rule enforces; NULL: none */
 	const char *appeal;                /* "" where there is none */
-	char detail[192];                  /* "leaf 17, but max output 32000 > 64", or "" */
 	/* Where it was let through (policy_observe): by which rule it would have been refused, and
 	 * the clause; RULE_NONE: by none. */
 	enum rule observed;
@@ -84,7 +83,11 @@ struct verdict {
 	const struct world_run *run;     /* NULL where none is used */
 	struct binding_pick pick;        /* the leaf, and what of the run it uses up */
 	unsigned model_slot;             /* in run->run */
+	char detail[192];                /* "leaf 17, but max output 32000 > 64", or "" */
 };
+
+/* So much of a verdict is to be zeroed at first: of what follows only a refusal is read. */
+#define VERDICT_ZEROED (offsetof(struct verdict, detail) + 1)
 
 /* Network and binding of the key alone: for what even a revoked or expired key may still do. False:
  * by *rule, and *detail (static, or the facts' problem) says what was wrong. */

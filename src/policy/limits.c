@@ -3,6 +3,8 @@
 #include <assert.h>
 
 #define COST_MAX_NS ((int64_t)1 << 60)
+/* So many tokens cost no more than that whatever the limit, and the sum has no more bits. */
+#define COST_NARROW_TOKENS ((int64_t)10000000)
 /* A debt is waited off for at most so long: a bound against absurd figures from upstream. */
 #define DEBT_MAX_NS ((uint64_t)(7 * 86400) * 1000000000u)
 
@@ -30,14 +32,6 @@ const struct limits_values limits_unlimited = {{
 	LIMIT_TABLE(X)
 #undef X
 }};
-
-bool limits_any(const struct limits_values *values)
-{
-	for (unsigned i = 0; i < LIMIT_COUNT; i++)
-		if (values->max[i] != LIMIT_NONE)
-			return true;
-	return false;
-}
 
 const char *limits_name(enum limit limit)
 {
@@ -76,6 +70,8 @@ int64_t limits_cost_ns(int64_t max, int64_t tokens)
 {
 	if (max <= 0 || tokens <= 0)
 		return 0;
+	if (tokens <= COST_NARROW_TOKENS)
+		return (tokens * LIMITS_MINUTE_NS + max - 1) / max;
 	wide cost = ((wide)tokens * LIMITS_MINUTE_NS + max - 1) / max;
 	return cost > COST_MAX_NS ? COST_MAX_NS : (int64_t)cost;
 }
@@ -95,10 +91,14 @@ int64_t limits_burst_left(uint64_t empty_at_ns, uint64_t now_ns)
 
 int64_t limits_tokens_left(int64_t max, int64_t left_ns)
 {
+	const int64_t million = 1000000, minute = LIMITS_MINUTE_NS / million;
 	if (left_ns <= 0)
 		return 0;
-	return limits_least(max,
-			    (int64_t)(((wide)left_ns * max + tolerance(max)) / LIMITS_MINUTE_NS));
+	/* (left_ns * max + tolerance) / LIMITS_MINUTE_NS, of which the product has 128 bits: what
+	 * the millions of `max` make is divided first, and its rest goes with the others. */
+	int64_t millions = left_ns * (max / million);
+	int64_t rest = millions % minute * million + left_ns * (max % million) + tolerance(max);
+	return limits_least(max, millions / minute + rest / LIMITS_MINUTE_NS);
 }
 
 /* What a rate gave: the cell's empty_at_ns after it, and its returned_ns before, added up. */
@@ -212,14 +212,6 @@ struct charge {
 static int64_t max_of(const struct charge *charge, enum limit limit)
 {
 	return charge->scope->values->max[limit];
-}
-
-struct limits_rate *limits_rate_of(struct limits_cells *cells, enum limit limit)
-{
-	struct limits_rate *const rates[LIMIT_COUNT] = {[LIMIT_RPM] = &cells->requests,
-							[LIMIT_INPUT_TPM] = &cells->input,
-							[LIMIT_OUTPUT_TPM] = &cells->output};
-	return rates[limit];
 }
 
 static bool take_rate(const struct charge *charge, enum limit limit, int64_t before, int64_t tokens,

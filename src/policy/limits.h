@@ -37,7 +37,14 @@ struct limits_values {
 
 /* No limit at all. */
 extern const struct limits_values limits_unlimited;
-bool limits_any(const struct limits_values *values);
+_Static_assert(LIMIT_NONE == -1, "has every bit, and no limit does");
+static inline bool limits_any(const struct limits_values *values)
+{
+	int64_t all = LIMIT_NONE;
+	for (unsigned i = 0; i < LIMIT_COUNT; i++)
+		all &= values->max[i];
+	return all != LIMIT_NONE;
+}
 
 /* "rpm"; RULE_LIMIT_RPM; "requests a minute". By name: LIMIT_COUNT if there is none. */
 const char *limits_name(enum limit limit);

@@ -97,9 +97,11 @@ void limits_budget_return(struct limits_cells *cells, enum limits_period period,
 			  int64_t amount)
 {
 	uint64_t old = atomic_load(&cells->budgets[period]), used, back;
+	if (amount <= 0)
+		return;
 	uint64_t number = (uint64_t)limits_period_of(period, day) & PERIOD_MASK;
 	do {
-		if (amount <= 0 || old >> USED_BITS != number)
+		if (old >> USED_BITS != number)
 			return;
 		used = old & USED_MAX;
 		back = (uint64_t)amount < used ? (uint64_t)amount : used;

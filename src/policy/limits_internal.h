@@ -33,8 +33,13 @@ static inline int64_t limits_ceil_ms(int64_t ns)
 
 /* ---- rates ---- */
 
-/* The cell of a rate; NULL for other limits. */
-struct limits_rate *limits_rate_of(struct limits_cells *cells, enum limit limit);
+/* The cell of a rate; no other limit has one. */
+static inline struct limits_rate *limits_rate_of(struct limits_cells *cells, enum limit limit)
+{
+	return limit == LIMIT_RPM         ? &cells->requests
+	       : limit == LIMIT_INPUT_TPM ? &cells->input
+					  : &cells->output;
+}
 /* What tokens cost of the burst's minute. */
 int64_t limits_cost_ns(int64_t max, int64_t tokens);
 /* Nanoseconds of the burst that are free, negative under debt; and the whole tokens in them. */
