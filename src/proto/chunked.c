@@ -130,19 +130,16 @@ static bool framing_byte(struct chunked *chunked, char c)
 	}
 }
 
-/* Between two chunks: the end of the first and the size line of the second, where all of both is
- * here and the line is nothing but a size. Returns what was taken, 0 where it must be read byte by
- * byte. */
-static size_t between_chunks(struct chunked *chunked, const char *data, size_t size)
+/* The size line of a chunk, where all of it is here and it is nothing but a size. Returns what was
+ * taken, 0 where it must be read byte by byte. */
+static size_t size_line(struct chunked *chunked, const char *data, size_t size)
 {
-	size_t i = chunked->state == DATA_CR ? 2 : 0, first = i;
+	size_t i = 0;
 	uint32_t left = 0;
 	int digit;
-	if (size < i || (i > 0 && (data[0] != '\r' || data[1] != '\n')))
-		return 0;
-	for (; i < size && i - first < 8 && (digit = size_digit(data[i])) >= 0; i++)
+	for (; i < size && i < 8 && (digit = size_digit(data[i])) >= 0; i++)
 		left = left << 4 | (uint32_t)digit;
-	if (i == first || left == 0 || size - i < 2 || data[i] != '\r' || data[i + 1] != '\n')
+	if (i == 0 || left == 0 || size - i < 2 || data[i] != '\r' || data[i + 1] != '\n')
 		return 0;
 	chunked->left = left;
 	chunked->counted = 0;
@@ -167,8 +164,15 @@ enum http_body_event chunked_next(struct chunked *chunked, const char *data, siz
 			*used = i + take;
 			return HTTP_BODY_PIECE;
 		}
-		if (chunked->state == DATA_CR || (chunked->state == SIZE && chunked->digits == 0)) {
-			size_t taken = between_chunks(chunked, data + i, size - i);
+		/* Mostly both are here whole: the end of a chunk, and the next one's size. */
+		if (chunked->state == DATA_CR && size - i >= 2 && data[i] == '\r' &&
+		    data[i + 1] == '\n') {
+			chunked->state = SIZE;
+			i += 2;
+			continue;
+		}
+		if (chunked->state == SIZE && chunked->digits == 0) {
+			size_t taken = size_line(chunked, data + i, size - i);
 			i += taken;
 			if (taken)
 				continue;

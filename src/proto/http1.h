@@ -92,6 +92,7 @@ const char *http_refusal_text(enum http_refusal refusal);
 	X(PARLEY_PURPOSE,      "parley-purpose",      1) \
 	X(PARLEY_RECORD,       "parley-record",       1) \
 	X(PARLEY_NONCE,        "parley-nonce",        1) \
+	X(PARLEY_SIMULATED,    "x-parley-simulated",  0) \
 	X(ORIGIN,              "origin",              1)
 /* clang-format on */
 

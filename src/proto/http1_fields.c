@@ -15,7 +15,7 @@ static const struct {
 
 /* By size: the ids of that many bytes, as a bit set, so that a lookup compares one or two names. */
 #define SIZE_MAX_KNOWN 18
-static const uint32_t ids_by_size[SIZE_MAX_KNOWN] = {
+static const uint32_t ids_by_size[SIZE_MAX_KNOWN + 1] = {
 #define BIT(id) (1u << HTTP_FIELD_##id)
 	[4] = BIT(HOST),
 	[6] = BIT(EXPECT) | BIT(ACCEPT) | BIT(ORIGIN),
@@ -28,6 +28,7 @@ static const uint32_t ids_by_size[SIZE_MAX_KNOWN] = {
 	       BIT(ANTHROPIC_BETA) | BIT(PARLEY_PURPOSE),
 	[16] = BIT(CONTENT_ENCODING),
 	[17] = BIT(TRANSFER_ENCODING) | BIT(ANTHROPIC_VERSION),
+	[18] = BIT(PARLEY_SIMULATED),
 #undef BIT
 };
 
@@ -63,7 +64,7 @@ static bool same_name(const char *token, const char *known, size_t size)
 
 int http_field_lookup(struct bytes name)
 {
-	if (name.size >= SIZE_MAX_KNOWN)
+	if (name.size > SIZE_MAX_KNOWN)
 		return -1;
 	for (uint32_t set = ids_by_size[name.size]; set; set &= set - 1) {
 		int id = __builtin_ctz(set);
@@ -149,10 +150,14 @@ static bool is_hex(char c)
 	return is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
 }
 
+static const bool host_bytes[256] = {
+	['-'] = true,         ['.'] = true, ['0' ... '9'] = true,
+	['A' ... 'Z'] = true, ['_'] = true, ['a' ... 'z'] = true,
+};
+
 static bool is_host_byte(char c)
 {
-	return is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' || c == '.' ||
-	       c == '_';
+	return host_bytes[(unsigned char)c];
 }
 
 /* The size of the host part at the start of `text`, 0 if it is none. */

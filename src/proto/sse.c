@@ -50,18 +50,36 @@ bool sse_at_boundary(const struct sse *sse)
 	return !sse->any && sse->state == LINE_START;
 }
 
+#if defined(__SSE2__)
+/* Which of 16 bytes are CR or LF. */
+static unsigned line_ends(const char *p)
+{
+	__m128i block = _mm_loadu_si128((const __m128i *)(const void *)p);
+	return (unsigned)_mm_movemask_epi8(
+		_mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('\r')),
+			     _mm_cmpeq_epi8(block, _mm_set1_epi8('\n'))));
+}
+#endif
+
 /* The first CR or LF at or after `p`, or `end`. */
 static const char *line_run(const char *p, const char *end)
 {
 #if defined(__SSE2__)
-	const __m128i cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
-	while (end - p >= 16) {
-		__m128i block = _mm_loadu_si128((const __m128i *)(const void *)p);
-		unsigned mask = (unsigned)_mm_movemask_epi8(
-			_mm_or_si128(_mm_cmpeq_epi8(block, cr), _mm_cmpeq_epi8(block, lf)));
+	const char *start = p;
+	for (; end - p >= 32; p += 32) {
+		unsigned mask = line_ends(p) | line_ends(p + 16) << 16;
+		if (mask)
+			return p + __builtin_ctz(mask);
+	}
+	if (end - p >= 16) {
+		unsigned mask = line_ends(p);
 		if (mask)
 			return p + __builtin_ctz(mask);
 		p += 16;
+	}
+	if (end - start >= 16 && p < end) { /* the rest, with some of what was seen */
+		unsigned mask = line_ends(end - 16) >> (16 - (end - p));
+		return mask ? p + __builtin_ctz(mask) : end;
 	}
 #endif
 	while (p < end && *p != '\r' && *p != '\n')
