@@ -177,7 +177,7 @@ enum err_code town_gateway_begin(struct town *town, bool serve, struct err *err)
 	char access[1536];
 	if (town->agreed)
 		snprintf(access, sizeof(access), agreed_text, town->root,
-			 town->tight ? 3000 : 60000);
+			 town->tight ? 8000 : 60000);
 	else
 		snprintf(access, sizeof(access), "%s", access_text);
 	int size = snprintf(town->apply, sizeof(town->apply),

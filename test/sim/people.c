@@ -47,6 +47,16 @@ static void user_answered(struct ask *ask)
 	user_is_through(user);
 }
 
+/* Where output is tight, mostly what needs more than a slice of it: a stream that was let in by its
+ * first slice is then ended for want of the next. */
+static unsigned chosen(struct town *town, struct prng *draw)
+{
+	static const unsigned long_streams[] = {3, 6};
+	if (town->tight && prng_below(draw, 4))
+		return long_streams[prng_below(draw, 2)];
+	return (unsigned)prng_below(draw, QUESTIONS);
+}
+
 static void user_acts(struct env_timer *timer)
 {
 	struct user *user = CONTAINER(timer, struct user, timer);
@@ -65,8 +75,7 @@ static void user_acts(struct env_timer *timer)
 	if (manner == WITH_A_REVOKED_KEY && !town->revoked_key[0])
 		manner = PROPERLY;
 	user->asking = true;
-	ask_start(&user->ask, town, prng_below(draw, QUESTIONS), manner, town->origin,
-		  user_answered);
+	ask_start(&user->ask, town, chosen(town, draw), manner, town->origin, user_answered);
 	if (town->agreed && prng_below(draw, 5) == 0)
 		env_timer_arm(town->user_loop, &user->leave,
 			      town->user_loop->now_ns + 1 + prng_below(draw, 3 * SECOND));
