@@ -269,7 +269,9 @@ void dialect_observe_body(enum dialect_id dialect, struct bytes body, struct byt
 
 /* A stream is observed while it is passed on. Events go on whole: what a client could not act on
  * yet is held until the rest of its event is there (up to 64 KiB; longer events go on as they
- * come), so that nothing has to be taken back when the stream is ended in between. */
+ * come), so that nothing has to be taken back when the stream is ended in between, or the event is
+ * usage that the client has not asked for. A comment line goes on at once, but for one between the
+ * lines of an event: to pass that on alone would change the order of what the provider sent. */
 struct dialect_observer {
 	/* Private but for `outcome`, which is the end: long, and mostly not looked at. */
 	enum dialect_id dialect;

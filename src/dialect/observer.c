@@ -468,6 +468,8 @@ static void act(struct flowing *in, enum dialect_event_kind kind, const struct s
 {
 	struct dialect_observer *observer = in->observer;
 	size_t begin = place_of(in, event->begin), end = place_of(in, event->end);
+	if (begin > in->done)
+		observer->passing = false; /* that was a long comment before it */
 	if (kind == EVENT_TERMINAL)
 		keep_for_last(in, begin);
 	else if (kind == EVENT_USAGE_ONLY && observer->strip_usage)
@@ -483,8 +485,10 @@ static void treat_tail(struct flowing *in)
 	struct dialect_observer *observer = in->observer;
 	struct dialect_reading *reading = observer->reading;
 	size_t begin = place_of(in, reading->sse.begin);
-	if (begin > in->done)
+	if (begin > in->done) {
 		give_until(in, begin);
+		observer->passing = false;
+	}
 	struct bytes tail = bytes_of(in->data + in->done, in->size - in->done);
 	if (observer->passing || tail.size > HELD_MAX - reading->held.size) {
 		observer->passing = true;
@@ -569,10 +573,12 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 	}
 	strip_line_feed(&in);
 	if (in.done < size && read_events(&in)) {
-		if (sse_at_boundary(sse))
-			give_until(&in, size);
-		else
+		if (!sse_at_boundary(sse)) {
 			treat_tail(&in);
+		} else {
+			give_until(&in, size);
+			observer->passing = false;
+		}
 	}
 	observer->fed += size;
 	flow->endless = observer->lost || (!observer->ended && !sse_at_boundary(sse) &&

@@ -234,8 +234,13 @@ static bool end_line(struct reader *in)
 	}
 	if (sse->state == FIELD_NAME)
 		begin_value(in);
+	bool comment = sse->state == SKIP && sse->field_size == 0;
 	take_line_end(in);
 	sse->state = LINE_START;
+	if (comment && !sse->any)
+		sse->begin = position(in); /* no part of the event that may follow */
+	else
+		sse->any = true;
 	return false;
 }
 
@@ -337,7 +342,6 @@ static bool read_until_event(struct reader *in)
 		if (sse->state == LINE_START) {
 			sse->state = FIELD_NAME;
 			sse->field_size = 0;
-			sse->any = true;
 		}
 		if (sse->state == FIELD_NAME)
 			read_field_name(in);

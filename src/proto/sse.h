@@ -14,8 +14,9 @@ struct sse_event {
 	struct bytes data; /* data lines joined with LF */
 	bool oversized;    /* more than the maximum: data is empty */
 	bool has_data;     /* at least one data line (without one browsers ignore the event) */
-	/* Offsets in the stream: from the first byte after the previous event to the end of the
-	 * empty line. With CR LF split between two pieces the LF comes after `end`. */
+	/* Offsets in the stream: from the first line that is no comment, after the previous event,
+	 * to the end of the empty line. With CR LF split between two pieces the LF comes after
+	 * `end`. */
 	uint64_t begin, end;
 };
 
@@ -28,7 +29,7 @@ struct sse {
 	uint8_t state;
 	uint8_t mark;  /* bytes of a byte order mark that were seen; 3: no longer looked for */
 	bool after_cr; /* a line ended with CR: an LF now belongs to it */
-	bool any;      /* the event has at least one line */
+	bool any;      /* the event has at least one line, comments before it not counted */
 	bool has_data, oversized, skip_space, delivered;
 	uint64_t offset, begin;
 	char name[SSE_NAME_MAX];
@@ -58,7 +59,7 @@ void sse_release(struct sse *sse);
 bool sse_next(struct sse *sse, const char *data, size_t size, size_t *used,
 	      struct sse_event *event);
 
-/* Whether the stream stands between two events. */
+/* Whether the stream stands between two events: a comment there is over with its line. */
 bool sse_at_boundary(const struct sse *sse);
 
 #endif

@@ -8,7 +8,8 @@ import socket
 import threading
 import zlib
 
-from parley_test import Case, ask, encode, main, parse_events, product, run, wait_until
+from parley_test import (PATIENCE, Case, Stream, ask, encode, main, parse_events, product, run,
+                         wait_until)
 from raw_upstream import (LAST_CHUNK, STREAM_HEAD, TERMINALS, Gone, RawUpstream, answer, chunk,
                           closing, delta, event, failure, gemini_value, opening, plain, plain_head)
 from test_dialects import Chat, Gemini, Responses, headers
@@ -331,6 +332,36 @@ class Upstreams(EndingsCase):
         self.assertEqual(self.gate.stop(), 0)
         done = run("verify", log)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_a_comment_goes_on_before_the_event_behind_it(self):
+        """A line that keeps a quiet stream open must not wait for what the stream says next."""
+        events = {}
+
+        def says_it_is_there(call):
+            call.send(STREAM_HEAD)
+            call.send(chunk(opening(call.dialect)))
+            for number, end in enumerate(("\n", "\r\n", "\r")):
+                call.send(chunk(f": still here {number}{end}"))
+                if not events["seen"].acquire(timeout=PATIENCE):
+                    return
+            call.send(chunk("\n" + delta(call.dialect, SAID) + closing(call.dialect)))
+            call.send(LAST_CHUNK)
+
+        self.start(says_it_is_there)
+        for count, way in enumerate(WAYS, 1):
+            with self.subTest(way):
+                events["seen"] = threading.Semaphore(0)
+                api = WAYS[way]
+                stream = Stream(self.gate.port, api.path(True), headers(api, self.key),
+                                encode(api.body("Hello", True)))
+                for number in range(3):
+                    stream.read_until(b": still here %d" % number)
+                    events["seen"].release()
+                self.assertIn(TERMINALS[way], stream.rest())
+                self.assertIn(SAID.encode(), stream.received)
+                settle = self.gate.settled(stream.headers["parley-record"], "usage")
+                self.assertEqual((settle["ending"], settle["usage"]["output"]), ("finish", 5))
+                self.check_once(count)
 
     def test_an_endless_line_is_cut(self):
         def endless(call):

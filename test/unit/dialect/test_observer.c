@@ -441,6 +441,56 @@ static void test_comments_between_events_change_nothing(void **state)
 	buf_release(&pinged);
 }
 
+/* A comment before an event goes on with its line end, whatever becomes of the event behind it. */
+static void test_comments_go_on_at_once(void **state)
+{
+	static const char *const line_ends[] = {"\n", "\r\n", "\r"};
+	struct buf long_one = BUF_INIT(1 << 20);
+	(void)state;
+	buf_append_char(&long_one, ':');
+	for (unsigned i = 0; i < 100000; i++)
+		buf_append_char(&long_one, 'x');
+	const char *const comments[] = {": ping", ":", long_one.data};
+	for (size_t i = 0; i < 9; i++) {
+		const char *comment = comments[i % 3], *end = line_ends[i / 3];
+		struct dialect_observer observer;
+		struct dialect_flow flow;
+		struct buf stream = BUF_INIT(1 << 20), out = BUF_INIT(1 << 20);
+		buf_printf(&stream, "%s%s", comment, end);
+		size_t size = stream.size;
+		buf_append_cstr(&stream, openai_usage);
+		dialect_observer_init(&observer, DIALECT_OPENAI, BYTES("nonce"), true, NULL);
+		for (size_t at = 0; at < stream.size; at++) {
+			dialect_observer_feed(&observer, stream.data + at, 1, &flow);
+			assert_false(flow.endless);
+			for (unsigned k = 0; k < flow.now_count; k++)
+				buf_append_bytes(&out, flow.now[k]);
+			if (at + 1 == size)
+				assert_int_equal(out.size, size);
+		}
+		/* The usage is taken out all the same. */
+		assert_int_equal(out.size, size);
+		assert_memory_equal(out.data, stream.data, size);
+		assert_true(observer.outcome.usage.known);
+		dialect_observer_release(&observer);
+		/* And where both come at once. */
+		dialect_observer_init(&observer, DIALECT_OPENAI, BYTES("nonce"), true, NULL);
+		dialect_observer_feed(&observer, stream.data, 3, &flow);
+		buf_clear(&out);
+		for (unsigned k = 0; k < flow.now_count; k++)
+			buf_append_bytes(&out, flow.now[k]);
+		dialect_observer_feed(&observer, stream.data + 3, stream.size - 3, &flow);
+		for (unsigned k = 0; k < flow.now_count; k++)
+			buf_append_bytes(&out, flow.now[k]);
+		assert_int_equal(out.size, size);
+		assert_memory_equal(out.data, stream.data, size);
+		dialect_observer_release(&observer);
+		buf_release(&stream);
+		buf_release(&out);
+	}
+	buf_release(&long_one);
+}
+
 static void test_unfinished_event_is_not_passed_on(void **state)
 {
 	static const char part[] = "data: {\"choices\":[{\"index\":0,\"del";
@@ -667,6 +717,7 @@ int main(void)
 		cmocka_unit_test(test_plain_answers_have_the_same_digest),
 		cmocka_unit_test(test_cut_stream_estimates),
 		cmocka_unit_test(test_comments_between_events_change_nothing),
+		cmocka_unit_test(test_comments_go_on_at_once),
 		cmocka_unit_test(test_unfinished_event_is_not_passed_on),
 		cmocka_unit_test(test_long_events_flow),
 		cmocka_unit_test(test_oversized_event_is_malformed_but_passes),

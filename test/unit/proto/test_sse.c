@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
@@ -48,7 +49,10 @@ static const struct {
 	{"\xef\xbb"
 	 "data: a\n\ndata: b\n\n",			       "|-||b|"		     },
 	{"data: \xef\xbb\xbf\n\n",					"|\xef\xbb\xbf|"             },
-	{": ping\n\ndata: a\n\n",					 "|-||a|"                     },
+	{": ping\n\ndata: a\n\n",					 "|a|"                        },
+	{": ping\ndata: a\n: ping\n\n:\r:\r\n:\n\n",                      "|a|"                        },
+	{": ping\nevent: x\n: ping\ndata: a\n\n",                         "x|a|"                       },
+	{": ping\n: cut off",					     ""                           },
 	{"event: ping\n\n",					       "ping|-|"                    },
 	{"data\n\n",						      "||"			 },
 	{"data:\n\n",						     "||"                         },
@@ -122,12 +126,41 @@ static void test_whole_event_is_not_copied(void **state)
 	sse_release(&sse);
 }
 
+/* A comment is over with its line, and no part of the event behind it. */
+static void test_comments_stand_between_events(void **state)
+{
+	static const char *const ends[] = {"\n", "\r\n", "\r"};
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		char text[64];
+		struct sse sse;
+		struct sse_event event;
+		size_t used;
+		sse_init(&sse, 64);
+		int comment = snprintf(text, sizeof(text), ": ping%s", ends[i]);
+		for (int at = 0; at < comment; at++) {
+			assert_false(sse_next(&sse, text + at, 1, &used, &event));
+			if (at >= 6)
+				assert_true(sse_at_boundary(&sse));
+			else
+				assert_false(sse_at_boundary(&sse));
+		}
+		int size = snprintf(text, sizeof(text), "data: a%s: ping%s%s", ends[i], ends[i],
+				    ends[i]);
+		assert_true(sse_next(&sse, text, (size_t)size, &used, &event));
+		assert_int_equal(event.begin, comment);
+		assert_int_equal(event.end, comment + size);
+		sse_release(&sse);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_streams_for_every_split),
 		cmocka_unit_test(test_large_events_are_reported_without_data),
 		cmocka_unit_test(test_name_is_cut),
+		cmocka_unit_test(test_comments_stand_between_events),
 		cmocka_unit_test(test_whole_event_is_not_copied),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
