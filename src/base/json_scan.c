@@ -15,7 +15,8 @@ enum state {
 	FIRST_KEY,     /* after '{': a name or '}' */
 	KEY,           /* after ',' in an object: a name */
 	COLON,         /* after a name */
-	AFTER_VALUE,   /* inside a container: ',' or its end */
+	AFTER_MEMBER,  /* inside an object: ',' or '}' */
+	AFTER_ELEMENT, /* inside an array: ',' or ']' */
 	DONE,          /* the value is complete: only white space */
 	STRING,        /* inside quotes; from here on within a token */
 	UTF8,          /* inside a multi-byte character */
@@ -60,6 +61,7 @@ void json_scan_start(struct json_scan *scan)
 {
 	memset(scan, 0, offsetof(struct json_scan, open));
 	scan->state = VALUE;
+	scan->after = DONE;
 }
 
 /* ---- runs of ordinary bytes ---- */
@@ -90,24 +92,32 @@ static const char *skip_plain(const char *p, const char *end)
 /* The same by 128. */
 #define WITH_AVX2 __attribute__((target("avx2")))
 
-WITH_AVX2 static inline __m256i special_bytes_avx2(const char *p)
+WITH_AVX2 static inline __m256i load_avx2(const char *p)
 {
-	__m256i block = _mm256_loadu_si256((const __m256i *)(const void *)p);
-	__m256i low = _mm256_xor_si256(block, _mm256_set1_epi8('"' ^ ' '));
-	return _mm256_or_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(' ' + 1), low),
-			       _mm256_cmpeq_epi8(block, _mm256_set1_epi8('\\')));
+	return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+/* The least of the bytes less that bit stand for all of them. */
+WITH_AVX2 static inline bool are_plain_avx2(const char *p)
+{
+	const __m256i bit = _mm256_set1_epi8('"' ^ ' '), slash = _mm256_set1_epi8('\\');
+	__m256i a = load_avx2(p), b = load_avx2(p + 32);
+	__m256i c = load_avx2(p + 64), d = load_avx2(p + 96);
+	__m256i low = _mm256_min_epi8(
+		_mm256_min_epi8(_mm256_xor_si256(a, bit), _mm256_xor_si256(b, bit)),
+		_mm256_min_epi8(_mm256_xor_si256(c, bit), _mm256_xor_si256(d, bit)));
+	__m256i slashes = _mm256_or_si256(
+		_mm256_or_si256(_mm256_cmpeq_epi8(a, slash), _mm256_cmpeq_epi8(b, slash)),
+		_mm256_or_si256(_mm256_cmpeq_epi8(c, slash), _mm256_cmpeq_epi8(d, slash)));
+	__m256i special =
+		_mm256_or_si256(slashes, _mm256_cmpgt_epi8(_mm256_set1_epi8(' ' + 1), low));
+	return _mm256_testz_si256(special, special);
 }
 
 WITH_AVX2 static const char *skip_plain_avx2(const char *p, const char *end)
 {
-	for (; end - p >= 128; p += 128) {
-		__m256i first = _mm256_or_si256(special_bytes_avx2(p), special_bytes_avx2(p + 32));
-		__m256i second =
-			_mm256_or_si256(special_bytes_avx2(p + 64), special_bytes_avx2(p + 96));
-		__m256i any = _mm256_or_si256(first, second);
-		if (!_mm256_testz_si256(any, any))
-			break;
-	}
+	while (end - p >= 128 && are_plain_avx2(p))
+		p += 128;
 	return p;
 }
 
@@ -180,7 +190,7 @@ static const char *refuse(struct piece in, const char *p, enum json_scan_refusal
 
 static inline bool inside_object(const struct json_scan *scan)
 {
-	return (scan->in_object >> ((scan->depth - 1) & 63)) & 1; /* at depth 0: none */
+	return scan->after == AFTER_MEMBER;
 }
 
 static inline bool root_is_object(const struct json_scan *scan)
@@ -218,7 +228,7 @@ static inline int inside_at(const struct json_scan *scan, unsigned at)
 static inline void value_ends(struct piece in, const char *p, struct json_scan_member *place)
 {
 	place->value_size = offset_of(in, p) - place->value;
-	in.scan->state = in.scan->depth == 0 ? DONE : AFTER_VALUE;
+	in.scan->state = in.scan->after;
 }
 
 static inline const char *open_container(struct piece in, const char *p, bool object)
@@ -231,6 +241,7 @@ static inline const char *open_container(struct piece in, const char *p, bool ob
 	scan->open[scan->depth++] = scan->place;
 	scan->members[scan->place].first = (int16_t)(inside_at(scan, scan->place) - scan->place);
 	scan->state = object ? FIRST_KEY : FIRST_ELEMENT;
+	scan->after = object ? AFTER_MEMBER : AFTER_ELEMENT;
 	return p + 1;
 }
 
@@ -244,6 +255,8 @@ static inline const char *close_container(struct piece in, const char *p)
 		place->next = place->end;
 	if (scan->spilled && !(at == JSON_SCAN_ROOT_AT && root_is_object(scan)))
 		place->first = 0;
+	bool object = (scan->in_object << 1 >> scan->depth) & 1;
+	scan->after = scan->depth == 0 ? DONE : object ? AFTER_MEMBER : AFTER_ELEMENT;
 	value_ends(in, p + 1, place);
 	return p + 1;
 }
@@ -329,7 +342,7 @@ static inline const char *begin_number(struct piece in, const char *p,
 	if (first > '0')
 		while (p < in.end && is_digit(*p))
 			p++;
-	if (first > '0' && p < in.end && (*p == ',' || *p == '}')) {
+	if (p < in.end && (*p == ',' || *p == '}') && first != '-') {
 		value_ends(in, p, place);
 		return p;
 	}
@@ -391,21 +404,31 @@ static inline const char *begin_value(struct piece in, const char *p)
 	}
 }
 
-static inline const char *after_value(struct piece in, const char *p)
-{
-	struct json_scan *scan = in.scan;
-	bool object = inside_object(scan);
-	if (*p == ',') {
-		scan->state = object ? KEY : VALUE;
-		return p + 1;
-	}
-	return *p == (object ? '}' : ']') ? close_container(in, p)
-					  : refuse(in, p, JSON_SCAN_SYNTAX);
-}
-
 static inline bool is_space(char c)
 {
 	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* A name, and where it is followed by a colon that. */
+static inline const char *name(struct piece in, const char *p)
+{
+	if (*p == '"')
+		return begin_name(in, p);
+	if (*p == '}' && in.scan->state == FIRST_KEY)
+		return close_container(in, p);
+	return refuse(in, p, JSON_SCAN_SYNTAX);
+}
+
+/* A comma, and where a name follows that, or the end of the container. */
+static inline const char *after_value(struct piece in, const char *p)
+{
+	bool object = in.scan->state == AFTER_MEMBER;
+	if (*p == (object ? '}' : ']'))
+		return close_container(in, p);
+	if (*p != ',')
+		return refuse(in, p, JSON_SCAN_SYNTAX);
+	in.scan->state = object ? KEY : VALUE;
+	return p + 1;
 }
 
 /* From token to token. Of one that is not as most are, some may be left to continue_token. */
@@ -417,33 +440,26 @@ static const char *tokens(struct piece in, const char *p)
 			p++;
 			continue;
 		}
-		switch ((enum state)scan->state) {
-		case FIRST_KEY:
-		case KEY:
-			if (*p == '"')
-				p = begin_name(in, p);
-			else if (*p == '}' && scan->state == FIRST_KEY)
-				p = close_container(in, p);
-			else
-				return refuse(in, p, JSON_SCAN_SYNTAX);
-			break;
-		case COLON:
-			if (*p != ':')
-				return refuse(in, p, JSON_SCAN_SYNTAX);
+		if (scan->state == AFTER_MEMBER || scan->state == AFTER_ELEMENT) {
+			p = after_value(in, p);
+			if (p == in.end || *p != '"' || scan->state != KEY)
+				continue;
+		}
+		if (scan->state == KEY || scan->state == FIRST_KEY) {
+			p = name(in, p);
+			if (p == in.end || is_space(*p) || scan->state != VALUE)
+				continue;
+		}
+		if (scan->state == COLON && *p == ':') {
 			scan->state = VALUE;
 			p++;
-			break;
-		case FIRST_ELEMENT:
-			p = *p == ']' ? close_container(in, p) : begin_value(in, p);
-			break;
-		case VALUE:
+		} else if (scan->state == FIRST_ELEMENT && *p == ']') {
+			p = close_container(in, p);
+		} else if (scan->state == VALUE || scan->state == FIRST_ELEMENT) {
 			p = begin_value(in, p);
-			break;
-		case AFTER_VALUE:
-			p = after_value(in, p);
-			break;
-		default:
-			return refuse(in, p, JSON_SCAN_TRAILING);
+		} else {
+			bool trailing = scan->state == DONE;
+			return refuse(in, p, trailing ? JSON_SCAN_TRAILING : JSON_SCAN_SYNTAX);
 		}
 	}
 	return p;
@@ -708,10 +724,21 @@ static struct bytes key_of(struct bytes text, const struct json_scan_member *mem
 	return bytes_of(text.data + member->key, member->key_size);
 }
 
-/* Whether one of the names before is the same but for case. */
+/* Hashes of the first names, as many as were needed so far. */
+struct hashed {
+	unsigned count;
+	uint32_t hashes[JSON_SCAN_MEMBERS_MAX];
+};
+
+/* Whether one of the names before `name` is the same but for case. */
 static bool stands_before(const struct json_scan *scan, struct bytes text, unsigned name,
-			  const uint32_t *hashes)
+			  struct hashed *hashed)
 {
+	const uint32_t *hashes = hashed->hashes;
+	for (; hashed->count <= name; hashed->count++) {
+		struct bytes key = key_of(text, &scan->members[hashed->count]);
+		hashed->hashes[hashed->count] = hash_folded(key.data, (uint32_t)key.size);
+	}
 	for (unsigned k = 0; k < name; k++)
 		if (hashes[k] == hashes[name] &&
 		    bytes_equal_fold(key_of(text, &scan->members[k]),
@@ -720,23 +747,26 @@ static bool stands_before(const struct json_scan *scan, struct bytes text, unsig
 	return false;
 }
 
-/* Names whose hash marks a place that none before has marked need not be compared. At most 256, so
- * comparing every pair of hashes costs at most some ten microseconds, and every pair of names,
- * where somebody has made their hashes agree, some milliseconds. */
+/* A name that by its size and by its first and last byte is like none before is not compared with
+ * them. At most 256, so comparing every pair of hashes costs at most some ten microseconds, and
+ * every pair of names, where somebody has made their hashes agree, some milliseconds. */
 static bool names_are_distinct(struct json_scan *scan, struct bytes text)
 {
-	uint32_t hashes[JSON_SCAN_MEMBERS_MAX];
+	struct hashed hashed;
 	uint64_t marks[4] = {0};
+	hashed.count = 0;
 	for (unsigned i = 0; i < scan->member_count; i++) {
 		const struct json_scan_member *member = &scan->members[i];
-		uint32_t hash = hash_folded(text.data + member->key, member->key_size);
-		uint64_t *mark = &marks[hash % 4], bit = (uint64_t)1 << (hash / 4 % 64);
-		hashes[i] = hash;
-		if (*mark & bit && stands_before(scan, text, i, hashes)) {
+		const char *key = text.data + member->key;
+		unsigned size = member->key_size, mark = 0;
+		if (size > 0)
+			mark = size + 5 * (key[0] & 31u) + 7 * (key[size - 1] & 31u);
+		uint64_t bit = (uint64_t)1 << (mark & 63), *word = &marks[mark / 64 % 4];
+		if (*word & bit && stands_before(scan, text, i, &hashed)) {
 			scan->refused_at = member->key;
 			return false;
 		}
-		*mark |= bit;
+		*word |= bit;
 	}
 	return true;
 }

@@ -77,6 +77,7 @@ struct json_scan {
 	/* Private from here. */
 	uint8_t state;
 	uint8_t depth;
+	uint8_t after;               /* the state that follows a value at this depth */
 	uint8_t progress;            /* in a literal or in four hexadecimal digits */
 	uint8_t utf8_left;           /* continuation bytes to come */
 	uint8_t utf8_low, utf8_high; /* bounds of the next one */

@@ -235,29 +235,35 @@ struct json_value json_scan_find(struct json_value value, const char *path)
 	return value;
 }
 
-/* Of names as short as these are, without a call. */
+/* Mostly the size decides, or the first byte. */
 static inline bool same_name(struct bytes a, struct bytes b)
 {
-	uint64_t x, y;
-	if (a.size != b.size)
-		return false;
-	if (a.size < 8 || a.size > 16)
-		return a.size == 0 || (a.data[0] == b.data[0] && !memcmp(a.data, b.data, a.size));
-	memcpy(&x, a.data, 8);
-	memcpy(&y, b.data, 8);
-	if (x != y)
-		return false;
-	memcpy(&x, a.data + a.size - 8, 8);
-	memcpy(&y, b.data + b.size - 8, 8);
-	return x == y;
+	return a.size == b.size &&
+	       (a.size == 0 || (*a.data == *b.data && memcmp(a.data, b.data, a.size) == 0));
+}
+
+/* By the table: only what is asked for is looked at. */
+static void noted_members(struct json_walk walk, const struct bytes *names, struct json_value *out,
+			  unsigned count)
+{
+	const struct json_scan_member *member = walk.next;
+	for (; member != walk.last; member += member->next)
+		for (unsigned i = 0; i < count; i++)
+			if (same_name(bytes_of(walk.rest.data + member->key, member->key_size),
+				      names[i]))
+				out[i] = json_scan_value(walk.rest, member);
 }
 
 void json_value_members(struct json_value object, const struct bytes *names, struct json_value *out,
 			unsigned count)
 {
+	struct json_walk walk = json_walk_start(object);
 	for (unsigned i = 0; i < count; i++)
 		out[i] = (struct json_value){JSON_SCAN_NOTHING, bytes_of(NULL, 0), NULL};
-	struct json_walk walk = json_walk_start(object);
+	if (walk.object && walk.next) {
+		noted_members(walk, names, out, count);
+		return;
+	}
 	while (walk.object && json_walk_next(&walk))
 		for (unsigned i = 0; i < count; i++)
 			if (same_name(walk.key, names[i]))
