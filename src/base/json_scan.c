@@ -89,7 +89,6 @@ static const char *skip_plain(const char *p, const char *end)
 	return p;
 }
 
-/* The same by 128. */
 #define WITH_AVX2 __attribute__((target("avx2")))
 
 WITH_AVX2 static inline __m256i load_avx2(const char *p)
@@ -97,7 +96,17 @@ WITH_AVX2 static inline __m256i load_avx2(const char *p)
 	return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
-/* The least of the bytes less that bit stand for all of them. */
+/* As special_bytes, of 32 bytes. */
+WITH_AVX2 static inline uint64_t special_mask_avx2(const char *p)
+{
+	__m256i block = load_avx2(p);
+	__m256i low = _mm256_xor_si256(block, _mm256_set1_epi8('"' ^ ' '));
+	return (uint32_t)_mm256_movemask_epi8(
+		_mm256_or_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(' ' + 1), low),
+				_mm256_cmpeq_epi8(block, _mm256_set1_epi8('\\'))));
+}
+
+/* Of 128 bytes. The least of them less that bit stands for all. */
 WITH_AVX2 static inline bool are_plain_avx2(const char *p)
 {
 	const __m256i bit = _mm256_set1_epi8('"' ^ ' '), slash = _mm256_set1_epi8('\\');
@@ -114,10 +123,16 @@ WITH_AVX2 static inline bool are_plain_avx2(const char *p)
 	return _mm256_testz_si256(special, special);
 }
 
-WITH_AVX2 static const char *skip_plain_avx2(const char *p, const char *end)
+/* To the run's end, or nearer to the text's than 64 bytes. */
+WITH_AVX2 static const char *long_run_avx2(const char *p, const char *end)
 {
-	while (end - p >= 128 && are_plain_avx2(p))
-		p += 128;
+	for (; end - p >= 64; p += 64) {
+		uint64_t mask = special_mask_avx2(p) | special_mask_avx2(p + 32) << 32;
+		if (mask)
+			return p + __builtin_ctzll(mask);
+		while (end - p >= 64 + 128 && are_plain_avx2(p + 64))
+			p += 128;
+	}
 	return p;
 }
 
@@ -132,15 +147,12 @@ static inline const char *last_of_run(const char *p, const char *end)
 /* A run that was long so far mostly goes on. */
 static __attribute__((noinline)) const char *long_run(const char *p, const char *end)
 {
-	const char *start = p;
-	while (end - p >= 16) {
+	if (end - p >= 64)
+		p = __builtin_cpu_supports("avx2") ? long_run_avx2(p, end) : skip_plain(p, end);
+	for (; end - p >= 16; p += 16) {
 		unsigned mask = (unsigned)_mm_movemask_epi8(special_bytes(p));
 		if (mask)
 			return p + __builtin_ctz(mask);
-		p += 16;
-		if (p - start == 64)
-			p = __builtin_cpu_supports("avx2") ? skip_plain_avx2(p, end)
-							   : skip_plain(p, end);
 	}
 	return last_of_run(p, end);
 }
@@ -473,18 +485,48 @@ static const char *end_string(struct piece in, const char *p)
 	return p + 1;
 }
 
-/* The lead byte of a character of two to four bytes (RFC 3629, section 4). */
+/* What the first continuation byte may be (RFC 3629, section 4). */
+static inline unsigned char least_after(unsigned char lead)
+{
+	return lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+}
+
+static inline unsigned char most_after(unsigned char lead)
+{
+	return lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+}
+
+/* Goes past whole characters of two to four bytes; where one is cut or wrong it is left to
+ * begin_utf8. */
+static const char *skip_characters(const char *p, const char *end)
+{
+	while (end - p >= 4 && *p < 0) {
+		unsigned char c = (unsigned char)*p, next = (unsigned char)p[1];
+		bool third = c < 0xe0 || (p[2] & 0xc0) == 0x80;
+		bool fourth = c < 0xf0 || (p[3] & 0xc0) == 0x80;
+		if (c < 0xc2 || c > 0xf4 || next < least_after(c) || next > most_after(c) ||
+		    !third || !fourth)
+			break;
+		p += c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	}
+	return p;
+}
+
+/* The lead byte of a character of two to four bytes. */
 static const char *begin_utf8(struct piece in, const char *p)
 {
 	struct json_scan *scan = in.scan;
 	unsigned char c = (unsigned char)*p;
 	if (scan->in_key && scan->depth == 1)
 		return refuse(in, p, JSON_SCAN_KEY_CHARACTERS);
+	const char *after = skip_characters(p, in.end);
+	if (after > p)
+		return after;
 	if (c < 0xc2 || c > 0xf4)
 		return refuse(in, p, JSON_SCAN_UTF8);
 	scan->utf8_left = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-	scan->utf8_low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-	scan->utf8_high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+	scan->utf8_low = least_after(c);
+	scan->utf8_high = most_after(c);
 	scan->state = UTF8;
 	return p + 1;
 }
@@ -517,11 +559,12 @@ static const char *begin_escape(struct piece in, const char *p)
 	return p + 1;
 }
 
-static bool is_escape(char c)
-{
-	return c == 'n' || c == '"' || c == '\\' || c == '/' || c == 't' || c == 'r' || c == 'b' ||
-	       c == 'f';
-}
+/* clang-format off */
+static const bool escapes[256] = {
+	['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true, ['f'] = true, ['n'] = true,
+	['r'] = true, ['t'] = true,
+};
+/* clang-format on */
 
 static const char *escape(struct piece in, const char *p)
 {
@@ -532,7 +575,7 @@ static const char *escape(struct piece in, const char *p)
 		scan->unit = 0;
 		return p + 1;
 	}
-	if (!is_escape(*p))
+	if (!escapes[(unsigned char)*p])
 		return refuse(in, p, JSON_SCAN_ESCAPE);
 	scan->state = STRING;
 	return p + 1;

@@ -1,6 +1,6 @@
 /* Streams of every dialect: the bytes passed on and what is known of the answer are the same
- * however the stream is split, and without the usage chunk to be taken out every byte is passed on.
- */
+ * however the stream is split and whether or not somebody collects the text, and without the usage
+ * chunk to be taken out every byte is passed on. */
 #include "fuzz.h"
 
 #include "dialect/dialect.h"
@@ -19,13 +19,14 @@ static void take_flow(const struct dialect_flow *flow, struct seen *seen)
 }
 
 static void observe(enum dialect_id dialect, bool strip, struct bytes input, unsigned seed,
-		    struct seen *seen)
+		    bool collect, struct seen *seen)
 {
 	struct dialect_observer observer;
 	struct dialect_flow flow;
 	buf_init(&seen->out, 1 << 24);
 	buf_init(&seen->text, 1 << 24);
-	dialect_observer_init(&observer, dialect, BYTES("nonce"), strip, &seen->text);
+	dialect_observer_init(&observer, dialect, BYTES("nonce"), strip,
+			      collect ? &seen->text : NULL);
 	for (size_t at = 0; at < input.size;) {
 		size_t size = seed ? fuzz_piece(&seed, input.size - at) : input.size - at;
 		struct bytes copy = fuzz_copy(bytes_of(input.data + at, size));
@@ -53,17 +54,19 @@ static void check_same(const struct dialect_outcome *one, const struct dialect_o
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct seen one, other;
+	struct seen one, other, alone;
 	struct bytes input = fuzz_input(data, size);
 	unsigned choice = fuzz_take(&input);
 	enum dialect_id dialect = (enum dialect_id)(1 + choice % (DIALECT_COUNT - 1));
 	bool strip = choice & 64;
 	unsigned seed = fuzz_take(&input);
-	observe(dialect, strip, input, 0, &one);
-	observe(dialect, strip, input, seed | 1, &other);
+	observe(dialect, strip, input, 0, true, &one);
+	observe(dialect, strip, input, seed | 1, true, &other);
+	observe(dialect, strip, input, 0, false, &alone);
 	FUZZ_CHECK(bytes_equal(buf_bytes(&one.out), buf_bytes(&other.out)));
 	FUZZ_CHECK(bytes_equal(buf_bytes(&one.text), buf_bytes(&other.text)));
 	check_same(&one.outcome, &other.outcome);
+	check_same(&one.outcome, &alone.outcome);
 	if (!strip)
 		FUZZ_CHECK(bytes_equal(buf_bytes(&one.out), input));
 	FUZZ_CHECK(dialect_output_estimate(&one.outcome) >= 0);
@@ -71,7 +74,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_release(&one.text);
 	buf_release(&other.out);
 	buf_release(&other.text);
+	buf_release(&alone.out);
 	dialect_outcome_release(&one.outcome);
 	dialect_outcome_release(&other.outcome);
+	dialect_outcome_release(&alone.outcome);
 	return 0;
 }

@@ -477,6 +477,52 @@ static void test_model_lists(void **state)
 	buf_release(&out);
 }
 
+/* A text's digest is the same whether it is hashed as it stands in the body, where nobody collects
+ * it, or decoded and escaped again: every escape of two or four places, alone and among others. */
+static void check_escape(const char *escape)
+{
+	struct dialect_outcome collected, alone;
+	struct buf body = BUF_INIT(4096), text = BUF_INIT(4096);
+	buf_printf(&body,
+		   "{\"model\":\"m\",\"content\":[{\"type\":\"text\",\"text\":\"a%s\\n\"},"
+		   "{\"type\":\"text\",\"text\":\"%s\xe2\x82\xac\\\"\"}],"
+		   "\"stop_reason\":\"end_turn\"}",
+		   escape, escape);
+	dialect_observe_body(DIALECT_ANTHROPIC, buf_bytes(&body), BYTES("nonce"), &collected, &text,
+			     NULL, NULL, NULL);
+	dialect_observe_body(DIALECT_ANTHROPIC, buf_bytes(&body), BYTES("nonce"), &alone, NULL,
+			     NULL, NULL, NULL);
+	assert_int_equal(collected.malformed, alone.malformed);
+	assert_int_equal(collected.digest_known, alone.digest_known);
+	assert_int_equal(collected.text_bytes, alone.text_bytes);
+	if (alone.digest_known) {
+		assert_memory_equal(collected.answer, alone.answer, sizeof(alone.answer));
+		assert_int_equal(alone.text_bytes, text.size);
+	}
+	dialect_outcome_release(&collected);
+	dialect_outcome_release(&alone);
+	buf_release(&body);
+	buf_release(&text);
+}
+
+static void digests_whether_or_not_text_is_collected(void **state)
+{
+	char escape[16];
+	(void)state;
+	for (int c = 1; c < 128; c++) {
+		snprintf(escape, sizeof(escape), "\\%c", c);
+		check_escape(escape);
+	}
+	for (unsigned unit = 0; unit < 0x120; unit++) {
+		snprintf(escape, sizeof(escape), "\\u%04x", unit);
+		check_escape(escape);
+		snprintf(escape, sizeof(escape), "\\u%04X", unit);
+		check_escape(escape);
+	}
+	check_escape("\\ud83d\\ude00");
+	check_escape("");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -494,6 +540,7 @@ int main(void)
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_tokens_are_the_tighter_limit),
 		cmocka_unit_test(test_model_lists),
+		cmocka_unit_test(digests_whether_or_not_text_is_collected),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
