@@ -96,16 +96,6 @@ WITH_AVX2 static inline __m256i load_avx2(const char *p)
 	return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
-/* As special_bytes, of 32 bytes. */
-WITH_AVX2 static inline uint64_t special_mask_avx2(const char *p)
-{
-	__m256i block = load_avx2(p);
-	__m256i low = _mm256_xor_si256(block, _mm256_set1_epi8('"' ^ ' '));
-	return (uint32_t)_mm256_movemask_epi8(
-		_mm256_or_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8(' ' + 1), low),
-				_mm256_cmpeq_epi8(block, _mm256_set1_epi8('\\'))));
-}
-
 /* Of 128 bytes. The least of them less that bit stands for all. */
 WITH_AVX2 static inline bool are_plain_avx2(const char *p)
 {
@@ -123,16 +113,10 @@ WITH_AVX2 static inline bool are_plain_avx2(const char *p)
 	return _mm256_testz_si256(special, special);
 }
 
-/* To the run's end, or nearer to the text's than 64 bytes. */
-WITH_AVX2 static const char *long_run_avx2(const char *p, const char *end)
+WITH_AVX2 static const char *skip_plain_avx2(const char *p, const char *end)
 {
-	for (; end - p >= 64; p += 64) {
-		uint64_t mask = special_mask_avx2(p) | special_mask_avx2(p + 32) << 32;
-		if (mask)
-			return p + __builtin_ctzll(mask);
-		while (end - p >= 64 + 128 && are_plain_avx2(p + 64))
-			p += 128;
-	}
+	while (end - p >= 128 && are_plain_avx2(p))
+		p += 128;
 	return p;
 }
 
@@ -144,15 +128,19 @@ static inline const char *last_of_run(const char *p, const char *end)
 	return mask ? p + __builtin_ctz(mask) : end;
 }
 
-/* A run that was long so far mostly goes on. */
+/* A run that was long so far mostly goes on; in one as short as most between two escapes the wide
+ * registers cost more than they gain. */
 static __attribute__((noinline)) const char *long_run(const char *p, const char *end)
 {
-	if (end - p >= 64)
-		p = __builtin_cpu_supports("avx2") ? long_run_avx2(p, end) : skip_plain(p, end);
-	for (; end - p >= 16; p += 16) {
+	const char *start = p;
+	while (end - p >= 16) {
 		unsigned mask = (unsigned)_mm_movemask_epi8(special_bytes(p));
 		if (mask)
 			return p + __builtin_ctz(mask);
+		p += 16;
+		if (p - start == 64)
+			p = __builtin_cpu_supports("avx2") ? skip_plain_avx2(p, end)
+							   : skip_plain(p, end);
 	}
 	return last_of_run(p, end);
 }
