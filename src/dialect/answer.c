@@ -12,9 +12,14 @@ const char *dialect_finish_name(enum dialect_finish finish)
 	return finish_names[finish];
 }
 
+int64_t dialect_text_estimate(const struct dialect_outcome *outcome)
+{
+	return (int64_t)((outcome->text_bytes + 2) / 3);
+}
+
 int64_t dialect_output_estimate(const struct dialect_outcome *outcome)
 {
-	int64_t counted = (int64_t)((outcome->text_bytes + 2) / 3);
+	int64_t counted = dialect_text_estimate(outcome);
 	if (outcome->usage.known || outcome->usage.output > counted)
 		return outcome->usage.output;
 	return counted;

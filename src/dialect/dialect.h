@@ -241,8 +241,9 @@ struct dialect_outcome dialect_outcome_copy(const struct dialect_outcome *outcom
 /* Gives the reference back; the rest of it stays. A second call does nothing. */
 void dialect_outcome_release(struct dialect_outcome *outcome);
 
-/* Output tokens so far: what the provider said in the end, else the larger of what it said first
- * and ceil(text_bytes / 3). */
+/* Output tokens so far by the bytes of text, reasoning and calls: ceil(text_bytes / 3). */
+int64_t dialect_text_estimate(const struct dialect_outcome *outcome);
+/* The same, but for what the provider said: in the end, or first where that is more. */
 int64_t dialect_output_estimate(const struct dialect_outcome *outcome);
 
 /* Memory that an observer needs while it is called and not in between, so that all those of a

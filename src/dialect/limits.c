@@ -71,22 +71,17 @@ struct anthropic_names {
 	struct bytes limit, remaining, reset;
 };
 
-#define TEXT(literal)                        \
-	{                                    \
-		literal, sizeof(literal) - 1 \
-	}
-#define NAMES(name)                                                           \
-	{                                                                     \
-		TEXT("anthropic-ratelimit-" name "-limit: "),                 \
-			TEXT("\r\nanthropic-ratelimit-" name "-remaining: "), \
-			TEXT("\r\nanthropic-ratelimit-" name "-reset: ")      \
+#define NAMES(name)                                                                 \
+	{                                                                           \
+		BYTES_INIT("anthropic-ratelimit-" name "-limit: "),                 \
+			BYTES_INIT("\r\nanthropic-ratelimit-" name "-remaining: "), \
+			BYTES_INIT("\r\nanthropic-ratelimit-" name "-reset: ")      \
 	}
 static const struct anthropic_names requests_names = NAMES("requests"),
 				    input_names = NAMES("input-tokens"),
 				    output_names = NAMES("output-tokens"),
 				    tokens_names = NAMES("tokens");
 #undef NAMES
-#undef TEXT
 
 /* On every answer's path: without printf, and in one piece. */
 static void anthropic_limit(const struct anthropic_names *names, const struct dialect_limit *limit,

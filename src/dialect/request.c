@@ -14,18 +14,13 @@ enum usage_edit {
 	USAGE_REPLACE_NULL,  /* stream_options is null */
 };
 
-#define TEXT(literal)                        \
-	{                                    \
-		literal, sizeof(literal) - 1 \
-	}
 static const struct bytes usage_texts[] = {
-	[USAGE_NEW_MEMBER] = TEXT("\"stream_options\":{\"include_usage\":true},"),
-	[USAGE_NEW_OPTION] = TEXT("\"include_usage\":true,"),
-	[USAGE_NEW_OPTIONS] = TEXT("\"include_usage\":true"),
-	[USAGE_REPLACE_FALSE] = TEXT("true"),
-	[USAGE_REPLACE_NULL] = TEXT("{\"include_usage\":true}"),
+	[USAGE_NEW_MEMBER] = BYTES_INIT("\"stream_options\":{\"include_usage\":true},"),
+	[USAGE_NEW_OPTION] = BYTES_INIT("\"include_usage\":true,"),
+	[USAGE_NEW_OPTIONS] = BYTES_INIT("\"include_usage\":true"),
+	[USAGE_REPLACE_FALSE] = BYTES_INIT("true"),
+	[USAGE_REPLACE_NULL] = BYTES_INIT("{\"include_usage\":true}"),
 };
-#undef TEXT
 
 enum err_code reading_wrong(struct reading *in, const char *wanted)
 {

@@ -178,14 +178,6 @@ void gate_submit_waiting(struct gate_worker *worker)
 		gate_request_run(requests[i]);
 }
 
-void gate_submit_forget(const struct gate_request *request)
-{
-	struct gate_worker *worker = request->worker;
-	for (unsigned i = 0; i < worker->unsubmitted_count; i++)
-		if (worker->unsubmitted[i] == request)
-			worker->unsubmitted[i--] = worker->unsubmitted[--worker->unsubmitted_count];
-}
-
 /* Everything that can fail happens here. */
 bool gate_submit_admit(struct gate_request *request)
 {

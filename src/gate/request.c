@@ -159,7 +159,6 @@ static bool take_sample(struct gate_request *request)
 
 void gate_request_abandon(struct gate_request *request)
 {
-	gate_submit_forget(request);
 	if (request->calling)
 		http_call_cancel(&request->call);
 	request->calling = false;

@@ -19,10 +19,10 @@ static struct told_bounds bounds_of(const struct gate_request *request)
 				    .answers = request->terms.answers};
 }
 
-/* By the bytes of text, reasoning and calls. No provider makes more tokens than it may. */
+/* No provider makes more tokens than it may. */
 static int64_t estimate(const struct gate_request *request)
 {
-	int64_t seen = (int64_t)((request->observer.outcome.text_bytes + 2) / 3);
+	int64_t seen = dialect_text_estimate(&request->observer.outcome);
 	return seen < request->most_output ? seen : request->most_output;
 }
 

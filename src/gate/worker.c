@@ -475,6 +475,7 @@ void gate_worker_release(struct gate_worker *worker)
 {
 	worker->stopping = false;
 	worker->told = worker->text_waiting = NULL;
+	worker->unsubmitted_count = 0;
 	while (worker->first) /* after a failure only */
 		gate_request_abandon(worker->first);
 	http_server_free(worker->server);

@@ -206,8 +206,6 @@ void gate_worker_retire(struct gate_worker *worker, struct gate_request *request
 void gate_worker_free_retiring(struct gate_worker *worker);
 /* Submits the admit records that wait (records.c), and their requests go on. */
 void gate_submit_waiting(struct gate_worker *worker);
-/* The request is no more: its record, if it waits, is not written. */
-void gate_submit_forget(const struct gate_request *request);
 
 /* Now and then while the loop is busy: records that have waited long enough go to the log. */
 static inline void gate_worker_turn(struct gate_worker *worker)

@@ -183,14 +183,11 @@ static struct bytes text_of(const struct log_committed *record)
 
 static void hash_records(struct log_commit *commit)
 {
-	struct merkle_text texts[MERKLE_TEXTS];
-	for (size_t done = 0; done < commit->count;) {
-		size_t size = 0;
-		for (; size < MERKLE_TEXTS && done < commit->count; size++, done++)
-			texts[size] = (struct merkle_text){text_of(&commit->records[done]),
-							   &commit->records[done].leaf};
-		merkle_leaves(texts, size);
-	}
+	struct merkle_group group;
+	group.count = 0;
+	for (size_t i = 0; i < commit->count; i++)
+		merkle_group_leaf(&group, text_of(&commit->records[i]), &commit->records[i].leaf);
+	merkle_group_finish(&group);
 }
 
 static void frame_record(struct log *log, struct log_committed *record)

@@ -1,7 +1,5 @@
 #include "ledger/merkle.h"
 
-#include "base/sha256.h"
-
 #include <assert.h>
 
 struct merkle_hash merkle_leaf(const void *data, size_t size)
@@ -15,24 +13,27 @@ struct merkle_hash merkle_leaf(const void *data, size_t size)
 	return out;
 }
 
-static void start_task(struct sha256_task *task, const char *prefix, struct bytes text,
-		       struct merkle_hash *out)
+void merkle_group_finish(struct merkle_group *group)
 {
+	sha256_many(group->tasks, group->count);
+	group->count = 0;
+}
+
+static void add_to_group(struct merkle_group *group, const char *prefix, struct bytes text,
+			 struct merkle_hash *out)
+{
+	struct sha256_task *task = &group->tasks[group->count++];
 	sha256_start(&task->hash);
 	sha256_add(&task->hash, prefix, 1);
 	task->text = text;
 	task->digest = out->bytes;
+	if (group->count == sizeof(group->tasks) / sizeof(group->tasks[0]))
+		merkle_group_finish(group);
 }
 
-void merkle_leaves(const struct merkle_text *texts, size_t count)
+void merkle_group_leaf(struct merkle_group *group, struct bytes text, struct merkle_hash *out)
 {
-	struct sha256_task tasks[MERKLE_TEXTS];
-	for (size_t done = 0; done < count;) {
-		size_t size = 0;
-		for (; size < MERKLE_TEXTS && done < count; size++, done++)
-			start_task(&tasks[size], "\0", texts[done].text, texts[done].leaf);
-		sha256_many(tasks, size);
-	}
+	add_to_group(group, "\0", text, out);
 }
 
 struct merkle_hash merkle_node(const struct merkle_hash *left, const struct merkle_hash *right)
@@ -57,15 +58,12 @@ struct merkle_hash merkle_empty(void)
  * reads lies no lower than what those before it write. */
 static void parents(const struct merkle_hash *hashes, size_t count, struct merkle_hash *out)
 {
-	struct sha256_task tasks[MERKLE_TEXTS];
-	for (size_t done = 0; done < count;) {
-		size_t size = 0;
-		for (; size < MERKLE_TEXTS && done < count; size++, done++)
-			start_task(&tasks[size], "\1",
-				   bytes_of((const char *)&hashes[2 * done], 2 * MERKLE_HASH_SIZE),
-				   &out[done]);
-		sha256_many(tasks, size);
-	}
+	struct merkle_group group;
+	group.count = 0;
+	for (size_t i = 0; i < count; i++)
+		add_to_group(&group, "\1",
+			     bytes_of((const char *)&hashes[2 * i], 2 * MERKLE_HASH_SIZE), &out[i]);
+	merkle_group_finish(&group);
 }
 
 struct merkle_hash merkle_complete(const struct merkle_hash *hashes, size_t count)

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/sha256.h"
 
 #define MERKLE_HASH_SIZE 32
 /* A tree of at most 2^62 leaves needs no longer proof, and no longer compact range. */
@@ -15,14 +16,15 @@ struct merkle_hash {
 
 /* SHA-256(0x00 || data), SHA-256(0x01 || left || right), SHA-256(""). */
 struct merkle_hash merkle_leaf(const void *data, size_t size);
-/* Any number of leaves, which costs less than one after the other (sha256_many); best are
- * MERKLE_TEXTS or a multiple of it. */
-struct merkle_text {
-	struct bytes text;
-	struct merkle_hash *leaf;
+/* Hashes side by side, which cost less than one after the other (sha256_many). A hash is there
+ * after merkle_group_finish at the latest, and its text must stay until then. Start with `count` 0.
+ */
+struct merkle_group {
+	size_t count;
+	struct sha256_task tasks[64];
 };
-#define MERKLE_TEXTS 64
-void merkle_leaves(const struct merkle_text *texts, size_t count);
+void merkle_group_leaf(struct merkle_group *group, struct bytes text, struct merkle_hash *out);
+void merkle_group_finish(struct merkle_group *group);
 struct merkle_hash merkle_node(const struct merkle_hash *left, const struct merkle_hash *right);
 struct merkle_hash merkle_empty(void);
 static inline bool merkle_equal(const struct merkle_hash *a, const struct merkle_hash *b)

@@ -177,8 +177,8 @@ static const char *run_end(const char *at, const char *end)
 size_t packing_pack(struct bytes text, uint8_t *out)
 {
 	const char *in = text.data, *end = text.size ? in + text.size : in;
-	unsigned before =
-		0; /* which of the bytes of the block before `in` are digits of no run yet */
+	/* Which of the bytes of the block before `in` are digits of no run yet. */
+	unsigned before = 0;
 	lowest seen = lowest_init();
 	uint8_t *to = out;
 	assert(text.size <= RECORD_SIZE_MAX);

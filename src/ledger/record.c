@@ -7,22 +7,17 @@
 
 #include <assert.h>
 
-#define TEXT(text)                     \
-	{                              \
-		text, sizeof(text) - 1 \
-	}
 static const struct bytes kind_texts[] = {
-#define X(name, number, text) [RECORD_##name] = TEXT(text),
+#define X(name, number, text) [RECORD_##name] = BYTES_INIT(text),
 	RECORD_KIND_TABLE(X)
 #undef X
 };
 
 static const struct bytes ending_texts[] = {
-#define X(name, text) [RECORD_ENDING_##name] = TEXT(text),
+#define X(name, text) [RECORD_ENDING_##name] = BYTES_INIT(text),
 	RECORD_ENDING_TABLE(X)
 #undef X
 };
-#undef TEXT
 
 const char *record_kind_text(enum record_kind kind)
 {

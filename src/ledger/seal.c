@@ -326,14 +326,11 @@ static struct bytes text_at(const struct seal_reader *reader, size_t place)
 static bool leads_to_seal(struct seal_reader *reader, uint64_t number, size_t count)
 {
 	uint8_t levels[SEAL_SUBTREES_MAX];
-	for (size_t place = 0; place < count;) {
-		struct merkle_text texts[MERKLE_TEXTS];
-		size_t size = 0;
-		for (; size < MERKLE_TEXTS && place < count; size++, place++)
-			texts[size] = (struct merkle_text){text_at(reader, place),
-							   &reader->leaves[place]};
-		merkle_leaves(texts, size);
-	}
+	struct merkle_group group;
+	group.count = 0;
+	for (size_t i = 0; i < count; i++)
+		merkle_group_leaf(&group, text_at(reader, i), &reader->leaves[i]);
+	merkle_group_finish(&group);
 	unsigned subtrees = seal_subtrees(reader->begin, reader->end, levels);
 	size_t place = 0;
 	for (unsigned i = 0; i < subtrees; i++) {

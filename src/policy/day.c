@@ -1,9 +1,9 @@
 #include "policy/day.h"
 
-#define LAST_DAY 2932896 /* 9999-12-31 */
+#include "base/civil.h"
 
-/* Days since 1970 of a civil date (H. Hinnant, "chrono-compatible low-level date
- * algorithms"): years start in March, eras have 400 of them. */
+/* Days since 1970 of a civil date, the inverse of civil_date (H. Hinnant, "chrono-compatible
+ * low-level date algorithms"): years start in March, eras have 400 of them. */
 static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
 {
 	year -= month <= 2;
@@ -11,22 +11,6 @@ static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
 	int64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
 	int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
 	return year / 400 * 146097 + day_of_era - 719468;
-}
-
-/* The inverse after C. Neri and L. Schneider, "Euclidean affine functions and their application to
- * calendar algorithms" (2022), figure 12: divisions of 32 bits by constants, since every request
- * asks for its month. */
-static void civil_from_days(int64_t days, int *year, int *month, int *day)
-{
-	uint32_t quarters = 4 * (uint32_t)(days + 719468) + 3;
-	uint32_t century = quarters / 146097, day_of_century = quarters % 146097 / 4;
-	uint64_t scaled = (uint64_t)2939745 * (4 * day_of_century + 3);
-	uint32_t day_of_year = (uint32_t)scaled / 2939745 / 4;
-	uint32_t months = 2141 * day_of_year + 197913;
-	bool next_year = day_of_year >= 306; /* January or February */
-	*day = (int)((months & 0xffff) / 2141 + 1);
-	*month = (int)(months >> 16) - (next_year ? 12 : 0);
-	*year = (int)(100 * century + (uint32_t)(scaled >> 32)) + next_year;
 }
 
 bool world_parse_day(struct bytes text, int64_t *start_ms)
@@ -46,31 +30,19 @@ bool world_parse_day(struct bytes text, int64_t *start_ms)
 	return true;
 }
 
-static void put_digits(char *out, int value, int digits)
-{
-	for (int i = digits - 1; i >= 0; i--) {
-		out[i] = (char)('0' + value % 10);
-		value /= 10;
-	}
-}
-
 void world_format_day(int64_t ms, char out[static 11])
 {
-	int64_t days = ms < 0 ? 0 : ms / WORLD_DAY_MS;
-	int year, month, day;
-	civil_from_days(days > LAST_DAY ? LAST_DAY : days, &year, &month, &day);
-	memcpy(out, "0000-00-00", 11);
-	put_digits(out, year, 4);
-	put_digits(out + 5, month, 2);
-	put_digits(out + 8, day, 2);
+	char text[CIVIL_TEXT_SIZE];
+	civil_text(ms, text);
+	memcpy(out, text, 10);
+	out[10] = '\0';
 }
 
 int64_t day_month(int64_t day)
 {
-	int year, month, of_month;
-	day = day < 0 ? 0 : day;
-	civil_from_days(day > LAST_DAY ? LAST_DAY : day, &year, &month, &of_month);
-	return (int64_t)(year - 1970) * 12 + month - 1;
+	struct civil_date date =
+		civil_date(day < 0 ? 0 : (uint32_t)(day > CIVIL_LAST_DAY ? CIVIL_LAST_DAY : day));
+	return ((int64_t)date.year - 1970) * 12 + date.month - 1;
 }
 
 int64_t day_of_month_start(int64_t month)

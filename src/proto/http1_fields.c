@@ -7,7 +7,7 @@ static const struct {
 	bool once;
 } known_fields[HTTP_FIELD_COUNT] = {
 /* clang-format off */
-#define X(id, text, once) [HTTP_FIELD_##id] = {{text, sizeof(text) - 1}, once},
+#define X(id, text, once) [HTTP_FIELD_##id] = {BYTES_INIT(text), once},
 	HTTP_FIELD_TABLE(X)
 #undef X
 	/* clang-format on */

@@ -13,6 +13,12 @@
 
 #include <openssl/sha.h>
 
+static void draw(struct prng *prng, uint8_t *out, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		out[i] = (uint8_t)prng_next(prng);
+}
+
 static void assert_digest(const char *expected, const uint8_t digest[SHA256_SIZE])
 {
 	char text[2 * SHA256_SIZE + 1];
@@ -86,8 +92,7 @@ static void agrees_with_openssl(void **state)
 	struct prng prng;
 	(void)state;
 	prng.state = 7;
-	for (size_t i = 0; i < sizeof(data); i++)
-		data[i] = (uint8_t)prng_next(&prng);
+	draw(&prng, data, sizeof(data));
 	for (size_t size = 0; size <= sizeof(data); size++) {
 		struct sha256 hash;
 		size_t cut = size ? prng_next(&prng) % size : 0;
@@ -108,8 +113,7 @@ static void two_at_once_are_as_one_after_the_other(void **state)
 	struct prng prng;
 	(void)state;
 	prng.state = 8;
-	for (size_t i = 0; i < sizeof(data); i++)
-		data[i] = (uint8_t)prng_next(&prng);
+	draw(&prng, data, sizeof(data));
 	for (unsigned round = 0; round < 5000; round++) {
 		size_t before = prng_next(&prng) % 100, size[2];
 		struct sha256 hash[2];
@@ -140,8 +144,7 @@ static void many_at_once_are_as_one_after_the_other(void **state)
 	struct prng prng;
 	(void)state;
 	prng.state = 10;
-	for (size_t i = 0; i < sizeof(data); i++)
-		data[i] = (uint8_t)prng_next(&prng);
+	draw(&prng, data, sizeof(data));
 	for (unsigned round = 0; round < 600; round++) {
 		size_t count = round % (MOST + 1), longest = round % 3 ? 300 : TEXT;
 		for (size_t i = 0; i < count; i++) {
@@ -198,8 +201,7 @@ static void plain_code_and_instructions_agree(void **state)
 	prng.state = 9;
 	for (size_t count = 0; count <= 9; count++) {
 		uint32_t plain[8], fast[8];
-		for (size_t i = 0; i < sizeof(data); i++)
-			data[i] = (uint8_t)prng_next(&prng);
+		draw(&prng, data, sizeof(data));
 		for (size_t i = 0; i < 8; i++)
 			plain[i] = fast[i] = (uint32_t)prng_next(&prng);
 		sha256_blocks_plain(plain, data, count);
@@ -220,8 +222,7 @@ static void plain_code_and_lanes_agree(void **state)
 		uint32_t plain[SHA256_LANES][8], fast[SHA256_LANES][8], *states[SHA256_LANES];
 		const uint8_t *from[SHA256_LANES];
 		for (size_t lane = 0; lane < SHA256_LANES; lane++) {
-			for (size_t i = 0; i < sizeof(data[lane]); i++)
-				data[lane][i] = (uint8_t)prng_next(&prng);
+			draw(&prng, data[lane], sizeof(data[lane]));
 			for (size_t i = 0; i < 8; i++)
 				plain[lane][i] = fast[lane][i] = (uint32_t)prng_next(&prng);
 			states[lane] = fast[lane];
