@@ -20,7 +20,9 @@
 static void worker_idle(void *argument)
 {
 	struct gate_worker *worker = argument;
-	gate_submit_waiting(worker);
+	/* One that goes on may end at once and let its client's next request in. */
+	while (worker->unsubmitted_count > 0)
+		gate_submit_waiting(worker);
 	for (int log = 0; log < CONTROL_LOGS; log++)
 		log_producer_turn(&worker->producers[log], true);
 	gate_worker_free_retiring(worker);
