@@ -3,8 +3,9 @@
 
 Every proxy has one worker and is pinned to processor 0, its other threads (the gateway's log and admin
 threads) too; the stand-in upstream and the load generator share processor 1. Rounds are interleaved
-(ABBA); a sample in whose time the machine was stolen from is measured again; medians and median absolute
-deviations. CPU is what every thread of the proxy's processes used between the marks of the generator.
+(ABBA); a sample in whose time more than --steal-max of the machine was stolen is measured again; medians and
+median absolute deviations; what is "added" is the median of differences within a round. CPU is what every
+thread of the proxy's processes used between the marks of the generator.
 
     perf/gateway/compare.py --parley build/src/cmd/parley --scenario plain1k [--rounds 7] [--seconds 6]
 
@@ -30,7 +31,7 @@ import statistics
 import sys
 import tempfile
 
-from measure import Load, Sample, memory, rounds, slab, summarize
+from measure import STEAL_MAX, Load, Sample, differences, memory, rounds, slab, summarize
 from peers import Bench, LOAD_CORE
 
 ENDLESS = 1_000_000_000
@@ -180,13 +181,14 @@ class Delay(Streams):
 
 
 def add_to_direct(summary, *figures):
+    """Only what was kept of both in the same round is compared."""
     direct = summary.get("direct")
     for name, row in summary.items():
         for figure in figures:
-            if direct and name != "direct":
-                pairs = zip(row[figure]["samples"], direct[figure]["samples"])
-                values = [one - other for one, other in pairs]
-                row["added_" + figure] = {"median": statistics.median(values), "samples": values}
+            if direct and name != "direct" and figure in row:
+                added = differences(row[figure], direct[figure])
+                if added:
+                    row["added_" + figure] = added
 
 
 WITH_DIRECT = ("direct", "nginx", "haproxy", "relaxed", "strict")
@@ -228,6 +230,21 @@ def print_table(scenario, summary, title):
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 
+def remarks(scenario, summary, thrown_away, steal_max):
+    """Lines about what the table has no figures of."""
+    out = []
+    for name, row in summary.items():
+        if not row:
+            steal = thrown_away[name]
+            out.append(f"{name}: nothing was kept: during each of its {len(steal)} samples {100 * min(steal):.1f} to "
+                       f"{100 * max(steal):.1f} % of the machine's time was stolen, more than {100 * steal_max:g} % "
+                       "(--steal-max)")
+        elif "direct" in summary and name != "direct" and any(
+                key.startswith("added_") and key not in row for key, _, _ in scenario.figures):
+            out.append(f"{name}: nothing is added to direct: no round kept a sample of both")
+    return out
+
+
 def machine():
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
         model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), "")
@@ -258,14 +275,20 @@ def run(settings, name, scenario, folder):
             return Load(settings.parley, LOAD_CORE, watched)
 
         scenario.prepare(bench, load_of)
-        samples = rounds(list(peers), settings.rounds,
-                         lambda one: scenario.measure(bench.peers[one], load_of(bench.peers[one])), say)
+        samples, thrown_away = rounds(
+            list(peers), settings.rounds,
+            lambda one: scenario.measure(bench.peers[one], load_of(bench.peers[one])), say,
+            settings.steal_max)
         summary = {one: summarize(samples[one]) for one in peers}
     scenario.conclude(summary)
     command = " ".join(["perf/gateway/compare.py", *map(shlex.quote, sys.argv[1:])])
+    allowed = "" if settings.steal_max == STEAL_MAX else f"up to {100 * settings.steal_max:g} % stolen; "
     print_table(scenario, summary, f"{name}: {settings.rounds} rounds of {settings.seconds} s, medians; "
-                                   f"load average {os.getloadavg()[0]:.1f}\n`{command}`")
-    return {"command": command, "machine": machine(), "peers": summary}
+                                   f"{allowed}load average {os.getloadavg()[0]:.1f}\n`{command}`")
+    for line in remarks(scenario, summary, thrown_away, settings.steal_max):
+        print(line)
+    return {"command": command, "machine": machine(), "steal_max": settings.steal_max, "peers": summary,
+            "thrown_away": thrown_away}
 
 
 def main():
@@ -281,6 +304,8 @@ def main():
     parser.add_argument("--rate", type=float, help="of latency, instead of half of the slowest")
     parser.add_argument("--streams", type=int, help="of sse*, instead of the scenario's own")
     parser.add_argument("--events-per-second", type=float, help="of each stream of sse*")
+    parser.add_argument("--steal-max", type=float, default=STEAL_MAX, metavar="F",
+                        help="of the machine's time stolen during a sample that is kept (%(default)s)")
     parser.add_argument("--output", help="where the JSON goes (perf/out/gateway-SCENARIO.json)")
     settings = parser.parse_args()
     settings.parley = os.path.abspath(settings.parley)

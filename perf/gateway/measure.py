@@ -6,7 +6,7 @@ import os
 import statistics
 import subprocess
 
-STEAL_MAX = 0.01  # of the machine's time; a sample above it is thrown away
+STEAL_MAX = 0.01  # of the machine's time: a sample above it is thrown away, unless told otherwise
 
 
 # ---- processes ----
@@ -124,32 +124,50 @@ class Load:
 # ---- rounds ----
 
 
-def rounds(names, count, measure, say):
-    """{name: [sample]}: `count` good samples of each name, in ABBA order. `measure(name)` gives a
-    Sample with `steal`; one in whose time the machine was stolen from is told and measured again, at
-    most twice as often as asked for."""
+def rounds(names, count, measure, say, steal_max=STEAL_MAX):
+    """({name: [sample]}, {name: [steal]}): `count` good samples of each name, in ABBA order, and how much
+    was stolen during those thrown away. `measure(name)` gives a Sample with `steal`; one in whose time
+    more than `steal_max` of the machine was stolen is told and measured again, at most twice as often as
+    asked for. `round` is added to each: what was measured in the same one may be compared in pairs."""
     samples = {name: [] for name in names}
+    thrown_away = {name: [] for name in names}
     for number in range(2 * count):
         left = [name for name in names if len(samples[name]) < count]
         if not left:
             break
         for name in left if number % 2 == 0 else reversed(left):
             sample = measure(name)
-            good = sample["steal"] <= STEAL_MAX
+            good = sample["steal"] <= steal_max
             say(number, name, sample, good)
             if good:
-                samples[name].append(sample)
-    return samples
+                samples[name].append(Sample(sample, round=number))
+            else:
+                thrown_away[name].append(sample["steal"])
+    return samples, thrown_away
 
 
 def summarize(samples):
-    """{figure: {median, mad, samples}} of the samples of one name."""
+    """{figure: {median, mad, samples, rounds}} of the samples of one name."""
     out = {}
     for figure in samples[0] if samples else ():
-        values = [sample[figure] for sample in samples if sample.get(figure) is not None]
-        if values:
+        kept = [sample for sample in samples if sample.get(figure) is not None]
+        if kept and figure != "round":
+            values = [sample[figure] for sample in kept]
             median = statistics.median(values)
             out[figure] = {"median": median,
                            "mad": statistics.median(abs(value - median) for value in values),
-                           "samples": values}
+                           "samples": values, "rounds": [sample["round"] for sample in kept]}
     return out
+
+
+def differences(row, other):
+    """{median, samples, rounds} of one figure less that of another name, round by round; None where no
+    round kept a sample of both."""
+    others = dict(zip(other["rounds"], other["samples"]))
+    pairs = [(number, value - others[number]) for number, value in zip(row["rounds"], row["samples"])
+             if number in others]
+    if not pairs:
+        return None
+    values = [value for _, value in pairs]
+    return {"median": statistics.median(values), "samples": values,
+            "rounds": [number for number, _ in pairs]}
