@@ -89,14 +89,17 @@ struct env_process {
 	void *handle; /* private */
 };
 
+/* A loop that always finds something ready keeps what waits for `idle` so long at most. */
+#define ENV_IDLE_LATE_NS 2000000u
+
 struct env_loop {
 	const struct env_ops *ops;
 	struct env *env;
 	const char *name;
 	uint64_t now_ns; /* monotonic, fixed within a turn */
 	int64_t wall_ms; /* Unix time, fixed within a turn; may jump either way */
-	/* Called where `idle_wanted` is set, nothing is ready and the loop is about to sleep; may
-	 * do work and post. */
+	/* Called where `idle_wanted` is set, nothing is ready and the loop is about to sleep, or
+	 * where that has not come to pass for ENV_IDLE_LATE_NS; may do work and post. */
 	void (*idle)(void *argument);
 	void *idle_argument;
 	bool idle_wanted;     /* something is left for `idle`; false again before it is called */

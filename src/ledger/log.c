@@ -77,7 +77,9 @@ static void on_durable(struct env_message *message)
 {
 	struct log_producer *producer =
 		(struct log_producer *)((char *)message - offsetof(struct log_producer, message));
-	atomic_store(&producer->message_posted, false);
+	/* An exchange, not a store: who found it set has made records durable before, and this is
+	 * to see them. */
+	atomic_exchange(&producer->message_posted, false);
 	if (producer->log)
 		acknowledge(producer);
 }
@@ -234,10 +236,11 @@ static struct log_entry *sort(struct log_entry *list)
 	return sorted;
 }
 
+/* In one order with the flags of log_wake and log->holding: they are lowered before this looks, and
+ * who finds one of them raised has submitted before. */
 void log_gather(struct log *log)
 {
-	struct log_entry *taken =
-		atomic_exchange_explicit(&log->incoming, NULL, memory_order_acquire);
+	struct log_entry *taken = atomic_exchange(&log->incoming, NULL);
 	if (taken)
 		log->pending = merge(log->pending, sort(taken));
 }

@@ -254,6 +254,46 @@ static void idle_is_called_before_sleeping_where_wanted_and_may_post(void **stat
 	env_loop_free(loop);
 }
 
+/* A loop that never has nothing to do, and what waits all the same. */
+struct restless {
+	struct env_message message;
+	struct env_loop *loop;
+	uint64_t until_ns;
+	bool idled;
+};
+
+static void restless_idles(void *argument)
+{
+	struct restless *restless = argument;
+	restless->idled = true;
+	env_loop_stop(restless->loop);
+}
+
+static void restless_hears(struct env_message *message)
+{
+	struct restless *restless = CONTAINER(message, struct restless, message);
+	if (env_clock_ns(restless->loop->env) < restless->until_ns)
+		env_post(restless->loop, &restless->message);
+	else
+		env_loop_stop(restless->loop);
+}
+
+static void idle_is_called_although_something_is_always_ready(void **state)
+{
+	struct contract *contract = *state;
+	struct env_loop *loop = env_loop_new(contract->env, "loop", false);
+	struct restless restless = {.message.run = restless_hears,
+				    .loop = loop,
+				    .until_ns = env_clock_ns(contract->env) + 5000 * MILLISECOND};
+	loop->idle = restless_idles;
+	loop->idle_argument = &restless;
+	loop->idle_wanted = true;
+	env_post(loop, &restless.message);
+	contract_run(contract, loop);
+	assert_true(restless.idled);
+	env_loop_free(loop);
+}
+
 /* ---- jobs ---- */
 
 #define JOBS 20
@@ -385,6 +425,7 @@ const struct CMUnitTest contract_loop_tests[] = {
 	cmocka_unit_test(messages_of_one_sender_keep_their_order),
 	cmocka_unit_test(a_message_may_post_itself_and_is_not_called_inside),
 	cmocka_unit_test(idle_is_called_before_sleeping_where_wanted_and_may_post),
+	cmocka_unit_test(idle_is_called_although_something_is_always_ready),
 	cmocka_unit_test(every_job_runs_once_and_then_is_done),
 	cmocka_unit_test(jobs_run_on_a_loop_that_may_block),
 	cmocka_unit_test(a_signal_reaches_its_handler_on_the_loop),
