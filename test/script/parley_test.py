@@ -429,6 +429,17 @@ class Gateway:
                 return int(line.rpartition(" ")[2])
         raise AssertionError(f"no series {name}")
 
+    def whereabouts(self):
+        """What each thread waits in, and what the logs have done: for a test that waits in vain."""
+        lines = []
+        for task in sorted(Path(f"/proc/{self.process.child.pid}/task").iterdir(), key=lambda one: int(one.name)):
+            read = {name: (task / name).read_text().strip() for name in ("comm", "wchan", "syscall")}
+            lines.append(f"thread {read['comm']}: {read['wchan']}, system call {read['syscall'].split(' ')[0]}")
+        told = ask(self.admin_port, "GET", "/metrics").body.decode().splitlines()
+        wanted = ("parley_log_", "parley_in_flight", "parley_client", "parley_upstream_connections")
+        lines += [line for line in told if line.startswith(wanted) and "_bucket" not in line]
+        return "\n".join(lines)
+
     # -- the log --
 
     def checkpoint_size(self, log):

@@ -485,14 +485,21 @@ class ClientsGone(EndingsCase):
         connection = socket.create_connection(("127.0.0.1", self.gate.port), timeout=30)
         connection.sendall(f"POST {api.path(stream)} HTTP/1.1\r\nhost: gateway\r\n{fields}"
                            f"content-length: {len(body)}\r\n\r\n".encode() + body)
-        when(connection)
+        try:
+            when(connection)
+        except TimeoutError as error:
+            raise AssertionError(f"nothing more from the gateway for 30 s; upstream: "
+                                 f"{self.upstream.requests} requests, {self.upstream.open} open\n"
+                                 f"{self.gate.whereabouts()}") from error
         connection.close()
 
     @staticmethod
     def until_said(connection):
         received = b""
         while SAID.encode() not in received:
-            received += connection.recv(65536)
+            piece = connection.recv(65536)
+            assert piece, f"the answer ended: {received[-300:]}"
+            received += piece
 
     def check_gone(self, count, output):
         wait_until(lambda: len(self.settles()) == count, "the settle record")
