@@ -35,7 +35,9 @@ struct seal_writer {
 	uint64_t block, offset, hash_count;
 	uint8_t *table;
 	struct buf texts, packed;
-	uint8_t kinds[TILE_WIDTH], sizes[2 * TILE_WIDTH];
+	/* Of the records of the block, as they come: hashes and links are those of all of it. */
+	uint8_t kinds[TILE_WIDTH], sizes[2 * TILE_WIDTH], links[TILE_WIDTH][LINK_SIZE];
+	uint64_t places[TILE_WIDTH]; /* in the open segment */
 	struct merkle_hash leaves[TILE_WIDTH];
 };
 
@@ -139,31 +141,58 @@ void seal_writer_sizes(const struct seal_writer *writer, uint64_t *open, uint64_
 
 /* ---- one block ---- */
 
-static enum err_code damaged(const struct seal_writer *writer, struct err *err)
+/* The record `at` of the block that begins with `start`. */
+static enum err_code damaged(const struct seal_writer *writer, uint64_t start, size_t at,
+			     struct err *err)
 {
 	return ERR_SET(err, ERR_CORRUPT,
 		       "%s: offset %llu: record %llu is missing or damaged; restore this file from "
 		       "a copy",
-		       writer->scan.path, (unsigned long long)writer->scan.offset,
-		       (unsigned long long)writer->index);
+		       writer->scan.path, (unsigned long long)writer->places[at],
+		       (unsigned long long)(start + at));
 }
 
-static enum err_code take_record(struct seal_writer *writer, size_t place, struct err *err)
+static enum err_code take_record(struct seal_writer *writer, uint64_t start, struct err *err)
 {
 	struct frame frame;
 	bool found;
+	size_t at = (size_t)(writer->index - start);
+	writer->places[at] = writer->scan.offset;
 	ERR_TRY(segment_scan_next(&writer->scan, &frame, &found, err));
-	if (!found || frame.index != writer->index ||
-	    memcmp(frame.link, writer->link, LINK_SIZE) != 0)
-		return damaged(writer, err);
-	writer->kinds[place] = (uint8_t)frame.kind;
-	writer->sizes[2 * place] = (uint8_t)frame.text.size;
-	writer->sizes[2 * place + 1] = (uint8_t)(frame.text.size >> 8);
+	if (!found || frame.index != writer->index)
+		return damaged(writer, start, at, err);
+	writer->kinds[at] = (uint8_t)frame.kind;
+	writer->sizes[2 * at] = (uint8_t)frame.text.size;
+	writer->sizes[2 * at + 1] = (uint8_t)(frame.text.size >> 8);
+	memcpy(writer->links[at], frame.link, LINK_SIZE);
 	buf_append_bytes(&writer->texts, frame.text);
-	writer->leaves[place] = merkle_leaf(frame.text.data, frame.text.size);
-	memcpy(writer->link, writer->leaves[place].bytes, LINK_SIZE);
 	writer->index++;
 	return writer->texts.failed ? no_memory(writer, err) : ERR_OK;
+}
+
+/* The texts side by side, which stay where they are from here on. */
+static void hash_texts(struct seal_writer *writer, size_t count)
+{
+	struct merkle_group group;
+	const char *text = writer->texts.data;
+	group.count = 0;
+	for (size_t i = 0; i < count; i++) {
+		size_t size = writer->sizes[2 * i] | (size_t)writer->sizes[2 * i + 1] << 8;
+		merkle_group_leaf(&group, bytes_of(text, size), &writer->leaves[i]);
+		text += size;
+	}
+	merkle_group_finish(&group);
+}
+
+/* Each record names the one before it. */
+static enum err_code check_links(struct seal_writer *writer, uint64_t start, struct err *err)
+{
+	for (size_t i = 0; i < writer->index - start; i++) {
+		if (memcmp(writer->links[i], writer->link, LINK_SIZE) != 0)
+			return damaged(writer, start, i, err);
+		memcpy(writer->link, writer->leaves[i].bytes, LINK_SIZE);
+	}
+	return ERR_OK;
 }
 
 static void note_hashes(struct seal_writer *writer, uint64_t begin)
@@ -213,7 +242,9 @@ static enum err_code seal_block(struct seal_writer *writer, struct err *err)
 	uint64_t end = seal_block_end(first, writer->header.records, writer->block);
 	buf_clear(&writer->texts);
 	while (writer->index < end)
-		ERR_TRY(take_record(writer, (size_t)(writer->index - start), err));
+		ERR_TRY(take_record(writer, start, err));
+	hash_texts(writer, (size_t)(end - start));
+	ERR_TRY(check_links(writer, start, err));
 	note_hashes(writer, start);
 	ERR_TRY(pack(writer, (size_t)(end - start), err));
 	writer->block++;

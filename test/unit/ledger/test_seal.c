@@ -4,6 +4,7 @@
 
 #include "base/sanitized.h"
 #include "base/sha256.h"
+#include "ledger/packing.h"
 #include "ledger/seal.h"
 
 #include <dirent.h>
@@ -357,6 +358,86 @@ static void test_rot_before_the_seal(void **state)
 	buf_release(&text);
 }
 
+/* The header of the segment behind the first. */
+static void read_second(struct fixture *fixture, struct segment_header *out)
+{
+	char folder[1024], path[2048];
+	uint64_t first, second = UINT64_MAX;
+	struct buf text = BUF_INIT(1 << 20);
+	fixture_path(fixture, "segments", folder);
+	DIR *directory = opendir(folder);
+	assert_non_null(directory);
+	for (struct dirent *entry; (entry = readdir(directory));)
+		if (segment_name_parse(entry->d_name, &first) && first > 0 && first < second)
+			second = first;
+	closedir(directory);
+	char name[SEGMENT_NAME_SIZE];
+	segment_name(second, name);
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	fixture_read(path, &text);
+	assert_true(segment_header_parse((uint8_t *)text.data, out));
+	buf_release(&text);
+}
+
+/* Where the frame of a record begins. */
+static size_t find_record(const struct buf *segment, uint64_t index, struct frame *frame)
+{
+	static char room[PACKING_ROOM];
+	size_t at = SEGMENT_HEADER_SIZE;
+	for (;; at += frame->stored) {
+		assert_true(frame_parse((uint8_t *)segment->data + at, segment->size - at, room,
+					frame));
+		if (frame->index == index)
+			return at;
+	}
+}
+
+/* The hashes of a block are made together and its links looked at afterwards: it is told which
+ * record does not follow from the one before it. */
+static void test_a_record_that_does_not_follow(void **state)
+{
+	static const uint64_t places[] = {0, 1, 77, TILE_WIDTH - 1, TILE_WIDTH};
+	struct fixture *fixture = *state;
+	uint8_t digest[SHA256_SIZE];
+	make_log(fixture, digest);
+	char path[1024], problem[64];
+	struct buf text = BUF_INIT(1 << 20);
+	struct seal_writer *writer;
+	struct seal_end end;
+	struct segment_header next;
+	fixture_path(fixture, FIRST_OPEN, path);
+	fixture_read(path, &text);
+	read_second(fixture, &next);
+	end.tree = next.range;
+	memcpy(end.link, next.link, LINK_SIZE);
+	assert_true(end.tree.size > TILE_WIDTH);
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		struct frame frame;
+		bool done = false;
+		size_t at = find_record(&text, places[i], &frame);
+		frame.link[LINK_SIZE - 1] ^= 1;
+		assert_int_equal(frame.stored,
+				 frame_write(&frame, SEGMENT_VERSION, (uint8_t *)text.data + at));
+		fixture_write(path, text.data, text.size);
+		fixture_path(fixture, "segments", path);
+		assert_works(seal_writer_open(fixture->env, path, 0, &end, &writer, &fixture->err),
+			     &fixture->err);
+		enum err_code code = ERR_OK;
+		while (code == ERR_OK && !done)
+			code = seal_writer_step(writer, &done, &fixture->err);
+		assert_int_equal(code, ERR_CORRUPT);
+		snprintf(problem, sizeof(problem), "offset %zu: record %u is", at,
+			 (unsigned)places[i]);
+		assert_non_null(strstr(fixture->err.message, problem));
+		seal_writer_free(writer);
+		fixture_path(fixture, FIRST_OPEN, path);
+		frame.link[LINK_SIZE - 1] ^= 1;
+		frame_write(&frame, SEGMENT_VERSION, (uint8_t *)text.data + at);
+	}
+	fixture_write(path, text.data, text.size);
+	buf_release(&text);
+}
+
 /* ---- crashes and failing disks ---- */
 
 static void keep(struct fixture *fixture, const char *name, struct buf *out)
@@ -497,6 +578,7 @@ int main(void)
 		WITH_LOG(test_a_seal_of_other_records_is_refused),
 		WITH_LOG(test_rot_behind_the_seal),
 		WITH_LOG(test_rot_before_the_seal),
+		WITH_LOG(test_a_record_that_does_not_follow),
 		WITH_LOG(test_both_files_at_the_start),
 		WITH_LOG(test_every_write_fails_in_turn),
 		WITH_LOG(test_every_sync_fails_in_turn),
