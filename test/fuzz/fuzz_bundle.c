@@ -2,7 +2,7 @@
  * a line behind the byte 0x1f. What commits to other parts would never be right by chance, so that
  * it is put in where a file says @root@ (of the first suite), @plan@ (the digest of plan.json),
  * @words0@ to @words9@ (of that suite's items); then the bundle is sealed. */
-#include "fuzz.h"
+#include "fuzz_folder.h"
 
 #include "base/encode.h"
 #include "base/json.h"
@@ -10,23 +10,12 @@
 #include "suite/suite.h"
 #include "verify/verify.h"
 
-#include <ftw.h>
-#include <unistd.h>
-
 #define MARK '\x1f'
 #define FILES_MAX 24u
 #define PATH_SIZE 700
 #define ITEMS 10u
 
 /* ---- folders ---- */
-
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-	(void)status;
-	(void)kind;
-	(void)walk;
-	return remove(path);
-}
 
 /* A name of the input's that stays inside the folder. */
 static bool is_harmless(struct bytes path)
@@ -210,16 +199,14 @@ static void check(struct env *env, const char *folder)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct env *env;
-	static char folder[64];
+	static const char *folder;
 	struct part parts[FILES_MAX];
 	if (!env) {
-		/* Files are synced, which takes long on a disk. */
-		snprintf(folder, sizeof(folder), "%s/parley-fuzz-bundle-%d",
-			 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
+		folder = fuzz_folder("bundle");
 		env = env_os_new(1);
 		FUZZ_CHECK(env);
 	}
-	nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	fuzz_remove_tree(folder);
 	FUZZ_CHECK(env_make_directories(env, folder, NULL) == ERR_OK);
 	struct bytes copy = fuzz_copy(fuzz_input(data, size));
 	make(env, folder, parts, divide(copy, parts));

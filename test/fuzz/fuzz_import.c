@@ -2,21 +2,19 @@
  *
  * The first byte: the format to read the rest as (found out where there are not so many), or, from
  * 128 on, the rest is suite.yaml, a NUL byte and items.jsonl. */
-#include "fuzz.h"
+#include "fuzz_folder.h"
 
 #include "suite/import.h"
 #include "suite/suite.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
-#define FOLDER_SIZE 64
 #define ITEMS 8 /* as many are rendered */
 
 static void empty_folder(const char *folder)
 {
 	static const char *const names[] = {"suite.yaml", "items.jsonl", "transcript.jsonl"};
-	char path[FOLDER_SIZE + 32];
+	char path[FUZZ_FOLDER_SIZE + 32];
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
 		unlink(path);
@@ -82,15 +80,13 @@ static void parse(struct bytes text)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct env *env;
-	static char folder[FOLDER_SIZE];
+	static const char *folder;
 	struct bytes input = fuzz_input(data, size);
 	unsigned choice = fuzz_take(&input), formats = 0;
 	if (!env) {
-		/* Files are synced, which takes long on a disk. */
-		snprintf(folder, sizeof(folder), "%s/parley-fuzz-import-%d",
-			 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
+		folder = fuzz_folder("import");
 		env = env_os_new(1);
-		FUZZ_CHECK(env && env_make_directories(env, folder, NULL) == ERR_OK);
+		FUZZ_CHECK(env);
 	}
 	while (suite_import_format(formats))
 		formats++;

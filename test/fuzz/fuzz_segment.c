@@ -4,7 +4,7 @@
  * The first byte: 0 the rest is a file; 1 a frame; 2 a packed text; else a sealed file, of which
  * the next 80 bytes are those from 16 on, the 64 after them those from 2,176 on, and the rest what
  * stands behind the header; and its bits tell what is put right. */
-#include "fuzz.h"
+#include "fuzz_folder.h"
 
 #include "base/crc32c.h"
 #include "base/sha256.h"
@@ -99,7 +99,7 @@ static void scan_file(struct env *env, const uint8_t *data, size_t size, bool se
 	FUZZ_CHECK(file >= 0 && write(file, data, size) == (ssize_t)size);
 	/* What a file is follows from its name. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-	snprintf(name, sizeof(name), "/tmp/parley-fuzz-%d/000000000000.%s", (int)getpid(),
+	snprintf(name, sizeof(name), "%s/000000000000.%s", fuzz_folder_path,
 		 sealed ? "seal" : "seg");
 	unlink(name);
 	FUZZ_CHECK(symlink(path, name) == 0);
@@ -213,10 +213,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct bytes input = fuzz_input(data, size);
 	unsigned choice = fuzz_take(&input);
 	if (!env) {
-		char folder[64];
-		snprintf(folder, sizeof(folder), "/tmp/parley-fuzz-%d", (int)getpid());
+		fuzz_folder("segment");
 		env = env_os_new(1);
-		FUZZ_CHECK(env && env_make_directories(env, folder, NULL) == ERR_OK);
+		FUZZ_CHECK(env);
 	}
 	if (choice == 0)
 		scan_file(env, (const uint8_t *)input.data, input.size, input.size % 2);
