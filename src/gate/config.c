@@ -166,6 +166,27 @@ static enum err_code read_address(struct reading *reading, const json_t *value, 
 	return ERR_OK;
 }
 
+static bool same_addresses(const struct env_address *a, size_t a_count, const struct env_address *b,
+			   size_t b_count)
+{
+	bool same = a_count == b_count;
+	for (size_t i = 0; same && i < a_count; i++)
+		same = a[i].family == b[i].family && a[i].port == b[i].port &&
+		       memcmp(a[i].ip, b[i].ip, sizeof(a[i].ip)) == 0 &&
+		       strcmp(a[i].path, b[i].path) == 0;
+	return same;
+}
+
+/* Whether one of the first `count` of `listen` is this address. The workers share theirs, so that
+ * the system would share it with a second listener too, and give each of them some connections. */
+static bool is_taken(const struct config *config, size_t count, const struct env_address *address)
+{
+	for (size_t i = 0; i < count; i++)
+		if (address->port && same_addresses(&config->listen[i], 1, address, 1))
+			return true;
+	return false;
+}
+
 static enum err_code read_listen(struct reading *reading)
 {
 	struct config *config = reading->config;
@@ -178,10 +199,14 @@ static enum err_code read_listen(struct reading *reading)
 	config->listen = arena_alloc_zero(&config->arena, count * sizeof(*config->listen));
 	if (!config->listen)
 		return config_no_memory(reading->err);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		ERR_TRY(read_address(reading,
 				     json_is_array(listen) ? json_array_get(listen, i) : listen,
 				     "listen", &config->listen[i]));
+		if (is_taken(config, i, &config->listen[i]))
+			return yaml_fail(reading->tree, reading->root, "listen", reading->err,
+					 ERR_INVALID, "names an address twice");
+	}
 	config->listen_count = count;
 	return ERR_OK;
 }
@@ -191,8 +216,13 @@ static enum err_code read_admin(struct reading *reading)
 	json_t *admin = json_object_get(reading->root, "admin");
 	if (!admin || json_is_null(admin))
 		return ERR_OK;
-	reading->config->has_admin = true;
-	return read_address(reading, admin, "admin", &reading->config->admin);
+	struct config *config = reading->config;
+	config->has_admin = true;
+	ERR_TRY(read_address(reading, admin, "admin", &config->admin));
+	if (is_taken(config, config->listen_count, &config->admin))
+		return yaml_fail(reading->tree, reading->root, "admin", reading->err, ERR_INVALID,
+				 "must be an address of its own: `listen` names this one");
+	return ERR_OK;
 }
 
 static enum err_code read_data(struct reading *reading)
@@ -658,17 +688,6 @@ static void tell(struct buf *told, bool differs, const char *key)
 {
 	if (differs)
 		buf_printf(told, "%s%s", told->size ? ", " : "", key);
-}
-
-static bool same_addresses(const struct env_address *a, size_t a_count, const struct env_address *b,
-			   size_t b_count)
-{
-	bool same = a_count == b_count;
-	for (size_t i = 0; same && i < a_count; i++)
-		same = a[i].family == b[i].family && a[i].port == b[i].port &&
-		       memcmp(a[i].ip, b[i].ip, sizeof(a[i].ip)) == 0 &&
-		       strcmp(a[i].path, b[i].path) == 0;
-	return same;
 }
 
 static const char *text_of(const char *text)

@@ -10,6 +10,7 @@
 #include "ledger/note.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,13 +27,26 @@ static enum err_code load_key(struct gateway *gateway, const char *name,
 {
 	char path[1024];
 	ERR_TRY(config_data_path(gateway->config, name, path, sizeof(path), err));
-	return key_file_read(gateway->env, path, out, err);
+	enum err_code code = key_file_read(gateway->env, path, out, err);
+	const char *data = gateway->config->data;
+	if (code == ERR_NOT_FOUND && !env_file_exists(gateway->env, data))
+		return ERR_SET(err, ERR_USAGE,
+			       "%s: data: there is no folder %s; `parley init` makes one for a new "
+			       "gateway",
+			       gateway->config->file, data);
+	if (code == ERR_NOT_FOUND)
+		return ERR_SET(
+			err, ERR_USAGE,
+			"%s: there is no such file; `parley init` makes one for a new gateway, "
+			"and one that has a log needs its own back from a backup",
+			path);
+	return code == ERR_OK ? ERR_OK : err_to_usage(err);
 }
 
-/* A file of `size` random bytes in hex, made at the first start; `what` says what losing it costs.
- */
-static enum err_code load_secret(struct gateway *gateway, const char *name, uint8_t *out,
-				 size_t size, struct err *err)
+/* A file of `size` random bytes in hex, made at the first start; `mend` says what to do about one
+ * that is damaged. */
+static enum err_code load_secret(struct gateway *gateway, const char *name, const char *mend,
+				 uint8_t *out, size_t size, struct err *err)
 {
 	char path[1024], text[129];
 	struct buf file = BUF_INIT(256);
@@ -45,10 +59,8 @@ static enum err_code load_secret(struct gateway *gateway, const char *name, uint
 	}
 	enum err_code code = env_read_file(gateway->env, path, &file, err);
 	if (code == ERR_OK && !hex_decode(buf_bytes(&file), out, size))
-		code = ERR_SET(err, ERR_CORRUPT,
-			       "%s does not hold %zu hexadecimal digits; restore it from a backup "
-			       "(receipts and nonces depend on it)",
-			       path, size * 2);
+		code = ERR_SET(err, ERR_CORRUPT, "%s does not hold %zu hexadecimal digits; %s",
+			       path, size * 2, mend);
 	buf_release(&file);
 	return code;
 }
@@ -64,8 +76,11 @@ static enum err_code load_secrets(struct gateway *gateway, struct err *err)
 {
 	uint8_t token[GATEWAY_TOKEN_SIZE / 2];
 	ERR_TRY(load_key(gateway, "signing.key", &gateway->key, err));
-	ERR_TRY(load_secret(gateway, "log.secret", gateway->secret, sizeof(gateway->secret), err));
-	ERR_TRY(load_secret(gateway, "admin.token", token, sizeof(token), err));
+	ERR_TRY(load_secret(gateway, "log.secret",
+			    "restore it from a backup (receipts and nonces depend on it)",
+			    gateway->secret, sizeof(gateway->secret), err));
+	ERR_TRY(load_secret(gateway, "admin.token", "remove it, and the next start makes another",
+			    token, sizeof(token), err));
 	hex_encode(token, sizeof(token), gateway->token);
 	return ERR_OK;
 }
@@ -106,7 +121,7 @@ static enum err_code place_mark(struct gateway *gateway, enum control_log which,
 		return ERR_SET(err, ERR_TOO_LARGE, "log.marks: the path is too long");
 	if (named && !env_file_exists(gateway->env, named))
 		return ERR_SET(
-			err, ERR_NOT_FOUND,
+			err, ERR_USAGE,
 			"log.marks: there is no folder %s; mount the disk that holds it, or make "
 			"it before the first start",
 			named);
@@ -219,7 +234,8 @@ static enum err_code open_access_log(struct gateway *gateway, struct err *err)
 					     .argument = gateway->options.argument};
 	if (!options.path)
 		return ERR_OK;
-	ERR_TRY(access_log_open(&options, &gateway->access_log, err));
+	if (access_log_open(&options, &gateway->access_log, err) != ERR_OK)
+		return err_to_usage(err);
 	for (unsigned i = 0; i < gateway->worker_count; i++)
 		ERR_TRY(access_log_attach(gateway->access_log, &gateway->workers[i].access,
 					  gateway->workers[i].loop, err));
@@ -239,7 +255,9 @@ static enum err_code open_workers(struct gateway *gateway, struct err *err)
 		return ERR_SET(err, ERR_NO_MEMORY, "out of memory");
 	for (unsigned i = 0; i < gateway->worker_count; i++) {
 		gateway->workers_inited++;
-		ERR_TRY(gate_worker_init(&gateway->workers[i], gateway, i, err));
+		/* What cannot be made of the configuration is in it, or in HTTPS_PROXY. */
+		if (gate_worker_init(&gateway->workers[i], gateway, i, err) != ERR_OK)
+			return err_to_usage(err);
 		gateway->workers[i].world = control_world(gateway->control);
 	}
 	ERR_TRY(open_access_log(gateway, err));
@@ -264,7 +282,10 @@ static enum err_code open_nonces(struct gateway *gateway, struct err *err)
 
 static enum err_code open_parts(struct gateway *gateway, struct err *err)
 {
-	ERR_TRY(backup_check_start(gateway->env, gateway->config, gateway->options.restored, err));
+	enum err_code code =
+		backup_check_start(gateway->env, gateway->config, gateway->options.restored, err);
+	if (code != ERR_OK) /* `data` may name a file */
+		return err->sys == ENOTDIR ? err_to_usage(err) : code;
 	ERR_TRY(load_secrets(gateway, err));
 	gateway_name_metrics(gateway, gateway->config);
 	gateway->log_loop = env_loop_new(gateway->env, "log", true);

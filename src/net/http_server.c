@@ -853,7 +853,9 @@ static void deadline_passed(struct env_timer *timer)
 		return;
 	}
 	connection->advancing = true;
-	refuse(connection, 408, "the request did not arrive in time");
+	refuse(connection, 408,
+	       connection->state == STATE_BODY ? "its body comes too slowly"
+					       : "its head was not complete");
 	connection->advancing = false;
 	advance(connection);
 }

@@ -232,12 +232,28 @@ static bool is_connection_field(const struct http_head *head, const char *data, 
 	return bytes_equal_fold(http_bytes(data, head->fields[i].name), BYTES("connection"));
 }
 
-/* Connection options name fields meant for the next hop only; these never are. */
+/* Connection options name fields meant for the next hop only; these never are: what the gateway
+ * goes by, and what it passes on. */
 static bool names_end_to_end_field(struct bytes list)
 {
-	static const char *const fields[] = {
-		"host",      "content-length", "transfer-encoding", "authorization",
-		"x-api-key", "x-goog-api-key", "content-type",      "content-encoding"};
+	static const char *const fields[] = {"host",
+					     "content-length",
+					     "transfer-encoding",
+					     "authorization",
+					     "x-api-key",
+					     "x-goog-api-key",
+					     "content-type",
+					     "content-encoding",
+					     "expect",
+					     "anthropic-version",
+					     "anthropic-beta",
+					     "parley-run",
+					     "parley-accept",
+					     "parley-leaf",
+					     "parley-purpose",
+					     "signature",
+					     "signature-input",
+					     "content-digest"};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
 		if (http_list_has(list, fields[i]))
 			return true;

@@ -169,7 +169,7 @@ class AccessLog(Case):
         self.gate.stop()
         self.gate.write_config(self.upstream.url, access_log="none/access.log")
         done = run("serve", "-c", self.gate.config_path)
-        self.assertEqual(done.returncode, 1, done)
+        self.assertEqual(done.returncode, 2, done)
         self.assertIn("access_log: ", done.stderr)
         self.assertIn("none/access.log", done.stderr)
 

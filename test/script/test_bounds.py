@@ -425,6 +425,7 @@ class SlowPeers(BoundsCase):
         for connection in slow:
             received = read_to_end(connection)
             self.assertTrue(received.startswith(b"HTTP/1.1 408 "), received)
+            self.assertIn(b"in time: its head was not complete (rule request.timeout", received)
         for connection in quiet:
             self.assertEqual(read_to_end(connection), b"")
         # A byte now and then does not prolong it.
@@ -442,7 +443,7 @@ class SlowPeers(BoundsCase):
         slow.sendall(self.head("openai", 50000) + b"{")
         received = read_to_end(slow)
         self.assertTrue(received.startswith(b"HTTP/1.1 408 "), received)
-        self.assertIn(b"rule request.timeout", received)
+        self.assertIn(b"in time: its body comes too slowly (rule request.timeout", received)
         # 40 pieces of 4 KB over more than 2 s: five times as long as `body`, but above the rate.
         request = self.request("openai", prompt="v" * 160000)
         steady = self.connect()

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+from unittest import mock
 
 from parley_test import (PARLEY, Case, Gateway, access, day, evaluation, grant, main, product, run)
 from parley_test import Client as Asker
@@ -97,15 +98,48 @@ class Serve(Case):
 
     def test_a_data_directory_that_is_not_there(self):
         self.gate.write_config("http://127.0.0.1:1", data="nowhere")
-        self.fails(1, "nowhere")
+        self.fails(2, self.gate.config_path, "data: there is no folder", "nowhere", "parley init")
+        self.gate.write_config("http://127.0.0.1:1", data="signing.key")
+        self.fails(2, "signing.key", "Not a directory")
 
     def test_no_signing_key(self):
         (self.gate.directory / "signing.key").unlink()
-        self.fails(1, "signing.key")
+        self.fails(2, "signing.key", "parley init", "backup")
 
     def test_a_broken_signing_key(self):
-        (self.gate.directory / "signing.key").write_text("no key\n")
-        self.fails(1, "signing.key")
+        for text in ("no key\n", ""):
+            (self.gate.directory / "signing.key").write_text(text)
+            self.fails(2, "signing.key", "PKCS#8")
+
+    def test_damaged_secrets_say_what_to_do(self):
+        (self.gate.directory / "admin.token").write_text("x")
+        self.fails(1, "admin.token", "remove it")
+        (self.gate.directory / "admin.token").unlink()
+        (self.gate.directory / "log.secret").write_text("x")
+        self.fails(1, "log.secret", "backup")
+
+    def test_files_that_are_named_and_not_there(self):
+        self.gate.write_config("http://127.0.0.1:1", access_log="nowhere/access.log")
+        self.fails(2, "access_log", "nowhere")
+        self.gate.write_config("http://127.0.0.1:1", access_log=".")
+        self.fails(2, "access_log")
+        self.gate.write_config("http://127.0.0.1:1", log={"marks": "nowhere"})
+        self.fails(2, "log.marks", "nowhere")
+
+    def test_one_address_for_two_listeners(self):
+        """The system would share it among them, and give each of them some of the connections."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+        self.gate.write_config("http://127.0.0.1:1", listen=address, admin=address)
+        self.fails(2, self.gate.config_path, "admin", "an address of its own")
+        self.gate.write_config("http://127.0.0.1:1", listen=[address, "127.0.0.1:0", address])
+        self.fails(2, self.gate.config_path, "listen", "twice")
+
+    def test_a_proxy_that_cannot_be_one(self):
+        self.gate.write_config("https://provider.example")
+        for proxy in ("127.0.0.1:3128", "socks5://127.0.0.1:1080", "http://proxy:99999"):
+            with self.subTest(proxy), mock.patch.dict(os.environ, {"HTTPS_PROXY": proxy, "NO_PROXY": ""}):
+                self.fails(2, "HTTPS_PROXY")
 
     def test_what_init_made_runs_at_once(self):
         done = run("init", self.directory / "fresh")

@@ -102,7 +102,9 @@ class Smuggling(Case):
 
     def test_connection_names_what_must_reach_its_end(self):
         length = f"content-length: {len(BODY)}"
-        for name in ("host", "content-length", "x-api-key", "authorization", "close, transfer-encoding"):
+        for name in ("host", "content-length", "x-api-key", "authorization", "close, transfer-encoding",
+                     "anthropic-version", "Anthropic-Beta, close", "parley-run", "parley-leaf",
+                     "signature-input"):
             with self.subTest(name):
                 self.check(self.head(length, f"connection: {name}") + BODY)
 
