@@ -3,6 +3,8 @@
 #include "gate/gateway.h"
 #include "watch/watch.h"
 
+#define TELL_PAUSE_NS (60 * (uint64_t)1000000000)
+
 static int64_t micros(uint64_t from_ns, uint64_t to_ns)
 {
 	return to_ns > from_ns ? (int64_t)((to_ns - from_ns) / 1000) : 0;
@@ -136,6 +138,20 @@ static bool upstream_error_of(const struct gate_request *request, enum upstream_
 		*out = request->observer.outcome.failed ? UPSTREAM_ERROR_STREAM
 							: UPSTREAM_ERROR_RESET;
 	return true;
+}
+
+void gate_account_upstream_failed(struct gate_request *request, const char *problem)
+{
+	const struct world_provider *provider = request->terms.model->provider;
+	struct gate_upstream *upstream = &request->upstreams->rows[provider->index];
+	uint64_t now_ns = request->worker->loop->now_ns;
+	if (upstream->told_ns && now_ns - upstream->told_ns < TELL_PAUSE_NS)
+		return;
+	upstream->told_ns = now_ns;
+	gateway_tell(request->worker->gateway,
+		     "provider %s, record %s: %s (told once a minute; "
+		     "parley_upstream_errors_total counts all)",
+		     provider->id, request->admit_id, problem);
 }
 
 static void count_upstream(struct gate_request *request)

@@ -1,5 +1,5 @@
 /* What is counted about a request, and told of it, when it is refused, settled and over. On the
- * worker's loop; takes no lock and allocates nothing. */
+ * worker's loop; takes no lock and allocates nothing, but for a line to the operator. */
 #ifndef GATE_ACCOUNT_H
 #define GATE_ACCOUNT_H
 
@@ -16,6 +16,10 @@ void gate_account_told(struct gate_request *request);
 void gate_account_observed(struct gate_request *request, enum rule rule);
 /* Its ending and usage are known. */
 void gate_account_settled(struct gate_request *request, const struct record_usage *usage);
+/* Why the provider's answer did not come, for the operator: neither the client nor the log is told
+ * what a certificate, a proxy or an address is about. At most one line a minute for each provider
+ * and worker. */
+void gate_account_upstream_failed(struct gate_request *request, const char *problem);
 /* Its settle record is in the log: it is in flight no more. */
 void gate_account_recorded(struct gate_request *request);
 /* The last byte of an admitted request's answer was given to its connection, or the client is gone.

@@ -545,6 +545,7 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	request->status = head->status;
 	/* We have asked for none, and could neither read nor bound what is in it. */
 	if (coding.size && !bytes_equal_fold(coding, BYTES("identity"))) {
+		gate_account_upstream_failed(request, "its answer is compressed, unasked");
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, "its answer is compressed");
 		return;
 	}
@@ -618,6 +619,8 @@ static void call_ended(struct http_call *call, const struct err *err)
 	request->calling = false;
 	if (request->told)
 		return; /* its end is known already */
+	if (err->code != ERR_OK)
+		gate_account_upstream_failed(request, err->message);
 	request->failure = err->code;
 	request->ending = (uint8_t)ending_of(request, err);
 	request->answer = ANSWER_OVER;
@@ -854,6 +857,12 @@ static void pass_plain(struct gate_request *request)
 		return;
 	}
 	if (ours) {
+		gate_account_upstream_failed(request,
+					     request->status == 401
+						     ? "it refused the gateway's own key with 401; "
+						       "look at `key` in `providers`"
+						     : "it refused the gateway's own key with 403; "
+						       "look at `key` in `providers`");
 		gate_send_error(request, 502, "upstream_credential",
 				BYTES("the provider refused the gateway's own credential"), false);
 		return;

@@ -27,6 +27,7 @@ struct gate_upstream {
 	enum dialect_id dialect;
 	char *fields; /* Host, credential and fixed fields, each line with CR LF; owned */
 	uint64_t first_byte_ns, stall_ns;
+	uint64_t told_ns; /* when the operator was last told of a failure; 0: never */
 };
 
 /* The providers as one configuration has them, and the connections to them. A reload makes another

@@ -109,6 +109,14 @@ class ThroughAProxy(Case):
                 models=[{"name": "north-o", "provider": "north-open"}])
         return self.gate.client("prod", "acme")
 
+    def assert_told(self, problem):
+        """The operator reads why, once, and the client does not."""
+        line = "provider north-open, record "
+        wait_until(lambda: line in self.gate.process.stderr, "the operator to be told")
+        self.assertEqual(self.gate.process.stderr.count(line), 1)
+        self.assertIn(problem, self.gate.process.stderr)
+        self.assertNotIn("upstream-secret", self.gate.process.stderr)
+
     def test_a_tunnel_with_credentials(self):
         provider, proxy = self.provider(), Proxy(self)
         client = self.client(provider.url, HTTPS_PROXY=f"http://us%40er:pass%3Aword@127.0.0.1:{proxy.port}")
@@ -127,21 +135,71 @@ class ThroughAProxy(Case):
         client = self.client(provider.url, https_proxy=f"http://127.0.0.1:{proxy.port}")
         self.assertEqual(client.chat().status, 502)
         self.assertEqual((provider.requests, len(proxy.heads)), (0, 1))
+        self.assert_told("TLS: ")
 
     def test_a_proxy_that_opens_no_tunnel(self):
         provider = self.provider()
-        for number, answer in enumerate((
-                b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
-                b"HTTP/1.1 200 OK\r\n\r\nmore than its answer", b"", b"SSH-2.0\r\n", b"HTTP/1.1 200 OK\r\n",
-                b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70000)):
+        for number, (answer, problem) in enumerate((
+                (b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
+                 "the proxy refused the tunnel with 407 (user and password belong into HTTPS_PROXY)"),
+                (b"HTTP/1.1 200 OK\r\n\r\nmore than its answer", "the proxy sent more than its answer"),
+                (b"", "the proxy closed the connection"),
+                (b"SSH-2.0\r\n", "the proxy's answer cannot be read"),
+                (b"HTTP/1.1 200 OK\r\n", "the proxy closed the connection"),
+                (b"HTTP/1.1 100 Continue\r\n\r\n", "the proxy refused the tunnel with 100"),
+                (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70000, "the proxy's answer cannot be read"))):
             with self.subTest(answer[:40]):
                 proxy = Proxy(self, answer)
                 client = self.client(provider.url, f"gateway-{number}",
                                      HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}")
                 answered = client.chat()
                 self.assertEqual(answered.status, 502, answered)
+                self.assertNotIn("proxy", answered.message())
                 self.assertEqual(len(proxy.heads), 1)
+                self.assert_told(problem)
         self.assertEqual(provider.requests, 0)
+
+    def test_a_proxy_that_answers_in_clear_is_told_nothing(self):
+        """It lets the tunnel be, and then plays the provider."""
+        said = []
+
+        class Pretender(Threads):
+            def serve(self, connection, number):
+                read_head(connection)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                said.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+        proxy = Pretender(self)
+        client = self.client(self.provider().url, HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}")
+        self.assertEqual(client.chat().status, 502)
+        self.assertEqual(len(said), 1)
+        self.assertEqual(said[0][:2], b"\x16\x03", "what went in was no handshake")
+        self.assertNotIn(b"upstream-secret", said[0])
+        self.assert_told("TLS: ")
+
+    def test_a_proxy_or_provider_that_is_not_there(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            dead = taken.getsockname()[1]
+        client = self.client(self.provider().url, "no-proxy", HTTPS_PROXY=f"http://127.0.0.1:{dead}")
+        self.assertEqual(client.chat().status, 502)
+        self.assert_told("cannot connect")
+        client = self.client(f"http://127.0.0.1:{dead}", "no-provider")
+        for _ in range(3):
+            self.assertEqual(client.chat().status, 502)
+        self.assert_told(f"http://127.0.0.1:{dead}: cannot connect")
+
+    def test_a_provider_that_refuses_the_gateways_key(self):
+        body = b'{"error": {"message": "Incorrect API key provided: upstream-secret"}}'
+        for number, status in enumerate((401, 403)):
+            with self.subTest(status):
+                proxy = Proxy(self, b"HTTP/1.1 %d No\r\ncontent-type: application/json\r\n"
+                              b"content-length: %d\r\n\r\n%s" % (status, len(body), body))
+                client = self.client(f"http://127.0.0.1:{proxy.port}", f"key-{number}")
+                answered = client.chat()
+                self.assertEqual(answered.status, 502)
+                self.assertNotIn(b"upstream-secret", answered.body)
+                self.assert_told(f"it refused the gateway's own key with {status}")
 
     def test_exceptions_and_plain_providers_go_directly(self):
         provider, proxy = self.provider(), Proxy(self, b"")
