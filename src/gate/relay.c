@@ -549,6 +549,14 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, "its answer is compressed");
 		return;
 	}
+	/* No API answers with another; passed on, it would be neither metered nor cut to what the
+	 * release lets out. */
+	if (head->status < 400 && head->status != 200) {
+		request->failure = ERR_PROTOCOL;
+		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR,
+				 "its status is neither 200 nor that of an error");
+		return;
+	}
 	keep_fields(request, head, bytes);
 	sha256_start(&request->response_hash);
 	sha256_add_bytes(&request->response_hash, answer_nonce(request));

@@ -76,8 +76,9 @@ static struct dialect_usage believed(struct gate_request *request, bool *implaus
 struct record_usage gate_usage(struct gate_request *request)
 {
 	bool generates = request->use == ENDPOINT_USE_GENERATE;
-	bool reached =
-		request->status == 200 || (request->status == 0 && !request->call.unprocessed);
+	/* With another status below 300 it may have answered all the same. */
+	bool reached = (request->status >= 200 && request->status < 300) ||
+		       (request->status == 0 && !request->call.unprocessed);
 	bool implausible;
 	if (!generates || !reached)
 		return (struct record_usage){0};

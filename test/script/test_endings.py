@@ -420,6 +420,32 @@ class Upstreams(EndingsCase):
                 self.assertEqual(settle["ending"], ERROR)
         self.check_once(len(KINDS))
 
+    def test_an_answer_has_status_200(self):
+        """With another it would be neither metered nor cut to its release: it is not passed on."""
+        self.start(lambda call: self.answer_with(call))
+        count = 0
+        for self.status in (201, 202, 203, 206, 226, 299, 300, 302, 307, 399):
+            for way, stream in KINDS if self.status == 201 else [("openai", True), ("gemini", False)]:
+                with self.subTest(f"{self.status} {way}", stream=stream):
+                    count += 1
+                    answered = self.ask(way, stream)
+                    self.assertEqual(answered.status, 502)
+                    self.assertIn("its status is neither 200", WAYS[way].error(answered.json())[0])
+                    self.assertNotIn(SAID.encode(), answered.body)
+                    settle = self.gate.settled(answered.headers["parley-record"], "usage")
+                    self.assertEqual((settle["ending"], settle["status"]), (ERROR, self.status))
+                    if self.status < 300:  # it may have been made, and will be billed
+                        self.assertTrue(settle["usage"]["estimated"])
+                        self.assertGreater(settle["usage"]["input"], 0)
+        self.check_once(count)
+
+    def answer_with(self, call):
+        head = STREAM_HEAD if call.streams else PLAIN_CHUNKED
+        call.send(head.replace("200 OK", f"{self.status} Whatever"))
+        call.send(chunk(stream_text(call) if call.streams else plain(call.dialect, SAID)))
+        call.send(LAST_CHUNK)
+        return True
+
     def test_a_few_interim_answers_are_nothing(self):
         def hints(call):
             for _ in range(3):
