@@ -61,8 +61,10 @@ static void read_usage(struct dialect_observer *observer, struct json_value valu
 		usage->input_known = true;
 	observer_tokens(usage, counts[1], &usage->cache_read);
 	observer_tokens(usage, counts[2], &usage->cache_write);
-	if (observer_tokens(usage, counts[3], &usage->output) && final)
-		usage->known = true;
+	if (observer_tokens(usage, counts[3], &usage->output))
+		usage->known |= final;
+	else if (counts[3].type == JSON_SCAN_NUMBER)
+		usage->known = false; /* what an earlier event said is not the end's */
 }
 
 static void read_block(struct dialect_observer *observer, struct json_value block, int64_t index)
@@ -151,9 +153,12 @@ static enum dialect_event_kind block_delta(struct dialect_observer *observer,
 	observer_text(observer, piece[0]);
 	observer_count(observer, piece[2]);
 	if (piece[1].type == JSON_SCAN_STRING && block_index(observer, member[0], &index)) {
-		struct dialect_call *call = observer_call(observer, index);
+		/* None has begun where the provider runs the tool by itself. */
+		struct dialect_call *call = observer_call_begun(observer, index);
 		if (call)
 			observer_call_arguments(observer, call, piece[1]);
+		else
+			observer_count(observer, piece[1]);
 	}
 	return EVENT_ORDINARY;
 }

@@ -1,6 +1,7 @@
 #include "dialect/filter.h"
 
 #include "dialect/filter_tables.h"
+#include "dialect/ops.h"
 
 #include <stdlib.h>
 
@@ -218,7 +219,10 @@ static void named_event(struct dialect_filter *filter, const struct prune_table 
 	const struct prune_event *row = table->events;
 	const struct prune_event *end = row + table->event_count;
 	struct pruning in = {.out = &filter->pruned, .dropped = filter->dropped};
-	while (row < end && !bytes_is(event->name, row->name))
+	struct bytes name = event->name;
+	if (filter->dialect == DIALECT_RESPONSES)
+		name = responses_event_name(event);
+	while (row < end && !bytes_is(name, row->name))
 		row++;
 	if (row == end || !renumber(filter, row, root, &in.index)) {
 		filter->dropped++;

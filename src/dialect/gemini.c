@@ -173,11 +173,14 @@ static void read_usage(struct dialect_observer *observer, struct json_value valu
 	struct dialect_usage *usage = &observer->outcome.usage;
 	struct json_value member[5];
 	int64_t counts[5] = {0}; /* what is 0 may be left out */
+	bool counted = true;
 	if (value.type != JSON_SCAN_OBJECT)
 		return;
 	json_value_members(value, names, member, 5);
 	for (unsigned i = 1; i < 5; i++)
-		observer_tokens(usage, member[i], &counts[i]);
+		if (!observer_tokens(usage, member[i], &counts[i]) &&
+		    member[i].type != JSON_SCAN_NOTHING && member[i].type != JSON_SCAN_NULL)
+			counted = false;
 	if (observer_tokens(usage, member[0], &counts[0])) {
 		int64_t prompt = counts[0] + counts[1];
 		usage->cache_read = counts[4] < prompt ? counts[4] : prompt;
@@ -185,7 +188,10 @@ static void read_usage(struct dialect_observer *observer, struct json_value valu
 		usage->input_known = true;
 	}
 	usage->output = counts[2] + counts[3];
-	usage->known = final && !usage->absurd;
+	/* Of text that was made, none is not said by leaving it out. */
+	if (usage->output == 0 && member[2].type != JSON_SCAN_NUMBER)
+		counted &= observer->outcome.text_bytes == 0;
+	usage->known = final && counted && !usage->absurd;
 }
 
 static void read_call(struct dialect_observer *observer, struct json_value value)

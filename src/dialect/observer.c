@@ -279,12 +279,19 @@ void observer_bytes(struct dialect_observer *observer, size_t size)
 	observer->outcome.text_bytes += size;
 }
 
-struct dialect_call *observer_call(struct dialect_observer *observer, int64_t index)
+struct dialect_call *observer_call_begun(struct dialect_observer *observer, int64_t index)
 {
 	for (unsigned i = observer->call_count; i-- > 0;)
 		if (observer->calls[i].index == index)
 			return &observer->calls[i];
-	struct dialect_call *grown = NULL;
+	return NULL;
+}
+
+struct dialect_call *observer_call(struct dialect_observer *observer, int64_t index)
+{
+	struct dialect_call *begun = observer_call_begun(observer, index), *grown = NULL;
+	if (begun)
+		return begun;
 	if (observer->call_count < DIALECT_CALLS_MAX)
 		grown = realloc(observer->calls, (observer->call_count + 1u) * sizeof(*grown));
 	if (!grown) {
@@ -357,8 +364,10 @@ void observer_usage(struct dialect_observer *observer, struct json_value value,
 		return;
 	json_value_members(value, names, member, OBSERVER_USAGE_NAMES);
 	if (!observer_tokens(usage, member[0], &input) ||
-	    !observer_tokens(usage, member[1], &output))
+	    !observer_tokens(usage, member[1], &output)) {
+		usage->known &= !usage->absurd; /* what an earlier event said is not the end's */
 		return;
+	}
 	observer_tokens(usage, json_scan_find(member[2], "cached_tokens"), &cached);
 	observer_tokens(usage, member[3], &total);
 	usage->cache_read = cached < input ? cached : input;

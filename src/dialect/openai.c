@@ -35,23 +35,33 @@ static void read_usage(struct dialect_observer *observer, struct json_value valu
 	observer_usage(observer, value, names);
 }
 
-static void read_call(struct dialect_observer *observer, struct json_value value, int64_t position)
+/* The number of a call of the older form, of which an answer has one at most. */
+#define FUNCTION_CALL (-1)
+
+static void read_function(struct dialect_observer *observer, struct json_value function,
+			  int64_t index)
 {
-	static const struct bytes names[] = {NAME("index"), NAME("function")};
-	static const struct bytes inner[] = {NAME("name"), NAME("arguments")};
-	struct json_value member[2], function[2];
-	int64_t index = position;
-	json_value_members(value, names, member, 2);
-	json_value_members(member[1], inner, function, 2);
-	if (member[0].type == JSON_SCAN_NUMBER &&
-	    !json_value_integer(member[0], 0, INT32_MAX, &index))
-		observer->outcome.malformed = true;
+	static const struct bytes names[] = {NAME("name"), NAME("arguments")};
+	struct json_value member[2];
 	struct dialect_call *call = observer_call(observer, index);
 	if (!call)
 		return;
-	observer_call_name(observer, call, function[0]);
-	if (function[1].type == JSON_SCAN_STRING)
-		observer_call_arguments(observer, call, function[1]);
+	json_value_members(function, names, member, 2);
+	observer_call_name(observer, call, member[0]);
+	if (member[1].type == JSON_SCAN_STRING)
+		observer_call_arguments(observer, call, member[1]);
+}
+
+static void read_call(struct dialect_observer *observer, struct json_value value, int64_t position)
+{
+	static const struct bytes names[] = {NAME("index"), NAME("function")};
+	struct json_value member[2];
+	int64_t index = position;
+	json_value_members(value, names, member, 2);
+	if (member[0].type == JSON_SCAN_NUMBER &&
+	    !json_value_integer(member[0], 0, INT32_MAX, &index))
+		observer->outcome.malformed = true;
+	read_function(observer, member[1], index);
 }
 
 /* A content is a text, or a list of parts of which some are reasoning (Mistral). */
@@ -78,15 +88,19 @@ static void read_content(struct dialect_observer *observer, struct json_value co
  * others count. */
 static void read_message(struct dialect_observer *observer, struct json_value message, bool first)
 {
-	static const struct bytes names[] = {NAME("content"), NAME("refusal"), NAME("tool_calls"),
-					     NAME("reasoning_content"), NAME("reasoning")};
-	struct json_value member[5];
+	static const struct bytes names[] = {NAME("content"),    NAME("refusal"),
+					     NAME("tool_calls"), NAME("reasoning_content"),
+					     NAME("reasoning"),  NAME("function_call")};
+	struct json_value member[6];
 	int64_t position = 0;
-	json_value_members(message, names, member, 5);
+	json_value_members(message, names, member, 6);
 	observer_count(observer, member[3]);
 	observer_count(observer, member[4]);
+	struct json_walk walk = json_walk_start(member[2]);
 	if (!first) {
 		observer_count(observer, member[0]);
+		while (json_walk_next(&walk))
+			observer_count(observer, json_scan_find(walk.value, "function.arguments"));
 		return;
 	}
 	read_content(observer, member[0]);
@@ -94,9 +108,10 @@ static void read_message(struct dialect_observer *observer, struct json_value me
 		observer->declined = true;
 		observer_text(observer, member[1]);
 	}
-	struct json_walk walk = json_walk_start(member[2]);
 	while (json_walk_next(&walk))
 		read_call(observer, walk.value, position++);
+	if (member[5].type == JSON_SCAN_OBJECT)
+		read_function(observer, member[5], FUNCTION_CALL);
 }
 
 /* `key` is "message" or "delta". False if there is no choice. */
@@ -147,7 +162,8 @@ static enum dialect_event_kind read_chunk(struct dialect_observer *observer, str
 	bool choices = read_choices(observer, member[0], BYTES("delta"));
 	if (observer->outcome.text_bytes > before)
 		observer->outcome.deltas++;
-	return usage && !choices ? EVENT_USAGE_ONLY : EVENT_ORDINARY;
+	/* An error is the client's to see, whatever stands beside it. */
+	return usage && !choices && !observer->outcome.failed ? EVENT_USAGE_ONLY : EVENT_ORDINARY;
 }
 
 enum dialect_event_kind openai_event(struct dialect_observer *observer,

@@ -295,7 +295,9 @@ void observer_text(struct dialect_observer *observer, struct json_value text);
 void observer_count(struct dialect_observer *observer, struct json_value text);
 /* So many bytes that only count. */
 void observer_bytes(struct dialect_observer *observer, size_t size);
-/* The call with that number, made if need be; NULL when there are too many or memory is out (the
+/* The call with that number, NULL where there is none yet. */
+struct dialect_call *observer_call_begun(struct dialect_observer *observer, int64_t index);
+/* The same, made if need be; NULL when there are too many or memory is out (the
  * observer is malformed then). */
 struct dialect_call *observer_call(struct dialect_observer *observer, int64_t index);
 void observer_call_name(struct dialect_observer *observer, struct dialect_call *call,
@@ -333,6 +335,8 @@ struct event_row {
 enum dialect_event_kind observer_named_event(struct dialect_observer *observer,
 					     const struct sse_event *event,
 					     const struct event_row *rows, size_t count);
+/* The name of an event of Responses; where it has none of its own, by its data's `type`. */
+struct bytes responses_event_name(const struct sse_event *event);
 
 /* Text of a plain body that waits to be hashed is. */
 void observer_hash_later(struct dialect_observer *observer);

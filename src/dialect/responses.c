@@ -252,10 +252,21 @@ static const struct event_row events[] = {
 	{NAME("error"),				  failed         },
 };
 
+/* The official clients go by the type alone, and some providers give no other name. */
+struct bytes responses_event_name(const struct sse_event *event)
+{
+	struct bytes name = event->name;
+	if (name.size == 0 || bytes_is(name, "message"))
+		json_value_plain_string(json_scan_find(json_value_at(event->data), "type"), &name);
+	return name;
+}
+
 static enum dialect_event_kind event(struct dialect_observer *observer,
 				     const struct sse_event *event)
 {
-	return observer_named_event(observer, event, events, sizeof(events) / sizeof(events[0]));
+	struct sse_event named = *event;
+	named.name = responses_event_name(event);
+	return observer_named_event(observer, &named, events, sizeof(events) / sizeof(events[0]));
 }
 
 /* ---- errors ---- */

@@ -60,16 +60,28 @@ static void mistral_error_event(const struct dialect_error *error, struct buf *o
 	buf_append_cstr(out, "\n\n");
 }
 
-/* As OpenAI's, but that an error is told by its shape. */
+/* Answers are OpenAI's, but that an error is told by its shape. */
+static bool is_error(struct json_value root)
+{
+	struct bytes object;
+	return json_value_plain_string(json_scan_find(root, "object"), &object) &&
+	       bytes_is(object, "error");
+}
+
 static enum dialect_event_kind mistral_event(struct dialect_observer *observer,
 					     const struct sse_event *event)
 {
-	struct bytes object;
-	if (json_value_plain_string(json_scan_find(json_value_at(event->data), "object"),
-				    &object) &&
-	    bytes_is(object, "error"))
+	if (is_error(json_value_at(event->data)))
 		observer->outcome.failed = true;
 	return openai_event(observer, event);
+}
+
+static void mistral_body(struct dialect_observer *observer, struct json_value root)
+{
+	if (is_error(root))
+		observer->outcome.failed = true;
+	else
+		openai_body(observer, root);
 }
 
 const struct dialect_ops dialect_mistral = {
@@ -84,7 +96,7 @@ const struct dialect_ops dialect_mistral = {
 	.settings = mistral_settings,
 	.build = mistral_build,
 	.event = mistral_event,
-	.body = openai_body,
+	.body = mistral_body,
 	.error = mistral_error,
 	.error_event = mistral_error_event,
 	.limits = openai_limit_fields,

@@ -80,6 +80,17 @@ static const struct stream_case streams[] = {
 	 DATA("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"look\",\"arguments\":\"{}\"}}]}}]}")
 	 DATA("[DONE]")},
 
+	{"Responses: events without names are what their types say", DIALECT_RESPONSES,
+	 DATA("{\"type\":\"response.reasoning_summary_text.delta\",\"output_index\":0,\"delta\":\"SECRET\"}")
+	 DATA("{\"type\":\"response.created\",\"sequence_number\":1,\"response\":{\"id\":\"r\",\"output\":[]}}")
+	 DATA("{\"type\":\"response.output_item.added\",\"sequence_number\":2,\"output_index\":1,\"item\":{\"type\":\"message\",\"id\":\"y\",\"content\":[]}}")
+	 DATA("{\"type\":\"response.output_text.delta\",\"sequence_number\":3,\"output_index\":1,\"content_index\":0,\"delta\":\"A fox.\"}")
+	 DATA("{\"type\":\"response.completed\",\"sequence_number\":4,\"response\":{\"id\":\"r\",\"output\":[],\"status\":\"completed\"}}"),
+	 DATA("{\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"r\",\"output\":[]}}")
+	 DATA("{\"type\":\"response.output_item.added\",\"sequence_number\":1,\"output_index\":0,\"item\":{\"type\":\"message\",\"id\":\"y\",\"content\":[]}}")
+	 DATA("{\"type\":\"response.output_text.delta\",\"sequence_number\":2,\"output_index\":0,\"content_index\":0,\"delta\":\"A fox.\"}")
+	 DATA("{\"type\":\"response.completed\",\"sequence_number\":3,\"response\":{\"id\":\"r\",\"output\":[],\"status\":\"completed\"}}")},
+
 	{"Responses: reasoning items go; items and events are counted anew", DIALECT_RESPONSES,
 	 EVENT("response.created", "{\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"r\",\"output\":[]}}")
 	 EVENT("response.output_item.added", "{\"type\":\"response.output_item.added\",\"sequence_number\":1,\"output_index\":0,\"item\":{\"type\":\"reasoning\",\"id\":\"x\",\"summary\":[]}}")

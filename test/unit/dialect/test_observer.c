@@ -326,7 +326,7 @@ static void test_usage_that_cannot_be_read_is_stripped(void **state)
 	seen_init(&seen);
 	for (size_t i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++) {
 		struct buf stream = BUF_INIT(65536), kept = BUF_INIT(65536), done = BUF_INIT(64);
-		join(&stream, openai_head, openai_usage, chunks[i], openai_done);
+		join(&stream, openai_head, chunks[i], openai_usage, openai_done);
 		join(&kept, openai_head, "", "", "");
 		buf_append_cstr(&done, openai_done);
 		check_openai(buf_bytes(&stream), &kept, &done, true, &seen);
@@ -570,6 +570,9 @@ static void test_errors_after_a_200(void **state)
 		{DIALECT_OPENAI,
 		 "data: {\"error\":{\"message\":\"m\",\"type\":\"server_error\"}}\n\n"                               },
 		{DIALECT_OPENAI,    "event: error\ndata: {\"message\":\"m\"}\n\n"                                    },
+ /* Beside a usage that would be taken out. */
+		{DIALECT_OPENAI,    "data: {\"choices\":[],\"error\":{\"message\":\"m\"},\"usage\":"
+				 "{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n"},
 	};
 	struct seen seen;
 	(void)state;

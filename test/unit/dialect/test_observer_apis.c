@@ -441,6 +441,164 @@ static void test_an_oversized_end_is_the_end(void **state)
 	buf_release(&stream);
 }
 
+/* Without names, or with the one that an event without a name has, their types tell. */
+static void test_responses_by_the_types_of_events(void **state)
+{
+	static const char *const lines[] = {"", "event: message\n"};
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct buf stream = BUF_INIT(4096);
+		struct seen seen;
+		buf_printf(&stream,
+			   "%sdata: {\"type\":\"response.output_text.delta\",\"output_index\":0,"
+			   "\"delta\":\"hi\"}\n\n"
+			   "%sdata: {\"type\":\"response.completed\",\"response\":{\"status\":"
+			   "\"completed\",\"usage\":{\"input_tokens\":3,\"output_tokens\":2}}}\n\n",
+			   lines[i], lines[i]);
+		observe(DIALECT_RESPONSES, buf_bytes(&stream), 7, &seen);
+		assert_true(seen.outcome.complete && seen.outcome.usage.known);
+		assert_int_equal(seen.outcome.usage.output, 2);
+		expect_digest(&seen.outcome, "[\"hi\",[],\"stop\"]");
+		seen_release(&seen);
+		buf_release(&stream);
+	}
+}
+
+/* What is no number is no count, nor is none of text that was made. */
+static void test_gemini_counts_that_are_none(void **state)
+{
+	static const struct {
+		const char *text, *counts;
+		bool known;
+	} rows[] = {
+		{"hi", "\"candidatesTokenCount\":2",                                true },
+		{"hi", "\"candidatesTokenCount\":0",                                true },
+		{"",   "\"thoughtsTokenCount\":0",                                  true },
+		{"hi", "\"thoughtsTokenCount\":4",                                  true },
+		{"",   "\"candidatesTokenCount\":null",                             true },
+		{"hi", "\"candidatesTokenCount\":null",                             false},
+		{"hi", "\"totalTokenCount\":9",                                     false},
+		{"hi", "\"candidatesTokenCount\":\"2\"",                            false},
+		{"hi", "\"candidatesTokenCount\":[2]",                              false},
+		{"hi", "\"candidatesTokenCount\":2,\"thoughtsTokenCount\":\"900\"", false},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct dialect_outcome outcome;
+		struct buf body = BUF_INIT(4096);
+		buf_printf(&body,
+			   "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"%s\"}]},"
+			   "\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":7,"
+			   "%s}}",
+			   rows[i].text, rows[i].counts);
+		dialect_observe_body(DIALECT_GEMINI, buf_bytes(&body), BYTES(""), &outcome, NULL,
+				     NULL, NULL, NULL);
+		assert_true(outcome.complete && outcome.usage.input_known);
+		if (outcome.usage.known != rows[i].known)
+			fail_msg("%s: %d", rows[i].counts, outcome.usage.known);
+		dialect_outcome_release(&outcome);
+		buf_release(&body);
+	}
+}
+
+/* A call of the older form is a call, streamed or plain; those of other choices count. */
+static void test_calls_of_chat_completions(void **state)
+{
+	static const char stream[] =
+		"data: {\"choices\":[{\"index\":0,\"delta\":{\"function_call\":{\"name\":\"look\","
+		"\"arguments\":\"\"}}}]}\n\n"
+		"data: {\"choices\":[{\"index\":0,\"delta\":{\"function_call\":{\"arguments\":"
+		"\"{\\\"a\\\":\"}}}]}\n\n"
+		"data: {\"choices\":[{\"index\":1,\"delta\":{\"tool_calls\":[{\"index\":0,"
+		"\"function\":{\"name\":\"f\",\"arguments\":\"123456789\"}}]}}]}\n\n"
+		"data: {\"choices\":[{\"index\":0,\"delta\":{\"function_call\":{\"arguments\":"
+		"\"1}\"}},\"finish_reason\":\"function_call\"}]}\n\ndata: [DONE]\n\n";
+	static const char body[] =
+		"{\"choices\":[{\"index\":0,\"finish_reason\":\"function_call\",\"message\":{"
+		"\"content\":null,\"function_call\":{\"name\":\"look\",\"arguments\":"
+		"\"{\\\"a\\\":1}\"}}}]}";
+	static const char wanted[] =
+		"[\"\",[{\"arguments\":{\"a\":1},\"name\":\"look\"}],\"tool_calls\"]";
+	struct dialect_outcome outcome;
+	struct seen seen;
+	(void)state;
+	observe(DIALECT_OPENAI, bytes_from(stream), 11, &seen);
+	expect_digest(&seen.outcome, wanted);
+	assert_int_equal(seen.outcome.text_bytes, 7 + 9);
+	seen_release(&seen);
+	dialect_observe_body(DIALECT_OPENAI, bytes_from(body), BYTES("nonce"), &outcome, NULL, NULL,
+			     NULL, NULL);
+	expect_digest(&outcome, wanted);
+	dialect_outcome_release(&outcome);
+}
+
+/* Tools that the provider runs by itself are no calls of the answer, streamed or plain. */
+static void test_tools_of_the_provider(void **state)
+{
+	static const char stream[] =
+		"event: content_block_start\ndata: {\"index\":0,\"content_block\":{\"type\":"
+		"\"server_tool_use\",\"name\":\"web_search\",\"input\":{}}}\n\n"
+		"event: content_block_delta\ndata: {\"index\":0,\"delta\":{\"type\":"
+		"\"input_json_delta\",\"partial_json\":\"{\\\"query\\\":1}\"}}\n\n"
+		"event: content_block_delta\ndata: {\"index\":1,\"delta\":{\"type\":\"text_delta\","
+		"\"text\":\"hi\"}}\n\n"
+		"event: message_delta\ndata: {\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n"
+		"event: message_stop\ndata: {}\n\n";
+	static const char body[] =
+		"{\"content\":[{\"type\":\"server_tool_use\",\"name\":\"web_search\",\"input\":"
+		"{\"query\":1}},{\"type\":\"text\",\"text\":\"hi\"}],\"stop_reason\":\"end_turn\"}";
+	struct dialect_outcome outcome;
+	struct seen seen;
+	(void)state;
+	observe(DIALECT_ANTHROPIC, bytes_from(stream), 9, &seen);
+	expect_digest(&seen.outcome, "[\"hi\",[],\"stop\"]");
+	assert_true(seen.outcome.text_bytes > 12);
+	seen_release(&seen);
+	dialect_observe_body(DIALECT_ANTHROPIC, bytes_from(body), BYTES("nonce"), &outcome, NULL,
+			     NULL, NULL, NULL);
+	expect_digest(&outcome, "[\"hi\",[],\"stop\"]");
+	dialect_outcome_release(&outcome);
+}
+
+/* A later count that cannot be takes the certainty from an earlier one. */
+static void test_an_earlier_count_is_not_the_ends(void **state)
+{
+	static const struct {
+		enum dialect_id dialect;
+		const char *stream;
+	} rows[] = {
+		{DIALECT_OPENAI,
+		 "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}],\"usage\":{"
+		 "\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: "
+		 "{\"choices\":[],\"usage\":{"
+		 "\"prompt_tokens\":7,\"completion_tokens\":-5}}\n\ndata: [DONE]\n\n"},
+		{DIALECT_ANTHROPIC,
+		 "event: message_delta\ndata: {\"usage\":{\"output_tokens\":1}}\n\n"
+		 "event: message_delta\ndata: {\"usage\":{\"output_tokens\":1.5}}\n\n"
+		 "event: message_stop\ndata: {}\n\n"                                 },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct seen seen;
+		observe(rows[i].dialect, bytes_from(rows[i].stream), 50, &seen);
+		assert_true(seen.outcome.complete && seen.outcome.usage.absurd);
+		assert_false(seen.outcome.usage.known);
+		assert_int_equal(seen.outcome.usage.output, 1);
+		seen_release(&seen);
+	}
+}
+
+static void test_an_error_for_an_answer_of_mistrals(void **state)
+{
+	struct dialect_outcome outcome;
+	(void)state;
+	dialect_observe_body(DIALECT_MISTRAL,
+			     BYTES("{\"object\":\"error\",\"message\":\"m\",\"type\":\"t\"}"),
+			     BYTES(""), &outcome, NULL, NULL, NULL, NULL);
+	assert_true(outcome.failed && !outcome.complete && !outcome.malformed);
+	dialect_outcome_release(&outcome);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -452,6 +610,12 @@ int main(void)
 		cmocka_unit_test(test_several_candidates),
 		cmocka_unit_test(test_usage_of_a_cut_gemini_stream),
 		cmocka_unit_test(test_an_oversized_end_is_the_end),
+		cmocka_unit_test(test_responses_by_the_types_of_events),
+		cmocka_unit_test(test_gemini_counts_that_are_none),
+		cmocka_unit_test(test_calls_of_chat_completions),
+		cmocka_unit_test(test_tools_of_the_provider),
+		cmocka_unit_test(test_an_earlier_count_is_not_the_ends),
+		cmocka_unit_test(test_an_error_for_an_answer_of_mistrals),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
