@@ -9,6 +9,7 @@
 #include "bench/text.h"
 #include "grade/rating.h"
 #include "grade/sealed.h"
+#include "policy/told.h"
 #include "suite/words.h"
 
 #include <stdio.h>
@@ -419,6 +420,39 @@ void answer_impossible(struct request *request, const struct err *err)
 
 /* ---- answers ---- */
 
+/* The gateway's bounds (policy/told.h), as far as they can be known: no plan says how much a model
+ * can read or make, and the largest window stands for both. */
+static bool can_be(const struct request *request, const struct dialect_usage *usage)
+{
+	int64_t asked = budget_output(request->model->run, request->cell);
+	const struct told_bounds bounds = {.context = TOLD_CONTEXT,
+					   .max_output = TOLD_CONTEXT,
+					   .asked = asked > 0 ? asked : 0,
+					   .answers = 1};
+	return !usage->absurd &&
+	       usage->input + usage->cache_read + usage->cache_write <= told_input_max(&bounds) &&
+	       usage->output <= told_output_max(&bounds);
+}
+
+/* Whole or not at all: what is not told here is charged at its most. */
+static void take_usage(const struct request *request, const struct dialect_usage *usage,
+		       struct run_usage *out)
+{
+	if (usage->known && usage->input_known && can_be(request, usage))
+		*out = (struct run_usage){usage->input, usage->cache_read, usage->cache_write,
+					  usage->output, false};
+}
+
+/* What the budget is charged for an answer whose usage nobody told; nothing without one. */
+static const struct budget_most *charge_untold(struct request *request,
+					       const struct run_transcript *transcript)
+{
+	if (request->most.input == 0 || transcript->cached || transcript->usage.output >= 0)
+		return NULL;
+	budget_charge(request->model->run, request->model, request->most);
+	return &request->most;
+}
+
 /* What every whole answer does to its model. */
 static void note_answered(struct request *request, struct attempt *attempt)
 {
@@ -435,7 +469,7 @@ static void note_answered(struct request *request, struct attempt *attempt)
 	note_simulated(run, model, request->simulated);
 	answer_count_use(run, model, &attempt->transcript);
 	lines_attempt(run, cell, request->index, &attempt->transcript, request->request_id, true,
-		      false, NULL);
+		      false, charge_untold(request, &attempt->transcript));
 	if (request->record[0])
 		voucher_want_receipt(model, request->record);
 }
@@ -529,10 +563,7 @@ static void answered(struct request *request)
 	} else {
 		const struct dialect_outcome *outcome = &answer.outcome;
 		struct run_transcript *out = &attempt.transcript;
-		if (outcome->usage.known)
-			out->usage = (struct run_usage){
-				outcome->usage.input, outcome->usage.cache_read,
-				outcome->usage.cache_write, outcome->usage.output, false};
+		take_usage(request, &outcome->usage, &out->usage);
 		out->finish = dialect_finish_name(outcome->finish);
 		out->served = outcome->served ? dialect_served(outcome) : NULL;
 		if (out->served)

@@ -10,7 +10,7 @@ bool budget_is_set(const struct run *run)
 	return run->plan.budget_tokens > 0 || run->plan.budget_usd > 0;
 }
 
-static int64_t output_of(const struct run *run, const struct cell *cell)
+int64_t budget_output(const struct run *run, const struct cell *cell)
 {
 	const struct suite *suite = run->suites[cell->suite].suite;
 	const json_t *settings = suite_settings(suite);
@@ -31,7 +31,7 @@ bool budget_take(struct run *run, struct request *request)
 {
 	const struct plan *plan = &run->plan;
 	struct budget_most most = {.input = request->body.size,
-				   .output = (uint64_t)output_of(run, request->cell)};
+				   .output = (uint64_t)budget_output(run, request->cell)};
 	uint64_t tokens = most.input + most.output;
 	double usd = usd_of(&request->model->plan->price, most);
 	if (!budget_is_set(run))

@@ -4,7 +4,8 @@
  * The most: as many input tokens as the body has bytes (a token is at least one byte of text, and
  * the body is longer than what it carries), and the settings' max_tokens of output, at the dearest
  * price of each. An attempt that may have been billed and whose usage nobody told (a connection
- * that broke, a time limit, a kill) is charged all of it. Answers out of files cost nothing. */
+ * that broke, a time limit, a kill, an answer without a usage or with one that cannot be) is
+ * charged all of it. Answers out of files cost nothing. */
 #ifndef BENCH_BUDGET_H
 #define BENCH_BUDGET_H
 
@@ -18,5 +19,7 @@ void budget_give_back(struct run *run, struct request *request);
 /* The attempt may have been billed, nobody knows how much. */
 void budget_charge(struct run *run, const struct run_model *model, struct budget_most most);
 bool budget_is_set(const struct run *run);
+/* The most tokens that an answer of a cell is asked for; 0: nothing is said. */
+int64_t budget_output(const struct run *run, const struct cell *cell);
 
 #endif

@@ -393,19 +393,21 @@ static enum err_code take_answer(struct audit *audit, const struct attempt *atte
 
 /* ---- the file ---- */
 
-static int64_t at_least_zero(int64_t tokens)
+/* Whoever wrote the bundle may have told any counts: their sum stays at the largest. */
+static void add_tokens(int64_t *sum, int64_t tokens)
 {
-	return tokens > 0 ? tokens : 0;
+	if (tokens > 0 && __builtin_add_overflow(*sum, tokens, sum))
+		*sum = INT64_MAX;
 }
 
 static void count_tokens(struct audit *audit, const struct attempt *attempt)
 {
 	unsigned model = audit_asked(attempt->cell);
 	const struct run_usage *usage = &attempt->line.usage;
-	audit->tokens_input[model] += at_least_zero(usage->input) +
-				      at_least_zero(usage->cache_read) +
-				      at_least_zero(usage->cache_write);
-	audit->tokens_output[model] += at_least_zero(usage->output);
+	add_tokens(&audit->tokens_input[model], usage->input);
+	add_tokens(&audit->tokens_input[model], usage->cache_read);
+	add_tokens(&audit->tokens_input[model], usage->cache_write);
+	add_tokens(&audit->tokens_output[model], usage->output);
 }
 
 static enum err_code observe(struct audit *audit, const struct attempt *attempt, struct err *err)

@@ -195,6 +195,29 @@ class Budget(Runs):
         self.assertIn("at their most", done.stderr)
         self.assertEqual(provider.total(), asked)
 
+    def test_an_answer_without_a_usage_that_can_be_is_counted_at_its_most(self):
+        """Nothing told, or nonsense: the budget holds, and no such figure gets into the report."""
+        told = ({}, {"completion_tokens": 10**15}, {"prompt_tokens": 10**15}, {"total_tokens": 10**14},
+                {"completion_tokens": 1.5}, {"completion_tokens": -64}, {"prompt_tokens": None})
+        provider = self.provider()
+        provider.change = lambda body, number: body.update(
+            usage={**USAGE, **told[number % len(told)]} if told[number % len(told)] else None)
+        self.ask(self.suite(60), provider, "--budget-tokens", 3000, "--concurrency", 4, status=1)
+        self.assertLessEqual(provider.billed, 3000)
+        self.assertGreater(provider.total(), len(told))
+        asked = provider.total()
+        done = self.bench("resume", self.out, "--budget-tokens", 3001, status=1)
+        self.assertIn("at their most", done.stderr)
+        self.assertEqual(provider.total(), asked)
+        self.bench("resume", self.out, "--budget-tokens", 100000)
+        self.assertEqual((self.row()["n"], provider.total()), (60, 60))
+        lines = (self.out / "bundle" / "transcripts.jsonl").read_text().splitlines()
+        self.assertEqual({json.dumps(json.loads(line)["usage"]) for line in lines}, {"{}"})
+        summary = json.loads((self.out / "summary.json").read_text())
+        self.assertEqual([(row["input_tokens"], row["output_tokens"]) for row in summary["models"]],
+                         [(0, 0)])
+        self.assertEqual(run("verify", self.out / "bundle").returncode, 0)
+
     def test_money(self):
         plan = self.directory / "plan.yaml"
         provider = self.provider()
