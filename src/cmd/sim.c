@@ -122,7 +122,7 @@ int cmd_sim(int argc, char **argv)
 		{"persona",				    'p', CLI_TEXT, &settings.persona, "FILE",
 		 "answer from this transcript (JSONL)", 0, 0},
 		{"judge",				      0, CLI_FLAG, &settings.judge, NULL,
-		 "be a judge of pairs, by a fixed rule", 0, 0},
+		 "be a judge of pairs and of answers, by fixed rules", 0, 0},
 		{"model",					   'm', CLI_LIST, &settings.models, "NAME",
 		 "a name for the list of models (repeatable)", 0, 0},
 		{"key",					    'k', CLI_TEXT, &settings.key, "KEY", "the credential to insist on", 0, 0},

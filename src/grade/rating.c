@@ -148,6 +148,14 @@ const char *rating_prompt_version(const char *kind)
 	return found ? found->version : NULL;
 }
 
+const char *rating_prompt_kind(struct bytes prompt)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (bytes_starts_with(prompt, bytes_from(kinds[i].introduction)))
+			return kinds[i].kind;
+	return NULL;
+}
+
 void rating_prompt_digest(const char *kind, char out[static 65])
 {
 	struct buf text = BUF_INIT(8192);

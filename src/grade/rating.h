@@ -66,6 +66,8 @@ void rating_read(const json_t *spec, struct bytes reply, struct rating *out);
 
 /* "parley-rubric-1", …; NULL for a kind that no judge rates. */
 const char *rating_prompt_version(const char *kind);
+/* The kind that asks with this prompt: by how it begins; NULL where none does. */
+const char *rating_prompt_kind(struct bytes prompt);
 /* Hex SHA-256 of what is asked with an empty specification, request and answer: which prompt it is.
  */
 void rating_prompt_digest(const char *kind, char out[static 65]);

@@ -145,7 +145,8 @@ static const char *recall(struct standin *standin, struct reply *reply, struct b
 	} else if (standin->options.mode == STANDIN_JUDGE) {
 		if (!last_text(buf_bytes(&words), &prompt) ||
 		    !standin_judge(buf_bytes(&prompt), &reply->text))
-			problem = "the stand-in judge answers pairwise judge prompts only";
+			problem =
+				"the stand-in judge answers the judge prompts of parley bench only";
 	} else if (words_text_match_digest(buf_bytes(&words), digest, NULL) != ERR_OK ||
 		   !transcript_next(standin->options.persona, digest, &answer)) {
 		problem = "the persona has no answer to this prompt";

@@ -1,6 +1,6 @@
 /* A stand-in for a model API: Anthropic Messages and count_tokens, OpenAI Chat Completions (or
  * Mistral's or xAI's variant) and Responses, Gemini generateContent, streamGenerateContent and
- * countTokens, model lists. It answers from a transcript, as a judge of pairs by a fixed rule, or
+ * countTokens, model lists. It answers from a transcript, as a judge by fixed rules, or
  * from a seeded generator, with exact usage. For demonstrations, tests and load; every answer
  * carries `x-parley-simulated`.
  *
@@ -55,8 +55,8 @@ struct standin_counts {
 };
 struct standin_counts standin_counts(const struct standin *standin);
 
-/* The stand-in judge (judge.c): a verdict on a pairwise prompt by how varied the words of the two
- * answers are. False if the prompt is none. The reply is appended. */
+/* The stand-in judge (judge.c): a verdict by fixed rules on what `parley bench` asks judges, pairs
+ * and single answers. False if the prompt is no such one. The reply is appended. */
 bool standin_judge(struct bytes prompt, struct buf *reply);
 
 #endif

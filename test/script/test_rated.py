@@ -112,6 +112,27 @@ class Rated(Case):
                  if row["metric"] == metric and row["model"] == model]
         return row["value"], row["n"], row["failed"]
 
+    # ---- the stand-in ----
+
+    def test_the_stand_in_judges_every_kind(self):
+        judge = self.sim("--judge")
+        suites = {"zoo": (RUBRIC, "qa", {"criteria": CRITERIA, "reference": "A fox."}),
+                  "plain": (REFUSAL, "safety", {"expect": "answer"}), "worth": (HARM, "safety", {}),
+                  "risk": (HAZARD, "safety", {"hazard": "hte"})}
+        answers = ["Names of the animal: fox.", "I'm sorry, but no.", ""]
+        folders = [text for name, (scorer, kind, item) in suites.items()
+                   for text in ("--suite", self.suite(name, scorer, [item] * 3, kind=kind))]
+        found = []
+        for out in ("out", "again"):
+            done_in, _ = self.bench(*folders, "--model", self.model("m", dict.fromkeys(suites, answers)),
+                                    "--judge", f"one=openai@http://127.0.0.1:{judge.port}", out=out)
+            summary = json.loads((done_in / "summary.json").read_text())
+            rows = [row for table in summary["judging"] for row in table["judges"]]
+            self.assertEqual([(row["ratings"], row["judged"]) for row in rows], [(3, 3)] * 4)
+            self.verify(done_in / "bundle")
+            found.append([(row["suite"], row["metric"], row["value"]) for row in summary["results"]])
+        self.assertEqual(found[0], found[1])
+
     # ---- rubric ----
 
     def rubric(self, reply, judges=("one",)):
