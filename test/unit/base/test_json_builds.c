@@ -354,6 +354,94 @@ static void long_strings_with_one_byte_at_every_place(void **state)
 	}
 }
 
+/* What may stand in a run, and what ends one. */
+static const struct bytes in_a_run[] = {
+	BYTES_INIT("x"),
+	BYTES_INIT("!"),
+	BYTES_INIT(" "),
+	BYTES_INIT("#"),
+	BYTES_INIT("\x7f"),
+	BYTES_INIT("\""),
+	BYTES_INIT("\\"),
+	BYTES_INIT("\\n"),
+	BYTES_INIT("\\\""),
+	BYTES_INIT("\\\\"),
+	BYTES_INIT("\\u0041"),
+	BYTES_INIT("\\ud83d\\ude00"),
+	BYTES_INIT("\\ud83d"),
+	BYTES_INIT("\0"),
+	BYTES_INIT("\x1f"),
+	BYTES_INIT("\x80"),
+	BYTES_INIT("\xc3\xa9"),
+	BYTES_INIT("\xe2\x82\xac"),
+	BYTES_INIT("\xed\xa0\x80"),
+	BYTES_INIT("\xf0\x9f\x98\x80"),
+	BYTES_INIT("\xff"),
+};
+#define RUN_MAX 200
+
+/* Runs of ordinary bytes up to `size`, with a piece at `place`. */
+static struct bytes make_run(char *text, size_t size, size_t place, struct bytes piece)
+{
+	memset(text, 'a', size + piece.size);
+	memcpy(text + place, piece.data, piece.size);
+	return bytes_of(text, size + piece.size);
+}
+
+/* Byte by byte, and as Jansson has it. */
+static void check_run(struct bytes run, bool name, size_t shift)
+{
+	char text[RUN_MAX + 64];
+	size_t size = 0;
+	struct pair pair;
+	json_t *tree = NULL;
+	memcpy(text, name ? "[{\"" : "[ \"", 3);
+	memcpy(text + 3, run.data, run.size);
+	size = 3 + run.size;
+	memcpy(text + size, name ? "\":1}]" : "\"]", name ? 5 : 2);
+	size += name ? 5 : 2;
+	struct bytes whole = bytes_of(text, size);
+	start(&pair);
+	feed(&pair, whole, 0, size, shift);
+	bool taken = finish(&pair, whole);
+	assert_int_equal(taken, json_parse(whole, "a text", &tree, NULL) == ERR_OK);
+	if (taken)
+		walk(whole);
+	json_decref(tree);
+}
+
+/* Runs at every place of the memory around them, which ends where they do. */
+static void check_plain(struct bytes run, size_t shift)
+{
+	size_t plain = 0;
+	char *memory = malloc(shift + run.size + !run.size), *copy = malloc(run.size + !run.size);
+	assert_true(memory && copy);
+	struct bytes there = bytes_of(memory + shift, run.size);
+	memcpy(memory + shift, run.data, run.size);
+	while (plain < run.size && (unsigned char)run.data[plain] >= 0x20 &&
+	       run.data[plain] != '"' && run.data[plain] != '\\' && run.data[plain] > 0)
+		plain++;
+	assert_int_equal(json_plain_run(there), plain);
+	assert_int_equal(json_copy_plain(there, copy), plain == run.size);
+	assert_memory_equal(copy, run.data, run.size);
+	free(memory);
+	free(copy);
+}
+
+static void runs_of_every_length(void **state)
+{
+	char text[RUN_MAX + 16];
+	size_t count = 0;
+	(void)state;
+	for (size_t size = 0; size <= RUN_MAX; size++)
+		for (size_t place = 0; place <= size; place++)
+			for (size_t i = 0; i < sizeof(in_a_run) / sizeof(in_a_run[0]); i++) {
+				struct bytes run = make_run(text, size, place, in_a_run[i]);
+				check_run(run, count % 2, count % 67);
+				check_plain(run, count++ % 67);
+			}
+}
+
 static void texts_of_the_json_test_suite(void **state)
 {
 	(void)state;
@@ -382,6 +470,7 @@ int main(void)
 		cmocka_unit_test(generated_texts_damaged_in_many_ways),
 		cmocka_unit_test(every_byte_at_every_place),
 		cmocka_unit_test(long_strings_with_one_byte_at_every_place),
+		cmocka_unit_test(runs_of_every_length),
 		cmocka_unit_test(texts_of_the_json_test_suite),
 		cmocka_unit_test(texts_of_rfc_8785),
 		cmocka_unit_test(they_are_two),
