@@ -12,6 +12,9 @@
 /* "PRLY" in the database header, so that no other program's file is taken for ours. */
 #define APPLICATION_ID 0x50524c59
 #define SCHEMA_VERSION 1
+/* The database grows by this much at once, and its journal keeps the room it has had: so that a
+ * grant or a key can be revoked where others have filled the disk. */
+#define CHUNK_SIZE (256 << 10)
 
 /* clang-format off */
 #define STATEMENT_TABLE(X) \
@@ -315,14 +318,18 @@ static enum err_code check_header(struct store *store, bool create, struct err *
 static enum err_code set_up(struct store *store, bool create, struct err *err)
 {
 	static const char *const pragmas = "PRAGMA locking_mode = EXCLUSIVE;"
-					   "PRAGMA journal_mode = TRUNCATE;"
+					   /* What the journal has taken of the disk it keeps: see
+					    * CHUNK_SIZE. */
+					   "PRAGMA journal_mode = PERSIST;"
 					   "PRAGMA synchronous = FULL;"
 					   "PRAGMA trusted_schema = OFF;"
 					   "PRAGMA cell_size_check = ON;"
 					   /* The exclusive lock is taken here, not at the first
 					    * write. */
 					   "BEGIN EXCLUSIVE; COMMIT;";
+	int chunk = CHUNK_SIZE;
 	ERR_TRY(execute(store, pragmas, "cannot open", err));
+	sqlite3_file_control(store->database, "main", SQLITE_FCNTL_CHUNK_SIZE, &chunk);
 	ERR_TRY(check_header(store, create, err));
 	return prepare_all(store, err);
 }

@@ -3,6 +3,7 @@
 The data directory is a small file system of its own, mounted in memory, which needs root.
 """
 
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,8 @@ import subprocess
 import threading
 import unittest
 
-from parley_test import PATIENCE, Case, Gateway, encode, anthropic, main, openai, product, wait_until
+from parley_test import (PATIENCE, Case, Client, Gateway, encode, anthropic, main, openai, product,
+                         wait_until)
 
 PIPELINED = 50  # requests sent at once on a connection
 CONNECTIONS = 16
@@ -81,6 +83,36 @@ class FullDisk(Case):
         for thread in threads:
             thread.join()
         self.assertEqual(set(self.statuses), {200, 503})
+
+    def test_what_was_granted_can_be_taken_back(self):
+        """The log has room for a while, so that requests go on: then they must be stoppable, too."""
+        disk = self.mount(160)
+        gate = Gateway(disk / "gateway", self.sim().url)
+        self.addCleanup(self.check_end, gate)
+        gate.start()
+        gate.apply(product())
+        client = gate.client("prod", "acme")
+        issued = [json.loads(gate.act("key", "issue", "--org", "acme", "--grant", "prod", "--json"))
+                  for _ in range(8)]
+        ballast = self.fill(disk)
+        self.assertEqual(client.messages().status, 200)
+        for key in issued:
+            gate.act("key", "revoke", key["id"], "--reason", "it was found on a train")
+            self.assertEqual(Client(gate.port, key["key"]).messages().status, 401)
+        for _ in range(4):
+            gate.act("grant", "suspend", "prod", "--reason", "it is looked into")
+            self.assertEqual(client.messages().status, 403)
+            gate.act("grant", "restore", "prod", "--reason", "it was nothing")
+            self.assertEqual(client.messages().status, 200)
+        gate.act("org", "block", "acme", "--reason", "it was something")
+        self.assertEqual(client.messages().status, 403)
+        self.assertEqual(shutil.disk_usage(disk).free, 0)
+        ballast.unlink()
+        gate.kill()
+        gate.start()
+        client.port = gate.port
+        self.assertEqual(client.messages().status, 403)
+        self.assertEqual(Client(gate.port, issued[0]["key"]).messages().status, 401)
 
     def test_requests_are_refused_before_upstream_and_service_resumes(self):
         disk = self.mount(160)
