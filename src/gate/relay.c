@@ -529,6 +529,12 @@ static void keep_fields(struct gate_request *request, const struct http_head *he
 	}
 }
 
+/* Its refusal of our credential is none of the client's doing and must not look like one. */
+static bool refuses_credential(int status)
+{
+	return status == 401 || status == 403;
+}
+
 /* What the digests of the answer are made with. */
 static struct bytes answer_nonce(const struct gate_request *request)
 {
@@ -543,8 +549,11 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	struct bytes type = http_known(head, bytes.data, HTTP_FIELD_CONTENT_TYPE);
 	struct bytes coding = http_known(head, bytes.data, HTTP_FIELD_CONTENT_ENCODING);
 	request->status = head->status;
-	/* We have asked for none, and could neither read nor bound what is in it. */
+	/* We have asked for none, and could neither read nor bound what is in it: an error's body,
+	 * too, would be missing. */
 	if (coding.size && !bytes_equal_fold(coding, BYTES("identity"))) {
+		if (!refuses_credential(head->status))
+			request->failure = ERR_PROTOCOL;
 		gate_account_upstream_failed(request, "its answer is compressed, unasked");
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, "its answer is compressed");
 		return;
@@ -552,9 +561,10 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	/* No API answers with another; passed on, it would be neither metered nor cut to what the
 	 * release lets out. */
 	if (head->status < 400 && head->status != 200) {
+		static const char why[] = "its status is neither 200 nor that of an error";
 		request->failure = ERR_PROTOCOL;
-		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR,
-				 "its status is neither 200 nor that of an error");
+		gate_account_upstream_failed(request, why);
+		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, why);
 		return;
 	}
 	keep_fields(request, head, bytes);
@@ -846,12 +856,11 @@ static void finish_with_error(struct gate_request *request)
 	gate_send_error(request, text.status, text.code, failure_message(request), text.retry);
 }
 
-/* The provider has answered with an error of its own. Its refusal of our credential is none of the
- * client's doing and must not look like one. */
+/* The provider has answered with an error of its own. */
 static void pass_plain(struct gate_request *request)
 {
 	struct http_header headers[24];
-	bool ours = request->status == 401 || request->status == 403;
+	bool ours = refuses_credential(request->status);
 	if (request->sealed && request->status == 200 && request->ending == RECORD_ENDING_FINISH) {
 		gate_send_verdict(request);
 		return;

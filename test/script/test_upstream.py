@@ -2,6 +2,7 @@
 and answers that are no answers."""
 
 import base64
+import json
 import os
 import re
 import socket
@@ -321,6 +322,18 @@ class Strict(Case):
                 self.refused(answer(f"content-encoding: {coding}"), name=f"gate-{number}")
         status, *_ = self.ask(answer("content-encoding: identity"), name="identity")
         self.assertEqual(status, 200)
+
+    def test_an_error_with_a_coding_is_told_in_our_words(self):
+        """Its body is not read: without ours the client would have a status and nothing else."""
+        for told, code in (("400 Bad Request", "upstream_error"),
+                           ("429 Too Many Requests", "upstream_error"),
+                           ("401 Unauthorized", "upstream_credential")):
+            with self.subTest(told):
+                said = answer("content-encoding: gzip").replace(b"200 OK", told.encode())
+                status, got, settle, _ = self.ask(said, name=f"gate-{told[:3]}")
+                self.assertEqual((status, json.loads(got)["error"]["code"]), (502, code))
+                self.assertEqual((settle["status"], settle["ending"]),
+                                 (int(told[:3]), "upstream_error"))
 
     def test_interim_answers_are_skipped_up_to_a_bound(self):
         interim = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
