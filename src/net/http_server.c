@@ -43,6 +43,7 @@ struct http_connection {
 	uint32_t taken; /* bytes received in this turn */
 	uint32_t lingered;
 	uint8_t state;  /* enum connection_state */
+	uint8_t begun;  /* requests in this turn */
 	bool yields;    /* the timer stands for the next turn, not for the deadline */
 	bool advancing; /* inside advance(): calls from handlers only set flags */
 	bool closed;    /* to be freed when advance() is left */
@@ -521,6 +522,7 @@ static void begin_exchange(struct http_connection *connection)
 	exchange->user = NULL;
 	exchange->started = exchange->finished = exchange->chunked = exchange->close_after = false;
 	connection->state = STATE_HEAD;
+	connection->begun++;
 	connection->body_size = connection->told = 0;
 }
 
@@ -565,58 +567,56 @@ static void start_body(struct http_connection *connection)
 	set_deadline(connection, server->options.body_timeout_ns);
 }
 
+/* The timer stands for the next turn; false where there is no memory for it. */
+static bool yield_turn(struct http_connection *connection)
+{
+	struct env_loop *loop = connection->server->loop;
+	connection->yields = env_timer_arm(loop, &connection->timer, loop->now_ns + 1);
+	return connection->yields;
+}
+
+/* Whether the head is complete, or none. */
+static bool parse_head(struct http_connection *connection)
+{
+	struct http_head *head = connection->exchange.head;
+	enum http_parse parsed = http_request_parse(head, connection->in.data, connection->in.size);
+	if (parsed == HTTP_COMPLETE)
+		start_body(connection);
+	else if (parsed == HTTP_REFUSED)
+		refuse(connection, http_refusal_status(head->refusal),
+		       http_refusal_text(head->refusal));
+	return parsed != HTTP_MORE;
+}
+
 /* Each step says whether another may follow at once. */
 static bool step_head(struct http_connection *connection)
 {
-	struct http_server *server = connection->server;
-	struct http_head *head = connection->exchange.head;
 	bool fresh = connection->in.size == 0;
+	/* Without memory for a timer it goes on, which is unfair to others and leaves nobody. */
+	if (!fresh && connection->begun >= HTTP_SERVER_REQUESTS && yield_turn(connection))
+		return false;
 	/* Bytes of a pipelined request may be here already. */
-	if (!fresh && !head->parsed) {
-		enum http_parse parsed =
-			http_request_parse(head, connection->in.data, connection->in.size);
-		if (parsed == HTTP_COMPLETE) {
-			start_body(connection);
-			return true;
-		}
-		if (parsed == HTTP_REFUSED) {
-			refuse(connection, http_refusal_status(head->refusal),
-			       http_refusal_text(head->refusal));
-			return true;
-		}
-	}
+	if (!fresh && !connection->exchange.head->parsed && parse_head(connection))
+		return true;
 	size_t room = connection->in.capacity - connection->in.size;
 	if (!fill(connection, room > 1024 ? 1 : BUFFER_START))
 		return false;
 	if (connection->exchange.finished)
 		return true;
-	head = connection->exchange.head; /* with the buffer came a place for it */
 	if (fresh)
-		set_deadline(connection, server->options.head_timeout_ns);
-	switch (http_request_parse(head, connection->in.data, connection->in.size)) {
-	case HTTP_COMPLETE:
-		start_body(connection);
-		return true;
-	case HTTP_REFUSED:
-		refuse(connection, http_refusal_status(head->refusal),
-		       http_refusal_text(head->refusal));
-		return true;
-	case HTTP_MORE:
-		return true;
-	}
-	return false;
+		set_deadline(connection, connection->server->options.head_timeout_ns);
+	parse_head(connection);
+	return true;
 }
 
 /* Whether the connection has had its share of this turn. What is left in the stream will not be
  * announced again, so its timer wakes it (*armed is false where that failed). */
 static bool lets_others_go_first(struct http_connection *connection, bool *armed)
 {
-	struct env_loop *loop = connection->server->loop;
 	*armed = true;
 	if (connection->taken < HTTP_SERVER_SLICE || !channel_readable(&connection->channel))
 		return false;
-	*armed = env_timer_arm(loop, &connection->timer, loop->now_ns + 1);
-	connection->yields = *armed;
+	*armed = yield_turn(connection);
 	return true;
 }
 
@@ -799,7 +799,7 @@ static void stream_ready(struct env_stream *stream)
 		abort_exchange(connection);
 		return;
 	}
-	connection->taken = 0;
+	connection->taken = connection->begun = 0;
 	advance(connection);
 }
 
@@ -823,7 +823,7 @@ static void deadline_passed(struct env_timer *timer)
 	struct env_loop *loop = connection->server->loop;
 	if (connection->yields) {
 		connection->yields = false;
-		connection->taken = 0;
+		connection->taken = connection->begun = 0;
 		if (connection->deadline_ns == 0 || connection->deadline_ns > loop->now_ns) {
 			if (connection->deadline_ns)
 				set_deadline(connection, connection->deadline_ns - loop->now_ns);

@@ -80,6 +80,8 @@ struct http_server_options {
 
 /* So much is received at a time; a body that has more waiting lets other connections go first. */
 #define HTTP_SERVER_SLICE 65536
+/* So many requests that were sent ahead are begun before other connections have their turn. */
+#define HTTP_SERVER_REQUESTS 32
 #define HTTP_SERVER_UNSENT_HIGH 65536
 #define HTTP_SERVER_UNSENT_LOW 16384
 

@@ -17,6 +17,7 @@ struct site {
 	size_t told[64]; /* sizes of the body that `progress` was given */
 	unsigned told_count;
 	bool told_wrong;
+	unsigned requests, before_last; /* before one of /last */
 	struct raw raw;
 };
 
@@ -72,6 +73,9 @@ static void answer_widely(struct http_exchange *exchange, bool pieces)
 static void on_request(struct http_exchange *exchange)
 {
 	struct site *site = exchange->server_user;
+	if (bytes_is(path_of(exchange), "/last"))
+		site->before_last = site->requests;
+	site->requests++;
 	if (bytes_starts_with(path_of(exchange), BYTES("/later"))) {
 		site->open[site->opened++ % EXCHANGES] = exchange;
 		return;
@@ -243,6 +247,39 @@ static void pipelined_requests_are_answered_in_order(void **state)
 		   *three = strstr(text, "POST /3 BC\n"), *four = strstr(text, "GET /4 \n");
 	assert_true(one && two && three && four && one < two && two < three && three < four);
 	assert_int_equal(1, http_server_connections(site.server));
+	site_stop(&site);
+}
+
+static bool has_two_connections(void *argument)
+{
+	return http_server_connections(((struct site *)argument)->server) == 2;
+}
+
+/* Both are there when the loop looks; in a simulated world one may come late. */
+static void many_pipelined_requests_let_others_go_first(void **state)
+{
+	enum { MANY = 10 * HTTP_SERVER_REQUESTS };
+	struct site site;
+	struct net *net = *state;
+	struct raw other;
+	struct buf many = BUF_INIT(1 << 20);
+	site_start(&site, net, NULL);
+	site_connect(&site);
+	raw_connect(&other, net, &site.address);
+	net_until(net, has_two_connections, &site);
+	for (unsigned i = 0; i < MANY; i++)
+		buf_append_cstr(&many, "GET /many HTTP/1.1\r\nHost: x\r\n\r\n");
+	buf_append_cstr(&many, "GET /end HTTP/1.1\r\nHost: x\r\n\r\n");
+	raw_send(&site.raw, buf_bytes(&many));
+	raw_send_text(&other, "GET /last HTTP/1.1\r\nHost: x\r\n\r\n");
+	raw_wait_text(&other, "GET /last \n");
+	if (!net->sim)
+		assert_in_range(site.before_last, 0, HTTP_SERVER_REQUESTS);
+	raw_wait_text(&site.raw, "GET /end \n");
+	assert_int_equal(MANY, count_of(&site.raw, "GET /many \n"));
+	assert_int_equal(MANY + 2, site.requests);
+	raw_close(&other, true);
+	buf_release(&many);
 	site_stop(&site);
 }
 
@@ -874,6 +911,7 @@ int main(void)
 		cmocka_unit_test(a_request_may_be_split_anywhere),
 		cmocka_unit_test(a_chunked_request_may_be_split_anywhere),
 		cmocka_unit_test(pipelined_requests_are_answered_in_order),
+		cmocka_unit_test(many_pipelined_requests_let_others_go_first),
 		cmocka_unit_test(what_is_pipelined_waits_for_the_answer_under_way),
 		cmocka_unit_test(a_connection_serves_many_requests_and_closes_when_asked),
 		cmocka_unit_test(http_1_0_is_closed_after_its_answer),
