@@ -83,6 +83,8 @@ static enum err_code read_tools(struct reading *in)
 
 static enum err_code read_stream(struct reading *in)
 {
+	if (in->value.type == JSON_SCAN_NULL)
+		return ERR_OK;
 	if (!is_bool(in->value))
 		return reading_wrong(in, "true or false");
 	in->out->stream = in->value.type == JSON_SCAN_TRUE;
