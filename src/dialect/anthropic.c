@@ -61,9 +61,10 @@ static void read_usage(struct dialect_observer *observer, struct json_value valu
 		usage->input_known = true;
 	observer_tokens(usage, counts[1], &usage->cache_read);
 	observer_tokens(usage, counts[2], &usage->cache_write);
-	if (observer_tokens(usage, counts[3], &usage->output))
+	bool told = observer_tokens(usage, counts[3], &usage->output);
+	if (told)
 		usage->known |= final;
-	else if (counts[3].type == JSON_SCAN_NUMBER)
+	else if (observer_is_no_count(told, counts[3]))
 		usage->known = false; /* what an earlier event said is not the end's */
 }
 

@@ -178,9 +178,8 @@ static void read_usage(struct dialect_observer *observer, struct json_value valu
 		return;
 	json_value_members(value, names, member, 5);
 	for (unsigned i = 1; i < 5; i++)
-		if (!observer_tokens(usage, member[i], &counts[i]) &&
-		    member[i].type != JSON_SCAN_NOTHING && member[i].type != JSON_SCAN_NULL)
-			counted = false;
+		counted &= !observer_is_no_count(observer_tokens(usage, member[i], &counts[i]),
+						 member[i]);
 	if (observer_tokens(usage, member[0], &counts[0])) {
 		int64_t prompt = counts[0] + counts[1];
 		usage->cache_read = counts[4] < prompt ? counts[4] : prompt;

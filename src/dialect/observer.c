@@ -363,11 +363,14 @@ void observer_usage(struct dialect_observer *observer, struct json_value value,
 	if (value.type != JSON_SCAN_OBJECT)
 		return;
 	json_value_members(value, names, member, OBSERVER_USAGE_NAMES);
-	if (!observer_tokens(usage, member[0], &input) ||
-	    !observer_tokens(usage, member[1], &output)) {
-		usage->known &= !usage->absurd; /* what an earlier event said is not the end's */
+	bool input_told = observer_tokens(usage, member[0], &input);
+	bool output_told = observer_tokens(usage, member[1], &output);
+	/* What an earlier event said is not the end's. */
+	if (observer_is_no_count(input_told, member[0]) ||
+	    observer_is_no_count(output_told, member[1]))
+		usage->known = false;
+	if (!input_told || !output_told)
 		return;
-	}
 	observer_tokens(usage, json_scan_find(member[2], "cached_tokens"), &cached);
 	observer_tokens(usage, member[3], &total);
 	usage->cache_read = cached < input ? cached : input;

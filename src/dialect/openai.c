@@ -101,6 +101,7 @@ static void read_message(struct dialect_observer *observer, struct json_value me
 		observer_count(observer, member[0]);
 		while (json_walk_next(&walk))
 			observer_count(observer, json_scan_find(walk.value, "function.arguments"));
+		observer_count(observer, json_scan_find(member[5], "arguments"));
 		return;
 	}
 	read_content(observer, member[0]);

@@ -295,6 +295,11 @@ void observer_text(struct dialect_observer *observer, struct json_value text);
 void observer_count(struct dialect_observer *observer, struct json_value text);
 /* So many bytes that only count. */
 void observer_bytes(struct dialect_observer *observer, size_t size);
+/* Whether a count is there, of which observer_tokens has told that it is none. */
+static inline bool observer_is_no_count(bool told, struct json_value value)
+{
+	return !told && value.type != JSON_SCAN_NOTHING && value.type != JSON_SCAN_NULL;
+}
 /* The call with that number, NULL where there is none yet. */
 struct dialect_call *observer_call_begun(struct dialect_observer *observer, int64_t index);
 /* The same, made if need be; NULL when there are too many or memory is out (the

@@ -90,7 +90,7 @@ struct env_process {
 };
 
 /* A loop that always finds something ready keeps what waits for `idle` so long at most. */
-#define ENV_IDLE_LATE_NS 2000000u
+#define ENV_IDLE_LATE_NS 1000000u
 
 struct env_loop {
 	const struct env_ops *ops;

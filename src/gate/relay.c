@@ -549,12 +549,15 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 	struct bytes type = http_known(head, bytes.data, HTTP_FIELD_CONTENT_TYPE);
 	struct bytes coding = http_known(head, bytes.data, HTTP_FIELD_CONTENT_ENCODING);
 	request->status = head->status;
+	sha256_start(&request->response_hash);
+	sha256_add_bytes(&request->response_hash, answer_nonce(request));
 	/* We have asked for none, and could neither read nor bound what is in it: an error's body,
 	 * too, would be missing. */
 	if (coding.size && !bytes_equal_fold(coding, BYTES("identity"))) {
-		if (!refuses_credential(head->status))
+		if (!refuses_credential(head->status)) {
 			request->failure = ERR_PROTOCOL;
-		gate_account_upstream_failed(request, "its answer is compressed, unasked");
+			gate_account_upstream_failed(request, "its answer is compressed, unasked");
+		}
 		gate_request_cut(request, RECORD_ENDING_UPSTREAM_ERROR, "its answer is compressed");
 		return;
 	}
@@ -568,8 +571,6 @@ static void call_head(struct http_call *call, const struct http_head *head, stru
 		return;
 	}
 	keep_fields(request, head, bytes);
-	sha256_start(&request->response_hash);
-	sha256_add_bytes(&request->response_hash, answer_nonce(request));
 	bool streams = head->status == 200 && request->streams && is_event_stream(type);
 	if (head->status == 200 &&
 	    (!gate_final_start(request, streams) || !gate_served_start(request))) {

@@ -592,8 +592,9 @@ static bool parse_head(struct http_connection *connection)
 static bool step_head(struct http_connection *connection)
 {
 	bool fresh = connection->in.size == 0;
+	bool ahead = !fresh || channel_readable(&connection->channel);
 	/* Without memory for a timer it goes on, which is unfair to others and leaves nobody. */
-	if (!fresh && connection->begun >= HTTP_SERVER_REQUESTS && yield_turn(connection))
+	if (ahead && connection->begun >= HTTP_SERVER_REQUESTS && yield_turn(connection))
 		return false;
 	/* Bytes of a pipelined request may be here already. */
 	if (!fresh && !connection->exchange.head->parsed && parse_head(connection))

@@ -23,7 +23,7 @@
 /* Shorter words are in every text. */
 #define TELLING_LETTERS 4
 #define TELLING_MAX (PLACES / 2)
-#define PARTIAL_WORDS 40 /* different ones behind a refusal's beginning */
+#define PARTIAL_WORDS 40 /* different ones among its first, the refusal's own too */
 
 static bool between(struct bytes text, const char *open, const char *close, struct bytes *out)
 {

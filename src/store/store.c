@@ -321,6 +321,8 @@ static enum err_code set_up(struct store *store, bool create, struct err *err)
 					   /* What the journal has taken of the disk it keeps: see
 					    * CHUNK_SIZE. */
 					   "PRAGMA journal_mode = PERSIST;"
+					   "PRAGMA journal_size_limit = 1048576;"
+					   "PRAGMA secure_delete = ON;"
 					   "PRAGMA synchronous = FULL;"
 					   "PRAGMA trusted_schema = OFF;"
 					   "PRAGMA cell_size_check = ON;"
