@@ -256,31 +256,45 @@ static bool has_two_connections(void *argument)
 }
 
 /* Both are there when the loop looks; in a simulated world one may come late. */
-static void many_pipelined_requests_let_others_go_first(void **state)
+/* `many` requests of `size` bytes each, all sent before another connection asks once. */
+static void others_go_first(struct net *net, unsigned many, size_t size)
 {
-	enum { MANY = 10 * HTTP_SERVER_REQUESTS };
 	struct site site;
-	struct net *net = *state;
 	struct raw other;
-	struct buf many = BUF_INIT(1 << 20);
+	struct buf sent = BUF_INIT(1 << 20);
 	site_start(&site, net, NULL);
 	site_connect(&site);
 	raw_connect(&other, net, &site.address);
 	net_until(net, has_two_connections, &site);
-	for (unsigned i = 0; i < MANY; i++)
-		buf_append_cstr(&many, "GET /many HTTP/1.1\r\nHost: x\r\n\r\n");
-	buf_append_cstr(&many, "GET /end HTTP/1.1\r\nHost: x\r\n\r\n");
-	raw_send(&site.raw, buf_bytes(&many));
+	for (unsigned i = 0; i < many; i++) {
+		buf_append_cstr(&sent, "GET /many HTTP/1.1\r\nHost: x\r\nX: ");
+		while (sent.size + 4 < (i + 1) * size)
+			buf_append_cstr(&sent, "x");
+		buf_append_cstr(&sent, "\r\n\r\n");
+	}
+	buf_append_cstr(&sent, "GET /end HTTP/1.1\r\nHost: x\r\n\r\n");
+	raw_send(&site.raw, buf_bytes(&sent));
 	raw_send_text(&other, "GET /last HTTP/1.1\r\nHost: x\r\n\r\n");
 	raw_wait_text(&other, "GET /last \n");
 	if (!net->sim)
 		assert_in_range(site.before_last, 0, HTTP_SERVER_REQUESTS);
 	raw_wait_text(&site.raw, "GET /end \n");
-	assert_int_equal(MANY, count_of(&site.raw, "GET /many \n"));
-	assert_int_equal(MANY + 2, site.requests);
+	assert_int_equal(many, count_of(&site.raw, "GET /many \n"));
+	assert_int_equal(many + 2, site.requests);
 	raw_close(&other, true);
-	buf_release(&many);
+	buf_release(&sent);
 	site_stop(&site);
+}
+
+static void many_pipelined_requests_let_others_go_first(void **state)
+{
+	others_go_first(*state, 10 * HTTP_SERVER_REQUESTS, 64);
+}
+
+/* After each of them nothing is left in the buffer, and more in the stream. */
+static void so_do_requests_that_fill_a_receive_each(void **state)
+{
+	others_go_first(*state, 4 * HTTP_SERVER_REQUESTS, 4096);
 }
 
 static void what_is_pipelined_waits_for_the_answer_under_way(void **state)
@@ -912,6 +926,7 @@ int main(void)
 		cmocka_unit_test(a_chunked_request_may_be_split_anywhere),
 		cmocka_unit_test(pipelined_requests_are_answered_in_order),
 		cmocka_unit_test(many_pipelined_requests_let_others_go_first),
+		cmocka_unit_test(so_do_requests_that_fill_a_receive_each),
 		cmocka_unit_test(what_is_pipelined_waits_for_the_answer_under_way),
 		cmocka_unit_test(a_connection_serves_many_requests_and_closes_when_asked),
 		cmocka_unit_test(http_1_0_is_closed_after_its_answer),
