@@ -566,22 +566,33 @@ static void test_an_earlier_count_is_not_the_ends(void **state)
 	static const struct {
 		enum dialect_id dialect;
 		const char *stream;
+		bool absurd;
 	} rows[] = {
 		{DIALECT_OPENAI,
 		 "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}],\"usage\":{"
 		 "\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: "
 		 "{\"choices\":[],\"usage\":{"
-		 "\"prompt_tokens\":7,\"completion_tokens\":-5}}\n\ndata: [DONE]\n\n"},
+		 "\"prompt_tokens\":7,\"completion_tokens\":-5}}\n\ndata: [DONE]\n\n",    true },
+		{DIALECT_OPENAI,
+		 "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}],\"usage\":{"
+		 "\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: "
+		 "{\"choices\":[],\"usage\":{"
+		 "\"prompt_tokens\":7,\"completion_tokens\":\"9\"}}\n\ndata: [DONE]\n\n", false},
+		{DIALECT_ANTHROPIC,
+		 "event: message_delta\ndata: {\"usage\":{\"output_tokens\":1}}\n\n"
+		 "event: message_delta\ndata: {\"usage\":{\"output_tokens\":\"2\"}}\n\n"
+		 "event: message_stop\ndata: {}\n\n",				     false},
 		{DIALECT_ANTHROPIC,
 		 "event: message_delta\ndata: {\"usage\":{\"output_tokens\":1}}\n\n"
 		 "event: message_delta\ndata: {\"usage\":{\"output_tokens\":1.5}}\n\n"
-		 "event: message_stop\ndata: {}\n\n"                                 },
+		 "event: message_stop\ndata: {}\n\n",				     true },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct seen seen;
 		observe(rows[i].dialect, bytes_from(rows[i].stream), 50, &seen);
-		assert_true(seen.outcome.complete && seen.outcome.usage.absurd);
+		assert_true(seen.outcome.complete);
+		assert_int_equal(seen.outcome.usage.absurd, rows[i].absurd);
 		assert_false(seen.outcome.usage.known);
 		assert_int_equal(seen.outcome.usage.output, 1);
 		seen_release(&seen);
