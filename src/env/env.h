@@ -102,10 +102,11 @@ struct env_loop {
 	 * where that has not come to pass for ENV_IDLE_LATE_NS; may do work and post. */
 	void (*idle)(void *argument);
 	void *idle_argument;
-	bool idle_wanted;     /* something is left for `idle`; false again before it is called */
-	atomic_bool sleeping; /* about to sleep or asleep: another loop may read it */
-	bool precise;         /* timers to the microsecond rather than the next millisecond; set
-			       * before the loop runs */
+	bool idle_wanted;      /* something is left for `idle`; false again before it is called */
+	uint64_t idle_late_ns; /* private: when it is called all the same; 0: nobody wanted it */
+	atomic_bool sleeping;  /* about to sleep or asleep: another loop may read it */
+	bool precise;          /* timers to the microsecond rather than the next millisecond; set
+				* before the loop runs */
 };
 
 /* One end of a connection. The owner of the stream sets `ready` and `argument` at any time on the

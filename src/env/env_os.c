@@ -4,6 +4,7 @@
  * Sleeping and waking. A loop that found nothing ready raises `sleeping`, looks at its mailbox once
  * more and then waits; a sender pushes first and then lowers `sleeping`, writing to the eventfd
  * only if it was up. Both orders are sequentially consistent, so that no message is left behind. */
+#include "env/env_idle.h"
 #include "env/env_os_internal.h"
 
 #include <assert.h>
@@ -263,37 +264,17 @@ static int sleep_precisely(struct os_loop *loop, struct epoll_event *events)
 	return count;
 }
 
-static void call_idle(struct os_loop *loop)
-{
-	loop->idle_late_ns = 0;
-	loop->base.idle_wanted = false;
-	loop->base.idle(loop->base.idle_argument);
-}
-
-/* Something may be ready in every turn, of those who do not care for what waits: bodies that
- * arrive, handshakes. */
-static void call_idle_if_late(struct os_loop *loop)
-{
-	uint64_t now_ns = loop->base.now_ns;
-	if (!loop->base.idle_wanted)
-		loop->idle_late_ns = 0;
-	else if (loop->idle_late_ns == 0)
-		loop->idle_late_ns = now_ns + ENV_IDLE_LATE_NS;
-	else if (now_ns >= loop->idle_late_ns)
-		call_idle(loop);
-}
-
 static int wait_events(struct os_loop *loop, struct epoll_event *events, bool busy)
 {
 	int count;
-	call_idle_if_late(loop);
+	env_idle_call_if_late(&loop->base);
 	if (busy)
 		return epoll_wait(loop->epoll, events, EVENTS_PER_TURN, 0);
 	if (loop->base.idle_wanted) {
 		count = epoll_wait(loop->epoll, events, EVENTS_PER_TURN, 0);
 		if (count != 0)
 			return count;
-		call_idle(loop);
+		env_idle_call(&loop->base);
 	}
 	atomic_store(&loop->base.sleeping, true);
 	if (atomic_load(&loop->mailbox) || atomic_load(&loop->stopping) || loop->inline_first)

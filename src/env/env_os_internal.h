@@ -37,7 +37,6 @@ struct os_loop {
 	struct os_signal *signals;
 	atomic_bool stopping;
 	bool may_block;
-	uint64_t idle_late_ns; /* when `idle` is called all the same; 0: nobody wanted it */
 	pthread_t thread;
 	bool started;
 	int cpu;

@@ -94,7 +94,6 @@ struct sim_loop {
 	struct sim_event turn;  /* the next one */
 	struct sim_event alarm; /* when the first timer is due */
 	uint64_t busy_until_ns;
-	uint64_t idle_late_ns; /* when `idle` is called all the same; 0: nobody wanted it */
 	struct heap timers;
 	struct env_message *first, *last;
 	struct env_job *job_first, *job_last; /* where it may block */

@@ -2,6 +2,7 @@
  * draw: that decides which of several ready loops runs first. Within a turn the order of what is
  * ready is a draw too, except that messages keep theirs. What a turn spends in disk calls keeps the
  * loop busy afterwards, so that no loop's clock goes back. */
+#include "env/env_idle.h"
 #include "env/env_sim_internal.h"
 
 #include <assert.h>
@@ -301,31 +302,10 @@ static void finish(struct sim_loop *loop)
 	sim_cancel(loop->node->world, &loop->alarm);
 }
 
-static void call_idle(struct sim_loop *loop)
-{
-	loop->idle_late_ns = 0;
-	if (!loop->base.idle_wanted)
-		return;
-	loop->base.idle_wanted = false;
-	loop->base.idle(loop->base.idle_argument);
-}
-
-/* There is always something to do: the program hears of it all the same. */
-static void stay_awake(struct sim_loop *loop)
-{
-	uint64_t now_ns = loop->base.now_ns;
-	if (!loop->base.idle_wanted)
-		loop->idle_late_ns = 0;
-	else if (loop->idle_late_ns == 0)
-		loop->idle_late_ns = now_ns + ENV_IDLE_LATE_NS;
-	else if (now_ns >= loop->idle_late_ns)
-		call_idle(loop);
-}
-
 /* Nothing is ready: the program hears of it, and the loop sleeps if that brought nothing new. */
 static void fall_asleep(struct sim_loop *loop)
 {
-	call_idle(loop);
+	env_idle_call(&loop->base);
 	if (sim_is_gone(loop->node))
 		return;
 	if (has_work(loop))
@@ -377,7 +357,7 @@ static void turn(struct sim_event *event)
 		if (loop->stopping)
 			finish(loop);
 		else if (has_work(loop))
-			stay_awake(loop);
+			env_idle_call_if_late(&loop->base);
 		else
 			fall_asleep(loop);
 	}
