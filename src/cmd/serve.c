@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define JOB_THREADS 4
@@ -173,6 +174,25 @@ static void warn_observe(const struct config *config)
 			config->file);
 }
 
+/* Files of the data folder that nobody else may have. Told, not refused: where secrets are mounted
+ * their modes are not always the operator's. */
+static void warn_exposed(const struct config *config)
+{
+	static const char *const names[] = {"signing.key", "grant.key", "verdict.key", "log.secret",
+					    "admin.token"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char path[1024];
+		struct stat status;
+		struct err ignored;
+		if (config_data_path(config, names[i], path, sizeof(path), &ignored) == ERR_OK &&
+		    stat(path, &status) == 0 && status.st_mode & (S_IROTH | S_IWOTH))
+			fprintf(stderr,
+				"parley serve: every user of this machine can open %s (mode %04o): "
+				"chmod 600 %s, and replace it if somebody may have read it\n",
+				path, status.st_mode & 07777, path);
+	}
+}
+
 static enum err_code handle_signals(struct serving *serving, struct err *err)
 {
 	ERR_TRY(env_on_signal(serving->loop, SIGTERM, on_stop_signal, serving, err));
@@ -216,6 +236,7 @@ static enum err_code run(struct env *env, const char *file, struct config *confi
 		code = gateway_start(serving.gateway, err);
 	if (code == ERR_OK) {
 		warn_observe(config);
+		warn_exposed(config);
 		announce(serving.gateway, config);
 		env_loop_run(serving.loop);
 	}

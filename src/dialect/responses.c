@@ -252,11 +252,12 @@ static const struct event_row events[] = {
 	{NAME("error"),				  failed         },
 };
 
-/* The official clients go by the type alone, and some providers give no other name. */
+/* The official clients go by the type alone, and some providers give no other name, or one of their
+ * own. */
 struct bytes responses_event_name(const struct sse_event *event)
 {
 	struct bytes name = event->name;
-	if (name.size == 0 || bytes_is(name, "message"))
+	if (!bytes_starts_with(name, BYTES("response.")) && !bytes_is(name, "error"))
 		json_value_plain_string(json_scan_find(json_value_at(event->data), "type"), &name);
 	return name;
 }

@@ -32,6 +32,7 @@ struct own_call {
 	char *method, *target, *body;
 	int status;
 	const char *type;
+	const char *allow; /* with status 405: the methods of this path */
 	struct buf answer;
 };
 
@@ -68,6 +69,13 @@ static void set_problem(struct own_call *call, int status, const char *title, co
 	write_problem(&call->answer, status, title, rule);
 }
 
+/* RFC 9110, section 15.5.6: with it goes what is allowed. */
+static void refuse_method(struct own_call *call, const char *allow)
+{
+	set_problem(call, 405, "only GET is served here", NULL);
+	call->allow = allow;
+}
+
 void gateway_own_refuse(struct http_exchange *exchange, int status, const char *title,
 			const char *rule)
 {
@@ -98,6 +106,8 @@ static void respond(struct own_call *call)
 	unsigned count = 0;
 	if (call->exchange) {
 		headers[count++] = (struct http_header){"content-type", bytes_from(call->type)};
+		if (call->allow)
+			headers[count++] = (struct http_header){"allow", bytes_from(call->allow)};
 		if (call->status == 425 || call->status == 503)
 			headers[count++] = (struct http_header){"retry-after", BYTES("1")};
 		http_respond(call->exchange, call->status, headers, count,
@@ -388,7 +398,7 @@ static void start_statement(struct own_call *call)
 		set_problem(call, rule_http_status(verdict.rule), rule_text(verdict.rule),
 			    rule_id(verdict.rule));
 	else if (!bytes_is(method, "GET"))
-		set_problem(call, 405, "only GET is served here", NULL);
+		refuse_method(call, "GET");
 	else if (!read_month(call, call->month, sizeof(call->month)))
 		set_problem(call, 400, "say which month: ?month=2026-11", NULL);
 	if (call->status) {
@@ -467,8 +477,10 @@ static void start_log(struct own_call *call)
 	}
 	call->target = bytes_to_cstr(path);
 	if (!call->target || (!bytes_is(method, "GET") && !bytes_is(method, "HEAD"))) {
-		set_problem(call, call->target ? 405 : 503,
-			    call->target ? "only GET is served here" : "out of memory", NULL);
+		if (call->target)
+			refuse_method(call, "GET, HEAD");
+		else
+			set_problem(call, 503, "out of memory", NULL);
 		respond(call);
 		return;
 	}

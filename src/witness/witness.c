@@ -86,8 +86,9 @@ static void respond(struct http_exchange *exchange, int status, const char *type
 	const struct http_header headers[] = {
 		{"content-type",  bytes_from(type) },
 		{"cache-control", BYTES("no-store")},
+		{"allow",	  BYTES("POST")    }, /* RFC 9110, section 15.5.6 */
 	};
-	http_respond(exchange, status, headers, 2, body);
+	http_respond(exchange, status, headers, status == 405 ? 3 : 2, body);
 }
 
 static void request_arrived(struct http_exchange *exchange)

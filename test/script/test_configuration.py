@@ -76,6 +76,16 @@ class Serve(Case):
                               "key: \"${PARLEY_TEST_UNSET}\" }\n")
         self.fails(2, f"{path}:4", "PARLEY_TEST_UNSET")
 
+    def test_secrets_that_anybody_can_read_are_told(self):
+        exposed = self.gate.directory / "signing.key"
+        exposed.chmod(0o644)
+        self.gate.start()
+        self.assertIn("signing.key (mode 0644): chmod 600", self.gate.process.stderr)
+        self.gate.stop()
+        exposed.chmod(0o600)
+        self.gate.start()
+        self.assertNotIn("chmod", self.gate.process.stderr)
+
     def test_a_port_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -125,7 +125,8 @@ class Entries(Case):
             answer = self.get(f"/log/tile/entries/000.p/{width}", south)
             self.assertEqual(len(split_entries(answer.body)), width)
         for method in ("POST", "PUT", "DELETE"):
-            self.assertEqual(ask(self.gate.port, method, "/log/checkpoint").status, 405)
+            refused = ask(self.gate.port, method, "/log/checkpoint")
+            self.assertEqual((refused.status, refused.headers["allow"]), (405, "GET, HEAD"))
 
     def test_a_full_tile(self):
         """More than 256 records: the full tile, the next one, and the level above."""

@@ -393,7 +393,8 @@ class Grants(Case):
             problem = self.fetch(client, "/parley/v1/statement" + query, status)
             self.assertIn(text, problem["title"] + problem.get("detail", ""))
         self.fetch(Client(self.gate.port, ""), f"/parley/v1/statement?month={month}", 401)
-        self.assertEqual(client.post("/parley/v1/statement?month=2026-11", {}).status, 405)
+        refused = client.post("/parley/v1/statement?month=2026-11", {})
+        self.assertEqual((refused.status, refused.headers["allow"]), (405, "GET"))
 
     # -- notices --
 

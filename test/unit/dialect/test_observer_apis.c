@@ -441,12 +441,13 @@ static void test_an_oversized_end_is_the_end(void **state)
 	buf_release(&stream);
 }
 
-/* Without names, or with the one that an event without a name has, their types tell. */
+/* Without names, with the one that an event without a name has, or with one of the provider's own,
+ * their types tell. */
 static void test_responses_by_the_types_of_events(void **state)
 {
-	static const char *const lines[] = {"", "event: message\n"};
+	static const char *const lines[] = {"", "event: message\n", "event: chunk\n"};
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
 		struct buf stream = BUF_INIT(4096);
 		struct seen seen;
 		buf_printf(&stream,
