@@ -145,9 +145,11 @@ void gate_account_upstream_failed(struct gate_request *request, const char *prob
 	const struct world_provider *provider = request->terms.model->provider;
 	struct gate_upstream *upstream = &request->upstreams->rows[provider->index];
 	uint64_t now_ns = request->worker->loop->now_ns;
-	if (upstream->told_ns && now_ns - upstream->told_ns < TELL_PAUSE_NS)
+	uint64_t kind = bytes_hash(BYTES_HASH_START, bytes_from(problem)) % UPSTREAM_TOLD;
+	uint64_t *told_ns = &upstream->told_ns[kind];
+	if (*told_ns && now_ns - *told_ns < TELL_PAUSE_NS)
 		return;
-	upstream->told_ns = now_ns;
+	*told_ns = now_ns;
 	gateway_tell(request->worker->gateway,
 		     "provider %s, record %s: %s (told once a minute; "
 		     "parley_upstream_errors_total counts all)",

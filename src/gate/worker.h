@@ -21,13 +21,16 @@ struct gate_request;
 struct proving;
 struct refusal_window;
 
+/* Different failures of a provider are told apart by so many places. */
+#define UPSTREAM_TOLD 8
+
 /* What a worker knows about a provider: where it is and the part of the head that never changes. */
 struct gate_upstream {
 	struct http_origin *origin;
 	enum dialect_id dialect;
 	char *fields; /* Host, credential and fixed fields, each line with CR LF; owned */
 	uint64_t first_byte_ns, stall_ns;
-	uint64_t told_ns; /* when the operator was last told of a failure; 0: never */
+	uint64_t told_ns[UPSTREAM_TOLD]; /* when the operator was last told of a failure; 0: never */
 };
 
 /* The providers as one configuration has them, and the connections to them. A reload makes another

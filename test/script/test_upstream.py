@@ -118,6 +118,15 @@ class ThroughAProxy(Case):
         self.assertIn(problem, self.gate.process.stderr)
         self.assertNotIn("upstream-secret", self.gate.process.stderr)
 
+    def test_one_problem_hides_no_other(self):
+        proxy = Proxy(self, b"HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n")
+        client = self.client(self.provider().url, HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}")
+        for answer in (proxy.answer, proxy.answer, b"SSH-2.0\r\n", b"SSH-2.0\r\n"):
+            proxy.answer = answer
+            self.assertEqual(client.chat().status, 502)
+        wait_until(lambda: "answer cannot be read" in self.gate.process.stderr, "the second to be told")
+        self.assertEqual(self.gate.process.stderr.count("provider north-open, record "), 2)
+
     def test_a_tunnel_with_credentials(self):
         provider, proxy = self.provider(), Proxy(self)
         client = self.client(provider.url, HTTPS_PROXY=f"http://us%40er:pass%3Aword@127.0.0.1:{proxy.port}")
