@@ -15,6 +15,10 @@
 /* The database grows by this much at once, and its journal keeps the room it has had: so that a
  * grant or a key can be revoked where others have filled the disk. */
 #define CHUNK_SIZE (256 << 10)
+/* What the next act takes of the journal, and more; kept also where the journal was lost. */
+#define JOURNAL_ROOM 65536
+#define TEXT_OF_(value) #value
+#define TEXT_OF(value) TEXT_OF_(value)
 
 /* clang-format off */
 #define STATEMENT_TABLE(X) \
@@ -315,6 +319,36 @@ static enum err_code check_header(struct store *store, bool create, struct err *
 	return execute(store, kind_schema, "cannot make the tables", err);
 }
 
+static bool journal_has_room(const struct store *store)
+{
+	char path[PATH_MAX];
+	struct stat status;
+	int length = snprintf(path, sizeof(path), "%s-journal", store->path);
+	return length > 0 && (size_t)length < sizeof(path) && stat(path, &status) == 0 &&
+	       status.st_size >= JOURNAL_ROOM;
+}
+
+/* After a restore there is no journal, and perhaps no room for one when something is revoked. Only
+ * pages that were there before go through it, and those that are erased do. Where there is no room
+ * now it goes without. */
+static void reserve_journal(struct store *store)
+{
+	static const char *const texts[] = {
+		"CREATE TABLE IF NOT EXISTS reserve (bytes BLOB);"
+		"INSERT INTO reserve VALUES (zeroblob(" TEXT_OF(JOURNAL_ROOM) "));",
+		"DROP TABLE reserve;",
+	};
+	for (size_t i = 0; i < 2; i++) {
+		if (sqlite3_exec(store->database, "BEGIN IMMEDIATE", NULL, NULL, NULL) ==
+			    SQLITE_OK &&
+		    sqlite3_exec(store->database, texts[i], NULL, NULL, NULL) == SQLITE_OK &&
+		    sqlite3_exec(store->database, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+			continue;
+		sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
+		return;
+	}
+}
+
 static enum err_code set_up(struct store *store, bool create, struct err *err)
 {
 	static const char *const pragmas = "PRAGMA locking_mode = EXCLUSIVE;"
@@ -333,6 +367,8 @@ static enum err_code set_up(struct store *store, bool create, struct err *err)
 	ERR_TRY(execute(store, pragmas, "cannot open", err));
 	sqlite3_file_control(store->database, "main", SQLITE_FCNTL_CHUNK_SIZE, &chunk);
 	ERR_TRY(check_header(store, create, err));
+	if (!journal_has_room(store))
+		reserve_journal(store);
 	return prepare_all(store, err);
 }
 

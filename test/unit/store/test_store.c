@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -276,6 +277,28 @@ static void ids_may_hold_any_text(void **state)
 	store_close(store);
 }
 
+/* Something can be revoked on a full disk also after a restore, which brings no journal. */
+static void a_journal_that_is_lost_gets_its_room_again(void **state)
+{
+	char journal[160];
+	struct stat status;
+	(void)state;
+	snprintf(journal, sizeof(journal), "%s-journal", path);
+	store_close(open_at(path, true));
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(unlink(journal), 0);
+		store_close(open_at(path, false));
+		assert_int_equal(stat(journal, &status), 0);
+		assert_true(status.st_size >= 65536);
+		assert_int_equal(stat(path, &status), 0);
+		assert_int_equal(status.st_size, 256 << 10); /* the room is used again */
+	}
+	struct timespec before = status.st_mtim;
+	store_close(open_at(path, false)); /* nothing is written where there is room */
+	assert_int_equal(stat(path, &status), 0);
+	assert_memory_equal(&status.st_mtim, &before, sizeof(before));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +312,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_lost_database_is_not_an_empty_policy, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(what_is_not_ours_or_damaged_is_refused, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_journal_that_is_lost_gets_its_room_again, set_up,
 						tear_down),
 		cmocka_unit_test(a_missing_directory_says_so),
 		cmocka_unit_test(ids_may_hold_any_text),
