@@ -13,6 +13,10 @@
  * caller owns *out (json_decref). */
 enum err_code json_parse(struct bytes text, const char *what, json_t **out, struct err *err);
 
+/* The same tree of a text that the scanner of json_scan.h takes, in a fraction of the time. NULL
+ * where either would refuse it, and when memory is out: json_parse says why. */
+json_t *json_tree(struct bytes text);
+
 /* RFC 8785 (JSON Canonicalization Scheme) text of `value`, appended. Fails with ERR_INVALID on a
  * number that is not finite or whose text would be an integer beyond 2^53, ERR_NO_MEMORY when the
  * buffer fails. */

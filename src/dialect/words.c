@@ -353,8 +353,9 @@ static void release(struct words *words)
 enum err_code dialect_words(enum dialect_id dialect, struct bytes body, struct buf *words_out,
 			    struct buf *settings_out, struct err *err)
 {
-	json_t *root = NULL;
-	ERR_TRY(json_parse(body, "the request body", &root, err));
+	json_t *root = json_tree(body);
+	if (!root)
+		ERR_TRY(json_parse(body, "the request body", &root, err));
 	struct words words = {.system = json_array(),
 			      .messages = json_array(),
 			      .settings = json_object(),

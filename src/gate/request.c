@@ -316,7 +316,7 @@ static void read_words(struct gate_request *request)
 	front->settings = arena_alloc_zero(&front->arena, sizeof(*front->settings));
 	if (front->settings &&
 	    dialect_words(request->dialect, body, &words, &settings, NULL) == ERR_OK &&
-	    json_parse(buf_bytes(&settings), "settings", &tree, NULL) == ERR_OK &&
+	    (tree = json_tree(buf_bytes(&settings))) &&
 	    binding_settings_from_json(tree, front->settings, NULL) == ERR_OK) {
 		sha256_of(words.data, words.size, front->words_digest);
 		front->facts.words_digest = front->words_digest;

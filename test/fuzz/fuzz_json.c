@@ -2,6 +2,7 @@
  * what both take they read alike: members, types, integers and strings. */
 #include "fuzz.h"
 
+#include "base/json.h"
 #include "base/json_scan.h"
 
 #include <jansson.h>
@@ -74,6 +75,15 @@ static void check_value(struct json_value value, const json_t *expected)
 	}
 }
 
+/* The tree that the scanner makes is jansson's. `expected` NULL: it took nothing. */
+static void check_tree(struct bytes text, const json_t *expected)
+{
+	json_t *tree = json_tree(text);
+	FUZZ_CHECK(!tree || (expected && json_equal(tree, expected)));
+	FUZZ_CHECK(tree || !expected);
+	json_decref(tree);
+}
+
 static void check_members(const struct json_scan *scan, struct bytes text, const json_t *tree)
 {
 	struct json_value root = json_value_at(text);
@@ -127,6 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			   JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
 	if (!refused_by_policy(whole.refusal) && (tree || !refused_by_jansson_alone(&error)))
 		FUZZ_CHECK(taken == (tree != NULL));
+	check_tree(text, taken ? tree : NULL);
 	if (taken && tree)
 		check_members(&whole, text, tree);
 	json_decref(tree);

@@ -376,7 +376,8 @@ class Upstreams(EndingsCase):
             with self.subTest(way):
                 answered = self.ask(way, True)
                 self.assertLess(len(answered.body), 20 << 20)
-                self.assertTrue(answered.events(), (answered.status, answered.body[:300]))
+                self.assertTrue(answered.events(), (answered.status, answered.body[:300],
+                                                    self.gate.process.stderr[-600:]))
                 error = error_of(way, answered.events())
                 self.assertTrue(error, answered.body[-300:])
                 settle = self.gate.settled(answered.headers["parley-record"], "usage")

@@ -85,6 +85,55 @@ static void only_strict_documents_parse(void **state)
 	json_decref(parse("null"));
 }
 
+/* Of what both parsers take they make the same; of what one refuses the fast one makes nothing. */
+static void trees_are_the_same_either_way(void **state)
+{
+	static const char *const texts[] = {
+		"null",
+		" true ",
+		"false",
+		"0",
+		"-0",
+		"-0.0",
+		"9223372036854775807",
+		"-9223372036854775808",
+		"1.5e-7",
+		"1E3",
+		"123456789.25",
+		"\"\"",
+		"\"plain\"",
+		"\"\\u0000\\n\\\"\\/\\ud83d\\ude00 \xc3\xa9\"",
+		"[]",
+		"{}",
+		"[[],{},[null,[\"a\",1]],{\"b\":{\"c\":[true,false]}}]",
+		"{\"a\":1,\"b\":{\"\\u0061\":2,\"\\n\":3,\"\":4,\"\xc3\xa9\":[5]}}",
+	};
+	static const char *const refused[] = {
+		"",
+		"{",
+		"[1]x",
+		"1e999",
+		"9223372036854775808",
+		"[-9223372036854775809]",
+		"{\"a\":1,\"a\":2}",
+		"[{\"a\":1,\"a\":2}]",
+		"[{\"a\":1,\"\\u0061\":2}]",
+		"[{\"\\u0000\":1}]",
+		"[{\"a\":[1,{\"b\":1e999}]}]",
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		json_t *slow = parse(texts[i]), *fast = json_tree(bytes_from(texts[i]));
+		if (!json_equal(slow, fast))
+			fail_msg("%s", texts[i]);
+		json_decref(slow);
+		json_decref(fast);
+	}
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+		if (json_tree(bytes_from(refused[i])))
+			fail_msg("%s was taken", refused[i]);
+}
+
 static void depth_is_limited(void **state)
 {
 	char text[20001];
@@ -304,6 +353,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_runs_end_where_they_must),
 		cmocka_unit_test(only_strict_documents_parse),
+		cmocka_unit_test(trees_are_the_same_either_way),
 		cmocka_unit_test(depth_is_limited),
 		cmocka_unit_test(numbers_are_written_as_ecmascript_does),
 		cmocka_unit_test(canonical_text),
