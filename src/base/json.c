@@ -1,4 +1,5 @@
 #include "base/json.h"
+#include "base/encode.h"
 #include "base/sha256.h"
 
 #include <math.h>
@@ -194,7 +195,13 @@ size_t json_number_text(double value, char out[static 32])
 	char *to = out;
 	if (value < 0)
 		*to++ = '-';
-	int count = shortest_digits(fabs(value), digits, &exponent);
+	double magnitude = fabs(value);
+	if (magnitude < 9007199254740992.0 && magnitude == (double)(uint64_t)magnitude) {
+		size_t size = decimal_text((uint64_t)magnitude, to);
+		to[size] = '\0';
+		return (size_t)(to - out) + size;
+	}
+	int count = shortest_digits(magnitude, digits, &exponent);
 	int n = exponent + 1; /* ECMAScript's n: the value is 0.d1d2… times 10^n */
 	size_t room = 32 - (size_t)(to - out);
 	int length;

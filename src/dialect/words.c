@@ -18,9 +18,24 @@ enum err_code words_set(struct words *words, json_t *object, const char *key, js
 	return ERR_OK;
 }
 
+/* `text` is taken over. */
+static json_t *part_of(json_t *text)
+{
+	json_t *part = json_object();
+	if (!part) {
+		json_decref(text);
+		return NULL;
+	}
+	if (json_object_set_new_nocheck(part, "text", text) == 0 &&
+	    json_object_set_new_nocheck(part, "type", json_string_nocheck("text")) == 0)
+		return part;
+	json_decref(part);
+	return NULL;
+}
+
 json_t *words_text_part(const char *text)
 {
-	return json_pack("{s:s, s:s}", "type", "text", "text", text);
+	return part_of(json_string(text));
 }
 
 enum err_code words_each_message(struct words *words, const char *name, const json_t *value,
@@ -80,7 +95,7 @@ static enum err_code add_text(struct words *words, const json_t *text, const cha
 {
 	if (strlen(json_string_value(text)) != json_string_length(text))
 		return ERR_SET(words->err, ERR_INVALID, "%s has a NUL character", where);
-	return words_append(words, parts, words_text_part(json_string_value(text)));
+	return words_append(words, parts, part_of(json_incref((json_t *)text)));
 }
 
 static enum err_code text_part(struct words *words, const json_t *part, const char *where,
