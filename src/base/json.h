@@ -1,5 +1,5 @@
-/* JSON trees on cold paths (configuration, admin, bundles) by jansson, strict, and RFC 8785. The
- * request path uses json_scan.h. */
+/* JSON trees (configuration, admin, bundles, the words of a bound request) of jansson, strict, and
+ * RFC 8785. The request path uses json_scan.h. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 

@@ -17,11 +17,12 @@ static bool refused_by_policy(enum json_scan_refusal refusal)
 }
 
 /* More lenient on purpose: numbers are text to the scanner, and a name that stands twice below the
- * top is for whoever acts on that object. */
+ * top, or holds a NUL, is for whoever acts on that object. */
 static bool refused_by_jansson_alone(const json_error_t *error)
 {
 	enum json_error_code code = json_error_code(error);
-	return code == json_error_numeric_overflow || code == json_error_duplicate_key;
+	return code == json_error_numeric_overflow || code == json_error_duplicate_key ||
+	       code == json_error_null_byte_in_key;
 }
 
 static enum json_scan_refusal scan_in_pieces(struct bytes text, unsigned seed,

@@ -81,7 +81,8 @@ def json_texts():
               '"\\ude00\\ud83d"', "-0", "01", "1.", "1e5", "1E400", "-1.5e-3", "9007199254740993", "NaN",
               "[1,]", "{} {}", "\ufeff{}", "", '{"a":', '{"a":{"b":1,"b":2}}', '" \x00"', '"\x1f"',
               '"' + "x" * 300 + '\\\\\\\\"', '{"a":"\\/\\b\\f\\n\\r\\t"}', "true", "nul", "[1 2]",
-              "6\0", "{" + ",".join(f'"k{number}":0' for number in range(257)) + "}"]
+              "6\0", "{" + ",".join(f'"k{number}":0' for number in range(257)) + "}",
+              '[{"a\\u0000b":1}]', '[{"a":1,"\\u0061":2}]', '{"a":[1,-0,1.5,{"b":"\\u00e9","":null}]}']
     broken = [b'"\xff"', b'"\xc0\x80"', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', b'"\xe2\x82"']
     return each([9], [value.encode() for value in values] + broken)
 
