@@ -3,8 +3,6 @@
 #include "gate/gateway.h"
 #include "watch/watch.h"
 
-#define TELL_PAUSE_NS (60 * (uint64_t)1000000000)
-
 static int64_t micros(uint64_t from_ns, uint64_t to_ns)
 {
 	return to_ns > from_ns ? (int64_t)((to_ns - from_ns) / 1000) : 0;
@@ -140,16 +138,28 @@ static bool upstream_error_of(const struct gate_request *request, enum upstream_
 	return true;
 }
 
+static bool may_tell_of(const struct gate_worker *worker, struct gate_upstream *upstream,
+			const char *problem)
+{
+	uint64_t kind = bytes_hash(BYTES_HASH_START, bytes_from(problem));
+	for (unsigned i = 0; i < UPSTREAM_TOLD; i++)
+		if (upstream->told[i].kind == kind)
+			return gate_worker_may_tell(worker, &upstream->told[i].told_ns);
+	for (unsigned i = 0; i < UPSTREAM_TOLD; i++) {
+		if (gate_worker_may_tell(worker, &upstream->told[i].told_ns)) {
+			upstream->told[i].kind = kind;
+			return true;
+		}
+	}
+	return false;
+}
+
 void gate_account_upstream_failed(struct gate_request *request, const char *problem)
 {
 	const struct world_provider *provider = request->terms.model->provider;
 	struct gate_upstream *upstream = &request->upstreams->rows[provider->index];
-	uint64_t now_ns = request->worker->loop->now_ns;
-	uint64_t kind = bytes_hash(BYTES_HASH_START, bytes_from(problem)) % UPSTREAM_TOLD;
-	uint64_t *told_ns = &upstream->told_ns[kind];
-	if (*told_ns && now_ns - *told_ns < TELL_PAUSE_NS)
+	if (!may_tell_of(request->worker, upstream, problem))
 		return;
-	*told_ns = now_ns;
 	gateway_tell(request->worker->gateway,
 		     "provider %s, record %s: %s (told once a minute; "
 		     "parley_upstream_errors_total counts all)",

@@ -6,10 +6,6 @@
 
 #include <inttypes.h>
 
-/* A provider that tells nonsense tells it again and again: each worker passes it on once in so
- * long. The counter has them all. */
-#define TELL_PAUSE_NS (60 * (uint64_t)1000000000)
-
 static struct told_bounds bounds_of(const struct gate_request *request)
 {
 	const struct world_model *model = request->terms.model;
@@ -39,11 +35,9 @@ int64_t gate_usage_seen(const struct gate_request *request)
 static void tell(struct gate_request *request, const struct dialect_usage *said)
 {
 	struct gate_worker *worker = request->worker;
-	uint64_t now_ns = worker->loop->now_ns;
 	metrics_add(&worker->metrics.implausible, 1);
-	if (worker->implausible_ns && now_ns - worker->implausible_ns < TELL_PAUSE_NS)
+	if (!gate_worker_may_tell(worker, &worker->implausible_ns))
 		return;
-	worker->implausible_ns = now_ns;
 	gateway_tell(worker->gateway,
 		     "provider %s told a usage that record %s of model %s cannot have%s: input "
 		     "%" PRId64 ", cache_read %" PRId64 ", cache_write %" PRId64 ", output %" PRId64

@@ -21,7 +21,7 @@ struct gate_request;
 struct proving;
 struct refusal_window;
 
-/* Different failures of a provider are told apart by so many places. */
+/* So many different failures of a provider are told in a minute. */
 #define UPSTREAM_TOLD 8
 
 /* What a worker knows about a provider: where it is and the part of the head that never changes. */
@@ -30,7 +30,10 @@ struct gate_upstream {
 	enum dialect_id dialect;
 	char *fields; /* Host, credential and fixed fields, each line with CR LF; owned */
 	uint64_t first_byte_ns, stall_ns;
-	uint64_t told_ns[UPSTREAM_TOLD]; /* when the operator was last told of a failure; 0: never */
+	struct {
+		uint64_t kind;    /* a hash of what it was */
+		uint64_t told_ns; /* when the operator was last told of it; 0: never */
+	} told[UPSTREAM_TOLD];
 };
 
 /* The providers as one configuration has them, and the connections to them. A reload makes another
@@ -210,6 +213,19 @@ void gate_worker_retire(struct gate_worker *worker, struct gate_request *request
 void gate_worker_free_retiring(struct gate_worker *worker);
 /* Submits the admit records that wait (records.c), and their requests go on. */
 void gate_submit_waiting(struct gate_worker *worker);
+
+/* Whether the operator is told of something again, of which he was last told at *told_ns (0:
+ * never), and then notes that he is: what goes wrong goes wrong again and again, and each worker
+ * tells of it once a minute. Counters have it all. */
+static inline bool gate_worker_may_tell(const struct gate_worker *worker, uint64_t *told_ns)
+{
+	const uint64_t pause_ns = 60 * UINT64_C(1000000000);
+	uint64_t now_ns = worker->loop->now_ns;
+	if (*told_ns && now_ns - *told_ns < pause_ns)
+		return false;
+	*told_ns = now_ns;
+	return true;
+}
 
 /* Now and then while the loop is busy: records that have waited long enough go to the log. */
 static inline void gate_worker_turn(struct gate_worker *worker)
