@@ -11,6 +11,7 @@
 #endif
 
 #define DEPTH_MAX 256
+#define EXACT_MAX (INT64_C(1) << 53) /* a double holds every whole number up to it */
 
 enum err_code json_parse(struct bytes text, const char *what, json_t **out, struct err *err)
 {
@@ -196,7 +197,7 @@ size_t json_number_text(double value, char out[static 32])
 	if (value < 0)
 		*to++ = '-';
 	double magnitude = fabs(value);
-	if (magnitude < 9007199254740992.0 && magnitude == (double)(uint64_t)magnitude) {
+	if (magnitude < EXACT_MAX && magnitude == (double)(uint64_t)magnitude) {
 		size_t size = decimal_text((uint64_t)magnitude, to);
 		to[size] = '\0';
 		return (size_t)(to - out) + size;
@@ -290,9 +291,9 @@ static enum err_code canonical_array(const json_t *value, struct buf *out, int d
 static bool is_lossy_integer(const json_t *value, double number)
 {
 	if (json_is_integer(value))
-		return json_integer_value(value) > (1LL << 53) ||
-		       json_integer_value(value) < -(1LL << 53);
-	return fabs(number) > 9007199254740992.0 && fabs(number) < 1e21;
+		return json_integer_value(value) > EXACT_MAX ||
+		       json_integer_value(value) < -EXACT_MAX;
+	return fabs(number) > EXACT_MAX && fabs(number) < 1e21;
 }
 
 static enum err_code canonical_number(const json_t *value, struct buf *out, struct err *err)

@@ -7,15 +7,26 @@
 
 static json_t *make(struct json_value value);
 
+/* The characters of a string. What is decoded for them stands in *decoded, to be freed. False when
+ * memory is out. */
+static bool characters(struct json_value string, char **decoded, struct bytes *out)
+{
+	*decoded = NULL;
+	if (json_value_plain_string(string, out))
+		return true;
+	*decoded = malloc(string.text.size);
+	if (*decoded)
+		*out = bytes_of(*decoded, json_value_decode(string, *decoded));
+	return *decoded != NULL;
+}
+
 static json_t *make_string(struct json_value value)
 {
-	struct bytes plain;
-	if (json_value_plain_string(value, &plain))
-		return json_stringn_nocheck(plain.data, plain.size);
-	char *decoded = malloc(value.text.size);
-	if (!decoded)
-		return NULL;
-	json_t *string = json_stringn_nocheck(decoded, json_value_decode(value, decoded));
+	struct bytes text;
+	char *decoded;
+	json_t *string = characters(value, &decoded, &text)
+				 ? json_stringn_nocheck(text.data, text.size)
+				 : NULL;
 	free(decoded);
 	return string;
 }
@@ -52,16 +63,12 @@ static bool add_named(json_t *object, struct bytes name, struct json_value value
 
 static bool add_member(json_t *object, struct bytes raw, struct json_value value)
 {
-	if (raw.size == 0 || !memchr(raw.data, '\\', raw.size))
-		return add_named(object, raw, value);
-	struct json_value quoted = {
-		JSON_SCAN_STRING, {raw.data - 1, raw.size + 2},
-                 NULL
-        };
-	char *name = malloc(quoted.text.size);
-	bool added =
-		name && add_named(object, bytes_of(name, json_value_decode(quoted, name)), value);
-	free(name);
+	const struct json_value quoted = {.type = JSON_SCAN_STRING,
+					  .text = bytes_of(raw.data - 1, raw.size + 2)};
+	struct bytes name;
+	char *decoded;
+	bool added = characters(quoted, &decoded, &name) && add_named(object, name, value);
+	free(decoded);
 	return added;
 }
 

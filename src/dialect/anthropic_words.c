@@ -14,10 +14,8 @@ static enum err_code bind_text(struct words *words, const json_t *block, const c
 			       json_t *parts)
 {
 	static const char *const allowed[] = {"type", "text", "cache_control", NULL};
-	const char *text;
 	ERR_TRY(words_only(words, block, where, allowed));
-	ERR_TRY(words_string(words, block, "text", where, &text));
-	return words_append(words, parts, words_text_part(text));
+	return words_text(words, block, where, parts);
 }
 
 static enum err_code bind_tool_use(struct words *words, const json_t *block, const char *where,

@@ -11,10 +11,8 @@ static enum err_code bind_text(struct words *words, const json_t *part, const ch
 			       json_t *parts)
 {
 	static const char *const allowed[] = {"text", NULL};
-	const char *text;
 	ERR_TRY(words_only(words, part, where, allowed));
-	ERR_TRY(words_string(words, part, "text", where, &text));
-	return words_append(words, parts, words_text_part(text));
+	return words_text(words, part, where, parts);
 }
 
 /* The text parts of {parts: [{text}]}. */
@@ -117,7 +115,7 @@ static enum err_code bind_response(struct words *words, const json_t *response, 
 	struct buf text = BUF_INIT((size_t)64 << 20);
 	enum err_code code = json_canonical(response, &text, words->err);
 	if (code == ERR_OK && json_object_size(response))
-		code = words_append(words, parts, words_text_part(text.data));
+		code = words_append(words, parts, words_text_part(json_string(text.data)));
 	buf_release(&text);
 	return code;
 }

@@ -145,8 +145,11 @@ enum err_code read_gemini_thinking(struct reading *in);
 
 /* ---- words.c: shared by the dialects' binders ---- */
 
-/* A text part for `text`. NULL when memory is out. */
-json_t *words_text_part(const char *text);
+/* A text part of the string `text`, whose reference is taken over (NULL: out of memory). NULL when
+ * memory is out. */
+json_t *words_text_part(json_t *text);
+/* Appends a text part of what `part` has as `text`. */
+enum err_code words_text(struct words *words, const json_t *part, const char *where, json_t *parts);
 /* Appends, taking over the reference of `value` (which may be NULL: out of memory). */
 enum err_code words_append(struct words *words, json_t *array, json_t *value);
 enum err_code words_set(struct words *words, json_t *object, const char *key, json_t *value);

@@ -28,7 +28,7 @@ static enum err_code bind_part(struct words *words, const json_t *part, const ch
 			       json_t *parts)
 {
 	static const char *const allowed[] = {"type", "text", "annotations", "logprobs", NULL};
-	const char *type, *text;
+	const char *type;
 	if (!json_is_object(part))
 		return ERR_SET(words->err, ERR_INVALID, "%s must be an object", where);
 	ERR_TRY(words_string(words, part, "type", where, &type));
@@ -39,8 +39,7 @@ static enum err_code bind_part(struct words *words, const json_t *part, const ch
 	if (json_array_size(json_object_get(part, "annotations")) ||
 	    json_array_size(json_object_get(part, "logprobs")))
 		return ERR_SET(words->err, ERR_INVALID, "%s has annotations or logprobs", where);
-	ERR_TRY(words_string(words, part, "text", where, &text));
-	return words_append(words, parts, words_text_part(text));
+	return words_text(words, part, where, parts);
 }
 
 static enum err_code bind_content(struct words *words, const json_t *content, const char *where,

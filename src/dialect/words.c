@@ -18,8 +18,7 @@ enum err_code words_set(struct words *words, json_t *object, const char *key, js
 	return ERR_OK;
 }
 
-/* `text` is taken over. */
-static json_t *part_of(json_t *text)
+json_t *words_text_part(json_t *text)
 {
 	json_t *part = json_object();
 	if (!part) {
@@ -31,11 +30,6 @@ static json_t *part_of(json_t *text)
 		return part;
 	json_decref(part);
 	return NULL;
-}
-
-json_t *words_text_part(const char *text)
-{
-	return part_of(json_string(text));
 }
 
 enum err_code words_each_message(struct words *words, const char *name, const json_t *value,
@@ -64,6 +58,14 @@ enum err_code words_string(struct words *words, const json_t *object, const char
 		return ERR_SET(words->err, ERR_INVALID, "%s.%s must be a string without NUL", where,
 			       key);
 	return ERR_OK;
+}
+
+enum err_code words_text(struct words *words, const json_t *part, const char *where, json_t *parts)
+{
+	const char *text;
+	ERR_TRY(words_string(words, part, "text", where, &text));
+	return words_append(words, parts,
+			    words_text_part(json_incref(json_object_get(part, "text"))));
 }
 
 static bool is_allowed(const char *key, const char *const *allowed)
@@ -95,14 +97,14 @@ static enum err_code add_text(struct words *words, const json_t *text, const cha
 {
 	if (strlen(json_string_value(text)) != json_string_length(text))
 		return ERR_SET(words->err, ERR_INVALID, "%s has a NUL character", where);
-	return words_append(words, parts, part_of(json_incref((json_t *)text)));
+	return words_append(words, parts, words_text_part(json_incref((json_t *)text)));
 }
 
 static enum err_code text_part(struct words *words, const json_t *part, const char *where,
 			       json_t *parts)
 {
 	static const char *const allowed[] = {"type", "text", "cache_control", NULL};
-	const char *type, *text;
+	const char *type;
 	if (!json_is_object(part))
 		return ERR_SET(words->err, ERR_INVALID, "%s must be an object", where);
 	ERR_TRY(words_string(words, part, "type", where, &type));
@@ -110,8 +112,7 @@ static enum err_code text_part(struct words *words, const json_t *part, const ch
 		return ERR_SET(words->err, ERR_INVALID,
 			       "%s is of type \"%.32s\"; only text can be bound", where, type);
 	ERR_TRY(words_only(words, part, where, allowed));
-	ERR_TRY(words_string(words, part, "text", where, &text));
-	return words_append(words, parts, words_text_part(text));
+	return words_text(words, part, where, parts);
 }
 
 enum err_code words_text_parts(struct words *words, const json_t *content, const char *where,

@@ -476,11 +476,11 @@ static void start_log(struct own_call *call)
 		return;
 	}
 	call->target = bytes_to_cstr(path);
-	if (!call->target || (!bytes_is(method, "GET") && !bytes_is(method, "HEAD"))) {
-		if (call->target)
-			refuse_method(call, "GET, HEAD");
-		else
-			set_problem(call, 503, "out of memory", NULL);
+	if (!call->target)
+		set_problem(call, 503, "out of memory", NULL);
+	else if (!bytes_is(method, "GET") && !bytes_is(method, "HEAD"))
+		refuse_method(call, "GET, HEAD");
+	if (call->status) {
 		respond(call);
 		return;
 	}

@@ -17,8 +17,6 @@
 #define CHUNK_SIZE (256 << 10)
 /* What the next act takes of the journal, and more; kept also where the journal was lost. */
 #define JOURNAL_ROOM 65536
-#define TEXT_OF_(value) #value
-#define TEXT_OF(value) TEXT_OF_(value)
 
 /* clang-format off */
 #define STATEMENT_TABLE(X) \
@@ -329,24 +327,16 @@ static bool journal_has_room(const struct store *store)
 }
 
 /* After a restore there is no journal, and perhaps no room for one when something is revoked. Only
- * pages that were there before go through it, and those that are erased do. Where there is no room
- * now it goes without. */
+ * pages that were there before go through it, and those that are erased do; so these are two
+ * transactions. Where there is no room now it goes without. */
 static void reserve_journal(struct store *store)
 {
-	static const char *const texts[] = {
-		"CREATE TABLE IF NOT EXISTS reserve (bytes BLOB);"
-		"INSERT INTO reserve VALUES (zeroblob(" TEXT_OF(JOURNAL_ROOM) "));",
-		"DROP TABLE reserve;",
-	};
-	for (size_t i = 0; i < 2; i++) {
-		if (sqlite3_exec(store->database, "BEGIN IMMEDIATE", NULL, NULL, NULL) ==
-			    SQLITE_OK &&
-		    sqlite3_exec(store->database, texts[i], NULL, NULL, NULL) == SQLITE_OK &&
-		    sqlite3_exec(store->database, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
-			continue;
-		sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
-		return;
-	}
+	char text[128];
+	snprintf(text, sizeof(text),
+		 "CREATE TABLE IF NOT EXISTS reserve AS SELECT zeroblob(%d) AS bytes; "
+		 "DROP TABLE reserve;",
+		 JOURNAL_ROOM);
+	sqlite3_exec(store->database, text, NULL, NULL, NULL);
 }
 
 static enum err_code set_up(struct store *store, bool create, struct err *err)

@@ -255,8 +255,8 @@ static bool has_two_connections(void *argument)
 	return http_server_connections(((struct site *)argument)->server) == 2;
 }
 
-/* Both are there when the loop looks; in a simulated world one may come late. */
-/* `many` requests of `size` bytes each, all sent before another connection asks once. */
+/* `many` requests of `size` bytes each, all sent before another connection asks once. Both are
+ * there when the loop looks; in a simulated world one may come late. */
 static void others_go_first(struct net *net, unsigned many, size_t size)
 {
 	struct site site;
