@@ -279,6 +279,8 @@ struct dialect_observer {
 	bool strip_usage;     /* the client has not asked for the usage chunk */
 	bool strip_line_feed; /* the LF of a split CR LF belongs to what was stripped */
 	bool ended;           /* the terminal event was seen */
+	bool shut;            /* nothing behind it is passed on any more */
+	bool overrun;         /* the answer goes on behind it */
 	bool passing;         /* the beginning of the present event was passed on already */
 	bool declined;        /* text of a refusal was seen */
 	bool closed;          /* the digest is fixed */
@@ -297,7 +299,10 @@ struct dialect_observer {
 };
 
 /* What the caller does with a piece: `now` goes on at once; `last` (the dialect's terminal event
- * and all after it) only when the end may be shown. Pointers are into the piece or the workspace,
+ * and what may follow it) only when the end may be shown. What may follow: blank lines, comments, a
+ * [DONE], usage that stands alone; from anything else on nothing is passed on. Gemini, which tells
+ * an end by the connection's alone, has all after a finish reason in `last`, read like the rest.
+ * Pointers are into the piece or the workspace,
  * valid until the next call of an observer that has it. Pieces may be empty in sum; none of them is
  * of size 0. */
 #define DIALECT_FLOW_NOW_MAX 3
@@ -309,6 +314,8 @@ struct dialect_flow {
 	/* An event has passed DIALECT_EVENT_BYTES_MAX and not ended, or memory is out. */
 	bool endless;
 	bool terminal; /* the terminal event is complete, in this or an earlier piece */
+	/* Text, calls or more than 64 KiB have come after it, and are not in `last`. */
+	bool overrun;
 };
 
 /* `nonce` goes in front of the canonical answer in the digest (may be empty). `text`, if not NULL,

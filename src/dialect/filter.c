@@ -290,7 +290,8 @@ static void take_event(struct dialect_filter *filter, const struct sse_event *ev
 	struct json_scan scan;
 	if (!event->has_data && !event->oversized)
 		return;
-	if (!table->events && bytes_is(bytes_trim(event->data), "[DONE]")) {
+	/* Where events have names, some send it after the last one all the same. */
+	if (bytes_is(bytes_trim(event->data), "[DONE]")) {
 		write_event(event, BYTES("[DONE]"), out);
 		return;
 	}

@@ -255,7 +255,11 @@ static bool read_answer(struct dialect_observer *observer, struct json_value roo
 		observer->outcome.failed = true;
 	if (!observer->outcome.served)
 		observer_served(observer, member[2]);
+	uint64_t before = observer->outcome.text_bytes;
 	bool over = read_candidates(observer, member[0]);
+	/* What came with an earlier finish reason counts no text that comes after it. */
+	if (observer->outcome.text_bytes > before)
+		observer->outcome.usage.known = false;
 	if (json_scan_find(member[3], "blockReason").type == JSON_SCAN_STRING) {
 		observer->outcome.finish = DIALECT_FINISH_REFUSAL;
 		over = true;

@@ -8,6 +8,8 @@
 /* No more than one piece and what was held. */
 #define JOINED_MAX ((size_t)256 << 20)
 #define DECODED_MAX ((size_t)256 << 20)
+/* What may follow a terminal event, whatever it is: no more than can be held. */
+#define BEHIND_END_MAX ((uint64_t)HELD_MAX)
 /* What a workspace keeps of memory is no larger. */
 #define KEPT_MAX ((size_t)16384)
 
@@ -427,7 +429,8 @@ struct flowing {
 	struct dialect_flow *flow;
 	const char *data;
 	size_t size;
-	size_t done; /* bytes of this piece that are passed on, stripped or held */
+	size_t done;                 /* bytes of this piece that are passed on, stripped or held */
+	size_t last_begin, last_end; /* those of the end, and behind it */
 };
 
 static void add(struct bytes *parts, unsigned *count, const char *data, size_t size)
@@ -496,18 +499,29 @@ static size_t place_of(const struct flowing *in, uint64_t offset)
 	return offset > in->observer->fed ? (size_t)(offset - in->observer->fed) : 0;
 }
 
-static void keep_for_last(struct flowing *in, size_t begin)
+/* To go on with the end: it is one run of the piece, what was held in front of it. */
+static void give_last_until(struct flowing *in, size_t end)
 {
 	struct dialect_flow *flow = in->flow;
-	if (begin > in->done)
-		give_until(in, begin);
+	if (end <= in->done)
+		return;
 	if (in->observer->reading->held.size) {
 		struct bytes held = hand_out_held(in->observer);
 		add(flow->last, &flow->last_count, held.data, held.size);
 	}
-	add(flow->last, &flow->last_count, in->data + in->done, in->size - in->done);
-	in->done = in->size;
-	flow->terminal = in->observer->ended = true;
+	in->done = in->last_end = end;
+}
+
+static void keep_for_last(struct flowing *in, size_t begin, size_t end)
+{
+	struct dialect_observer *observer = in->observer;
+	bool all = dialect_ops_of(observer->dialect)->ends_by_close;
+	if (begin > in->done)
+		give_until(in, begin);
+	in->last_begin = in->done;
+	give_last_until(in, all ? in->size : end);
+	observer->reading->end = observer->fed + end;
+	in->flow->terminal = observer->ended = true;
 }
 
 static void strip(struct flowing *in, size_t begin, size_t end)
@@ -529,7 +543,7 @@ static void act(struct flowing *in, enum dialect_event_kind kind, const struct s
 	if (begin > in->done)
 		observer->passing = false; /* that was a long comment before it */
 	if (kind == EVENT_TERMINAL)
-		keep_for_last(in, begin);
+		keep_for_last(in, begin, end);
 	else if (kind == EVENT_USAGE_ONLY && observer->strip_usage)
 		strip(in, begin, end);
 	observer->passing = false;
@@ -575,6 +589,58 @@ static void read_after_end(struct dialect_observer *observer, const char *data, 
 	}
 }
 
+/* What a stream's end does not forbid to follow: nothing that a client reads, the [DONE] that some
+ * send after other ends too, and usage that stands alone. Text, or more than fits, is an answer
+ * that goes on, which nobody meters: it overruns. Read apart, so that the answer stays as it is. */
+static bool may_follow_end(struct dialect_observer *observer, const struct sse_event *event)
+{
+	struct dialect_observer apart;
+	if (!event->has_data || bytes_is(bytes_trim(event->data), "[DONE]"))
+		return true;
+	dialect_observer_init(&apart, observer->dialect, bytes_of("", 0), false, NULL);
+	dialect_observer_lend(&apart, observer->workspace);
+	apart.outcome.usage = observer->outcome.usage;
+	bool usage = dialect_ops_of(observer->dialect)->event(&apart, event) == EVENT_USAGE_ONLY;
+	if (usage)
+		observer->outcome.usage = apart.outcome.usage;
+	observer->overrun = apart.outcome.text_bytes > 0 || apart.call_count > 0;
+	dialect_observer_release(&apart);
+	return usage && !observer->strip_usage;
+}
+
+/* What was read ends behind the terminal event: what cannot be told yet is held. */
+static void treat_tail_behind_end(struct flowing *in, size_t size)
+{
+	struct dialect_observer *observer = in->observer;
+	struct dialect_reading *reading = observer->reading;
+	bool between = sse_at_boundary(&reading->sse);
+	give_last_until(in, between ? size : place_of(in, reading->sse.begin));
+	buf_append(&reading->held, in->data + in->done, size - in->done);
+	observer->lost |= reading->held.failed;
+}
+
+/* From the first event on that may not follow nothing is passed on; it is read all the same. */
+static void read_behind_end(struct flowing *in)
+{
+	struct dialect_observer *observer = in->observer;
+	struct sse_event event;
+	uint64_t room = observer->reading->end + BEHIND_END_MAX - observer->fed;
+	size_t size = in->size < room ? in->size : (size_t)room, at = in->done, used;
+	while (at < size && !observer->overrun &&
+	       sse_next(&observer->reading->sse, in->data + at, size - at, &used, &event)) {
+		at += used;
+		bool follows = may_follow_end(observer, &event);
+		if (!observer->shut)
+			give_last_until(in, follows ? at : place_of(in, event.begin));
+		observer->shut |= !follows;
+	}
+	if (!observer->shut)
+		treat_tail_behind_end(in, size);
+	observer->overrun |= in->size > room;
+	observer->shut |= observer->overrun;
+	in->done = in->size;
+}
+
 /* Reads the piece's events. False once the terminal one was seen. */
 static bool read_events(struct flowing *in)
 {
@@ -614,9 +680,10 @@ static void strip_line_feed(struct flowing *in)
 void dialect_observer_feed(struct dialect_observer *observer, const char *data, size_t size,
 			   struct dialect_flow *flow)
 {
-	struct flowing in = {observer, flow, data, size, 0};
+	struct flowing in = {observer, flow, data, size, 0, 0, 0};
+	bool by_close = dialect_ops_of(observer->dialect)->ends_by_close;
 	flow->now_count = flow->last_count = 0;
-	flow->endless = false;
+	flow->endless = flow->overrun = false;
 	flow->terminal = observer->ended;
 	renew(observer);
 	if (!take_reading(observer)) {
@@ -624,13 +691,13 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 		return;
 	}
 	struct sse *sse = &observer->reading->sse;
-	if (observer->ended) {
+	if (observer->ended && by_close) {
 		add(flow->last, &flow->last_count, data, size);
 		read_after_end(observer, data, size);
 		return;
 	}
 	strip_line_feed(&in);
-	if (in.done < size && read_events(&in)) {
+	if (!observer->ended && in.done < size && read_events(&in)) {
 		if (!sse_at_boundary(sse)) {
 			treat_tail(&in);
 		} else {
@@ -638,7 +705,11 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 			observer->passing = false;
 		}
 	}
+	if (observer->ended && !by_close && !observer->overrun)
+		read_behind_end(&in);
+	add(flow->last, &flow->last_count, data + in.last_begin, in.last_end - in.last_begin);
 	observer->fed += size;
+	flow->overrun = observer->overrun;
 	flow->endless = observer->lost || (!observer->ended && !sse_at_boundary(sse) &&
 					   observer->fed - sse->begin > DIALECT_EVENT_BYTES_MAX);
 	/* Between two events nothing of one is held. */
@@ -661,11 +732,13 @@ bool dialect_observer_between_events(const struct dialect_observer *observer)
 
 void dialect_observer_end(struct dialect_observer *observer, struct dialect_flow *flow)
 {
-	struct flowing in = {observer, flow, NULL, 0, 0};
+	struct flowing in = {observer, flow, NULL, 0, 0, 0, 0};
 	flow->now_count = flow->last_count = 0;
 	flow->terminal = observer->ended;
 	flow->endless = false;
-	give_held(&in);
+	flow->overrun = observer->overrun;
+	if (!observer->ended) /* half an event behind the end is nothing */
+		give_held(&in);
 	observer->outcome.complete = observer->ended && !observer->lost;
 	observer_close(observer);
 }

@@ -98,6 +98,7 @@ struct dialect_reading {
 	struct dialect_reading *next; /* in the stock */
 	struct sse sse;
 	struct buf held; /* the beginning of an unfinished event */
+	uint64_t end;    /* offset of the terminal event's end, once it was seen */
 };
 
 enum dialect_event_kind { EVENT_ORDINARY, EVENT_USAGE_ONLY, EVENT_TERMINAL };

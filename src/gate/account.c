@@ -120,15 +120,18 @@ static enum upstream_error error_of_failure(enum err_code code)
 	}
 }
 
-/* Endings that are the provider's doing. */
+/* Endings that are the provider's doing, and what it did after a good one. */
 static bool upstream_error_of(const struct gate_request *request, enum upstream_error *out)
 {
 	bool theirs = request->ending == RECORD_ENDING_UPSTREAM_RESET ||
 		      request->ending == RECORD_ENDING_UPSTREAM_ERROR ||
 		      request->ending == RECORD_ENDING_TIMEOUT;
-	if (!theirs)
+	if (!theirs && !(request->observing && request->observer.overrun &&
+			 request->ending == RECORD_ENDING_FINISH))
 		return false;
-	if (request->failure != ERR_OK)
+	if (!theirs)
+		*out = UPSTREAM_ERROR_PROTOCOL;
+	else if (request->failure != ERR_OK)
 		*out = error_of_failure(request->failure);
 	else if (request->status != 200)
 		*out = error_of_status(request->status);

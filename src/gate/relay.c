@@ -414,6 +414,22 @@ static void cut_by_limit(struct gate_request *request, const struct limits_refus
 	gate_request_cut(request, RECORD_ENDING_LIMIT, copy);
 }
 
+/* An answer that goes on after its end is over there: what comes then is neither metered nor passed
+ * on, and nobody waits for more of it. */
+static bool end_where_it_ended(struct gate_request *request)
+{
+	if (!request->observer.overrun)
+		return false;
+	gate_account_upstream_failed(
+		request, "its stream goes on after its end; what came then was not passed on");
+	http_call_cancel(&request->call);
+	request->calling = false;
+	request->ending = RECORD_ENDING_FINISH;
+	request->answer = ANSWER_OVER;
+	gate_request_run(request);
+	return true;
+}
+
 static void slice_timer_fired(struct env_timer *timer)
 {
 	struct gate_request *request =
@@ -423,7 +439,8 @@ static void slice_timer_fired(struct env_timer *timer)
 		return;
 	if (take_slices(request, &refusal)) {
 		request->slice_deadline_ns = 0;
-		read_on(request);
+		if (!end_where_it_ended(request))
+			read_on(request);
 	} else if (request->worker->loop->now_ns >= request->slice_deadline_ns) {
 		cut_by_limit(request, &refusal);
 	} else {
@@ -618,6 +635,8 @@ static void call_body(struct http_call *call, struct bytes piece)
 	}
 	if (!take_slices(request, &refusal))
 		wait_for_slice(request, &refusal);
+	else if (end_where_it_ended(request))
+		return;
 	else if (request->exchange && http_unsent(request->exchange) > HTTP_SERVER_UNSENT_HIGH)
 		http_call_pause(call, true);
 }

@@ -3,6 +3,7 @@
 A scripted upstream drives every ending, in each API, streamed and plain.
 """
 
+import hashlib
 import json
 import socket
 import threading
@@ -397,6 +398,73 @@ class Upstreams(EndingsCase):
         self.assertEqual(self.gate.settled(answered.headers["parley-record"])["ending"], ERROR)
         wait_until(lambda: self.upstream.open == 0, "the upstream to be cancelled")
         self.check_once(1)
+
+    def test_an_answer_that_goes_on_after_its_end_is_over_there(self):
+        """What comes then is not metered; Gemini's, which ends with its connection, is."""
+        late = "more of it " * 12  # 132 bytes
+        went_on = []
+
+        def goes_on(call):
+            call.send(STREAM_HEAD)
+            call.send(chunk(opening(call.dialect) + delta(call.dialect, SAID) +
+                            closing(call.dialect) + ": a comment\n"))
+            call.send(chunk(delta(call.dialect, late)))
+            if call.dialect == "gemini":
+                call.send(LAST_CHUNK)
+                return True
+            went_on.append(call.dialect)
+            while True:  # until the gateway has closed
+                call.send(chunk(": on\n"))
+
+        self.start(goes_on)
+        for count, way in enumerate(WAYS, 1):
+            with self.subTest(way):
+                answered = self.ask(way, True)
+                self.assertIsNone(error_of(way, answered.events()))
+                self.assertIn(TERMINALS[way], answered.body)
+                settle = self.gate.settled(answered.headers["parley-record"], "usage")
+                self.assertEqual(settle["ending"], "finish")
+                counted = way == "gemini"
+                self.assertEqual(late.encode() in answered.body, counted)
+                self.assertEqual((settle["usage"]["output"], settle["usage"].get("estimated")),
+                                 ((25 + 132 + 2) // 3, True) if counted else (5, None))
+                if not counted:
+                    self.assertTrue(answered.body.endswith(b"\n\n: a comment\n"))
+                    nonce = bytes.fromhex(answered.headers["parley-nonce"])
+                    self.assertEqual(settle["response"],
+                                     hashlib.sha256(nonce + answered.body).hexdigest())
+                self.check_once(count)
+        self.assertEqual(len(went_on), 3)
+        wait_until(lambda: self.upstream.open <= 1, "the upstream to be cancelled")
+        for way in went_on:
+            self.assertIn(f"provider {way}, record", self.gate.process.stderr)
+        self.assertIn("its stream goes on after its end", self.gate.process.stderr)
+        for way in went_on:
+            series = f'parley_upstream_errors_total{{provider="{way}",kind="protocol"}}'
+            self.assertEqual(self.gate.metric(series), 1)
+
+    def test_what_may_follow_the_end_follows_it(self):
+        tails = {"anthropic": "data: [DONE]\n\n", "openai": ": cost 7\n\n\n",
+                 "responses": "data: [DONE]\n\n: bye\n", "gemini": "\n: bye\n"}
+
+        def adds(call):
+            call.send(STREAM_HEAD)
+            whole = (opening(call.dialect) + delta(call.dialect, SAID) + closing(call.dialect) +
+                     tails[call.dialect])
+            for at in range(0, len(whole), 9):
+                call.send(chunk(whole[at:at + 9]))
+            call.send(LAST_CHUNK)
+            return True
+
+        self.start(adds)
+        for count, way in enumerate(WAYS, 1):
+            with self.subTest(way):
+                answered = self.ask(way, True)
+                self.assertTrue(answered.body.endswith(b"\n\n" + tails[way].encode()))
+                settle = self.gate.settled(answered.headers["parley-record"], "usage")
+                self.assertEqual((settle["ending"], settle["usage"]["output"]), ("finish", 5))
+                self.check_once(count)
+        self.assertNotIn("goes on", self.gate.process.stderr)
 
     def test_an_error_after_200_passes_and_is_on_record(self):
         def fails(call):

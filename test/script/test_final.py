@@ -138,13 +138,15 @@ class Provider(Case):
                                                       "samples": 40})
         self.assertEqual(opened.status, 200, opened)
 
+    tail = ""  # of streams
+
     def answer(self, call):
         path = call.head.split(" ")[1]
         api = next(name for name, row in APIS.items()
                    if f"m-{name}" in path or f'"m-{name}"' in call.body.decode())
         _, _, events, body = APIS[api]
         stream = call.body.replace(b" ", b"").find(b'"stream":true') >= 0 or "stream" in path
-        text = (events_text(events) if stream else json.dumps(body)).encode()
+        text = (events_text(events) + self.tail if stream else json.dumps(body)).encode()
         self.sent.append(text)
         kind = "text/event-stream" if stream else "application/json"
         call.send(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(text)}\r\n\r\n")
@@ -201,6 +203,17 @@ class Final(Provider):
                 self.assertLessEqual(set(indices), {0})
                 numbers = [e["sequence_number"] for e in events if "sequence_number" in e]
                 self.assertEqual(numbers, list(range(len(numbers))))
+
+    def test_what_may_follow_the_end_breaks_nothing(self):
+        self.tail = "data: [DONE]\n\n: bye\n\n"
+        for api in APIS:
+            if api == "gemini":  # whose end the connection's end tells
+                continue
+            with self.subTest(api):
+                stream = self.ask(api, stream=True)
+                events = [json.loads(data) for _, data in stream.events() if data != "[DONE]"]
+                self.check(api, stream, events)
+                self.assertTrue(stream.body.endswith(b"data: [DONE]\n\n"))
 
     def test_a_request_says_how_long_its_answer_may_be(self):
         path, _, _, _ = APIS["openai"]

@@ -11,7 +11,7 @@
 struct seen {
 	struct buf now, last, text;
 	struct dialect_outcome outcome;
-	bool terminal;
+	bool terminal, overrun;
 };
 
 static void seen_init(struct seen *seen)
@@ -42,6 +42,8 @@ static void take(struct seen *seen, const struct dialect_flow *flow)
 		buf_append_bytes(&seen->last, flow->last[i]);
 	assert_int_equal(flow->terminal, seen->last.size > 0);
 	seen->terminal = flow->terminal;
+	assert_true(flow->overrun || !seen->overrun);
+	seen->overrun = flow->overrun;
 }
 
 /* In a first piece, then in pieces of one size. */
@@ -630,20 +632,112 @@ static void test_words_of_the_protocol_in_the_text(void **state)
 	seen_release(&seen);
 }
 
-static void test_bytes_after_the_end_wait_with_it(void **state)
+/* What comes behind a stream's end: `passed` of it goes on, to those who asked for usage. */
+struct behind {
+	enum dialect_id dialect;
+	const char *text, *passed;
+	bool usage, overrun; /* it tells the usage; it is an answer that goes on */
+};
+
+#define LATE_CHUNK "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"more\"}}]}\n\n"
+#define LATE_CALL                                                                     \
+	"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":9,\"function\":{" \
+	"\"name\":\"go\"}}]}}]}\n\n"
+#define LATE_USAGE                                                               \
+	"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":35,"                 \
+	"\"completion_tokens\":42,\"prompt_tokens_details\":{\"cached_tokens\":" \
+	"7}}}\n\n"
+#define LATE_TEXT                                                                        \
+	"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":" \
+	"0,\"delta\":{\"type\":\"text_delta\",\"text\":\"more\"}}\n\n"
+#define DONE "data: [DONE]\n\n"
+
+static const struct behind behinds[] = {
+	{DIALECT_OPENAI,    "\n: note\n\n\n: no",          "\n: note\n\n\n",            false, false},
+	{DIALECT_OPENAI,    ": note\n" DONE "id: 7\n\n",   ": note\n" DONE "id: 7\n\n", false, false},
+	{DIALECT_OPENAI,    "data: more\n\n: and\n\n",     "",                          false, false},
+	{DIALECT_OPENAI,    ": a\ndata: {}\n\n" DONE,      ": a\n",                     false, false},
+	{DIALECT_OPENAI,    LATE_CHUNK,                    "",                          false, true },
+	{DIALECT_OPENAI,    DONE "data: {}\n\n" LATE_CALL, DONE,                        false, true },
+	{DIALECT_MISTRAL,   DONE LATE_CHUNK DONE,          DONE,                        false, true },
+	{DIALECT_OPENAI,    LATE_USAGE ": a\n",            LATE_USAGE ": a\n",          true,  false},
+	{DIALECT_XAI,       LATE_USAGE LATE_CHUNK,         LATE_USAGE,                  true,  true },
+	{DIALECT_ANTHROPIC, DONE ": a\n",                  DONE ": a\n",                true,  false},
+	{DIALECT_ANTHROPIC, "\n" LATE_TEXT DONE,           "\n",                        true,  true },
+	{DIALECT_ANTHROPIC, LATE_CHUNK,                    "",                          true,  false},
+};
+
+static const char *unless_empty(struct bytes text)
+{
+	return text.size ? text.data : "";
+}
+
+static void check_behind(const struct behind *behind, struct bytes stream, size_t end, bool strip,
+			 struct cut cut, struct seen *seen)
+{
+	observe_cut(behind->dialect, stream, cut.first, cut.step, strip, seen);
+	assert_true(seen->terminal && seen->outcome.complete && !seen->outcome.malformed);
+	assert_int_equal(behind->overrun, seen->overrun);
+	assert_int_equal(behind->usage, seen->outcome.usage.known);
+	expect_digest(&seen->outcome, canonical);
+	assert_string_equal(seen->text.data, "Say \"\xe2\x82\xac\"!\n");
+	/* Usage that was not asked for is no more passed on here than elsewhere. */
+	size_t passed = strip && behind->usage && behind->dialect != DIALECT_ANTHROPIC
+				? 0
+				: strlen(behind->passed);
+	assert_int_equal(seen->now.size + seen->last.size, end + passed);
+	assert_memory_equal(seen->now.data, stream.data, seen->now.size);
+	assert_memory_equal(seen->last.data, stream.data + seen->now.size,
+			    seen->last.size - passed);
+	assert_string_equal(unless_empty(buf_bytes(&seen->last)) + seen->last.size - passed,
+			    passed ? behind->passed : "");
+}
+
+static void test_what_comes_behind_the_end(void **state)
 {
 	struct buf stream = BUF_INIT(65536);
 	struct seen seen;
 	(void)state;
 	seen_init(&seen);
-	join(&stream, openai_head, openai_done, "data: more\n\n", ": and more");
-	for (size_t step = 1; step < 300; step++) {
-		observe(DIALECT_OPENAI, buf_bytes(&stream), step, false, &seen);
-		assert_string_equal(seen.now.data, openai_head);
-		assert_string_equal(seen.last.data, "data: [DONE]\n\ndata: more\n\n: and more");
+	for (size_t i = 0; i < 2 * sizeof(behinds) / sizeof(behinds[0]); i++) {
+		const struct behind *behind = &behinds[i / 2];
+		if (behind->dialect == DIALECT_ANTHROPIC)
+			join(&stream, anthropic_head, anthropic_tool, anthropic_end,
+			     anthropic_stop);
+		else
+			join(&stream, openai_head, openai_done, "", "");
+		size_t end = stream.size;
+		buf_append_cstr(&stream, behind->text);
+		struct cut cut;
+		for (size_t n = 0; (cut = cut_of(n, stream.size)).first <= stream.size; n++)
+			check_behind(behind, buf_bytes(&stream), end, i % 2, cut, &seen);
 	}
 	seen_release(&seen);
 	buf_release(&stream);
+}
+
+/* Neither an event without an end nor comments without end. */
+static void test_little_may_come_behind_the_end(void **state)
+{
+	static const char *const endless[] = {"data: ", ": a comment\n", ":"};
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct buf stream = BUF_INIT(1 << 20);
+		struct seen seen;
+		seen_init(&seen);
+		buf_append_cstr(&stream, openai_done);
+		while (stream.size < 65536)
+			buf_append_cstr(&stream, endless[i]);
+		observe(DIALECT_OPENAI, bytes_of(stream.data, 65536), 1000, false, &seen);
+		assert_false(seen.overrun);
+		while (stream.size < 100000)
+			buf_append_cstr(&stream, endless[i]);
+		observe(DIALECT_OPENAI, buf_bytes(&stream), 1000, false, &seen);
+		assert_true(seen.overrun && seen.outcome.complete);
+		assert_true(seen.last.size <= 65536 + sizeof(openai_done));
+		seen_release(&seen);
+		buf_release(&stream);
+	}
 }
 
 static void test_cumulative_usage_takes_the_last(void **state)
@@ -727,7 +821,8 @@ int main(void)
 		cmocka_unit_test(test_errors_after_a_200),
 		cmocka_unit_test(test_damaged_events_are_noticed_and_pass),
 		cmocka_unit_test(test_words_of_the_protocol_in_the_text),
-		cmocka_unit_test(test_bytes_after_the_end_wait_with_it),
+		cmocka_unit_test(test_what_comes_behind_the_end),
+		cmocka_unit_test(test_little_may_come_behind_the_end),
 		cmocka_unit_test(test_cumulative_usage_takes_the_last),
 		cmocka_unit_test(test_names_are_shared),
 	};

@@ -424,6 +424,33 @@ static void test_usage_of_a_cut_gemini_stream(void **state)
 	seen_release(&seen);
 }
 
+/* It may go on after a finish reason, and is metered like the rest. */
+static void test_gemini_goes_on_after_its_end(void **state)
+{
+	static const char more[] = "data: {\"candidates\":[{\"index\":0,\"content\":{\"parts\":["
+				   "{\"text\":\"and more\"}]}}]%s}\n\n";
+	static const char *const counts[] = {
+		"", ",\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":50}"};
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct buf stream = BUF_INIT(65536);
+		struct seen seen;
+		buf_printf(&stream, "%s%s", gemini_stream, gemini_end);
+		observe(DIALECT_GEMINI, buf_bytes(&stream), 100, &seen);
+		assert_true(seen.outcome.usage.known);
+		uint64_t before = seen.outcome.text_bytes;
+		seen_release(&seen);
+		buf_printf(&stream, more, counts[i]);
+		observe(DIALECT_GEMINI, buf_bytes(&stream), 100, &seen);
+		assert_int_equal(seen.outcome.text_bytes, before + 8);
+		assert_int_equal(seen.outcome.usage.known, i);
+		if (i)
+			assert_int_equal(seen.outcome.usage.output, 50);
+		seen_release(&seen);
+		buf_release(&stream);
+	}
+}
+
 /* The end of an answer that repeats a long one is the end, though its counts cannot be read. */
 static void test_an_oversized_end_is_the_end(void **state)
 {
@@ -621,6 +648,7 @@ int main(void)
 		cmocka_unit_test(test_how_answers_end),
 		cmocka_unit_test(test_several_candidates),
 		cmocka_unit_test(test_usage_of_a_cut_gemini_stream),
+		cmocka_unit_test(test_gemini_goes_on_after_its_end),
 		cmocka_unit_test(test_an_oversized_end_is_the_end),
 		cmocka_unit_test(test_responses_by_the_types_of_events),
 		cmocka_unit_test(test_gemini_counts_that_are_none),
