@@ -393,6 +393,79 @@ static struct env_listener *new_listener(struct os_loop *loop, int fd)
 	return NULL;
 }
 
+static bool is_wildcard(const struct env_address *address)
+{
+	static const uint8_t any[sizeof(address->ip)];
+	return memcmp(address->ip, any, sizeof(any)) == 0;
+}
+
+/* Whether an IPv6 wildcard takes connections of IPv4 too (ipv6(7), IPV6_V6ONLY). */
+static bool takes_both(void)
+{
+	int only = 1;
+	socklen_t size = sizeof(only);
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &size) != 0)
+		only = 1;
+	if (fd >= 0)
+		close(fd);
+	return !only;
+}
+
+/* Whether listening on both is not to be had: one is a wildcard that takes the other in. */
+static bool overlap(const struct env_address *a, const struct env_address *b)
+{
+	if (a->port != b->port)
+		return false;
+	if (a->family == b->family)
+		return is_wildcard(a) || is_wildcard(b);
+	return is_wildcard(a->family == ENV_IPV6 ? a : b) && takes_both();
+}
+
+/* What of this process overlaps it; false: nothing. */
+static bool find_overlap(struct os_env *env, const struct env_address *address,
+			 struct env_address *out)
+{
+	bool found = false;
+	pthread_mutex_lock(&env->lock);
+	for (unsigned i = 0; i < env->listening_count && !found; i++) {
+		found = overlap(&env->listening[i], address);
+		*out = env->listening[i];
+	}
+	pthread_mutex_unlock(&env->lock);
+	return found;
+}
+
+static enum err_code listen_failed(struct os_env *env, const struct env_address *address, int error,
+				   struct err *err)
+{
+	struct env_address other;
+	char text[sizeof(address->path)], taken[sizeof(address->path)];
+	env_address_format(address, text, sizeof(text));
+	if (error != EADDRINUSE || address->family == ENV_UNIX)
+		return err_set(err, ERR_ENVIRONMENT, error, __FILE__, __LINE__,
+			       "cannot listen on %s", text);
+	if (!find_overlap(env, address, &other))
+		return ERR_SET(
+			err, ERR_ENVIRONMENT,
+			"cannot listen on %s: Address already in use: another process "
+			"listens on it, or on a wildcard address that takes it in; stop that "
+			"one or choose another port",
+			text);
+	env_address_format(&other, taken, sizeof(taken));
+	if (other.family != address->family)
+		return ERR_SET(
+			err, ERR_ENVIRONMENT,
+			"cannot listen on %s beside %s: Address already in use: on this "
+			"system [::] takes IPv4 too (net.ipv6.bindv6only is 0); leave one of "
+			"the two out, or give them different ports",
+			text, taken);
+	return ERR_SET(err, ERR_ENVIRONMENT,
+		       "cannot listen on %s beside %s: Address already in use: one takes the other "
+		       "in; leave one of the two out, or give them different ports",
+		       text, taken);
+}
+
 enum err_code os_listen(struct env_loop *base, const struct env_address *address,
 			void (*ready)(struct env_listener *, void *), void *argument,
 			struct env_listener **out, struct err *err)
@@ -400,9 +473,7 @@ enum err_code os_listen(struct env_loop *base, const struct env_address *address
 	struct os_env *env = (struct os_env *)base->env;
 	union socket_address to;
 	int directory;
-	char text[sizeof(address->path)];
 	bool local = address->family == ENV_UNIX;
-	env_address_format(address, text, sizeof(text));
 	*out = NULL;
 	socklen_t length = to_socket(address, &to, &directory);
 	bool may = length && (local || address->port == 0 || listens_already(env, address) ||
@@ -412,8 +483,7 @@ enum err_code os_listen(struct env_loop *base, const struct env_address *address
 	if (directory >= 0)
 		close(directory);
 	if (fd < 0)
-		return err_set(err, ERR_ENVIRONMENT, error, __FILE__, __LINE__,
-			       "cannot listen on %s", text);
+		return listen_failed(env, address, error, err);
 	struct env_listener *listener = new_listener(os_loop_of(base), fd);
 	if (!listener) {
 		close(fd);

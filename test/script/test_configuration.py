@@ -7,7 +7,7 @@ import socket
 import subprocess
 from unittest import mock
 
-from parley_test import (PARLEY, Case, Gateway, access, day, evaluation, grant, main, product, run)
+from parley_test import (PARLEY, Case, Gateway, Process, access, day, evaluation, grant, main, product, run)
 from parley_test import Client as Asker
 
 
@@ -90,9 +90,41 @@ class Serve(Case):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             self.gate.write_config("http://127.0.0.1:1", listen=address)
-            self.fails(3, address)
+            self.fails(3, address, "another process listens on it")
             self.gate.write_config("http://127.0.0.1:1", admin=address)
             self.fails(3, address)
+
+    def test_wildcards_that_take_each_other_in(self):
+        """In a network of its own, which nobody reaches."""
+        def under(only):
+            return ["unshare", "-Urn", "sh", "-c",
+                    f'echo {only} > /proc/sys/net/ipv6/bindv6only && exec "$@"', "sh"]
+
+        if subprocess.run([*under(0), "true"], capture_output=True, check=False).returncode:
+            self.skipTest("no network namespaces here")
+        command = [PARLEY, "serve", "-c", str(self.gate.config_path)]
+        both = "[::] takes IPv4 too (net.ipv6.bindv6only is 0)"
+        within = "one takes the other in"
+        for listen, admin, why in ((["[::]:4000", "0.0.0.0:4000"], "127.0.0.1:0", both),
+                                   (["0.0.0.0:4000", "[::]:4000"], "127.0.0.1:0", both),
+                                   ("[::]:4000", "127.0.0.1:4000", both),
+                                   ("0.0.0.0:4000", "127.0.0.1:4000", within),
+                                   (["127.0.0.1:4000", "0.0.0.0:4000"], "127.0.0.1:0", within)):
+            with self.subTest(listen=listen, admin=admin):
+                self.gate.write_config("http://127.0.0.1:1", listen=listen, admin=admin)
+                done = subprocess.run([*under(0), *command], capture_output=True, text=True,
+                                      timeout=60, check=False)
+                self.assertEqual((done.returncode, done.stdout), (3, ""))
+                names = [*(listen if isinstance(listen, list) else [listen]), admin]
+                for part in (why, "leave one of the two out", *[name for name in names if name.endswith("4000")]):
+                    self.assertIn(part, done.stderr)
+        # A system where IPv6 is IPv6 alone has both.
+        self.gate.write_config("http://127.0.0.1:1", listen=["[::]:4000", "0.0.0.0:4000"])
+        process = Process(self.directory, "both", [*under(1), *command])
+        self.addCleanup(process.end)
+        process.wait_for_line(r"^listening on http://\[::\]:4000")
+        process.wait_for_line(r"^listening on http://0\.0\.0\.0:4000")
+        self.assertEqual(process.end(), 0)
 
     def test_a_data_directory_that_another_gateway_has(self):
         gate = self.gateway(self.sim(), product(), name="first")
