@@ -75,6 +75,34 @@ static void on_stop_signal(void *argument, int signal_number)
 
 static void start_reload(struct serving *serving);
 
+static void warn_if_exposed(const char *path)
+{
+	struct stat status;
+	if (path && stat(path, &status) == 0 && status.st_mode & (S_IROTH | S_IWOTH))
+		fprintf(stderr,
+			"parley serve: every user of this machine can open %s (mode %04o): "
+			"chmod 600 %s, and replace it if somebody may have read it\n",
+			path, status.st_mode & 07777, path);
+}
+
+/* Files that nobody else may have: of the data folder, and the private keys that the configuration
+ * names. Told, not refused: where secrets are mounted their modes are not always the operator's. */
+static void warn_exposed(const struct config *config)
+{
+	static const char *const names[] = {"signing.key", "grant.key", "verdict.key", "log.secret",
+					    "admin.token"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char path[1024];
+		struct err ignored;
+		if (config_data_path(config, names[i], path, sizeof(path), &ignored) == ERR_OK)
+			warn_if_exposed(path);
+	}
+	warn_if_exposed(config->tls.key.path);
+	warn_if_exposed(config->grader_tls.key.path);
+	for (size_t i = 0; i < config->provider_count; i++)
+		warn_if_exposed(config->providers[i].tls.key.path);
+}
+
 static void reloaded(struct gateway_reload *reload, enum err_code code, const struct err *err)
 {
 	struct serving *serving = reload->argument;
@@ -89,8 +117,10 @@ static void reloaded(struct gateway_reload *reload, enum err_code code, const st
 			serving->file, BYTES_ARG(buf_bytes(&serving->restart)));
 	else
 		fprintf(stderr, "parley serve: reloaded %s\n", serving->file);
-	if (code == ERR_OK)
+	if (code == ERR_OK) {
 		serving->current = (struct config *)reload->config;
+		warn_exposed(serving->current);
+	}
 	if (reload->unused != serving->first)
 		config_free((struct config *)reload->unused);
 	serving->reloading = false;
@@ -172,25 +202,6 @@ static void warn_observe(const struct config *config)
 			"and put on record; nothing this gateway admits is vouched for. Set "
 			"`mode: enforce` in %s to refuse them.\n",
 			config->file);
-}
-
-/* Files of the data folder that nobody else may have. Told, not refused: where secrets are mounted
- * their modes are not always the operator's. */
-static void warn_exposed(const struct config *config)
-{
-	static const char *const names[] = {"signing.key", "grant.key", "verdict.key", "log.secret",
-					    "admin.token"};
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		char path[1024];
-		struct stat status;
-		struct err ignored;
-		if (config_data_path(config, names[i], path, sizeof(path), &ignored) == ERR_OK &&
-		    stat(path, &status) == 0 && status.st_mode & (S_IROTH | S_IWOTH))
-			fprintf(stderr,
-				"parley serve: every user of this machine can open %s (mode %04o): "
-				"chmod 600 %s, and replace it if somebody may have read it\n",
-				path, status.st_mode & 07777, path);
-	}
 }
 
 static enum err_code handle_signals(struct serving *serving, struct err *err)

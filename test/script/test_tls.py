@@ -73,6 +73,32 @@ class Listener(Case):
         self.assertEqual(streamed.status, 200)
         self.assertIn(b"data: [DONE]", streamed.body)
 
+    def test_private_keys_that_anybody_can_read_are_told(self):
+        ours, towards, grader = self.files[1], *(self.authority.issue(name)[1]
+                                                 for name in ("towards", "grader"))
+        url = "https://127.0.0.1:1"
+        self.gate = self.gateway(
+            url, product(models=["north-o"]), tls=self.pair(ours),
+            grade={"url": url, "tls": {**self.pair(grader), "ca": str(self.authority.path)}},
+            providers=[{"name": "north-open", "dialect": "openai", "url": url,
+                        "tls": self.pair(towards)}],
+            models=[{"name": "north-o", "provider": "north-open"}])
+        for key in (ours, towards, grader):
+            self.assertNotIn(str(key), self.gate.process.stderr)
+            key.chmod(0o644)
+            self.reload(re.escape(f"{key} (mode 0644): chmod 600 {key}"))
+        self.gate.stop()
+        self.gate.start()
+        for key in (ours, towards, grader):
+            self.assertIn(f"open {key} (mode 0644)", self.gate.process.stderr)
+            key.chmod(0o640)  # a group is somebody's choice
+        self.reload("reloaded")
+        self.assertEqual(self.gate.process.stderr.count("chmod"), 3)
+
+    @staticmethod
+    def pair(key):
+        return {"certificate": str(key.with_suffix(".pem")), "key": str(key)}
+
     def test_a_large_answer_reaches_a_slow_reader_whole(self):
         answer = {**ANSWER, "choices": [{"index": 0, "finish_reason": "stop", "message": {
             "role": "assistant", "content": "".join(f"{i:07d} " for i in range(500000))}}]}
