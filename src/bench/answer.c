@@ -225,7 +225,7 @@ static void push_back(struct run_model *model, enum retry_verdict verdict,
 }
 
 /* What a failed attempt is charged, whose usage nobody told and which may have been billed: it was
- * sent, and no refusal came. Nothing without a budget. */
+ * sent, and no refusal came. */
 static const struct budget_most *charge(struct request *request, const struct retry_facts *facts)
 {
 	bool sent = request->most.input > 0 && !request->call.unprocessed;
@@ -443,7 +443,7 @@ static void take_usage(const struct request *request, const struct dialect_usage
 					  usage->output, false};
 }
 
-/* What the budget is charged for an answer whose usage nobody told; nothing without one. */
+/* What the budget is charged for an answer whose usage nobody told. */
 static const struct budget_most *charge_untold(struct request *request,
 					       const struct run_transcript *transcript)
 {

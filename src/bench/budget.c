@@ -34,8 +34,10 @@ bool budget_take(struct run *run, struct request *request)
 				   .output = (uint64_t)budget_output(run, request->cell)};
 	uint64_t tokens = most.input + most.output;
 	double usd = usd_of(&request->model->plan->price, most);
-	if (!budget_is_set(run))
+	if (!budget_is_set(run)) {
+		request->most = most;
 		return true;
+	}
 	if (plan->budget_tokens > 0 &&
 	    run->tokens + run->reserved_tokens + tokens > plan->budget_tokens)
 		return false;
@@ -55,6 +57,8 @@ void budget_give_back(struct run *run, struct request *request)
 	if (most.input + most.output == 0)
 		return;
 	request->most = (struct budget_most){0};
+	if (!budget_is_set(run))
+		return;
 	run->reserved_tokens -= most.input + most.output;
 	run->reserved_usd -= usd_of(&request->model->plan->price, most);
 	if (--run->reservations == 0)
@@ -63,6 +67,8 @@ void budget_give_back(struct run *run, struct request *request)
 
 void budget_charge(struct run *run, const struct run_model *model, struct budget_most most)
 {
+	if (!budget_is_set(run))
+		return;
 	run->tokens += most.input + most.output;
 	run->usd += usd_of(&model->plan->price, most);
 	run->charged_tokens += most.input + most.output;

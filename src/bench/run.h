@@ -483,7 +483,7 @@ void rating_resume(struct run *run, struct cell *cell, size_t index);
 
 /* lines.c: the journal's lines */
 void lines_ask(struct run *run, const struct request *request);
-/* `charged`: what the budget was charged for an attempt whose usage nobody told; NULL: nothing. */
+/* `charged`: what a budget is charged for an attempt whose usage nobody told; NULL: nothing. */
 void lines_attempt(struct run *run, struct cell *cell, size_t index,
 		   const struct run_transcript *transcript, const char *request_id, bool final,
 		   bool throttled, const struct budget_most *charged);

@@ -2,13 +2,14 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from parley_test import PARLEY, Case, main, run
+from parley_test import PARLEY, Case, Process, main, run, wait_until
 
 SUITE = ('name: {name}\nversion: 1\nlicence: Apache-2.0\nkind: qa\ntemplate: "{{{{question}}}}"\n'
          'settings: {{ max_tokens: 64, temperature: 0 }}\nsamples: 1\n'
@@ -216,6 +217,31 @@ class Budget(Runs):
         summary = json.loads((self.out / "summary.json").read_text())
         self.assertEqual([(row["input_tokens"], row["output_tokens"]) for row in summary["models"]],
                          [(0, 0)])
+        self.assertEqual(run("verify", self.out / "bundle").returncode, 0)
+
+    def test_a_budget_that_comes_later_holds_for_all_that_was_asked(self):
+        """A run without one is resumed with one: what nobody told counts at its most all the same."""
+        provider = self.provider(
+            lambda question, before: "cut" if int(question[1:]) % 3 == 2 and not before else None,
+            seconds=0.02)
+        provider.change = lambda body, number: body.update(usage=None)
+        process = Process(self.directory, "bench", [
+            PARLEY, "bench", "run", "--suite", str(self.suite(60)), "--model",
+            f"m=openai@{provider.url}#PARLEY_TEST_KEY", "-o", str(self.out), "--concurrency", "1"],
+            environment=KEYS)
+        self.addCleanup(process.end)
+        wait_until(lambda: provider.total() >= 20, "answers")
+        process.end(signal.SIGKILL)
+        asked = provider.total()
+        # Each of them took 64 tokens and its body: no other one fits into so much.
+        done = self.bench("resume", self.out, "--budget-tokens", 64 * asked + 500, status=1)
+        self.assertIn("at their most", done.stderr)
+        self.assertEqual(provider.total(), asked)
+        # And none of them counts more than it can have cost.
+        self.bench("resume", self.out, "--budget-tokens", 300 * 90)
+        self.assertEqual(self.row()["n"], 60)
+        summary = json.loads((self.out / "summary.json").read_text())
+        self.assertEqual([row["output_tokens"] for row in summary["models"]], [0])
         self.assertEqual(run("verify", self.out / "bundle").returncode, 0)
 
     def test_money(self):
