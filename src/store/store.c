@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -339,6 +340,55 @@ static void reserve_journal(struct store *store)
 	sqlite3_exec(store->database, text, NULL, NULL, NULL);
 }
 
+/* ---- what was erased ---- */
+
+/* The first bytes of a journal that is needed: a transaction is under way, or was when the machine
+ * stopped (SQLite's file format, "The Rollback Journal"). */
+static bool journal_is_needed(int fd)
+{
+	static const unsigned char magic[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+	unsigned char head[sizeof(magic)] = {0};
+	return pread(fd, head, sizeof(head), 0) < 0 || memcmp(head, magic, sizeof(magic)) == 0;
+}
+
+static bool write_zeros(int fd)
+{
+	static const char zeros[65536];
+	struct stat status;
+	if (fstat(fd, &status) != 0)
+		return false;
+	for (off_t at = 0; at < status.st_size;) {
+		off_t left = status.st_size - at;
+		size_t size = left < (off_t)sizeof(zeros) ? (size_t)left : sizeof(zeros);
+		ssize_t written = pwrite(fd, zeros, size, at);
+		if (written < 0 && errno != EINTR)
+			return false;
+		at += written > 0 ? written : 0;
+	}
+	return fdatasync(fd) == 0;
+}
+
+/* The journal keeps its room, and with it the pages as they were before they were changed: what
+ * secure_delete overwrites in the database would stand there on. Not within a transaction. */
+static enum err_code wipe_journal(struct store *store, struct err *err)
+{
+	const char *file = sqlite3_db_filename(store->database, "main");
+	if (!file || !*file) /* in memory */
+		return ERR_OK;
+	const char *path = sqlite3_filename_journal(file);
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == ENOENT)
+		return ERR_OK;
+	bool wiped = fd >= 0 && !journal_is_needed(fd) && write_zeros(fd);
+	enum err_code code = ERR_OK;
+	if (!wiped)
+		code = ERR_SYS(err, ERR_ENVIRONMENT,
+			       "%s: what was erased cannot be overwritten there", path);
+	if (fd >= 0)
+		close(fd);
+	return code;
+}
+
 static enum err_code set_up(struct store *store, bool create, struct err *err)
 {
 	static const char *const pragmas = "PRAGMA locking_mode = EXCLUSIVE;"
@@ -355,6 +405,7 @@ static enum err_code set_up(struct store *store, bool create, struct err *err)
 					   "BEGIN EXCLUSIVE; COMMIT;";
 	int chunk = CHUNK_SIZE;
 	ERR_TRY(execute(store, pragmas, "cannot open", err));
+	wipe_journal(store, NULL); /* of an erasure that was cut off by a stop */
 	sqlite3_file_control(store->database, "main", SQLITE_FCNTL_CHUNK_SIZE, &chunk);
 	ERR_TRY(check_header(store, create, err));
 	if (!journal_has_room(store))
@@ -428,7 +479,8 @@ enum err_code store_erase(struct store *store, enum store_kind kind, const char 
 {
 	assert(kind < STORE_KINDS);
 	bind_text(store->erases[kind], 1, bytes_from(id));
-	return run(store, store->erases[kind], "cannot remove a document", err);
+	ERR_TRY(run(store, store->erases[kind], "cannot remove a document", err));
+	return wipe_journal(store, err);
 }
 
 /* Steps through a statement of three columns. */

@@ -102,7 +102,8 @@ enum err_code store_each_staged(struct store *store, store_staged_function *each
 enum err_code store_put(struct store *store, const struct store_document *documents, size_t count,
 			struct err *err);
 
-/* Durably removes one document (the erasure of a pseudonym). A missing one is no error. */
+/* Durably removes one document (the erasure of a pseudonym), also from the journal, where its page
+ * was kept while that was changed. A missing one is no error. */
 enum err_code store_erase(struct store *store, enum store_kind kind, const char *id,
 			  struct err *err);
 

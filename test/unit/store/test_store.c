@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -299,6 +300,53 @@ static void a_journal_that_is_lost_gets_its_room_again(void **state)
 	assert_memory_equal(&status.st_mtim, &before, sizeof(before));
 }
 
+#define ERASED "a name that nobody shall read again"
+
+static bool holds(const char *file, const char *text)
+{
+	static char data[2 << 20];
+	FILE *stream = fopen(file, "rb");
+	assert_non_null(stream);
+	size_t size = fread(data, 1, sizeof(data), stream);
+	fclose(stream);
+	return memmem(data, size, text, strlen(text)) != NULL;
+}
+
+/* The journal has a page as it was before it was changed, and keeps its room. */
+static void what_is_erased_is_nowhere(void **state)
+{
+	char journal[160];
+	struct stat before, after;
+	(void)state;
+	snprintf(journal, sizeof(journal), "%s-journal", path);
+	struct store *store = open_at(path, true);
+	struct store_document rows[] = {
+		document(STORE_PSEUDONYM, "south", "{\"p\":\"" ERASED "\"}"),
+		document(STORE_PSEUDONYM, "north", "{\"p\":\"kept\"}")};
+	assert_int_equal(store_put(store, rows, 2, NULL), ERR_OK);
+	assert_true(holds(path, ERASED));
+	assert_int_equal(stat(journal, &before), 0);
+	assert_int_equal(store_erase(store, STORE_PSEUDONYM, "south", NULL), ERR_OK);
+	assert_false(holds(path, ERASED) || holds(journal, ERASED));
+	assert_true(holds(path, "kept"));
+	assert_int_equal(stat(journal, &after), 0);
+	assert_true(after.st_size >= before.st_size && after.st_size >= 65536);
+	store_close(store);
+	/* Also where the machine stopped between the two. */
+	FILE *stream = fopen(journal, "r+b");
+	assert_non_null(stream);
+	fseek(stream, 5000, SEEK_SET);
+	fputs(ERASED, stream);
+	fclose(stream);
+	store = open_at(path, false);
+	assert_false(holds(journal, ERASED));
+	rows[0] = document(STORE_ORG, "south", "{}");
+	assert_int_equal(store_put(store, rows, 1, NULL), ERR_OK);
+	store_close(store);
+	assert_int_equal(stat(journal, &before), 0);
+	assert_int_equal(before.st_size, after.st_size);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +363,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_journal_that_is_lost_gets_its_room_again, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(what_is_erased_is_nowhere, set_up, tear_down),
 		cmocka_unit_test(a_missing_directory_says_so),
 		cmocka_unit_test(ids_may_hold_any_text),
 	};
