@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from parley_test import Case, ask, main, product, run, wait_until
+from parley_test import SANITIZED, Case, ask, main, product, run, wait_until
 
 
 class Health(Case):
@@ -23,6 +23,8 @@ class Health(Case):
     def test_a_full_disk_is_alive_and_not_ready(self):
         if os.geteuid() != 0:
             self.skipTest("only root can mount a file system to fill")
+        if SANITIZED:
+            self.skipTest("fifty thousand requests fill the log: in other builds only")
         disk = self.directory / "disk"
         disk.mkdir()
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "none", disk],

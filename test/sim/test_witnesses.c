@@ -7,8 +7,8 @@
  * of the log's own records, and bears no cosignature that is wrong; a cosigned one does not shrink
  * while the gateway runs; and the witness, which keeps what it saw through the gateway's crashes,
  * is never shown a fork. Liveness: when the faults have stopped the newest checkpoint is cosigned.
- * Each seed runs twice and must leave the same trace; and gateways that are wrong on purpose must
- * be caught. */
+ * Every third seed runs twice and must leave the same trace; and gateways that are wrong on purpose
+ * must be caught: that is a proof of the test, and sanitizers add nothing to it. */
 #include "seeds.h"
 #include "town.h"
 
@@ -26,6 +26,7 @@
 #include "base/sanitized.h"
 
 #define SEEDS (SANITIZED ? 6 : 30)
+#define REPLAY 3 /* of how many seeds one runs a second time */
 #define ACTS 40
 #define LOOKS 160
 #define WITNESS_STATE "/state"
@@ -475,8 +476,8 @@ static void every_seed_is_safe_and_replays(void **state)
 		struct outcome first = simulate_quietly(seed, NOTHING_WRONG);
 		if (first.violation)
 			fail_msg("seed %llu: %s", (unsigned long long)seed, first.violation);
-		struct outcome second = simulate_quietly(seed, NOTHING_WRONG);
-		if (first.trace != second.trace)
+		if (seed % seeds_knob("PARLEY_SIM_REPLAY", REPLAY) == 0 &&
+		    simulate_quietly(seed, NOTHING_WRONG).trace != first.trace)
 			fail_msg("seed %llu does not replay", (unsigned long long)seed);
 		all.crashes += first.crashes;
 		all.witness_crashes += first.witness_crashes;
@@ -499,6 +500,8 @@ static void every_seed_is_safe_and_replays(void **state)
 static void every_wrong_gateway_is_found(void **state)
 {
 	(void)state;
+	if (SANITIZED)
+		skip();
 	for (enum wrong wrong = NOTHING_WRONG + 1; wrong < WRONGS; wrong++) {
 		uint64_t seed = 1;
 		struct outcome outcome = simulate_quietly(seed, wrong);

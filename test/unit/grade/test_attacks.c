@@ -1,7 +1,9 @@
 /* Programs that want a score they didn't earn (attacks_*.c): none gets one, none leaves a process
- * or a file behind, and the next honest program finds all as it was. */
+ * or a file behind, and the next honest program finds all as it was. Sanitizers, which see the
+ * grader and none of the programs, are given every fourth. */
 #include "attacks.h"
 
+#include "base/sanitized.h"
 #include "grade/code_internal.h"
 
 #include <setjmp.h>
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 #define ATTACKS_MIN 40 /* in each language */
+#define STRIDE (SANITIZED ? 4 : 1)
 #define THREADS 3
 
 static struct sandbox_warm *pool;
@@ -93,6 +96,8 @@ static void *attack(void *argument)
 
 		if (i >= barrage->count * forms)
 			return NULL;
+		if (i / forms % STRIDE)
+			continue;
 		const struct attack *one = &barrage->attacks[i / forms];
 		if (passes(barrage->specs[i % forms], one->code, &result, &err)) {
 			__atomic_fetch_add(&barrage->passed, 1, __ATOMIC_RELAXED);
@@ -119,7 +124,7 @@ static void run_all(struct barrage *barrage)
 	assert_int_equal(barrage->passed, 0);
 	assert_int_equal(barrage->errors, 0);
 	no_file_is_left();
-	print_message("%zu attacks failed to score\n", barrage->count);
+	print_message("%zu attacks failed to score\n", (barrage->count + STRIDE - 1) / STRIDE);
 }
 
 static void honest(const char *spec, const char *answer)
