@@ -79,6 +79,7 @@ class Serve(Case):
     def test_secrets_that_anybody_can_read_are_told(self):
         exposed = self.gate.directory / "signing.key"
         exposed.chmod(0o644)
+        self.addCleanup(lambda: self.gate.process.end())
         self.gate.start()
         self.assertIn("signing.key (mode 0644): chmod 600", self.gate.process.stderr)
         self.gate.stop()
