@@ -195,6 +195,7 @@ static void exchange(struct contract *contract, const char *place, size_t to_ser
 static void a_short_exchange(void **state)
 {
 	exchange(*state, "127.0.0.1:0", 11, 7, 65536);
+	exchange(*state, "127.0.0.1:0", 4096, 4097, 65536); /* as much as is sent as one */
 }
 
 static void both_ways_at_once_with_more_than_fits(void **state)
