@@ -680,7 +680,10 @@ static void strip_line_feed(struct flowing *in)
 void dialect_observer_feed(struct dialect_observer *observer, const char *data, size_t size,
 			   struct dialect_flow *flow)
 {
-	struct flowing in = {observer, flow, data, size, 0, 0, 0};
+	struct flowing in = {.observer = observer,
+			     .flow = flow,
+			     .data = size ? data : "", /* NULL is no place to count from */
+			     .size = size};
 	bool by_close = dialect_ops_of(observer->dialect)->ends_by_close;
 	flow->now_count = flow->last_count = 0;
 	flow->endless = flow->overrun = false;
@@ -707,7 +710,7 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 	}
 	if (observer->ended && !by_close && !observer->overrun)
 		read_behind_end(&in);
-	add(flow->last, &flow->last_count, data + in.last_begin, in.last_end - in.last_begin);
+	add(flow->last, &flow->last_count, in.data + in.last_begin, in.last_end - in.last_begin);
 	observer->fed += size;
 	flow->overrun = observer->overrun;
 	flow->endless = observer->lost || (!observer->ended && !sse_at_boundary(sse) &&
@@ -732,7 +735,7 @@ bool dialect_observer_between_events(const struct dialect_observer *observer)
 
 void dialect_observer_end(struct dialect_observer *observer, struct dialect_flow *flow)
 {
-	struct flowing in = {observer, flow, NULL, 0, 0, 0, 0};
+	struct flowing in = {.observer = observer, .flow = flow, .data = ""};
 	flow->now_count = flow->last_count = 0;
 	flow->terminal = observer->ended;
 	flow->endless = false;
