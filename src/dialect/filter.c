@@ -291,7 +291,7 @@ static void take_event(struct dialect_filter *filter, const struct sse_event *ev
 	if (!event->has_data && !event->oversized)
 		return;
 	/* Where events have names, some send it after the last one all the same. */
-	if (bytes_is(bytes_trim(event->data), "[DONE]")) {
+	if (event_is_done(event)) {
 		write_event(event, BYTES("[DONE]"), out);
 		return;
 	}

@@ -512,14 +512,18 @@ static void give_last_until(struct flowing *in, size_t end)
 	in->done = in->last_end = end;
 }
 
+static bool ends_by_close(const struct dialect_observer *observer)
+{
+	return dialect_ops_of(observer->dialect)->ends_by_close;
+}
+
 static void keep_for_last(struct flowing *in, size_t begin, size_t end)
 {
 	struct dialect_observer *observer = in->observer;
-	bool all = dialect_ops_of(observer->dialect)->ends_by_close;
 	if (begin > in->done)
 		give_until(in, begin);
 	in->last_begin = in->done;
-	give_last_until(in, all ? in->size : end);
+	give_last_until(in, ends_by_close(observer) ? in->size : end);
 	observer->reading->end = observer->fed + end;
 	in->flow->terminal = observer->ended = true;
 }
@@ -579,8 +583,7 @@ static void read_after_end(struct dialect_observer *observer, const char *data, 
 	const struct dialect_ops *ops = dialect_ops_of(observer->dialect);
 	struct sse_event event;
 	size_t at = 0, used;
-	while (ops->ends_by_close &&
-	       sse_next(&observer->reading->sse, data + at, size - at, &used, &event)) {
+	while (sse_next(&observer->reading->sse, data + at, size - at, &used, &event)) {
 		at += used;
 		if (event.oversized)
 			observer->outcome.malformed = true;
@@ -595,7 +598,7 @@ static void read_after_end(struct dialect_observer *observer, const char *data, 
 static bool may_follow_end(struct dialect_observer *observer, const struct sse_event *event)
 {
 	struct dialect_observer apart;
-	if (!event->has_data || bytes_is(bytes_trim(event->data), "[DONE]"))
+	if (!event->has_data || event_is_done(event))
 		return true;
 	dialect_observer_init(&apart, observer->dialect, bytes_of("", 0), false, NULL);
 	dialect_observer_lend(&apart, observer->workspace);
@@ -655,7 +658,8 @@ static bool read_events(struct flowing *in)
 			observer->outcome.malformed = true;
 		act(in, event.has_data ? ops->event(observer, &event) : EVENT_ORDINARY, &event);
 		if (observer->ended) {
-			read_after_end(observer, in->data + at, in->size - at);
+			if (ops->ends_by_close)
+				read_after_end(observer, in->data + at, in->size - at);
 			return false;
 		}
 	}
@@ -684,7 +688,6 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 			     .flow = flow,
 			     .data = size ? data : "", /* NULL is no place to count from */
 			     .size = size};
-	bool by_close = dialect_ops_of(observer->dialect)->ends_by_close;
 	flow->now_count = flow->last_count = 0;
 	flow->endless = flow->overrun = false;
 	flow->terminal = observer->ended;
@@ -694,7 +697,7 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 		return;
 	}
 	struct sse *sse = &observer->reading->sse;
-	if (observer->ended && by_close) {
+	if (observer->ended && ends_by_close(observer)) {
 		add(flow->last, &flow->last_count, data, size);
 		read_after_end(observer, data, size);
 		return;
@@ -708,7 +711,7 @@ void dialect_observer_feed(struct dialect_observer *observer, const char *data, 
 			observer->passing = false;
 		}
 	}
-	if (observer->ended && !by_close && !observer->overrun)
+	if (observer->ended && !observer->overrun && !ends_by_close(observer))
 		read_behind_end(&in);
 	add(flow->last, &flow->last_count, in.data + in.last_begin, in.last_end - in.last_begin);
 	observer->fed += size;

@@ -172,7 +172,7 @@ enum dialect_event_kind openai_event(struct dialect_observer *observer,
 {
 	struct json_scan scan;
 	struct json_value root;
-	if (bytes_is(bytes_trim(event->data), "[DONE]"))
+	if (event_is_done(event))
 		return EVENT_TERMINAL;
 	if (bytes_is(event->name, "error"))
 		observer->outcome.failed = true;

@@ -103,6 +103,12 @@ struct dialect_reading {
 
 enum dialect_event_kind { EVENT_ORDINARY, EVENT_USAGE_ONLY, EVENT_TERMINAL };
 
+/* The end of OpenAI's streams, which others' have too, behind their own. */
+static inline bool event_is_done(const struct sse_event *event)
+{
+	return bytes_is(bytes_trim(event->data), "[DONE]");
+}
+
 extern const struct dialect_ops dialect_anthropic, dialect_openai, dialect_responses,
 	dialect_gemini, dialect_mistral, dialect_xai;
 

@@ -100,3 +100,9 @@ bool env_address_is_loopback(const struct env_address *address)
 	}
 	return false;
 }
+
+bool env_address_is_wildcard(const struct env_address *address)
+{
+	static const uint8_t nothing[sizeof(address->ip)];
+	return address->family != ENV_UNIX && memcmp(address->ip, nothing, sizeof(nothing)) == 0;
+}

@@ -29,5 +29,7 @@ void env_address_format(const struct env_address *address, char *out, size_t siz
 void env_address_unix(struct env_address *out, const char *path);
 /* 127.0.0.0/8, ::1 or a Unix socket. */
 bool env_address_is_loopback(const struct env_address *address);
+/* 0.0.0.0 or ::, which take all addresses of their kind. */
+bool env_address_is_wildcard(const struct env_address *address);
 
 #endif

@@ -321,14 +321,25 @@ static bool same_address(const struct env_address *a, const struct env_address *
 	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, 16) == 0;
 }
 
-static bool listens_already(struct os_env *env, const struct env_address *address)
+/* An address that this process listens on and that matches; false: there is none. */
+static bool find_listening(struct os_env *env, const struct env_address *address,
+			   bool (*matches)(const struct env_address *, const struct env_address *),
+			   struct env_address *out)
 {
 	bool found = false;
 	pthread_mutex_lock(&env->lock);
-	for (unsigned i = 0; i < env->listening_count; i++)
-		found |= same_address(&env->listening[i], address);
+	for (unsigned i = 0; i < env->listening_count && !found; i++) {
+		found = matches(&env->listening[i], address);
+		*out = env->listening[i];
+	}
 	pthread_mutex_unlock(&env->lock);
 	return found;
+}
+
+static bool listens_already(struct os_env *env, const struct env_address *address)
+{
+	struct env_address same;
+	return find_listening(env, address, same_address, &same);
 }
 
 static void note_listening(struct os_env *env, const struct env_address *address)
@@ -414,12 +425,6 @@ static struct env_listener *new_listener(struct os_loop *loop, int fd)
 	return NULL;
 }
 
-static bool is_wildcard(const struct env_address *address)
-{
-	static const uint8_t any[sizeof(address->ip)];
-	return memcmp(address->ip, any, sizeof(any)) == 0;
-}
-
 /* Whether an IPv6 wildcard takes connections of IPv4 too (ipv6(7), IPV6_V6ONLY). */
 static bool takes_both(void)
 {
@@ -439,22 +444,8 @@ static bool overlap(const struct env_address *a, const struct env_address *b)
 	if (a->port != b->port)
 		return false;
 	if (a->family == b->family)
-		return is_wildcard(a) || is_wildcard(b);
-	return is_wildcard(a->family == ENV_IPV6 ? a : b) && takes_both();
-}
-
-/* What of this process overlaps it; false: nothing. */
-static bool find_overlap(struct os_env *env, const struct env_address *address,
-			 struct env_address *out)
-{
-	bool found = false;
-	pthread_mutex_lock(&env->lock);
-	for (unsigned i = 0; i < env->listening_count && !found; i++) {
-		found = overlap(&env->listening[i], address);
-		*out = env->listening[i];
-	}
-	pthread_mutex_unlock(&env->lock);
-	return found;
+		return env_address_is_wildcard(a) || env_address_is_wildcard(b);
+	return env_address_is_wildcard(a->family == ENV_IPV6 ? a : b) && takes_both();
 }
 
 static enum err_code listen_failed(struct os_env *env, const struct env_address *address, int error,
@@ -466,7 +457,7 @@ static enum err_code listen_failed(struct os_env *env, const struct env_address 
 	if (error != EADDRINUSE || address->family == ENV_UNIX)
 		return err_set(err, ERR_ENVIRONMENT, error, __FILE__, __LINE__,
 			       "cannot listen on %s", text);
-	if (!find_overlap(env, address, &other))
+	if (!find_listening(env, address, overlap, &other))
 		return ERR_SET(
 			err, ERR_ENVIRONMENT,
 			"cannot listen on %s: Address already in use: another process "

@@ -24,12 +24,6 @@ static void dispatch_listener(struct sim_source *source)
 	listener->ready(listener, listener->argument);
 }
 
-static bool is_wildcard(const struct env_address *address)
-{
-	static const uint8_t nothing[16];
-	return address->family != ENV_UNIX && memcmp(address->ip, nothing, sizeof(nothing)) == 0;
-}
-
 static bool same_place(const struct env_address *a, const struct env_address *b)
 {
 	if (a->family != b->family)
@@ -70,7 +64,8 @@ static bool listens_at(const struct env_listener *listener, const struct env_add
 {
 	const struct env_address *own = &listener->address;
 	return same_place(own, address) ||
-	       (own->family == address->family && is_wildcard(own) && own->port == address->port);
+	       (own->family == address->family && env_address_is_wildcard(own) &&
+		own->port == address->port);
 }
 
 /* One of those that listen there, at a draw. */
@@ -105,7 +100,8 @@ enum err_code sim_listen(struct env_loop *base, const struct env_address *addres
 	env_address_format(address, text, sizeof(text));
 	*out = NULL;
 	if (sim_is_gone(node) || loop->dead ||
-	    !(env_address_is_loopback(address) || is_wildcard(address) || is_own(node, address)))
+	    !(env_address_is_loopback(address) || env_address_is_wildcard(address) ||
+	      is_own(node, address)))
 		return err_set(err, ERR_ENVIRONMENT, EADDRNOTAVAIL, __FILE__, __LINE__,
 			       "cannot listen on %s", text);
 	struct env_listener *listener = sim_allocate(sizeof(*listener));

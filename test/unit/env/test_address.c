@@ -85,19 +85,19 @@ static void a_short_buffer_is_not_overrun(void **state)
 	assert_memory_equal("xx", text + 5, 2);
 }
 
-static void loopback_is_told_from_the_rest(void **state)
+static void loopback_and_wildcards_are_told_from_the_rest(void **state)
 {
 	static const struct {
 		const char *text;
-		bool loopback;
+		bool loopback, wildcard;
 	} cases[] = {
-		{"127.0.0.1:1",       true },
-                {"127.255.255.254:1", true },
-                {"128.0.0.1:1",       false},
-		{"0.0.0.0:1",         false},
-                {"[::1]:1",           true },
-                {"[::]:1",            false},
-		{"[7f00::1]:1",       false}
+		{"127.0.0.1:1",       true,  false},
+                {"127.255.255.254:1", true,  false},
+		{"128.0.0.1:1",       false, false},
+                {"0.0.0.0:1",         false, true },
+		{"[::1]:1",           true,  false},
+                {"[::]:1",            false, true },
+		{"[7f00::1]:1",       false, false}
         };
 	struct env_address address;
 	(void)state;
@@ -105,9 +105,11 @@ static void loopback_is_told_from_the_rest(void **state)
 		assert_int_equal(ERR_OK,
 				 env_address_parse(bytes_from(cases[i].text), &address, NULL));
 		assert_int_equal(cases[i].loopback, env_address_is_loopback(&address));
+		assert_int_equal(cases[i].wildcard, env_address_is_wildcard(&address));
 	}
 	env_address_unix(&address, "/run/parley.sock");
 	assert_true(env_address_is_loopback(&address));
+	assert_false(env_address_is_wildcard(&address));
 	char text[64];
 	env_address_format(&address, text, sizeof(text));
 	assert_string_equal("/run/parley.sock", text);
@@ -120,7 +122,7 @@ int main(void)
 		cmocka_unit_test(anything_else_is_refused_by_name),
 		cmocka_unit_test(a_long_text_is_not_copied_whole_into_the_error),
 		cmocka_unit_test(a_short_buffer_is_not_overrun),
-		cmocka_unit_test(loopback_is_told_from_the_rest),
+		cmocka_unit_test(loopback_and_wildcards_are_told_from_the_rest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
